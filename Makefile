@@ -1,0 +1,63 @@
+# make venv | compare | test | test-slow | constraints | clean
+#
+#   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
+#   PIP_INDEX    a package index other than pip's own default, for everything
+#   TORCH_INDEX  another index for torch alone, such as the one that serves CPU-only or other CUDA builds
+#   ARGS         what `make compare` adds to the command line, such as ARGS="comparison.seeds=[0]"
+
+PYTHON ?= python3
+PIP_INDEX ?=
+TORCH_INDEX ?=
+ARGS ?=
+
+BIN := .venv/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+PIP_FROM := $(if $(PIP_INDEX),--index-url $(PIP_INDEX))
+TORCH_FROM := $(if $(or $(TORCH_INDEX),$(PIP_INDEX)),--index-url $(or $(TORCH_INDEX),$(PIP_INDEX)))
+TORCH_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: venv compare test test-slow constraints clean
+
+venv: .venv/.runtime
+
+compare: .venv/.runtime
+	$(BIN)/sfpo-bench compare $(ARGS)
+
+test: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 -ra -q
+
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -m slow -ra -q
+
+# torch goes first and alone, by its pin: what depends on it must not choose another build.
+.venv/.runtime: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) > v or v >= (3, 14))' || \
+	  { echo "found $$($(PYTHON) --version 2>&1), expected Python 3.11, 3.12 or 3.13; run: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP) $(TORCH_FROM) -c constraints.txt $(TORCH_PIN)
+	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e .
+	touch $@
+
+.venv/.dev: .venv/.runtime
+	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev]'
+	touch $@
+
+# A fresh resolution of everything in pyproject.toml, then the pins of what it gave. `+cpu` and the like are dropped:
+# torch==2.13.0 is met by every build of 2.13.0.
+constraints:
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python $(PIP) $(TORCH_FROM) '$(shell sed -n 's/^ *"\(torch[<>=][^"]*\)".*/\1/p' pyproject.toml)'
+	.venv-constraints/bin/python $(PIP) $(PIP_FROM) -e '.[dev]'
+	.venv-constraints/bin/python -m pip check
+	{ echo "# Every version the project is tested with, made by \`make constraints\` on Python $$($(PYTHON) -c 'import platform; print(platform.python_version())')."; \
+	  echo "# Do not edit: change the ranges in pyproject.toml and make it again."; \
+	  .venv-constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+[a-z0-9.]*$$//'; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+	rm -rf .venv-constraints
+
+clean:
+	rm -rf .venv .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
