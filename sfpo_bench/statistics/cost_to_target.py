@@ -1,0 +1,214 @@
+"""What it costs to reach an accuracy, one seed at a time, and how many times cheaper one arm is than another.
+
+The estimand: every seed of an arm has its own cost, the cost at which its accuracy curve first reaches the target. Arms
+are compared by the ratio of the geometric means of these costs,
+
+    ratio = GM(cost of the baseline's seeds) / GM(cost of the arm's seeds),         above 1: the arm is cheaper.
+
+Seeds that never reach the target have no cost but a lower bound on it, the budget they spent. What that leaves to say:
+
+    baseline       arm            said
+    all reached    all reached    the ratio and its interval
+    all reached    some did not   the ratio is at most ...     (true costs of the arm are larger than what was put in)
+    some did not   all reached    the ratio is at least ...
+    some did not   some did not   nothing
+
+A bound is the same calculation with every unknown cost replaced by its own bound; its limit is the one-sided 97.5 %
+limit of that calculation. Seeds that stopped at one and the same budget add no spread of their own to it. A seed whose
+first evaluation already reaches the target costs at most what it had spent by then; with nothing spent its log cost
+does not exist and the arms cannot be compared at this target.
+
+A first crossing of a noisy curve comes early: the more often and the more noisily a run is evaluated, the earlier. Arms
+are comparable when they are evaluated at the same steps with the same number of responses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from sfpo_bench.statistics.intervals import (
+    CONFIDENCE,
+    Interval,
+    geometric_mean_interval,
+    ratio_of_geometric_means,
+)
+
+
+class Outcome(StrEnum):
+    """What a seed's curve says about the target."""
+
+    reached = "reached"
+    not_reached = "not_reached"
+    at_first = "at_first"
+
+
+class Claim(StrEnum):
+    """What may be said of a quantity: its value, one side of it, or nothing."""
+
+    estimate = "estimate"
+    at_least = "at_least"
+    at_most = "at_most"
+    none = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class SeedCost:
+    """One seed's cost to a target: `cost` itself when `reached`, else the bound known of it.
+
+    `not_reached`: the true cost is above `cost`, the budget at the last evaluation. `at_first`: reached at the first
+    evaluation, or without spending anything, so the true cost is at most `cost`.
+    """
+
+    outcome: Outcome
+    cost: float
+
+    @property
+    def lower(self) -> float:
+        """The largest number known to be no larger than the true cost."""
+        return 0.0 if self.outcome is Outcome.at_first else self.cost
+
+    @property
+    def upper(self) -> float:
+        """The smallest number known to be no smaller than the true cost."""
+        return math.inf if self.outcome is Outcome.not_reached else self.cost
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What may be said of a cost or a ratio.
+
+    `estimate`: `point`, with `low` and `high` unless a side had one seed only. `at_least`: the value is at least
+    `point`, and `low` is the one-sided limit at (1 + confidence) / 2. `at_most`: the same with `high`. `none`: no
+    number, and `reason` says why.
+    """
+
+    claim: Claim
+    point: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+def cost_to_target(costs: Sequence[float], accuracies: Sequence[float], target: float) -> SeedCost:
+    """The cost at which a seed's accuracy curve first reaches `target`, by linear interpolation.
+
+        c = c_before + (c_at - c_before) * (target - a_before) / (a_at - a_before)
+
+    with `at` the first evaluation whose accuracy is >= target. `costs` must not fall along the curve.
+    """
+    _check_curve(costs, accuracies)
+    at = next((index for index, accuracy in enumerate(accuracies) if accuracy >= target), None)
+    if at is None:
+        return SeedCost(Outcome.not_reached, costs[-1])
+    if at == 0:
+        return SeedCost(Outcome.at_first, costs[0])
+    share = (target - accuracies[at - 1]) / (accuracies[at] - accuracies[at - 1])
+    cost = costs[at - 1] + (costs[at] - costs[at - 1]) * share
+    return SeedCost(Outcome.reached if cost > 0 else Outcome.at_first, cost)
+
+
+def typical_cost(seeds: Sequence[SeedCost], confidence: float = CONFIDENCE) -> Statement:
+    """The geometric mean of the seeds' costs: an interval when all reached, else a bound, else nothing."""
+    if not seeds:
+        return Statement(Claim.none, reason="no run has been evaluated")
+    if _all_reached(seeds):
+        return _estimate(*_geometric([seed.cost for seed in seeds], confidence))
+    if _usable(_lowers(seeds)):
+        return _at_least(*_geometric(_lowers(seeds), confidence))
+    if _usable(_uppers(seeds)):
+        return _at_most(*_geometric(_uppers(seeds), confidence))
+    return Statement(Claim.none, reason=_why_unknown(seeds))
+
+
+def cost_ratio(baseline: Sequence[SeedCost], arm: Sequence[SeedCost], confidence: float = CONFIDENCE) -> Statement:
+    """GM(baseline) / GM(arm) over independent seeds: Welch's interval when all reached, else a bound, else nothing.
+
+    Above 1 the arm is cheaper. A change of the cost's unit changes nothing; swapping the arms inverts everything.
+    """
+    if not baseline or not arm:
+        return Statement(Claim.none, reason="an arm has no run that has been evaluated")
+    if _all_reached(baseline) and _all_reached(arm):
+        return _estimate(*_ratio([seed.cost for seed in baseline], [seed.cost for seed in arm], confidence))
+    if _usable(_lowers(baseline)) and _usable(_uppers(arm)):
+        return _at_least(*_ratio(_lowers(baseline), _uppers(arm), confidence))
+    if _usable(_uppers(baseline)) and _usable(_lowers(arm)):
+        return _at_most(*_ratio(_uppers(baseline), _lowers(arm), confidence))
+    return Statement(Claim.none, reason=_why_incomparable(baseline, arm))
+
+
+def count_reached(seeds: Sequence[SeedCost]) -> int:
+    """How many seeds reached the target, those that were there at their first evaluation included."""
+    return sum(seed.outcome is not Outcome.not_reached for seed in seeds)
+
+
+def _check_curve(costs: Sequence[float], accuracies: Sequence[float]) -> None:
+    if len(costs) != len(accuracies) or not costs:
+        raise ValueError(f"found {len(costs)} costs and {len(accuracies)} accuracies; expected one or more of each")
+    if not all(math.isfinite(value) for value in (*costs, *accuracies)):
+        raise ValueError("found a cost or accuracy that is not finite; leave such evaluations out")
+    if costs[0] < 0 or any(late < early for early, late in pairwise(costs)):
+        raise ValueError(f"found costs {list(costs)}; expected them to start at 0 or above and never to fall")
+
+
+def _all_reached(seeds: Sequence[SeedCost]) -> bool:
+    return all(seed.outcome is Outcome.reached for seed in seeds)
+
+
+def _lowers(seeds: Sequence[SeedCost]) -> list[float]:
+    return [seed.lower for seed in seeds]
+
+
+def _uppers(seeds: Sequence[SeedCost]) -> list[float]:
+    return [seed.upper for seed in seeds]
+
+
+def _usable(bounds: Sequence[float]) -> bool:
+    """True when every bound has a finite logarithm."""
+    return all(0 < bound < math.inf for bound in bounds)
+
+
+def _geometric(values: Sequence[float], confidence: float) -> tuple[float, Interval | None]:
+    estimate = geometric_mean_interval(values, confidence)
+    return estimate.point, estimate.interval
+
+
+def _ratio(top: Sequence[float], bottom: Sequence[float], confidence: float) -> tuple[float, Interval | None]:
+    estimate = ratio_of_geometric_means(top, bottom, confidence)
+    return estimate.point, estimate.interval
+
+
+def _estimate(point: float, interval: Interval | None) -> Statement:
+    if interval is None:
+        return Statement(Claim.estimate, point, reason="one seed has no spread to take an interval from")
+    return Statement(Claim.estimate, point, interval.low, interval.high)
+
+
+def _at_least(point: float, interval: Interval | None) -> Statement:
+    if interval is None:
+        return Statement(Claim.at_least, point, reason="one seed has no spread to take a limit from")
+    return Statement(Claim.at_least, point, low=interval.low)
+
+
+def _at_most(point: float, interval: Interval | None) -> Statement:
+    if interval is None:
+        return Statement(Claim.at_most, point, reason="one seed has no spread to take a limit from")
+    return Statement(Claim.at_most, point, high=interval.high)
+
+
+def _why_incomparable(baseline: Sequence[SeedCost], arm: Sequence[SeedCost]) -> str:
+    both = (*baseline, *arm)
+    if any(seed.outcome is Outcome.at_first for seed in both):
+        return "a run was already there at its first evaluation"
+    if any(seed.cost == 0 for seed in both):
+        return "a run has spent nothing yet"
+    return "in both arms some runs did not reach it"
+
+
+def _why_unknown(seeds: Sequence[SeedCost]) -> str:
+    if any(seed.outcome is Outcome.at_first for seed in seeds):
+        return "a run was already there at its first evaluation"
+    return "a run has spent nothing yet"

@@ -1,0 +1,174 @@
+"""Scores in, (point, interval) out. Pure functions on sequences of numbers.
+
+Every interval is two-sided at `confidence` (0.95 unless told), so each of its ends is a one-sided limit at
+(1 + confidence) / 2. One value has no spread to estimate: it gets a point and no interval, never an invented one.
+Values that are all equal have an estimated spread of zero: the interval is then the point itself, which is what the
+formula says and means only that these values showed no spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """`low` to `high`, covering the true value in `confidence` of repetitions of the experiment."""
+
+    low: float
+    high: float
+    confidence: float = CONFIDENCE
+
+    def contains(self, value: float) -> bool:
+        """True when `value` lies inside, ends included."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A point from `n` values and its interval; `interval` is None when `n` values cannot give one."""
+
+    point: float
+    interval: Interval | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class RatioEstimate:
+    """A ratio from two independent samples of `n_numerator` and `n_denominator` values."""
+
+    point: float
+    interval: Interval | None
+    n_numerator: int
+    n_denominator: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Mean, squared standard error of the mean (None for one value) and count."""
+
+    mean: float
+    squared_error: float | None
+    n: int
+
+
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+    """Mean and Student's t interval (Student 1908).
+
+        mean ± t(n - 1) * s / sqrt(n),      s^2 = sum (x - mean)^2 / (n - 1)
+
+    Exact for independent normal values. n = 1: no interval. s = 0: the interval is the mean itself.
+    """
+    moments = _moments(_finite(values))
+    if moments.squared_error is None:
+        return Estimate(moments.mean, None, moments.n)
+    half = _t_quantile(moments.n - 1, confidence) * math.sqrt(moments.squared_error)
+    return Estimate(moments.mean, Interval(moments.mean - half, moments.mean + half, confidence), moments.n)
+
+
+def geometric_mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+    """Geometric mean of positive values: `mean_interval` of their logs, taken back by exp.
+
+        exp( mean(log x) ± t(n - 1) * s_log / sqrt(n) )
+
+    Exact for lognormal values, whose median it estimates. The unit of `values` only scales the answer.
+    """
+    logs = mean_interval(_logs(values).tolist(), confidence)
+    return Estimate(math.exp(logs.point), _exponential(logs.interval), logs.n)
+
+
+def ratio_of_geometric_means(
+    numerator: Sequence[float], denominator: Sequence[float], confidence: float = CONFIDENCE
+) -> RatioEstimate:
+    """GM(numerator) / GM(denominator) of two independent samples, with Welch's t interval on the logs (Welch 1947).
+
+        exp( d ± t(v) * sqrt(e1 + e2) ),   d = mean(log x1) - mean(log x2),   e = s_log^2 / n
+        v = (e1 + e2)^2 / ( e1^2 / (n1 - 1) + e2^2 / (n2 - 1) )
+
+    The spreads may differ between the samples. One value on either side: no interval. Both spreads zero: the interval
+    is the point. One spread zero: v is the other sample's n - 1. Swapping the samples inverts point and interval.
+    """
+    top, bottom = _moments(_logs(numerator)), _moments(_logs(denominator))
+    difference = top.mean - bottom.mean
+    logs = _welch(difference, top, bottom, confidence)
+    return RatioEstimate(math.exp(difference), _exponential(logs), top.n, bottom.n)
+
+
+def wilson_interval(successes: float, n: int, confidence: float = CONFIDENCE) -> Estimate:
+    """Share of successes in `n` independent trials and its score interval (Wilson 1927).
+
+        ( p + z^2 / 2n  ±  z * sqrt( p (1 - p) / n + z^2 / 4n^2 ) ) / ( 1 + z^2 / n )
+
+    Stays inside [0, 1] and has a width at p = 0 and p = 1 too. Trials that hang together, such as several responses to
+    one problem, make the true uncertainty larger than this.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"found {successes:g} successes in {n} trials; expected 0 <= successes <= trials, trials >= 1")
+    z = NormalDist().inv_cdf(_upper_probability(confidence))
+    share, weight = successes / n, 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / weight
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / weight
+    # At p = 0 and p = 1 one end is 0 or 1 in exact arithmetic; rounding must not move it past the point.
+    low, high = max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+    return Estimate(share, Interval(low, high, confidence), n)
+
+
+def _welch(difference: float, top: _Moments, bottom: _Moments, confidence: float) -> Interval | None:
+    """The interval of a difference of two means, None when one of them has no spread to estimate."""
+    if top.squared_error is None or bottom.squared_error is None:
+        return None
+    error = top.squared_error + bottom.squared_error
+    if error == 0:
+        return Interval(difference, difference, confidence)
+    # As shares of the sum, so that tiny spreads do not underflow when squared.
+    shares = (top.squared_error / error) ** 2 / (top.n - 1) + (bottom.squared_error / error) ** 2 / (bottom.n - 1)
+    half = _t_quantile(1 / shares, confidence) * math.sqrt(error)
+    return Interval(difference - half, difference + half, confidence)
+
+
+def _moments(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> _Moments:
+    n = len(values)
+    if n == 1:
+        return _Moments(float(values[0]), None, 1)
+    if np.all(values == values[0]):  # the rounded mean could differ from the values and fake a spread
+        return _Moments(float(values[0]), 0.0, n)
+    return _Moments(float(values.mean()), float(values.var(ddof=1)) / n, n)
+
+
+def _t_quantile(degrees: float, confidence: float) -> float:
+    """The t of Student's distribution with `degrees` of freedom that leaves (1 - confidence) / 2 above it."""
+    return float(stdtrit(degrees, _upper_probability(confidence)))
+
+
+def _upper_probability(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"found confidence {confidence:g}; expected a number between 0 and 1, such as 0.95")
+    return (1 + confidence) / 2
+
+
+def _exponential(interval: Interval | None) -> Interval | None:
+    if interval is None:
+        return None
+    return Interval(math.exp(interval.low), math.exp(interval.high), interval.confidence)
+
+
+def _finite(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    array = np.asarray(values, dtype=np.float64).reshape(-1)
+    if array.size == 0 or not np.all(np.isfinite(array)):
+        raise ValueError(f"found {array.tolist()}; expected at least one value, all finite")
+    return array
+
+
+def _logs(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    array = _finite(values)
+    if np.any(array <= 0):
+        raise ValueError(f"found {array.min():g} among the values; a geometric mean needs every value above 0")
+    return np.log(array)

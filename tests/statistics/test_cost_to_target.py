@@ -1,0 +1,188 @@
+"""Truths about costs to a target: crossings by hand, what censoring allows to say, invariances."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sfpo_bench.statistics import (
+    Claim,
+    Outcome,
+    SeedCost,
+    cost_ratio,
+    cost_to_target,
+    count_reached,
+    geometric_mean_interval,
+    ratio_of_geometric_means,
+    typical_cost,
+)
+
+RESPONSES = (0.0, 256.0, 512.0, 768.0)
+
+
+def reached(*costs: float) -> list[SeedCost]:
+    return [SeedCost(Outcome.reached, cost) for cost in costs]
+
+
+def missed(*budgets: float) -> list[SeedCost]:
+    return [SeedCost(Outcome.not_reached, budget) for budget in budgets]
+
+
+def test_crossing_is_interpolated_between_the_evaluations_around_it() -> None:
+    assert cost_to_target(RESPONSES, (0.1, 0.3, 0.7, 0.8), 0.5) == SeedCost(Outcome.reached, 384.0)
+
+
+def test_target_met_exactly_costs_what_that_evaluation_cost() -> None:
+    assert cost_to_target(RESPONSES, (0.1, 0.3, 0.5, 0.8), 0.5) == SeedCost(Outcome.reached, 512.0)
+
+
+def test_only_the_first_crossing_counts() -> None:
+    assert cost_to_target(RESPONSES, (0.0, 0.6, 0.2, 0.9), 0.3).cost == 128.0
+
+
+def test_crossing_matches_a_fine_scan_of_the_interpolated_curve() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        costs, accuracies = np.cumsum(random.uniform(1, 9, 8)), random.uniform(0, 1, 8)
+        grid = np.linspace(costs[0], costs[-1], 200_001)
+        hits = np.flatnonzero(np.interp(grid, costs, accuracies) >= 0.5)
+        found = cost_to_target(costs.tolist(), accuracies.tolist(), 0.5)
+        assert (found.outcome is Outcome.not_reached) == (len(hits) == 0)
+        if len(hits):
+            assert found.cost == pytest.approx(grid[hits[0]], abs=1e-3)
+
+
+def test_a_seed_that_never_reaches_has_its_budget_as_lower_bound() -> None:
+    seed = cost_to_target(RESPONSES, (0.1, 0.3, 0.4, 0.45), 0.5)
+    assert (seed.outcome, seed.lower, seed.upper) == (Outcome.not_reached, 768.0, math.inf)
+
+
+def test_a_seed_there_at_the_start_has_an_upper_bound_only() -> None:
+    seed = cost_to_target((100.0, 200.0), (0.6, 0.7), 0.5)
+    assert (seed.outcome, seed.lower, seed.upper) == (Outcome.at_first, 0.0, 100.0)
+
+
+def test_a_crossing_that_cost_nothing_counts_as_there_at_the_start() -> None:
+    # Optimizer steps can stand still: a step without any signal is skipped.
+    assert cost_to_target((0.0, 0.0, 4.0), (0.4, 0.6, 0.7), 0.5) == SeedCost(Outcome.at_first, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("costs", "accuracies"),
+    [
+        ((), ()),
+        ((0.0,), (0.1, 0.2)),
+        ((0.0, 2.0, 1.0), (0.1, 0.2, 0.3)),
+        ((0.0, 1.0), (0.1, math.nan)),
+        ((-1.0,), (0.1,)),
+    ],
+)
+def test_what_is_not_a_curve_is_refused(costs: tuple[float, ...], accuracies: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected|leave"):
+        cost_to_target(costs, accuracies, 0.5)
+
+
+def test_all_reached_gives_the_geometric_means_and_their_ratio() -> None:
+    arm, baseline = (900.0, 1100.0, 1000.0), (2100.0, 2600.0, 1900.0)
+    cost, ratio = typical_cost(reached(*arm)), cost_ratio(reached(*baseline), reached(*arm))
+    direct, direct_ratio = geometric_mean_interval(arm), ratio_of_geometric_means(baseline, arm)
+    assert direct.interval is not None and direct_ratio.interval is not None
+    assert (cost.claim, ratio.claim) == (Claim.estimate, Claim.estimate)
+    assert (cost.point, cost.low, cost.high) == (direct.point, direct.interval.low, direct.interval.high)
+    assert (ratio.point, ratio.low) == (direct_ratio.point, direct_ratio.interval.low)
+    assert ratio.point is not None and ratio.point > 1  # the arm is cheaper
+
+
+def test_an_arm_that_misses_bounds_the_ratio_from_above() -> None:
+    baseline, arm = reached(2000.0, 2200.0, 2100.0), [*reached(1000.0, 1100.0), *missed(15360.0)]
+    statement = cost_ratio(baseline, arm)
+    imputed = ratio_of_geometric_means([2000.0, 2200.0, 2100.0], [1000.0, 1100.0, 15360.0])
+    assert imputed.interval is not None
+    assert (statement.claim, statement.low) == (Claim.at_most, None)
+    assert (statement.point, statement.high) == (imputed.point, imputed.interval.high)
+
+
+def test_a_baseline_that_misses_bounds_the_ratio_from_below() -> None:
+    statement = cost_ratio(missed(15360.0, 15360.0), reached(5000.0, 5500.0))
+    assert (statement.claim, statement.high) == (Claim.at_least, None)
+    assert statement.point == pytest.approx(15360.0 / math.sqrt(5000.0 * 5500.0))
+    assert statement.low is not None and statement.point is not None and statement.low < statement.point
+
+
+def test_when_both_miss_nothing_is_said() -> None:
+    statement = cost_ratio([*reached(1.0), *missed(9.0)], [*reached(1.0), *missed(9.0)])
+    assert (statement.claim, statement.point, statement.low, statement.high) == (Claim.none, None, None, None)
+    assert "both arms" in statement.reason
+
+
+def test_a_run_there_at_the_start_without_cost_makes_arms_incomparable() -> None:
+    start = [SeedCost(Outcome.at_first, 0.0)]
+    assert "already there" in cost_ratio(start, reached(5.0)).reason
+    assert "already there" in cost_ratio(reached(5.0), start).reason
+    assert typical_cost(start).claim is Claim.none
+
+
+def test_a_run_there_at_a_first_evaluation_that_cost_something_bounds_both_ways() -> None:
+    start = [SeedCost(Outcome.at_first, 100.0), *reached(200.0)]
+    assert cost_ratio(start, reached(50.0, 60.0)).claim is Claim.at_most
+    assert cost_ratio(reached(50.0, 60.0), start).claim is Claim.at_least
+    assert typical_cost(start).claim is Claim.at_most
+
+
+def test_a_run_that_spent_nothing_yet_says_nothing() -> None:
+    assert "spent nothing" in typical_cost(missed(0.0)).reason
+    assert "spent nothing" in cost_ratio(reached(1.0, 2.0), missed(0.0)).reason
+
+
+def test_without_runs_nothing_is_said() -> None:
+    assert typical_cost([]).claim is Claim.none
+    assert cost_ratio([], reached(1.0)).claim is Claim.none
+
+
+def test_one_seed_gives_a_point_without_limits() -> None:
+    assert typical_cost(reached(5.0)).low is None
+    assert cost_ratio(reached(6.0), reached(3.0, 4.0)).high is None
+    assert cost_ratio(missed(6.0), reached(3.0)).low is None
+
+
+def test_a_missed_target_costs_at_least_the_budget() -> None:
+    statement = typical_cost(missed(15360.0, 15360.0))
+    assert statement.claim is Claim.at_least
+    assert statement.point == pytest.approx(15360.0)
+    assert statement.low == statement.point  # one budget, no spread
+    assert statement.high is None
+
+
+def test_swapping_arms_inverts_bounds_too() -> None:
+    some, all_of_them = [*reached(1000.0), *missed(9000.0)], reached(2000.0, 2500.0)
+    forward, backward = cost_ratio(some, all_of_them), cost_ratio(all_of_them, some)
+    assert (forward.claim, backward.claim) == (Claim.at_least, Claim.at_most)
+    assert forward.low is not None and backward.high is not None
+    assert forward.low == pytest.approx(1 / backward.high)
+
+
+def test_a_lower_bound_lies_below_what_the_full_costs_give() -> None:
+    # Whatever the hidden cost of the run that stopped at 9000: the bound's point is below the true ratio.
+    for hidden in (9000.0, 20_000.0, 1e6):
+        truth = cost_ratio(reached(1000.0, hidden), reached(500.0, 600.0))
+        bound = cost_ratio([*reached(1000.0), *missed(9000.0)], reached(500.0, 600.0))
+        assert truth.point is not None and bound.point is not None
+        assert bound.point <= truth.point
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_limit_of_a_bound_holds_at_its_level(seeds: int) -> None:
+    # True ratio 1; the arm's budget ends at about the 84th percentile of its costs, so some seeds are cut off.
+    random, budget = np.random.default_rng(seeds), math.exp(0.3)
+    draws = random.lognormal(0.0, 0.3, (4000, 2, seeds)).tolist()
+    arms = [[SeedCost(Outcome.reached, x) if x < budget else missed(budget)[0] for x in arm] for _, arm in draws]
+    statements = [cost_ratio(reached(*baseline), arm) for (baseline, _), arm in zip(draws, arms, strict=True)]
+    limits = [statement.high for statement in statements if statement.claim is Claim.at_most]
+    assert len(limits) > 1000
+    assert np.mean([limit is not None and limit >= 1 for limit in limits]) >= 0.96
+
+
+def test_reached_seeds_are_counted() -> None:
+    assert count_reached([*reached(1.0, 2.0), *missed(9.0), SeedCost(Outcome.at_first, 0.0)]) == 3
