@@ -1,0 +1,179 @@
+"""The append-only journal of a run: one JSON line per record, the only thing a running process writes about itself.
+
+A checkpoint remembers the journal's length in bytes. What lies behind that length was written by work that a kill
+undid; a resumed run cuts it off and writes it again. A last line without its newline is a torn write and is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sfpo_bench.errors import BenchError, CheckpointError
+from sfpo_bench.types import (
+    Costs,
+    EvaluationRecord,
+    EventRecord,
+    FinishReason,
+    GradeStatus,
+    JournalRecord,
+    SampleRecord,
+    Split,
+    StageStats,
+    StepRecord,
+)
+
+_KIND = {StepRecord: "step", EvaluationRecord: "evaluation", EventRecord: "event", SampleRecord: "sample"}
+
+
+class JournalWriter:
+    """Appends records to a JSONL file. `length()` makes what was written durable and says how many bytes it is.
+
+    A torn last line is dropped on opening: a record appended behind it would be unreadable together with it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _drop_torn_line(path)
+        self._handle = open(path, "ab")  # noqa: SIM115 - closed by close()
+
+    def append(self, records: Iterable[JournalRecord | SampleRecord]) -> None:
+        self._handle.write(b"".join(encode(record) for record in records))
+        self._handle.flush()
+
+    def length(self) -> int:
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        return self._handle.tell()
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def cut(path: Path, length: int) -> None:
+    """Drop everything after the first `length` bytes: records that no checkpoint covers.
+
+    Raises `CheckpointError` when there are fewer: records that the checkpoint counts on are lost.
+    """
+    found = path.stat().st_size if path.exists() else 0
+    if found < length:
+        raise CheckpointError(
+            f"{path} holds {found} bytes, but the checkpoint was written when it held {length}: records are lost; "
+            f"restore the file, or resume from an older checkpoint"
+        )
+    if found == length:
+        return
+    with open(path, "r+b") as handle:
+        handle.truncate(length)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _drop_torn_line(path: Path) -> None:
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with open(path, "rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        if handle.read(1) == b"\n":
+            return
+    cut(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def encode(record: JournalRecord | SampleRecord) -> bytes:
+    """One JSON line. Infinities and NaN become the strings `inf`, `-inf`, `nan`, which `decode` turns back."""
+    content = {"kind": _KIND[type(record)], **_plain_mapping(asdict(record))}
+    return (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogatepass")
+
+
+def read_journal(path: Path, length: int | None = None) -> list[JournalRecord]:
+    """The step, evaluation and event records in the first `length` bytes (all of the file by default)."""
+    return [record for record in _records(path, length) if not isinstance(record, SampleRecord)]
+
+
+def read_samples(path: Path, length: int | None = None) -> list[SampleRecord]:
+    """The stored responses in the first `length` bytes (all of the file by default)."""
+    return [record for record in _records(path, length) if isinstance(record, SampleRecord)]
+
+
+def _records(path: Path, length: int | None) -> Iterator[JournalRecord | SampleRecord]:
+    if not path.exists():
+        return
+    with open(path, "rb") as handle:
+        content = handle.read() if length is None else handle.read(length)
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        if line.endswith(b"\n"):
+            try:
+                yield decode(line)
+            except ValueError as error:
+                raise BenchError(
+                    f"{path}, line {number} is not a record of this version ({error}); read it with the version that "
+                    f"wrote it, or restore the file"
+                ) from error
+
+
+def decode(line: bytes) -> JournalRecord | SampleRecord:
+    """The record of one JSON line; raises `ValueError` for a line this version does not know."""
+    try:
+        return _record(json.loads(line.decode("utf-8", "surrogatepass")))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"journal line with other fields than expected: {error!r}") from error
+
+
+def _record(raw: dict[str, Any]) -> JournalRecord | SampleRecord:
+    kind = raw.pop("kind", None)
+    if kind == "step":
+        return StepRecord(
+            step=raw["step"],
+            time_unix_s=raw["time_unix_s"],
+            costs=Costs(**raw["costs"]),
+            metrics=_numbers(raw["metrics"]),
+            stages=tuple(_stage(stage) for stage in raw["stages"]),
+        )
+    if kind == "evaluation":
+        floats = {key: _number(raw[key]) for key in ("temperature", "accuracy", "seconds")}
+        return EvaluationRecord(**{**raw, **floats, "costs": Costs(**raw["costs"]), "split": Split(raw["split"])})
+    if kind == "event":
+        return EventRecord(**{**raw, "detail": _numbers(raw["detail"])})
+    if kind == "sample":
+        reasons = {"finish_reason": FinishReason(raw["finish_reason"]), "status": GradeStatus(raw["status"])}
+        floats = {key: _number(raw[key]) for key in ("reward", "advantage")}
+        return SampleRecord(**{**raw, **floats, **reasons})
+    raise ValueError(f"journal line of unknown kind {kind!r}")
+
+
+def _stage(raw: Mapping[str, object]) -> StageStats:
+    return StageStats(**{key: value if key == "stage" else _number(value) for key, value in raw.items()})  # type: ignore[arg-type]
+
+
+def _plain_mapping(value: Mapping[str, object]) -> dict[str, object]:
+    return {key: _plain(item) for key, item in value.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return _plain_mapping(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _number(value: object) -> float | int:
+    return float(value) if isinstance(value, str) else value  # type: ignore[return-value]
+
+
+def _numbers(raw: Mapping[str, object]) -> dict[str, float]:
+    return {key: _number(value) for key, value in raw.items()}

@@ -1,0 +1,154 @@
+"""Where a run keeps its things. One place, so that the trainer, the delivery to MLflow and the reports agree.
+
+RUN/
+  config.yaml        the resolved configuration; alone it reproduces the run
+  provenance.json    versions, device, git state (secrets redacted)
+  status.json        state of the run: pending, running, interrupted, failed, finished; and why
+  sessions.jsonl     one line per process that worked here: start time, pid, first step
+  journal.jsonl      append-only records: steps, evaluations, events
+  samples.jsonl      stored training responses
+  checkpoints/       step-000010/ …, each whole or absent
+  curves.parquet     evaluations and step metrics as a table, written when the run ends
+  samples.parquet    the stored responses as a table, written when the run ends
+  delivery.json      how many journal records the tracking store already has
+  lock               held by the process that works here
+
+COMPARISON/
+  comparison.json    identity: settings per arm, code version, seeds, targets, baseline
+  runs/ARM/seed-0003/    one RUN per arm and seed
+  summary.json, table.md, *.csv, figures …    the report
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sfpo_bench.errors import MissingDataError, RunLocked
+
+
+class RunState(StrEnum):
+    """Where a run stands; `pending` means that no process has started it."""
+
+    pending = "pending"
+    running = "running"
+    interrupted = "interrupted"
+    failed = "failed"
+    finished = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Contents of `status.json`. `step` is the last step known to be complete; `cause` is empty unless it failed."""
+
+    state: RunState
+    step: int
+    steps: int
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths inside one run's folder; creating the object touches nothing."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        return self.path / "provenance.json"
+
+    @property
+    def status_file(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def sessions(self) -> Path:
+        return self.path / "sessions.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "curves.parquet"
+
+    @property
+    def samples_table(self) -> Path:
+        return self.path / "samples.parquet"
+
+    @property
+    def delivery(self) -> Path:
+        return self.path / "delivery.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """The folder of a run that has been started; raises `MissingDataError` when `path` is not one."""
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise MissingDataError(
+                f"{path} is not a run folder: found no config.yaml there; `sfpo-bench list` shows the runs that exist"
+            )
+        return folder
+
+    def status(self) -> RunStatus:
+        """The recorded status; `pending` when none was written."""
+        if not self.status_file.is_file():
+            return RunStatus(RunState.pending, 0, 0)
+        raw = json.loads(self.status_file.read_text(encoding="utf-8"))
+        return RunStatus(RunState(raw["state"]), int(raw["step"]), int(raw["steps"]), str(raw["cause"]))
+
+    def write_status(self, status: RunStatus) -> None:
+        content = {"state": status.state.value, "step": status.step, "steps": status.steps, "cause": status.cause}
+        write_atomically(self.status_file, json.dumps(content))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder's lock; raises `RunLocked` when a live process holds it. The lock dies with its holder."""
+        import fcntl
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.lock_file, "a", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunLocked(
+                    f"{self.path} is in use by another process; wait for it to end, or stop it, then run again"
+                ) from error
+            yield
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text` so that a reader, or a kill at any moment, sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
