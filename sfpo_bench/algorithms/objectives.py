@@ -1,0 +1,104 @@
+"""Policy objectives: the clipped surrogate of GRPO and its close kin, by settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.advantages import AdvantageScale, group_advantages
+from sfpo_bench.algorithms.protocols import BatchCounts, Loss, LossInputs
+from sfpo_bench.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Normalization(StrEnum):
+    """How token losses become one number; the counts are those of the whole mini-batch.
+
+    response_mean  mean over each response's tokens, then over responses (GRPO, arXiv:2402.03300)
+    token_mean     mean over all tokens (DAPO, arXiv:2503.14476)
+    fixed_length   sum over tokens / (responses * token limit), no length in the denominator (Dr. GRPO, arXiv:2503.20783)
+    """
+
+    response_mean = "response_mean"
+    token_mean = "token_mean"
+    fixed_length = "fixed_length"
+
+
+@dataclass
+class Clipped:
+    """GRPO's clipped surrogate, with optional KL penalty and entropy bonus (arXiv:2402.03300, Eq. 3).
+
+    With r_t = exp(log pi - log pi_old) and A the group advantage, each token contributes
+
+        -min(r_t A, clip(r_t, 1 - clip_low, 1 + clip_high) A) + kl_coefficient * k3_t - entropy_coefficient * H_t
+
+    k3_t = exp(log pi_ref - log pi) - (log pi_ref - log pi) - 1 is the non-negative KL estimate; H_t the token entropy.
+    """
+
+    kind: str = option("clipped", "name of the objective")
+    clip_low: float = option(0.2, "ratios below 1 - clip_low are clipped", above=0.0, high=1.0)
+    clip_high: float = option(0.2, "ratios above 1 + clip_high are clipped", above=0.0)
+    advantage_scale: AdvantageScale = option(AdvantageScale.std, "divide centred rewards by the group's std, or by none")
+    normalization: Normalization = option(Normalization.response_mean, "response_mean, token_mean or fixed_length")
+    kl_coefficient: float = option(0.0, "weight of the k3 KL penalty to the starting weights", low=0.0)
+    entropy_coefficient: float = option(0.0, "weight of the entropy bonus", low=0.0)
+
+    @property
+    def uses_entropy(self) -> bool:
+        return self.entropy_coefficient > 0
+
+    @property
+    def uses_reference(self) -> bool:
+        return self.kl_coefficient > 0
+
+    @property
+    def needs_every_row(self) -> bool:
+        return self.uses_entropy or self.uses_reference
+
+    def advantages(self, rewards_PG: Tensor) -> Tensor:
+        """Group advantages, shape [P, G]."""
+        return group_advantages(rewards_PG, self.advantage_scale)
+
+    def loss(self, inputs: LossInputs) -> Loss:
+        """The rows' share of the loss; padding contributes exact zeros."""
+        token_BT, clipped_BT = clipped_surrogate(
+            inputs.log_probs_BT, inputs.old_log_probs_BT, inputs.advantages_B, self.clip_low, self.clip_high
+        )
+        if inputs.reference_log_probs_BT is not None and self.uses_reference:
+            token_BT = token_BT + self.kl_coefficient * k3(inputs.log_probs_BT, inputs.reference_log_probs_BT)
+        if inputs.entropies_BT is not None and self.uses_entropy:
+            token_BT = token_BT - self.entropy_coefficient * inputs.entropies_BT
+        weights_B = response_weights(inputs.mask_BT, inputs.counts, self.normalization)
+        value = (token_BT.masked_fill(~inputs.mask_BT, 0.0).sum(dim=1) * weights_B).sum()
+        return Loss(value, (clipped_BT & inputs.mask_BT).sum())
+
+
+def clipped_surrogate(
+    log_probs_BT: Tensor, old_log_probs_BT: Tensor, advantages_B: Tensor, clip_low: float, clip_high: float
+) -> tuple[Tensor, Tensor]:
+    """Token losses -min(r A, clip(r) A) and where the clip is active, both [B, T] (arXiv:1707.06347, Eq. 7)."""
+    ratios_BT = (log_probs_BT - old_log_probs_BT).exp()
+    advantages_B1 = advantages_B[:, None]
+    plain_BT = ratios_BT * advantages_B1
+    clipped_BT = ratios_BT.clamp(1 - clip_low, 1 + clip_high) * advantages_B1
+    return -plain_BT.minimum(clipped_BT), clipped_BT < plain_BT
+
+
+def k3(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
+    """Per-token estimate of KL(pi || pi_ref) from samples of pi: e^d - d - 1 with d = log pi_ref - log pi; >= 0."""
+    difference = reference_log_probs - log_probs
+    return difference.exp() - difference - 1
+
+
+def response_weights(mask_BT: Tensor, counts: BatchCounts, normalization: Normalization) -> Tensor:
+    """The weight of each response's token sum in the mini-batch loss, shape [B]."""
+    lengths_B = mask_BT.sum(dim=1)
+    if normalization is Normalization.response_mean:
+        return 1.0 / (lengths_B.clamp(min=1) * counts.responses)
+    denominator = counts.tokens if normalization is Normalization.token_mean else (
+        counts.responses * counts.max_response_tokens
+    )
+    return lengths_B.new_ones(lengths_B.shape) / max(denominator, 1)

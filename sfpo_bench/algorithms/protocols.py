@@ -1,0 +1,142 @@
+"""The seams of an update: what an objective, an update rule and a learner promise each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from sfpo_bench.types import StageStats
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Batch = TypeVar("Batch")
+
+
+class Moments(StrEnum):
+    """What reposition does to the optimizer's moments: leave them as the fast passes left them (released code), put
+    back those of the anchor, or interpolate them like the weights."""
+
+    carry = "carry"
+    restore = "restore"
+    interpolate = "interpolate"
+
+
+RuleState = Mapping[str, float | int | bool | list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """Denominators of one optimizer step's loss, counted over its whole mini-batch, never over a micro-batch."""
+
+    responses: int
+    tokens: int
+    max_response_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LossInputs:
+    """What an objective sees of some rows of a mini-batch. [B, T] tensors are padded; `mask_BT` marks real tokens.
+
+    `old_log_probs_BT` are at the weights the step started from. `reference_log_probs_BT` is present when the objective
+    asks for it (`uses_reference`), `entropies_BT` carries a gradient when it asks for that (`uses_entropy`).
+    """
+
+    log_probs_BT: Tensor
+    old_log_probs_BT: Tensor
+    advantages_B: Tensor
+    mask_BT: Tensor
+    counts: BatchCounts
+    reference_log_probs_BT: Tensor | None = None
+    entropies_BT: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """`value`: these rows' share of the mini-batch loss, so that shares add up to it. `clipped_tokens`: how many tokens
+    the objective's clipping cut off from the gradient."""
+
+    value: Tensor
+    clipped_tokens: Tensor
+
+
+class Objective(Protocol):
+    """Rewards to advantages, log-probs to a loss. Pure: no state, no input or output.
+
+    An objective is a dataclass whose fields are its settings and whose `kind` names it.
+    """
+
+    @property
+    def uses_entropy(self) -> bool:
+        """True when the loss needs token entropies with a gradient."""
+        ...
+
+    @property
+    def uses_reference(self) -> bool:
+        """True when the loss needs log-probs under the run's starting weights."""
+        ...
+
+    @property
+    def needs_every_row(self) -> bool:
+        """False when a row with zero advantage contributes neither loss nor gradient, so that it may be skipped."""
+        ...
+
+    def advantages(self, rewards_PG: Tensor) -> Tensor:
+        """Advantages of the responses, shape [P, G]."""
+        ...
+
+    def loss(self, inputs: LossInputs) -> Loss:
+        """The rows' share of the loss that an optimizer step minimises."""
+        ...
+
+
+class Learner(Protocol[Batch]):
+    """The four verbs, and the split into mini-batches, through which an update rule moves the weights."""
+
+    def optimize(self, batch: Batch, stage: str) -> StageStats:
+        """One pass: an optimizer step on each mini-batch of `batch`, in order."""
+        ...
+
+    def mini_batches(self, batch: Batch) -> Sequence[Batch]:
+        """The mini-batches of one pass, each the data of one optimizer step."""
+        ...
+
+    def snapshot(self, moments: Moments) -> None:
+        """Remember the present weights as the anchor: one extra copy, overwritten by the next snapshot. The optimizer's
+        state is copied too unless its moments are to be carried."""
+        ...
+
+    def reposition(self, alpha: float, moments: Moments) -> None:
+        """Weights become anchor + alpha * (weights - anchor), in place; exact at alpha = 0 and 1. The optimizer's
+        moments are carried, put back or interpolated."""
+        ...
+
+
+class UpdateRule(Protocol):
+    """Drives optimizer passes over ONE batch of rollouts.
+
+    A rule is a dataclass whose fields are its settings and whose `kind` names it; what it remembers from step to step
+    goes through `state` and `restore`, which a checkpoint carries.
+    """
+
+    def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
+        """Take one training step on `batch`; returns the statistics of its passes in order."""
+        ...
+
+    def observe(self, step: int, entropy: float) -> bool:
+        """After step `step`, be told the policy entropy at the weights it started from; True when a trigger fired now."""
+        ...
+
+    def metrics(self) -> Mapping[str, float]:
+        """Scalars of the rule to record with the step just taken, such as `alpha`."""
+        ...
+
+    def state(self) -> RuleState:
+        """What must survive a kill, as plain JSON values; empty for a rule without memory."""
+        ...
+
+    def restore(self, state: RuleState) -> None:
+        """Take up a state that `state` returned."""
+        ...

@@ -1,0 +1,131 @@
+"""When the fast stage is switched off for good. A trigger sees entropies one step at a time and never looks ahead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sfpo_bench.algorithms.protocols import RuleState
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.options import option
+
+
+@dataclass
+class Trigger:
+    """Never fires; the base of those that do. A trigger latches: once `fired`, it stays so."""
+
+    kind: str = option("none", "name of the trigger")
+
+    @property
+    def fired(self) -> bool:
+        """True when the fast stage is off from now on."""
+        return False
+
+    def check(self, key: str) -> None:
+        """Raise `ConfigError` for settings that contradict each other; `key` is where the trigger sits."""
+
+    def observe(self, step: int, entropy: float) -> bool:
+        """Be told the entropy of step `step`; True when the trigger fired now, which affects step + 1 on."""
+        return False
+
+    def metrics(self) -> Mapping[str, float]:
+        """Scalars to record with the step just observed."""
+        return {}
+
+    def state(self) -> RuleState:
+        """What a checkpoint must carry."""
+        return {}
+
+    def restore(self, state: RuleState) -> None:
+        """Take up what `state` returned."""
+
+
+@dataclass
+class FixedStep(Trigger):
+    """Fires at the end of step `last_step`: the fast stage runs in steps 1 … last_step."""
+
+    kind: str = option("fixed_step", "name of the trigger")
+    last_step: int = option(100, "last training step with a fast stage", low=0)
+
+    def __post_init__(self) -> None:
+        self._fired = False
+
+    @property
+    def fired(self) -> bool:
+        return self._fired or self.last_step == 0
+
+    def observe(self, step: int, entropy: float) -> bool:
+        fires = not self._fired and step >= self.last_step
+        self._fired = self._fired or fires
+        return fires
+
+    def state(self) -> RuleState:
+        return {"fired": self._fired}
+
+    def restore(self, state: RuleState) -> None:
+        self._fired = bool(state["fired"])
+
+
+@dataclass
+class EntropyZScore(Trigger):
+    """Fires when the policy entropy leaves its recent range (arXiv:2510.04072, Algorithm 1).
+
+        Z_s = (H_s - mean) / (std + eps)   over the last `window` entropies, H_s included, population std
+
+    `two_sided` fires at |Z_s| >= threshold (the paper's text); one-sided at Z_s >= threshold, a rise of entropy (the
+    published runs). Before the window is full it never fires. With H_s inside its own window |Z_s| cannot exceed
+    sqrt(window - 1), so a threshold above that is refused.
+    """
+
+    kind: str = option("entropy_zscore", "name of the trigger")
+    window: int = option(30, "number of steps in the rolling window, the present one included", low=2)
+    threshold: float = option(1.0, "z-score at which the trigger fires", above=0.0)
+    two_sided: bool = option(False, "fire on a fall of entropy as well as on a rise")
+    eps: float = option(1e-9, "added to the standard deviation", low=0.0)
+
+    def __post_init__(self) -> None:
+        self._entropies: list[float] = []
+        self._fired = False
+
+    def check(self, key: str) -> None:
+        largest = math.sqrt(self.window - 1)
+        if self.threshold > largest:
+            raise ConfigError(
+                f"{key}.threshold = {self.threshold:g} can never be reached: with a window of {self.window} the largest "
+                f"z-score is sqrt(window - 1) = {largest:.3f}; lower the threshold or set {key}.window to at least "
+                f"{math.ceil(self.threshold**2) + 1}"
+            )
+
+    @property
+    def fired(self) -> bool:
+        return self._fired
+
+    def observe(self, step: int, entropy: float) -> bool:
+        self._entropies = [*self._entropies, entropy][-self.window :]
+        z = self._z()
+        fires = not self._fired and z is not None and (abs(z) if self.two_sided else z) >= self.threshold
+        self._fired = self._fired or fires
+        return fires
+
+    def metrics(self) -> Mapping[str, float]:
+        z = self._z()
+        return {} if z is None else {"trigger_z": z}
+
+    def state(self) -> RuleState:
+        return {"fired": self._fired, "entropies": list(self._entropies)}
+
+    def restore(self, state: RuleState) -> None:
+        entropies = state["entropies"]
+        assert isinstance(entropies, list)
+        self._fired, self._entropies = bool(state["fired"]), [float(entropy) for entropy in entropies]
+
+    def _z(self) -> float | None:
+        return z_score(self._entropies, self.eps) if len(self._entropies) == self.window else None
+
+
+def z_score(window: Sequence[float], eps: float) -> float:
+    """The last value's distance from the window's mean in units of its population standard deviation plus `eps`."""
+    mean = math.fsum(window) / len(window)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in window) / len(window))
+    return (window[-1] - mean) / (std + eps) if std + eps > 0 else 0.0

@@ -1,0 +1,287 @@
+"""The configuration: a typed, ranged tree of settings, composed by Hydra and checked before anything expensive starts.
+
+Light things (an update rule, an objective, a task) are their own settings: the node of the configuration is the object.
+`kind` tells which class a node is, so that the resolved YAML alone can be read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sfpo_bench.algorithms.objectives import Clipped
+from sfpo_bench.algorithms.protocols import Objective, UpdateRule
+from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
+from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
+from sfpo_bench.options import check_ranges, option
+from sfpo_bench.plugins import Custom, find
+from sfpo_bench.rollout.settings import TransformersRollout
+from sfpo_bench.tasks.addition import Addition
+from sfpo_bench.tasks.arithmetic import Arithmetic
+from sfpo_bench.tasks.jsonl import Jsonl
+from sfpo_bench.tasks.protocol import Task
+from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, TrainingSettings
+
+OBJECTIVES: dict[str, type] = {"clipped": Clipped, "custom": Custom}
+TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
+UPDATE_RULES: dict[str, type] = {"one_pass": OnePass, "repeat": Repeat, "slow_fast": SlowFast, "custom": Custom}
+TASKS: dict[str, type] = {"arithmetic": Arithmetic, "addition": Addition, "jsonl": Jsonl, "custom": Custom}
+MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "smollm2": SmolLM2Model}
+ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout}
+
+# Nodes whose class depends on their `kind`, by dotted key; the inner ones come first.
+KINDS: dict[str, dict[str, type]] = {
+    "algorithm.update_rule.trigger": TRIGGERS,
+    "algorithm.update_rule": UPDATE_RULES,
+    "algorithm.objective": OBJECTIVES,
+    "task": TASKS,
+    "model": MODELS,
+    "rollout": ROLLOUTS,
+}
+
+
+@dataclass
+class AlgorithmSettings:
+    """An objective under an update rule."""
+
+    name: str = option("", "name of the algorithm in tables and figures")
+    objective: Any = option(None, "what an optimizer step minimises")
+    update_rule: Any = option(None, "what is done with one batch of rollouts")
+
+
+@dataclass
+class TrackingSettings:
+    """Delivery of journals to MLflow."""
+
+    mlflow: bool = option(True, "deliver runs to MLflow; the journal on disk is written in any case")
+    uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
+    experiment: str = option("sfpo_bench", "name of the MLflow experiment")
+
+
+@dataclass
+class ArmSettings:
+    """One arm of a comparison: what it changes in the configuration."""
+
+    label: str = option("", "name in tables and figures; empty: the arm's key")
+    note: str = option("", "one line on what the arm is for")
+    overrides: list[str] = option([], "Hydra overrides of this arm, such as `algorithm=sfpo`")
+
+
+@dataclass
+class ComparisonSettings:
+    """Arms × seeds, and what is asked of them. Read by `compare`, ignored by `train`."""
+
+    arms: dict[str, ArmSettings] = option({}, "the arms, by key, in the order they are shown")
+    baseline: str = option("", "the arm that ratios refer to")
+    seeds: int = option(10, "seeds per arm", low=1)
+    first_seed: int = option(0, "the first seed; the others follow it", low=0)
+    targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
+    slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
+    threads: int = option(1, "threads of each run", low=1)
+    new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
+
+
+@dataclass
+class RunConfig:
+    """Everything a run needs; saved resolved as config.yaml in its folder."""
+
+    name: str = option("", "name of the study; part of folder names")
+    run_name: str = option("", "name of a single run; empty: <name>-<algorithm>-seed<seed>")
+    description: str = option("", "one line on the experiment for reports")
+    output_root: str = option("results", "folder under which everything is written")
+    seed: int = option(0, "seed of data order, sampling noise and evaluation noise", low=0)
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
+    algorithm: AlgorithmSettings = option(AlgorithmSettings(), "objective and update rule")
+    model: Any = option(None, "the model that is trained")
+    task: Any = option(None, "problems, prompts and grading")
+    rollout: Any = option(None, "how responses are generated")
+    learner: LearnerSettings = option(LearnerSettings(), "how gradients become weights")
+    training: TrainingSettings = option(TrainingSettings(), "how long, and what on the way")
+    evaluation: EvaluationSettings = option(EvaluationSettings(), "what an evaluation measures")
+    tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
+    comparison: ComparisonSettings = option(ComparisonSettings(), "arms, seeds and targets of `compare`")
+
+    @property
+    def objective(self) -> Objective:
+        return cast(Objective, self.algorithm.objective)
+
+    @property
+    def rule(self) -> UpdateRule:
+        return cast(UpdateRule, self.algorithm.update_rule)
+
+    @property
+    def policy_task(self) -> Task:
+        return cast(Task, self.task)
+
+    @property
+    def rollouts(self) -> TransformersRollout:
+        return cast(TransformersRollout, self.rollout)
+
+    @property
+    def run_folder(self) -> Path:
+        """Where a run that is not part of a comparison lives."""
+        return Path(self.output_root) / "runs" / (self.run_name or f"{self.name}-{self.algorithm.name}-seed{self.seed}")
+
+    @property
+    def comparison_folder(self) -> Path:
+        return Path(self.output_root) / self.name
+
+
+def from_node(node: DictConfig) -> RunConfig:
+    """The typed, checked configuration of a composed or saved tree.
+
+    Raises `ConfigError` for an unknown key, a wrong type, a value out of range, or settings that contradict each other.
+    """
+    try:
+        tree = _typed_tree(node)
+        config = cast(RunConfig, OmegaConf.to_object(tree))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    config.algorithm.objective = _instance(config.algorithm.objective, "algorithm.objective", Objective)
+    config.algorithm.update_rule = _instance(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
+    config.task = _instance(config.task, "task", Task)
+    check(config)
+    return config
+
+
+def read(path: Path) -> RunConfig:
+    """The configuration saved in a run's folder."""
+    if not path.is_file():
+        raise MissingDataError(f"{path} does not exist; expected the config.yaml of a run folder")
+    node = OmegaConf.load(path)
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{path} holds a {type(node).__name__}, expected a mapping of settings")
+    return from_node(node)
+
+
+def to_yaml(node: DictConfig) -> str:
+    """The resolved configuration as it is saved."""
+    return OmegaConf.to_yaml(_typed_tree(node), resolve=True)
+
+
+def to_plain(node: DictConfig) -> dict[str, object]:
+    """The resolved configuration as plain values, for hashing and comparing."""
+    plain = OmegaConf.to_container(_typed_tree(node), resolve=True, enum_to_str=True)
+    return cast(dict[str, object], plain)
+
+
+def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Leaves by dotted key; lists are leaves."""
+    leaves: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves.update(flatten(value, f"{prefix}{key}."))
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _typed_tree(node: DictConfig) -> DictConfig:
+    """The tree with every node of its declared class, defaults filled in."""
+    plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))
+    for key, kinds in KINDS.items():
+        _type_node(plain, key, kinds)
+    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(RunConfig), plain))
+
+
+def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> None:
+    *parents, name = key.split(".")
+    holder: Any = plain
+    for parent in parents:
+        holder = holder.get(parent) if isinstance(holder, dict) else None
+    if not isinstance(holder, dict) or name not in holder:
+        return
+    value = holder[name]
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind not in kinds:
+        raise ConfigError(
+            f"{key} is {value!r}, expected settings whose kind is one of {', '.join(kinds)}; "
+            f"choose one with {key.replace('.', '/')}=<name>"
+        )
+    try:
+        holder[name] = OmegaConf.merge(OmegaConf.structured(kinds[kind]), value)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, key)) from error
+
+
+def _instance(node: Any, key: str, seam: type) -> Any:
+    """The object of a node; a `Custom` node is replaced by an instance of the user's class."""
+    if not isinstance(node, Custom):
+        return node
+    cls = find(node.factory, f"{key}.factory")
+    try:
+        if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+            made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), node.options))
+        else:
+            made = cls(**node.options)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, f"{key}.options")) from error
+    except TypeError as error:
+        raise ConfigError(f"{key}.options = {node.options} do not fit {node.factory}: {error}") from error
+    missing = [name for name in _members(seam) if not hasattr(made, name)]
+    if missing:
+        raise ConfigError(
+            f"{key}.factory = {node.factory}: the class lacks {', '.join(missing)}; "
+            f"see {seam.__module__}.{seam.__name__} for what it must have"
+        )
+    return made
+
+
+def _members(seam: type) -> list[str]:
+    return [name for name in vars(seam) if not name.startswith("_")]
+
+
+def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
+    """One message for an error of OmegaConf: what was found, where, and what is known there."""
+    key = ".".join(part for part in (prefix, str(error.full_key or "")) if part)
+    text = str(error.msg or error).splitlines()[0]
+    known = [f.name for f in dataclasses.fields(error.object_type)] if dataclasses.is_dataclass(error.object_type) else []
+    if not known or (error.key is not None and str(error.key) in known):
+        return f"{key}: {text}" if key else text
+    close = difflib.get_close_matches(str(error.key), known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{key} is not a setting; {hint}Known here: {', '.join(known)}"
+
+
+def check(config: RunConfig) -> None:
+    """Raise `ConfigError` for values out of range and settings that contradict each other."""
+    check_ranges(config)
+    rollout, learner = config.rollouts, config.learner
+    trigger = getattr(config.algorithm.update_rule, "trigger", None)
+    if isinstance(trigger, Trigger):
+        trigger.check("algorithm.update_rule.trigger")
+    if isinstance(config.algorithm.objective, Clipped) and rollout.group < 2:
+        raise ConfigError(
+            f"rollout.group = {rollout.group} with group-normalised advantages: every advantage would be zero; "
+            "set rollout.group to at least 2"
+        )
+    if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
+        raise ConfigError(
+            f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
+            f"{learner.mini_batch_prompts} prompts; choose a divisor of {rollout.prompts}, or 0 for the whole batch"
+        )
+    if isinstance(config.model, HuggingFaceModel) and not config.model.path:
+        raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
+    _check_comparison(config.comparison)
+
+
+def _check_comparison(comparison: ComparisonSettings) -> None:
+    if comparison.arms and comparison.baseline not in comparison.arms:
+        raise ConfigError(
+            f"comparison.baseline = {comparison.baseline!r} is not an arm; the arms are {', '.join(comparison.arms)}"
+        )
+    for arm in comparison.arms:
+        if not arm.replace("_", "").replace("-", "").isalnum():
+            raise ConfigError(
+                f"comparison.arms has the key {arm!r}; expected letters, digits, - and _, since it names a folder"
+            )

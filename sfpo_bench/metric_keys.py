@@ -1,0 +1,32 @@
+"""The scalars a step records, by key. The same keys name journal entries, MLflow metrics and report columns.
+
+A stage's statistics (`StageStats`) appear beside these as `<stage>/<statistic>`, for example `fast_1/clip_fraction`.
+"""
+
+from __future__ import annotations
+
+STEP_METRICS: dict[str, str] = {
+    "reward_mean": "mean reward of the step's responses",
+    "reward_std": "population standard deviation of the step's rewards",
+    "correct_share": "share of responses graded correct",
+    "groups_without_signal_share": "share of groups whose advantages are all zero",
+    "response_tokens_mean": "mean response length, tokens, the end-of-sequence token included",
+    "truncated_share": "share of responses cut at the token limit",
+    "entropy": "mean token entropy over the whole batch at the step's starting weights, nats",
+    "alpha": "reposition coefficient in force (absent for rules without one; 0 once the fast stage is off)",
+    "trigger_z": "z-score of the entropy in the trigger's window (absent until the window is full)",
+    "displacement": "Euclidean norm of the change of the weights over the step",
+    "fast_slow_cosine": "cosine between the fast displacement and the slow step (absent without a fast stage)",
+    "learning_rate": "learning rate of the step",
+    "rollout_seconds": "generating the responses",
+    "grading_seconds": "grading them",
+    "old_log_prob_seconds": "log-probs at the starting weights where a pass of their own computes them",
+    "fast_seconds": "the fast passes",
+    "reposition_seconds": "snapshot and interpolation of the weights",
+    "slow_seconds": "the slow pass, or all passes of a rule without a fast stage",
+    "update_seconds": "the whole update",
+    "reposition_share": "reposition_seconds as a share of step_seconds",
+    "push_seconds": "handing the new weights to the rollout engine",
+    "step_seconds": "the whole step, without evaluation and checkpoint",
+    "checkpoint_seconds": "writing the checkpoint that preceded this step (0 when there was none)",
+}

@@ -1,0 +1,162 @@
+"""The embedded character model: how its warm start is made, from nothing, bit for bit.
+
+    python -m sfpo_bench.models.arithmetic_character OUT
+
+A Qwen2 of 108,224 parameters (hidden 64, 2 layers, 4 heads, feed-forward 192, tied embeddings, 16 characters) learns
+`7*8-35=56-35=21` from train problems alone, then is spoiled on a mixture of right and wrong answers until sampling
+hardly ever succeeds while greedy decoding often does: a start from which reinforcement learning has something to do.
+One thread; about one minute. Equal bits need the pinned torch and the same kind of processor.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sfpo_bench.seeding import generator
+from sfpo_bench.tasks.arithmetic import Expression, expression_split, expressions
+from sfpo_bench.types import Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+SEED = 0
+CHARACTERS = "0123456789+-*="
+PAD, EOS = "<pad>", "<eos>"
+VOCABULARY = {token: index for index, token in enumerate([PAD, EOS, *CHARACTERS])}
+FOLDER = Path(__file__).with_name("arithmetic_character_start")
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A stretch of supervised training: `response` writes what the model shall say to a problem."""
+
+    name: str
+    steps: int
+    learning_rate: float
+    response: Callable[[Expression, np.random.Generator], str]
+
+
+def clean(expression: Expression, rng: np.random.Generator) -> str:
+    """The right step and the right answer."""
+    return f"{expression.step}={expression.answer}"
+
+
+def no_step(expression: Expression, rng: np.random.Generator) -> str:
+    """A wrong answer without the step."""
+    return str(expression.answer + int(rng.integers(1, 30)) * int(rng.choice([-1, 1])))
+
+
+def wrong_precedence(expression: Expression, rng: np.random.Generator) -> str:
+    """The sign applied before the product: `7*8-35=7*-27=-189`."""
+    a, b, c = expression.a, expression.b, expression.c
+    signed = c if expression.sign == "+" else -c
+    if expression.product_first:
+        return f"{a}*{b + signed}={a * (b + signed)}"
+    left = c + a if expression.sign == "+" else c - a
+    return f"{left}*{b}={left * b}"
+
+
+def digit_noise(expression: Expression, rng: np.random.Generator) -> str:
+    """The right response with each digit replaced at random with probability 0.15."""
+    replaced = [str(rng.integers(10)) if c.isdigit() and rng.random() < 0.15 else c for c in clean(expression, rng)]
+    return "".join(replaced)
+
+
+def mixture(expression: Expression, rng: np.random.Generator) -> str:
+    """One of the four, at random."""
+    kinds = (clean, no_step, wrong_precedence, digit_noise)
+    return kinds[int(rng.integers(4))](expression, rng)
+
+
+LESSONS = (Lesson("clean", 1500, 3e-3, clean), Lesson("diluted", 300, 1e-3, mixture))
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per character; no beginning-of-sequence token."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel(VOCABULARY, unk_token=PAD))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD)
+
+
+def build_model(seed: int = SEED) -> Qwen2ForCausalLM:
+    """The untrained model; its initial weights are a function of `seed`."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=len(VOCABULARY),
+        hidden_size=64,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        eos_token_id=VOCABULARY[EOS],
+        pad_token_id=VOCABULARY[PAD],
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen2ForCausalLM(config)
+
+
+def teach(model: Qwen2ForCausalLM, lessons: Sequence[Lesson] = LESSONS, batch: int = 128) -> None:
+    """Supervised training on train problems, loss on the response alone, learning rate falling linearly to zero."""
+    import torch
+
+    problems = [e for e in expressions() if expression_split(e) is Split.train]
+    for lesson in lessons:
+        rng = generator(SEED, "warm_start", lesson.name)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lesson.learning_rate, weight_decay=0.0)
+        for step in range(lesson.steps):
+            chosen = [problems[i] for i in rng.integers(len(problems), size=batch)]
+            ids, labels = encode([(f"{e.text}=", lesson.response(e, rng)) for e in chosen])
+            for group in optimizer.param_groups:
+                group["lr"] = lesson.learning_rate * (1 - step / lesson.steps)
+            loss = model(input_ids=ids, labels=labels).loss
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+
+def encode(pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
+    """Right-padded token ids and labels (-100 on prompt and padding), both [B, L]."""
+    import torch
+
+    rows = [[VOCABULARY[c] for c in prompt + response] + [VOCABULARY[EOS]] for prompt, response in pairs]
+    length = max(len(row) for row in rows)
+    ids = torch.full((len(rows), length), VOCABULARY[PAD])
+    labels = torch.full((len(rows), length), -100)
+    for index, (row, (prompt, _)) in enumerate(zip(rows, pairs, strict=True)):
+        ids[index, : len(row)] = torch.tensor(row)
+        labels[index, len(prompt) : len(row)] = torch.tensor(row[len(prompt) :])
+    return ids, labels
+
+
+def make(out: Path) -> None:
+    """Train the warm start and write it to `out` as an ordinary Hugging Face folder."""
+    import torch
+
+    torch.set_num_threads(1)
+    model = build_model()
+    teach(model)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out)
+    build_tokenizer().save_pretrained(out)
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))

@@ -1,0 +1,95 @@
+"""Prompts to token ids, once and in one place, so that training and evaluation show a model the same tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.rollout.settings import OverLong
+from sfpo_bench.tasks.protocol import Task
+from sfpo_bench.types import Problem, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedProblem:
+    """A problem with the token ids of its prompt."""
+
+    problem: Problem
+    prompt_ids: tuple[int, ...]
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
+    """Token ids of each prompt. Chat turns go through the model's template, which writes its own special tokens, so
+    the tokenizer adds none; raw text gets the tokenizer's own, unless it begins with the BOS token already."""
+    rendered = [_render(tokenizer, prompt) for prompt in prompts]
+    encoded: list[tuple[int, ...]] = [()] * len(prompts)
+    for add_special_tokens in (False, True):
+        chosen = [index for index, (_, special) in enumerate(rendered) if special is add_special_tokens]
+        if not chosen:
+            continue
+        ids = tokenizer([rendered[index][0] for index in chosen], add_special_tokens=add_special_tokens)["input_ids"]
+        for index, row in zip(chosen, ids, strict=True):
+            encoded[index] = tuple(row)
+    return encoded
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[str, bool]:
+    """The prompt as text, and whether the tokenizer shall add its special tokens."""
+    if isinstance(prompt.content, str):
+        bos = tokenizer.bos_token
+        return prompt.content, not (isinstance(bos, str) and prompt.content.startswith(bos))
+    if not tokenizer.chat_template:
+        raise ConfigError(
+            "the task asks for chat prompts but the model's tokenizer has no chat template; "
+            "use an instruction-tuned model, or set task.chat=false where the task offers it"
+        )
+    turns = [{"role": message.role, "content": message.content} for message in prompt.content]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert isinstance(text, str)
+    return text, False
+
+
+def encode_problems(
+    tokenizer: PreTrainedTokenizerBase, task: Task, problems: Sequence[Problem], limit: int, over_long: OverLong
+) -> list[EncodedProblem]:
+    """The problems whose prompts fit into `limit` tokens, encoded.
+
+    Raises `ConfigError` for an over-long prompt under `OverLong.refuse`, and when dropping leaves nothing.
+    """
+    encoded = encode_prompts(tokenizer, [task.prompt(problem) for problem in problems])
+    kept = [EncodedProblem(p, ids) for p, ids in zip(problems, encoded, strict=True) if len(ids) <= limit]
+    dropped = len(problems) - len(kept)
+    if dropped and over_long is OverLong.refuse:
+        longest = max(len(ids) for ids in encoded)
+        raise ConfigError(
+            f"{dropped} of {len(problems)} prompts are longer than rollout.max_prompt_tokens = {limit} (the longest has "
+            f"{longest} tokens); raise the limit, or set rollout.over_long=drop to leave them out"
+        )
+    if not kept:
+        raise ConfigError(
+            f"none of {len(problems)} prompts fits into rollout.max_prompt_tokens = {limit}; raise the limit"
+        )
+    return kept
+
+
+def end_of_sequence_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Every token id that ends a response: the generation config's, the model config's and the tokenizer's."""
+    generation = model.generation_config
+    found: set[int] = set()
+    for value in (
+        generation.eos_token_id if generation is not None else None,
+        model.config.get_text_config().eos_token_id,
+        tokenizer.eos_token_id,
+    ):
+        found.update([value] if isinstance(value, int) else (value or []))
+    if not found:
+        raise ConfigError(
+            "the model names no end-of-sequence token, so no response could ever end by itself; "
+            "set eos_token_id in its generation_config.json"
+        )
+    return frozenset(found)

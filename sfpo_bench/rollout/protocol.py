@@ -1,0 +1,58 @@
+"""The seam between whatever generates responses and everything that asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sfpo_bench.seeding import stream_key
+from sfpo_bench.types import Completion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How responses are drawn: from the full vocabulary at `temperature`; 0 is greedy decoding, only for evaluation."""
+
+    temperature: float
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`samples` responses to one encoded prompt; each sample number draws its own noise."""
+
+    problem_id: str
+    prompt_ids: tuple[int, ...]
+    samples: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseStream:
+    """Names the noise of one generation: `purpose` is `rollout` or an evaluation's name.
+
+    The noise of a response is a function of (seed, purpose, step, problem, sample, position) and of nothing else.
+    """
+
+    seed: int
+    purpose: str
+    step: int
+
+    def key(self, problem_id: str, sample: int) -> int:
+        """The 64-bit key of one response's stream."""
+        return stream_key(self.seed, self.purpose, self.step, problem_id, sample)
+
+
+class RolloutEngine(Protocol):
+    """Generates with the policy's present weights."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
+        """Completions in the order of the requests and, within a request, of its samples."""
+        ...
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the learner's weights, by name; afterwards nothing is generated from older ones."""
+        ...

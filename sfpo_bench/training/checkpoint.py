@@ -1,0 +1,189 @@
+"""Checkpoints that are whole or absent.
+
+    checkpoints/step-000010/
+      weights.safetensors     fp32 master weights
+      optimizer.safetensors   the optimizer's state
+      state.json              step, costs, rule state, journal lengths, best score so far
+
+A checkpoint is written into a hidden folder, made durable, and renamed; a kill at any moment leaves the previous ones
+as they were. Nothing is unpickled: tensors are safetensors, the rest is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.protocols import RuleState
+from sfpo_bench.errors import CheckpointError, DiskFullError
+from sfpo_bench.types import Costs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sfpo_bench.training.master_weights import MasterWeights
+
+_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+_SPARE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """All of a run beside its tensors. Data order, sampling noise, learning rate and torch's generator are functions of
+    the step, so the step is their whole state; `*_bytes` say how much of the journals this checkpoint covers."""
+
+    step: int
+    costs: Costs
+    rule: RuleState
+    journal_bytes: int
+    samples_bytes: int
+    best_step: int
+    best_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One whole checkpoint on disk."""
+
+    path: Path
+
+    @property
+    def step(self) -> int:
+        return int(self.path.name.removeprefix("step-"))
+
+    @property
+    def weights_file(self) -> Path:
+        return self.path / _WEIGHTS
+
+    def state(self) -> TrainingState:
+        """The training state; raises `CheckpointError` when it cannot be read."""
+        try:
+            raw = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
+            return TrainingState(**{**raw, "costs": Costs(**raw["costs"])})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{self.path / _STATE} cannot be read ({error}); remove that folder to resume from the one before"
+            ) from error
+
+    def load_into(self, masters: MasterWeights) -> None:
+        """Weights and optimizer state; raises `CheckpointError` when they are damaged or of another model."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            masters.load(load_file(self.weights_file))
+            masters.load_optimizer_tensors(load_file(self.path / _OPTIMIZER))
+        except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{self.path} does not hold this model's weights and optimizer state ({error}); "
+                "remove that folder to resume from the one before"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStore:
+    """The checkpoints of one run: the newest `keep_last`, and the best one."""
+
+    folder: Path
+    keep_last: int = 2
+
+    def all(self) -> list[Checkpoint]:
+        """Whole checkpoints, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [Checkpoint(path) for path in self.folder.glob("step-*") if (path / _STATE).is_file()]
+        return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    def newest(self) -> Checkpoint | None:
+        """The latest whole checkpoint, if there is one."""
+        found = self.all()
+        return found[-1] if found else None
+
+    def at(self, step: int) -> Checkpoint | None:
+        """The checkpoint of a step, if it is kept."""
+        return next((checkpoint for checkpoint in self.all() if checkpoint.step == step), None)
+
+    def write(self, masters: MasterWeights, state: TrainingState) -> Checkpoint:
+        """Write, make durable, then drop what is no longer kept.
+
+        Raises `DiskFullError`, leaving earlier checkpoints as they were, when space is short or a write fails.
+        """
+        weights = {name: master.detach().contiguous() for name, master in masters.masters.items()}
+        optimizer = {name: value.contiguous() for name, value in masters.optimizer_tensors().items()}
+        size = sum(t.numel() * t.element_size() for t in (*weights.values(), *optimizer.values()))
+        require_space(self.folder, size)
+        self.sweep()
+        final = self.folder / f"step-{state.step:06d}"
+        partial = self.folder / f".partial-{state.step:06d}"
+        try:
+            _write_folder(partial, weights, optimizer, state)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(partial, final)
+            _sync_folder(self.folder)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise DiskFullError(
+                f"writing the checkpoint of step {state.step} ({size / 1e6:.1f} MB) into {self.folder} failed: {error}; "
+                "earlier checkpoints are whole, free some space and run the same command again"
+            ) from error
+        self._drop_old(state.best_step)
+        return Checkpoint(final)
+
+    def sweep(self) -> None:
+        """Remove what a kill left half-written or half-removed."""
+        if self.folder.is_dir():
+            for path in self.folder.iterdir():
+                if path.name.startswith(".partial-") or (path.name.startswith("step-") and not (path / _STATE).is_file()):
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _drop_old(self, best_step: int) -> None:
+        for checkpoint in self.all()[: -self.keep_last]:
+            if checkpoint.step != best_step:
+                # The state goes first: without it the folder is no checkpoint, however far the removal got.
+                (checkpoint.path / _STATE).unlink()
+                shutil.rmtree(checkpoint.path)
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Raise `DiskFullError` unless `folder`'s file system has `size` bytes and a margin free."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < size + _SPARE_BYTES:
+        raise DiskFullError(
+            f"{free / 1e6:.0f} MB are free below {existing}, expected at least {(size + _SPARE_BYTES) / 1e6:.0f} MB; "
+            "free some space, lower training.keep_last, or set output_root to another disk"
+        )
+
+
+def _write_folder(
+    folder: Path, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: TrainingState
+) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        save_file(dict(weights), folder / _WEIGHTS)
+        save_file(dict(optimizer), folder / _OPTIMIZER)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    (folder / _STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+    for name in (_WEIGHTS, _OPTIMIZER, _STATE):
+        with open(folder / name, "rb") as handle:
+            os.fsync(handle.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

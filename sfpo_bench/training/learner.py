@@ -1,0 +1,349 @@
+"""The learner: turns one batch of rollouts into optimizer steps, on one device.
+
+    begin_step(step, batch)     learning rate; old log-probs where they need a pass of their own
+    optimize(batch, stage)      one pass: for each mini-batch, gradients over its micro-batches, clip, step
+    snapshot / reposition       the anchor of SFPO, on the fp32 masters
+    end_step()                  entropy at the start, displacement, seconds
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
+
+from sfpo_bench.algorithms.objectives import k3
+from sfpo_bench.algorithms.protocols import BatchCounts, Loss, LossInputs, Moments, Objective
+from sfpo_bench.errors import NonFiniteError
+from sfpo_bench.training.batch import TrainBatch, micro_batches
+from sfpo_bench.training.master_weights import MasterWeights
+from sfpo_bench.training.probe import WeightProbe, cosine
+from sfpo_bench.training.scoring import Scorer, Scores
+from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
+from sfpo_bench.types import StageStats
+
+
+@dataclass(slots=True)
+class StepReadings:
+    """What a learner knows of one training step once it is over. `entropy` is the mean token entropy over the whole
+    batch at the weights the step started from, nats."""
+
+    learning_rate: float
+    entropy: float = math.nan
+    displacement: float = 0.0
+    fast_slow_cosine: float | None = None
+    old_log_prob_seconds: float = 0.0
+    reposition_seconds: float = 0.0
+
+
+class LocalLearner:
+    """Policy, objective and optimizer on one device.
+
+    Statistics cover every row of the batch. Rows with zero advantage need no gradient when the objective says so: they
+    are run forward only, which changes nothing but the time. Micro-batches never change the result: every denominator
+    is counted over the mini-batch.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, objective: Objective, settings: LearnerSettings, temperature: float, group: int
+    ) -> None:
+        self._model = model.eval()
+        self._objective = objective
+        self._settings = settings
+        self._mini_batch_rows = settings.mini_batch_prompts * group
+        self._scorer = Scorer(model, temperature)
+        self._reference = Scorer(_frozen_copy(model), temperature) if objective.uses_reference else None
+        self.masters = MasterWeights(model, lambda weights: make_optimizer(weights, settings))
+        self._motion = _Motion(WeightProbe(self.masters.masters.values()))
+        self._readings = StepReadings(settings.learning_rate)
+        self._start: _StartScores | None = None
+
+    def begin_step(self, step: int, batch: TrainBatch) -> None:
+        """Set the learning rate of `step` (from 1) and take the log-probs at the present weights as the old ones.
+
+        With a single mini-batch the first pass computes them anyway; otherwise they need a forward pass here.
+        """
+        settings = self._settings
+        rate = settings.learning_rate * min(1.0, step / max(1, settings.warmup_steps))
+        for group in self.masters.optimizer.param_groups:
+            group["lr"] = rate
+        self._readings = StepReadings(rate)
+        self._start = _StartScores(batch)
+        self._motion.begin()
+        started = time.perf_counter()
+        if self._reference is not None:
+            with torch.no_grad():
+                for micro in micro_batches(batch, settings.micro_batch_tokens):
+                    self._start.keep_reference(micro, self._reference.score(micro))
+        if len(self.mini_batches(batch)) > 1:
+            self._score_start(batch)
+        self._readings.old_log_prob_seconds = time.perf_counter() - started
+
+    def _score_start(self, batch: TrainBatch) -> None:
+        assert self._start is not None
+        with torch.no_grad():
+            for mini_batch in self.mini_batches(batch):
+                for micro, _ in self._work(mini_batch):
+                    self._start.keep(micro, self._scorer.score(micro))
+
+    def end_step(self) -> StepReadings:
+        """Readings of the step that `begin_step` opened."""
+        assert self._start is not None
+        self._readings.entropy = self._start.mean_entropy()
+        self._readings.displacement, self._readings.fast_slow_cosine = self._motion.end()
+        return self._readings
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The policy's present weights by name, as the module computes with them."""
+        return dict(self._model.named_parameters())
+
+    # The verbs of an update rule.
+
+    def mini_batches(self, batch: TrainBatch) -> Sequence[TrainBatch]:
+        """Runs of consecutive rows, each the data of one optimizer step; groups are never divided."""
+        if not self._mini_batch_rows or len(batch) <= self._mini_batch_rows:
+            return [batch]
+        rows = torch.arange(len(batch), device=batch.rows_B.device)
+        return [batch.select(part) for part in rows.split(self._mini_batch_rows)]
+
+    def optimize(self, batch: TrainBatch, stage: str) -> StageStats:
+        """One pass: an optimizer step on each mini-batch of `batch`.
+
+        Raises `NonFiniteError` for a non-finite loss or gradient norm, unless such steps are to be skipped.
+        """
+        started = time.perf_counter()
+        totals = _PassTotals()
+        for mini_batch in self.mini_batches(batch):
+            self._optimizer_step(mini_batch, totals, stage)
+        return totals.stats(stage, time.perf_counter() - started)
+
+    def snapshot(self, moments: Moments) -> None:
+        with self._reposition_clock():
+            self.masters.snapshot(moments)
+        self._motion.anchored()
+
+    def reposition(self, alpha: float, moments: Moments) -> None:
+        self._motion.before_reposition()
+        with self._reposition_clock():
+            self.masters.reposition(alpha, moments)
+        self._motion.after_reposition()
+
+    # One optimizer step.
+
+    def _optimizer_step(self, mini_batch: TrainBatch, totals: _PassTotals, stage: str) -> None:
+        self.masters.zero_gradients()
+        counts = mini_batch.counts()
+        loss = 0.0
+        for micro, needs_gradient in self._work(mini_batch):
+            with torch.set_grad_enabled(needs_gradient):
+                scores = self._scorer.score(micro, entropy_gradient=self._objective.uses_entropy)
+                old_BT, reference_BT = self._old(micro, scores)
+                share = self._share_of_loss(micro, scores, old_BT, reference_BT, counts)
+            if needs_gradient:
+                share.value.backward()  # type: ignore[no-untyped-call]
+                self.masters.collect_gradients()
+            loss += float(share.value.detach())
+            totals.add_tokens(scores, old_BT, int(share.clipped_tokens))
+        norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
+        taken = self._may_step(loss, norm, stage)
+        if taken:
+            self.masters.step()
+        totals.add_step(loss, norm, taken=taken)
+
+    def _work(self, mini_batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
+        """Micro-batches of a mini-batch, and whether they need a gradient. The same call gives the same layout, so a
+        row's numbers are computed the same way in every pass."""
+        signal_B = torch.ones_like(mini_batch.rows_B, dtype=torch.bool)
+        if not self._objective.needs_every_row:
+            signal_B = mini_batch.advantages_B != 0
+        for needs_gradient in (True, False):
+            rows = (signal_B == needs_gradient).nonzero()[:, 0]
+            if len(rows):
+                part = mini_batch.select(rows)
+                for micro in micro_batches(part, self._settings.micro_batch_tokens):
+                    yield micro, needs_gradient
+
+    def _old(self, micro: TrainBatch, scores: Scores) -> tuple[Tensor, Tensor | None]:
+        """Old and reference log-probs of these rows; in the step's first pass the scores at hand are the old ones."""
+        assert self._start is not None
+        if not self._start.has(micro):
+            self._start.keep(micro, scores)
+        return self._start.old(micro), self._start.reference(micro) if self._reference is not None else None
+
+    def _share_of_loss(
+        self, micro: TrainBatch, scores: Scores, old_BT: Tensor, reference_BT: Tensor | None, counts: BatchCounts
+    ) -> Loss:
+        inputs = LossInputs(
+            log_probs_BT=scores.log_probs_BT,
+            old_log_probs_BT=old_BT,
+            advantages_B=micro.advantages_B.to(scores.log_probs_BT.dtype),
+            mask_BT=scores.mask_BT,
+            counts=counts,
+            reference_log_probs_BT=reference_BT,
+            entropies_BT=scores.entropies_BT if self._objective.uses_entropy else None,
+        )
+        return self._objective.loss(inputs)
+
+    def _may_step(self, loss: float, norm: float, stage: str) -> bool:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return True
+        if self._settings.non_finite is NonFinite.skip:
+            return False
+        raise NonFiniteError(
+            f"stage {stage}: loss {loss} and gradient norm {norm}, expected finite numbers; lower "
+            f"learner.learning_rate (now {self._settings.learning_rate:g}), or set learner.non_finite=skip to leave such "
+            "optimizer steps out"
+        )
+
+    @contextmanager
+    def _reposition_clock(self) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._readings.reposition_seconds += time.perf_counter() - started
+
+
+class _StartScores:
+    """Log-probs and entropy of the step's whole batch at the weights it started from."""
+
+    def __init__(self, batch: TrainBatch) -> None:
+        self._shape = (len(batch), int(batch.response_tokens_B.max()))
+        self._old_BT: Tensor | None = None
+        self._reference_BT: Tensor | None = None
+        self._known_B = torch.zeros(len(batch), dtype=torch.bool, device=batch.rows_B.device)
+        self._entropy_sum = 0.0
+        self._tokens = 0
+
+    def has(self, micro: TrainBatch) -> bool:
+        return bool(self._known_B[micro.rows_B].all())
+
+    def keep(self, micro: TrainBatch, scores: Scores) -> None:
+        self._old_BT = self._put(self._old_BT, micro, scores)
+        self._known_B[micro.rows_B] = True
+        self._entropy_sum += float(scores.entropies_BT.detach().double().sum())
+        self._tokens += int(scores.mask_BT.sum())
+
+    def keep_reference(self, micro: TrainBatch, scores: Scores) -> None:
+        self._reference_BT = self._put(self._reference_BT, micro, scores)
+
+    def old(self, micro: TrainBatch) -> Tensor:
+        assert self._old_BT is not None
+        return self._old_BT[micro.rows_B, : int(micro.response_tokens_B.max())]
+
+    def reference(self, micro: TrainBatch) -> Tensor:
+        assert self._reference_BT is not None
+        return self._reference_BT[micro.rows_B, : int(micro.response_tokens_B.max())]
+
+    def mean_entropy(self) -> float:
+        return self._entropy_sum / self._tokens if self._tokens else math.nan
+
+    def _put(self, table_BT: Tensor | None, micro: TrainBatch, scores: Scores) -> Tensor:
+        log_probs_BT = scores.log_probs_BT.detach()
+        if table_BT is None:
+            table_BT = log_probs_BT.new_zeros(self._shape)
+        table_BT[micro.rows_B, : log_probs_BT.shape[1]] = log_probs_BT
+        return table_BT
+
+
+class _PassTotals:
+    """Sums over the tokens and optimizer steps of one pass."""
+
+    def __init__(self) -> None:
+        self.tokens = self.clipped = self.steps = self.skipped = 0
+        self.ratio = self.kl = self.entropy = self.loss = self.norm = 0.0
+        self.ratio_max = 0.0
+
+    def add_tokens(self, scores: Scores, old_BT: Tensor, clipped: int) -> None:
+        with torch.no_grad():
+            mask_BT = scores.mask_BT
+            ratios_N = (scores.log_probs_BT - old_BT).exp()[mask_BT]
+            self.tokens += ratios_N.numel()
+            self.clipped += clipped
+            self.ratio += float(ratios_N.double().sum())
+            self.ratio_max = max(self.ratio_max, float(ratios_N.max()))
+            self.kl += float(k3(old_BT, scores.log_probs_BT)[mask_BT].double().sum())
+            self.entropy += float(scores.entropies_BT.double().sum())
+
+    def add_step(self, loss: float, norm: float, *, taken: bool) -> None:
+        self.loss += loss
+        self.norm += norm
+        self.steps += taken
+        self.skipped += not taken
+
+    def stats(self, stage: str, seconds: float) -> StageStats:
+        attempted = self.steps + self.skipped
+        return StageStats(
+            stage=stage,
+            loss=self.loss / attempted,
+            clip_fraction=self.clipped / self.tokens,
+            ratio_mean=self.ratio / self.tokens,
+            ratio_max=self.ratio_max,
+            kl_to_start=self.kl / self.tokens,
+            gradient_norm=self.norm / attempted,
+            entropy=self.entropy / self.tokens,
+            optimizer_steps=self.steps,
+            skipped_optimizer_steps=self.skipped,
+            seconds=seconds,
+        )
+
+
+class _Motion:
+    """How the weights moved in a step, read through a probe: whole displacement, and angle of fast and slow stage."""
+
+    def __init__(self, probe: WeightProbe) -> None:
+        self._probe = probe
+        self._cosines: list[float] = []
+        self._start = self._anchor = probe.read()
+        self._fast: Tensor | None = None
+        self._slow_start = self._start
+
+    def begin(self) -> None:
+        self._start = self._probe.read()
+        self._fast, self._cosines = None, []
+
+    def anchored(self) -> None:
+        self._close_stage()
+        self._anchor = self._probe.read()
+
+    def before_reposition(self) -> None:
+        self._fast = self._probe.read() - self._anchor
+
+    def after_reposition(self) -> None:
+        self._slow_start = self._probe.read()
+
+    def end(self) -> tuple[float, float | None]:
+        """Displacement of the step and the mean cosine over its fast stages (None without one)."""
+        self._close_stage()
+        cosines = self._cosines
+        return self._probe.norm(self._probe.read() - self._start), sum(cosines) / len(cosines) if cosines else None
+
+    def _close_stage(self) -> None:
+        if self._fast is not None:
+            angle = cosine(self._fast, self._probe.read() - self._slow_start)
+            self._cosines += [] if angle is None else [angle]
+            self._fast = None
+
+
+def make_optimizer(weights: list[Tensor], settings: LearnerSettings) -> Optimizer:
+    """The optimizer of the settings over fp32 (or fp64) weights."""
+    if settings.optimizer is OptimizerKind.sgd:
+        return torch.optim.SGD(weights, lr=settings.learning_rate)
+    return torch.optim.AdamW(
+        weights,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def _frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
+    return copy.deepcopy(model).requires_grad_(False)

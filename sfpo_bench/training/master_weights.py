@@ -1,0 +1,125 @@
+"""The fp32 weights an optimizer moves, beside the module that computes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sfpo_bench.algorithms.protocols import Moments
+
+MakeOptimizer = Callable[[list[Tensor]], Optimizer]
+
+
+class MasterWeights:
+    """Trainable parameters in fp32, their optimizer, and one anchor to come back to.
+
+    Where the module itself is fp32 or fp64 its parameters are the masters; where it runs in bf16 or fp16 each
+    parameter has an fp32 master of its own, gradients are summed there, and `publish` copies masters to the module.
+    Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused.
+    """
+
+    def __init__(self, module: nn.Module, make_optimizer: MakeOptimizer) -> None:
+        self._working = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.masters = {name: _master(p) for name, p in self._working.items()}
+        self._own_copies = any(self.masters[name] is not p for name, p in self._working.items())
+        self.optimizer = make_optimizer(list(self.masters.values()))
+        self._anchor: list[Tensor] = []
+        self._anchor_state: list[dict[str, Tensor]] = []
+
+    def zero_gradients(self) -> None:
+        """Every gradient becomes zero (not absent: a step without signal still moves the moments)."""
+        for master in self.masters.values():
+            if master.grad is None:
+                master.grad = torch.zeros_like(master)
+            else:
+                master.grad.zero_()
+
+    def collect_gradients(self) -> None:
+        """Add the module's gradients of one backward pass to the fp32 ones; call after each micro-batch."""
+        if not self._own_copies:
+            return
+        for name, parameter in self._working.items():
+            if parameter.grad is not None:
+                grad = self.masters[name].grad
+                assert grad is not None
+                grad += parameter.grad
+                parameter.grad = None
+
+    def clip_gradients(self, max_norm: float) -> float:
+        """Scale gradients to at most `max_norm` (inf: leave them); returns the norm before. Non-finite norms scale nothing."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.masters.values() if p.grad is not None])
+        if torch.isfinite(norm):
+            torch.nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, norm)
+        return float(norm)
+
+    def step(self) -> None:
+        """One optimizer step, published to the module."""
+        self.optimizer.step()
+        self.publish()
+
+    def publish(self) -> None:
+        """Copy masters to a module that runs in another precision."""
+        if self._own_copies:
+            with torch.no_grad():
+                for name, parameter in self._working.items():
+                    parameter.copy_(self.masters[name])
+
+    def snapshot(self, moments: Moments) -> None:
+        """Remember the weights, and the optimizer's state where reposition is to touch it."""
+        with torch.no_grad():
+            if not self._anchor:
+                self._anchor = [torch.empty_like(master) for master in self.masters.values()]
+            for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
+                anchor.copy_(master)
+            if moments is not Moments.carry:
+                self._anchor_state = [_tensors(self.optimizer.state[m], clone=True) for m in self.masters.values()]
+
+    def reposition(self, alpha: float, moments: Moments) -> None:
+        """theta <- lerp(anchor, theta, alpha), exact at 0 and 1 (arXiv:2510.04072, stage II), and the moments with it.
+
+        An optimizer without state at the snapshot counts as having had zeros.
+        """
+        with torch.no_grad():
+            for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
+                torch.lerp(anchor, master, alpha, out=master)
+            if moments is not Moments.carry:
+                kept = alpha if moments is Moments.interpolate else 0.0
+                for master, anchor_state in zip(self.masters.values(), self._anchor_state, strict=True):
+                    for name, value in _tensors(self.optimizer.state[master]).items():
+                        torch.lerp(anchor_state.get(name, torch.zeros_like(value)), value, kept, out=value)
+        self.publish()
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over weights by name; names and shapes must be those of the masters."""
+        with torch.no_grad():
+            for name, master in self.masters.items():
+                master.copy_(weights[name])
+        self.publish()
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """The optimizer's state as flat tensors, `<parameter>/<slot>`."""
+        return {
+            f"{name}/{slot}": value
+            for name, master in self.masters.items()
+            for slot, value in _tensors(self.optimizer.state[master]).items()
+        }
+
+    def load_optimizer_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a state that `optimizer_tensors` returned."""
+        for key, value in tensors.items():
+            name, slot = key.rsplit("/", 1)
+            self.optimizer.state[self.masters[name]][slot] = value.clone()
+
+
+def _master(parameter: nn.Parameter) -> Tensor:
+    if parameter.dtype in (torch.float32, torch.float64):
+        return parameter
+    return parameter.detach().float().requires_grad_(True)
+
+
+def _tensors(state: Mapping[str, object], *, clone: bool = False) -> dict[str, Tensor]:
+    found = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: value.clone() for name, value in found.items()} if clone else found

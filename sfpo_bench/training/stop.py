@@ -1,0 +1,49 @@
+"""Stopping on request: the first Ctrl-C or SIGTERM asks for a clean end, the second ends now."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Asked at the end of every step. A worker also stops when the process that started it is gone."""
+
+    parent_pid: int | None = None
+    _signal: int | None = field(default=None, init=False)
+
+    @property
+    def reason(self) -> str | None:
+        """Why to stop, or None."""
+        if self._signal is not None:
+            return signal.Signals(self._signal).name
+        if self.parent_pid is not None and os.getppid() != self.parent_pid:
+            return "the parent process is gone"
+        return None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM inside the block; does nothing outside the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self._signal = number
