@@ -1,0 +1,117 @@
+"""Plain JSON values to typed dataclasses and back, checked at every level.
+
+    from_plain(ArmSummary, raw, "arms[0]")      raises ConfigError naming the key, what was found and what was expected
+    to_plain(summary)                           dicts, lists, strings, numbers, booleans and None only
+
+Keys that a class does not know are ignored, so that a later version may add some; a key with a default may be absent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from sfpo_bench.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def from_plain(kind: type[T], raw: object, where: str) -> T:
+    """`raw`, as `json.loads` gives it, as a value of `kind`; `where` names it in errors."""
+    return typing.cast(T, _value(kind, raw, where))
+
+
+def to_plain(value: object) -> object:
+    """The JSON value of a dataclass tree. Numbers that JSON lacks become the strings `inf`, `-inf` and `nan`."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _value(kind: object, raw: object, where: str) -> object:
+    if kind is object:
+        return raw
+    if isinstance(kind, types.UnionType):
+        return _optional(kind, raw, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(_listed(raw, where)))
+    if origin is Mapping:
+        return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in _mapped(raw, where).items()}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _record(kind, _mapped(raw, where), where)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return _member(kind, raw, where)
+    return _scalar(kind, raw, where)
+
+
+def _optional(kind: types.UnionType, raw: object, where: str) -> object:
+    """`X | None`, the only union the records use."""
+    if raw is None:
+        return None
+    inner = next(argument for argument in kind.__args__ if argument is not types.NoneType)
+    return _value(inner, raw, where)
+
+
+def _record(kind: type, raw: Mapping[str, object], where: str) -> object:
+    hints = typing.get_type_hints(kind)
+    known = [field for field in dataclasses.fields(kind) if field.name in raw or _is_required(field)]
+    absent = [field.name for field in known if field.name not in raw]
+    if absent:
+        raise ConfigError(
+            f"{where} lacks {', '.join(absent)}; found {', '.join(raw) or 'nothing'}; "
+            "write the file again with this version of sfpo_bench"
+        )
+    return kind(**{field.name: _value(hints[field.name], raw[field.name], f"{where}.{field.name}") for field in known})
+
+
+def _is_required(field: dataclasses.Field[object]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _member(kind: type[StrEnum], raw: object, where: str) -> StrEnum:
+    if raw not in list(kind):
+        raise _wrong(raw, f"one of {', '.join(kind)}", where)
+    return kind(str(raw))
+
+
+def _scalar(kind: object, raw: object, where: str) -> object:
+    if kind is float and isinstance(raw, (int, float)) and not isinstance(raw, bool) and math.isfinite(raw):
+        return float(raw)
+    if kind is int and isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    if kind in (str, bool) and type(raw) is kind:
+        return raw
+    raise _wrong(raw, getattr(kind, "__name__", str(kind)), where)
+
+
+def _listed(raw: object, where: str) -> list[object]:
+    if not isinstance(raw, list):
+        raise _wrong(raw, "a list", where)
+    return raw
+
+
+def _mapped(raw: object, where: str) -> dict[str, object]:
+    if not isinstance(raw, dict):
+        raise _wrong(raw, "an object with named values", where)
+    return raw
+
+
+def _wrong(raw: object, expected: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"{where} is {raw!r:.80}; expected {expected}; "
+        "correct the file, or write it again with this version of sfpo_bench"
+    )

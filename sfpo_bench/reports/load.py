@@ -1,0 +1,225 @@
+"""Reading a comparison folder: what was planned, and how far every run of it has come.
+
+A planned run that is absent, unfinished, failed or damaged is part of the answer, with its status and the reason; it
+never disappears and never stops the report.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+
+from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
+from sfpo_bench.reports.axes import AXES
+from sfpo_bench.reports.codec import from_plain
+from sfpo_bench.tracking.journal import read_journal
+from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
+
+SCHEMA_VERSION = 1
+
+CURVE_COLUMNS: Mapping[str, str] = {
+    "arm": "str",
+    "seed": "int64",
+    "step": "int64",
+    "prompts": "int64",
+    "responses": "int64",
+    "tokens": "int64",
+    "optimizer_steps": "int64",
+    "train_seconds": "float64",
+    "total_seconds": "float64",
+    "cpu_seconds": "float64",
+    "accuracy": "float64",
+    "n": "int64",
+}
+
+
+class SeedStatus(StrEnum):
+    """`RunState` and one more: `unreadable`, a run whose files are damaged."""
+
+    pending = "pending"
+    running = "running"
+    interrupted = "interrupted"
+    failed = "failed"
+    finished = "finished"
+    unreadable = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One method of the comparison, with the settings it ran under by dotted key."""
+
+    label: str
+    note: str = ""
+    overrides: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Contents of `comparison.json`, written before the first run."""
+
+    schema_version: int
+    name: str
+    baseline: str
+    experiment: str
+    axes_note: str
+    targets: tuple[float, ...]
+    split: Split
+    mode: str
+    temperature: float
+    seeds: tuple[int, ...]
+    steps: int
+    code_version: str
+    arms: Mapping[str, Arm]
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRun:
+    """One planned run as far as it has come.
+
+    `curve` holds the evaluations of the comparison's split and mode by ascending step; `greedy` is the last greedy
+    evaluation of that split; `trigger_step` is the step at which the fast stage was switched off (None: it was not);
+    `step` is the last complete step and `cause` says why a run failed or cannot be read.
+    """
+
+    arm: str
+    seed: int
+    status: SeedStatus
+    step: int = 0
+    cause: str = ""
+    curve: tuple[EvaluationRecord, ...] = ()
+    greedy: EvaluationRecord | None = None
+    trigger_step: int | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison's plan and one `SeedRun` for every planned arm and seed, in display order."""
+
+    plan: Plan
+    runs: tuple[SeedRun, ...]
+
+    def of_arm(self, arm: str) -> tuple[SeedRun, ...]:
+        return tuple(run for run in self.runs if run.arm == arm)
+
+
+def load_comparison(folder: Path) -> Comparison:
+    """The comparison in `folder`; raises `MissingDataError` or `ConfigError` when `comparison.json` is not usable."""
+    plan = _read_plan(folder / "comparison.json")
+    places = [(arm, seed, folder / "runs" / arm / f"seed-{seed:04d}") for arm in plan.arms for seed in plan.seeds]
+    return Comparison(plan, tuple(_read_run(plan, arm, seed, RunFolder(place)) for arm, seed, place in places))
+
+
+def curves_frame(comparison: Comparison) -> pd.DataFrame:
+    """Every evaluation of every run's curve, one per row, with the columns and types of `CURVE_COLUMNS`."""
+    rows = [_row(run, evaluation) for run in comparison.runs for evaluation in run.curve]
+    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).astype(dict(CURVE_COLUMNS))
+
+
+def _row(run: SeedRun, evaluation: EvaluationRecord) -> dict[str, object]:
+    costs = {column: getattr(evaluation.costs, column) for column in Costs.__dataclass_fields__}
+    scores = {"step": evaluation.step, "accuracy": evaluation.accuracy, "n": evaluation.n}
+    return {"arm": run.arm, "seed": run.seed, **costs, **scores}
+
+
+def _read_plan(path: Path) -> Plan:
+    if not path.is_file():
+        raise MissingDataError(
+            f"{path.parent} is not a comparison folder: found no {path.name} there; "
+            "give the folder that `sfpo-bench compare` wrote"
+        )
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is not JSON ({error}); restore it, or run the comparison into a new folder"
+        ) from error
+    plan = from_plain(Plan, raw, str(path))
+    if plan.schema_version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path} has schema version {plan.schema_version}; this version of sfpo_bench reads {SCHEMA_VERSION}"
+        )
+    if plan.baseline not in plan.arms:
+        raise ConfigError(
+            f"{path} names the baseline {plan.baseline!r}; expected one of its arms: {', '.join(plan.arms)}"
+        )
+    return plan
+
+
+def _read_run(plan: Plan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
+    try:
+        status = folder.status()
+        records = read_journal(folder.journal)
+        device = _device(folder.provenance)
+        curve = _curve(plan, records)
+    except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        cause = f"{type(error).__name__}: {error}".replace(f"{folder.path}{os.sep}", "")
+        return SeedRun(arm, seed, SeedStatus.unreadable, cause=cause)
+    return SeedRun(
+        arm,
+        seed,
+        SeedStatus(status.state.value),
+        status.step,
+        status.cause,
+        curve,
+        _last_greedy(plan, records),
+        _trigger_step(records),
+        device,
+    )
+
+
+def _curve(plan: Plan, records: Iterable[JournalRecord]) -> tuple[EvaluationRecord, ...]:
+    """The matching evaluations by step; of several at one step the last written counts."""
+    matching = {record.step: record for record in _evaluations(records) if _matches(plan, record)}
+    curve = tuple(matching[step] for step in sorted(matching))
+    _check(curve)
+    return curve
+
+
+def _matches(plan: Plan, record: EvaluationRecord) -> bool:
+    """Greedy decoding has no temperature to compare."""
+    same = record.split == plan.split and record.mode == plan.mode
+    return same and (plan.mode == "greedy" or math.isclose(record.temperature, plan.temperature))
+
+
+def _check(curve: Sequence[EvaluationRecord]) -> None:
+    for record in curve:
+        if record.n < 1 or not 0 <= record.accuracy <= 1:
+            raise ValueError(f"evaluation at step {record.step} has accuracy {record.accuracy} of n = {record.n}")
+    for early, late in pairwise(curve):
+        for axis in AXES:
+            if not getattr(early.costs, axis.key) <= getattr(late.costs, axis.key):
+                raise ValueError(f"{axis.key} falls between the evaluations at steps {early.step} and {late.step}")
+
+
+def _last_greedy(plan: Plan, records: Iterable[JournalRecord]) -> EvaluationRecord | None:
+    found = [record for record in _evaluations(records) if record.mode == "greedy" and record.split == plan.split]
+    return max(found, key=lambda record: record.step, default=None)
+
+
+def _trigger_step(records: Iterable[JournalRecord]) -> int | None:
+    fired = (r.step for r in records if isinstance(r, EventRecord) and r.event == "trigger_fired")
+    return min(fired, default=None)
+
+
+def _evaluations(records: Iterable[JournalRecord]) -> Iterable[EvaluationRecord]:
+    return (record for record in records if isinstance(record, EvaluationRecord))
+
+
+def _device(path: Path) -> str:
+    """The device that `provenance.json` names; empty when it names none."""
+    if not path.is_file():
+        return ""
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    device = raw.get("device", "") if isinstance(raw, dict) else ""
+    return device if isinstance(device, str) else json.dumps(device, sort_keys=True)
