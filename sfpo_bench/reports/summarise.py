@@ -1,0 +1,198 @@
+"""From the runs of a comparison to its `Summary`: where the report's arithmetic happens, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum
+
+from sfpo_bench.errors import BenchError
+from sfpo_bench.reports.axes import AXES
+from sfpo_bench.reports.load import Comparison, SeedRun, SeedStatus
+from sfpo_bench.reports.summary import (
+    SCHEMA_VERSION,
+    Accuracy,
+    ArmSummary,
+    CostRow,
+    IntervalKind,
+    Point,
+    RatioRow,
+    SeedCurve,
+    Summary,
+    TargetBlock,
+)
+from sfpo_bench.statistics import (
+    CONFIDENCE,
+    SeedCost,
+    cost_ratio,
+    cost_to_target,
+    count_reached,
+    mean_interval,
+    typical_cost,
+    wilson_interval,
+)
+from sfpo_bench.types import EvaluationRecord
+
+ABSOLUTE_NOTE = "accuracies fixed before the run"
+
+
+def build_summary(comparison: Comparison) -> Summary:
+    """The numbers of a comparison; raises `BenchError` while no run has an evaluation to report."""
+    plan = comparison.plan
+    if not any(run.curve for run in comparison.runs):
+        raise BenchError(_nothing_to_report(comparison))
+    arms = tuple(_arm(comparison, name) for name in plan.arms)
+    return Summary(
+        schema_version=SCHEMA_VERSION,
+        name=plan.name,
+        baseline=plan.baseline,
+        experiment=plan.experiment,
+        axes_note=plan.axes_note,
+        split=plan.split,
+        mode=plan.mode,
+        temperature=plan.temperature,
+        steps=plan.steps,
+        code_version=plan.code_version,
+        confidence=CONFIDENCE,
+        targets=plan.targets,
+        arms=arms,
+        absolute=target_block(arms, plan.baseline, plan.targets, ABSOLUTE_NOTE),
+        paper=_paper_block(arms, plan.baseline),
+    )
+
+
+def _nothing_to_report(comparison: Comparison) -> str:
+    plan = comparison.plan
+    states = [run.status for run in comparison.runs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "no run at all"
+    return (
+        f"comparison {plan.name!r} has nothing to report: found {counts}, and no evaluation of split {plan.split}, "
+        f"mode {plan.mode} in any of them; let at least one run reach its first evaluation"
+    )
+
+
+def _arm(comparison: Comparison, name: str) -> ArmSummary:
+    arm, runs = comparison.plan.arms[name], comparison.of_arm(name)
+    curves = tuple(_seed_curve(run) for run in runs)
+    finished = [curve for curve in curves if curve.status is SeedStatus.finished]
+    return ArmSummary(
+        name=name,
+        label=arm.label,
+        note=arm.note,
+        overrides=arm.overrides,
+        settings=arm.settings,
+        seeds_planned=len(runs),
+        seeds_finished=len(finished),
+        curves=curves,
+        final=final_accuracy([(c.points[-1].accuracy, c.points[-1].n) for c in finished if c.points]),
+        final_greedy=final_accuracy([(c.greedy_accuracy, c.greedy_n) for c in finished]),
+        cpu_per_wall=_cpu_per_wall(curves),
+    )
+
+
+def _seed_curve(run: SeedRun) -> SeedCurve:
+    return SeedCurve(
+        seed=run.seed,
+        status=run.status,
+        step=run.step,
+        cause=run.cause,
+        device=run.device,
+        trigger_step=run.trigger_step,
+        greedy_accuracy=None if run.greedy is None else run.greedy.accuracy,
+        greedy_n=None if run.greedy is None else run.greedy.n,
+        points=tuple(_point(evaluation) for evaluation in run.curve),
+    )
+
+
+def _point(evaluation: EvaluationRecord) -> Point:
+    costs = evaluation.costs
+    return Point(
+        step=evaluation.step,
+        prompts=costs.prompts,
+        responses=costs.responses,
+        tokens=costs.tokens,
+        optimizer_steps=costs.optimizer_steps,
+        train_seconds=costs.train_seconds,
+        total_seconds=costs.total_seconds,
+        cpu_seconds=costs.cpu_seconds,
+        accuracy=evaluation.accuracy,
+        n=evaluation.n,
+    )
+
+
+def final_accuracy(scores: Sequence[tuple[float | None, int | None]]) -> Accuracy | None:
+    """Mean of (accuracy, responses) over seeds with a t interval, cut to [0, 1]; None without a score.
+
+    One seed gets the Wilson interval over its responses instead, which knows nothing of other seeds, and is marked so.
+    """
+    known = [(accuracy, n) for accuracy, n in scores if accuracy is not None and n is not None]
+    if not known:
+        return None
+    estimate, kind = mean_interval([accuracy for accuracy, _ in known]), IntervalKind.seeds
+    if len(known) == 1:
+        estimate, kind = wilson_interval(known[0][0] * known[0][1], known[0][1]), IntervalKind.responses
+    assert estimate.interval is not None  # two or more values, or Wilson
+    low, high = max(0.0, estimate.interval.low), min(1.0, estimate.interval.high)
+    return Accuracy(estimate.point, low, high, kind, len(known), tuple(sorted({n for _, n in known})))
+
+
+def _cpu_per_wall(curves: Sequence[SeedCurve]) -> float | None:
+    last = [curve.points[-1] for curve in curves if curve.points]
+    shares = [point.cpu_seconds / point.train_seconds for point in last if point.train_seconds > 0]
+    return fsum(shares) / len(shares) if shares else None
+
+
+def target_block(arms: Sequence[ArmSummary], baseline: str, targets: Sequence[float], note: str) -> TargetBlock:
+    """Costs and ratios at `targets`, on every axis, from the points of the arms' evaluated runs.
+
+    An unfinished or failed run counts as far as it came: as reached, or as not reached within what it spent.
+    """
+    costs, ratios = [], []
+    reference = next(arm for arm in arms if arm.name == baseline)
+    for target in targets:
+        for axis in AXES:
+            base = _seed_costs(reference, target, axis.key)
+            for arm in arms:
+                own = _seed_costs(arm, target, axis.key)
+                costs.append(_cost_row(arm.name, target, axis.key, own))
+                if arm.name != baseline:
+                    ratios.append(_ratio_row(arm.name, target, axis.key, base, own))
+    return TargetBlock(tuple(targets), note, tuple(costs), tuple(ratios))
+
+
+def _seed_costs(arm: ArmSummary, target: float, axis: str) -> list[SeedCost]:
+    return [cost_to_target(curve.costs(axis), curve.accuracies(), target) for curve in arm.evaluated()]
+
+
+def _cost_row(arm: str, target: float, axis: str, own: Sequence[SeedCost]) -> CostRow:
+    said = typical_cost(own)
+    counts = (count_reached(own), len(own))
+    return CostRow(arm, target, axis, said.claim, said.point, said.low, said.high, said.reason, *counts)
+
+
+def _ratio_row(arm: str, target: float, axis: str, base: Sequence[SeedCost], own: Sequence[SeedCost]) -> RatioRow:
+    said = cost_ratio(base, own)
+    counts = (count_reached(own), len(own), count_reached(base), len(base))
+    return RatioRow(arm, target, axis, said.claim, said.point, said.low, said.high, said.reason, *counts)
+
+
+def _paper_block(arms: Sequence[ArmSummary], baseline: str) -> TargetBlock | None:
+    reference = next(arm for arm in arms if arm.name == baseline)
+    best = best_mean_accuracy(reference.counted())
+    if best is None:
+        return None
+    step, accuracy = best
+    note = (
+        f"the best mean accuracy of {reference.label} over its {len(reference.counted())} seeds, at step {step}: "
+        "the largest of several noisy means, so it is biased upwards and was not known before the run"
+    )
+    return target_block(arms, baseline, (accuracy,), note)
+
+
+def best_mean_accuracy(curves: Sequence[SeedCurve]) -> tuple[int, float] | None:
+    """(step, mean) of the largest mean accuracy, among the steps at which every one of `curves` was evaluated."""
+    if not curves:
+        return None
+    scores = [{point.step: point.accuracy for point in curve.points} for curve in curves]
+    common = sorted(set.intersection(*(set(score) for score in scores)))
+    means = [(step, fsum(score[step] for score in scores) / len(scores)) for step in common]
+    return max(means, key=lambda mean: mean[1], default=None)

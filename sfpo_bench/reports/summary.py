@@ -1,0 +1,211 @@
+"""`summary.json`: every number that a report's tables, sentences and figure show, and the points they follow from.
+
+Summary
+  arms[]       settings, counts, `curves[]` with one entry per planned seed, final accuracy
+  absolute     costs and ratios at the targets fixed before the run
+  paper        the same at the target of the SFPO paper: the baseline's best mean accuracy
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.reports.codec import from_plain, to_plain
+from sfpo_bench.reports.load import SeedStatus
+from sfpo_bench.statistics import Claim
+from sfpo_bench.types import Split
+
+SCHEMA_VERSION = 1
+
+
+class IntervalKind(StrEnum):
+    """What an interval of an accuracy covers: `seeds`, Student's t over seeds; `responses`, Wilson over one run's."""
+
+    seeds = "seeds"
+    responses = "responses"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One evaluation of one run: what the run had spent by then, and `accuracy` over `n` responses."""
+
+    step: int
+    prompts: int
+    responses: int
+    tokens: int
+    optimizer_steps: int
+    train_seconds: float
+    total_seconds: float
+    cpu_seconds: float
+    accuracy: float
+    n: int
+
+    def cost(self, axis: str) -> float:
+        """The cost on the axis of that key."""
+        return float(getattr(self, axis))
+
+
+@dataclass(frozen=True, slots=True)
+class SeedCurve:
+    """One planned run. `points` is empty when it has not been evaluated; `cause` says why it failed or is unreadable.
+
+    `trigger_step` is the step at which the fast stage was switched off for good, None when it was not.
+    """
+
+    seed: int
+    status: SeedStatus
+    step: int
+    cause: str
+    device: str
+    trigger_step: int | None
+    greedy_accuracy: float | None
+    greedy_n: int | None
+    points: tuple[Point, ...]
+
+    def costs(self, axis: str) -> list[float]:
+        return [point.cost(axis) for point in self.points]
+
+    def accuracies(self) -> list[float]:
+        return [point.accuracy for point in self.points]
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Mean accuracy of `seeds` finished runs. `responses`: the distinct numbers of responses per evaluation."""
+
+    mean: float
+    low: float
+    high: float
+    interval: IntervalKind
+    seeds: int
+    responses: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSummary:
+    """One method: what it is, how much of it has run, and where its finished runs ended.
+
+    `cpu_per_wall` is the mean over runs of CPU seconds per training second: about 1 for one busy thread.
+    """
+
+    name: str
+    label: str
+    note: str
+    overrides: tuple[str, ...]
+    settings: Mapping[str, object]
+    seeds_planned: int
+    seeds_finished: int
+    curves: tuple[SeedCurve, ...]
+    final: Accuracy | None
+    final_greedy: Accuracy | None
+    cpu_per_wall: float | None
+
+    def evaluated(self) -> tuple[SeedCurve, ...]:
+        """The runs with at least one evaluation."""
+        return tuple(curve for curve in self.curves if curve.points)
+
+    def counted(self) -> tuple[SeedCurve, ...]:
+        """The runs that means are taken over: the finished ones, or every evaluated one while none has finished."""
+        evaluated = self.evaluated()
+        return tuple(curve for curve in evaluated if curve.status is SeedStatus.finished) or evaluated
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """What an arm needs to reach a target on one axis: see `statistics.Statement`. `seeds` were evaluated."""
+
+    arm: str
+    target: float
+    axis: str
+    claim: Claim
+    point: float | None
+    low: float | None
+    high: float | None
+    reason: str
+    reached: int
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class RatioRow:
+    """Cost of the baseline over cost of the arm: above 1 the arm is cheaper. See `statistics.cost_ratio`."""
+
+    arm: str
+    target: float
+    axis: str
+    claim: Claim
+    point: float | None
+    low: float | None
+    high: float | None
+    reason: str
+    arm_reached: int
+    arm_seeds: int
+    baseline_reached: int
+    baseline_seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetBlock:
+    """Costs of every arm and ratios of every arm but the baseline, for each target and axis; `note` marks the block."""
+
+    targets: tuple[float, ...]
+    note: str
+    costs: tuple[CostRow, ...]
+    ratios: tuple[RatioRow, ...]
+
+    def cost(self, arm: str, target: float, axis: str) -> CostRow:
+        return next(row for row in self.costs if (row.arm, row.target, row.axis) == (arm, target, axis))
+
+    def ratio(self, arm: str, target: float, axis: str) -> RatioRow:
+        return next(row for row in self.ratios if (row.arm, row.target, row.axis) == (arm, target, axis))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A comparison in numbers; intervals hold at `confidence`. `paper` is None while the baseline has no evaluation."""
+
+    schema_version: int
+    name: str
+    baseline: str
+    experiment: str
+    axes_note: str
+    split: Split
+    mode: str
+    temperature: float
+    steps: int
+    code_version: str
+    confidence: float
+    targets: tuple[float, ...]
+    arms: tuple[ArmSummary, ...]
+    absolute: TargetBlock
+    paper: TargetBlock | None
+
+    def arm(self, name: str) -> ArmSummary:
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def rivals(self) -> tuple[ArmSummary, ...]:
+        """Every arm but the baseline."""
+        return tuple(arm for arm in self.arms if arm.name != self.baseline)
+
+    def to_json(self) -> str:
+        """The text of `summary.json`; `from_json` gives back an equal summary."""
+        return json.dumps(to_plain(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Summary:
+        """Read back `summary.json`; raises `ConfigError` when it is not one, or of another schema version."""
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"summary.json is not JSON ({error}); write the report again") from error
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"summary.json has schema version {version}; this version of sfpo_bench reads {SCHEMA_VERSION}; "
+                "write the report again"
+            )
+        return from_plain(cls, raw, "summary.json")
