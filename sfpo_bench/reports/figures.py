@@ -1,0 +1,297 @@
+"""The convergence figure: held-out accuracy over sampled responses and over training time.
+
+Equal summaries give equal bytes: no dates, a fixed SVG salt, and matplotlib's own defaults whatever the user's
+matplotlibrc says. matplotlib is imported where it is used, so that reading a report does not pay for it.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS, Axis
+from sfpo_bench.reports.formats import target_text
+from sfpo_bench.reports.mean_curve import mean_curve
+from sfpo_bench.reports.notes import (
+    TRIGGER_LABEL,
+    any_trigger,
+    figure_caption,
+    measure_text,
+    responses_per_point,
+    seeds_text,
+)
+from sfpo_bench.reports.summary import ArmSummary, SeedCurve, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+PNG_DPI = 200
+
+_STYLE = {
+    "font.family": "DejaVu Sans",  # shipped with matplotlib, so every machine draws the same
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "0.35",
+    "axes.linewidth": 0.8,
+    "text.parse_math": False,  # a $ in a name is a $
+    "pdf.fonttype": 42,  # embed TrueType: text stays text
+    "svg.hashsalt": "sfpo_bench",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How an arm is told from the others without colour: line style and marker."""
+
+    color: str
+    dashes: Literal["solid"] | tuple[float, tuple[float, ...]]
+    marker: str
+
+
+# Okabe and Ito's colours, which differ for colour-blind readers, without the yellow that vanishes on white.
+_LOOKS = (
+    _Look("#0072B2", "solid", "o"),
+    _Look("#D55E00", (0, (6, 2)), "s"),
+    _Look("#009E73", (0, (1.5, 1.5)), "^"),
+    _Look("#CC79A7", (0, (6, 2, 1.5, 2)), "v"),
+    _Look("#E69F00", (0, (3, 1.5)), "P"),
+    _Look("#56B4E9", (0, (8, 2, 1.5, 2, 1.5, 2)), "X"),
+    _Look("#000000", (0, (10, 3)), "*"),
+)
+
+_SEED_LINES_AT_MOST = 5  # arms with more seeds get fainter lines
+_LABEL_GAP = 0.045  # smallest distance of two target labels, as a share of the axis
+_WIDTH, _PANEL_HEIGHT = 10.0, 3.7  # inches
+_TEXT_GREY = "0.25"
+_MEAN_LINE: dict[str, Any] = {"linewidth": 1.9, "markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.7}
+_TRIGGER_MARK: dict[str, Any] = {"marker": "D", "markersize": 4.2, "markerfacecolor": "white", "markeredgewidth": 1.0}
+_AXIS_TITLES = {
+    RESPONSES.key: "sampled responses (prompts x responses per prompt)",
+    TRAIN_SECONDS.key: "training time, s (without evaluation and checkpoints)",
+}
+
+
+def figure_bytes(summary: Summary) -> dict[str, bytes]:
+    """The figure as `png` (200 dpi), `pdf` (fonts embedded) and `svg` (text as outlines), by suffix."""
+    import matplotlib.style
+
+    metadata = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    with matplotlib.style.context(["default", _STYLE]):
+        figure = _figure(summary)
+        return {kind: _rendered(figure, kind, extra) for kind, extra in metadata.items()}
+
+
+def convergence_figure(summary: Summary) -> Figure:
+    """Title, legend, two panels over a common accuracy axis, and a caption that says what the marks are."""
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", _STYLE]):
+        return _figure(summary)
+
+
+def _figure(summary: Summary) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    text = _words(summary)
+    figure = Figure(figsize=(_WIDTH, text.height))
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(
+        1,
+        2,
+        sharey=True,
+        gridspec_kw={
+            "left": 0.65 / _WIDTH,
+            "right": 1 - 0.85 / _WIDTH,
+            "bottom": text.below / text.height,
+            "top": 1 - text.above / text.height,
+            "wspace": 0.08,
+        },
+    )
+    _draw_panel(left, summary, RESPONSES)
+    _draw_panel(right, summary, TRAIN_SECONDS)
+    left.set_ylabel("held-out accuracy (share correct)")
+    left.set_ylim(*_accuracy_limits(summary))
+    right.tick_params(axis="y", left=False)
+    _label_targets(right, summary.targets)
+    _write_around(figure, summary, text)
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The text around the panels, wrapped, and the inches it needs."""
+
+    title: str
+    subtitle: str
+    caption: str
+    legend_columns: int
+    legend_rows: int
+
+    @property
+    def above(self) -> float:
+        return 0.2 + 0.21 * _lines(self.title) + 0.17 * _lines(self.subtitle) + 0.175 * self.legend_rows + 0.1
+
+    @property
+    def below(self) -> float:
+        return 0.62 + 0.15 * _lines(self.caption)
+
+    @property
+    def height(self) -> float:
+        return self.above + _PANEL_HEIGHT + self.below
+
+
+def _words(summary: Summary) -> _Words:
+    sizes = f"{seeds_text(summary)}, {responses_per_point(summary)} responses per point of a seed"
+    labels = [_legend_label(arm) for arm in summary.arms] + [TRIGGER_LABEL] * any_trigger(summary)
+    columns = max(1, min(len(labels), 145 // (max(map(len, labels)) + 15)))
+    return _Words(
+        title=textwrap.fill(summary.name, 100),
+        subtitle=textwrap.fill(f"{measure_text(summary)}; {sizes}", 150),
+        caption=textwrap.fill(figure_caption(summary), 165),
+        legend_columns=columns,
+        legend_rows=-(-len(labels) // columns),
+    )
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") + 1
+
+
+def _write_around(figure: Figure, summary: Summary, text: _Words) -> None:
+    """Title, subtitle and legend stacked from the top, caption at the bottom; distances in inches."""
+    left, top = 0.65 / _WIDTH, 0.12
+    figure.text(left, 1 - top / text.height, text.title, va="top", size=11, weight="bold")
+    top += 0.21 * _lines(text.title)
+    figure.text(left, 1 - top / text.height, text.subtitle, va="top", color=_TEXT_GREY)
+    top += 0.17 * _lines(text.subtitle) + 0.03
+    entries = _legend(summary)
+    figure.legend(
+        handles=[line for _, line in entries],
+        labels=[label for label, _ in entries],
+        loc="upper left",
+        bbox_to_anchor=(left, 1 - top / text.height),
+        ncols=text.legend_columns,
+        frameon=False,
+        handlelength=4.2,
+        borderaxespad=0.0,
+        borderpad=0.15,
+        labelspacing=0.35,
+    )
+    figure.text(left, 0.1 / text.height, text.caption, va="bottom", size=7.5, color=_TEXT_GREY, linespacing=1.3)
+
+
+def _legend_label(arm: ArmSummary) -> str:
+    """The arm's name, with its seeds where they are not all there. A leading _ would hide it from the legend."""
+    label = textwrap.shorten(arm.label, 90, placeholder=" …")
+    label = f" {label}" if label.startswith("_") else label
+    if arm.seeds_finished == arm.seeds_planned:
+        return label
+    return f"{label} ({arm.seeds_finished} of {arm.seeds_planned} finished)"
+
+
+def _legend(summary: Summary) -> list[tuple[str, Line2D]]:
+    """Every arm in display order, then the trigger's marker where one fired."""
+    from matplotlib.lines import Line2D
+
+    entries = [(_legend_label(arm), Line2D([], [], **_mean_style(_look(summary, arm)))) for arm in summary.arms]
+    if any_trigger(summary):
+        entries.append((TRIGGER_LABEL, Line2D([], [], linestyle="none", color="0.2", **_TRIGGER_MARK)))
+    return entries
+
+
+def _mean_style(look: _Look) -> dict[str, Any]:
+    return {"color": look.color, "linestyle": look.dashes, "marker": look.marker, **_MEAN_LINE}
+
+
+def _look(summary: Summary, arm: ArmSummary) -> _Look:
+    return _LOOKS[summary.arms.index(arm) % len(_LOOKS)]
+
+
+def _draw_panel(panel: Axes, summary: Summary, axis: Axis) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for target in summary.targets:
+        panel.axhline(target, color="0.45", linestyle=(0, (1, 2)), linewidth=0.9, zorder=1)
+    for order, arm in enumerate(summary.arms):
+        _draw_arm(panel, arm, axis, _look(summary, arm), order)
+    panel.set_xlabel(_AXIS_TITLES[axis.key])
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    panel.xaxis.set_major_locator(MaxNLocator(6))
+    panel.set_xlim(left=0)
+    panel.margins(x=0.02)
+    panel.grid(color="0.92", linewidth=0.6)
+    panel.set_axisbelow(True)
+
+
+def _draw_arm(panel: Axes, arm: ArmSummary, axis: Axis, look: _Look, order: int) -> None:
+    """Band, single seeds, mean line with about ten markers staggered between arms, trigger diamonds."""
+    mean = mean_curve(arm, axis.key)
+    if mean is None:
+        return
+    panel.fill_between(mean.x, mean.low, mean.high, color=look.color, alpha=0.14, linewidth=0, zorder=2)
+    faint = 0.35 if len(arm.evaluated()) <= _SEED_LINES_AT_MOST else 0.22
+    for curve in arm.evaluated():
+        panel.plot(curve.costs(axis.key), curve.accuracies(), color=look.color, linewidth=0.6, alpha=faint, zorder=3)
+        _draw_trigger(panel, curve, axis, look)
+    every = max(1, round(len(mean.x) / 10))
+    panel.plot(
+        mean.x,
+        mean.mean,
+        markevery=(min(order * every // 4, every - 1), every),
+        zorder=4 + 0.01 * order,
+        clip_on=False,  # markers at zero cost stay whole
+        **_mean_style(look),
+    )
+
+
+def _draw_trigger(panel: Axes, curve: SeedCurve, axis: Axis, look: _Look) -> None:
+    """A diamond on the seed's line where its trigger fired, interpolated between the evaluations around that step."""
+    if curve.trigger_step is None:
+        return
+    steps = [point.step for point in curve.points]
+    x, y = (np.interp(curve.trigger_step, steps, values) for values in (curve.costs(axis.key), curve.accuracies()))
+    panel.plot([x], [y], color=look.color, zorder=6, **_TRIGGER_MARK)
+
+
+def _accuracy_limits(summary: Summary) -> tuple[float, float]:
+    """The range of all points and targets with a margin, inside [0, 1].
+
+    Bands do not widen it: over two seeds they are 12.7 standard errors and would flatten every curve.
+    """
+    points = [accuracy for arm in summary.arms for curve in arm.curves for accuracy in curve.accuracies()]
+    low, high = min([*points, *summary.targets]), max([*points, *summary.targets])
+    margin = 0.07 * (high - low) or 0.05
+    return max(0.0, low - margin), min(1.0, high + margin)
+
+
+def _label_targets(panel: Axes, targets: Sequence[float]) -> None:
+    """Names each dotted line at the panel's right edge, moved apart where lines lie close."""
+    low, high = panel.get_ylim()
+    places = spread([(target - low) / (high - low) for target in sorted(targets)], _LABEL_GAP)
+    for target, place in zip(sorted(targets), places, strict=True):
+        text = f"target {target_text(target)}"
+        panel.text(1.01, place, text, transform=panel.transAxes, va="center", size=8, color=_TEXT_GREY)
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Ascending `places` moved up as little as it takes to lie `gap` apart."""
+    moved: list[float] = []
+    for place in places:
+        moved.append(max(place, moved[-1] + gap) if moved else place)
+    return moved
+
+
+def _rendered(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,241 @@
+"""A summary as tables: data frames for CSV files, and the report in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from sfpo_bench.reports.answer import answers
+from sfpo_bench.reports.axes import (
+    OPTIMIZER_STEPS,
+    PROMPTS,
+    RESPONSES,
+    TOKENS,
+    TOTAL_SECONDS,
+    TRAIN_SECONDS,
+    Axis,
+)
+from sfpo_bench.reports.formats import (
+    accuracy_text,
+    cost_text,
+    escaped,
+    limit_level_text,
+    ratio_text,
+    target_text,
+)
+from sfpo_bench.reports.notes import (
+    clock_warning,
+    figure_caption,
+    is_complete,
+    measure_text,
+    method_lines,
+    trigger_text,
+    unfinished_lines,
+)
+from sfpo_bench.reports.summary import (
+    Accuracy,
+    ArmSummary,
+    CostRow,
+    IntervalKind,
+    RatioRow,
+    Summary,
+    TargetBlock,
+)
+from sfpo_bench.statistics import Claim
+
+COST_COLUMNS = (
+    "block", "target", "axis", "arm", "label", "reached", "seeds",
+    "cost_claim", "cost", "cost_low", "cost_high", "cost_reason",
+    "ratio_claim", "ratio", "ratio_low", "ratio_high", "ratio_reason", "baseline_reached", "baseline_seeds",
+)  # fmt: skip
+FINAL_COLUMNS = ("arm", "label", "mode", "accuracy", "low", "high", "interval", "seeds", "responses")
+
+TABLE_ORDER = (RESPONSES, TRAIN_SECONDS, PROMPTS, TOKENS, OPTIMIZER_STEPS, TOTAL_SECONDS)
+
+
+def costs_table(summary: Summary) -> pd.DataFrame:
+    """Every cost with its ratio to the baseline, one row per block, target, axis and arm: columns `COST_COLUMNS`.
+
+    The baseline's own rows have no ratio.
+    """
+    blocks = [("absolute", summary.absolute), ("paper", summary.paper)]
+    rows = [_csv_row(summary, name, block, cost) for name, block in blocks if block for cost in block.costs]
+    return pd.DataFrame(rows, columns=list(COST_COLUMNS))
+
+
+def final_table(summary: Summary) -> pd.DataFrame:
+    """Final accuracies over finished runs, one row per arm and mode: columns `FINAL_COLUMNS`."""
+    rows = [
+        (arm.name, arm.label, mode, score.mean, score.low, score.high, score.interval.value, score.seeds,
+         " ".join(str(n) for n in score.responses))
+        for arm in summary.arms
+        for mode, score in ((summary.mode, arm.final), ("greedy", arm.final_greedy))
+        if score is not None
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(FINAL_COLUMNS))
+
+
+def report_markdown(summary: Summary, figure: str = "figure.png") -> str:
+    """The report: what was found, the figure (its path as given), the tables, then how to read them."""
+    sections = [
+        f"# {escaped(summary.name)}",
+        escaped(summary.experiment),
+        *_progress(summary),
+        *_answer(summary),
+        f"![Accuracy against responses and training time]({figure})",
+        escaped(figure_caption(summary)),
+        "## Final accuracy",
+        _final_markdown(summary),
+        "## Cost to the targets fixed before the run",
+        *_cost_sections(summary),
+        *_paper_section(summary),
+        "## Arms",
+        _arms_markdown(summary),
+        "## Notes",
+        _bullets(line for line in (summary.axes_note, *method_lines(summary)) if line),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _csv_row(summary: Summary, name: str, block: TargetBlock, cost: CostRow) -> tuple[object, ...]:
+    label = summary.arm(cost.arm).label
+    left = (name, cost.target, cost.axis, cost.arm, label, cost.reached, cost.seeds)
+    middle = (cost.claim.value, cost.point, cost.low, cost.high, cost.reason)
+    if cost.arm == summary.baseline:
+        return (*left, *middle, "baseline", None, None, None, "", None, None)
+    ratio = block.ratio(cost.arm, cost.target, cost.axis)
+    right = (ratio.claim.value, ratio.point, ratio.low, ratio.high, ratio.reason)
+    return (*left, *middle, *right, ratio.baseline_reached, ratio.baseline_seeds)
+
+
+def _progress(summary: Summary) -> list[str]:
+    """Finished and planned runs, then whatever makes the numbers less than they seem."""
+    counts = "; ".join(f"{escaped(arm.label)} {arm.seeds_finished} of {arm.seeds_planned}" for arm in summary.arms)
+    lines = [f"Runs finished: {counts}."]
+    if not is_complete(summary):
+        lines.append("**Not complete.** Runs that have not finished count as far as they came in costs, not in means:")
+    unfinished = unfinished_lines(summary)
+    if unfinished:
+        lines.append(_bullets(unfinished))
+    warning = clock_warning(summary)
+    if warning:
+        lines.append(f"**Warning:** {escaped(warning)}.")
+    return lines
+
+
+def _answer(summary: Summary) -> list[str]:
+    if not summary.targets:
+        return ["## Answer", "No target was fixed before the run, so no cost to a target is compared."]
+    if not summary.rivals():
+        return ["## Answer", "There is only the baseline, so nothing is compared."]
+    sections = ["## Answer"]
+    for target in summary.targets:
+        lines = [" ".join(said) for said in answers(summary, target)]
+        sections += [f"### To {target_text(target)}, {measure_text(summary)}", _bullets(lines)]
+    return sections
+
+
+def _final_markdown(summary: Summary) -> str:
+    rows = []
+    for arm in summary.arms:
+        scores = [_accuracy_cell(score) for score in (arm.final, arm.final_greedy)]
+        finals = [curve.points[-1] for curve in arm.counted()] if arm.final else []
+        spent = [_spent(axis, [point.cost(axis.key) for point in finals]) for axis in (RESPONSES, TRAIN_SECONDS)]
+        rows.append((escaped(arm.label), f"{arm.seeds_finished} of {arm.seeds_planned}", *scores, *spent))
+    header = ("arm", "seeds", f"{summary.mode} accuracy", "greedy accuracy", "responses spent", "training time, s")
+    return _markdown(header, rows, left=1)
+
+
+def _spent(axis: Axis, costs: Sequence[float]) -> str:
+    return cost_text(axis, sum(costs) / len(costs)) if costs else "none"
+
+
+def _accuracy_cell(score: Accuracy | None) -> str:
+    if score is None:
+        return "none"
+    interval = f"{accuracy_text(score.low)} to {accuracy_text(score.high)}"
+    n = "/".join(f"{count:,}" for count in score.responses)
+    kind = "" if score.interval is IntervalKind.seeds else "; Wilson, one seed"
+    return f"{accuracy_text(score.mean)} ({interval}{kind}; n = {n})"
+
+
+def _cost_sections(summary: Summary) -> list[str]:
+    if not summary.targets:
+        return ["None was fixed."]
+    sections = []
+    for axis in TABLE_ORDER:
+        header = ("target", "arm", f"{axis.title}: geometric mean", "reached", "ratio to baseline")
+        rows = [
+            (target_text(target), *_cost_cells(summary, summary.absolute, arm, target, axis))
+            for target in summary.targets
+            for arm in summary.arms
+        ]
+        sections += [f"### {axis.title.split(',')[0].capitalize()}", _markdown(header, rows, left=2)]
+    return sections
+
+
+def _paper_section(summary: Summary) -> list[str]:
+    """The block whose target depends on the result, marked as such."""
+    title, block = "## Cost to the baseline's best accuracy (the SFPO paper's target)", summary.paper
+    if block is None:
+        return [title, "The baseline has no evaluated run."]
+    target = block.targets[0]
+    header = ("axis", "arm", "geometric mean", "reached", "ratio to baseline")
+    rows = [
+        (axis.title, *_cost_cells(summary, block, arm, target, axis)) for axis in TABLE_ORDER for arm in summary.arms
+    ]
+    warning = f"**Read with care.** The target {target_text(target)} is {escaped(block.note)}."
+    return [title, warning, _markdown(header, rows, left=2)]
+
+
+def _cost_cells(summary: Summary, block: TargetBlock, arm: ArmSummary, target: float, axis: Axis) -> tuple[str, ...]:
+    cost = block.cost(arm.name, target, axis.key)
+    if arm.name == summary.baseline:
+        ratio = "baseline"
+    else:
+        ratio = _ratio_cell(block.ratio(arm.name, target, axis.key), summary.confidence)
+    return escaped(arm.label), _cost_cell(cost, axis, summary.confidence), f"{cost.reached} of {cost.seeds}", ratio
+
+
+def _cost_cell(row: CostRow, axis: Axis, confidence: float) -> str:
+    numbers = [None if value is None else cost_text(axis, value) for value in (row.point, row.low, row.high)]
+    return _cell(row, numbers, confidence)
+
+
+def _ratio_cell(row: RatioRow, confidence: float) -> str:
+    numbers = [None if value is None else ratio_text(value) for value in (row.point, row.low, row.high)]
+    return _cell(row, numbers, confidence)
+
+
+def _cell(row: CostRow | RatioRow, numbers: Sequence[str | None], confidence: float) -> str:
+    """`2.31 (1.90 to 2.62)`, `at least 1.52 (97.5 % limit 1.31)`, or why there is no number."""
+    point, low, high = numbers
+    if row.claim is Claim.none:
+        return f"cannot tell: {escaped(row.reason)}"
+    if row.claim is Claim.estimate:
+        return f"{point} (no interval: one seed)" if low is None else f"{point} ({low} to {high})"
+    side, limit = ("at least", low) if row.claim is Claim.at_least else ("at most", high)
+    basis = "no limit: one seed" if limit is None else f"{limit_level_text(confidence)} limit {limit}"
+    return f"{side} {point} ({basis})"
+
+
+def _arms_markdown(summary: Summary) -> str:
+    rows = []
+    for arm in summary.arms:
+        role = " (baseline)" if arm.name == summary.baseline else ""
+        clock = "unknown" if arm.cpu_per_wall is None else f"{arm.cpu_per_wall:.2f}"
+        cells = (arm.label + role, arm.note, ", ".join(arm.overrides), trigger_text(arm))
+        rows.append((*(escaped(cell) for cell in cells), clock))
+    header = ("arm", "what it is", "settings of its own", "entropy trigger", "CPU s per training s")
+    return _markdown(header, rows, left=4)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {escaped(line)}" for line in lines)
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """A pipe table; the first `left` columns are aligned left, the others right. Cells come escaped."""
+    rule = [":---" if column < left else "---:" for column in range(len(header))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
