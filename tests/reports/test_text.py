@@ -1,0 +1,238 @@
+"""Sentences, tables and numbers as text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sfpo_bench.reports import Summary, build_summary, costs_table, final_table, load_comparison, report_markdown
+from sfpo_bench.reports.answer import sentence
+from sfpo_bench.reports.axes import AXES, RESPONSES, TRAIN_SECONDS
+from sfpo_bench.reports.formats import count_text, escaped, ratio_text, seconds_text, target_text
+from sfpo_bench.reports.notes import clock_warning
+from sfpo_bench.reports.tables import TABLE_ORDER
+from sfpo_bench.statistics import Claim
+from sfpo_bench.tracking.run_folder import RunState
+from tests.reports.comparison_folder import Folder, Run
+
+SLOW = {0: Run((0.1, 0.2, 0.3, 0.4, 0.6)), 1: Run((0.1, 0.2, 0.3, 0.45, 0.55)), 2: Run((0.1, 0.2, 0.32, 0.4, 0.6))}
+FAST = {0: Run((0.1, 0.4, 0.6, 0.6, 0.6)), 1: Run((0.1, 0.3, 0.6, 0.6, 0.65)), 2: Run((0.1, 0.4, 0.62, 0.6, 0.6))}
+NEVER = {seed: Run((0.1, 0.2, 0.3, 0.3, 0.3)) for seed in range(3)}
+
+
+def summary_of(path: Path, labels: dict[str, str] | None = None, **arms: dict[int, Run]) -> Summary:
+    folder = Folder(arms, seeds=(0, 1, 2), labels={"grpo": "GRPO", "sfpo": "SFPO", **(labels or {})})
+    return build_summary(load_comparison(folder.write(path)))
+
+
+def said(summary: Summary, arm: str = "sfpo") -> str:
+    return sentence(summary, arm, 0.5, RESPONSES)
+
+
+def test_an_interval_above_one_says_how_many_times_fewer(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST)
+    row = summary.absolute.ratio("sfpo", 0.5, "responses")
+    assert row.low is not None and row.high is not None and row.low > 1
+    assert said(summary) == (
+        f"SFPO reached 0.50 with {row.low:.2f} to {row.high:.2f} times fewer responses than GRPO "
+        "(95 % interval, 3 and 3 seeds)."
+    )
+
+
+def test_an_interval_below_one_says_how_many_times_as_many(tmp_path: Path) -> None:
+    text = said(summary_of(tmp_path, grpo=FAST, sfpo=SLOW))
+    assert re.fullmatch(
+        r"SFPO reached 0\.50 with 1\.\d\d to \d\.\d\d times as many responses as GRPO \(95 % .*\)\.", text
+    )
+
+
+def test_an_interval_around_one_cannot_tell(tmp_path: Path) -> None:
+    near = {**SLOW, 1: FAST[1]}
+    text = said(summary_of(tmp_path, grpo=SLOW, sfpo=near))
+    assert text.startswith("Cannot tell whether SFPO needs fewer responses than GRPO: the interval 0.")
+    assert "contains 1" in text
+
+
+def test_seeds_without_spread_are_called_that(tmp_path: Path) -> None:
+    assert "the interval 1.00 to 1.00" in said(summary_of(tmp_path / "same", grpo=SLOW, sfpo=SLOW))
+    same = {seed: FAST[0] for seed in range(3)}
+    assert "no spread between seeds" in said(summary_of(tmp_path / "each", grpo=same, sfpo=same))
+
+
+def test_one_seed_cannot_tell(tmp_path: Path) -> None:
+    assert "one seed has no spread" in said(summary_of(tmp_path, grpo=SLOW, sfpo={0: FAST[0]}))
+
+
+def test_a_baseline_that_does_not_arrive_gives_a_bound(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=NEVER, sfpo=FAST)
+    limit = summary.absolute.ratio("sfpo", 0.5, "responses").low
+    assert limit is not None
+    assert said(summary) == (
+        f"To 0.50 SFPO needs at least {limit:.2f} times fewer responses than GRPO "
+        "(a bound at 97.5 %; SFPO reached it in 3 of 3 runs, GRPO in 0 of 3)."
+    )
+
+
+def test_an_arm_that_does_not_arrive_gives_a_bound(tmp_path: Path) -> None:
+    text = said(summary_of(tmp_path, grpo=FAST, sfpo=NEVER))
+    assert re.match(r"To 0\.50 SFPO needs at least \d\.\d\d times as many responses as GRPO \(a bound", text)
+
+
+def test_a_bound_on_the_wrong_side_cannot_tell(tmp_path: Path) -> None:
+    stopped = {**FAST, 2: replace(FAST[2], accuracies=(0.1, 0.4), state=RunState.failed)}
+    text = said(summary_of(tmp_path, grpo=SLOW, sfpo=stopped))
+    assert text.startswith("Cannot tell") and "all that is known is a ratio of at most" in text
+
+
+def test_when_both_do_not_arrive_nothing_is_said(tmp_path: Path) -> None:
+    assert "in both arms some runs did not reach it" in said(summary_of(tmp_path, grpo=NEVER, sfpo=NEVER))
+
+
+def test_sentences_of_time_speak_of_time(tmp_path: Path) -> None:
+    text = sentence(summary_of(tmp_path, grpo=SLOW, sfpo=FAST), "sfpo", 0.5, TRAIN_SECONDS)
+    assert "times less training time than GRPO" in text
+
+
+def test_the_report_answers_before_it_explains(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST)
+    text = report_markdown(summary)
+    order = ["# synthetic", "Runs finished: GRPO 3 of 3; SFPO 3 of 3.", "## Answer", said(summary), "figure.png"]
+    order += ["## Final accuracy", "## Cost to the targets fixed", "Read with care", "## Arms", "## Notes"]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert "Not complete" not in text
+    assert "Device: cpu." in text and "Costs are made up too." in text
+
+
+def test_unfinished_runs_are_named_with_their_cause(tmp_path: Path) -> None:
+    failed = Run((0.1, 0.2), state=RunState.failed, cause="loss is not finite at step 3")
+    text = report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo={0: FAST[0], 1: failed}))
+    assert "**Not complete.**" in text
+    assert "- SFPO, seed 1: failed at step 2 of 10: loss is not finite at step 3" in text
+    assert "- SFPO, seed 2: pending at step 0 of 10, no evaluation" in text
+
+
+def test_every_table_row_has_as_many_cells_as_its_header(tmp_path: Path) -> None:
+    names = {"sfpo": "a|b *c* _d_ <e>\nf", "never": "[x](y) `z`"}
+    text = report_markdown(summary_of(tmp_path, names, grpo=SLOW, sfpo=FAST, never=NEVER))
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1
+    assert r"a\|b \*c\* \_d\_ \<e\> f" in text
+
+
+def test_tables_show_every_axis_in_cells_a_reader_can_use(tmp_path: Path) -> None:
+    text = report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=FAST, never=NEVER))
+    assert set(TABLE_ORDER) == set(AXES)
+    assert re.search(r"\| 0\.50 \| GRPO \| 2\d\d \(\d+ to \d+\) \| 3 of 3 \| baseline \|", text)
+    assert re.search(r"\| 0\.50 \| NEVER \| at least 256 \(97\.5 % limit 256\) \| 0 of 3 \| at most 0\.8\d \(97", text)
+
+
+def test_without_targets_or_rivals_the_answer_says_so(tmp_path: Path) -> None:
+    alone = summary_of(tmp_path / "alone", grpo=SLOW)
+    assert "There is only the baseline" in report_markdown(alone)
+    folder = Folder({"grpo": SLOW, "sfpo": FAST}, targets=(), seeds=(0, 1, 2))
+    free = build_summary(load_comparison(folder.write(tmp_path / "free")))
+    assert "No target was fixed" in report_markdown(free)
+
+
+def test_costs_table_holds_every_row_of_both_blocks(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST)
+    frame = costs_table(summary)
+    assert len(frame) == 2 * len(AXES) * 2
+    row = frame.query("block == 'absolute' and axis == 'responses' and arm == 'sfpo'").iloc[0]
+    expected = summary.absolute.ratio("sfpo", 0.5, "responses")
+    assert (row["ratio"], row["ratio_low"], row["baseline_reached"]) == (expected.point, expected.low, 3)
+    assert set(frame.query("arm == 'grpo'")["ratio_claim"]) == {"baseline"}
+
+
+def test_final_table_holds_sampled_and_greedy(tmp_path: Path) -> None:
+    greedy = {seed: replace(run, greedy=0.9) for seed, run in FAST.items()}
+    frame = final_table(summary_of(tmp_path, grpo=SLOW, sfpo=greedy))
+    assert frame[["arm", "mode"]].to_numpy().tolist() == [["grpo", "sampled"], ["sfpo", "sampled"], ["sfpo", "greedy"]]
+    assert frame["responses"].tolist() == ["100"] * 3
+
+
+@pytest.mark.parametrize(
+    ("shares", "size"), [((1.0, 1.05), None), ((0.8, 0.8), "20 %"), ((1.0, 1.2), "20 %"), ((0.93, 1.05), "13 %")]
+)
+def test_clocks_that_disagree_by_more_than_a_tenth_are_reported(
+    tmp_path: Path, shares: tuple[float, float], size: str | None
+) -> None:
+    arms = [{seed: replace(run, cpu_per_wall=share) for seed, run in SLOW.items()} for share in shares]
+    warning = clock_warning(summary_of(tmp_path, grpo=arms[0], sfpo=arms[1]))
+    if size is None:
+        assert warning is None
+    else:
+        assert warning is not None and f"not comparable to better than {size}" in warning
+
+
+def test_different_devices_are_reported(tmp_path: Path) -> None:
+    other = {seed: replace(run, device="gpu") for seed, run in FAST.items()}
+    assert "runs on different devices" in report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=other))
+
+
+def test_the_trigger_is_reported_with_its_steps(tmp_path: Path) -> None:
+    fired = {**FAST, 1: replace(FAST[1], trigger_step=5), 2: replace(FAST[2], trigger_step=7)}
+    text = report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=fired))
+    assert "steps 5, 7 (2 of 3 runs)" in text and "did not fire" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2560.4, "2,560"), (61.44, "61.4"), (7.0, "7"), (0.0, "0"), (123456.0, "123,456")]
+)
+def test_counts(value: float, text: str) -> None:
+    assert count_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1204.4, "1,204"),
+        (99.96, "100"),
+        (35.23, "35.2"),
+        (9.996, "10.0"),
+        (3.1, "3.10"),
+        (0.99996, "1.00"),
+        (0.42, "0.420"),
+    ],
+)
+def test_seconds(value: float, text: str) -> None:
+    assert seconds_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.306, "2.31"),
+        (1.0, "1.00"),
+        (1.004, "1.004"),
+        (0.9996, "0.9996"),
+        (15.42, "15.4"),
+        (120.4, "120"),
+        (0.004, "0.004"),
+    ],
+)
+def test_a_ratio_near_one_is_told_from_one(value: float, text: str) -> None:
+    assert ratio_text(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.7, "0.70"), (0.725, "0.725"), (1.0, "1.00"), (0.75349, "0.7535")])
+def test_targets(value: float, text: str) -> None:
+    assert target_text(value) == text
+
+
+def test_escaped_text_stays_on_one_line_and_leaves_plain_text_alone() -> None:
+    assert escaped("SFPO (K = 3, \u03b1 = 0.8)") == "SFPO (K = 3, \u03b1 = 0.8)"
+    assert escaped("a|b\n$c$") == r"a\|b \$c\$"
+
+
+def test_no_statement_kind_is_without_a_cell(tmp_path: Path) -> None:
+    stopped = {**FAST, 2: replace(FAST[2], accuracies=(0.1, 0.4), state=RunState.failed)}
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST, stopped=stopped, never=NEVER, absent={})
+    claims = {row.claim for row in summary.absolute.ratios}
+    assert claims == {Claim.estimate, Claim.at_most, Claim.none}
+    assert "None" not in report_markdown(summary)
