@@ -30,6 +30,7 @@ from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
 from sfpo_bench.tasks.protocol import Task
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, TrainingSettings
+from sfpo_bench.types import Split
 
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "custom": Custom}
 TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
@@ -82,6 +83,7 @@ class ComparisonSettings:
 
     arms: dict[str, ArmSettings] = option({}, "the arms, by key, in the order they are shown")
     baseline: str = option("", "the arm that ratios refer to")
+    split: Split = option(Split.report, "problems the curves are measured on: report, or select when a setting is chosen")
     seeds: int = option(10, "seeds per arm", low=1)
     first_seed: int = option(0, "the first seed; the others follow it", low=0)
     targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
@@ -250,7 +252,7 @@ def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
         return f"{key}: {text}" if key else text
     close = difflib.get_close_matches(str(error.key), known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    return f"{key} is not a setting; {hint}Known here: {', '.join(known)}"
+    return f"{key} is not a setting; {hint}Known in {error.object_type.__name__}: {', '.join(known)}"
 
 
 def check(config: RunConfig) -> None:
@@ -273,6 +275,13 @@ def check(config: RunConfig) -> None:
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
     _check_comparison(config.comparison)
+    evaluation = config.evaluation
+    measured = evaluation.responses if config.comparison.split is Split.report else evaluation.select_responses
+    if config.comparison.arms and not measured:
+        raise ConfigError(
+            f"comparison.split = {config.comparison.split.value}, but no responses are evaluated on it; set "
+            "evaluation.responses (report) or evaluation.select_responses (select) above 0"
+        )
 
 
 def _check_comparison(comparison: ComparisonSettings) -> None:

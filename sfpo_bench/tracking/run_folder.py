@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,13 @@ class RunFolder:
         raw = json.loads(self.status_file.read_text(encoding="utf-8"))
         return RunStatus(RunState(raw["state"]), int(raw["step"]), int(raw["steps"]), str(raw["cause"]))
 
+    def uid(self) -> str:
+        """A name that no other run has, made at the first call; what the tracking store knows the run by."""
+        file = self.path / "uid"
+        if not file.is_file():
+            write_atomically(file, uuid.uuid4().hex)
+        return file.read_text(encoding="utf-8")
+
     def write_status(self, status: RunStatus) -> None:
         content = {"state": status.state.value, "step": status.step, "steps": status.steps, "cause": status.cause}
         write_atomically(self.status_file, json.dumps(content))
@@ -139,13 +147,13 @@ class RunFolder:
             yield
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` so that a reader, or a kill at any moment, sees the old file or the new one."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content` so that a reader, or a kill at any moment, sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as handle:
-            handle.write(text)
+        with open(temporary, "wb") as handle:
+            handle.write(content.encode("utf-8") if isinstance(content, str) else content)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)

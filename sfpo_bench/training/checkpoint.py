@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.protocols import RuleState
 from sfpo_bench.errors import CheckpointError, DiskFullError
+from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.types import Costs
 
 if TYPE_CHECKING:
@@ -148,6 +149,12 @@ class CheckpointStore:
                 # The state goes first: without it the folder is no checkpoint, however far the removal got.
                 (checkpoint.path / _STATE).unlink()
                 shutil.rmtree(checkpoint.path)
+
+
+def covered_bytes(folder: RunFolder) -> int:
+    """How much of a run's journal its newest checkpoint covers: what may be told to others for good."""
+    newest = CheckpointStore(folder.checkpoints).newest()
+    return newest.state().journal_bytes if newest is not None else 0
 
 
 def require_space(folder: Path, size: int) -> None:

@@ -80,8 +80,12 @@ def quizzes(
     asked for, each gets as many samples as it takes to have at least that many.
     """
     asked = [
-        _sampled(Split.report, report, settings.responses, settings.temperature),
-        _sampled(Split.select, select, settings.select_responses, settings.temperature),
+        _sampled(split, problems, responses, settings.temperature)
+        for split, problems, responses in (
+            (Split.report, report, settings.responses),
+            (Split.select, select, settings.select_responses),
+        )
+        if responses
     ]
     if settings.greedy_problems:
         asked.append(Quiz(Split.report, _draw(Split.report, report, settings.greedy_problems), 1, 0.0))

@@ -63,7 +63,7 @@ class TrainingSettings:
 class EvaluationSettings:
     """What an evaluation measures. The curve is sampled accuracy on `responses` responses; its time is not training time."""
 
-    responses: int = option(768, "responses per evaluation of the report split, spread evenly over its problems", low=1)
-    select_responses: int = option(256, "responses per evaluation of the select split, which chooses the best checkpoint", low=1)
+    responses: int = option(768, "responses per evaluation of the report split, spread evenly over its problems; 0: none", low=0)
+    select_responses: int = option(256, "responses per evaluation of the select split, which chooses the best checkpoint; 0: none", low=0)
     greedy_problems: int = option(256, "problems decoded greedily beside the sampled ones; 0: none", low=0)
     temperature: float = option(1.0, "softmax temperature of sampled evaluations", above=0.0)

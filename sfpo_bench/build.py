@@ -1,0 +1,72 @@
+"""The one place that turns a configuration into objects. Importing it costs torch; configuration errors come before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from sfpo_bench.config import RunConfig
+from sfpo_bench.models import load as models
+from sfpo_bench.rollout.encoding import encode_problems, end_of_sequence_ids
+from sfpo_bench.rollout.transformers_engine import TransformersEngine
+from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.training.checkpoint import require_space
+from sfpo_bench.training.evaluation import Evaluator, quizzes
+from sfpo_bench.training.learner import LocalLearner
+from sfpo_bench.training.rollouts import ProblemSchedule
+from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.training.trainer import Observer, OnCheckpoint, Parts, Trainer
+from sfpo_bench.types import Problem, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a trainer tells the outside: each journal record, and each new checkpoint's covered journal bytes."""
+
+    observe: Observer = lambda record: None
+    on_checkpoint: OnCheckpoint = lambda covered_bytes: None
+
+
+def build_trainer(config: RunConfig, folder: RunFolder, stop: StopRequest, hooks: Hooks | None = None) -> Trainer:
+    """Everything a run needs, loaded and checked: data first, then model, then disk space.
+
+    Raises `ConfigError` and its kin before any training is done.
+    """
+    started = time.perf_counter()
+    problems = {split: config.policy_task.problems(split) for split in Split}
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    parts = _parts(config, problems)
+    masters = parts.learner.masters.masters.values()
+    # Weights and two moments, for every checkpoint kept and the one being written.
+    require_space(folder.path, 3 * sum(4 * w.numel() for w in masters) * (config.training.keep_last + 2))
+    hooks = hooks or Hooks()
+    return Trainer(parts, folder, stop, hooks.observe, hooks.on_checkpoint, started)
+
+
+def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Parts:
+    rollout, task = config.rollouts, config.policy_task
+    policy = models.load(config.model, config.learner.precision, models.resolve_device(config.device))
+    encoded = {
+        split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
+        for split, found in problems.items()
+    }
+    end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
+    engine = TransformersEngine(policy.model, policy.tokenizer, end_ids, rollout.batch_responses)
+    asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
+    return Parts(
+        task=task,
+        objective=config.objective,
+        rule=config.rule,
+        engine=engine,
+        learner=LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group),
+        evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed),
+        schedule=ProblemSchedule(encoded[Split.train], rollout.prompts, config.seed),
+        sampling=rollout.sampling(),
+        group=rollout.group,
+        seed=config.seed,
+        settings=config.training,
+    )

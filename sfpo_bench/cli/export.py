@@ -1,0 +1,65 @@
+"""`sfpo-bench export RUN`: a checkpoint as an ordinary Hugging Face folder that `from_pretrained` loads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench import config as configuration
+from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.settings import ExportSettings, Which
+from sfpo_bench.errors import CheckpointError, ConfigError
+from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.training.checkpoint import Checkpoint, CheckpointStore
+
+
+def act(node: DictConfig) -> None:
+    settings = verb_settings(node, ExportSettings)
+    folder = RunFolder.existing(Path(settings.run))
+    out = Path(settings.out) if settings.out else folder.path / f"export-{settings.checkpoint.value}"
+    if out.exists():
+        raise ConfigError(f"out = {out} exists already; name a folder that does not, out=FOLDER")
+    checkpoint = choose(folder, settings.checkpoint)
+    export(folder, checkpoint, out)
+    state = checkpoint.state()
+    chosen = f", accuracy {state.best_accuracy:.3f} on select" if settings.checkpoint is Which.best else ""
+    say(f"wrote step {checkpoint.step}{chosen} to {out}")
+
+
+def choose(folder: RunFolder, which: Which) -> Checkpoint:
+    """The last or best checkpoint of a run; raises `CheckpointError` when there is none."""
+    store = CheckpointStore(folder.checkpoints)
+    newest = store.newest()
+    if newest is None:
+        raise CheckpointError(f"{folder.path} has no checkpoint yet; train it further first")
+    if which is Which.last:
+        return newest
+    best = store.at(newest.state().best_step)
+    if best is None:
+        raise CheckpointError(
+            f"{folder.path} holds no best checkpoint: no evaluation so far chose one; use checkpoint=last"
+        )
+    return best
+
+
+def export(folder: RunFolder, checkpoint: Checkpoint, out: Path) -> None:
+    """Write model and tokenizer to `out`, in the precision the run computed in; all of it or nothing."""
+    import torch
+    from safetensors.torch import load_file
+
+    from sfpo_bench.models import load as models
+
+    config = configuration.read(folder.config)
+    policy = models.load(config.model, config.learner.precision, "cpu")
+    weights = load_file(checkpoint.weights_file)
+    with torch.no_grad():
+        for name, parameter in policy.model.named_parameters():
+            parameter.copy_(weights[name])
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    policy.model.save_pretrained(partial)
+    policy.tokenizer.save_pretrained(partial)
+    partial.rename(out)

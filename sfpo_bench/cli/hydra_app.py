@@ -1,0 +1,87 @@
+"""Runs a verb under Hydra, quietly, with one message for every configuration error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from sfpo_bench.config import explain
+from sfpo_bench.errors import BenchError, ConfigError
+from sfpo_bench.hydra_store import GROUPS, register
+
+# Hydra's own output folder, working directory and log files are of no use here: a run has a folder of its own.
+_QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
+_TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "experiment")
+
+
+def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) -> None:
+    """Compose the configuration of `verb` from Hydra's `arguments` and hand it to `act`.
+
+    Hydra's flags (--cfg, --info, --config-dir, --multirun, shell completion …) work as always. Raises `ConfigError`.
+    """
+    register()
+    check_additions([argument for argument in arguments if argument.startswith(("+", "~"))])
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting by itself.
+    sys.argv = [f"sfpo-bench {verb}", *arguments, *_QUIET]
+    if any(argument.startswith("-sc") or argument.startswith("--shell") for argument in arguments):
+        sys.argv = [f"sfpo-bench {verb}", *arguments]
+    raised: list[BenchError] = []
+
+    def task(node: DictConfig) -> None:
+        # Hydra would print a line of its own about an error that passes through it.
+        try:
+            act(node)
+        except BenchError as error:
+            raised.append(error)
+
+    app: Any = hydra.main(version_base="1.3", config_path="pkg://sfpo_bench.conf", config_name=verb)(task)
+    try:
+        app()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(message(error)) from error
+    if raised:
+        raise raised[0]
+
+
+def check_additions(overrides: Sequence[str]) -> None:
+    """Refuse `+key=` and `++key=` except for whole groups: an added key would bypass the schema in silence."""
+    for override in _parse(overrides):
+        key = override.key_or_group
+        if (override.is_add() or override.is_force_add()) and key not in (*GROUPS, *_TOP_GROUPS):
+            raise ConfigError(
+                f"{override.input_line}: `+` may add whole groups only ({', '.join(_TOP_GROUPS)}); "
+                f"every setting exists already, write {key}=VALUE"
+            )
+        if override.is_delete() and key not in _TOP_GROUPS and not key.startswith("comparison.arms."):
+            raise ConfigError(f"{override.input_line}: settings cannot be removed; set {key} to a value instead")
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(
+            f"{message(error)}. Overrides are written key=value, values with special characters in quotes"
+        ) from error
+
+
+def message(error: Exception) -> str:
+    """The useful part of Hydra's chain of errors."""
+    chain: list[BaseException] = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    for link in chain:
+        if isinstance(link, OmegaConfBaseException):
+            return explain(link)
+    lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
+    text = " ".join(line for line in lines if not line.startswith("See https"))
+    return text.split(" Config search path:")[0]

@@ -1,0 +1,41 @@
+"""`sfpo-bench list`: comparisons and runs below the output folder, with their state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.settings import ListSettings
+from sfpo_bench.comparison.identity import FILE
+from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.tracking.journal import read_journal
+from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.types import EvaluationRecord, Split
+
+
+def act(node: DictConfig) -> None:
+    root = Path(verb_settings(node, ListSettings).output_root)
+    comparisons = sorted(root.glob(f"*/{FILE}"))
+    single = sorted(path.parent for path in (root / "runs").glob("*/config.yaml"))
+    if not comparisons and not single:
+        say(f"nothing below {root} yet; `sfpo-bench compare` makes the first comparison")
+    for file in comparisons:
+        say(f"comparison {file.parent}")
+        for arm in sorted(path for path in (file.parent / "runs").glob("*") if path.is_dir()):
+            states = Counter(RunFolder(path).status().state.value for path in sorted(arm.glob("seed-*")))
+            say(f"  {arm.name:20} {', '.join(f'{count} {state}' for state, count in states.items())}")
+    for path in single:
+        say(f"run {path}  {describe(RunFolder(path))}")
+
+
+def describe(folder: RunFolder) -> str:
+    """State, step and latest held-out accuracy of a run, in one line."""
+    status = folder.status()
+    curve = [r for r in read_journal(folder.journal) if isinstance(r, EvaluationRecord)]
+    latest = next((r for r in reversed(curve) if r.split is Split.report and r.mode == "sampled"), None)
+    accuracy = f", accuracy {latest.accuracy:.3f} (n = {latest.n}) at step {latest.step}" if latest else ""
+    cause = f": {status.cause}" if status.cause else ""
+    return f"{status.state.value}, step {status.step} of {status.steps}{accuracy}{cause}"

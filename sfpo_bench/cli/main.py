@@ -1,0 +1,110 @@
+"""Entry point: picks the verb, prints help, turns errors into one message and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from sfpo_bench.errors import BenchError, ConfigError
+
+VERBS = {
+    "train": "train one run",
+    "compare": "train arms x seeds and write figure and tables",
+    "report": "write figure and tables of a comparison again",
+    "list": "comparisons and runs, with their state",
+    "show": "what the model was asked, answered and earned in a step",
+    "export": "a checkpoint as an ordinary Hugging Face folder",
+    "fetch": "get SmolLM2-135M-Instruct for offline use",
+    "sync": "deliver to MLflow what it does not have yet",
+}
+# Verbs whose first argument may be given without its name: `show RUN` is `show run=RUN`.
+POSITIONAL = {"show": "run", "export": "run", "report": "folder", "fetch": "model"}
+
+USAGE = """usage: sfpo-bench VERB [overrides] [Hydra flags]
+
+{verbs}
+
+`sfpo-bench VERB --help` shows the settings of a verb. Settings are Hydra overrides, key=value; groups are chosen by
+group=name. Hydra's flags work after the verb: --cfg job, --info defaults, --config-dir, --hydra-help.
+
+examples:
+  sfpo-bench compare                                   the default comparison: SFPO against GRPO, minutes on two cores
+  sfpo-bench compare comparison.seeds=3                the same with three seeds
+  sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
+  sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
+  sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
+  sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with 0, or with the exit code of the error (2 for a wrong setting)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _dispatch(arguments)
+    except BenchError as error:
+        print(f"sfpo-bench: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output is gone; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if arguments[:1] and arguments[0].startswith("-sc"):
+        arguments = _completion(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE.format(verbs="\n".join(f"  {verb:9} {what}" for verb, what in VERBS.items())))
+        return
+    if arguments[0] == "--version":
+        from sfpo_bench import __version__
+
+        print(__version__)
+        return
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        raise ConfigError(f"{verb!r} is not a verb; expected one of {', '.join(VERBS)} (sfpo-bench --help)")
+    if any(argument in ("-h", "--help") for argument in rest):
+        from sfpo_bench.cli.verb_help import verb_help
+
+        print(verb_help(verb))
+        return
+    from sfpo_bench.cli.hydra_app import run
+
+    run(verb, _named(verb, rest), _action(verb))
+
+
+def _action(verb: str) -> Callable[..., None]:
+    """The verb's function, imported when it is called: a config error must not wait for torch."""
+
+    def act(node: object) -> None:
+        importlib.import_module(f"sfpo_bench.cli.{verb}").act(node)
+
+    return act
+
+
+def _named(verb: str, arguments: list[str]) -> list[str]:
+    """`RUN` written without its name becomes `run='RUN'`."""
+    key = POSITIONAL.get(verb)
+    if key and arguments and "=" not in arguments[0] and not arguments[0].startswith(("-", "+", "~")):
+        quoted = arguments[0].replace("\\", "\\\\").replace("'", "\\'")
+        return [f"{key}='{quoted}'", *arguments[1:]]
+    return arguments
+
+
+def _completion(arguments: list[str]) -> list[str]:
+    """Hydra's completion asks `sfpo-bench -sc query=bash` with the whole line in COMP_LINE: take the verb out of it."""
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    verb = words[1] if len(words) > 2 and words[1] in VERBS else ""
+    if verb:
+        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+        return [verb, *arguments]
+    if len(words) == 2 and not words[1].count("="):
+        print("\n".join(name for name in VERBS if name.startswith(words[1])))
+        sys.exit(0)
+    return ["train", *arguments]

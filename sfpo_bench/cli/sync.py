@@ -1,0 +1,25 @@
+"""`sfpo-bench sync`: deliver to MLflow what the store does not have yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.settings import SyncSettings
+from sfpo_bench.errors import MissingDataError
+from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.tracking.delivery import Delivery
+from sfpo_bench.tracking.feed import key_of
+from sfpo_bench.training.checkpoint import covered_bytes
+
+
+def act(node: DictConfig) -> None:
+    settings = verb_settings(node, SyncSettings)
+    root = Path(settings.output_root)
+    if not root.is_dir():
+        raise MissingDataError(f"output_root = {root} does not exist; name the folder that holds the runs")
+    delivery = Delivery(settings.experiment, root, tracking_uri=settings.uri or None)
+    found = delivery.sync(root, covered_bytes, key_of)
+    say(f"{found.runs} runs: {found.records} records delivered, {found.already_complete} runs were complete")

@@ -1,0 +1,93 @@
+"""`sfpo-bench train`: one run, resumed from its last checkpoint when it has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.progress import RunProgress, say
+from sfpo_bench.config import RunConfig, from_node
+from sfpo_bench.errors import TrackingError
+from sfpo_bench.run import code_changed, is_finished, prepare, train
+from sfpo_bench.run import plain_node as resolved
+from sfpo_bench.tracking.run_folder import RunFolder, RunState
+
+
+def act(node: DictConfig) -> None:
+    config = from_node(node)
+    folder = RunFolder(config.run_folder)
+    if is_finished(folder, config.training.steps):
+        say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")
+        return
+    check_before_torch(config)
+    if code_changed(folder):
+        say(f"warning: {folder.path} was started by other code; its first and last steps will not be of one kind")
+    prepare(folder, resolved(node, {"comparison": {}}), config.device)
+    _train(config, folder)
+    say(f"finished: {folder.path}")
+
+
+def check_before_torch(config: RunConfig) -> None:
+    """Raise for data and models that are not there, before torch is imported."""
+    from sfpo_bench.models.load import locate
+    from sfpo_bench.types import Split
+
+    locate(config.model)
+    for split in Split:
+        config.policy_task.problems(split)
+
+
+def _train(config: RunConfig, folder: RunFolder) -> None:
+    from sfpo_bench.build import Hooks
+    from sfpo_bench.training.stop import StopRequest
+
+    tracking = _Tracking(config, folder)
+    with RunProgress(folder.path.name, config.training.steps) as progress:
+        try:
+            train(folder.path, StopRequest(), Hooks(progress.observe, tracking.deliver))
+        finally:
+            tracking.finish()
+
+
+class _Tracking:
+    """Delivers a run to MLflow at its checkpoints; a store that fails costs one warning, never the run."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder) -> None:
+        from sfpo_bench.tracking.delivery import Delivery
+
+        self._folder = folder
+        self._opened = False
+        settings = config.tracking
+        self._delivery = (
+            Delivery(settings.experiment, Path(config.output_root), tracking_uri=settings.uri or None)
+            if settings.mlflow
+            else None
+        )
+
+    def deliver(self, covered_bytes: int) -> None:
+        """Send what a new checkpoint covers."""
+        from sfpo_bench.tracking.feed import key_of
+
+        if self._delivery is None:
+            return
+        try:
+            if not self._opened:
+                key = key_of(self._folder)
+                assert key is not None
+                self._delivery.open_run(self._folder, key)
+                self._opened = True
+            self._delivery.deliver(self._folder, covered_bytes)
+        except TrackingError as error:
+            say(f"warning: {error} Training goes on; `sfpo-bench sync` delivers what is missing")
+            self._delivery = None
+
+    def finish(self) -> None:
+        """Give the run its final state in the store, if it got as far as to have one."""
+        status = self._folder.status()
+        if self._delivery is None or not self._opened or status.state in (RunState.pending, RunState.running):
+            return
+        try:
+            self._delivery.finish(self._folder, status.state, cause=status.cause)
+        except TrackingError as error:
+            say(f"warning: {error} `sfpo-bench sync` delivers what is missing")

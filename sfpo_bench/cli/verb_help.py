@@ -1,0 +1,52 @@
+"""The settings of a verb, from their declarations."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import Enum
+from importlib.resources import files
+from typing import Any
+
+from sfpo_bench.cli.main import USAGE, VERBS
+from sfpo_bench.config import KINDS, RunConfig
+from sfpo_bench.hydra_store import VERB_SETTINGS
+from sfpo_bench.options import IsDataclass, settings
+
+
+def verb_help(verb: str) -> str:
+    """Usage, groups and every setting with default, range and meaning."""
+    lines = [f"sfpo-bench {verb}: {VERBS[verb]}", ""]
+    if verb in VERB_SETTINGS:
+        lines += _describe(VERB_SETTINGS[verb](), "")
+    else:
+        lines += ["groups (choose with group=name):", *_groups(), "", "settings (change with key=value):"]
+        lines += _describe(RunConfig(), "")
+        for key, kinds in KINDS.items():
+            for kind, cls in kinds.items():
+                lines += ["", f"{key} of kind {kind}: {(cls.__doc__ or '').splitlines()[0]}"]
+                lines += _describe(cls(), f"{key}.")
+    lines += ["", *(line for line in USAGE.splitlines() if f"sfpo-bench {verb}" in line)]
+    return "\n".join(lines)
+
+
+def _groups() -> list[str]:
+    found = {group: [] for group in ("experiment", "algorithm", "learner", "tracking")}
+    for group, names in found.items():
+        folder = files("sfpo_bench.conf") / group
+        names += sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    found |= {key.replace(".", "/"): list(kinds) for key, kinds in reversed(KINDS.items())}
+    return [f"  {group:32} {' '.join(names)}" for group, names in found.items()]
+
+
+def _describe(node: IsDataclass, prefix: str) -> list[str]:
+    return [
+        f"  {setting.key} = {_text(setting.value)}    {setting.option.doc} {setting.option.range_text()}".rstrip()
+        for setting in settings(node, prefix)
+        if setting.value is not None and not dataclasses.is_dataclass(setting.value)
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    return "''" if value == "" else str(value)

@@ -1,0 +1,193 @@
+"""The parent of a comparison: settles what is to run, keeps the slots busy, delivers, and asks for the report."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sfpo_bench.comparison import identity
+from sfpo_bench.comparison.arms import Arm, PlannedRun, planned_runs
+from sfpo_bench.comparison.slots import Outcome, Slots
+from sfpo_bench.config import RunConfig
+from sfpo_bench.errors import Interrupted, RunFailed
+from sfpo_bench.reports import ReportFiles, write_report
+from sfpo_bench.run import is_finished, plain_node, prepare
+from sfpo_bench.seeding import generator
+from sfpo_bench.tracking.delivery import Delivery
+from sfpo_bench.tracking.feed import Feed
+from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.training.checkpoint import covered_bytes
+from sfpo_bench.training.stop import StopRequest
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A settled comparison: its folder is its own, its identity is written down, its runs are prepared."""
+
+    folder: Path
+    config: RunConfig
+    runs: tuple[PlannedRun, ...]
+    slots: int
+
+    @classmethod
+    def settle(cls, config: RunConfig, arms: list[Arm], slots: int) -> Comparison:
+        """Find or make the comparison's folder and prepare every run that is not finished.
+
+        Raises `ComparisonChanged` when the folder holds another comparison.
+        """
+        first = config.comparison.first_seed
+        seeds = range(first, first + config.comparison.seeds)
+        content = identity.describe(config, arms, seeds)
+        folder = identity.settle(
+            config.comparison_folder, content, new_on_change=config.comparison.new_on_change
+        )
+        runs = planned_runs(arms, seeds, folder)
+        nodes = {arm.key: arm.node for arm in arms}
+        for run in runs:
+            if not is_finished(RunFolder(run.folder), config.training.steps):
+                node = plain_node(nodes[run.arm], {"seed": run.seed, "run_name": f"{run.arm}-seed{run.seed}"})
+                prepare(RunFolder(run.folder), node, config.device)
+        return cls(folder, config, tuple(runs), slots)
+
+    def pending(self) -> list[PlannedRun]:
+        """Runs still to train, in a random order that is the same at every start: arms must not follow each other in
+        blocks, or a machine that gets slower would look like a slower method."""
+        open_runs = [r for r in self.runs if not is_finished(RunFolder(r.folder), self.config.training.steps)]
+        order = generator(0, "run_order", self.config.name).permutation(len(open_runs))
+        return [open_runs[index] for index in order]
+
+
+def run_comparison(comparison: Comparison) -> ReportFiles:
+    """Train every run that is not finished and write the report; journals go to MLflow meanwhile.
+
+    Raises `Interrupted` when asked to stop (everything is kept), and `RunFailed` when runs failed (the others are done
+    and reported).
+    """
+    feed = _feed(comparison)
+    stop = StopRequest()
+    with RunFolder(comparison.folder).locked():
+        if feed is not None:
+            feed.start()
+        failures = _train_all(comparison, stop)
+        if stop.reason:
+            if feed is not None:
+                feed.close(RunState.interrupted, [])
+            raise Interrupted(
+                f"stopped ({stop.reason}); everything is kept in {comparison.folder}. Run the same command again to resume"
+            )
+        if len(failures) == len(comparison.runs):
+            raise RunFailed(f"every run failed, the first with: {failures[0].message}")
+        files = write_report(comparison.folder)
+        if feed is not None:
+            feed.close(RunState.failed if failures else RunState.finished, astuple(files))
+    if failures:
+        causes = "; ".join(f"{o.run.arm} seed {o.run.seed}: {o.message}" for o in failures)
+        raise RunFailed(
+            f"{len(failures)} of {len(comparison.runs)} runs did not finish: {causes}. {files.report} shows the others; "
+            "run the same command again to try these once more"
+        )
+    return files
+
+
+def _train_all(comparison: Comparison, stop: StopRequest) -> list[Outcome]:
+    """Train what is not finished; returns the runs that failed."""
+    pending = comparison.pending()
+    failures: list[Outcome] = []
+    with stop.listening(), _Board(comparison) as board:
+
+        def ended(outcome: Outcome) -> None:
+            board.ended(outcome)
+            if outcome.outcome in ("failed", "died"):
+                failures.append(outcome)
+
+        count, threads = min(comparison.slots, len(pending)), comparison.config.comparison.threads
+        slots = Slots(pending, count, threads, comparison.folder / "workers.log", ended)
+        slots.start()
+        _wait(slots, stop, board)
+    return failures
+
+
+def _wait(slots: Slots, stop: StopRequest, board: _Board) -> None:
+    asked = False
+    while slots.running():
+        time.sleep(_POLL_SECONDS)
+        board.refresh()
+        if stop.reason and not asked:
+            asked = True
+            # The next Ctrl-C or SIGTERM ends the workers at once; their last checkpoints hold.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: slots.stop(now=True))
+            board.say("stopping: every run finishes its step and writes a checkpoint; once more to stop at once")
+            slots.stop()
+    slots.join()
+
+
+def _feed(comparison: Comparison) -> Feed | None:
+    tracking = comparison.config.tracking
+    if not tracking.mlflow:
+        return None
+    root = Path(comparison.config.output_root)
+    delivery = Delivery(tracking.experiment, root, tracking_uri=tracking.uri or None)
+    runs = [RunFolder(run.folder) for run in comparison.runs]
+    return Feed(
+        delivery,
+        RunFolder(comparison.folder),
+        runs,
+        covered_bytes,
+        lambda text: print(f"warning: {text}", file=sys.stderr),
+    )
+
+
+class _Board:
+    """Progress of the whole comparison: finished runs, and steps of those that train now."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        self._steps = comparison.config.training.steps
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(comparison.config.name, total=len(comparison.runs), numbers="")
+        self._done = len(comparison.runs) - len(comparison.pending())
+        self._refreshed = 0.0
+
+    def __enter__(self) -> _Board:
+        self._bar.start()
+        runs, slots = len(self._comparison.runs), self._comparison.slots
+        self.say(f"{self._comparison.folder}: {runs} runs of {self._steps} steps, {self._done} finished, {slots} slots")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def ended(self, outcome: Outcome) -> None:
+        self._done += outcome.outcome == "finished"
+        note = f": {outcome.message}" if outcome.message else ""
+        run = outcome.run
+        self.say(f"[{self._done}/{len(self._comparison.runs)}] {run.arm} seed {run.seed} {outcome.outcome}{note}")
+
+    def refresh(self) -> None:
+        if self._bar.disable or time.monotonic() - self._refreshed < 1.0:
+            return
+        self._refreshed = time.monotonic()
+        training = [(run, RunFolder(run.folder).status()) for run in self._comparison.runs]
+        now = [f"{r.arm}:{r.seed} {s.step}/{s.steps}" for r, s in training if s.state is RunState.running]
+        self._bar.update(self._task, completed=self._done, numbers="  ".join(now))
+
+    def say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)

@@ -1,0 +1,43 @@
+"""Registers every kind of node with Hydra, so that `task=jsonl` and the like are typed from the start."""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+from hydra.core.config_store import ConfigStore
+
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench import config
+from sfpo_bench.cli import settings as verbs
+from sfpo_bench.options import check_ranges
+
+GROUPS = {key.replace(".", "/"): kinds for key, kinds in config.KINDS.items()}
+VERB_SETTINGS = {
+    "report": verbs.ReportSettings,
+    "list": verbs.ListSettings,
+    "show": verbs.ShowSettings,
+    "export": verbs.ExportSettings,
+    "fetch": verbs.FetchSettings,
+    "sync": verbs.SyncSettings,
+}
+
+VerbSettings = TypeVar("VerbSettings")
+
+
+def verb_settings(node: DictConfig, schema: type[VerbSettings]) -> VerbSettings:
+    """The checked settings of a verb that does not train."""
+    made = cast(VerbSettings, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node)))
+    check_ranges(made)  # type: ignore[arg-type]
+    return made
+
+
+def register() -> None:
+    """Put the schemas into Hydra's store; doing it twice changes nothing."""
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=config.RunConfig)
+    for name, schema in VERB_SETTINGS.items():
+        store.store(name=name, node=schema)
+    for group, kinds in GROUPS.items():
+        for kind, cls in kinds.items():
+            store.store(group=group, name=kind, node=cls)

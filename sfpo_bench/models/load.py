@@ -1,0 +1,86 @@
+"""Loading a causal language model and its tokenizer; remote code is never run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
+from sfpo_bench.training.settings import Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ModelSettings = EmbeddedModel | HuggingFaceModel | SmolLM2Model
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A model to train, with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def locate(settings: ModelSettings) -> str:
+    """Where the model is: a local folder, or a hub name. No model is loaded.
+
+    Raises `MissingDataError` for a folder that is not there or that is no model folder.
+    """
+    if isinstance(settings, EmbeddedModel):
+        from sfpo_bench.models.arithmetic_character import FOLDER
+
+        return str(FOLDER)
+    if isinstance(settings, SmolLM2Model):
+        from sfpo_bench.models import smollm2
+
+        return str(smollm2.locate(Path(settings.cache) if settings.cache else smollm2.default_cache()))
+    path = Path(settings.path).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise MissingDataError(
+                f"model.path = {settings.path} has no config.json; expected a folder that save_pretrained wrote"
+            )
+        return str(path)
+    if settings.path.startswith(("/", ".", "~")) or settings.path.count("/") > 1:
+        raise MissingDataError(f"model.path = {settings.path} does not exist; name a model folder or a hub model")
+    return settings.path
+
+
+def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
+    """The model on its device in `precision`, and its tokenizer; raises `MissingDataError` when it cannot be had."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    place = locate(settings)
+    revision = (settings.revision if isinstance(settings, HuggingFaceModel) else "") or "main"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            place, revision=revision, trust_remote_code=False, dtype=getattr(torch, precision.value)
+        )
+    except (OSError, ValueError) as error:
+        raise MissingDataError(
+            f"the model {place} (revision {revision}) could not be loaded: {str(error).splitlines()[0]} "
+            "If the hub is not reachable from here, download the model elsewhere and set model.path to its folder"
+        ) from error
+    return Policy(model.to(device), tokenizer)
+
+
+def resolve_device(name: str) -> str:
+    """`auto` becomes cuda when there is one, else cpu; raises `ConfigError` for a device that is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device = {name!r} is not a device; expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device = {name} but {torch.cuda.device_count()} CUDA devices are visible; use device=auto")
+    return str(device)

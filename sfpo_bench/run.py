@@ -1,0 +1,101 @@
+"""One run from its configuration: prepare its folder, then train in it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench import config as configuration
+from sfpo_bench.errors import ComparisonChanged, ConfigError
+from sfpo_bench.tracking.provenance import code_version, collect_provenance
+from sfpo_bench.tracking.run_folder import RunFolder, RunState, write_atomically
+
+if TYPE_CHECKING:
+    from sfpo_bench.build import Hooks
+    from sfpo_bench.training.stop import StopRequest
+
+# Settings that may differ between the processes of one run: they change where things go, how long the run is or how it
+# is drawn, not what a step does.
+NOT_IDENTITY = ("output_root", "run_name", "training.steps", "training.keep_last", "tracking.", "comparison.", "device")
+
+
+def identity(settings: Mapping[str, object]) -> dict[str, object]:
+    """The settings, by dotted key, that two processes must share to continue each other's run."""
+    return {key: value for key, value in settings.items() if not key.startswith(NOT_IDENTITY)}
+
+
+def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """`key: old -> new` for every key whose value differs; `(absent)` where one side lacks it."""
+    keys = sorted(set(old) | set(new))
+    changed = [key for key in keys if old.get(key, "(absent)") != new.get(key, "(absent)")]
+    return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed]
+
+
+def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
+    """Create the run's folder, or check that it belongs to this configuration.
+
+    Raises `ComparisonChanged` when a setting differs from those the run was started with, and `ConfigError` when the
+    run is already longer than `training.steps`.
+    """
+    new = configuration.flatten(configuration.to_plain(node))
+    if folder.config.is_file():
+        saved = OmegaConf.load(folder.config)
+        assert isinstance(saved, DictConfig)
+        old = configuration.flatten(configuration.to_plain(saved))
+        changed = differences(identity(old), identity(new))
+        if changed:
+            raise ComparisonChanged(
+                f"{folder.path} was started with other settings: {'; '.join(changed)}. "
+                "Give this run another run_name, or remove that folder"
+            )
+        _check_length(folder, int(str(new["training.steps"])))
+    write_atomically(folder.config, configuration.to_yaml(node))
+    if not folder.provenance.is_file():
+        provenance = collect_provenance(device=device, threads=int(str(new["threads"])), started_unix_s=time.time())
+        write_atomically(folder.provenance, provenance.to_json())
+
+
+def _check_length(folder: RunFolder, steps: int) -> None:
+    done = folder.status().step
+    if done > steps:
+        raise ConfigError(
+            f"{folder.path} has already {done} steps, more than training.steps = {steps}; a run can only be made longer"
+        )
+
+
+def is_finished(folder: RunFolder, steps: int) -> bool:
+    """True when the run has all of `steps` steps."""
+    status = folder.status()
+    return status.state is RunState.finished and status.step == steps
+
+
+def code_changed(folder: RunFolder) -> bool:
+    """True when the run was started by other code than the present one."""
+    if not folder.provenance.is_file():
+        return False
+    return bool(json.loads(folder.provenance.read_text(encoding="utf-8"))["code_version"] != code_version())
+
+
+def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
+    """Train the prepared run at `path`, from its last checkpoint if it has one, and write its tables at the end."""
+    from sfpo_bench.build import build_trainer
+    from sfpo_bench.tracking.tables import write_curves_table, write_samples_table
+
+    folder = RunFolder.existing(path)
+    build_trainer(configuration.read(folder.config), folder, stop, hooks).run()
+    write_curves_table(folder)
+    write_samples_table(folder)
+
+
+def plain_node(node: DictConfig, changes: Mapping[str, object]) -> DictConfig:
+    """A resolved copy of `node` with some dotted keys set."""
+    copy = OmegaConf.create(OmegaConf.to_container(node, resolve=True, enum_to_str=True))
+    assert isinstance(copy, DictConfig)
+    for key, value in changes.items():
+        OmegaConf.update(copy, key, value, merge=False)
+    return copy

@@ -1,0 +1,118 @@
+"""The one process that talks to MLflow: keys of run folders, and a thread that follows many of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from sfpo_bench.errors import CheckpointError, TrackingError
+from sfpo_bench.tracking.delivery import Delivery, RunKey
+from sfpo_bench.tracking.run_folder import RunFolder, RunState
+
+CoveredBytes = Callable[[RunFolder], int]
+_PAUSE_SECONDS = 3.0
+_BACK_OFF_SECONDS = 30.0
+
+
+def key_of(folder: RunFolder) -> RunKey | None:
+    """How the tracking store shall know a run or a comparison; None when the folder is neither.
+
+    A run inside a comparison is a child of the comparison's run.
+    """
+    if (folder.path / "comparison.json").is_file():
+        content = json.loads((folder.path / "comparison.json").read_text(encoding="utf-8"))
+        about = {name: content[name] for name in ("baseline", "targets", "steps", "code_version", "experiment")}
+        return RunKey(folder.uid(), str(content["name"]), tags={"sfpo_bench.kind": "comparison"}, params=about)
+    if not folder.config.is_file():
+        return None
+    settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    tags = {"algorithm": str(settings["algorithm"]["name"]), "seed": str(settings["seed"]), "sfpo_bench.kind": "run"}
+    comparison = RunFolder(folder.path.parents[2]) if len(folder.path.parents) > 2 else None
+    if comparison is not None and (comparison.path / "comparison.json").is_file():
+        arm = folder.path.parent.name
+        return RunKey(folder.uid(), f"{arm} {folder.path.name}", comparison.uid(), {**tags, "arm": arm}, settings)
+    return RunKey(folder.uid(), folder.path.name, tags=tags, params=settings)
+
+
+class Feed(threading.Thread):
+    """Delivers a comparison and its runs while they train, at low priority, and whatever is missing at `close`.
+
+    A store that fails costs one warning and no run: delivery is tried again later, and `sfpo-bench sync` completes it.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        comparison: RunFolder,
+        runs: Sequence[RunFolder],
+        covered_bytes: CoveredBytes,
+        warn: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="tracking", daemon=True)
+        self._delivery = delivery
+        self._comparison = comparison
+        self._runs = runs
+        self._covered_bytes = covered_bytes
+        self._warn = warn
+        self._over = threading.Event()
+        self._warned = False
+        self._sent: dict[Path, tuple[int, RunState]] = {}
+
+    def run(self) -> None:
+        _low_priority()
+        pause = 0.0
+        while not self._over.wait(pause):
+            pause = _PAUSE_SECONDS if self._try(self._pass) else _BACK_OFF_SECONDS
+
+    def close(self, state: RunState, artifacts: Sequence[Path]) -> None:
+        """Deliver the rest, give the comparison its `state` and `artifacts`; warns instead of raising."""
+        self._over.set()
+        self.join()
+        self._warned = False
+        self._try(self._pass)
+        self._try(lambda: self._delivery.finish(self._comparison, state, artifacts=artifacts))
+
+    def _try(self, act: Callable[[], object]) -> bool:
+        try:
+            act()
+        except TrackingError as error:
+            if not self._warned:
+                self._warned = True
+                self._warn(f"{error} Training goes on; `sfpo-bench sync` delivers what is missing")
+            return False
+        return True
+
+    def _pass(self) -> None:
+        self._open(self._comparison)
+        for folder in self._runs:
+            state = folder.status().state
+            try:
+                covered = self._covered_bytes(folder)
+            except CheckpointError:
+                continue  # A checkpoint was replaced while it was read; the next pass sees the new one.
+            if state is RunState.pending or self._sent.get(folder.path) == (covered, state):
+                continue
+            self._open(folder)
+            self._delivery.deliver(folder, covered)
+            if state not in (RunState.pending, RunState.running):
+                self._delivery.finish(folder, state, cause=folder.status().cause)
+            self._sent[folder.path] = (covered, state)
+
+    def _open(self, folder: RunFolder) -> None:
+        if folder.path not in self._sent:
+            key = key_of(folder)
+            assert key is not None
+            self._delivery.open_run(folder, key)
+            self._sent[folder.path] = (-1, RunState.pending)
+
+
+def _low_priority() -> None:
+    """Leave the cores to training: on Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
