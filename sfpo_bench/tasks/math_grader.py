@@ -53,7 +53,7 @@ def grade_math(gold: str, response: str, *, deadline_s: float = DEADLINE_S) -> G
     if answer is not None and _squeeze(answer) == _squeeze(gold):
         return Grade(GradeStatus.correct, 1.0, answer)
     text = _as_mathematics(response) if answer is None else _in_dollars(answer)
-    reply = _CHILD.ask({"gold": _in_dollars(gold), "text": text}, deadline_s)
+    reply = _CHILD.ask({"gold": _in_dollars(gold), "text": text, "marked": answer is not None}, deadline_s)
     status = GradeStatus(reply["status"])
     extracted = answer if answer is not None else reply.get("found")
     return Grade(status, 1.0 if status is GradeStatus.correct else 0.0, extracted)
@@ -141,7 +141,7 @@ class _Child:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, request: dict[str, str], deadline_s: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         """The reply; `timeout` or `error` when the child died over the request."""
         with self._lock:
             process = self._process = self._process or _start_child()
@@ -222,7 +222,7 @@ def _read_gold(gold: str) -> tuple[Any, ...]:
     return tuple(found) if any(not isinstance(item, str) for item in found) else ()
 
 
-def _compare(request: dict[str, str]) -> dict[str, str]:
+def _compare(request: dict[str, Any]) -> dict[str, str]:
     """In the child: what to reply to a request. A request without text asks only whether the gold can be read."""
     from math_verify import parse, verify
 
@@ -232,7 +232,8 @@ def _compare(request: dict[str, str]) -> dict[str, str]:
     if "text" not in request:
         return {"status": GradeStatus.correct}
     found = parse(request["text"], parsing_timeout=None)
-    if not found:
+    # Text that is not mathematics is an answer only where the response says that it is.
+    if not found or not (request["marked"] or any(not isinstance(item, str) for item in found)):
         return {"status": GradeStatus.no_answer}
     equal = verify(list(gold), found, timeout_seconds=None)
     return {"status": GradeStatus.correct if equal else GradeStatus.wrong, "found": str(found[-1])}

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sfpo_bench.tasks import math_grader
+from sfpo_bench.tasks.math_grader import final_answer, gold_is_readable, grade_math
+from sfpo_bench.types import Grade, GradeStatus
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "data" / "grading" / "grader_cases.jsonl"
+HOSTILE = r"\boxed{9^{9^{9^9}}}"
+
+
+def status(gold: str, response: str) -> GradeStatus:
+    return grade_math(gold, response).status
+
+
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        ("5", r"\boxed{5.0}"),
+        (r"\frac{1}{2}", "so the value is $0.5$"),
+        (r"\frac{1}{2}", "#### 1/2"),
+        ("40,000", r"\boxed{40000}"),
+        ("21", "Adding up, the answer is 21."),
+        ("21", "**Answer:** 21"),
+        (r"\left( 3, \frac{\pi}{2} \right)", r"\boxed{(3,\frac{\pi}{2})}"),
+        (r"\sqrt{12}", r"\boxed{2\sqrt{3}}"),
+        ("$x^2-1$", r"\boxed{(x-1)(x+1)}"),
+        ("{1, 2}", r"\boxed{2} \text{ and } \boxed{1}"),
+        ("4.5e33", r"\boxed{4.5 \times 10^{33}}"),
+        (r"\$32,\!348", r"\boxed{32348}"),
+        (r"\text{Monday}", r"\boxed{\text{Monday}}"),
+        ("073", r"\boxed{73}"),
+        ("6", r"first \boxed{5}, but no: \boxed{\boxed{6}}"),
+        (r"2\sqrt{3}", r"2 \sqrt 3"),
+    ],
+)
+def test_equal_mathematics_is_correct(gold: str, response: str) -> None:
+    assert grade_math(gold, response) == Grade(GradeStatus.correct, 1.0, grade_math(gold, response).extracted)
+
+
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        ("5", r"\boxed{6}"),
+        ("5", r"5 \boxed{6}"),
+        ("6", r"\boxed{6} and so on, hence \boxed{5}"),
+        ("{1, 2}", r"\boxed{1}"),
+        (r"\frac{1}{3}", r"\boxed{0.33}"),
+        ("21", "The answer is 22, not 21 as one may think"),
+        (r"\text{Monday}", r"\boxed{\text{Tuesday}}"),
+    ],
+)
+def test_other_mathematics_is_wrong(gold: str, response: str) -> None:
+    grade = grade_math(gold, response)
+    assert (grade.status, grade.reward) == (GradeStatus.wrong, 0.0)
+
+
+@pytest.mark.parametrize("response", ["", " ", "I do not know", r"\boxed{}", r"\boxed{", "####", "\x00"])
+def test_nothing_to_grade_is_no_answer(response: str) -> None:
+    assert grade_math("5", response) == Grade(GradeStatus.no_answer, 0.0, None)
+
+
+def test_a_gold_that_cannot_be_read_is_counted_apart_unless_repeated() -> None:
+    assert not gold_is_readable("np.arcsin(10/13)")
+    assert status("np.arcsin(10/13)", r"\boxed{0.877}") is GradeStatus.gold_unparsable
+    assert status("np.arcsin(10/13)", r"\boxed{np.arcsin(10 / 13)}") is GradeStatus.correct
+
+
+@pytest.mark.parametrize(
+    "gold", ["7", "-1.5", r"\frac{3}{4}", "$x=2$", "(1, 2)", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"]
+)
+def test_ordinary_golds_can_be_read(gold: str) -> None:
+    assert gold_is_readable(gold)
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"\boxed{\frac{1}{1+\sqrt{2}}} is it", r"\frac{1}{1+\sqrt{2}}"),
+        (r"\boxed{\left\{1, 2\right\}}", r"\left\{1, 2\right\}"),
+        (r"\boxed{7} or \boxed{8", "7"),
+        (r"#### 3 and \boxed{4}", "4"),
+        (r"$\boxed{1}, \boxed{2}$ and $\boxed{3}$", "1, 2, 3"),
+        (r"case \boxed{1} gives nothing, so \boxed{2} or \boxed{3}", "2, 3"),
+        ("The answer is $x=5$.", "$x=5$"),
+        ("the answer is 5 because of this", None),
+        ("it is 5", None),
+    ],
+)
+def test_the_marked_answer_is_found(response: str, answer: str | None) -> None:
+    assert final_answer(response) == answer
+
+
+def test_a_hostile_answer_times_out_and_the_next_one_is_graded() -> None:
+    started = time.perf_counter()
+    assert grade_math("5", HOSTILE, deadline_s=0.5).status is GradeStatus.timeout
+    assert time.perf_counter() - started < 5.0  # the deadline, and starting the child
+    assert status("5", r"\boxed{5.0}") is GradeStatus.correct
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        r"\boxed{" * 20_000,
+        "(" * 20_000,
+        r"\frac{" * 3000,
+        "9" * 100_000,
+        r"\boxed{" + "9" * 100_000 + "}",
+        "\ud800",
+        "$" * 9999,
+    ],
+    ids=["boxes", "brackets", "fractions", "digits", "boxed digits", "surrogate", "dollars"],
+)
+def test_a_malformed_answer_is_not_correct_and_returns_in_time(response: str) -> None:
+    started = time.perf_counter()
+    assert grade_math("5", response, deadline_s=2.0).reward == 0.0
+    assert time.perf_counter() - started < 6.0
+
+
+def test_grading_works_off_the_main_thread_and_its_deadline_too() -> None:
+    found: list[GradeStatus] = []
+
+    def work() -> None:
+        found.append(status("5", r"\boxed{5.0}"))
+        found.append(grade_math("5", HOSTILE, deadline_s=0.5).status)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(timeout=20)
+    assert found == [GradeStatus.correct, GradeStatus.timeout]
+
+
+def test_a_child_that_died_is_an_error_once() -> None:
+    status("5", r"\boxed{5.0}")
+    process = math_grader._CHILD._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert status("5", r"\boxed{5.0}") is GradeStatus.error
+    assert status("5", r"\boxed{5.0}") is GradeStatus.correct
+
+
+def test_a_reply_left_unread_does_not_answer_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    status("5", r"\boxed{5.0}")
+    process = math_grader._CHILD._process
+    assert process is not None and process.stdout is not None
+    stdout = process.stdout
+
+    class Interrupted:
+        def readline(self) -> str:
+            raise KeyboardInterrupt
+
+        close = stdout.close
+
+    monkeypatch.setattr(process, "stdout", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        status("5", r"\boxed{5.0}")
+    assert status("5", r"\boxed{6.0}") is GradeStatus.wrong
+
+
+def test_the_module_imports_no_symbolic_mathematics() -> None:
+    code = "import sys, sfpo_bench.tasks.math_grader; sys.exit('sympy' in sys.modules or 'math_verify' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], check=False).returncode
+        == 0
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not CASES.is_file(), reason=f"needs {CASES.name}, collected from public graders' tests, beside the repository"
+)
+def test_verdicts_agree_with_those_of_public_graders() -> None:
+    """265 of 285; most of the others follow conventions of string comparison or of rounding."""
+    cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
+    agree = sum((status(case["gold"], case["pred"]) is GradeStatus.correct) == case["expected"] for case in cases)
+    assert agree >= 262, f"{agree} of {len(cases)}"
