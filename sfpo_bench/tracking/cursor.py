@@ -1,0 +1,119 @@
+"""`delivery.json`: who a run is in the tracking store, how far it was delivered, and how it was to end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sfpo_bench.errors import BenchError
+from sfpo_bench.tracking.journal import read_journal
+from sfpo_bench.tracking.run_folder import RunFolder, RunState, write_atomically
+from sfpo_bench.types import JournalRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """What makes a run one run in the store. `uid` stays the same over resumes and is unique within the experiment.
+
+    `params` may be nested; `parent_uid` is the uid of the comparison's run, which need not exist yet.
+    """
+
+    uid: str
+    name: str
+    parent_uid: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for uid in (self.uid, self.parent_uid or "none"):
+            if not re.fullmatch(r"[A-Za-z0-9_./:@+=\- ]{1,250}", uid):
+                raise BenchError(
+                    f"run uid {uid!r} cannot be searched for in MLflow; expected 1 to 250 of the characters "
+                    f"A-Z a-z 0-9 _ . / : @ + = - and blank: choose another"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the last `finish` asked for, kept so that `sync` can do it later. `artifacts` are relative to the folder."""
+
+    state: RunState
+    cause: str = ""
+    artifacts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Contents of `delivery.json`. `sha256` is over the first `size` bytes of the journal; `records` were delivered.
+
+    `artifacts` maps what was uploaded to the sha256 of what was sent. `store` is for the reader: the tracking URI
+    without its credentials.
+    """
+
+    key: RunKey
+    store: str
+    run_id: str = ""
+    records: int = 0
+    size: int = 0
+    sha256: str = ""
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    ending: Ending | None = None
+
+    def save(self, folder: RunFolder) -> None:
+        write_atomically(folder.delivery, json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, folder: RunFolder) -> Cursor | None:
+        """The cursor of a run; None when there is none, or only a damaged one: the store knows better anyway."""
+        try:
+            raw = json.loads(folder.delivery.read_text(encoding="utf-8"))
+            ending = raw.pop("ending")
+            if ending is not None:
+                ending = Ending(RunState(ending["state"]), ending["cause"], tuple(ending["artifacts"]))
+            return cls(**{**raw, "key": RunKey(**raw["key"]), "ending": ending})
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalView:
+    """The bytes of a journal as they are now, and where each of its whole lines ends."""
+
+    path: Path
+    content: bytes
+    ends: tuple[int, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> JournalView:
+        content = path.read_bytes() if path.is_file() else b""
+        ends, position = [], content.find(b"\n") + 1
+        while position:
+            ends.append(position)
+            position = content.find(b"\n", position) + 1
+        return cls(path, content, tuple(ends))
+
+    def records_within(self, size: int) -> int:
+        """How many records lie wholly in the first `size` bytes."""
+        return bisect_right(self.ends, size)
+
+    def records(self, count: int) -> list[JournalRecord]:
+        return read_journal(self.path, self.size(count))
+
+    def size(self, count: int) -> int:
+        """The length of the first `count` records in bytes."""
+        return self.ends[count - 1] if count else 0
+
+    def sha256(self, size: int) -> str:
+        return hashlib.sha256(self.content[:size]).hexdigest()
+
+    def contradicts(self, cursor: Cursor) -> bool:
+        """True when what was delivered is not the beginning of this journal; a shorter journal contradicts nothing."""
+        return len(self.content) >= cursor.size and cursor.size > 0 and self.sha256(cursor.size) != cursor.sha256

@@ -1,0 +1,328 @@
+"""The few things this package asks of an MLflow tracking store, and nothing of MLflow beyond this file.
+
+No MLflow state of the process is touched: no tracking URI, no active run; only the levels of its loggers. Whatever
+goes wrong in the store is raised as `TrackingError`, with credentials taken out. MLflow is imported at the first
+request (1.3 s), so that importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfpo_bench.errors import TrackingError
+from sfpo_bench.tracking.points import Point
+from sfpo_bench.tracking.redaction import redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+UID_TAG = "sfpo_bench.run_uid"
+MARKER = "journal_records"
+
+# MLflow's own limits of one request: 1000 entities, among them at most 100 parameters and 100 tags.
+POINTS_PER_REQUEST = 990
+NAMES_PER_REQUEST = 100
+
+_EMBEDDED = "mlflow.db"
+_MIGRATION_SECONDS = 300.0
+_LOUD = ("mlflow", "alembic", "sqlalchemy.engine")
+# With MLflow's own 7 retries and 120 s a store that is down would hold a run up for minutes per request.
+_PATIENCE: dict[str, int | bool] = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 2,
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": 1,
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": 30,
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as the store knows it; `records` is the journal length it was last told, as a number of records."""
+
+    run_id: str
+    status: str
+    records: int
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+
+
+def resolve_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, str]) -> str:
+    """`given`, else the variable MLFLOW_TRACKING_URI, else a store embedded in `folder`: `FOLDER/mlflow.db`."""
+    uri = given or environ.get("MLFLOW_TRACKING_URI")
+    if uri:
+        return uri
+    path = (folder / _EMBEDDED).resolve()
+    if "?" in str(path):
+        raise TrackingError(
+            f"the embedded tracking store cannot lie at {path}: found a `?`, which ends a path in a database address; "
+            f"expected a folder without one: choose another, or name a store by its tracking URI"
+        )
+    return f"sqlite:///{path}"
+
+
+class MlflowStore:
+    """One experiment of one MLflow tracking store. Creating the object asks nothing of the store.
+
+    It does one thing to the process: usage reporting to MLflow's makers is off from then on, unless the user has set
+    the variable. It has to be off before MLflow is imported.
+    """
+
+    def __init__(self, uri: str, experiment: str, environ: Mapping[str, str]) -> None:
+        self.uri = uri
+        self._experiment = experiment
+        self._environ = environ
+        self._client: MlflowClient | None = None
+        self._experiment_id: str | None = None
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+    def find(self, uid: str) -> StoredRun | None:
+        """The run that carries `uid` in its tag; None when there is none or it was deleted."""
+        with self._asking(f"looking for run {uid}") as client:
+            found = client.search_runs([self._id(client)], f"tags.`{UID_TAG}` = '{uid}'", order_by=["start_time ASC"])
+            runs = [run for run in found if run.data.tags.get(UID_TAG) == uid]
+            return _stored(runs[0]) if runs else None
+
+    def create(self, uid: str, name: str, tags: Mapping[str, str], start_ms: int) -> StoredRun:
+        """A new run; its uid is part of its creation, so that a kill right after leaves a run that `find` finds."""
+        with self._asking(f"creating run {name}") as client:
+            run = client.create_run(self._id(client), start_ms, {**tags, UID_TAG: uid}, run_name=name)
+            return _stored(run)
+
+    def log(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
+        """One request: all points are stored in one transaction, the tags after them."""
+        with self._asking("sending metrics") as client:
+            from mlflow.entities import Metric, RunTag
+
+            metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
+            client.log_batch(
+                run_id, metrics, tags=[RunTag(key, value) for key, value in tags.items()], synchronous=True
+            )
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        with self._asking("setting tags") as client:
+            from mlflow.entities import RunTag
+
+            for some in _chunks(list(tags.items())):
+                client.log_batch(run_id, tags=[RunTag(key, value) for key, value in some], synchronous=True)
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        with self._asking("sending parameters") as client:
+            from mlflow.entities import Param
+
+            for some in _chunks(list(params.items())):
+                client.log_batch(run_id, params=[Param(key, value) for key, value in some], synchronous=True)
+
+    def set_status(self, run_id: str, status: str, end_ms: int) -> None:
+        """Give the run a status; one that is not RUNNING ends it at `end_ms`."""
+        with self._asking(f"setting status {status}") as client:
+            if status == "RUNNING":
+                client.update_run(run_id, status=status)
+            else:
+                client.set_terminated(run_id, status, end_ms)
+
+    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
+        with self._asking(f"uploading {path.name}") as client:
+            client.log_artifact(run_id, str(path), folder)
+
+    def retire(self, run_id: str, reason: str) -> None:
+        """Delete a run the way MLflow does: out of sight, and it can be restored."""
+        with self._asking("retiring a run") as client:
+            client.set_tag(run_id, "sfpo_bench.retired", reason)
+            client.delete_run(run_id)
+
+    def forget(self) -> None:
+        """Ask everything anew next time: after a failure the store may have come back another."""
+        self._client = None
+        self._experiment_id = None
+
+    def _id(self, client: MlflowClient) -> str:
+        if self._experiment_id is None:
+            found = client.get_experiment_by_name(self._experiment) or self._create_experiment(client)
+            if not found.experiment_id:
+                raise ValueError("the answer is not one of an MLflow server")
+            if found.lifecycle_stage != "active":
+                raise TrackingError(
+                    f"experiment {self._experiment!r} was deleted in {self._shown()}; expected an active one: restore "
+                    f"it with `mlflow experiments restore -x {found.experiment_id}`, or choose another name"
+                )
+            self._experiment_id = str(found.experiment_id)
+        return self._experiment_id
+
+    def _create_experiment(self, client: MlflowClient) -> Experiment:
+        from mlflow.exceptions import MlflowException
+
+        path = sqlite_path(self.uri)
+        artifacts = None if path is None else artifact_folder(path).as_uri()
+        try:
+            client.create_experiment(self._experiment, artifacts)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.get_experiment_by_name(self._experiment)
+        if found is None:
+            raise ValueError("the experiment just created is not there")
+        return found
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[MlflowClient]:
+        """Run one request; its failure becomes a `TrackingError`, and nothing is remembered of the store."""
+        try:
+            with _patience():
+                yield self._connected()
+        except TrackingError:
+            self.forget()
+            raise
+        except _failures() as error:
+            self.forget()
+            # The cause is not chained: its traceback would print the store's address with its password.
+            raise TrackingError(self._message(doing, error)) from None
+
+    def _connected(self) -> MlflowClient:
+        if self._client is None:
+            path = sqlite_path(self.uri)
+            if path is not None:
+                create_sqlite(path)
+                _check_sqlite(path)
+            from mlflow import MlflowClient
+
+            _silence()
+            self._client = MlflowClient(tracking_uri=self.uri)
+        return self._client
+
+    def _message(self, doing: str, error: BaseException) -> str:
+        cause = redact(" ".join(str(error).split()) or type(error).__name__, self._environ)
+        cause = cause if len(cause) <= 400 else f"{cause[:400]}…"
+        return (
+            f"tracking store {self._shown()} failed while {doing}: {cause}; expected an MLflow store that answers "
+            f"there. Nothing is lost, the journals hold everything: bring the store back, then run `sfpo-bench sync`"
+        )
+
+    def _shown(self) -> str:
+        return redact(self.uri, self._environ)
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of an sqlite store; None for a server or another database."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    name = uri.removeprefix("sqlite:///").split("?", 1)[0]
+    if "%" in name:
+        raise TrackingError(
+            f"the tracking store cannot lie at {name}: found a `%`, which MLflow and SQLAlchemy read differently; "
+            f"expected a path without one: choose another folder, or name a store by its tracking URI"
+        )
+    return None if name in ("", ":memory:") else Path(name).resolve()
+
+
+def artifact_folder(database: Path) -> Path:
+    """Where the artifacts of an sqlite store lie: beside it."""
+    return database.with_name("mlartifacts")
+
+
+def create_sqlite(path: Path) -> None:
+    """Create the database file unless it is there, whole or not at all.
+
+    MLflow's migrations take seconds and fail when two processes start them together, so they run under a lock, on a
+    file that gets its name when it is complete.
+    """
+    if path.is_file() and path.stat().st_size > 0:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with hold(path.with_name(f".{path.name}.lock"), _MIGRATION_SECONDS):
+        if path.is_file() and path.stat().st_size > 0:
+            return
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        _silence()
+        for left in path.parent.glob(f".{path.name}.*.tmp*"):  # of a process that was killed here
+            left.unlink(missing_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        store = SqlAlchemyStore(f"sqlite:///{temporary}", artifact_folder(path).as_uri())  # type: ignore[no-untyped-call]
+        store.engine.dispose()
+        os.replace(temporary, path)
+
+
+@contextmanager
+def hold(path: Path, seconds: float) -> Iterator[None]:
+    """Hold the file lock at `path`, waiting for it for at most `seconds`. The lock dies with its holder."""
+    import fcntl
+
+    deadline = time.monotonic() + seconds
+    with open(path, "a", encoding="utf-8") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise TrackingError(
+                        f"{path} has been held by another process for more than {seconds:g} s; expected it to be free: "
+                        f"one process delivers at a time, let the other one end or stop it"
+                    ) from error
+                time.sleep(0.05)
+        yield
+
+
+def _check_sqlite(path: Path) -> None:
+    """Fail at once where MLflow would retry for a minute and a half: no access, or not a database."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=20)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Bounded retries for the time of one request, where the user has not set the variables.
+
+    The defaults MLflow falls back to are changed rather than the environment, which another thread may be copying.
+    """
+    variables = importlib.import_module("mlflow.environment_variables")
+    before = {name: getattr(variables, name).default for name in _PATIENCE}
+    for name, value in _PATIENCE.items():
+        getattr(variables, name).default = value
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            getattr(variables, name).default = value
+
+
+def _silence() -> None:
+    """No migration chatter and no tracebacks of errors that are raised anyway, unless the user set MLflow's level."""
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        for name in _LOUD:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a store can fail with: MLflow's errors, those of the database and the network, answers that are none."""
+    found: list[type[Exception]] = [OSError, sqlite3.Error, ValueError, ImportError]
+    if "mlflow" in sys.modules:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        # protobuf ships no types; its parser's errors derive from Exception alone.
+        protobuf = importlib.import_module("google.protobuf.json_format")
+        found += [MlflowException, SQLAlchemyError, protobuf.Error]
+    return tuple(found)
+
+
+def _stored(run: Run) -> StoredRun:
+    records = int(run.data.metrics.get(MARKER, 0))
+    return StoredRun(run.info.run_id, run.info.status, records, dict(run.data.tags), dict(run.data.params))
+
+
+def _chunks(items: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    for start in range(0, len(items), NAMES_PER_REQUEST):
+        yield items[start : start + NAMES_PER_REQUEST]

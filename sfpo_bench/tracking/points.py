@@ -1,0 +1,110 @@
+"""What MLflow is told of a journal: points of metric curves and tags, record by record, with no MLflow in sight.
+
+    reward_mean, entropy, fast_1/loss, report/sampled/accuracy, …   the keys of `curves.parquet`, at the record's step
+    prompts, responses, tokens, optimizer_steps, train_seconds,
+    total_seconds, cpu_seconds                                      the cost axes, once a step: by its first record
+    accuracy_by_responses, accuracy_by_train_seconds                the primary accuracy with cost in the place of step,
+                                                                    because MLflow draws every curve over step
+    event.trigger_fired                                             how often the event has happened, and its details
+                                                                    as event.trigger_fired.z, …; a tag of the same
+                                                                    name says the step it first happened at
+
+The points of a record follow from the journal up to it and nothing else, so sending them again gives identical rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sfpo_bench.tracking.tables import curve_rows
+from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
+
+_LONGEST_NAME = 250
+
+
+class Point(NamedTuple):
+    """One value of one metric curve; `time_ms` is the record's own time."""
+
+    key: str
+    value: float
+    time_ms: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryEvaluation:
+    """The evaluation whose accuracy is also drawn over cost."""
+
+    split: Split = Split.report
+    mode: str = "sampled"
+
+    def is_shown_by(self, record: JournalRecord) -> bool:
+        return isinstance(record, EvaluationRecord) and (record.split, record.mode) == (self.split, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What MLflow is told of one record. `left_out` counts the values MLflow cannot hold: infinities and NaN."""
+
+    points: tuple[Point, ...]
+    tags: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
+
+
+def tell(records: Iterable[JournalRecord], primary: PrimaryEvaluation) -> Iterator[Told]:
+    """What MLflow is told of each record of a journal, which is given from its beginning."""
+    steps_with_costs: set[int] = set()
+    events: Counter[str] = Counter()
+    for record in records:
+        numbers = list(
+            _event(record, events) if isinstance(record, EventRecord) else _numbers(record, steps_with_costs)
+        )
+        numbers += _accuracy_by_cost(record, primary)
+        time_ms = round(record.time_unix_s * 1000)
+        points = tuple(
+            Point(store_name(key), value, time_ms, step) for key, value, step in numbers if math.isfinite(value)
+        )
+        yield Told(points, _first_time(record, events), len(numbers) - len(points))
+
+
+def store_name(key: str) -> str:
+    """`key` as MLflow accepts it: `lr@0.1[x]` becomes `lr_0.1_x_`; at most 250 characters."""
+    name = re.sub(r"[^\w\-. :/]", "_", key)[:_LONGEST_NAME] or "_"
+    plain_path = posixpath.normpath(name) == name and not name.startswith(("/", ".."))
+    return name if plain_path and name != "." else re.sub(r"[/.]", "_", name)
+
+
+def _numbers(record: JournalRecord, steps_with_costs: set[int]) -> Iterator[tuple[str, float, int]]:
+    for row in curve_rows(record):
+        yield row.key, row.value, record.step
+    if record.step in steps_with_costs or isinstance(record, EventRecord):
+        return
+    steps_with_costs.add(record.step)
+    for axis in dataclasses.fields(Costs):
+        yield axis.name, float(getattr(record.costs, axis.name)), record.step
+
+
+def _event(record: EventRecord, events: Counter[str]) -> Iterator[tuple[str, float, int]]:
+    events[record.event] += 1
+    yield f"event.{record.event}", float(events[record.event]), record.step
+    for key, value in record.detail.items():
+        yield f"event.{record.event}.{key}", float(value), record.step
+
+
+def _first_time(record: JournalRecord, events: Counter[str]) -> dict[str, str]:
+    if isinstance(record, EventRecord) and events[record.event] == 1:
+        return {store_name(f"event.{record.event}"): str(record.step)}
+    return {}
+
+
+def _accuracy_by_cost(record: JournalRecord, primary: PrimaryEvaluation) -> Iterator[tuple[str, float, int]]:
+    if isinstance(record, EvaluationRecord) and primary.is_shown_by(record):
+        yield "accuracy_by_responses", record.accuracy, record.costs.responses
+        yield "accuracy_by_train_seconds", record.accuracy, int(record.costs.train_seconds)
