@@ -81,7 +81,7 @@ class ArmSettings:
 class ComparisonSettings:
     """Arms × seeds, and what is asked of them. Read by `compare`, ignored by `train`."""
 
-    arms: dict[str, ArmSettings] = option({}, "the arms, by key, in the order they are shown")
+    arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, label, note")
     baseline: str = option("", "the arm that ratios refer to")
     split: Split = option(Split.report, "problems the curves are measured on: report, or select when a setting is chosen")
     seeds: int = option(10, "seeds per arm", low=1)
@@ -193,6 +193,9 @@ def _typed_tree(node: DictConfig) -> DictConfig:
     plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))
     for key, kinds in KINDS.items():
         _type_node(plain, key, kinds)
+    arms = plain.get("comparison", {}).get("arms", {})
+    for name, arm in arms.items():
+        arms[name] = _merged(ArmSettings, arm, f"comparison.arms.{name}")
     return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(RunConfig), plain))
 
 
@@ -210,8 +213,13 @@ def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> No
             f"{key} is {value!r}, expected settings whose kind is one of {', '.join(kinds)}; "
             f"choose one with {key.replace('.', '/')}=<name>"
         )
+    holder[name] = _merged(kinds[kind], value, key)
+
+
+def _merged(cls: type, value: Any, key: str) -> Any:
+    """`value` checked against the fields of `cls`; `key` is where it stands."""
     try:
-        holder[name] = OmegaConf.merge(OmegaConf.structured(kinds[kind]), value)
+        return OmegaConf.merge(OmegaConf.structured(cls), value)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, key)) from error
 

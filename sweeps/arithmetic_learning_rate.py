@@ -41,24 +41,29 @@ def main(output_root: Path) -> None:
 
 def measure(rates: dict[str, list[float]], output_root: Path) -> pd.DataFrame:
     """Run what is missing (finished runs are kept) and return one row per method and rate, best first."""
-    arms = [
-        f"{method}_{rate:g}".replace(".", "p") + ": {overrides: [" + ", ".join([*own, f"learner.learning_rate={rate:g}"]) + "]}"
-        for method, own in METHODS.items()
-        for rate in rates[method]
-    ]
-    first = f"grpo_{rates['grpo'][0]:g}".replace(".", "p")
+    arms = [arm(method, rate) for method in METHODS for rate in rates[method]]
     command = [
         sys.executable, "-m", "sfpo_bench", "compare", f"name={NAME}", f"output_root={output_root}", "tracking=none",
         "comparison.split=select", f"comparison.first_seed={FIRST_SEED}", f"comparison.seeds={SEEDS}",
         "evaluation.responses=0", "evaluation.select_responses=768", "evaluation.greedy_problems=0",
         "~comparison.arms.grpo", "~comparison.arms.sfpo", "~comparison.arms.repeat", "~comparison.arms.grpo_sfpo_rate",
-        f"comparison.baseline={first}", "comparison.arms={" + ", ".join(arms) + "}",
+        f"comparison.baseline={key(*next((m, r[0]) for m, r in rates.items()))}", *arms,
     ]  # fmt: skip
     subprocess.run(command, check=True)
     summary = json.loads((output_root / NAME / "summary.json").read_text(encoding="utf-8"))
     return pd.DataFrame([row(arm) for arm in summary["arms"]]).sort_values(
         ["method", "mean_area"], ascending=[True, False]
     )
+
+
+def key(method: str, rate: float) -> str:
+    return f"{method}_{rate:g}".replace(".", "p").replace("-", "m")
+
+
+def arm(method: str, rate: float) -> str:
+    """One arm in Hydra's notation; an override inside a list is quoted because of its `=`."""
+    overrides = [*METHODS[method], f"learner.learning_rate={rate:g}"]
+    return f"comparison.arms.{key(method, rate)}.overrides=[{','.join(repr(override) for override in overrides)}]"
 
 
 def row(arm: dict) -> dict:

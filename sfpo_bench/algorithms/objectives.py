@@ -71,7 +71,7 @@ class Clipped:
             token_BT = token_BT + self.kl_coefficient * k3(inputs.log_probs_BT, inputs.reference_log_probs_BT)
         if inputs.entropies_BT is not None and self.uses_entropy:
             token_BT = token_BT - self.entropy_coefficient * inputs.entropies_BT
-        weights_B = response_weights(inputs.mask_BT, inputs.counts, self.normalization)
+        weights_B = response_weights(inputs.mask_BT, inputs.counts, self.normalization).to(token_BT.dtype)
         value = (token_BT.masked_fill(~inputs.mask_BT, 0.0).sum(dim=1) * weights_B).sum()
         return Loss(value, (clipped_BT & inputs.mask_BT).sum())
 
@@ -94,11 +94,10 @@ def k3(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
 
 
 def response_weights(mask_BT: Tensor, counts: BatchCounts, normalization: Normalization) -> Tensor:
-    """The weight of each response's token sum in the mini-batch loss, shape [B]."""
-    lengths_B = mask_BT.sum(dim=1)
+    """The weight of each response's token sum in the mini-batch loss, shape [B], float64."""
+    lengths_B = mask_BT.sum(dim=1).double()
     if normalization is Normalization.response_mean:
         return 1.0 / (lengths_B.clamp(min=1) * counts.responses)
-    denominator = counts.tokens if normalization is Normalization.token_mean else (
-        counts.responses * counts.max_response_tokens
-    )
-    return lengths_B.new_ones(lengths_B.shape) / max(denominator, 1)
+    if normalization is Normalization.token_mean:
+        return lengths_B.new_full(lengths_B.shape, 1.0 / max(counts.tokens, 1))
+    return lengths_B.new_full(lengths_B.shape, 1.0 / max(counts.responses * counts.max_response_tokens, 1))

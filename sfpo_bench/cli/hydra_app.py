@@ -30,6 +30,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) 
     """
     register()
     check_additions([argument for argument in arguments if argument.startswith(("+", "~"))])
+    arguments = [_open_key(argument) for argument in arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting by itself.
     sys.argv = [f"sfpo-bench {verb}", *arguments, *_QUIET]
     if any(argument.startswith("-sc") or argument.startswith("--shell") for argument in arguments):
@@ -50,6 +51,14 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) 
         raise ConfigError(message(error)) from error
     if raised:
         raise raised[0]
+
+
+def _open_key(argument: str) -> str:
+    """`comparison.arms.NAME…=` and `….options.NAME=` may name new keys: those mappings are open, and their values are
+    checked against the arm's schema or the user's class. Hydra wants to be told so."""
+    key = argument.partition("=")[0]
+    is_open = key.startswith("comparison.arms.") or ".options." in key
+    return f"++{argument}" if is_open and "=" in argument else argument
 
 
 def check_additions(overrides: Sequence[str]) -> None:

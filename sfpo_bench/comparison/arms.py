@@ -46,7 +46,7 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
     if not config.comparison.arms:
         raise ConfigError(
             "comparison.arms is empty; choose an experiment that has arms (experiment=arithmetic), or add some: "
-            "'comparison.arms={grpo: {overrides: [algorithm=grpo]}, sfpo: {overrides: [algorithm=sfpo]}}'"
+            "\"comparison.arms.grpo.overrides=['algorithm=grpo']\" \"comparison.arms.sfpo.overrides=['algorithm=sfpo']\""
         )
     shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
     arms = []

@@ -26,7 +26,7 @@ class Scorer:
     positions in chunks, which a backward pass computes again, so memory does not grow with vocabulary times tokens.
 
     A model whose logits are more than its output embedding applied to its last hidden state (a soft cap, a scale) is
-    recognised by a comparison on three tokens and scored through its own forward pass.
+    recognised by a comparison on a few tokens and scored through its own forward pass.
     """
 
     def __init__(self, model: PreTrainedModel, temperature: float, chunk_logits: int = 2**25) -> None:
@@ -84,7 +84,8 @@ class Scorer:
         base: nn.Module = self._model.base_model
         if base is self._model:
             return False
-        ids = torch.zeros((1, 3), dtype=torch.long, device=self._model.device)
+        # Many tokens, since some (padding) embed as zeros, of which every soft cap is zero too.
+        ids = torch.linspace(0, self._vocabulary - 1, 16, device=self._model.device).long()[None]
         with torch.no_grad():
             hidden = base(input_ids=ids, use_cache=False).last_hidden_state
             return bool(torch.equal(self._head(hidden), self._model(input_ids=ids, use_cache=False).logits))

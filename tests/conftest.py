@@ -1,0 +1,46 @@
+"""Small real things that tests share: a random policy with unequal lengths, and a tiny experiment for the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+# Two test processes share the cores; torch's own thread pools would only fight.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TINY = (
+    "rollout.prompts=4",
+    "rollout.group=4",
+    "training.steps=6",
+    "training.evaluate_every=3",
+    "training.checkpoint_every=2",
+    "training.samples_every=2",
+    "evaluation.responses=24",
+    "evaluation.select_responses=16",
+    "evaluation.greedy_problems=8",
+)
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Runs `sfpo-bench` as a user does: a process of its own, in an empty folder."""
+
+    def run(*arguments: str, check: bool = True, prelude: str = "") -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(command(arguments, prelude), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def command(arguments: Sequence[str], prelude: str = "") -> list[str]:
+    """The command line of a `sfpo-bench` process; `prelude` is Python that runs in it first."""
+    return [sys.executable, "-c", f"{prelude}\nfrom sfpo_bench.cli import main\nmain()", *arguments]

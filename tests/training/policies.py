@@ -1,0 +1,52 @@
+"""Random small policies and batches with unequal prompt and response lengths."""
+
+from __future__ import annotations
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+
+from sfpo_bench.training.batch import TrainBatch, assemble
+from sfpo_bench.types import Completion, FinishReason
+
+VOCABULARY = 23
+GROUP = 4
+
+
+def policy(seed: int = 0, dtype: torch.dtype = torch.float64, *, tied: bool = True, kind: str = "qwen2") -> PreTrainedModel:
+    """A two-layer model with large enough weights that ratios leave the clip range within a few steps."""
+    shape = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": tied,
+        "initializer_range": 0.3,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if kind == "llama":
+            return LlamaForCausalLM(LlamaConfig(**shape)).to(dtype)
+        return Qwen2ForCausalLM(Qwen2Config(**shape)).to(dtype)
+
+
+def batch(groups: int = 4, seed: int = 0, *, silent_groups: int = 1) -> TrainBatch:
+    """`groups` groups of four responses; the first `silent_groups` of them have zero advantages."""
+    source = torch.Generator().manual_seed(seed)
+
+    def draw(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(2, VOCABULARY, (count,), generator=source).tolist())
+
+    completions = []
+    for group in range(groups):
+        prompt = draw(2 + group % 3)
+        for sample in range(GROUP):
+            response = draw(1 + (3 * group + 2 * sample) % 7)
+            completions.append(
+                Completion(str(group), sample, prompt, response, (0.0,) * len(response), "", FinishReason.stopped)
+            )
+    advantages = torch.randn(groups, GROUP, generator=source, dtype=torch.float64)
+    advantages[:silent_groups] = 0
+    return assemble(completions, advantages.reshape(-1), max_response_tokens=8, device=torch.device("cpu"))

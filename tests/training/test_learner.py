@@ -1,0 +1,291 @@
+"""The learner: limits of the update rules bit for bit, and what must not change the result."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sfpo_bench.algorithms.objectives import Clipped, Normalization, k3
+from sfpo_bench.algorithms.protocols import Moments, Objective, UpdateRule
+from sfpo_bench.algorithms.triggers import FixedStep
+from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast, Unit
+from sfpo_bench.errors import NonFiniteError
+from sfpo_bench.training.learner import LocalLearner
+from sfpo_bench.training.scoring import Scorer
+from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
+from sfpo_bench.types import StageStats
+from tests.training.policies import GROUP, batch, policy
+
+ADAMW = {"learning_rate": 5e-3}
+SGD = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
+
+
+def learn(
+    rule: UpdateRule,
+    *,
+    steps: int = 3,
+    objective: Objective | None = None,
+    model: PreTrainedModel | None = None,
+    groups: int = 4,
+    **settings: object,
+) -> tuple[dict[str, Tensor], list[tuple[StageStats, ...]]]:
+    """Weights and stage statistics after some steps of `rule` on random batches."""
+    model = policy() if model is None else model
+    learner = LocalLearner(model, objective or Clipped(), LearnerSettings(**settings), 1.0, GROUP)  # type: ignore[arg-type]
+    stages = []
+    for step in range(1, steps + 1):
+        data = batch(groups, seed=step)
+        learner.begin_step(step, data)
+        stages.append(rule.update(learner, data))
+        rule.observe(step, learner.end_step().entropy)
+    return {name: weight.detach().clone() for name, weight in learner.masters.masters.items()}, stages
+
+
+def largest_difference(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    return max(float((a[name].detach().double() - b[name].detach().double()).abs().max()) for name in a)
+
+
+def same_bits(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+LAYOUTS = [{}, {"mini_batch_prompts": 2}, {"micro_batch_tokens": 24}]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("moments", [Moments.carry, Moments.interpolate])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_alpha_one_is_k_plus_one_passes_bit_for_bit(
+    layout: dict[str, int], moments: Moments, dtype: torch.dtype
+) -> None:
+    slow_fast, _ = learn(SlowFast(fast_passes=3, alpha=1.0, moments=moments), model=policy(dtype=dtype), **ADAMW, **layout)
+    repeated, _ = learn(Repeat(passes=4), model=policy(dtype=dtype), **ADAMW, **layout)
+    assert same_bits(slow_fast, repeated)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        SlowFast(fast_passes=0),
+        SlowFast(alpha=0.0),
+        SlowFast(alpha=0.0, moments=Moments.restore),
+        SlowFast(fast_passes=0, unit=Unit.optimizer_step),
+        SlowFast(trigger=FixedStep(last_step=0)),
+        Repeat(passes=1),
+    ],
+    ids=str,
+)
+def test_without_a_fast_stage_it_is_one_pass_bit_for_bit(rule: UpdateRule, layout: dict[str, int]) -> None:
+    assert same_bits(learn(rule, **ADAMW, **layout)[0], learn(OnePass(), **ADAMW, **layout)[0])
+
+
+def test_reposition_changes_the_result_between_its_limits() -> None:
+    ends = [learn(SlowFast(alpha=alpha), **ADAMW)[0] for alpha in (0.0, 0.5, 1.0)]
+    assert min(largest_difference(ends[0], ends[1]), largest_difference(ends[1], ends[2])) > 1e-4
+
+
+def test_restored_moments_with_alpha_towards_zero_approach_one_pass_and_carried_ones_do_not() -> None:
+    base = learn(OnePass(), steps=2, **ADAMW)[0]
+    restored = learn(SlowFast(alpha=1e-12, moments=Moments.restore), steps=2, **ADAMW)[0]
+    carried = learn(SlowFast(alpha=1e-12, moments=Moments.carry), steps=2, **ADAMW)[0]
+    assert largest_difference(restored, base) < 1e-9
+    assert largest_difference(carried, base) > 1e-4
+
+
+def test_the_units_of_a_pass_agree_when_there_is_one_mini_batch_and_differ_when_there_are_two() -> None:
+    rules = [SlowFast(unit=unit) for unit in Unit]
+    one = [learn(rule, **ADAMW)[0] for rule in rules]
+    two = [learn(rule, **ADAMW, mini_batch_prompts=2)[0] for rule in rules]
+    assert same_bits(one[0], one[1])
+    assert largest_difference(two[0], two[1]) > 1e-4
+
+
+@pytest.mark.parametrize("unit", list(Unit))
+def test_a_step_of_sfpo_takes_k_plus_one_optimizer_steps_per_mini_batch(unit: Unit) -> None:
+    _, stages = learn(SlowFast(fast_passes=3, unit=unit), steps=1, mini_batch_prompts=1, **ADAMW)
+    assert [stage.stage for stage in stages[0]] == ["fast_1", "fast_2", "fast_3", "slow"]
+    assert [stage.optimizer_steps for stage in stages[0]] == [4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("normalization", list(Normalization))
+@pytest.mark.parametrize("rule", [OnePass(), SlowFast(), Repeat(passes=2)], ids=str)
+def test_micro_batches_do_not_change_the_result(rule: UpdateRule, normalization: Normalization) -> None:
+    """SGD, no clipping of gradients, float64, unequal lengths."""
+    objective = Clipped(normalization=normalization, kl_coefficient=0.01, entropy_coefficient=0.01)
+    whole, whole_stages = learn(rule, objective=objective, micro_batch_tokens=10**6, steps=2, **SGD)
+    for budget in (1, 17):
+        split, split_stages = learn(rule, objective=objective, micro_batch_tokens=budget, steps=2, **SGD)
+        assert largest_difference(split, whole) < 1e-10
+        for a, b in zip(split_stages[-1], whole_stages[-1], strict=True):
+            assert (a.loss, a.clip_fraction, a.entropy) == pytest.approx((b.loss, b.clip_fraction, b.entropy), abs=1e-10)
+
+
+def test_order_within_a_mini_batch_and_padding_do_not_change_the_result() -> None:
+    ends = []
+    for order in (torch.arange(16), torch.randperm(16, generator=torch.Generator().manual_seed(0))):
+        data = batch(4, seed=1).select(order)
+        data = type(data)(
+            ids_BL=torch.nn.functional.pad(data.ids_BL, (0, 5), value=7),
+            prompt_tokens_B=data.prompt_tokens_B,
+            response_tokens_B=data.response_tokens_B,
+            advantages_B=data.advantages_B,
+            rows_B=torch.arange(16),
+            max_response_tokens=data.max_response_tokens,
+        )
+        learner = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)  # type: ignore[arg-type]
+        learner.begin_step(1, data)
+        SlowFast().update(learner, data)
+        ends.append({name: weight.detach().clone() for name, weight in learner.masters.masters.items()})
+    assert largest_difference(ends[0], ends[1]) < 1e-12
+
+
+class EveryRow(Clipped):
+    """The same objective, claiming to need rows without advantage."""
+
+    @property
+    def needs_every_row(self) -> bool:
+        return True
+
+
+def test_skipping_rows_without_advantage_is_exact_and_statistics_still_cover_them() -> None:
+    skipped, skipped_stages = learn(SlowFast(), groups=5, **SGD)
+    full, full_stages = learn(SlowFast(), objective=EveryRow(), groups=5, **SGD)
+    assert largest_difference(skipped, full) < 1e-12
+    for a, b in zip(skipped_stages[-1], full_stages[-1], strict=True):
+        for name in ("loss", "entropy", "ratio_mean", "ratio_max", "kl_to_start", "clip_fraction"):
+            assert getattr(a, name) == pytest.approx(getattr(b, name), abs=1e-12), name
+
+
+def test_a_batch_without_signal_still_moves_the_weights_through_momentum() -> None:
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=1e-2), 1.0, GROUP)
+    for step, silent in enumerate((0, 4), start=1):
+        before = {name: weight.detach().clone() for name, weight in learner.masters.masters.items()}
+        data = batch(4, seed=step, silent_groups=silent)
+        learner.begin_step(step, data)
+        stats = learner.optimize(data, "pass_1")
+    assert stats.gradient_norm == 0.0 and stats.optimizer_steps == 1
+    assert largest_difference(before, learner.masters.masters) > 1e-4
+
+
+def test_in_the_first_pass_every_ratio_is_exactly_one_however_many_mini_batches_follow() -> None:
+    for layout in LAYOUTS:
+        _, stages = learn(Repeat(passes=2), **ADAMW, **layout)
+        first = stages[-1][0]
+        if "mini_batch_prompts" not in layout:
+            assert (first.ratio_mean, first.ratio_max, first.kl_to_start, first.clip_fraction) == (1.0, 1.0, 0.0, 0.0)
+        assert stages[-1][1].ratio_max > 1.0
+
+
+def test_the_entropy_told_to_the_rule_is_that_of_the_starting_weights_over_the_whole_batch() -> None:
+    readings = []
+    for layout in LAYOUTS:
+        model, data = policy(), batch(4, seed=9)
+        with torch.no_grad():
+            logits = model(input_ids=data.ids_BL).logits
+        distribution = torch.distributions.Categorical(logits=logits)
+        entropies = distribution.entropy()  # type: ignore[no-untyped-call]
+        values = [
+            entropies[row, int(p) - 1 + t]
+            for row, (p, r) in enumerate(zip(data.prompt_tokens_B, data.response_tokens_B, strict=True))
+            for t in range(int(r))
+        ]
+        expected = float(torch.stack(values).mean())
+        learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW, **layout), 1.0, GROUP)  # type: ignore[arg-type]
+        learner.begin_step(1, data)
+        SlowFast().update(learner, data)
+        readings.append(learner.end_step().entropy)
+        assert readings[-1] == pytest.approx(expected, abs=1e-10)
+
+
+def test_the_cosine_and_the_displacement_are_those_of_the_weights() -> None:
+    model, data = policy(), batch(4, seed=1)
+    flat = [torch.cat([p.detach().reshape(-1) for p in model.parameters()])]
+    learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW), 1.0, GROUP)  # type: ignore[arg-type]
+
+    class Watched(SlowFast):
+        def update(self, watched, given):  # type: ignore[no-untyped-def]
+            def read() -> None:
+                flat.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
+
+            watched.snapshot(self.moments)
+            stages = [watched.optimize(given, "fast_1"), watched.optimize(given, "fast_2")]
+            read()
+            watched.reposition(0.6, self.moments)
+            read()
+            stages.append(watched.optimize(given, "slow"))
+            read()
+            return tuple(stages)
+
+    learner.begin_step(1, data)
+    Watched().update(learner, data)
+    readings = learner.end_step()
+    start, fast, moved, end = flat
+    assert torch.allclose(moved, start + 0.6 * (fast - start), atol=1e-14)
+    assert readings.displacement == pytest.approx(float((end - start).norm()), rel=1e-12)
+    cosine = torch.nn.functional.cosine_similarity(fast - start, end - moved, dim=0)
+    assert readings.fast_slow_cosine == pytest.approx(float(cosine), rel=1e-9)
+
+
+def test_warm_up_is_linear_and_ticks_once_a_training_step() -> None:
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=0.4, warmup_steps=4), 1.0, GROUP)
+    rates = []
+    for step in range(1, 7):
+        data = batch(4, seed=step)
+        learner.begin_step(step, data)
+        SlowFast().update(learner, data)
+        rates.append(learner.end_step().learning_rate)
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+
+
+def poisoned() -> PreTrainedModel:
+    model = policy()
+    with torch.no_grad():
+        next(iter(model.parameters()))[5, 0] = math.inf
+    return model
+
+
+def test_a_non_finite_loss_stops_the_run_with_its_cause() -> None:
+    with pytest.raises(NonFiniteError, match=r"stage pass_1: loss nan .* learner\.non_finite=skip"):
+        learn(OnePass(), model=poisoned(), **ADAMW)
+
+
+def test_a_non_finite_step_is_skipped_and_counted_when_so_configured() -> None:
+    model = poisoned()
+    before = copy.deepcopy(dict(model.named_parameters()))
+    after, stages = learn(OnePass(), steps=2, model=model, non_finite=NonFinite.skip, **ADAMW)
+    assert [(s[0].optimizer_steps, s[0].skipped_optimizer_steps) for s in stages] == [(0, 1), (0, 1)]
+    assert all(torch.equal(after[name], before[name]) for name in after)
+
+
+def test_the_kl_penalty_has_no_gradient_at_the_start_and_pulls_back_later() -> None:
+    # One group, and `batch` gives the first group no advantage: nothing but the penalty is left.
+    held, _ = learn(OnePass(), steps=1, groups=1, objective=Clipped(kl_coefficient=1.0), **SGD)
+    assert largest_difference(held, dict(policy().named_parameters())) < 1e-12
+    drifts = []
+    for coefficient in (0.0, 5.0):
+        model, data = policy(), batch(4, seed=50)
+        start = Scorer(copy.deepcopy(model), 1.0)
+        learn(OnePass(), steps=12, model=model, objective=Clipped(kl_coefficient=coefficient), **{**SGD, "learning_rate": 0.1})
+        with torch.no_grad():
+            now, then = Scorer(model, 1.0).score(data), start.score(data)
+        drifts.append(float(k3(now.log_probs_BT, then.log_probs_BT).sum()))
+    assert drifts[1] < 0.5 * drifts[0]
+
+
+def stages_of(rule: UpdateRule) -> Iterator[str]:
+    _, stages = learn(rule, steps=1, **ADAMW)
+    yield from (stage.stage for stage in stages[0])
+
+
+def test_stages_are_named_after_what_they_are() -> None:
+    assert list(stages_of(OnePass())) == ["pass_1"]
+    assert list(stages_of(Repeat(passes=2))) == ["pass_1", "pass_2"]
+    assert list(stages_of(SlowFast(fast_passes=2))) == ["fast_1", "fast_2", "slow"]
+    assert list(stages_of(SlowFast(alpha=0.0))) == ["slow"]

@@ -1,0 +1,165 @@
+"""Reposition on a quadratic has a closed form; the anchor is one copy; moments do what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sfpo_bench.algorithms.protocols import Moments
+from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.training.master_weights import MasterWeights
+from sfpo_bench.types import StageStats
+
+
+class Quadratic(nn.Module):
+    """1/2 (w - minimum)^T H (w - minimum)."""
+
+    def __init__(self, start: Tensor, hessian: Tensor, minimum: Tensor) -> None:
+        super().__init__()
+        self.w = nn.Parameter(start.clone())
+        self.hessian, self.minimum = hessian, minimum
+
+    def forward(self) -> Tensor:
+        gap: Tensor = self.w - self.minimum
+        return 0.5 * gap @ self.hessian @ gap
+
+
+class QuadraticLearner:
+    """The four verbs on a quadratic: one gradient step per pass, through the real master weights."""
+
+    def __init__(self, module: Quadratic, masters: MasterWeights) -> None:
+        self.module, self.masters = module, masters
+
+    def optimize(self, batch: None, stage: str) -> StageStats:
+        self.masters.zero_gradients()
+        loss = self.module()
+        loss.backward()
+        self.masters.collect_gradients()
+        self.masters.step()
+        return StageStats(stage, loss.item(), 0, 1, 1, 0, 0, 0, 1, 0, 0)
+
+    def mini_batches(self, batch: None) -> Sequence[None]:
+        return [batch]
+
+    def snapshot(self, moments: Moments) -> None:
+        self.masters.snapshot(moments)
+
+    def reposition(self, alpha: float, moments: Moments) -> None:
+        self.masters.reposition(alpha, moments)
+
+
+def problem(dtype: torch.dtype = torch.float64) -> tuple[Quadratic, Tensor, Tensor, Tensor]:
+    source = torch.Generator().manual_seed(0)
+    root = torch.randn(5, 5, generator=source, dtype=torch.float64)
+    hessian, minimum = root @ root.T / 5 + torch.eye(5), torch.randn(5, generator=source, dtype=torch.float64)
+    start = torch.randn(5, generator=source, dtype=torch.float64)
+    return Quadratic(start.to(dtype), hessian.to(dtype), minimum.to(dtype)), start, hessian, minimum
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize("fast_passes", [0, 1, 3, 7])
+def test_a_step_of_sfpo_on_a_quadratic_is_its_closed_form(fast_passes: int, alpha: float) -> None:
+    """theta_K - theta* = (I - eta H)^K (theta_0 - theta*); reposition and one more step are affine."""
+    rate = 0.1
+    module, start, hessian, minimum = problem()
+    masters = MasterWeights(module, lambda weights: torch.optim.SGD(weights, lr=rate))
+    SlowFast(fast_passes=fast_passes, alpha=alpha).update(QuadraticLearner(module, masters), None)
+    contraction = torch.eye(5, dtype=torch.float64) - rate * hessian
+    power = torch.linalg.matrix_power(contraction, fast_passes) if alpha > 0 else torch.eye(5, dtype=torch.float64)
+    moved = start + alpha * (power - torch.eye(5, dtype=torch.float64)) @ (start - minimum)
+    expected = minimum + contraction @ (moved - minimum)
+    assert torch.allclose(module.w, expected, atol=1e-13)
+
+
+def test_the_step_telescopes_into_its_gradients() -> None:
+    """theta_1 = theta_0 - eta [alpha * sum_k grad L(theta_k) + grad L(theta~)] with plain SGD."""
+    rate, alpha, passes = 0.05, 0.7, 4
+    module, start, hessian, minimum = problem()
+    theta, total = start.clone(), torch.zeros(5, dtype=torch.float64)
+    for _ in range(passes):
+        gradient = hessian @ (theta - minimum)
+        total, theta = total + gradient, theta - rate * gradient
+    moved = start - rate * alpha * total
+    expected = start - rate * (alpha * total + hessian @ (moved - minimum))
+    masters = MasterWeights(module, lambda weights: torch.optim.SGD(weights, lr=rate))
+    SlowFast(fast_passes=passes, alpha=alpha).update(QuadraticLearner(module, masters), None)
+    assert torch.allclose(module.w, expected, atol=1e-13)
+
+
+def adamw(weights: list[Tensor]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(weights, lr=0.05, weight_decay=0.0)
+
+
+def state_after(alpha: float, moments: Moments) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Optimizer state at the anchor, after two more steps, and after reposition."""
+    module, *_ = problem()
+    masters = MasterWeights(module, adamw)
+    learner = QuadraticLearner(module, masters)
+    learner.optimize(None, "x")
+    learner.snapshot(moments)
+    anchor = {key: value.clone() for key, value in masters.optimizer_tensors().items()}
+    Repeat(passes=2).update(learner, None)
+    moved = {key: value.clone() for key, value in masters.optimizer_tensors().items()}
+    learner.reposition(alpha, moments)
+    return anchor, moved, masters.optimizer_tensors()
+
+
+def test_moments_are_carried_put_back_or_interpolated() -> None:
+    anchor, moved, carried = state_after(0.3, Moments.carry)
+    assert all(torch.equal(carried[key], moved[key]) for key in moved)
+    anchor, moved, restored = state_after(0.3, Moments.restore)
+    assert all(torch.equal(restored[key], anchor[key]) for key in moved)
+    anchor, moved, between = state_after(0.3, Moments.interpolate)
+    assert all(torch.allclose(between[key], anchor[key] + 0.3 * (moved[key] - anchor[key])) for key in moved)
+    assert set(anchor) == {"w/exp_avg", "w/exp_avg_sq", "w/step"}
+
+
+def test_a_snapshot_before_the_first_optimizer_step_counts_as_zero_moments() -> None:
+    module, *_ = problem()
+    masters = MasterWeights(module, adamw)
+    masters.snapshot(Moments.restore)
+    OnePass().update(QuadraticLearner(module, masters), None)
+    masters.reposition(0.5, Moments.restore)
+    assert all(float(value.abs().sum()) == 0 for value in masters.optimizer_tensors().values())
+
+
+def test_snapshots_reuse_one_extra_copy_of_the_weights() -> None:
+    module, *_ = problem()
+    masters = MasterWeights(module, adamw)
+    masters.snapshot(Moments.carry)
+    first = [anchor.data_ptr() for anchor in masters._anchor]
+    masters.reposition(0.5, Moments.carry)
+    masters.snapshot(Moments.carry)
+    assert [anchor.data_ptr() for anchor in masters._anchor] == first
+    assert sum(anchor.numel() for anchor in masters._anchor) == sum(m.numel() for m in masters.masters.values())
+
+
+def test_masters_of_a_bf16_module_are_fp32_and_keep_what_bf16_would_lose() -> None:
+    module, *_ = problem(torch.bfloat16)
+    masters = MasterWeights(module, lambda weights: torch.optim.SGD(weights, lr=1e-4))
+    learner = QuadraticLearner(module, masters)
+    before = masters.masters["w"].detach().clone()
+    for _ in range(50):
+        learner.optimize(None, "x")
+    assert masters.masters["w"].dtype == torch.float32 and module.w.dtype == torch.bfloat16
+    assert torch.equal(module.w, masters.masters["w"].detach().bfloat16())
+    # Fifty steps too small for bf16 have added up in fp32.
+    assert float((masters.masters["w"].detach() - before).abs().max()) > 1e-3
+
+
+def test_the_optimizer_state_survives_a_round_trip() -> None:
+    module, *_ = problem()
+    masters = MasterWeights(module, adamw)
+    learner = QuadraticLearner(module, masters)
+    learner.optimize(None, "x")
+    weights = {name: master.detach().clone() for name, master in masters.masters.items()}
+    optimizer = {key: value.clone() for key, value in masters.optimizer_tensors().items()}
+    learner.optimize(None, "x")
+    expected = module.w.detach().clone()
+    masters.load(weights)
+    masters.load_optimizer_tensors(optimizer)
+    learner.optimize(None, "x")
+    assert torch.equal(module.w, expected)

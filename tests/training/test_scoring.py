@@ -1,0 +1,73 @@
+"""Log-probs and entropies of response tokens equal those of the model's own logits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
+
+from sfpo_bench.training.batch import micro_batches
+from sfpo_bench.training.scoring import Scorer
+from tests.training.policies import VOCABULARY, batch, policy
+
+
+def soft_capped() -> PreTrainedModel:
+    """A model whose logits are more than its head applied to its last hidden state."""
+    config = Gemma2Config(
+        vocab_size=VOCABULARY, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, final_logit_softcapping=2.0, max_position_embeddings=64,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Gemma2ForCausalLM(config).double()
+
+
+def expected(model: PreTrainedModel, temperature: float) -> tuple[list[float], list[float]]:
+    """One row at a time, no padding, the whole vocabulary's logits."""
+    data = batch(3)
+    log_probs, entropies = [], []
+    for row in range(len(data)):
+        prompt, response = int(data.prompt_tokens_B[row]), int(data.response_tokens_B[row])
+        ids = data.ids_BL[row : row + 1, : prompt + response]
+        logits = model(input_ids=ids).logits[0] / temperature
+        for t in range(response):
+            distribution = logits[prompt - 1 + t].log_softmax(dim=-1)
+            log_probs.append(distribution[ids[0, prompt + t]].item())
+            entropies.append(-(distribution.exp() * distribution).sum().item())
+    return log_probs, entropies
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("chunk_logits", [2**25, 5 * VOCABULARY])
+@pytest.mark.parametrize("make", [policy, lambda: policy(tied=False), lambda: policy(kind="llama"), soft_capped])
+def test_scores_are_those_of_the_models_own_logits(make, chunk_logits: int, temperature: float) -> None:  # type: ignore[no-untyped-def]
+    model = make().eval()
+    with torch.no_grad():
+        scores = Scorer(model, temperature, chunk_logits).score(batch(3))
+        log_probs, entropies = expected(model, temperature)
+    assert scores.log_probs_BT[scores.mask_BT].tolist() == pytest.approx(log_probs, abs=1e-10)
+    assert scores.entropies_BT[scores.mask_BT].tolist() == pytest.approx(entropies, abs=1e-10)
+    assert float(scores.log_probs_BT[~scores.mask_BT].abs().sum()) == 0
+
+
+def gradients(chunk_logits: int) -> list[Tensor]:
+    model = policy()
+    scores = Scorer(model, 1.0, chunk_logits).score(batch(3), entropy_gradient=True)
+    (scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()).backward()  # type: ignore[no-untyped-call]
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+def test_chunks_do_not_change_the_gradient() -> None:
+    for a, b in zip(gradients(2**25), gradients(3 * VOCABULARY), strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+
+
+def test_micro_batches_hold_every_row_once_within_their_budget() -> None:
+    data = batch(5)
+    for budget in (1, 20, 33, 10**6):
+        parts = micro_batches(data, budget)
+        assert sorted(row for part in parts for row in part.rows_B.tolist()) == list(range(len(data)))
+        for part in parts:
+            assert part.ids_BL.numel() <= budget or len(part) == 1
+            assert part.ids_BL.shape[1] == int(part.lengths_B.max())
