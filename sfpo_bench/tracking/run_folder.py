@@ -10,7 +10,8 @@ RUN/
   checkpoints/       step-000010/ …, each whole or absent
   curves.parquet     evaluations and step metrics as a table, written when the run ends
   samples.parquet    the stored responses as a table, written when the run ends
-  delivery.json      how many journal records the tracking store already has
+  delivery.json      who the run is in the tracking store and how far its journal was delivered
+  delivery.lock      held by the process that delivers it
   lock               held by the process that works here
 
 COMPARISON/

@@ -62,7 +62,7 @@ def wait_until_up(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 def test_a_server_that_goes_down_in_the_middle_and_comes_back_ends_up_with_everything_once(
-    tmp_path: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(delivery_module, "POINTS_PER_REQUEST", 90)
     records = [step_record(step) for step in range(1, 41)]
@@ -113,3 +113,4 @@ def test_a_server_that_goes_down_in_the_middle_and_comes_back_ends_up_with_every
     assert "mlflow.parentRunId" in stored.tags(store_folder, run_id)
     [config] = store_folder.rglob(f"{run_id}/artifacts/config.yaml")
     assert config.read_bytes() == folder.config.read_bytes()
+    assert capfd.readouterr() == ("", ""), "neither MLflow's links nor its retries are printed"
