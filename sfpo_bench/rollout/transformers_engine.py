@@ -98,10 +98,12 @@ def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor) -> tup
     if temperature == 0:
         tokens_B1 = logits_BV.argmax(dim=-1, keepdim=True)
     else:
-        cumulative_BV = log_probs_BV.exp().cumsum(dim=-1)
-        # Scaled by the row's own total, so that rounding in the sum can neither run past the last token nor starve it.
-        points_B1 = draws_B.to(cumulative_BV.dtype)[:, None] * cumulative_BV[:, -1:]
-        tokens_B1 = torch.searchsorted(cumulative_BV, points_B1, right=True).clamp_(max=logits_BV.shape[-1] - 1)
+        # In fp64: an fp32 sum over a large vocabulary is off by more than many a token's probability.
+        cumulative_BV = log_probs_BV.double().exp().cumsum(dim=-1)
+        total_B1 = cumulative_BV[:, -1:]
+        # A point below the row's own total always lies inside a token of positive probability.
+        points_B1 = (draws_B[:, None] * total_B1).minimum(total_B1.nextafter(torch.zeros_like(total_B1)))
+        tokens_B1 = torch.searchsorted(cumulative_BV, points_B1, right=True)
     return tokens_B1[:, 0], log_probs_BV.gather(1, tokens_B1)[:, 0]
 
 

@@ -269,10 +269,10 @@ def test_the_kl_penalty_has_no_gradient_at_the_start_and_pulls_back_later() -> N
     held, _ = learn(OnePass(), steps=1, groups=1, objective=Clipped(kl_coefficient=1.0), **SGD)
     assert largest_difference(held, dict(policy().named_parameters())) < 1e-12
     drifts = []
-    for coefficient in (0.0, 5.0):
+    for coefficient in (0.0, 1.0):
         model, data = policy(), batch(4, seed=50)
         start = Scorer(copy.deepcopy(model), 1.0)
-        learn(OnePass(), steps=12, model=model, objective=Clipped(kl_coefficient=coefficient), **{**SGD, "learning_rate": 0.1})
+        learn(OnePass(), steps=20, model=model, objective=Clipped(kl_coefficient=coefficient), **{**SGD, "learning_rate": 0.05})
         with torch.no_grad():
             now, then = Scorer(model, 1.0).score(data), start.score(data)
         drifts.append(float(k3(now.log_probs_BT, then.log_probs_BT).sum()))

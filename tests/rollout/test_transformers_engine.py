@@ -1,0 +1,126 @@
+"""Sampling: right distribution, noise that ignores the layout, every end token honoured, parity with generate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from sfpo_bench.models.arithmetic_character import build_tokenizer
+from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
+from sfpo_bench.rollout.transformers_engine import TransformersEngine, choose_tokens
+from sfpo_bench.seeding import uniforms
+from sfpo_bench.training.batch import assemble
+from sfpo_bench.training.scoring import Scorer
+from sfpo_bench.types import Completion, FinishReason
+from tests.training.policies import policy
+
+NOISE = NoiseStream(seed=0, purpose="test", step=1)
+REQUESTS = [
+    Request("a", (3, 4, 5), (0, 1, 2)),
+    Request("b", (7,), (0,)),
+    Request("c", (9, 8, 7, 6, 5, 4), (0, 1)),
+]
+
+
+def engine(*, end_ids: frozenset[int] = frozenset({1}), batch_responses: int = 100, seed: int = 0) -> TransformersEngine:
+    tokenizer: PreTrainedTokenizerFast = build_tokenizer()
+    return TransformersEngine(policy(seed).eval(), tokenizer, end_ids, batch_responses)
+
+
+def ids(completions: list[Completion]) -> list[tuple[int, ...]]:
+    return [completion.response_ids for completion in completions]
+
+
+def test_tokens_are_drawn_from_the_distribution_at_the_temperature() -> None:
+    logits = torch.randn(7, generator=torch.Generator().manual_seed(0))
+    draws = torch.from_numpy(uniforms(range(40000), 1)[:, 0])
+    for temperature in (1.0, 0.5):
+        tokens, log_probs = choose_tokens(logits.expand(len(draws), -1), temperature, draws)
+        expected = (logits / temperature).softmax(dim=0)
+        counts = torch.bincount(tokens, minlength=7)
+        # chi-square with 6 degrees of freedom: 22.5 is its 99.9 % quantile
+        assert float(((counts - 40000 * expected) ** 2 / (40000 * expected)).sum()) < 22.5
+        assert torch.allclose(log_probs, expected.log()[tokens], atol=1e-5)
+
+
+def test_the_ends_of_the_unit_interval_give_possible_tokens() -> None:
+    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]])
+    for draw, token in ((0.0, 1), (1.0 - 2**-53, 3)):
+        chosen, log_prob = choose_tokens(logits, 1.0, torch.tensor([draw], dtype=torch.float64))
+        assert int(chosen) == token and bool(torch.isfinite(log_prob).all())
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.0])
+def test_a_response_does_not_depend_on_what_is_decoded_beside_it(temperature: float) -> None:
+    sampling = Sampling(temperature, 9)
+    together = engine().generate(REQUESTS, sampling, NOISE)
+    assert together == engine().generate(REQUESTS, sampling, NOISE), "equal seeds agree"
+    alone = [c for request in REQUESTS for c in engine().generate([request], sampling, NOISE)]
+    reordered = engine().generate(REQUESTS[::-1], sampling, NOISE)
+    chunked = engine(batch_responses=2).generate(REQUESTS, sampling, NOISE)
+    split = engine().generate([Request("a", (3, 4, 5), (2,))], sampling, NOISE)
+    assert ids(together) == ids(alone) == ids(chunked)
+    assert ids(reordered) == [*ids(together)[4:], ids(together)[3], *ids(together)[:3]]
+    assert ids(split) == [ids(together)[2]]
+
+
+def test_another_seed_step_or_purpose_gives_other_responses() -> None:
+    first = ids(engine().generate(REQUESTS, Sampling(1.0, 9), NOISE))
+    for noise in (NoiseStream(1, "test", 1), NoiseStream(0, "test", 2), NoiseStream(0, "other", 1)):
+        assert ids(engine().generate(REQUESTS, Sampling(1.0, 9), noise)) != first
+
+
+def test_greedy_decoding_is_that_of_transformers() -> None:
+    ours = engine(end_ids=frozenset({1})).generate(REQUESTS, Sampling(0.0, 9), NOISE)
+    model = policy().eval()
+    for completion in ours:
+        prompt = torch.tensor([completion.prompt_ids])
+        theirs = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=9, do_sample=False, eos_token_id=1, pad_token_id=0
+        )
+        assert completion.response_ids == tuple(theirs[0, prompt.shape[1] :].tolist())
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_engine_log_probs_are_the_trainers(temperature: float) -> None:
+    completions = engine().generate(REQUESTS, Sampling(temperature, 9), NOISE)
+    batch = assemble(completions, torch.zeros(len(completions)), 9, torch.device("cpu"))
+    with torch.no_grad():
+        scores = Scorer(policy().eval(), temperature).score(batch)
+    for row, completion in enumerate(completions):
+        length = len(completion.response_ids)
+        assert scores.log_probs_BT[row, :length].tolist() == pytest.approx(completion.log_probs, abs=1e-5)
+
+
+def test_every_end_token_ends_a_response_and_nothing_follows_it() -> None:
+    end_ids = frozenset(range(1, 23, 3))
+    completions = engine(end_ids=end_ids).generate(
+        [Request(str(n), (3, 4), tuple(range(8))) for n in range(8)], Sampling(1.0, 12), NOISE
+    )
+    reasons = {completion.finish_reason for completion in completions}
+    assert reasons == {FinishReason.stopped, FinishReason.truncated} or reasons == {FinishReason.stopped}
+    ends = set()
+    for completion in completions:
+        inside, last = completion.response_ids[:-1], completion.response_ids[-1]
+        assert not end_ids.intersection(inside)
+        assert (last in end_ids) == (completion.finish_reason is FinishReason.stopped)
+        assert len(completion.log_probs) == len(completion.response_ids)
+        ends.add(last)
+    assert len(ends & end_ids) > 3
+
+
+def test_a_response_at_the_limit_is_truncated() -> None:
+    completions = engine(end_ids=frozenset({22})).generate(REQUESTS, Sampling(1.0, 1), NOISE)
+    assert all(len(completion.response_ids) == 1 for completion in completions)
+    assert {c.finish_reason for c in completions if c.response_ids[0] != 22} == {FinishReason.truncated}
+
+
+def test_load_takes_over_weights_of_another_model_and_copies_nothing_of_its_own() -> None:
+    target, source = engine(seed=0), policy(1)
+    before = ids(target.generate(REQUESTS, Sampling(0.0, 9), NOISE))
+    target.load(dict(source.named_parameters()))
+    assert ids(target.generate(REQUESTS, Sampling(0.0, 9), NOISE)) == ids(
+        engine(seed=1).generate(REQUESTS, Sampling(0.0, 9), NOISE)
+    )
+    assert before != ids(engine(seed=1).generate(REQUESTS, Sampling(0.0, 9), NOISE))

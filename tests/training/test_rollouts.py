@@ -1,0 +1,36 @@
+"""Which problems a step trains on, and the noise of problems met twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sfpo_bench.rollout.encoding import EncodedProblem
+from sfpo_bench.training.rollouts import ProblemSchedule, group_requests
+from sfpo_bench.types import Problem
+
+
+def problems(count: int) -> list[EncodedProblem]:
+    return [EncodedProblem(Problem(str(n), f"p{n}", "1"), (n,)) for n in range(count)]
+
+
+def ids(schedule: ProblemSchedule, step: int) -> list[str]:
+    return [item.problem.id for item in schedule.at(step)]
+
+
+def test_every_epoch_meets_every_problem_once_even_when_steps_span_epochs() -> None:
+    schedule = ProblemSchedule(problems(10), prompts=4, seed=0)
+    met = [problem for step in range(1, 6) for problem in ids(schedule, step)]
+    assert Counter(met[:10]) == Counter(met[10:]) == Counter(str(n) for n in range(10))
+    assert met[:10] != met[10:], "each epoch has an order of its own"
+
+
+def test_the_problems_of_a_step_are_a_function_of_seed_and_step() -> None:
+    assert ids(ProblemSchedule(problems(50), 8, seed=3), 17) == ids(ProblemSchedule(problems(50), 8, seed=3), 17)
+    assert ids(ProblemSchedule(problems(50), 8, seed=3), 17) != ids(ProblemSchedule(problems(50), 8, seed=4), 17)
+
+
+def test_a_step_larger_than_the_data_repeats_problems_with_new_samples() -> None:
+    schedule = ProblemSchedule(problems(3), prompts=7, seed=0)
+    requests = group_requests(schedule.at(1), group=2)
+    samples = Counter((request.problem_id, sample) for request in requests for sample in request.samples)
+    assert len(requests) == 7 and set(samples.values()) == {1}, "no two responses share their noise"
