@@ -1,4 +1,4 @@
-"""sfpo_bench: does one policy update teach a language model mathematics with fewer rollouts and less time than another?"""
+"""Does one policy update teach a language model mathematics with fewer rollouts and less time than another?"""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -83,7 +83,9 @@ class ComparisonSettings:
 
     arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, label, note")
     baseline: str = option("", "the arm that ratios refer to")
-    split: Split = option(Split.report, "problems the curves are measured on: report, or select when a setting is chosen")
+    split: Split = option(
+        Split.report, "problems the curves are measured on: report, or select when a setting is chosen"
+    )
     seeds: int = option(10, "seeds per arm", low=1)
     first_seed: int = option(0, "the first seed; the others follow it", low=0)
     targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
@@ -207,7 +209,7 @@ def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> No
     if not isinstance(holder, dict) or name not in holder:
         return
     value = holder[name]
-    kind = value.get("kind") if isinstance(value, dict) else None
+    kind = str(value.get("kind")) if isinstance(value, dict) else ""
     if kind not in kinds:
         raise ConfigError(
             f"{key} is {value!r}, expected settings whose kind is one of {', '.join(kinds)}; "
@@ -255,12 +257,26 @@ def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
     """One message for an error of OmegaConf: what was found, where, and what is known there."""
     key = ".".join(part for part in (prefix, str(error.full_key or "")) if part)
     text = str(error.msg or error).splitlines()[0]
-    known = [f.name for f in dataclasses.fields(error.object_type)] if dataclasses.is_dataclass(error.object_type) else []
+    cls = error.object_type
+    known = [f.name for f in dataclasses.fields(cls)] if cls is not None and dataclasses.is_dataclass(cls) else []
     if not known or (error.key is not None and str(error.key) in known):
         return f"{key}: {text}" if key else text
     close = difflib.get_close_matches(str(error.key), known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    return f"{key} is not a setting; {hint}Known in {error.object_type.__name__}: {', '.join(known)}"
+    return f"{key} is not a setting; {hint}Known in {cls.__name__ if cls else ''}: {', '.join(known)}"
+
+
+def explain_composition(error: Exception) -> str:
+    """The useful part of Hydra's chain of errors."""
+    chain: list[BaseException] = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    for link in chain:
+        if isinstance(link, OmegaConfBaseException):
+            return explain(link)
+    lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
+    text = " ".join(line for line in lines if not line.startswith("See https"))
+    return text.split(" Config search path:")[0]
 
 
 def check(config: RunConfig) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TypeVar, cast
 
 from hydra.core.config_store import ConfigStore
-
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench import config

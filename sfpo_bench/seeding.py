@@ -41,7 +41,10 @@ def uniforms(keys_B: Sequence[int], positions: int, start: int = 0) -> NDArray[n
     zero = np.zeros(shape, dtype=np.uint32)
     words = philox4x32(
         (np.broadcast_to((counter & _LOW).astype(np.uint32), shape), zero, zero, zero),
-        (np.broadcast_to((keys & _LOW).astype(np.uint32), shape), np.broadcast_to((keys >> _SHIFT).astype(np.uint32), shape)),
+        (
+            np.broadcast_to((keys & _LOW).astype(np.uint32), shape),
+            np.broadcast_to((keys >> _SHIFT).astype(np.uint32), shape),
+        ),
     )
     high, low = words[0].astype(np.uint64) >> np.uint64(5), words[1].astype(np.uint64) >> np.uint64(6)
     return (high.astype(np.float64) * 67108864.0 + low.astype(np.float64)) / 9007199254740992.0
@@ -50,7 +53,9 @@ def uniforms(keys_B: Sequence[int], positions: int, start: int = 0) -> NDArray[n
 Words = NDArray[np.uint32]
 
 
-def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[Words, Words]) -> tuple[Words, Words, Words, Words]:
+def philox4x32(
+    counter: tuple[Words, Words, Words, Words], key: tuple[Words, Words]
+) -> tuple[Words, Words, Words, Words]:
     """Ten rounds of Philox4x32, elementwise over arrays of 32-bit words."""
     c0, c1, c2, c3 = counter
     k0, k1 = key

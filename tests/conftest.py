@@ -1,4 +1,4 @@
-"""Small real things that tests share: a random policy with unequal lengths, and a tiny experiment for the command line."""
+"""What tests share: the command line as a user runs it, a tiny experiment for it, an empty tracking store."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ TINY = (
     "evaluation.select_responses=16",
     "evaluation.greedy_problems=8",
 )
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: migrations take seconds, copying the file does not."""
+    from sfpo_bench.tracking.mlflow_store import create_sqlite
+
+    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    (path.parent / ".mlflow.db.123.tmp").write_bytes(b"half a database")  # as a killed creation leaves it
+    create_sqlite(path)
+    return path
+
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -45,7 +45,13 @@ def test_uniforms_are_uniform_and_uncorrelated() -> None:
 
 
 def test_streams_differ_by_seed_name_order_and_type() -> None:
-    keys = {stream_key(0, "a", 1), stream_key(1, "a", 1), stream_key(0, 1, "a"), stream_key(0, "a", "1"), stream_key(0, "a1")}
+    keys = {
+        stream_key(0, "a", 1),
+        stream_key(1, "a", 1),
+        stream_key(0, 1, "a"),
+        stream_key(0, "a", "1"),
+        stream_key(0, "a1"),
+    }
     assert len(keys) == 5
 
 

@@ -19,7 +19,7 @@ class Normalization(StrEnum):
 
     response_mean  mean over each response's tokens, then over responses (GRPO, arXiv:2402.03300)
     token_mean     mean over all tokens (DAPO, arXiv:2503.14476)
-    fixed_length   sum over tokens / (responses * token limit), no length in the denominator (Dr. GRPO, arXiv:2503.20783)
+    fixed_length   sum over tokens / (responses * token limit): no response length anywhere (Dr. GRPO, arXiv:2503.20783)
     """
 
     response_mean = "response_mean"
@@ -41,7 +41,9 @@ class Clipped:
     kind: str = option("clipped", "name of the objective")
     clip_low: float = option(0.2, "ratios below 1 - clip_low are clipped", above=0.0, high=1.0)
     clip_high: float = option(0.2, "ratios above 1 + clip_high are clipped", above=0.0)
-    advantage_scale: AdvantageScale = option(AdvantageScale.std, "divide centred rewards by the group's std, or by none")
+    advantage_scale: AdvantageScale = option(
+        AdvantageScale.std, "divide centred rewards by the group's std, or by none"
+    )
     normalization: Normalization = option(Normalization.response_mean, "response_mean, token_mean or fixed_length")
     kl_coefficient: float = option(0.0, "weight of the k3 KL penalty to the starting weights", low=0.0)
     entropy_coefficient: float = option(0.0, "weight of the entropy bonus", low=0.0)

@@ -126,7 +126,7 @@ class UpdateRule(Protocol):
         ...
 
     def observe(self, step: int, entropy: float) -> bool:
-        """After step `step`, be told the policy entropy at the weights it started from; True when a trigger fired now."""
+        """After step `step`, be told the entropy at the weights it started from; True when a trigger fired now."""
         ...
 
     def metrics(self) -> Mapping[str, float]:

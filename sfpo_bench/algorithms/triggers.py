@@ -92,9 +92,9 @@ class EntropyZScore(Trigger):
         largest = math.sqrt(self.window - 1)
         if self.threshold > largest:
             raise ConfigError(
-                f"{key}.threshold = {self.threshold:g} can never be reached: with a window of {self.window} the largest "
-                f"z-score is sqrt(window - 1) = {largest:.3f}; lower the threshold or set {key}.window to at least "
-                f"{math.ceil(self.threshold**2) + 1}"
+                f"{key}.threshold = {self.threshold:g} can never be reached: with a window of {self.window} the "
+                f"largest z-score is sqrt(window - 1) = {largest:.3f}; lower the threshold or set {key}.window to at "
+                f"least {math.ceil(self.threshold**2) + 1}"
             )
 
     @property

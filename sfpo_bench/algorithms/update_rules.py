@@ -1,8 +1,8 @@
 """Update rules: what is done with one batch of rollouts. SFPO lives here and nowhere else.
 
-    OnePass            theta <- one pass                                                (GRPO as published)
-    Repeat(n)          theta <- n passes over the same batch                            (equal-compute control)
-    SlowFast(K, alpha) K fast passes, reposition towards the start, one slow pass       (SFPO)
+OnePass            theta <- one pass                                                (GRPO as published)
+Repeat(n)          theta <- n passes over the same batch                            (equal-compute control)
+SlowFast(K, alpha) K fast passes, reposition towards the start, one slow pass       (SFPO)
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class SlowFast:
 
     kind: str = option("slow_fast", "name of the update rule")
     fast_passes: int = option(3, "K, the number of fast passes", low=0)
-    alpha: float = option(0.8, "how far to keep the fast displacement: 0 back to the start, 1 all of it", low=0.0, high=1.0)
+    alpha: float = option(
+        0.8, "how far to keep the fast displacement: 0 back to the start, 1 all of it", low=0.0, high=1.0
+    )
     moments: Moments = option(Moments.carry, "optimizer moments at reposition: carry, restore or interpolate")
     unit: Unit = option(Unit.batch_pass, "what one fast step is: batch_pass or optimizer_step")
     trigger: Trigger = option(Trigger(), "when the fast stage is switched off for good")

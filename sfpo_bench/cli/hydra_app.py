@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import explain
+from sfpo_bench.config import explain_composition
 from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.hydra_store import GROUPS, register
 
@@ -48,7 +48,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) 
     try:
         app()
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(message(error)) from error
+        raise ConfigError(explain_composition(error)) from error
     if raised:
         raise raised[0]
 
@@ -79,18 +79,5 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
         raise ConfigError(
-            f"{message(error)}. Overrides are written key=value, values with special characters in quotes"
+            f"{explain_composition(error)}. Overrides are written key=value, values with special characters in quotes"
         ) from error
-
-
-def message(error: Exception) -> str:
-    """The useful part of Hydra's chain of errors."""
-    chain: list[BaseException] = [error]
-    while chain[-1].__cause__ is not None:
-        chain.append(chain[-1].__cause__)
-    for link in chain:
-        if isinstance(link, OmegaConfBaseException):
-            return explain(link)
-    lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
-    text = " ".join(line for line in lines if not line.startswith("See https"))
-    return text.split(" Config search path:")[0]

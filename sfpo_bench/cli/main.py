@@ -20,7 +20,7 @@ VERBS = {
     "sync": "deliver to MLflow what it does not have yet",
 }
 # Verbs whose first argument may be given without its name: `show RUN` is `show run=RUN`.
-POSITIONAL = {"show": "run", "export": "run", "report": "folder", "fetch": "model"}
+POSITIONAL = {"show": "run", "export": "run", "report": "folder", "fetch": "name"}
 
 USAGE = """usage: sfpo-bench VERB [overrides] [Hydra flags]
 

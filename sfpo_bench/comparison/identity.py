@@ -72,8 +72,8 @@ def settle(folder: Path, content: Content, *, new_on_change: bool) -> Path:
             return candidate
         if not new_on_change:
             raise ComparisonChanged(
-                f"{candidate} holds another comparison: {'; '.join(changed)}. Undo the change to continue it, give this one "
-                "another name (name=...), or set comparison.new_on_change=true to start a new one beside it"
+                f"{candidate} holds another comparison: {'; '.join(changed)}. Undo the change to continue it, give "
+                "this one another name (name=...), or set comparison.new_on_change=true to start a new one beside it"
             )
         number += 1
 

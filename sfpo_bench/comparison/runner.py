@@ -46,9 +46,7 @@ class Comparison:
         first = config.comparison.first_seed
         seeds = range(first, first + config.comparison.seeds)
         content = identity.describe(config, arms, seeds)
-        folder = identity.settle(
-            config.comparison_folder, content, new_on_change=config.comparison.new_on_change
-        )
+        folder = identity.settle(config.comparison_folder, content, new_on_change=config.comparison.new_on_change)
         runs = planned_runs(arms, seeds, folder)
         nodes = {arm.key: arm.node for arm in arms}
         for run in runs:
@@ -81,7 +79,8 @@ def run_comparison(comparison: Comparison) -> ReportFiles:
             if feed is not None:
                 feed.close(RunState.interrupted, [])
             raise Interrupted(
-                f"stopped ({stop.reason}); everything is kept in {comparison.folder}. Run the same command again to resume"
+                f"stopped ({stop.reason}); everything is kept in {comparison.folder}. "
+                "Run the same command again to resume"
             )
         if len(failures) == len(comparison.runs):
             raise RunFailed(f"every run failed, the first with: {failures[0].message}")
@@ -91,7 +90,7 @@ def run_comparison(comparison: Comparison) -> ReportFiles:
     if failures:
         causes = "; ".join(f"{o.run.arm} seed {o.run.seed}: {o.message}" for o in failures)
         raise RunFailed(
-            f"{len(failures)} of {len(comparison.runs)} runs did not finish: {causes}. {files.report} shows the others; "
+            f"{len(failures)} of {len(comparison.runs)} runs did not finish: {causes}. See {files.report}; "
             "run the same command again to try these once more"
         )
     return files

@@ -38,7 +38,9 @@ def _train(folder: Path, parent: int) -> tuple[str, str]:
         return "interrupted", str(stopped)
     except BenchError as error:
         return "failed", str(error)
-    except Exception as error:  # The boundary of a run: one that breaks in an unforeseen way must not take others along.
+    except (
+        Exception
+    ) as error:  # The boundary of a run: one that breaks in an unforeseen way must not take others along.
         traceback.print_exc()
         cause = f"{type(error).__name__}: {error}"
         run = RunFolder(folder)

@@ -36,7 +36,7 @@ def locate(settings: ModelSettings) -> str:
     if isinstance(settings, SmolLM2Model):
         from sfpo_bench.models import smollm2
 
-        return str(smollm2.locate(Path(settings.cache) if settings.cache else smollm2.default_cache()))
+        return str(smollm2.locate(_cache(settings), settings.source))
     path = Path(settings.path).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -49,13 +49,28 @@ def locate(settings: ModelSettings) -> str:
     return settings.path
 
 
+def pinned(settings: ModelSettings) -> dict[str, object]:
+    """Settings, by dotted key, that must be fixed before a run is saved: which of two SmolLM2s `auto` stands for."""
+    if isinstance(settings, SmolLM2Model):
+        from sfpo_bench.models import smollm2
+
+        return {"model.source": smollm2.available(_cache(settings), settings.source).value}
+    return {}
+
+
+def _cache(settings: SmolLM2Model) -> Path:
+    from sfpo_bench.models import smollm2
+
+    return Path(settings.cache) if settings.cache else smollm2.default_cache()
+
+
 def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
     """The model on its device in `precision`, and its tokenizer; raises `MissingDataError` when it cannot be had."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     place = locate(settings)
     revision = (settings.revision if isinstance(settings, HuggingFaceModel) else "") or "main"
     try:
@@ -68,7 +83,9 @@ def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
             f"the model {place} (revision {revision}) could not be loaded: {str(error).splitlines()[0]} "
             "If the hub is not reachable from here, download the model elsewhere and set model.path to its folder"
         ) from error
-    return Policy(model.to(device), tokenizer)
+    module: torch.nn.Module = model
+    module.to(device)
+    return Policy(model, tokenizer)
 
 
 def resolve_device(name: str) -> str:

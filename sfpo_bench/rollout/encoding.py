@@ -67,8 +67,8 @@ def encode_problems(
     if dropped and over_long is OverLong.refuse:
         longest = max(len(ids) for ids in encoded)
         raise ConfigError(
-            f"{dropped} of {len(problems)} prompts are longer than rollout.max_prompt_tokens = {limit} (the longest has "
-            f"{longest} tokens); raise the limit, or set rollout.over_long=drop to leave them out"
+            f"{dropped} of {len(problems)} prompts are longer than rollout.max_prompt_tokens = {limit} (the longest "
+            f"has {longest} tokens); raise the limit, or set rollout.over_long=drop to leave them out"
         )
     if not kept:
         raise ConfigError(

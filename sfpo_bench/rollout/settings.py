@@ -23,7 +23,9 @@ class TransformersRollout:
     kind: str = option("transformers", "name of the rollout engine")
     prompts: int = option(32, "prompts of a training step", low=1)
     group: int = option(8, "responses to each prompt, the group of the advantages", low=1)
-    temperature: float = option(1.0, "softmax temperature of rollouts; log-probs and ratios are taken at it too", above=0.0)
+    temperature: float = option(
+        1.0, "softmax temperature of rollouts; log-probs and ratios are taken at it too", above=0.0
+    )
     max_new_tokens: int = option(512, "token limit of a response, the end-of-sequence token included", low=1)
     max_prompt_tokens: int = option(1024, "token limit of a prompt", low=1)
     over_long: OverLong = option(OverLong.refuse, "prompts over the limit: refuse to start, or drop those problems")

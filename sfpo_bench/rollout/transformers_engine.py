@@ -1,4 +1,4 @@
-"""Generation with a transformers model in this process: a plain decode loop that prefills each prompt once per group."""
+"""Generation with a transformers model in this process: a decode loop that prefills each prompt once per group."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class TransformersEngine:
         decoding = _Decoding.prefill(self._model, requests, self._tokenizer.pad_token_id or 0)
         tokens_TB, log_probs_TB = [], []
         for position in range(sampling.max_new_tokens):
-            tokens_B, log_probs_B = choose_tokens(decoding.logits_BV, sampling.temperature, draws_BT[:, position][decoding.rows_B])
+            tokens_B, log_probs_B = choose_tokens(
+                decoding.logits_BV, sampling.temperature, draws_BT[:, position][decoding.rows_B]
+            )
             tokens_TB.append(decoding.scatter(tokens_B, fill=-1))
             log_probs_TB.append(decoding.scatter(log_probs_B, fill=0.0))
             decoding.alive_B &= ~torch.isin(tokens_B, self._end_ids)
@@ -70,7 +72,7 @@ class TransformersEngine:
         end_ids = frozenset(self._end_ids.tolist())
         owners = [(request, sample) for request in requests for sample in request.samples]
         responses = [_until_end(row, end_ids) for row in tokens_BT]
-        texts = self._tokenizer.batch_decode(responses, skip_special_tokens=True)
+        texts = self._tokenizer.batch_decode([list(response) for response in responses], skip_special_tokens=True)
         return [
             Completion(
                 problem_id=request.problem_id,

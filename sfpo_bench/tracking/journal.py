@@ -10,12 +10,13 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sfpo_bench.errors import BenchError, CheckpointError
+from sfpo_bench.errors import BenchError, CheckpointError, DiskFullError
 from sfpo_bench.types import (
     Costs,
     EvaluationRecord,
@@ -44,16 +45,32 @@ class JournalWriter:
         self._handle = open(path, "ab")  # noqa: SIM115 - closed by close()
 
     def append(self, records: Iterable[JournalRecord | SampleRecord]) -> None:
-        self._handle.write(b"".join(encode(record) for record in records))
-        self._handle.flush()
+        """Write the records; raises `DiskFullError` when they do not fit."""
+        lines = b"".join(encode(record) for record in records)
+        with self._writing():
+            self._handle.write(lines)
+            self._handle.flush()
 
     def length(self) -> int:
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
+        with self._writing():
+            self._handle.flush()
+            os.fsync(self._handle.fileno())
         return self._handle.tell()
 
     def close(self) -> None:
-        self._handle.close()
+        # What could not be written is still in the buffer, and closing would try once more.
+        with suppress(OSError):
+            self._handle.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DiskFullError(
+                f"writing {self._handle.name} failed: {error}; the last checkpoint is whole, free some space and run "
+                "the same command again"
+            ) from error
 
     def __enter__(self) -> JournalWriter:
         return self

@@ -75,7 +75,7 @@ def assemble(
 
 
 def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
-    """The rows in micro-batches of at most `token_budget` padded tokens each, shortest first; a longer row stands alone."""
+    """The rows in micro-batches of at most `token_budget` padded tokens, shortest first; a longer row stands alone."""
     order = torch.argsort(batch.lengths_B, stable=True)
     lengths = batch.lengths_B[order].tolist()
     parts: list[TrainBatch] = []

@@ -130,8 +130,8 @@ class CheckpointStore:
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise DiskFullError(
-                f"writing the checkpoint of step {state.step} ({size / 1e6:.1f} MB) into {self.folder} failed: {error}; "
-                "earlier checkpoints are whole, free some space and run the same command again"
+                f"writing the checkpoint of step {state.step} ({size / 1e6:.1f} MB) into {self.folder} failed: "
+                f"{error}; earlier checkpoints are whole, free some space and run the same command again"
             ) from error
         self._drop_old(state.best_step)
         return Checkpoint(final)
@@ -140,7 +140,9 @@ class CheckpointStore:
         """Remove what a kill left half-written or half-removed."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
-                if path.name.startswith(".partial-") or (path.name.startswith("step-") and not (path / _STATE).is_file()):
+                if path.name.startswith(".partial-") or (
+                    path.name.startswith("step-") and not (path / _STATE).is_file()
+                ):
                     shutil.rmtree(path, ignore_errors=True)
 
     def _drop_old(self, best_step: int) -> None:

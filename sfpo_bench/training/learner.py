@@ -1,9 +1,9 @@
 """The learner: turns one batch of rollouts into optimizer steps, on one device.
 
-    begin_step(step, batch)     learning rate; old log-probs where they need a pass of their own
-    optimize(batch, stage)      one pass: for each mini-batch, gradients over its micro-batches, clip, step
-    snapshot / reposition       the anchor of SFPO, on the fp32 masters
-    end_step()                  entropy at the start, displacement, seconds
+begin_step(step, batch)     learning rate; old log-probs where they need a pass of their own
+optimize(batch, stage)      one pass: for each mini-batch, gradients over its micro-batches, clip, step
+snapshot / reposition       the anchor of SFPO, on the fp32 masters
+end_step()                  entropy at the start, displacement, seconds
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class LocalLearner:
                 old_BT, reference_BT = self._old(micro, scores)
                 share = self._share_of_loss(micro, scores, old_BT, reference_BT, counts)
             if needs_gradient:
-                share.value.backward()  # type: ignore[no-untyped-call]
+                share.value.backward()
                 self.masters.collect_gradients()
             loss += float(share.value.detach())
             totals.add_tokens(scores, old_BT, int(share.clipped_tokens))
@@ -199,8 +199,8 @@ class LocalLearner:
             return False
         raise NonFiniteError(
             f"stage {stage}: loss {loss} and gradient norm {norm}, expected finite numbers; lower "
-            f"learner.learning_rate (now {self._settings.learning_rate:g}), or set learner.non_finite=skip to leave such "
-            "optimizer steps out"
+            f"learner.learning_rate (now {self._settings.learning_rate:g}), or set learner.non_finite=skip to leave "
+            "such optimizer steps out"
         )
 
     @contextmanager

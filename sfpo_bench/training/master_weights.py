@@ -49,7 +49,7 @@ class MasterWeights:
                 parameter.grad = None
 
     def clip_gradients(self, max_norm: float) -> float:
-        """Scale gradients to at most `max_norm` (inf: leave them); returns the norm before. Non-finite norms scale nothing."""
+        """Scale gradients to at most `max_norm` (inf: leave them); returns the norm before, finite or not."""
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.masters.values() if p.grad is not None])
         if torch.isfinite(norm):
             torch.nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, norm)

@@ -34,6 +34,7 @@ class WeightProbe:
 
 
 def cosine(a: Tensor, b: Tensor) -> float | None:
-    """Cosine of two differences; None when either is zero."""
+    """Cosine of two differences, in fp64; None when either is zero."""
+    a, b = a.double(), b.double()
     scale = float(a.norm()) * float(b.norm())
     return float(a @ b) / scale if scale > 0 else None

@@ -95,5 +95,3 @@ class GradedRollouts:
                 zip(self.completions, self.grades, advantages, strict=True)
             )
         ]
-
-

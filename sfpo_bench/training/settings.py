@@ -35,16 +35,26 @@ class LearnerSettings:
     """How gradients become weights."""
 
     optimizer: OptimizerKind = option(OptimizerKind.adamw, "adamw or sgd")
-    learning_rate: float = option(1e-6, "learning rate after warm-up; the schedule ticks once a training step", above=0.0)
+    learning_rate: float = option(
+        1e-6, "learning rate after warm-up; the schedule ticks once a training step", above=0.0
+    )
     warmup_steps: int = option(0, "training steps over which the learning rate rises linearly from zero", low=0)
     beta1: float = option(0.9, "AdamW: decay of the first moment", low=0.0, below=1.0)
     beta2: float = option(0.999, "AdamW: decay of the second moment", low=0.0, below=1.0)
     eps: float = option(1e-8, "AdamW: added to the root of the second moment", above=0.0)
     weight_decay: float = option(0.0, "AdamW: decoupled weight decay", low=0.0)
-    gradient_clip_norm: float = option(1.0, "largest gradient norm of an optimizer step; 0 switches clipping off", low=0.0)
-    mini_batch_prompts: int = option(0, "prompts per optimizer step, a divisor of rollout.prompts; 0: the whole batch", low=0)
-    micro_batch_tokens: int = option(16384, "padded tokens of one forward and backward; never changes the result", low=1)
-    precision: Precision = option(Precision.float32, "number format the model computes in: float32, bfloat16 or float64")
+    gradient_clip_norm: float = option(
+        1.0, "largest gradient norm of an optimizer step; 0 switches clipping off", low=0.0
+    )
+    mini_batch_prompts: int = option(
+        0, "prompts per optimizer step, a divisor of rollout.prompts; 0: the whole batch", low=0
+    )
+    micro_batch_tokens: int = option(
+        16384, "padded tokens of one forward and backward; never changes the result", low=1
+    )
+    precision: Precision = option(
+        Precision.float32, "number format the model computes in: float32, bfloat16 or float64"
+    )
     non_finite: NonFinite = option(NonFinite.stop, "a non-finite loss or gradient: stop, or skip the optimizer step")
 
 
@@ -56,14 +66,20 @@ class TrainingSettings:
     evaluate_every: int = option(5, "steps between evaluations; step 0 and the last step are always evaluated", low=1)
     checkpoint_every: int = option(10, "steps between checkpoints; the last step always gets one", low=1)
     keep_last: int = option(2, "checkpoints kept, the newest ones; the best one is kept besides", low=1)
-    samples_every: int = option(10, "steps between stored samples; the first and the last step are always stored", low=1)
+    samples_every: int = option(
+        10, "steps between stored samples; the first and the last step are always stored", low=1
+    )
 
 
 @dataclass
 class EvaluationSettings:
-    """What an evaluation measures. The curve is sampled accuracy on `responses` responses; its time is not training time."""
+    """What an evaluation measures. The curve is sampled accuracy; the time evaluations take is not training time."""
 
-    responses: int = option(768, "responses per evaluation of the report split, spread evenly over its problems; 0: none", low=0)
-    select_responses: int = option(256, "responses per evaluation of the select split, which chooses the best checkpoint; 0: none", low=0)
+    responses: int = option(
+        768, "responses per evaluation of the report split, spread evenly over its problems; 0: none", low=0
+    )
+    select_responses: int = option(
+        256, "responses per evaluation of the select split, for the best checkpoint; 0: none", low=0
+    )
     greedy_problems: int = option(256, "problems decoded greedily beside the sampled ones; 0: none", low=0)
     temperature: float = option(1.0, "softmax temperature of sampled evaluations", above=0.0)

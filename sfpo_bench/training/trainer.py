@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
@@ -106,7 +106,8 @@ class Trainer:
                 except Interrupted:
                     raise
                 except BenchError as error:
-                    self._write_status(RunState.failed, str(error))
+                    with suppress(OSError):  # The disk may be what failed.
+                        self._write_status(RunState.failed, str(error))
                     raise
 
     def _train(self, first: int) -> None:
@@ -163,7 +164,9 @@ class Trainer:
         rewards_PG = torch.tensor(rewards, dtype=torch.float32).view(-1, rollouts.group)
         return self._parts.objective.advantages(rewards_PG).reshape(-1)
 
-    def _spend(self, rollouts: GradedRollouts, stages: Sequence[StageStats], seconds: float, cpu_seconds: float) -> None:
+    def _spend(
+        self, rollouts: GradedRollouts, stages: Sequence[StageStats], seconds: float, cpu_seconds: float
+    ) -> None:
         spent = self._costs
         self._costs = Costs(
             prompts=spent.prompts + len(rollouts.problems),

@@ -77,7 +77,7 @@ def test_the_loss_is_the_slow_loop(objective: Clipped) -> None:
 @pytest.mark.parametrize("objective", SETTINGS, ids=str)
 def test_the_gradient_is_the_finite_difference(objective: Clipped) -> None:
     batch = inputs(1)
-    objective.loss(batch).value.backward()  # type: ignore[no-untyped-call]
+    objective.loss(batch).value.backward()
     gradient = batch.log_probs_BT.grad
     assert gradient is not None
     width = 1e-6
@@ -93,7 +93,7 @@ def test_the_gradient_is_the_finite_difference(objective: Clipped) -> None:
 def test_at_ratio_one_the_gradient_is_the_plain_policy_gradient() -> None:
     batch = inputs(2)
     log_probs = batch.old_log_probs_BT.clone().requires_grad_(True)
-    Clipped().loss(replace(batch, log_probs_BT=log_probs)).value.backward()  # type: ignore[no-untyped-call]
+    Clipped().loss(replace(batch, log_probs_BT=log_probs)).value.backward()
     lengths = batch.mask_BT.sum(dim=1)
     expected = -(batch.advantages_B / lengths / len(lengths))[:, None] * batch.mask_BT
     assert log_probs.grad is not None
@@ -130,7 +130,7 @@ def test_padding_contributes_nothing_whatever_it_holds() -> None:
 def test_clipped_tokens_are_those_whose_gradient_is_cut_off() -> None:
     batch = inputs(5)
     loss = Clipped().loss(batch)
-    loss.value.backward()  # type: ignore[no-untyped-call]
+    loss.value.backward()
     assert batch.log_probs_BT.grad is not None
     cut_off = (batch.log_probs_BT.grad == 0) & batch.mask_BT
     assert int(loss.clipped_tokens) == int(cut_off.sum()) > 0

@@ -23,7 +23,9 @@ REQUESTS = [
 ]
 
 
-def engine(*, end_ids: frozenset[int] = frozenset({1}), batch_responses: int = 100, seed: int = 0) -> TransformersEngine:
+def engine(
+    *, end_ids: frozenset[int] = frozenset({1}), batch_responses: int = 100, seed: int = 0
+) -> TransformersEngine:
     tokenizer: PreTrainedTokenizerFast = build_tokenizer()
     return TransformersEngine(policy(seed).eval(), tokenizer, end_ids, batch_responses)
 
@@ -77,7 +79,12 @@ def test_greedy_decoding_is_that_of_transformers() -> None:
     for completion in ours:
         prompt = torch.tensor([completion.prompt_ids])
         theirs = model.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=9, do_sample=False, eos_token_id=1, pad_token_id=0
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=9,
+            do_sample=False,
+            eos_token_id=1,
+            pad_token_id=0,
         )
         assert completion.response_ids == tuple(theirs[0, prompt.shape[1] :].tolist())
 

@@ -1,4 +1,4 @@
-"""One migrated MLflow database for all tests: migrations take seconds, copying the file does not."""
+"""Embedded stores of their own for the tests of delivery."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.tracking.delivery import Delivery
-from sfpo_bench.tracking.mlflow_store import create_sqlite
 from sfpo_bench.tracking.points import PrimaryEvaluation
 from sfpo_bench.types import Split
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # MLflow 3.17 with SQLAlchemy 2.1; users do not see it, Python hides it by default.
-    config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy:DeprecationWarning")
-
-
-@pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    (path.parent / ".mlflow.db.123.tmp").write_bytes(b"half a database")  # as a killed creation leaves it
-    create_sqlite(path)
-    return path
 
 
 @pytest.fixture

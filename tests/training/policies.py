@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from sfpo_bench.training.batch import TrainBatch, assemble
@@ -12,9 +15,11 @@ VOCABULARY = 23
 GROUP = 4
 
 
-def policy(seed: int = 0, dtype: torch.dtype = torch.float64, *, tied: bool = True, kind: str = "qwen2") -> PreTrainedModel:
+def policy(
+    seed: int = 0, dtype: torch.dtype = torch.float64, *, tied: bool = True, kind: str = "qwen2"
+) -> PreTrainedModel:
     """A two-layer model with large enough weights that ratios leave the clip range within a few steps."""
-    shape = {
+    shape: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": 16,
         "intermediate_size": 32,
@@ -27,9 +32,11 @@ def policy(seed: int = 0, dtype: torch.dtype = torch.float64, *, tied: bool = Tr
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if kind == "llama":
-            return LlamaForCausalLM(LlamaConfig(**shape)).to(dtype)
-        return Qwen2ForCausalLM(Qwen2Config(**shape)).to(dtype)
+        model: PreTrainedModel
+        model = LlamaForCausalLM(LlamaConfig(**shape)) if kind == "llama" else Qwen2ForCausalLM(Qwen2Config(**shape))
+    module: nn.Module = model
+    module.to(dtype)
+    return model
 
 
 def batch(groups: int = 4, seed: int = 0, *, silent_groups: int = 1) -> TrainBatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -22,8 +23,8 @@ from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKi
 from sfpo_bench.types import StageStats
 from tests.training.policies import GROUP, batch, policy
 
-ADAMW = {"learning_rate": 5e-3}
-SGD = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
+ADAMW: dict[str, Any] = {"learning_rate": 5e-3}
+SGD: dict[str, Any] = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
 
 
 def learn(
@@ -33,11 +34,11 @@ def learn(
     objective: Objective | None = None,
     model: PreTrainedModel | None = None,
     groups: int = 4,
-    **settings: object,
+    **settings: Any,
 ) -> tuple[dict[str, Tensor], list[tuple[StageStats, ...]]]:
     """Weights and stage statistics after some steps of `rule` on random batches."""
     model = policy() if model is None else model
-    learner = LocalLearner(model, objective or Clipped(), LearnerSettings(**settings), 1.0, GROUP)  # type: ignore[arg-type]
+    learner = LocalLearner(model, objective or Clipped(), LearnerSettings(**settings), 1.0, GROUP)
     stages = []
     for step in range(1, steps + 1):
         data = batch(groups, seed=step)
@@ -55,16 +56,18 @@ def same_bits(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-LAYOUTS = [{}, {"mini_batch_prompts": 2}, {"micro_batch_tokens": 24}]
+LAYOUTS: list[dict[str, Any]] = [{}, {"mini_batch_prompts": 2}, {"micro_batch_tokens": 24}]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize("moments", [Moments.carry, Moments.interpolate])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_alpha_one_is_k_plus_one_passes_bit_for_bit(
-    layout: dict[str, int], moments: Moments, dtype: torch.dtype
+    layout: dict[str, Any], moments: Moments, dtype: torch.dtype
 ) -> None:
-    slow_fast, _ = learn(SlowFast(fast_passes=3, alpha=1.0, moments=moments), model=policy(dtype=dtype), **ADAMW, **layout)
+    slow_fast, _ = learn(
+        SlowFast(fast_passes=3, alpha=1.0, moments=moments), model=policy(dtype=dtype), **ADAMW, **layout
+    )
     repeated, _ = learn(Repeat(passes=4), model=policy(dtype=dtype), **ADAMW, **layout)
     assert same_bits(slow_fast, repeated)
 
@@ -82,7 +85,7 @@ def test_alpha_one_is_k_plus_one_passes_bit_for_bit(
     ],
     ids=str,
 )
-def test_without_a_fast_stage_it_is_one_pass_bit_for_bit(rule: UpdateRule, layout: dict[str, int]) -> None:
+def test_without_a_fast_stage_it_is_one_pass_bit_for_bit(rule: UpdateRule, layout: dict[str, Any]) -> None:
     assert same_bits(learn(rule, **ADAMW, **layout)[0], learn(OnePass(), **ADAMW, **layout)[0])
 
 
@@ -124,7 +127,9 @@ def test_micro_batches_do_not_change_the_result(rule: UpdateRule, normalization:
         split, split_stages = learn(rule, objective=objective, micro_batch_tokens=budget, steps=2, **SGD)
         assert largest_difference(split, whole) < 1e-10
         for a, b in zip(split_stages[-1], whole_stages[-1], strict=True):
-            assert (a.loss, a.clip_fraction, a.entropy) == pytest.approx((b.loss, b.clip_fraction, b.entropy), abs=1e-10)
+            assert (a.loss, a.clip_fraction, a.entropy) == pytest.approx(
+                (b.loss, b.clip_fraction, b.entropy), abs=1e-10
+            )
 
 
 def test_order_within_a_mini_batch_and_padding_do_not_change_the_result() -> None:
@@ -139,7 +144,7 @@ def test_order_within_a_mini_batch_and_padding_do_not_change_the_result() -> Non
             rows_B=torch.arange(16),
             max_response_tokens=data.max_response_tokens,
         )
-        learner = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)  # type: ignore[arg-type]
+        learner = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)
         learner.begin_step(1, data)
         SlowFast().update(learner, data)
         ends.append({name: weight.detach().clone() for name, weight in learner.masters.masters.items()})
@@ -190,14 +195,14 @@ def test_the_entropy_told_to_the_rule_is_that_of_the_starting_weights_over_the_w
         with torch.no_grad():
             logits = model(input_ids=data.ids_BL).logits
         distribution = torch.distributions.Categorical(logits=logits)
-        entropies = distribution.entropy()  # type: ignore[no-untyped-call]
+        entropies = distribution.entropy()
         values = [
             entropies[row, int(p) - 1 + t]
             for row, (p, r) in enumerate(zip(data.prompt_tokens_B, data.response_tokens_B, strict=True))
             for t in range(int(r))
         ]
         expected = float(torch.stack(values).mean())
-        learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW, **layout), 1.0, GROUP)  # type: ignore[arg-type]
+        learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW, **layout), 1.0, GROUP)
         learner.begin_step(1, data)
         SlowFast().update(learner, data)
         readings.append(learner.end_step().entropy)
@@ -207,24 +212,20 @@ def test_the_entropy_told_to_the_rule_is_that_of_the_starting_weights_over_the_w
 def test_the_cosine_and_the_displacement_are_those_of_the_weights() -> None:
     model, data = policy(), batch(4, seed=1)
     flat = [torch.cat([p.detach().reshape(-1) for p in model.parameters()])]
-    learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW), 1.0, GROUP)  # type: ignore[arg-type]
+    learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW), 1.0, GROUP)
 
-    class Watched(SlowFast):
-        def update(self, watched, given):  # type: ignore[no-untyped-def]
-            def read() -> None:
-                flat.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
-
-            watched.snapshot(self.moments)
-            stages = [watched.optimize(given, "fast_1"), watched.optimize(given, "fast_2")]
-            read()
-            watched.reposition(0.6, self.moments)
-            read()
-            stages.append(watched.optimize(given, "slow"))
-            read()
-            return tuple(stages)
+    def read() -> None:
+        flat.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
 
     learner.begin_step(1, data)
-    Watched().update(learner, data)
+    learner.snapshot(Moments.carry)
+    learner.optimize(data, "fast_1")
+    learner.optimize(data, "fast_2")
+    read()
+    learner.reposition(0.6, Moments.carry)
+    read()
+    learner.optimize(data, "slow")
+    read()
     readings = learner.end_step()
     start, fast, moved, end = flat
     assert torch.allclose(moved, start + 0.6 * (fast - start), atol=1e-14)
@@ -272,7 +273,13 @@ def test_the_kl_penalty_has_no_gradient_at_the_start_and_pulls_back_later() -> N
     for coefficient in (0.0, 1.0):
         model, data = policy(), batch(4, seed=50)
         start = Scorer(copy.deepcopy(model), 1.0)
-        learn(OnePass(), steps=20, model=model, objective=Clipped(kl_coefficient=coefficient), **{**SGD, "learning_rate": 0.05})
+        learn(
+            OnePass(),
+            steps=20,
+            model=model,
+            objective=Clipped(kl_coefficient=coefficient),
+            **{**SGD, "learning_rate": 0.05},
+        )
         with torch.no_grad():
             now, then = Scorer(model, 1.0).score(data), start.score(data)
         drifts.append(float(k3(now.log_probs_BT, then.log_probs_BT).sum()))

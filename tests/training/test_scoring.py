@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_models_own_logits(make, chunk_logits: int, temp
 def gradients(chunk_logits: int) -> list[Tensor]:
     model = policy()
     scores = Scorer(model, 1.0, chunk_logits).score(batch(3), entropy_gradient=True)
-    (scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()).backward()  # type: ignore[no-untyped-call]
+    (scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()).backward()
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 

@@ -1,0 +1,108 @@
+"""What a user sees for wrong input: one message, exit code 2, at once, without torch."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.conftest import Cli
+
+# Ends the process loudly when torch is imported, and says at the end which heavy modules were.
+NO_TORCH = """
+import sys, importlib.abc
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers", "mlflow", "vllm"):
+            raise SystemExit(f"imported {name}")
+sys.meta_path.insert(0, Refuse())
+"""
+
+WRONG = {
+    "trian": "'trian' is not a verb; expected one of train, compare",
+    "train algoritm=sfpo": "algoritm is not a setting; did you mean algorithm?",
+    "train algorithm=sfpoo": "Could not find 'algorithm/sfpoo' Available options in 'algorithm': dapo_clip dr_grpo grpo",
+    "train algorithm=sfpo algorithm.update_rule.alph=1": "did you mean alpha? Known in SlowFast",
+    "train algorithm=sfpo algorithm.update_rule.alpha=1.5": "algorithm.update_rule.alpha = 1.5 is out of range: expected [0, 1]",
+    "train algorithm=sfpo algorithm.update_rule.alpha=nan": "algorithm.update_rule.alpha = nan is out of range",
+    "train algorithm=sfpo algorithm.update_rule.fast_passes=-1": "expected [0, inf)",
+    "train algorithm=sfpo algorithm.update_rule.moments=carried": "expected one of [carry, restore, interpolate]",
+    "train algorithm=sfpo algorithm.update_rule.trigger.threshold=6": "largest z-score is sqrt(window - 1) = 5.385",
+    "train learner.learning_rate=fast": "learner.learning_rate: Value 'fast' of type 'str' could not be converted to Float",
+    "train learner.learning_rate=0": "learner.learning_rate = 0 is out of range: expected (0, inf)",
+    "train learner.mini_batch_prompts=5": "does not divide into mini-batches of learner.mini_batch_prompts = 5",
+    "train rollout.group=1": "set rollout.group to at least 2",
+    "train rollout.temperature=0": "rollout.temperature = 0 is out of range",
+    "train +learner.speed=3": "`+` may add whole groups only",
+    "train ++learner.speed=3": "`+` may add whole groups only",
+    "train ~learner.learning_rate": "settings cannot be removed",
+    "train learner.learning_rate": "missing EQUAL",
+    "train experiment=own": "model.path is empty",
+    "train experiment=own model.path=./nowhere": "model.path = ./nowhere does not exist",
+    "train experiment=own model=embedded task.path=nowhere.jsonl": "nowhere.jsonl",
+    "train experiment=smollm2_addition model.cache=nowhere": "sfpo-bench fetch smollm2",
+    "train algorithm/objective=custom": "expected `module:Class`",
+    "train algorithm/objective=custom algorithm.objective.factory=no_such:Thing": "importing no_such failed",
+    "train algorithm/objective=custom algorithm.objective.factory=json:Thing": "json has no Thing",
+    "train algorithm/objective=custom algorithm.objective.factory=json:JSONDecoder": "the class lacks",
+    "compare learner.learning_rate=1e-4": "arm grpo sets learner.learning_rate itself",
+    "compare comparison.baseline=ppo": "'ppo' is not an arm; the arms are grpo, sfpo",
+    "compare comparison.arms.grpo.overrides=[algoritm]": "comparison.arms.grpo.overrides",
+    "compare comparison.arms.grpo.lable=x": "did you mean label?",
+    "compare experiment=own model=embedded task=arithmetic": "comparison.arms is empty",
+    "compare evaluation.responses=0": "no responses are evaluated on it",
+    "report nowhere": "nowhere is not a comparison folder",
+    "show nowhere": "nowhere is not a run folder",
+    "show nowhere step=-1": "step = -1 is out of range",
+    "export nowhere": "nowhere is not a run folder",
+    "export nowhere checkpoint=first": "expected one of [last, best]",
+    "sync output_root=nowhere": "output_root = nowhere does not exist",
+    "fetch gpt": "name = 'gpt' cannot be fetched",
+}
+
+
+@pytest.mark.parametrize("line", list(WRONG))
+def test_wrong_input_gets_one_message_and_exit_code_two_without_torch(line: str, cli: Cli) -> None:
+    done = cli(*line.split(), check=False, prelude=NO_TORCH)
+    assert WRONG[line] in done.stderr, done.stdout + done.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--help", "train --help", "compare --help", "show --help", "--version", "train --cfg job", "train --info defaults",
+     "train --hydra-help", "list"],
+)  # fmt: skip
+def test_help_needs_no_torch_and_no_time(line: str, cli: Cli) -> None:
+    started = time.monotonic()
+    done = cli(*line.split(), prelude=NO_TORCH)
+    assert done.stdout.strip()
+    # Two seconds on an idle core; the bound here allows for a busy one.
+    assert time.monotonic() - started < 6
+
+
+def test_help_shows_every_setting_with_its_range(cli: Cli) -> None:
+    text = cli("train", "--help").stdout
+    assert "algorithm.update_rule.alpha = 0.8" in text and "[0, 1]" in text
+    assert "learner.learning_rate" in text and "experiment" in text and "smollm2_addition" in text
+
+
+def test_reports_import_without_torch_hydra_and_mlflow(cli: Cli) -> None:
+    cli("--version", prelude=NO_TORCH.replace('"vllm"', '"vllm", "hydra", "omegaconf"') + "import sfpo_bench.reports")
+
+
+def complete(cli: Cli, line: str) -> list[str]:
+    prelude = f"import os; os.environ['COMP_LINE'] = {line!r}"
+    return cli("-sc", "query=bash", prelude=prelude).stdout.split()
+
+
+def test_completion_knows_verbs_groups_and_settings(cli: Cli) -> None:
+    assert complete(cli, "sfpo-bench tr") == ["train"]
+    assert set(complete(cli, "sfpo-bench train algorithm=sf")) == {"algorithm=sfpo", "algorithm=sfpo_paper"}
+    assert "learner.learning_rate=" in " ".join(complete(cli, "sfpo-bench compare learner.learning"))
+
+
+def test_completion_can_be_installed(cli: Cli) -> None:
+    assert "complete -o" in cli("train", "-sc", "install=bash").stdout

@@ -1,0 +1,131 @@
+"""A user's own objective, rule, task and reward load from an installed wheel, without a fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, command
+
+PLUGIN = """
+from dataclasses import dataclass
+
+from sfpo_bench.algorithms.objectives import Clipped
+from sfpo_bench.algorithms.update_rules import OnePass
+from sfpo_bench.options import option
+from sfpo_bench.tasks.arithmetic import Arithmetic
+from sfpo_bench.types import Grade, GradeStatus
+
+
+@dataclass
+class Wide(Clipped):
+    kind: str = option("wide", "name")
+    width: float = option(0.5, "clip range", above=0.0)
+
+    def __post_init__(self):
+        self.clip_high = self.width
+
+
+@dataclass
+class Twice(OnePass):
+    kind: str = option("twice", "name")
+
+    def update(self, learner, batch):
+        return (learner.optimize(batch, "first"), learner.optimize(batch, "second"))
+
+
+@dataclass
+class Sums(Arithmetic):
+    kind: str = option("sums", "name")
+
+    def problems(self, split):
+        return [problem for problem in super().problems(split) if "+" in problem.text]
+
+
+def polite(problem, response):
+    right = problem.answer in response
+    return Grade(GradeStatus.correct if right else GradeStatus.wrong, 2.0 if right else 0.0, response)
+"""
+
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "my-methods"
+version = "1.0"
+[tool.setuptools]
+py-modules = ["my_methods"]
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which the user's wheel was installed."""
+    source = tmp_path_factory.mktemp("source")
+    (source / "my_methods.py").write_text(PLUGIN)
+    (source / "pyproject.toml").write_text(PYPROJECT)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(source)], check=True, capture_output=True
+    )
+    [wheel] = (source / "dist").glob("*.whl")
+    site = source / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True)
+    return site
+
+
+def train(folder: Path, site: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run(
+        command(("train", "tracking=none", *TINY, *overrides)),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+OBJECTIVE = ("algorithm/objective=custom", "algorithm.objective.factory=my_methods:Wide")
+
+
+def test_objective_rule_and_task_of_an_installed_package_train(installed: Path, tmp_path: Path) -> None:
+    done = train(
+        tmp_path,
+        installed,
+        *OBJECTIVE,
+        "algorithm.objective.options.width=0.7",
+        "algorithm/update_rule=custom",
+        "algorithm.update_rule.factory=my_methods:Twice",
+        "task=custom",
+        "task.factory=my_methods:Sums",
+        "algorithm.name=mine",
+    )
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "results" / "runs" / "arithmetic-mine-seed0"
+    assert '"stage": "second"' in (run / "journal.jsonl").read_text()
+    samples = (run / "samples.jsonl").read_text().splitlines()
+    assert samples and all("+" in line.split('"problem": ')[1][:12] for line in samples)
+
+
+@pytest.mark.slow
+def test_a_reward_of_an_installed_package_grades_a_jsonl_task(installed: Path, tmp_path: Path) -> None:
+    lines = [f'{{"problem": "{a}*{b}+10=", "answer": "{a * b + 10}"}}' for a in range(2, 10) for b in range(2, 10)]
+    (tmp_path / "problems.jsonl").write_text("\n".join(lines))
+    task = ("task=jsonl", "task.path=problems.jsonl", "task.chat=false", "task.prompt_template='{problem}'")
+    done = train(tmp_path, installed, *task, "task.grader=my_methods:polite")
+    assert done.returncode == 0, done.stderr
+    samples = (tmp_path / "results" / "runs" / "arithmetic-grpo-seed0" / "samples.jsonl").read_text()
+    assert '"reward": 2.0' in samples
+
+
+@pytest.mark.slow
+def test_options_of_ones_own_class_are_checked(installed: Path, tmp_path: Path) -> None:
+    unknown = train(tmp_path, installed, *OBJECTIVE, "algorithm.objective.options.wdth=0.7")
+    assert unknown.returncode == 2 and "did you mean width?" in unknown.stderr
+    low = train(tmp_path, installed, *OBJECTIVE, "algorithm.objective.options.width=-1")
+    assert low.returncode == 2 and "width = -1 is out of range" in low.stderr

@@ -1,0 +1,141 @@
+"""The configuration: everything packaged composes, a saved one reads back as itself, every setting is documented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench import config as configuration
+from sfpo_bench.algorithms.objectives import Normalization
+from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
+from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.config import KINDS, RunConfig, from_node
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.hydra_store import VERB_SETTINGS, register
+from sfpo_bench.metric_keys import STEP_METRICS
+from sfpo_bench.options import Option, check_ranges, option, settings
+from sfpo_bench.run import differences, identity, plain_node
+
+CONF = Path(configuration.__file__).parent / "conf"
+ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    register()
+    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+        yield
+
+
+def composed(*overrides: str) -> DictConfig:
+    return compose("train", list(overrides))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_packaged_configuration_composes_and_reads_back_as_itself(
+    algorithm: str, experiment: str, tmp_path: Path
+) -> None:
+    node = composed(f"algorithm={algorithm}", f"experiment={experiment}", *OWN[experiment == "own"])
+    config = from_node(node)
+    saved = tmp_path / "config.yaml"
+    saved.write_text(configuration.to_yaml(plain_node(node, {})))
+    assert configuration.read(saved) == config
+    assert config.algorithm.name == algorithm
+
+
+OWN = {True: ["model.path=x/y"], False: []}
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "own"])
+def test_every_arm_of_every_experiment_composes(experiment: str) -> None:
+    config = from_node(composed(f"experiment={experiment}"))
+    assert len(config.comparison.arms) >= 3
+    for arm in config.comparison.arms.values():
+        from_node(composed(f"experiment={experiment}", *arm.overrides))
+
+
+def test_the_presets_say_what_they_are() -> None:
+    rules = {name: from_node(composed(f"algorithm={name}")).algorithm.update_rule for name in ALGORITHMS}
+    assert type(rules["grpo"]) is type(rules["dr_grpo"]) is OnePass
+    assert rules["repeat"] == Repeat(passes=4)
+    assert rules["sfpo"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(window=30, threshold=1.0))
+    assert rules["sfpo_paper"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(two_sided=True))
+    dr_grpo = from_node(composed("algorithm=dr_grpo")).algorithm.objective
+    assert dr_grpo.normalization is Normalization.fixed_length and dr_grpo.advantage_scale.value == "none"
+
+
+def test_a_trigger_is_a_group_of_its_own() -> None:
+    off = from_node(composed("algorithm=sfpo", "algorithm/update_rule/trigger=none"))
+    assert off.algorithm.update_rule == SlowFast(trigger=Trigger())
+
+
+def test_an_arm_of_ones_own_is_checked_like_any_other() -> None:
+    node = composed("++comparison.arms.mine.overrides=[algorithm\\=repeat]", "++comparison.arms.mine.label=Mine")
+    assert from_node(node).comparison.arms["mine"].label == "Mine"
+    with pytest.raises(ConfigError, match="did you mean overrides"):
+        from_node(composed("++comparison.arms.mine.override=[]"))
+
+
+def all_settings() -> Iterator[tuple[str, Option]]:
+    classes = [RunConfig, *VERB_SETTINGS.values(), *(cls for kinds in KINDS.values() for cls in kinds.values())]
+    for cls in classes:
+        for setting in settings(cls()):
+            yield f"{cls.__name__}.{setting.key}", setting.option
+
+
+def test_every_setting_has_a_line_of_documentation() -> None:
+    assert not [key for key, declared in all_settings() if not declared.doc]
+
+
+def test_every_number_has_a_range() -> None:
+    classes = [RunConfig, *(cls for kinds in KINDS.values() for cls in kinds.values())]
+    for cls in classes:
+        for setting in settings(cls()):
+            number = isinstance(setting.value, (int, float)) and not isinstance(setting.value, bool)
+            assert not number or setting.option.range_text(), f"{cls.__name__}.{setting.key}"
+
+
+def test_defaults_are_in_range() -> None:
+    for kinds in KINDS.values():
+        for cls in kinds.values():
+            check_ranges(cls())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1])
+def test_numbers_outside_their_range_are_refused_with_it(value: float) -> None:
+    with pytest.raises(ConfigError, match=r"alpha = .* is out of range: expected \[0, 1\]"):
+        check_ranges(SlowFast(alpha=value))
+
+
+def test_options_do_not_share_mutable_defaults() -> None:
+    assert option([], "x").default_factory() is not option([], "x").default_factory()
+    assert SlowFast().trigger is not SlowFast().trigger
+
+
+def test_identity_leaves_out_what_does_not_change_a_step() -> None:
+    first = configuration.flatten(configuration.to_plain(composed()))
+    second = configuration.flatten(
+        configuration.to_plain(composed("training.steps=9", "output_root=x", "tracking=none"))
+    )
+    assert identity(first) == identity(second)
+    third = configuration.flatten(configuration.to_plain(composed("learner.learning_rate=3e-4")))
+    assert differences(identity(first), identity(third)) == ["learner.learning_rate: 0.0004 -> 0.0003"]
+
+
+def test_a_saved_configuration_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    node = OmegaConf.create(configuration.to_yaml(composed()))
+    OmegaConf.update(node, "learner.momentum", 0.9, force_add=True)
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(node))
+    with pytest.raises(ConfigError, match=r"learner\.momentum is not a setting"):
+        configuration.read(tmp_path / "config.yaml")
+
+
+def test_metric_keys_are_named_with_their_unit() -> None:
+    assert all(doc for doc in STEP_METRICS.values())
+    assert [key for key in STEP_METRICS if "time" in key] == []

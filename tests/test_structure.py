@@ -1,0 +1,92 @@
+"""The shape of the package: imports point one way, light modules stay light, every packaged configuration composes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sfpo_bench
+
+PACKAGE = Path(sfpo_bench.__file__).parent
+
+# What a folder of the package may import from the others; top-level modules stand under their own name.
+MAY_IMPORT = {
+    "types": set(),
+    "errors": set(),
+    "seeding": set(),
+    "metric_keys": set(),
+    "options": {"errors"},
+    "plugins": {"errors", "options"},
+    "algorithms": {"types", "errors", "options"},
+    "statistics": set(),
+    "tasks": {"types", "errors", "options", "plugins", "seeding"},
+    "rollout": {"types", "errors", "options", "seeding", "tasks"},
+    "tracking": {"types", "errors", "metric_keys"},
+    "training": {"types", "errors", "options", "seeding", "algorithms", "tasks", "rollout", "tracking"},
+    "models": {"types", "errors", "options", "seeding", "tasks", "training"},
+    "reports": {"types", "errors", "statistics", "tracking"},
+    "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
+    "build": {"types", "config", "models", "rollout", "tracking", "training"},
+    "run": {"errors", "config", "tracking", "training", "build"},
+    "comparison": {"errors", "seeding", "config", "run", "models", "tracking", "training", "reports"},
+}
+# The command line joins everything.
+TOP = {"cli", "hydra_store", "__main__", "__init__", "conf"}
+
+HEAVY = {"torch", "transformers", "mlflow", "vllm"}
+# Modules that a configuration error, `--help` or a notebook on reports must be able to import at once.
+LIGHT = (
+    *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
+    *("tasks", "tracking", "comparison", "models", "rollout/settings", "rollout/protocol", "training/settings"),
+)
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every absolute import of a file, and whether it runs when the file is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node, at_import in _walk(tree, True):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, at_import) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, at_import
+
+
+def _walk(node: ast.AST, at_import: bool) -> Iterator[tuple[ast.AST, bool]]:
+    for child in ast.iter_child_nodes(node):
+        runs = at_import and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            continue
+        yield child, runs
+        yield from _walk(child, runs)
+
+
+def place(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_point_one_way(path: Path) -> None:
+    here = place(path)
+    if here in TOP:
+        return
+    wanted = {name.split(".")[1] for name, _ in imports(path) if name.startswith("sfpo_bench.")}
+    assert wanted - {here} <= MAY_IMPORT[here], f"{here} may import {sorted(MAY_IMPORT[here])}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_light_modules_load_nothing_heavy(path: Path) -> None:
+    name = path.relative_to(PACKAGE).with_suffix("").as_posix()
+    if not name.startswith(LIGHT):
+        return
+    heavy = {module.split(".")[0] for module, at_import in imports(path) if at_import} & HEAVY
+    assert not heavy
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    assert not [path for path in FILES if path.stem in ("utils", "common", "helpers", "manager", "misc")]
