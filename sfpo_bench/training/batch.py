@@ -1,4 +1,4 @@
-"""One step's rollouts as the learner sees them: right-padded token ids, lengths and advantages."""
+"""One step's rollouts as the learner sees them: each prompt once, its responses beside each other, advantages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from sfpo_bench.types import Completion
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """Prompt and response of each row as one right-padded sequence, exactly the engine's tokens.
+    """Prompts [P, L] and responses [B, T], both right-padded with zeros: exactly the engine's tokens.
 
-    `rows_B` numbers the rows within the step's whole batch, so that a mini-batch finds its old log-probs. Right
-    padding needs no attention mask: a causal model's real tokens never see what follows them.
+    `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
+    `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
     """
 
-    ids_BL: Tensor
-    prompt_tokens_B: Tensor
+    prompts_PL: Tensor
+    prompt_tokens_P: Tensor
+    responses_BT: Tensor
     response_tokens_B: Tensor
+    owners_B: Tensor
     advantages_B: Tensor
     rows_B: Tensor
     max_response_tokens: int
@@ -31,57 +33,96 @@ class TrainBatch:
         return len(self.rows_B)
 
     @property
-    def lengths_B(self) -> Tensor:
-        """Tokens of prompt and response together."""
-        return self.prompt_tokens_B + self.response_tokens_B
+    def padded_tokens(self) -> int:
+        """Tokens that a forward pass over this batch computes, padding included."""
+        return self.prompts_PL.numel() + self.responses_BT.numel()
 
     def counts(self) -> BatchCounts:
         """Denominators for a loss over exactly these rows."""
         return BatchCounts(len(self), int(self.response_tokens_B.sum()), self.max_response_tokens)
 
     def select(self, rows: Tensor) -> TrainBatch:
-        """The rows at these places, cut to their own longest sequence."""
-        lengths = self.lengths_B[rows]
+        """The responses at these places with their prompts, both cut to their own longest."""
+        used_P, owners_B = torch.unique(self.owners_B[rows], return_inverse=True)
+        prompt_tokens_P, response_tokens_B = self.prompt_tokens_P[used_P], self.response_tokens_B[rows]
         return TrainBatch(
-            ids_BL=self.ids_BL[rows, : int(lengths.max()) if len(rows) else 0],
-            prompt_tokens_B=self.prompt_tokens_B[rows],
-            response_tokens_B=self.response_tokens_B[rows],
+            prompts_PL=self.prompts_PL[used_P, : int(prompt_tokens_P.max())],
+            prompt_tokens_P=prompt_tokens_P,
+            responses_BT=self.responses_BT[rows, : int(response_tokens_B.max())],
+            response_tokens_B=response_tokens_B,
+            owners_B=owners_B,
             advantages_B=self.advantages_B[rows],
             rows_B=self.rows_B[rows],
             max_response_tokens=self.max_response_tokens,
         )
 
     def response_mask_BT(self) -> Tensor:
-        """True on real response tokens, [B, T] with T the longest response of these rows."""
-        width = int(self.response_tokens_B.max()) if len(self) else 0
-        return torch.arange(width, device=self.ids_BL.device) < self.response_tokens_B[:, None]
+        """True on real response tokens."""
+        places_T = torch.arange(self.responses_BT.shape[1], device=self.responses_BT.device)
+        return places_T < self.response_tokens_B[:, None]
+
+    def sequences_BS(self) -> Tensor:
+        """Prompt and response of each row as one right-padded sequence."""
+        prompt_tokens_B = self.prompt_tokens_P[self.owners_B]
+        width = int((prompt_tokens_B + self.response_tokens_B).max())
+        places_S = torch.arange(width, device=self.responses_BT.device).expand(len(self), -1)
+        prompt_BS = self.prompts_PL[self.owners_B].gather(1, places_S.clamp(max=self.prompts_PL.shape[1] - 1))
+        inside_BS = (places_S - prompt_tokens_B[:, None]).clamp(min=0, max=self.responses_BT.shape[1] - 1)
+        response_BS = self.responses_BT.gather(1, inside_BS)
+        real_BS = places_S < (prompt_tokens_B + self.response_tokens_B)[:, None]
+        return torch.where(places_S < prompt_tokens_B[:, None], prompt_BS, response_BS).masked_fill(~real_BS, 0)
 
 
 def assemble(
     completions: Sequence[Completion], advantages_B: Tensor, max_response_tokens: int, device: torch.device
 ) -> TrainBatch:
     """A batch of these completions, row by row; nothing is tokenised again."""
-    sequences = [completion.prompt_ids + completion.response_ids for completion in completions]
-    width = max(len(sequence) for sequence in sequences)
-    ids_BL = torch.tensor([list(sequence) + [0] * (width - len(sequence)) for sequence in sequences])
+    prompts: dict[tuple[int, ...], int] = {}
+    owners = [prompts.setdefault(completion.prompt_ids, len(prompts)) for completion in completions]
     return TrainBatch(
-        ids_BL=ids_BL.to(device),
-        prompt_tokens_B=torch.tensor([len(completion.prompt_ids) for completion in completions]).to(device),
+        prompts_PL=right_pad(list(prompts)).to(device),
+        prompt_tokens_P=torch.tensor([len(prompt) for prompt in prompts]).to(device),
+        responses_BT=right_pad([completion.response_ids for completion in completions]).to(device),
         response_tokens_B=torch.tensor([len(completion.response_ids) for completion in completions]).to(device),
+        owners_B=torch.tensor(owners).to(device),
         advantages_B=advantages_B.to(device),
         rows_B=torch.arange(len(completions), device=device),
         max_response_tokens=max_response_tokens,
     )
 
 
+def right_pad(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Token ids [B, T], zeros behind each row's end."""
+    width = max(len(row) for row in rows)
+    return torch.tensor([list(row) + [0] * (width - len(row)) for row in rows])
+
+
 def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
-    """The rows in micro-batches of at most `token_budget` padded tokens, shortest first; a longer row stands alone."""
-    order = torch.argsort(batch.lengths_B, stable=True)
-    lengths = batch.lengths_B[order].tolist()
-    parts: list[TrainBatch] = []
+    """The rows in micro-batches of at most `token_budget` padded tokens, each prompt counted once.
+
+    Responses to one prompt stay together where they can, and prompts of like response lengths come together. A row that
+    is longer than the budget stands alone.
+    """
+    longest_P = torch.zeros_like(batch.prompt_tokens_P).scatter_reduce(
+        0, batch.owners_B, batch.response_tokens_B, reduce="amax"
+    )
+    key_B = longest_P[batch.owners_B] * (len(longest_P) + 1) + batch.owners_B
+    order_B = torch.argsort(key_B, stable=True)
+    owners, tokens = batch.owners_B[order_B].tolist(), batch.response_tokens_B[order_B].tolist()
+    prompt_tokens = batch.prompt_tokens_P.tolist()
+    parts: list[Tensor] = []
     start = 0
-    for end in range(1, len(lengths) + 1):
-        if end == len(lengths) or lengths[end] * (end + 1 - start) > token_budget:
-            parts.append(batch.select(order[start:end]))
+    for end in range(1, len(owners) + 1):
+        if (
+            end == len(owners)
+            or _padded(owners[start : end + 1], tokens[start : end + 1], prompt_tokens) > token_budget
+        ):
+            parts.append(order_B[start:end])
             start = end
-    return parts
+    return [batch.select(rows) for rows in parts]
+
+
+def _padded(owners: Sequence[int], tokens: Sequence[int], prompt_tokens: Sequence[int]) -> int:
+    """Padded tokens of a micro-batch of these rows."""
+    prompts = set(owners)
+    return len(prompts) * max(prompt_tokens[owner] for owner in prompts) + len(tokens) * max(tokens)

@@ -235,11 +235,11 @@ class _StartScores:
 
     def old(self, micro: TrainBatch) -> Tensor:
         assert self._old_BT is not None
-        return self._old_BT[micro.rows_B, : int(micro.response_tokens_B.max())]
+        return self._old_BT[micro.rows_B, : micro.responses_BT.shape[1]]
 
     def reference(self, micro: TrainBatch) -> Tensor:
         assert self._reference_BT is not None
-        return self._reference_BT[micro.rows_B, : int(micro.response_tokens_B.max())]
+        return self._reference_BT[micro.rows_B, : micro.responses_BT.shape[1]]
 
     def mean_entropy(self) -> float:
         return self._entropy_sum / self._tokens if self._tokens else math.nan

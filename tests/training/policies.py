@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from sfpo_bench.training.batch import TrainBatch, assemble
@@ -34,9 +34,33 @@ def policy(
         torch.manual_seed(seed)
         model: PreTrainedModel
         model = LlamaForCausalLM(LlamaConfig(**shape)) if kind == "llama" else Qwen2ForCausalLM(Qwen2Config(**shape))
+    if dtype == torch.float64:
+        _make_norms_exact(model)
     module: nn.Module = model
     module.to(dtype)
     return model
+
+
+class ExactNorm(nn.Module):
+    """A root-mean-square norm in the precision of its input.
+
+    transformers computes its own in fp32 even for fp64 models, which turns a last-bit difference of layouts into 1e-8.
+    """
+
+    def __init__(self, weight: nn.Parameter, eps: float) -> None:
+        super().__init__()
+        self.weight, self.eps = weight, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + self.eps)
+
+
+def _make_norms_exact(model: nn.Module) -> None:
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__.endswith("RMSNorm"):
+                norm: Any = child  # Its attributes depend on the architecture.
+                setattr(module, name, ExactNorm(norm.weight, norm.variance_epsilon))
 
 
 def batch(groups: int = 4, seed: int = 0, *, silent_groups: int = 1) -> TrainBatch:

@@ -28,8 +28,8 @@ def expected(model: PreTrainedModel, temperature: float) -> tuple[list[float], l
     data = batch(3)
     log_probs, entropies = [], []
     for row in range(len(data)):
-        prompt, response = int(data.prompt_tokens_B[row]), int(data.response_tokens_B[row])
-        ids = data.ids_BL[row : row + 1, : prompt + response]
+        prompt, response = int(data.prompt_tokens_P[data.owners_B[row]]), int(data.response_tokens_B[row])
+        ids = data.sequences_BS()[row : row + 1, : prompt + response]
         logits = model(input_ids=ids).logits[0] / temperature
         for t in range(response):
             distribution = logits[prompt - 1 + t].log_softmax(dim=-1)
@@ -69,5 +69,9 @@ def test_micro_batches_hold_every_row_once_within_their_budget() -> None:
         parts = micro_batches(data, budget)
         assert sorted(row for part in parts for row in part.rows_B.tolist()) == list(range(len(data)))
         for part in parts:
-            assert part.ids_BL.numel() <= budget or len(part) == 1
-            assert part.ids_BL.shape[1] == int(part.lengths_B.max())
+            assert part.padded_tokens <= budget or len(part) == 1
+            assert part.responses_BT.shape[1] == int(part.response_tokens_B.max())
+            for row, place in enumerate(part.rows_B.tolist()):
+                assert torch.equal(
+                    part.select(torch.tensor([row])).sequences_BS(), data.select(torch.tensor([place])).sequences_BS()
+                )
