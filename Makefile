@@ -3,7 +3,7 @@
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
 #   TORCH_INDEX  another index for torch alone, such as the one that serves CPU-only or other CUDA builds
-#   ARGS         what `make compare` adds to the command line, such as ARGS="comparison.seeds=[0]"
+#   ARGS         what `make compare` adds to the command line, such as ARGS="comparison.seeds=3"
 
 PYTHON ?= python3
 PIP_INDEX ?=

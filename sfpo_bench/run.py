@@ -87,9 +87,18 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
     from sfpo_bench.tracking.tables import write_curves_table, write_samples_table
 
     folder = RunFolder.existing(path)
-    build_trainer(configuration.read(folder.config), folder, stop, hooks).run()
+    trainer = build_trainer(configuration.read(folder.config), folder, stop, hooks)
+    _record_device(folder, trainer.device)
+    trainer.run()
     write_curves_table(folder)
     write_samples_table(folder)
+
+
+def _record_device(folder: RunFolder, device: str) -> None:
+    """Put the device that `auto` came to stand for into the run's provenance."""
+    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    if provenance["device"] != device:
+        write_atomically(folder.provenance, json.dumps({**provenance, "device": device}, indent=2, ensure_ascii=False))
 
 
 def plain_node(node: DictConfig, changes: Mapping[str, object]) -> DictConfig:

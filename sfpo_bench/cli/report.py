@@ -19,8 +19,8 @@ def act(node: DictConfig) -> None:
 
 def announce(files: ReportFiles) -> None:
     """Say where figure and table are, and the answer itself."""
-    answer = files.report.read_text(encoding="utf-8").split("\n## ", 2)
-    say("\n## ".join(answer[:2]).rstrip())
+    answer = files.report.read_text(encoding="utf-8").split("\n![", 1)[0]
+    say(answer.replace("\\", "").replace("**", "").rstrip())  # Markdown's marks mean nothing on a terminal.
     say("")
     say(f"figure: {files.figure_png}")
     say(f"table:  {files.report}")

@@ -91,6 +91,12 @@ class Trainer:
         self._best = (-1, -1.0)
         self._checkpoint_seconds = 0.0
 
+    @property
+    def device(self) -> str:
+        """What the policy computes on: `cpu`, or a GPU by its model name."""
+        device = next(iter(self._parts.learner.weights().values())).device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
     def run(self) -> None:
         """Train to the last step.
 

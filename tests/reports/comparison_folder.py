@@ -41,7 +41,7 @@ class Folder:
     seeds: Sequence[int] = (0, 1)
     steps: int = 10
     labels: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, object] = field(default_factory=lambda: {"learner.lr": 4e-4})
+    settings: Mapping[str, object] = field(default_factory=lambda: {"learner.lr": 4e-4, "threads": 1})
 
     def write(self, path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)

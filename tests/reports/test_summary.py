@@ -78,7 +78,7 @@ def test_the_file_holds_what_the_format_promises(two_arms: Summary) -> None:
     raw = json.loads(two_arms.to_json())
     assert {"schema_version", "name", "baseline", "experiment", "targets", "arms", "absolute", "paper"} <= set(raw)
     arm = raw["arms"][1]
-    assert (arm["name"], arm["label"], arm["settings"]) == ("sfpo", "SFPO", {"learner.lr": 4e-4})
+    assert (arm["name"], arm["label"], arm["settings"]) == ("sfpo", "SFPO", {"learner.lr": 4e-4, "threads": 1})
     assert (arm["seeds_planned"], arm["seeds_finished"]) == (2, 2)
     assert [(curve["seed"], curve["status"], curve["trigger_step"]) for curve in arm["curves"]] == [
         (0, "finished", None),

@@ -170,6 +170,19 @@ def test_clocks_that_disagree_by_more_than_a_tenth_are_reported(
         assert warning is not None and f"not comparable to better than {size}" in warning
 
 
+def test_several_threads_need_only_agree_between_arms(tmp_path: Path) -> None:
+    same = {seed: replace(run, cpu_per_wall=1.9) for seed, run in SLOW.items()}
+    other = {seed: replace(run, cpu_per_wall=1.5) for seed, run in SLOW.items()}
+
+    def warned(place: str, sfpo: dict[int, Run]) -> str | None:
+        folder = Folder({"grpo": same, "sfpo": sfpo}, seeds=(0, 1, 2), settings={"threads": 2})
+        return clock_warning(build_summary(load_comparison(folder.write(tmp_path / place))))
+
+    assert warned("a", same) is None
+    warning = warned("b", other)
+    assert warning is not None and warning.endswith("expected is the same in every arm")
+
+
 def test_different_devices_are_reported(tmp_path: Path) -> None:
     other = {seed: replace(run, device="gpu") for seed, run in FAST.items()}
     assert "runs on different devices" in report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=other))

@@ -1,0 +1,88 @@
+"""The documentation is true: its examples run, the files it names exist, the commands it shows parse."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from sfpo_bench.algorithms.advantages import AdvantageScale
+from sfpo_bench.algorithms.objectives import Clipped
+from sfpo_bench.algorithms.protocols import Loss
+from sfpo_bench.algorithms.update_rules import OnePass, Repeat
+from sfpo_bench.cli.main import POSITIONAL, VERBS
+from sfpo_bench.options import check_ranges, option
+from tests.training.test_learner import ADAMW, largest_difference, learn, same_bits
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md")])
+
+
+def examples() -> dict[str, Any]:
+    """The classes defined in docs/extending.md."""
+    names: dict[str, Any] = {
+        "dataclass": dataclass,
+        "option": option,
+        "Loss": Loss,
+        "OnePass": OnePass,
+        "__name__": __name__,
+    }
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL):
+        exec(block, names)
+    return names
+
+
+def test_the_objective_of_the_page_is_grpos_first_pass_without_scaling() -> None:
+    """At ratio 1 every policy-gradient objective has the same gradient."""
+    plain = Clipped(advantage_scale=AdvantageScale.none)
+    example = examples()["Reinforce"]()
+    assert (
+        largest_difference(
+            learn(OnePass(), objective=example, **ADAMW)[0], learn(OnePass(), objective=plain, **ADAMW)[0]
+        )
+        < 1e-12
+    )
+
+
+def test_the_update_rule_of_the_page_stops_when_it_has_drifted() -> None:
+    rule = examples()["UntilDrift"]
+    check_ranges(rule())
+    assert same_bits(learn(rule(passes=3, kl=1e9), **ADAMW)[0], learn(Repeat(passes=3), **ADAMW)[0])
+    _, stages = learn(rule(passes=8, kl=1e-4), steps=1, **ADAMW)
+    drifts = [stage.kl_to_start for stage in stages[0]]
+    assert 1 < len(drifts) < 8 and drifts[-1] > 1e-4 and all(drift <= 1e-4 for drift in drifts[:-1])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    named = set(re.findall(r"`((?:sfpo_bench|tests|docs|sweeps|benchmarks|evaluations|notebooks)/[\w./-]*)`", text))
+    linked = {link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link}
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [link for link in linked if not (page.parent / link).exists()]
+    assert not missing
+
+
+def commands() -> list[str]:
+    """Every sfpo-bench command line in a code block of a page."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.strip().startswith("sfpo-bench "):
+                    found.append(line.strip().split("  #")[0].strip())
+    return found
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_shown_is_a_verb_with_overrides_that_parse(line: str) -> None:
+    _, verb, *rest = line.replace('"', "").split()
+    assert verb in VERBS
+    overrides = [word for word in rest if not word.startswith("-")]
+    if verb in POSITIONAL and overrides and "=" not in overrides[0]:
+        overrides = overrides[1:]
+    OverridesParser.create().parse_overrides(overrides)
