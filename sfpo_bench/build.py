@@ -69,4 +69,5 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Pa
         group=rollout.group,
         seed=config.seed,
         settings=config.training,
+        dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
     )

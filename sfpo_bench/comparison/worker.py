@@ -20,6 +20,9 @@ from sfpo_bench.run import train
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.training.stop import StopRequest
 
+# A worker whose parent was killed still finishes its step and its checkpoint before it lets go of a run.
+_ORPHAN_SECONDS = 600.0
+
 
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -33,6 +36,7 @@ def main() -> None:
 
 def _train(folder: Path, parent: int) -> tuple[str, str]:
     try:
+        RunFolder(folder).wait_until_free(_ORPHAN_SECONDS)
         train(folder, StopRequest(parent_pid=parent))
     except Interrupted as stopped:
         return "interrupted", str(stopped)

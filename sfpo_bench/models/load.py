@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,8 @@ from sfpo_bench.training.settings import Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_HUB_SECONDS = 10.0
 
 ModelSettings = EmbeddedModel | HuggingFaceModel | SmolLM2Model
 
@@ -46,7 +50,37 @@ def locate(settings: ModelSettings) -> str:
         return str(path)
     if settings.path.startswith(("/", ".", "~")) or settings.path.count("/") > 1:
         raise MissingDataError(f"model.path = {settings.path} does not exist; name a model folder or a hub model")
+    check_hub(settings.path, settings.revision)
     return settings.path
+
+
+def check_hub(name: str, revision: str) -> None:
+    """Return when the hub's model is in the local cache or the hub says it has it; one question, no retries.
+
+    Raises `MissingDataError` when the hub does not answer, is switched off, or has no such model for us.
+    """
+    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.utils import build_hf_headers
+
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
+        return
+    remedy = "download the model where the hub can be reached and set model.path to its folder"
+    if constants.HF_HUB_OFFLINE:
+        raise MissingDataError(f"model.path = {name} is not in the local cache and HF_HUB_OFFLINE is set; {remedy}")
+    url = hf_hub_url(name, "config.json", revision=revision or None)
+    question = urllib.request.Request(url, method="HEAD", headers=build_hf_headers())
+    try:
+        urllib.request.urlopen(question, timeout=_HUB_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        raise MissingDataError(
+            f"model.path = {name}: the hub answers {error.code} for its config.json"
+            f"{f' at revision {revision}' if revision else ''}; check name and revision, and HF_TOKEN for a gated model"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise MissingDataError(
+            f"model.path = {name} is no folder here, is not in the local cache, and the hub does not answer ({error}); "
+            f"check the network, or {remedy}"
+        ) from error
 
 
 def pinned(settings: ModelSettings) -> dict[str, object]:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,6 +132,18 @@ class RunFolder:
     def write_status(self, status: RunStatus) -> None:
         content = {"state": status.state.value, "step": status.step, "steps": status.steps, "cause": status.cause}
         write_atomically(self.status_file, json.dumps(content))
+
+    def wait_until_free(self, seconds: float) -> None:
+        """Wait for whoever holds the lock to let go; raises `RunLocked` after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self.locked():
+                    return
+            except RunLocked:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

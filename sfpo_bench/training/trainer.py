@@ -48,6 +48,7 @@ class Parts:
     group: int
     seed: int
     settings: TrainingSettings
+    dropped_prompts: Mapping[Split, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -119,6 +120,7 @@ class Trainer:
     def _train(self, first: int) -> None:
         steps = self._parts.settings.steps
         if first == 1:
+            self._note_dropped_prompts()
             self._evaluate(0)
         for step in range(first, steps + 1):
             self._step(step)
@@ -134,6 +136,11 @@ class Trainer:
                     "Run the same command again to resume"
                 )
         self._write_status(RunState.finished, step=steps)
+
+    def _note_dropped_prompts(self) -> None:
+        dropped = {split.value: float(count) for split, count in self._parts.dropped_prompts.items() if count}
+        if dropped:
+            self._write([EventRecord(0, time.time(), "over_long_prompts_dropped", dropped)])
 
     def _step(self, step: int) -> None:
         """One step of the method: roll out, grade, update, hand over the weights."""
@@ -249,9 +256,9 @@ class Trainer:
         self._store.sweep()
         newest = self._store.newest()
         state = newest.state() if newest is not None else None
-        lost = read_journal(self._folder.journal)
-        if lost:
-            self._total_seconds_before = lost[-1].costs.total_seconds if hasattr(lost[-1], "costs") else 0.0
+        # Work that a kill undid was spent all the same.
+        spent = [r.costs.total_seconds for r in read_journal(self._folder.journal) if not isinstance(r, EventRecord)]
+        self._total_seconds_before = max(spent, default=0.0)
         cut(self._folder.journal, state.journal_bytes if state else 0)
         cut(self._folder.samples, state.samples_bytes if state else 0)
         if newest is not None and state is not None:

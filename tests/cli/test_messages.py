@@ -39,6 +39,7 @@ WRONG = {
     "train learner.learning_rate": "missing EQUAL",
     "train experiment=own": "model.path is empty",
     "train experiment=own model.path=./nowhere": "model.path = ./nowhere does not exist",
+    "train experiment=own model.path=no-such/model task=arithmetic": "and the hub does not answer",
     "train experiment=own model=embedded task.path=nowhere.jsonl": "nowhere.jsonl",
     "train experiment=smollm2_addition model.cache=nowhere": "sfpo-bench fetch smollm2",
     "train algorithm/objective=custom": "expected `module:Class`",

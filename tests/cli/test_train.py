@@ -116,6 +116,12 @@ def test_any_causal_model_trains_on_any_jsonl(tmp_path: Path, cli: Cli) -> None:
     assert {weight.dtype for weight in weights.values()} == {torch.float32}, "checkpoints hold the fp32 masters"
     long = cli("train", *own, "rollout.max_prompt_tokens=2", "run_name=x", "tracking=none", *TINY, check=False)
     assert long.returncode == 2 and "rollout.over_long=drop" in long.stderr
+    lines += [json.dumps({"problem": f"{a}+{b}+{a}=", "answer": "1"}) for a in range(10) for b in range(10)]
+    (tmp_path / "problems.jsonl").write_text("\n".join(lines))
+    cli("train", *own, "task.prompt_template='{problem}'", "rollout.max_prompt_tokens=4", "rollout.over_long=drop",
+        "rollout.max_new_tokens=5", "run_name=dropped", "tracking=none", *TINY)  # fmt: skip
+    first = json.loads((tmp_path / "results/runs/dropped/journal.jsonl").read_text().splitlines()[0])
+    assert first["event"] == "over_long_prompts_dropped" and sum(first["detail"].values()) == 100
 
 
 def test_the_shipped_warm_start_is_what_its_card_says() -> None:
