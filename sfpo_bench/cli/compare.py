@@ -18,6 +18,10 @@ def act(node: DictConfig) -> None:
     config = from_node(node)
     hydra = HydraConfig.get()
     arms = compose_arms(config, str(hydra.job.config_name), list(hydra.overrides.task))
+    for arm in arms:
+        own = from_node(arm.node)
+        if (own.model, own.task) != (config.model, config.task):
+            check_before_torch(own)
     check_before_torch(config)
     slots = config.comparison.slots or os.cpu_count() or 1
     announce(run_comparison(Comparison.settle(config, arms, slots)))

@@ -59,8 +59,7 @@ def check_hub(name: str, revision: str) -> None:
 
     Raises `MissingDataError` when the hub does not answer, is switched off, or has no such model for us.
     """
-    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
         return
@@ -68,7 +67,9 @@ def check_hub(name: str, revision: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise MissingDataError(f"model.path = {name} is not in the local cache and HF_HUB_OFFLINE is set; {remedy}")
     url = hf_hub_url(name, "config.json", revision=revision or None)
-    question = urllib.request.Request(url, method="HEAD", headers=build_hf_headers())
+    token = get_token()
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    question = urllib.request.Request(url, method="HEAD", headers=headers)
     try:
         urllib.request.urlopen(question, timeout=_HUB_SECONDS).close()
     except urllib.error.HTTPError as error:
