@@ -14,7 +14,7 @@ from sfpo_bench.algorithms.advantages import AdvantageScale
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import Loss
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat
-from sfpo_bench.cli.main import POSITIONAL, VERBS
+from sfpo_bench.cli.usage import POSITIONAL, VERBS
 from sfpo_bench.options import check_ranges, option
 from tests.training.test_learner import ADAMW, largest_difference, learn, same_bits
 

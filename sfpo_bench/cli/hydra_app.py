@@ -43,6 +43,8 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) 
             act(node)
         except BenchError as error:
             raised.append(error)
+        except OSError as error:
+            raised.append(BenchError(f"{error}; check that the path is right and may be written, and the disk"))
 
     app: Any = hydra.main(version_base="1.3", config_path="pkg://sfpo_bench.conf", config_name=verb)(task)
     try:

@@ -14,7 +14,8 @@ from sfpo_bench.reports import ReportFiles, write_report
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ReportSettings)
-    announce(write_report(Path(settings.folder), Path(settings.out) if settings.out else None))
+    out = Path(settings.out) if settings.out else None
+    announce(write_report(Path(settings.folder), out, settings.baseline or None))
 
 
 def announce(files: ReportFiles) -> None:

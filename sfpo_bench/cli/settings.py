@@ -22,6 +22,7 @@ class ReportSettings:
 
     folder: str = option("results/arithmetic", "folder of a comparison")
     out: str = option("", "where to write; empty: into the folder itself")
+    baseline: str = option("", "the arm that ratios refer to; empty: the one the comparison was made with")
 
 
 @dataclass

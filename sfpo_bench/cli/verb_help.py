@@ -7,7 +7,7 @@ from enum import Enum
 from importlib.resources import files
 from typing import Any
 
-from sfpo_bench.cli.main import USAGE, VERBS
+from sfpo_bench.cli.usage import USAGE, VERBS
 from sfpo_bench.config import KINDS, RunConfig
 from sfpo_bench.hydra_store import VERB_SETTINGS
 from sfpo_bench.options import IsDataclass, settings

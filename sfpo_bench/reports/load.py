@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
@@ -111,6 +111,12 @@ class Comparison:
 
     def of_arm(self, arm: str) -> tuple[SeedRun, ...]:
         return tuple(run for run in self.runs if run.arm == arm)
+
+    def with_baseline(self, arm: str) -> Comparison:
+        """The same comparison with ratios to another arm; raises `ConfigError` when there is no such arm."""
+        if arm not in self.plan.arms:
+            raise ConfigError(f"baseline = {arm!r} is not an arm; expected one of {', '.join(self.plan.arms)}")
+        return replace(self, plan=replace(self.plan, baseline=arm))
 
 
 def load_comparison(folder: Path) -> Comparison:

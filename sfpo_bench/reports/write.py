@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from sfpo_bench.reports.load import curves_frame, load_comparison
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_markdown
+from sfpo_bench.tracking.run_folder import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,16 @@ class ReportFiles:
         )
 
 
-def write_report(folder: Path, out: Path | None = None) -> ReportFiles:
+def write_report(folder: Path, out: Path | None = None, baseline: str | None = None) -> ReportFiles:
     """Report the comparison in `folder` into `out` (by default `folder` itself), as far as its runs have come.
 
+    Ratios refer to the arm `baseline` (by default the one the comparison was made with).
     Tables, sentences and figure are made from `summary.json` as written. The same runs give the same bytes. Raises
     `ConfigError` when `folder` holds no usable comparison and `BenchError` while there is nothing to report.
     """
     comparison = load_comparison(folder)
+    if baseline is not None:
+        comparison = comparison.with_baseline(baseline)
     text = build_summary(comparison).to_json()
     summary = Summary.from_json(text)
     files = ReportFiles.inside(folder if out is None else out)
@@ -63,20 +66,5 @@ def write_report(folder: Path, out: Path | None = None) -> ReportFiles:
         files.report: report_markdown(summary, files.figure_png.name).encode(),
     }
     for path, content in contents.items():
-        _write_bytes(path, content)
+        write_atomically(path, content)
     return files
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` so that a reader, or a kill at any moment, sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,24 @@ def test_a_finished_run_is_left_alone_made_longer_or_refused(trained: Path, cli:
         "steps": 8,
         "cause": "",
     }
+
+
+def test_sync_delivers_what_was_not(trained: Path, tmp_path: Path, cli: Cli, migrated_database: Path) -> None:
+    shutil.copy(migrated_database, tmp_path / "results" / "mlflow.db")
+    assert "1 runs: " in cli("sync").stdout
+    assert "1 runs: 0 records delivered, 1 runs were complete" in cli("sync").stdout
+    with closing(sqlite3.connect(tmp_path / "results" / "mlflow.db")) as connection:
+        assert connection.execute("SELECT name, status FROM runs").fetchall() == [(RUN.name, "FINISHED")]
+        [(steps,)] = connection.execute("SELECT count(*) FROM metrics WHERE key = 'reward_mean'").fetchall()
+    assert steps == 6
+    names = {path.name for path in (tmp_path / "results" / "mlartifacts").rglob("*") if path.is_file()}
+    assert {"config.yaml", "provenance.json", "curves.parquet", "samples.parquet"} <= names
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = cli(*TRAIN, "output_root=file", check=False)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "file" in done.stderr
 
 
 def test_every_recorded_scalar_is_declared_and_every_declared_one_is_recorded(trained: Path) -> None:

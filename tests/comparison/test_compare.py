@@ -77,6 +77,17 @@ def test_it_leaves_figure_tables_and_summary(finished: Path) -> None:
         assert all(point[6] == 24 for point in curve)
 
 
+def test_the_report_can_refer_to_another_arm(finished: Path, tmp_path: Path) -> None:
+    call = ("report", "results/arithmetic", f"out={tmp_path}")
+    done = subprocess.run(command((*call, "baseline=sfpo")), cwd=finished, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    swapped, straight = json.loads((tmp_path / "summary.json").read_text()), summary(finished)
+    assert (swapped["baseline"], straight["baseline"]) == ("sfpo", "grpo")
+    assert swapped["arms"] == straight["arms"]
+    wrong = subprocess.run(command((*call, "baseline=ppo")), cwd=finished, capture_output=True, text=True)
+    assert wrong.returncode == 2 and "'ppo' is not an arm; expected one of grpo, sfpo" in wrong.stderr
+
+
 def test_a_parent_and_its_children_are_in_mlflow(finished: Path) -> None:
     runs = tracked(finished)
     assert set(runs) == {"arithmetic", "grpo seed-0000", "grpo seed-0001", "sfpo seed-0000", "sfpo seed-0001"}

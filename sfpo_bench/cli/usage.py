@@ -1,0 +1,32 @@
+"""The verbs, and what `sfpo-bench --help` prints."""
+
+from __future__ import annotations
+
+VERBS = {
+    "train": "train one run",
+    "compare": "train arms x seeds and write figure and tables",
+    "report": "write figure and tables of a comparison again",
+    "list": "comparisons and runs, with their state",
+    "show": "what the model was asked, answered and earned in a step",
+    "export": "a checkpoint as an ordinary Hugging Face folder",
+    "fetch": "get SmolLM2-135M-Instruct for offline use",
+    "sync": "deliver to MLflow what it does not have yet",
+}
+# Verbs whose first argument may be given without its name: `show RUN` is `show run=RUN`.
+POSITIONAL = {"show": "run", "export": "run", "report": "folder", "fetch": "name"}
+
+USAGE = """usage: sfpo-bench VERB [overrides] [Hydra flags]
+
+{verbs}
+
+`sfpo-bench VERB --help` shows the settings of a verb. Settings are Hydra overrides, key=value; groups are chosen by
+group=name. Hydra's flags work after the verb: --cfg job, --info defaults, --config-dir, --hydra-help.
+
+examples:
+  sfpo-bench compare                                   the default comparison: SFPO against GRPO, minutes on two cores
+  sfpo-bench compare comparison.seeds=3                the same with three seeds
+  sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
+  sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
+  sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
+  sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""
