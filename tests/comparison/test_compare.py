@@ -215,6 +215,14 @@ def test_ctrl_c_keeps_everything_and_says_how_to_resume(finished: Path, tmp_path
 
 
 @pytest.mark.slow
+def test_settings_can_be_compared_on_select_problems_alone(tmp_path: Path) -> None:
+    done = compare(tmp_path, "tracking=none", "comparison.split=select", "evaluation.responses=0")
+    assert done.returncode == 0, done.stderr
+    assert summary(tmp_path)["split"] == "select"
+    assert all(point[6] == 16 for curve in curves(tmp_path).values() for point in curve)
+
+
+@pytest.mark.slow
 def test_a_run_that_fails_is_named_and_the_others_are_reported(tmp_path: Path) -> None:
     broken = (
         "comparison.arms.bad.overrides=['algorithm=grpo','learner.learning_rate=1e30','learner.gradient_clip_norm=0']"
