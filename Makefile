@@ -57,6 +57,7 @@ constraints:
 	  echo "# Do not edit: change the ranges in pyproject.toml and make it again."; \
 	  .venv-constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+[a-z0-9.]*$$//'; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
+	cp constraints.txt sfpo_bench/doctor/tested_versions.txt
 	rm -rf .venv-constraints
 
 clean:

@@ -19,6 +19,7 @@ VERB_SETTINGS = {
     "export": verbs.ExportSettings,
     "fetch": verbs.FetchSettings,
     "sync": verbs.SyncSettings,
+    "doctor": verbs.DoctorSettings,
 }
 
 VerbSettings = TypeVar("VerbSettings")

@@ -20,17 +20,19 @@ MAY_IMPORT = {
     "metric_keys": set(),
     "options": {"errors"},
     "plugins": {"errors", "options"},
+    "resources": {"errors"},
     "algorithms": {"types", "errors", "options"},
     "statistics": set(),
     "tasks": {"types", "errors", "options", "plugins", "seeding"},
     "rollout": {"types", "errors", "options", "seeding", "tasks"},
-    "tracking": {"types", "errors", "metric_keys"},
+    "tracking": {"types", "errors", "metric_keys", "resources"},
     "training": {"types", "errors", "options", "seeding", "algorithms", "tasks", "rollout", "tracking"},
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
     "reports": {"types", "errors", "statistics", "tracking"},
     "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
     "build": {"types", "config", "models", "rollout", "tracking", "training"},
     "run": {"errors", "config", "tracking", "training", "build"},
+    "doctor": {"errors", "models", "tracking"},
     "comparison": {"errors", "seeding", "config", "run", "models", "tracking", "training", "reports"},
 }
 # The command line joins everything.
@@ -40,7 +42,8 @@ HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 # Modules that a configuration error, `--help` or a notebook on reports must be able to import at once.
 LIGHT = (
     *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
-    *("tasks", "tracking", "comparison", "models", "rollout/settings", "rollout/protocol", "training/settings"),
+    *("tasks", "tracking", "comparison", "models", "doctor"),
+    *("rollout/settings", "rollout/protocol", "training/settings"),
 )
 
 

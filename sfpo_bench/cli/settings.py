@@ -66,3 +66,12 @@ class SyncSettings:
     output_root: str = option("results", "folder whose runs are delivered")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
     experiment: str = option("sfpo_bench", "name of the MLflow experiment")
+
+
+@dataclass
+class DoctorSettings:
+    """sfpo-bench doctor: is everything here that runs need?"""
+
+    output_root: str = option("results", "folder that runs would be written to")
+    uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
+    cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -12,6 +13,7 @@ from sfpo_bench.errors import MissingDataError
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import key_of
+from sfpo_bench.tracking.mlflow_store import check_tracking_uri
 from sfpo_bench.training.checkpoint import covered_bytes
 
 
@@ -20,6 +22,7 @@ def act(node: DictConfig) -> None:
     root = Path(settings.output_root)
     if not root.is_dir():
         raise MissingDataError(f"output_root = {root} does not exist; name the folder that holds the runs")
+    check_tracking_uri(settings.uri or None, root, os.environ)
     delivery = Delivery(settings.experiment, root, tracking_uri=settings.uri or None)
     found = delivery.sync(root, covered_bytes, key_of)
     say(f"{found.runs} runs: {found.records} records delivered, {found.already_complete} runs were complete")

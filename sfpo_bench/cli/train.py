@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -31,10 +32,13 @@ def act(node: DictConfig) -> None:
 
 
 def check_before_torch(config: RunConfig) -> None:
-    """Raise for data and models that are not there, before torch is imported."""
+    """Raise for a store that must not be used and data and models that are not there, before torch is imported."""
     from sfpo_bench.models.load import locate
+    from sfpo_bench.tracking.mlflow_store import check_tracking_uri
     from sfpo_bench.types import Split
 
+    if config.tracking.mlflow:
+        check_tracking_uri(config.tracking.uri or None, Path(config.output_root), os.environ)
     locate(config.model)
     for split in Split:
         config.policy_task.problems(split)

@@ -11,6 +11,7 @@ VERBS = {
     "export": "a checkpoint as an ordinary Hugging Face folder",
     "fetch": "get SmolLM2-135M-Instruct for offline use",
     "sync": "deliver to MLflow what it does not have yet",
+    "doctor": "check versions, devices, tracking store, hub, cache and disk",
 }
 # Verbs whose first argument may be given without its name: `show RUN` is `show run=RUN`.
 POSITIONAL = {"show": "run", "export": "run", "report": "folder", "fetch": "name"}

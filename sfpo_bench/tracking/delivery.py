@@ -118,6 +118,11 @@ class Delivery:
         self._keys: dict[Path, RunKey] = {}
         self._runs: dict[Path, StoredRun] = {}
 
+    def give_up_in(self, seconds: float) -> None:
+        """Ask the store nothing any more when `seconds` have passed: every method then raises `TrackingError`, after
+        it has written down what `sync` needs to know."""
+        self._store.give_up_in(seconds)
+
     def open_run(self, folder: RunFolder, key: RunKey) -> str:
         """Find the run's MLflow run, or create it, and return its id. The key is written down first, for `sync`."""
         with self._alone(folder):

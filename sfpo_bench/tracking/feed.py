@@ -11,13 +11,14 @@ from pathlib import Path
 
 import yaml
 
-from sfpo_bench.errors import CheckpointError, TrackingError
+from sfpo_bench.errors import BenchError, CheckpointError
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
 
 CoveredBytes = Callable[[RunFolder], int]
 _PAUSE_SECONDS = 3.0
 _BACK_OFF_SECONDS = 30.0
+_CLOSE_SECONDS = 60.0
 
 
 def key_of(folder: RunFolder) -> RunKey | None:
@@ -41,9 +42,11 @@ def key_of(folder: RunFolder) -> RunKey | None:
 
 
 class Feed(threading.Thread):
-    """Delivers a comparison and its runs while they train, at low priority, and whatever is missing at `close`.
+    """Delivers a comparison and its runs while they train, at low priority, and what is still missing at `close`.
 
-    A store that fails costs one warning and no run: delivery is tried again later, and `sfpo-bench sync` completes it.
+    A store that is down, full, read-only or slow costs one warning and no run: delivery is tried again later, `close`
+    waits for a slow store no longer than `_CLOSE_SECONDS` and the request that is under way (93 s when nothing answers
+    at all), and `sfpo-bench sync` completes what is missing.
     """
 
     def __init__(
@@ -71,17 +74,20 @@ class Feed(threading.Thread):
             pause = _PAUSE_SECONDS if self._try(self._pass) else _BACK_OFF_SECONDS
 
     def close(self, state: RunState, artifacts: Sequence[Path]) -> None:
-        """Deliver the rest, give the comparison its `state` and `artifacts`; warns instead of raising."""
+        """Deliver the rest, give the comparison its `state` and `artifacts`; warns instead of raising.
+
+        `state` and `artifacts` are written down even when the store cannot be told.
+        """
         self._over.set()
+        self._delivery.give_up_in(_CLOSE_SECONDS)
         self.join()
-        self._warned = False
         self._try(self._pass)
         self._try(lambda: self._delivery.finish(self._comparison, state, artifacts=artifacts))
 
     def _try(self, act: Callable[[], object]) -> bool:
         try:
             act()
-        except TrackingError as error:
+        except (BenchError, OSError) as error:
             if not self._warned:
                 self._warned = True
                 self._warn(f"{error} Training goes on; `sfpo-bench sync` delivers what is missing")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 import sqlite3
 import sys
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import TrackingError
+from sfpo_bench.errors import ConfigError, TrackingError
+from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
 from sfpo_bench.tracking.points import Point
 from sfpo_bench.tracking.redaction import redact
 
@@ -71,6 +73,14 @@ def resolve_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, 
     return f"sqlite:///{path}"
 
 
+def check_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, str]) -> None:
+    """Raise `ConfigError` for a store that must not be used, sqlite on a network file system; asks it nothing."""
+    path = sqlite_path(resolve_tracking_uri(given, folder, environ))
+    refusal = None if path is None else network_refusal(path)
+    if refusal is not None:
+        raise ConfigError(f"{refusal}: {ELSEWHERE}")
+
+
 class MlflowStore:
     """One experiment of one MLflow tracking store. Creating the object asks nothing of the store.
 
@@ -84,7 +94,18 @@ class MlflowStore:
         self._environ = environ
         self._client: MlflowClient | None = None
         self._experiment_id: str | None = None
+        self._given_seconds = math.inf
+        self._give_up_at = math.inf
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+    def give_up_in(self, seconds: float) -> None:
+        """Start no request any more when `seconds` have passed: those that come later fail at once."""
+        self._given_seconds, self._give_up_at = seconds, time.monotonic() + seconds
+
+    def ask(self) -> None:
+        """One harmless question; raises `TrackingError` when there is no answer."""
+        with self._asking("answering a question") as client:
+            client.search_experiments(max_results=1)
 
     def find(self, uid: str) -> StoredRun | None:
         """The run that carries `uid` in its tag; None when there is none or it was deleted."""
@@ -178,7 +199,10 @@ class MlflowStore:
     def _asking(self, doing: str) -> Iterator[MlflowClient]:
         """Run one request; its failure becomes a `TrackingError`, and nothing is remembered of the store."""
         try:
-            with _patience():
+            left = self._give_up_at - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
+            with _patience(left):
                 yield self._connected()
         except TrackingError:
             self.forget()
@@ -192,6 +216,9 @@ class MlflowStore:
         if self._client is None:
             path = sqlite_path(self.uri)
             if path is not None:
+                refusal = network_refusal(path)
+                if refusal is not None:
+                    raise TrackingError(f"{refusal}: {ELSEWHERE}")
                 create_sqlite(path)
                 _check_sqlite(path)
             from mlflow import MlflowClient
@@ -281,14 +308,19 @@ def _check_sqlite(path: Path) -> None:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """Bounded retries for the time of one request, where the user has not set the variables.
+def _patience(seconds: float) -> Iterator[None]:
+    """Bounded retries for the time of one request, none when `seconds` are short, where the user has not set the
+    variables.
 
     The defaults MLflow falls back to are changed rather than the environment, which another thread may be copying.
     """
     variables = importlib.import_module("mlflow.environment_variables")
     before = {name: getattr(variables, name).default for name in _PATIENCE}
-    for name, value in _PATIENCE.items():
+    patience = dict(_PATIENCE)
+    if seconds < math.inf:
+        timeout = min(_PATIENCE["MLFLOW_HTTP_REQUEST_TIMEOUT"], math.ceil(seconds))
+        patience |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}
+    for name, value in patience.items():
         getattr(variables, name).default = value
     try:
         yield

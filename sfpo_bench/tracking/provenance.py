@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sfpo_bench import __version__
+from sfpo_bench.resources import CARRIED
 from sfpo_bench.tracking.redaction import redact
 
 RECORDED_PACKAGES = (
@@ -99,11 +100,14 @@ def collect_provenance(
 
 
 def code_version(package: Path = _PACKAGE) -> str:
-    """sha256 over the package's `*.py` and `*.yaml` files, their relative names included, in sorted order."""
+    """sha256 over the package's `*.py` and `*.yaml` files, their relative names included, in sorted order.
+
+    Folders that only an install has inside the package (`sweeps` and the like) are left out.
+    """
     digest = hashlib.sha256()
-    names = {
-        path.relative_to(package).as_posix(): path for path in package.rglob("*") if path.suffix in {".py", ".yaml"}
-    }
+    files = (path for path in package.rglob("*") if path.suffix in {".py", ".yaml"})
+    names = {path.relative_to(package).as_posix(): path for path in files}
+    names = {name: path for name, path in names.items() if not name.startswith(tuple(f"{c}/" for c in CARRIED))}
     for name in sorted(names):
         content = names[name].read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode())

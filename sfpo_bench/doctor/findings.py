@@ -1,0 +1,54 @@
+"""What a check has to say."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """green: as it should be. yellow: works, with a limit or unlike what was tested. red: something will fail."""
+
+    green = "green"
+    yellow = "yellow"
+    red = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor. `fix` is a command or a setting that can be used as it stands; red has one always."""
+
+    level: Level
+    subject: str
+    text: str
+    fix: str = ""
+
+
+def green(subject: str, text: str) -> Finding:
+    return Finding(Level.green, subject, text)
+
+
+def yellow(subject: str, text: str, fix: str = "") -> Finding:
+    return Finding(Level.yellow, subject, text, fix)
+
+
+def red(subject: str, text: str, fix: str) -> Finding:
+    return Finding(Level.red, subject, text, fix)
+
+
+def in_background(question: Callable[[], Finding], otherwise: Finding, seconds: float) -> Callable[[], Finding]:
+    """Start asking now; the function returned waits for the answer, and gives `otherwise` once `seconds` have passed
+    since now. For questions to a network, which may hang longer than any time limit given to them."""
+    answers: list[Finding] = []
+    deadline = time.monotonic() + seconds
+    asking = threading.Thread(target=lambda: answers.append(question()), daemon=True)
+    asking.start()
+
+    def answer() -> Finding:
+        asking.join(max(0.0, deadline - time.monotonic()))
+        return answers[0] if answers else otherwise
+
+    return answer

@@ -1,0 +1,83 @@
+"""The tracking store: can runs be delivered to it, and is it one that may be used?"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from sfpo_bench.doctor.findings import Finding, green, in_background, red, yellow
+from sfpo_bench.doctor.storage import writable
+from sfpo_bench.errors import TrackingError
+from sfpo_bench.tracking.mlflow_store import MlflowStore, resolve_tracking_uri, sqlite_path
+from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
+from sfpo_bench.tracking.redaction import redact
+
+SERVER_SECONDS = 6.0
+_SUBJECT = "store"
+_WITHOUT = "tracking=none (and `sfpo-bench sync` once there is a store)"
+
+
+def check_store(uri: str, output_root: Path, environ: Mapping[str, str]) -> Finding:
+    """One answer for whichever store runs would be delivered to. A server is asked one question."""
+    try:
+        address = resolve_tracking_uri(uri or None, output_root, environ)
+        path = sqlite_path(address)
+    except TrackingError as error:
+        return red(_SUBJECT, str(error), ELSEWHERE)
+    if path is None:
+        return _server(address, environ)
+    refusal = network_refusal(path)
+    return red(_SUBJECT, refusal, ELSEWHERE) if refusal else check_sqlite(path)
+
+
+def check_sqlite(path: Path) -> Finding:
+    """Can the database be written, or the first run make it? Nothing is written and no file made."""
+    if not path.is_file() or path.stat().st_size == 0:
+        cause = writable(path.parent)
+        if cause is None:
+            return green(_SUBJECT, f"{path}: made by the first run that is delivered")
+        return red(_SUBJECT, f"{path} cannot be made: {cause}", ELSEWHERE)
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            connection.execute("BEGIN IMMEDIATE").connection.rollback()
+    except sqlite3.Error as error:
+        return _refused(path, str(error))
+    if not os.access(path.parent, os.W_OK):
+        return red(_SUBJECT, f"{path.parent} cannot be written, which sqlite needs beside the database", ELSEWHERE)
+    return green(_SUBJECT, f"{path} can be written")
+
+
+def _refused(path: Path, cause: str) -> Finding:
+    if "locked" in cause:
+        return yellow(_SUBJECT, f"{path} is being written by another process; runs wait for their turn")
+    if "not a database" in cause or "malformed" in cause:
+        fix = f"mv '{path}' '{path}.damaged' && sfpo-bench sync"
+        return red(_SUBJECT, f"{path} is damaged or no database ({cause}); the journals hold everything", fix)
+    return red(_SUBJECT, f"{path} cannot be written: {cause}", ELSEWHERE)
+
+
+def _server(address: str, environ: Mapping[str, str]) -> Finding:
+    shown = redact(address, environ)
+    fix = f"start the server at {shown}, set MLFLOW_TRACKING_URI to one that answers, or train with {_WITHOUT}"
+    try:
+        importlib.import_module("mlflow")  # Seconds that the server is not to blame for.
+    except ImportError as error:
+        return red(_SUBJECT, f"mlflow cannot be imported: {error}", "pip install mlflow")
+    store = MlflowStore(address, "sfpo_bench", environ)
+    store.give_up_in(SERVER_SECONDS)
+
+    def ask() -> Finding:
+        try:
+            store.ask()
+        except TrackingError as error:
+            cause = str(error).split("; expected")[0].split(" failed while ")[-1]
+            return red(_SUBJECT, f"{shown} failed while {cause}", fix)
+        return green(_SUBJECT, f"{shown} answers")
+
+    silence = red(_SUBJECT, f"{shown} gives no answer within {SERVER_SECONDS:g} s", fix)
+    return in_background(ask, silence, SERVER_SECONDS)()
