@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from sfpo_bench.reports.axes import AXES
+from sfpo_bench.reports.clocks import clock_problem, cpu_shares, one_thread_each
 from sfpo_bench.reports.formats import level_text, limit_level_text, range_text
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.summary import ArmSummary, Summary
+from sfpo_bench.statistics import SMALL_FACTOR, unseen_share
 
-CLOCK_TOLERANCE = 0.10
 TRIGGER_LABEL = "entropy trigger fired"
 
 
@@ -48,34 +49,15 @@ def unfinished_lines(summary: Summary) -> list[str]:
 
 
 def clock_warning(summary: Summary) -> str | None:
-    """A warning when CPU time per training second differs between arms by more than 10 %; else None.
-
-    Runs of one thread on a CPU must besides be within 10 % of 1: on a shared machine a run that waits for a processor
-    falls below. With several threads, or a GPU, no one number is to be expected.
-    """
-    ratios = {arm.label: arm.cpu_per_wall for arm in summary.arms if arm.cpu_per_wall is not None}
-    if not ratios:
+    """Why ratios on time axes are withheld, with the numbers behind it; None when times can be compared."""
+    problem = clock_problem(summary.arms)
+    if problem is None:
         return None
-    low, high = min(ratios.values()), max(ratios.values())
-    between_arms = high / low - 1 if low > 0 else float("inf")
-    alone = _one_thread_each(summary)
-    disagreement = max(abs(low - 1), abs(high - 1), between_arms) if alone else between_arms
-    if disagreement <= CLOCK_TOLERANCE:
-        return None
-    size = f"{100 * disagreement:.0f} %" if disagreement < 10 else "a factor of ten"
-    listed = ", ".join(f"{label} {ratio:.2f}" for label, ratio in ratios.items())
-    expected = "1 for one thread that never waits, the same in every arm" if alone else "the same in every arm"
+    listed = ", ".join(f"{label} {share:.2f}" for label, share in cpu_shares(summary.arms).items())
+    alone = "1 for one thread that never waits, " if one_thread_each(summary.arms) else ""
     return (
-        f"times are not comparable to better than {size}: CPU seconds per training second are {listed}; "
-        f"expected is {expected}"
-    )
-
-
-def _one_thread_each(summary: Summary) -> bool:
-    """True when every run computes in a single thread of a CPU."""
-    return all(
-        arm.settings.get("threads") == 1 and all(curve.device in ("", "cpu") for curve in arm.evaluated())
-        for arm in summary.arms
+        f"ratios on time axes are withheld: {problem}; CPU seconds per training second are {listed or 'not known'}, "
+        f"expected is {alone}the same in every arm"
     )
 
 
@@ -114,12 +96,15 @@ def method_lines(summary: Summary) -> list[str]:
         "evaluated at the same steps and with the same number of responses so that this is the same for all.",
         f"Cost of an arm: the geometric mean over its seeds, with a {level} t interval on logs. Ratio: geometric mean "
         f"of the baseline over that of the arm, with a {level} Welch t interval on logs; above 1 the arm is cheaper. "
-        "Seeds are treated as independent, not as pairs. Each interval stands alone: nothing is adjusted for the "
-        "number of arms, targets and axes.",
-        "Runs that did not reach a target count with what they spent up to their last evaluation as a lower bound. "
-        "The ratio is then at most (arm did not reach) or at least (baseline did not reach) what these bounds give, "
-        f"with a one-sided {limit} limit of the same calculation; when both did not reach, nothing is said. A run that "
-        "was there at its first evaluation at no cost cannot be compared.",
+        "Seeds are treated as independent, not as pairs.",
+        *_verdict_lines(summary),
+        f"Would detect: the smallest ratio that these seeds, with the spread they showed, tell from 1 at {level} with "
+        "80 % power, on either side of 1.",
+        *_unseen_lines(summary),
+        "Where runs did not reach a target, the cost is at least the limit of the runs that did; the ratio is at most "
+        "(arm did not reach) or at least (baseline did not reach) what the budgets spent give, the runs that stopped "
+        f"with no less spread than the other arm. Limits are one-sided, {limit}. When both did not reach, nothing is "
+        "said. A run that was there at its first evaluation at no cost cannot be compared.",
         f"n: an accuracy of one run is the share correct among {responses_per_point(summary)} responses "
         f"({measure_text(summary)}). Final accuracies are means over finished seeds with a {level} t interval over "
         "seeds; with one seed, a Wilson interval over its responses, which is blind to other seeds. Intervals cover "
@@ -127,6 +112,39 @@ def method_lines(summary: Summary) -> list[str]:
         *(f"{axis.title.split(',')[0].capitalize()}: {axis.meaning}." for axis in AXES),
         *_device_lines(summary),
         f"Code version: {summary.code_version}.",
+    ]
+
+
+def holm_lines(summary: Summary) -> list[str]:
+    """How many statements the answer judges together; empty when it compares nothing."""
+    family = max((row.family for row in summary.absolute.ratios), default=0)
+    if family == 0:
+        return []
+    return [
+        f"{family} statements (arms, targets, responses and training time): a difference is called only where it holds "
+        f"for all of them together at {level_text(summary.confidence)} (Holm). Each interval stands alone."
+    ]
+
+
+def _verdict_lines(summary: Summary) -> list[str]:
+    """How the answer decides where it calls no difference."""
+    if not holm_lines(summary):
+        return []
+    return [
+        f"Answers: an interval inside 1/{SMALL_FACTOR:g} to {SMALL_FACTOR:g} is called no difference larger than its "
+        "farther end. The seeds that would be needed are for 80 % power after Holm, were the observed ratio true."
+    ]
+
+
+def _unseen_lines(summary: Summary) -> list[str]:
+    """What runs that all reached a target cannot show."""
+    full = [row.seeds for row in summary.absolute.costs if 0 < row.reached == row.seeds]
+    if not full:
+        return []
+    n = min(full)
+    return [
+        "A cost with an interval is that of seeds that reach the target, as all of its runs did: "
+        f"{n} of {n} leaves up to {100 * unseen_share(n):.0f} % of seeds possible that would not."
     ]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import fsum
 
 from sfpo_bench.errors import BenchError
-from sfpo_bench.reports.axes import AXES
+from sfpo_bench.reports.axes import AXES, MAIN_AXES, Axis
+from sfpo_bench.reports.clocks import clock_problem
 from sfpo_bench.reports.load import Comparison, SeedRun, SeedStatus
 from sfpo_bench.reports.summary import (
     SCHEMA_VERSION,
@@ -22,12 +24,19 @@ from sfpo_bench.reports.summary import (
 )
 from sfpo_bench.statistics import (
     CONFIDENCE,
+    Claim,
     SeedCost,
+    Statement,
     cost_ratio,
     cost_to_target,
     count_reached,
+    detectable_ratio,
+    holm_adjusted,
     mean_interval,
+    reached_costs,
+    seeds_needed,
     typical_cost,
+    verdict,
     wilson_interval,
 )
 from sfpo_bench.types import EvaluationRecord
@@ -55,7 +64,7 @@ def build_summary(comparison: Comparison) -> Summary:
         confidence=CONFIDENCE,
         targets=plan.targets,
         arms=arms,
-        absolute=target_block(arms, plan.baseline, plan.targets, ABSOLUTE_NOTE),
+        absolute=judged(target_block(arms, plan.baseline, plan.targets, ABSOLUTE_NOTE), arms, plan.baseline),
         paper=_paper_block(arms, plan.baseline),
     )
 
@@ -144,9 +153,10 @@ def _cpu_per_wall(curves: Sequence[SeedCurve]) -> float | None:
 def target_block(arms: Sequence[ArmSummary], baseline: str, targets: Sequence[float], note: str) -> TargetBlock:
     """Costs and ratios at `targets`, on every axis, from the points of the arms' evaluated runs.
 
-    An unfinished or failed run counts as far as it came: as reached, or as not reached within what it spent.
+    An unfinished or failed run counts as far as it came: as reached, or as not reached within what it spent. Ratios on
+    time axes are withheld where `clock_problem` finds one.
     """
-    costs, ratios = [], []
+    costs, ratios, problem = [], [], clock_problem(arms)
     reference = next(arm for arm in arms if arm.name == baseline)
     for target in targets:
         for axis in AXES:
@@ -155,7 +165,7 @@ def target_block(arms: Sequence[ArmSummary], baseline: str, targets: Sequence[fl
                 own = _seed_costs(arm, target, axis.key)
                 costs.append(_cost_row(arm.name, target, axis.key, own))
                 if arm.name != baseline:
-                    ratios.append(_ratio_row(arm.name, target, axis.key, base, own))
+                    ratios.append(_ratio_row(arm.name, target, axis, base, own, problem if axis.is_time else None))
     return TargetBlock(tuple(targets), note, tuple(costs), tuple(ratios))
 
 
@@ -169,10 +179,46 @@ def _cost_row(arm: str, target: float, axis: str, own: Sequence[SeedCost]) -> Co
     return CostRow(arm, target, axis, said.claim, said.point, said.low, said.high, said.reason, *counts)
 
 
-def _ratio_row(arm: str, target: float, axis: str, base: Sequence[SeedCost], own: Sequence[SeedCost]) -> RatioRow:
-    said = cost_ratio(base, own)
+def _ratio_row(
+    arm: str, target: float, axis: Axis, base: Sequence[SeedCost], own: Sequence[SeedCost], withheld: str | None
+) -> RatioRow:
+    said = cost_ratio(base, own) if withheld is None else Statement(Claim.none, reason=withheld)
     counts = (count_reached(own), len(own), count_reached(base), len(base))
-    return RatioRow(arm, target, axis, said.claim, said.point, said.low, said.high, said.reason, *counts)
+    row = RatioRow(arm, target, axis.key, said.claim, said.point, said.low, said.high, said.reason, *counts)
+    if said.claim is not Claim.estimate:
+        return replace(row, p_value=said.p_value)
+    return replace(row, p_value=said.p_value, detectable=detectable_ratio(reached_costs(base), reached_costs(own)))
+
+
+def judged(block: TargetBlock, arms: Sequence[ArmSummary], baseline: str) -> TargetBlock:
+    """The block with verdicts on the ratios of the main axes: one family of tests, adjusted by Holm.
+
+    A ratio without a p-value counts in the family, with p = 1.
+    """
+    main = [axis.key for axis in MAIN_AXES]
+    family = [row for row in block.ratios if row.axis in main]
+    adjusted = holm_adjusted([1.0 if row.p_value is None else row.p_value for row in family])
+    by_name = {arm.name: arm for arm in arms}
+    verdicts = {
+        (row.arm, row.target, row.axis): replace(
+            row,
+            family=len(family),
+            adjusted_p=p_value,
+            verdict=verdict(Statement(row.claim, row.point, row.low, row.high), p_value),
+            seeds_needed=_seeds_needed(row, by_name[baseline], by_name[row.arm], len(family)),
+        )
+        for row, p_value in zip(family, adjusted, strict=True)
+    }
+    ratios = tuple(verdicts.get((row.arm, row.target, row.axis), row) for row in block.ratios)
+    return replace(block, ratios=ratios)
+
+
+def _seeds_needed(row: RatioRow, baseline: ArmSummary, arm: ArmSummary, family: int) -> int | None:
+    """Seeds per arm that would detect the ratio at the level of the smallest p-value in the family."""
+    if row.claim is not Claim.estimate:
+        return None
+    base, own = (reached_costs(_seed_costs(side, row.target, row.axis)) for side in (baseline, arm))
+    return seeds_needed(base, own, 1 - (1 - CONFIDENCE) / family)
 
 
 def _paper_block(arms: Sequence[ArmSummary], baseline: str) -> TargetBlock | None:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.reports.codec import from_plain, to_plain
 from sfpo_bench.reports.load import SeedStatus
-from sfpo_bench.statistics import Claim
+from sfpo_bench.statistics import Claim, Verdict
 from sfpo_bench.types import Split
 
 SCHEMA_VERSION = 1
@@ -132,7 +132,13 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True)
 class RatioRow:
-    """Cost of the baseline over cost of the arm: above 1 the arm is cheaper. See `statistics.cost_ratio`."""
+    """Cost of the baseline over cost of the arm: above 1 the arm is cheaper. See `statistics.cost_ratio`.
+
+    `detectable` is the smallest ratio above 1 that these seeds and spreads would tell from 1 with 80 % power; None for
+    bounds, whose spread is not known. The fields after it are set where the answer makes a statement: `family`
+    statements are judged together, `adjusted_p` is Holm's, `seeds_needed` is the number per arm that would detect the
+    observed ratio with 80 % power at level 0.05 / family (None: more than 1000, or not known).
+    """
 
     arm: str
     target: float
@@ -146,6 +152,12 @@ class RatioRow:
     arm_seeds: int
     baseline_reached: int
     baseline_seeds: int
+    p_value: float | None = None
+    detectable: float | None = None
+    seeds_needed: int | None = None
+    family: int = 0
+    adjusted_p: float | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

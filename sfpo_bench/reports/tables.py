@@ -27,6 +27,7 @@ from sfpo_bench.reports.formats import (
 from sfpo_bench.reports.notes import (
     clock_warning,
     figure_caption,
+    holm_lines,
     is_complete,
     measure_text,
     method_lines,
@@ -48,6 +49,7 @@ COST_COLUMNS = (
     "block", "target", "axis", "arm", "label", "reached", "seeds",
     "cost_claim", "cost", "cost_low", "cost_high", "cost_reason",
     "ratio_claim", "ratio", "ratio_low", "ratio_high", "ratio_reason", "baseline_reached", "baseline_seeds",
+    "detectable_ratio", "p_value", "holm_adjusted_p", "verdict",
 )  # fmt: skip
 FINAL_COLUMNS = ("arm", "label", "mode", "accuracy", "low", "high", "interval", "seeds", "responses")
 
@@ -103,10 +105,12 @@ def _csv_row(summary: Summary, name: str, block: TargetBlock, cost: CostRow) -> 
     left = (name, cost.target, cost.axis, cost.arm, label, cost.reached, cost.seeds)
     middle = (cost.claim.value, cost.point, cost.low, cost.high, cost.reason)
     if cost.arm == summary.baseline:
-        return (*left, *middle, "baseline", None, None, None, "", None, None)
+        return (*left, *middle, "baseline", None, None, None, "", None, None, None, None, None, "")
     ratio = block.ratio(cost.arm, cost.target, cost.axis)
     right = (ratio.claim.value, ratio.point, ratio.low, ratio.high, ratio.reason)
-    return (*left, *middle, *right, ratio.baseline_reached, ratio.baseline_seeds)
+    judged = "" if ratio.verdict is None else ratio.verdict.value
+    power = (ratio.detectable, ratio.p_value, ratio.adjusted_p, judged)
+    return (*left, *middle, *right, ratio.baseline_reached, ratio.baseline_seeds, *power)
 
 
 def _progress(summary: Summary) -> list[str]:
@@ -129,7 +133,7 @@ def _answer(summary: Summary) -> list[str]:
         return ["## Answer", "No target was fixed before the run, so no cost to a target is compared."]
     if not summary.rivals():
         return ["## Answer", "There is only the baseline, so nothing is compared."]
-    sections = ["## Answer"]
+    sections = ["## Answer", *holm_lines(summary)]
     for target in summary.targets:
         lines = [" ".join(said) for said in answers(summary, target)]
         sections += [f"### To {target_text(target)}, {measure_text(summary)}", _bullets(lines)]
@@ -165,7 +169,7 @@ def _cost_sections(summary: Summary) -> list[str]:
         return ["None was fixed."]
     sections = []
     for axis in TABLE_ORDER:
-        header = ("target", "arm", f"{axis.title}: geometric mean", "reached", "ratio to baseline")
+        header = ("target", "arm", f"{axis.title}: geometric mean", "reached", "ratio to baseline", "would detect")
         rows = [
             (target_text(target), *_cost_cells(summary, summary.absolute, arm, target, axis))
             for target in summary.targets
@@ -181,7 +185,7 @@ def _paper_section(summary: Summary) -> list[str]:
     if block is None:
         return [title, "The baseline has no evaluated run."]
     target = block.targets[0]
-    header = ("axis", "arm", "geometric mean", "reached", "ratio to baseline")
+    header = ("axis", "arm", "geometric mean", "reached", "ratio to baseline", "would detect")
     rows = [
         (axis.title, *_cost_cells(summary, block, arm, target, axis)) for axis in TABLE_ORDER for arm in summary.arms
     ]
@@ -191,11 +195,12 @@ def _paper_section(summary: Summary) -> list[str]:
 
 def _cost_cells(summary: Summary, block: TargetBlock, arm: ArmSummary, target: float, axis: Axis) -> tuple[str, ...]:
     cost = block.cost(arm.name, target, axis.key)
+    left = (escaped(arm.label), _cost_cell(cost, axis, summary.confidence), f"{cost.reached} of {cost.seeds}")
     if arm.name == summary.baseline:
-        ratio = "baseline"
-    else:
-        ratio = _ratio_cell(block.ratio(arm.name, target, axis.key), summary.confidence)
-    return escaped(arm.label), _cost_cell(cost, axis, summary.confidence), f"{cost.reached} of {cost.seeds}", ratio
+        return (*left, "baseline", "")
+    row = block.ratio(arm.name, target, axis.key)
+    detectable = "" if row.detectable is None else ratio_text(row.detectable)
+    return (*left, _ratio_cell(row, summary.confidence), detectable)
 
 
 def _cost_cell(row: CostRow, axis: Axis, confidence: float) -> str:
@@ -209,15 +214,16 @@ def _ratio_cell(row: RatioRow, confidence: float) -> str:
 
 
 def _cell(row: CostRow | RatioRow, numbers: Sequence[str | None], confidence: float) -> str:
-    """`2.31 (1.90 to 2.62)`, `at least 1.52 (97.5 % limit 1.31)`, or why there is no number."""
+    """`2.31 (1.90 to 2.62)`, `at least 1.31 (97.5 % limit)`, or why there is no number."""
     point, low, high = numbers
     if row.claim is Claim.none:
         return f"cannot tell: {escaped(row.reason)}"
     if row.claim is Claim.estimate:
         return f"{point} (no interval: one seed)" if low is None else f"{point} ({low} to {high})"
     side, limit = ("at least", low) if row.claim is Claim.at_least else ("at most", high)
-    basis = "no limit: one seed" if limit is None else f"{limit_level_text(confidence)} limit {limit}"
-    return f"{side} {point} ({basis})"
+    if limit is None:
+        return f"{side} {point} in these runs ({row.reason})"
+    return f"{side} {limit} ({limit_level_text(confidence)} limit)"
 
 
 def _arms_markdown(summary: Summary) -> str:

@@ -13,10 +13,18 @@ Seeds that never reach the target have no cost but a lower bound on it, the budg
     some did not   all reached    the ratio is at least ...
     some did not   some did not   nothing
 
-A bound is the same calculation with every unknown cost replaced by its own bound; its limit is the one-sided 97.5 %
-limit of that calculation. Seeds that stopped at one and the same budget add no spread of their own to it. A seed whose
-first evaluation already reaches the target costs at most what it had spent by then; with nothing spent its log cost
-does not exist and the arms cannot be compared at this target.
+Where all runs of an arm reached the target, what is said is said of seeds that do: that some others would not, nobody
+can see in these runs. n of n leaves a share of up to 1 - 0.05^(1/n) possible (`unseen_share`), 26 % for n = 10.
+Where some did not, what is said is said of all seeds, however long they would go on.
+
+The limit of a cost that some runs did not reach is the one-sided 97.5 % limit of the runs that did: the others cost
+more. It needs two that did. (The limit of all values, each unknown one replaced by its bound, is tighter but wrong:
+runs that stop at one budget hide their spread, and of three runs 15 % of such limits were above the truth.)
+The limit of a ratio does replace unknown costs by their bounds; there the runs that stopped get the other arm's
+spread where their own is smaller. The calibration of both is in docs/protocol.md.
+
+A seed whose first evaluation already reaches the target costs at most what it had spent by then; with nothing spent its
+log cost does not exist and the arms cannot be compared at this target.
 
 A first crossing of a noisy curve comes early: the more often and the more noisily a run is evaluated, the earlier. Arms
 are comparable when they are evaluated at the same steps with the same number of responses.
@@ -33,9 +41,13 @@ from itertools import pairwise
 from sfpo_bench.statistics.intervals import (
     CONFIDENCE,
     Interval,
+    RatioEstimate,
+    Side,
     geometric_mean_interval,
     ratio_of_geometric_means,
 )
+
+NO_LIMIT = "too few runs for a limit"
 
 
 class Outcome(StrEnum):
@@ -81,9 +93,10 @@ class SeedCost:
 class Statement:
     """What may be said of a cost or a ratio.
 
-    `estimate`: `point`, with `low` and `high` unless a side had one seed only. `at_least`: the value is at least
-    `point`, and `low` is the one-sided limit at (1 + confidence) / 2. `at_most`: the same with `high`. `none`: no
-    number, and `reason` says why.
+    `estimate`: `point`, with `low` and `high` unless a side had one seed only. `at_least`: in these runs the value is
+    at least `point`, and at level (1 + confidence) / 2 it is at least `low` for all seeds; `low` is None where too few
+    runs can give it, and `reason` says so. `at_most`: the same with `high`. `none`: no number, and `reason` says why.
+    `p_value` is the p-value of ratio 1: two-sided, or twice the one-sided one of a bound.
     """
 
     claim: Claim
@@ -91,6 +104,7 @@ class Statement:
     low: float | None = None
     high: float | None = None
     reason: str = ""
+    p_value: float | None = None
 
 
 def cost_to_target(costs: Sequence[float], accuracies: Sequence[float], target: float) -> SeedCost:
@@ -115,12 +129,15 @@ def typical_cost(seeds: Sequence[SeedCost], confidence: float = CONFIDENCE) -> S
     """The geometric mean of the seeds' costs: an interval when all reached, else a bound, else nothing."""
     if not seeds:
         return Statement(Claim.none, reason="no run has been evaluated")
+    known = reached_costs(seeds)
     if _all_reached(seeds):
-        return _estimate(*_geometric([seed.cost for seed in seeds], confidence))
+        estimate = geometric_mean_interval(known, confidence)
+        return _estimate(estimate.point, estimate.interval)
+    limits = geometric_mean_interval(known, confidence).interval if known else None
     if _usable(_lowers(seeds)):
-        return _at_least(*_geometric(_lowers(seeds), confidence))
+        return _at_least(geometric_mean_interval(_lowers(seeds)).point, limits)
     if _usable(_uppers(seeds)):
-        return _at_most(*_geometric(_uppers(seeds), confidence))
+        return _at_most(geometric_mean_interval(_uppers(seeds)).point, limits)
     return Statement(Claim.none, reason=_why_unknown(seeds))
 
 
@@ -132,12 +149,29 @@ def cost_ratio(baseline: Sequence[SeedCost], arm: Sequence[SeedCost], confidence
     if not baseline or not arm:
         return Statement(Claim.none, reason="an arm has no run that has been evaluated")
     if _all_reached(baseline) and _all_reached(arm):
-        return _estimate(*_ratio([seed.cost for seed in baseline], [seed.cost for seed in arm], confidence))
+        ratio = ratio_of_geometric_means(reached_costs(baseline), reached_costs(arm), confidence)
+        return _estimate(ratio.point, ratio.interval, ratio.p_value)
+    stopped = Side.denominator if _all_reached(baseline) else Side.numerator if _all_reached(arm) else None
     if _usable(_lowers(baseline)) and _usable(_uppers(arm)):
-        return _at_least(*_ratio(_lowers(baseline), _uppers(arm), confidence))
+        ratio = ratio_of_geometric_means(_lowers(baseline), _uppers(arm), confidence, stopped)
+        return _at_least(ratio.point, ratio.interval, _one_sided(ratio, above=True))
     if _usable(_uppers(baseline)) and _usable(_lowers(arm)):
-        return _at_most(*_ratio(_uppers(baseline), _lowers(arm), confidence))
+        ratio = ratio_of_geometric_means(_uppers(baseline), _lowers(arm), confidence, stopped)
+        return _at_most(ratio.point, ratio.interval, _one_sided(ratio, above=False))
     return Statement(Claim.none, reason=_why_incomparable(baseline, arm))
+
+
+def reached_costs(seeds: Sequence[SeedCost]) -> list[float]:
+    """The costs of the seeds that reached the target by a crossing."""
+    return [seed.cost for seed in seeds if seed.outcome is Outcome.reached]
+
+
+def unseen_share(n: int, confidence: float = CONFIDENCE) -> float:
+    """The largest share of seeds that never arrive compatible with all of `n` having arrived: 1 - (1 - c)^(1/n).
+
+    One-sided Clopper-Pearson limit at `confidence`; 1 for n = 0.
+    """
+    return 1 - (1 - confidence) ** (1 / n) if n else 1.0
 
 
 def count_reached(seeds: Sequence[SeedCost]) -> int:
@@ -171,32 +205,29 @@ def _usable(bounds: Sequence[float]) -> bool:
     return all(0 < bound < math.inf for bound in bounds)
 
 
-def _geometric(values: Sequence[float], confidence: float) -> tuple[float, Interval | None]:
-    estimate = geometric_mean_interval(values, confidence)
-    return estimate.point, estimate.interval
+def _one_sided(ratio: RatioEstimate, above: bool) -> float | None:
+    """Twice the one-sided p-value of a bound that speaks for a ratio above (or below) 1; 1 where it does not."""
+    if ratio.p_value is None:
+        return None
+    return ratio.p_value if (ratio.point > 1) is above and ratio.point != 1 else 1.0
 
 
-def _ratio(top: Sequence[float], bottom: Sequence[float], confidence: float) -> tuple[float, Interval | None]:
-    estimate = ratio_of_geometric_means(top, bottom, confidence)
-    return estimate.point, estimate.interval
-
-
-def _estimate(point: float, interval: Interval | None) -> Statement:
+def _estimate(point: float, interval: Interval | None, p_value: float | None = None) -> Statement:
     if interval is None:
         return Statement(Claim.estimate, point, reason="one seed has no spread to take an interval from")
-    return Statement(Claim.estimate, point, interval.low, interval.high)
+    return Statement(Claim.estimate, point, interval.low, interval.high, p_value=p_value)
 
 
-def _at_least(point: float, interval: Interval | None) -> Statement:
-    if interval is None:
-        return Statement(Claim.at_least, point, reason="one seed has no spread to take a limit from")
-    return Statement(Claim.at_least, point, low=interval.low)
+def _at_least(point: float, limits: Interval | None, p_value: float | None = None) -> Statement:
+    if limits is None:
+        return Statement(Claim.at_least, point, reason=NO_LIMIT)
+    return Statement(Claim.at_least, point, low=limits.low, p_value=p_value)
 
 
-def _at_most(point: float, interval: Interval | None) -> Statement:
-    if interval is None:
-        return Statement(Claim.at_most, point, reason="one seed has no spread to take a limit from")
-    return Statement(Claim.at_most, point, high=interval.high)
+def _at_most(point: float, limits: Interval | None, p_value: float | None = None) -> Statement:
+    if limits is None:
+        return Statement(Claim.at_most, point, reason=NO_LIMIT)
+    return Statement(Claim.at_most, point, high=limits.high, p_value=p_value)
 
 
 def _why_incomparable(baseline: Sequence[SeedCost], arm: Sequence[SeedCost]) -> str:

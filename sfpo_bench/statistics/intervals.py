@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
 
@@ -41,14 +42,33 @@ class Estimate:
     n: int
 
 
+class Side(StrEnum):
+    """One of the two samples of a ratio."""
+
+    numerator = "numerator"
+    denominator = "denominator"
+
+
 @dataclass(frozen=True, slots=True)
 class RatioEstimate:
-    """A ratio from two independent samples of `n_numerator` and `n_denominator` values."""
+    """A ratio from two independent samples of `n_numerator` and `n_denominator` values.
+
+    `p_value` is the two-sided p-value of ratio 1 by the test that the interval inverts; None without an interval.
+    """
 
     point: float
     interval: Interval | None
     n_numerator: int
     n_denominator: int
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _WelchError:
+    """Standard error of a difference of two mean logs and its degrees of freedom (inf without any spread)."""
+
+    error: float
+    degrees: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +106,10 @@ def geometric_mean_interval(values: Sequence[float], confidence: float = CONFIDE
 
 
 def ratio_of_geometric_means(
-    numerator: Sequence[float], denominator: Sequence[float], confidence: float = CONFIDENCE
+    numerator: Sequence[float],
+    denominator: Sequence[float],
+    confidence: float = CONFIDENCE,
+    borrower: Side | None = None,
 ) -> RatioEstimate:
     """GM(numerator) / GM(denominator) of two independent samples, with Welch's t interval on the logs (Welch 1947).
 
@@ -95,11 +118,17 @@ def ratio_of_geometric_means(
 
     The spreads may differ between the samples. One value on either side: no interval. Both spreads zero: the interval
     is the point. One spread zero: v is the other sample's n - 1. Swapping the samples inverts point and interval.
+    `borrower` names a sample whose values hide their spread (runs that stopped at one budget): where its own s_log is
+    the smaller one it gets the other sample's, and v is the other sample's n - 1.
     """
     top, bottom = _moments(_logs(numerator)), _moments(_logs(denominator))
     difference = top.mean - bottom.mean
-    logs = _welch(difference, top, bottom, confidence)
-    return RatioEstimate(math.exp(difference), _exponential(logs), top.n, bottom.n)
+    welch = _welch(top, bottom, borrower)
+    if welch is None:
+        return RatioEstimate(math.exp(difference), None, top.n, bottom.n)
+    half = _t_quantile(welch.degrees, confidence) * welch.error
+    interval = Interval(math.exp(difference - half), math.exp(difference + half), confidence)
+    return RatioEstimate(math.exp(difference), interval, top.n, bottom.n, _two_sided_p(difference, welch))
 
 
 def wilson_interval(successes: float, n: int, confidence: float = CONFIDENCE) -> Estimate:
@@ -121,17 +150,28 @@ def wilson_interval(successes: float, n: int, confidence: float = CONFIDENCE) ->
     return Estimate(share, Interval(low, high, confidence), n)
 
 
-def _welch(difference: float, top: _Moments, bottom: _Moments, confidence: float) -> Interval | None:
-    """The interval of a difference of two means, None when one of them has no spread to estimate."""
+def _welch(top: _Moments, bottom: _Moments, borrower: Side | None = None) -> _WelchError | None:
+    """Error and degrees of a difference of two means, None when one of them has no spread to estimate."""
     if top.squared_error is None or bottom.squared_error is None:
         return None
+    own, other = (top, bottom) if borrower is Side.numerator else (bottom, top)
+    assert own.squared_error is not None and other.squared_error is not None
+    lent = other.squared_error * other.n
+    if borrower is not None and own.squared_error * own.n < lent:
+        return _WelchError(math.sqrt(lent / own.n + lent / other.n), other.n - 1)
     error = top.squared_error + bottom.squared_error
     if error == 0:
-        return Interval(difference, difference, confidence)
+        return _WelchError(0.0, math.inf)
     # As shares of the sum, so that tiny spreads do not underflow when squared.
     shares = (top.squared_error / error) ** 2 / (top.n - 1) + (bottom.squared_error / error) ** 2 / (bottom.n - 1)
-    half = _t_quantile(1 / shares, confidence) * math.sqrt(error)
-    return Interval(difference - half, difference + half, confidence)
+    return _WelchError(math.sqrt(error), 1 / shares)
+
+
+def _two_sided_p(difference: float, welch: _WelchError) -> float:
+    """P(|T| > |difference| / error); without any spread 0, or 1 when there is no difference either."""
+    if welch.error == 0:
+        return float(difference == 0)
+    return float(min(1.0, 2 * stdtr(welch.degrees, -abs(difference) / welch.error)))
 
 
 def _moments(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> _Moments:
@@ -145,6 +185,8 @@ def _moments(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> _Moments:
 
 def _t_quantile(degrees: float, confidence: float) -> float:
     """The t of Student's distribution with `degrees` of freedom that leaves (1 - confidence) / 2 above it."""
+    if math.isinf(degrees):
+        return NormalDist().inv_cdf(_upper_probability(confidence))
     return float(stdtrit(degrees, _upper_probability(confidence)))
 
 

@@ -14,7 +14,7 @@ from sfpo_bench.reports.axes import AXES, RESPONSES, TRAIN_SECONDS
 from sfpo_bench.reports.formats import count_text, escaped, ratio_text, seconds_text, target_text
 from sfpo_bench.reports.notes import clock_warning
 from sfpo_bench.reports.tables import TABLE_ORDER
-from sfpo_bench.statistics import Claim
+from sfpo_bench.statistics import Claim, Verdict
 from sfpo_bench.tracking.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 
@@ -32,32 +32,89 @@ def said(summary: Summary, arm: str = "sfpo") -> str:
     return sentence(summary, arm, 0.5, RESPONSES)
 
 
-def test_an_interval_above_one_says_how_many_times_fewer(tmp_path: Path) -> None:
+def test_an_interval_above_one_says_by_what_factor_fewer(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST)
     row = summary.absolute.ratio("sfpo", 0.5, "responses")
     assert row.low is not None and row.high is not None and row.low > 1
     assert said(summary) == (
-        f"SFPO reached 0.50 with {row.low:.2f} to {row.high:.2f} times fewer responses than GRPO "
+        f"SFPO reached 0.50 with fewer responses than GRPO, by a factor between {row.low:.2f} and {row.high:.2f} "
         "(95 % interval, 3 and 3 seeds)."
     )
 
 
-def test_an_interval_below_one_says_how_many_times_as_many(tmp_path: Path) -> None:
+def test_an_interval_below_one_says_by_what_factor_more(tmp_path: Path) -> None:
     text = said(summary_of(tmp_path, grpo=FAST, sfpo=SLOW))
-    assert re.fullmatch(
-        r"SFPO reached 0\.50 with 1\.\d\d to \d\.\d\d times as many responses as GRPO \(95 % .*\)\.", text
-    )
+    factor = r"by a factor between 1\.\d\d and \d\.\d\d \(95 % .*\)\."
+    assert re.fullmatch(rf"SFPO reached 0\.50 with more responses than GRPO, {factor}", text)
 
 
 def test_an_interval_around_one_cannot_tell(tmp_path: Path) -> None:
     near = {**SLOW, 1: FAST[1]}
     text = said(summary_of(tmp_path, grpo=SLOW, sfpo=near))
     assert text.startswith("Cannot tell whether SFPO needs fewer responses than GRPO: the interval 0.")
-    assert "contains 1" in text
+    assert re.search(r"contains 1; (more than )?[\d,]+ seeds per arm would be needed to confirm \d\.\d\d \(95 %", text)
+
+
+def row_like(summary: Summary, **fields: object) -> Summary:
+    """The summary with other numbers in the row of responses at 0.50."""
+    rows = [
+        replace(row, **fields) if row.axis == "responses" else row  # type: ignore[arg-type]
+        for row in summary.absolute.ratios
+    ]
+    return replace(summary, absolute=replace(summary.absolute, ratios=tuple(rows)))
+
+
+def test_a_narrow_interval_around_one_says_how_large_a_difference_is_compatible(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST)
+    narrow = row_like(summary, point=1.02, low=0.85, high=1.10, verdict=Verdict.alike)
+    assert said(narrow) == (
+        "SFPO and GRPO: no difference in responses to 0.50 larger than a factor of 1.18 is compatible "
+        "(95 % interval, 3 and 3 seeds)."
+    )
+
+
+def test_an_interval_that_does_not_survive_its_family_says_so(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST)
+    weak = row_like(summary, point=1.3, low=1.05, high=1.60, verdict=Verdict.unclear, family=18, seeds_needed=21)
+    assert said(weak) == (
+        "Cannot tell whether SFPO needs fewer responses than GRPO: the interval 1.05 to 1.60 of the ratio excludes 1 "
+        "alone but not among 18 statements; 21 seeds per arm would be needed to confirm 1.30 "
+        "(95 % interval, 3 and 3 seeds)."
+    )
+    hopeless = row_like(weak, seeds_needed=None)
+    assert "more than 1,000 seeds per arm would be needed" in said(hopeless)
+
+
+def test_the_answer_names_its_family(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST, never=NEVER)
+    assert {row.family for row in summary.absolute.ratios if row.verdict} == {4}  # 2 arms, 1 target, 2 axes
+    assert "4 statements (arms, targets, responses and training time)" in report_markdown(summary)
+
+
+def test_ratios_of_times_are_withheld_and_costs_and_counts_are_not(tmp_path: Path) -> None:
+    waiting = {seed: replace(run, cpu_per_wall=0.7) for seed, run in FAST.items()}
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=waiting)
+    for axis in AXES:
+        row = summary.absolute.ratio("sfpo", 0.5, axis.key)
+        assert (row.claim is Claim.none) is axis.is_time
+        assert summary.absolute.cost("sfpo", 0.5, axis.key).claim is Claim.estimate
+    reason = "CPU and wall-clock seconds disagree by 43 % (bound 10 %)"
+    assert f"needs less training time than GRPO: {reason}" in sentence(summary, "sfpo", 0.5, TRAIN_SECONDS)
+    assert f"ratios on time axes are withheld: {reason}" in report_markdown(summary)
+
+
+def test_each_ratio_stands_beside_what_would_be_detected(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST, never=NEVER)
+    row = summary.absolute.ratio("sfpo", 0.5, "responses")
+    assert row.detectable is not None and row.detectable > 1
+    assert f"| {row.detectable:.2f} |" in report_markdown(summary)
+    assert summary.absolute.ratio("never", 0.5, "responses").detectable is None  # a bound
 
 
 def test_seeds_without_spread_are_called_that(tmp_path: Path) -> None:
-    assert "the interval 1.00 to 1.00" in said(summary_of(tmp_path / "same", grpo=SLOW, sfpo=SLOW))
+    alike = {seed: SLOW[0] for seed in range(3)}
+    text = said(summary_of(tmp_path / "same", grpo=alike, sfpo=alike))
+    assert "larger than a factor of 1.00 is compatible" in text and "no spread between seeds" in text
     same = {seed: FAST[0] for seed in range(3)}
     assert "no spread between seeds" in said(summary_of(tmp_path / "each", grpo=same, sfpo=same))
 
@@ -71,14 +128,14 @@ def test_a_baseline_that_does_not_arrive_gives_a_bound(tmp_path: Path) -> None:
     limit = summary.absolute.ratio("sfpo", 0.5, "responses").low
     assert limit is not None
     assert said(summary) == (
-        f"To 0.50 SFPO needs at least {limit:.2f} times fewer responses than GRPO "
+        f"To 0.50 SFPO needs fewer responses than GRPO, by a factor of at least {limit:.2f} "
         "(a bound at 97.5 %; SFPO reached it in 3 of 3 runs, GRPO in 0 of 3)."
     )
 
 
 def test_an_arm_that_does_not_arrive_gives_a_bound(tmp_path: Path) -> None:
     text = said(summary_of(tmp_path, grpo=FAST, sfpo=NEVER))
-    assert re.match(r"To 0\.50 SFPO needs at least \d\.\d\d times as many responses as GRPO \(a bound", text)
+    assert re.match(r"To 0\.50 SFPO needs more responses than GRPO, by a factor of at least \d\.\d\d \(a bound", text)
 
 
 def test_a_bound_on_the_wrong_side_cannot_tell(tmp_path: Path) -> None:
@@ -93,7 +150,7 @@ def test_when_both_do_not_arrive_nothing_is_said(tmp_path: Path) -> None:
 
 def test_sentences_of_time_speak_of_time(tmp_path: Path) -> None:
     text = sentence(summary_of(tmp_path, grpo=SLOW, sfpo=FAST), "sfpo", 0.5, TRAIN_SECONDS)
-    assert "times less training time than GRPO" in text
+    assert "with less training time than GRPO, by a factor" in text
 
 
 def test_the_report_answers_before_it_explains(tmp_path: Path) -> None:
@@ -128,7 +185,8 @@ def test_tables_show_every_axis_in_cells_a_reader_can_use(tmp_path: Path) -> Non
     text = report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=FAST, never=NEVER))
     assert set(TABLE_ORDER) == set(AXES)
     assert re.search(r"\| 0\.50 \| GRPO \| 2\d\d \(\d+ to \d+\) \| 3 of 3 \| baseline \|", text)
-    assert re.search(r"\| 0\.50 \| NEVER \| at least 256 \(97\.5 % limit 256\) \| 0 of 3 \| at most 0\.8\d \(97", text)
+    assert "| NEVER | at least 256 in these runs (too few runs for a limit) | 0 of 3 |" in text
+    assert re.search(r"\| 0 of 3 \| at most \d\.\d\d \(97\.5 % limit\) \|", text)
 
 
 def test_without_targets_or_rivals_the_answer_says_so(tmp_path: Path) -> None:
@@ -167,7 +225,7 @@ def test_clocks_that_disagree_by_more_than_a_tenth_are_reported(
     if size is None:
         assert warning is None
     else:
-        assert warning is not None and f"not comparable to better than {size}" in warning
+        assert warning is not None and f"disagree by {size} (bound 10 %)" in warning
 
 
 def test_several_threads_need_only_agree_between_arms(tmp_path: Path) -> None:
@@ -185,7 +243,7 @@ def test_several_threads_need_only_agree_between_arms(tmp_path: Path) -> None:
 
 def test_different_devices_are_reported(tmp_path: Path) -> None:
     other = {seed: replace(run, device="gpu") for seed, run in FAST.items()}
-    assert "runs on different devices" in report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=other))
+    assert "withheld: runs differ in device (cpu; gpu)" in report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=other))
 
 
 def test_the_trigger_is_reported_with_its_steps(tmp_path: Path) -> None:

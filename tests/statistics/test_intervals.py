@@ -132,21 +132,21 @@ def test_wilson_refuses_more_successes_than_trials() -> None:
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_ratio_interval_covers_the_true_ratio(seeds: int) -> None:
-    # 4000 draws: the standard error of a coverage of 0.95 is 0.0034.
+    # 1500 draws: the standard error of a coverage of 0.95 is 0.0056.
     assert 0.93 <= _coverage(seeds, spread=0.3, other_spread=0.3) <= 0.97
     assert 0.93 <= _coverage(seeds, spread=0.4, other_spread=0.1) <= 0.97
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_geometric_mean_interval_covers_the_median(seeds: int) -> None:
-    draws = np.random.default_rng(seeds).lognormal(math.log(2000.0), 0.3, (4000, seeds))
+    draws = np.random.default_rng(seeds).lognormal(math.log(2000.0), 0.3, (1500, seeds))
     intervals = [geometric_mean_interval(draw).interval for draw in draws.tolist()]
-    assert 0.94 <= np.mean([interval is not None and interval.contains(2000.0) for interval in intervals]) <= 0.96
+    assert 0.93 <= np.mean([interval is not None and interval.contains(2000.0) for interval in intervals]) <= 0.97
 
 
 def _coverage(seeds: int, spread: float, other_spread: float) -> float:
     random = np.random.default_rng(seeds)
-    baseline = random.lognormal(math.log(5000.0), spread, (4000, seeds)).tolist()
-    arm = random.lognormal(math.log(2000.0), other_spread, (4000, seeds)).tolist()
+    baseline = random.lognormal(math.log(5000.0), spread, (1500, seeds)).tolist()
+    arm = random.lognormal(math.log(2000.0), other_spread, (1500, seeds)).tolist()
     intervals = [ratio_of_geometric_means(*pair).interval for pair in zip(baseline, arm, strict=True)]
     return float(np.mean([interval is not None and interval.contains(2.5) for interval in intervals]))

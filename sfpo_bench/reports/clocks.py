@@ -1,0 +1,48 @@
+"""One rule for whether times may be compared: it withholds ratios on time axes and warns the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sfpo_bench.reports.summary import ArmSummary
+
+CLOCK_TOLERANCE = 0.10
+
+
+def clock_problem(arms: Sequence[ArmSummary]) -> str | None:
+    """Why the arms' times cannot be compared, or None: runs on different devices, or clocks that disagree by over 10 %.
+
+    CPU seconds per training second must agree between arms. Where every run computes in one thread of a CPU they must
+    besides be within 10 % of 1: on a shared machine a run that waits for a processor falls below. With several threads,
+    or a GPU, no one number is to be expected.
+    """
+    devices = dict.fromkeys(curve.device for arm in arms for curve in arm.curves if curve.device)
+    if len(devices) > 1:
+        return f"runs differ in device ({'; '.join(devices)})"
+    shares = cpu_shares(arms)
+    if not shares:
+        return None
+    disagreement = _disagreement(list(shares.values()), one_thread_each(arms))
+    if disagreement <= CLOCK_TOLERANCE:
+        return None
+    size = f"{100 * disagreement:.0f} %" if disagreement < 10 else "a factor of ten"
+    return f"CPU and wall-clock seconds disagree by {size} (bound {100 * CLOCK_TOLERANCE:.0f} %)"
+
+
+def cpu_shares(arms: Sequence[ArmSummary]) -> dict[str, float]:
+    """CPU seconds per training second by the arm's label, where known."""
+    return {arm.label: arm.cpu_per_wall for arm in arms if arm.cpu_per_wall is not None}
+
+
+def one_thread_each(arms: Sequence[ArmSummary]) -> bool:
+    """True when every run computes in a single thread of a CPU."""
+    return all(
+        arm.settings.get("threads") == 1 and all(curve.device in ("", "cpu") for curve in arm.evaluated())
+        for arm in arms
+    )
+
+
+def _disagreement(shares: Sequence[float], alone: bool) -> float:
+    low, high = min(shares), max(shares)
+    between_arms = high / low - 1 if low > 0 else float("inf")
+    return max(abs(low - 1), abs(high - 1), between_arms) if alone else between_arms

@@ -1,0 +1,44 @@
+"""From a statement about a ratio to one of five verdicts: rules, no judgement."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sfpo_bench.statistics.cost_to_target import Statement
+from sfpo_bench.statistics.intervals import CONFIDENCE
+
+SMALL_FACTOR = 1.25
+
+
+class Verdict(StrEnum):
+    """What may be said of the arm beside the baseline.
+
+    `cheaper`, `dearer`: the interval (or the limit of a bound) excludes 1, and so does Holm's test over the family.
+    `alike`: the interval lies between 1 / 1.25 and 1.25. `unclear`: anything else that has an interval or a limit.
+    `unknown`: no interval and no limit.
+    """
+
+    cheaper = "cheaper"
+    dearer = "dearer"
+    alike = "alike"
+    unclear = "unclear"
+    unknown = "unknown"
+
+
+def verdict(said: Statement, adjusted_p: float, confidence: float = CONFIDENCE) -> Verdict:
+    """The verdict on a ratio of baseline over arm, with its p-value adjusted for the family it is judged in."""
+    if said.low is None and said.high is None:
+        return Verdict.unknown
+    proven = adjusted_p <= 1 - confidence
+    if proven and said.low is not None and said.low > 1:
+        return Verdict.cheaper
+    if proven and said.high is not None and said.high < 1:
+        return Verdict.dearer
+    if said.low is not None and said.high is not None and largest_factor(said.low, said.high) <= SMALL_FACTOR:
+        return Verdict.alike
+    return Verdict.unclear
+
+
+def largest_factor(low: float, high: float) -> float:
+    """The largest difference, either way, inside an interval of a ratio: max(high, 1 / low)."""
+    return max(high, 1 / low)

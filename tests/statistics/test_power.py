@@ -1,0 +1,75 @@
+"""Truths about power: simulated detection, limits, how many seeds it takes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sfpo_bench.statistics import detectable_ratio, ratio_of_geometric_means, seeds_needed
+
+DRAWS = 800  # the standard error of a share of 0.80 is 0.014
+
+
+def with_spread(spread: float, n: int, centre: float = 1.0) -> list[float]:
+    """n values whose logs have exactly the standard deviation `spread`."""
+    logs = np.linspace(-1, 1, n)
+    return [float(value) for value in centre * np.exp(spread * logs / logs.std(ddof=1))]
+
+
+def detectable(spread: float, n: int) -> float | None:
+    """What two arms of the same spread and number of seeds would detect."""
+    return detectable_ratio(with_spread(spread, n), with_spread(spread, n))
+
+
+def share_detected(ratio: float, spreads: tuple[float, float], n: tuple[int, int]) -> float:
+    random = np.random.default_rng(n[0])
+    tops = (ratio * random.lognormal(0, spreads[0], (DRAWS, n[0]))).tolist()
+    bottoms = random.lognormal(0, spreads[1], (DRAWS, n[1])).tolist()
+    intervals = [ratio_of_geometric_means(*pair).interval for pair in zip(tops, bottoms, strict=True)]
+    return float(np.mean([interval is not None and not interval.contains(1.0) for interval in intervals]))
+
+
+@pytest.mark.parametrize(("spreads", "n"), [((0.15, 0.15), (10, 10)), ((0.3, 0.1), (5, 8)), ((0.2, 0.2), (3, 3))])
+def test_the_detectable_ratio_is_detected_in_four_of_five_repetitions(
+    spreads: tuple[float, float], n: tuple[int, int]
+) -> None:
+    ratio = detectable_ratio(with_spread(spreads[0], n[0]), with_spread(spreads[1], n[1]))
+    assert ratio is not None
+    assert share_detected(ratio, spreads, n) == pytest.approx(0.80, abs=0.045)
+
+
+def test_a_true_ratio_of_two_is_found_at_ten_seeds() -> None:
+    # Log costs of the embedded experiment spread by 0.05 to 0.2 between seeds; 0.3 is half as much again.
+    assert share_detected(2.0, (0.3, 0.3), (10, 10)) >= 0.95
+
+
+def test_more_spread_hides_and_more_seeds_show() -> None:
+    wide, narrow, many = (detectable(s, n) for s, n in ((0.3, 5), (0.1, 5), (0.3, 50)))
+    assert wide is not None and narrow is not None and many is not None
+    assert narrow < wide and many < wide
+    # Many seeds: the normal formula, exp((1.96 + 0.84) s sqrt(2 / n)).
+    assert many == pytest.approx(math.exp((1.960 + 0.842) * 0.3 * math.sqrt(2 / 50)), rel=0.01)
+
+
+def test_without_spread_any_ratio_shows_and_one_seed_shows_none() -> None:
+    assert detectable_ratio([2.0, 2.0], [1.0, 1.0]) == 1.0
+    assert detectable_ratio([2.0], [1.0, 1.1]) is None
+    assert seeds_needed([2.0], [1.0, 1.1]) is None
+    assert seeds_needed([2.0, 2.0], [1.0, 1.0]) == 3
+    assert seeds_needed([2.0, 2.0], [2.0, 2.0]) is None
+
+
+@pytest.mark.parametrize("ratio", [1.1, 1.3])
+def test_the_seeds_needed_detect_the_observed_ratio_and_one_fewer_does_not(ratio: float) -> None:
+    n = seeds_needed(with_spread(0.2, 6, ratio), with_spread(0.2, 6))
+    assert n is not None
+    enough, fewer = (detectable(0.2, count) for count in (n, n - 1))
+    assert enough is not None and fewer is not None
+    assert enough <= ratio < fewer
+
+
+def test_a_hopeless_difference_and_a_strict_level_are_survived() -> None:
+    assert seeds_needed(with_spread(0.3, 5, 1.001), with_spread(0.3, 5)) is None
+    assert seeds_needed(with_spread(0.01, 5, 50.0), with_spread(0.01, 5), confidence=1 - 0.05 / 100) == 3
