@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from sfpo_bench.tracking.tables import curve_rows
 from sfpo_bench.types import JournalRecord, StepRecord
@@ -53,13 +52,12 @@ def series_of_journal(records: Iterable[JournalRecord]) -> dict[str, Series]:
     return {key: series(steps, values) for key, (steps, values) in found.items()}
 
 
-def series_of_rows(keys: Sequence[str], steps: Integers, values: Floats) -> dict[str, Series]:
-    """One series per distinct key of a long table, whose rows stand in the order in which they were recorded."""
-    codes, names = pd.factorize(pd.Series(keys))
+def series_by_key(names: Sequence[str], codes: Integers, steps: Integers, values: Floats) -> dict[str, Series]:
+    """One series per key of a long table: row i has the key `names[codes[i]]`; rows stand in the order of recording."""
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(names)))
     parts = np.split(order, ends[:-1]) if len(names) else []
-    return {str(name): series(steps[part], values[part]) for name, part in zip(names, parts, strict=True)}
+    return {name: series(steps[part], values[part]) for name, part in zip(names, parts, strict=True) if len(part)}
 
 
 def wide(
