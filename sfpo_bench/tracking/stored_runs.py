@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import unquote, urlparse
 
 from sfpo_bench.errors import TrackingError
-from sfpo_bench.tracking.mlflow_store import store_failures, patience, silence, sqlite_path
+from sfpo_bench.tracking.mlflow_store import patience, silence, sqlite_path, store_failures
 from sfpo_bench.tracking.redaction import redact
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ _REQUESTS_AT_ONCE = 8
 _PAGE = 1000
 _NAME_TAG, _PARENT_TAG = "mlflow.runName", "mlflow.parentRunId"
 
-T, U = TypeVar("T"), TypeVar("U")
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class StoredRunInfo:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Every metric point of a run: row i is `keys[i]`, `steps[i]`, `values[i]`, `times_ms[i]`, in order of recording."""
+    """Every metric point of a run: row i is `keys[i]`, `steps[i]`, `values[i]`, `times_ms[i]`, as recorded."""
 
     keys: Sequence[str]
     steps: Sequence[int]
