@@ -1,7 +1,7 @@
 """The report's tables for a paper: booktabs, as wide as the text or as one of two columns.
 
     tables.tex               every table of the report at the width of the text (`table`)
-    tables-two-column.tex    the same for two-column papers: up to four columns in `table`, wider ones in `table*`
+    tables-two-column.tex    the same for two-column papers: what fits in `table`, the rest in `table*`
     report.tex               the whole report as a document of its own: `pdflatex report.tex`
 
 A paper needs \\usepackage{booktabs,tabularx} and \\input{tables}. The words are those of report.md; every character
@@ -10,12 +10,13 @@ that TeX would interpret is written so that it prints as itself.
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from enum import Enum
 
-from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Table, plain
+from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Span, Table, plain
 
 
 class Columns(Enum):
@@ -25,7 +26,7 @@ class Columns(Enum):
     two = 2
 
 
-_NARROW = 4  # the most columns that fit into one of two columns of text
+_NARROW = 70.0  # characters that fit side by side into one of two columns of text, with lines of two or three
 _SIZE = {Columns.one: r"\small", Columns.two: r"\footnotesize"}
 
 _TEX = {
@@ -36,7 +37,10 @@ _TEX = {
     "&": r"\&",
     "#": r"\#",
     "%": r"\%",
-    "_": r"\_",
+    "_": r"\_\allowbreak{}",  # settings are long words
+    "/": r"/\allowbreak{}",
+    "=": r"=\allowbreak{}",
+    "\N{NO-BREAK SPACE}": "~",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
     "<": r"\textless{}",
@@ -61,6 +65,9 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage{booktabs,tabularx,graphicx,float}
 \setlength{\emergencystretch}{3em}
 """
+_BLANKS = re.compile(r"[ \t\n\r\f\v]+")
+# What belongs together in a cell: `1.51 to 1.89`, `10 of 10`, `97.5 %`.
+_TOGETHER = re.compile(r"(?<=\d) (to|of) (?=\d)|(?<=\d) (?=%)")
 _HERE, _ANYWHERE = "H", "htbp"
 
 
@@ -69,7 +76,7 @@ def tex(text: str) -> str:
 
     Characters that pdfTeX's fonts lack become their number: `[U+4E2D]`.
     """
-    return "".join(_character(character) for character in " ".join(text.split()))
+    return "".join(_character(character) for character in _BLANKS.sub(" ", text))
 
 
 def tables_tex(report: Sequence[Block], columns: Columns) -> str:
@@ -133,7 +140,7 @@ def _with_tables(report: Sequence[Block]) -> Iterator[list[str]]:
 
 def _part(block: Heading | Paragraph | Bullets | Picture) -> str:
     if isinstance(block, Heading):
-        command = {1: "section*", 2: "subsection*"}.get(block.level, "paragraph")
+        command = {1: "section*", 2: "subsection*"}.get(block.level, "subsubsection*")
         return rf"\{command}{{{_words(block.line)}}}"
     if isinstance(block, Bullets):
         items = "\n".join(rf"\item {{}}{_words(line)}" for line in block.lines)
@@ -151,9 +158,8 @@ def _picture(name: str, caption: str) -> str:
 
 
 def _float(caption: str, table: Table, columns: Columns, number: int, where: str) -> str:
-    wide = columns is Columns.two and len(table.header) > _NARROW
+    wide = columns is Columns.two and sum(_lengths(table)) > _NARROW
     kind, width = ("table*", r"\textwidth") if wide else ("table", r"\columnwidth")
-    rows = [" & ".join(_cell(cell) for cell in row) + r" \\" for row in table.rows]
     header = " & ".join(_cell(cell) for cell in table.header) + r" \\"
     return "\n".join(
         [
@@ -162,12 +168,12 @@ def _float(caption: str, table: Table, columns: Columns, number: int, where: str
             _SIZE[columns],
             rf"\caption{{{caption}}}",
             rf"\label{{tab:sfpo-bench-{number}}}",
-            r"\setlength{\tabcolsep}{4pt}",
+            r"\setlength{\tabcolsep}{3pt}",
             rf"\begin{{tabularx}}{{{width}}}{{@{{}}{_widths(table)}@{{}}}}",
             r"\toprule",
             header,
             r"\midrule",
-            *rows,
+            *_rows(table),
             r"\bottomrule",
             r"\end{tabularx}",
             rf"\end{{{kind}}}",
@@ -176,27 +182,44 @@ def _float(caption: str, table: Table, columns: Columns, number: int, where: str
     )
 
 
+def _rows(table: Table) -> Iterator[str]:
+    """The rows, with a little space where the first column goes on to something new after several of the same."""
+    first = [plain(row[0]) for row in table.rows]
+    grouped = len(set(first)) < len(first)
+    for number, row in enumerate(table.rows):
+        if grouped and number and first[number] != first[number - 1]:
+            yield r"\addlinespace"
+        yield " & ".join(_cell(cell) for cell in row) + r" \\"
+
+
 def _cell(line: Line) -> str:
     """A cell; the empty group keeps a `[` at a row's start from becoming the option of the row before."""
-    words = _words(line)
+    words = _words(tuple(Span(_bound(span.text), span.bold) for span in line))
     return "{}" + words if words.startswith(("[", "*")) else words
 
 
+def _bound(text: str) -> str:
+    return _TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+
+
 def _widths(table: Table) -> str:
-    """One `X` column per column, as wide as its text is long against the others' (between 6 and 30 characters)."""
-    cells = [table.header, *table.rows]
-    lengths = [
-        min(30.0, max(6.0, *(_needed(plain(row[column])) for row in cells))) for column in range(len(table.header))
-    ]
-    total = sum(lengths)
-    shares = [len(lengths) * length / total for length in lengths]
+    """One `X` column per column, as wide as its text is long against the others'."""
+    lengths = _lengths(table)
+    shares = [len(lengths) * length / sum(lengths) for length in lengths]
     return "".join(
         rf">{{\hsize={share:.3f}\hsize\linewidth=\hsize\{'raggedright' if left else 'raggedleft'}\arraybackslash}}X"
         for share, left in zip(shares, table.left, strict=True)
     )
 
 
-def _needed(text: str) -> float:
-    """Characters of width: all of a short text, a third of a longer one, and never less than its longest word."""
-    longest = max(map(len, text.split()), default=0)
+def _lengths(table: Table) -> list[float]:
+    """The characters that each column asks for, between 6 and 30."""
+    cells = [table.header, *table.rows]
+    asked = [[_asked(_bound(plain(row[column]))) for row in cells] for column in range(len(table.header))]
+    return [min(30.0, max(6.0, *column)) for column in asked]
+
+
+def _asked(text: str) -> float:
+    """All of a short text, half of a longer one, and never less than its longest word."""
+    longest = max(map(len, text.split(" ")))
     return max(longest + 1.0, min(len(text), 14) if len(text) < 20 else len(text) / 2)
