@@ -1,21 +1,30 @@
 """The convergence figure: held-out accuracy over sampled responses and over training time.
 
-Equal summaries give equal bytes: no dates, a fixed SVG salt, and matplotlib's own defaults whatever the user's
-matplotlibrc says. matplotlib is imported where it is used, so that reading a report does not pay for it.
+Equal summaries give equal bytes (`look.py`).
 """
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS, Axis
 from sfpo_bench.reports.formats import target_text
+from sfpo_bench.reports.look import (
+    TEXT_GREY,
+    TRIGGER_MARK,
+    Look,
+    empty_figure,
+    files_of,
+    look,
+    marks_every,
+    mean_style,
+    styled,
+)
 from sfpo_bench.reports.mean_curve import mean_curve
 from sfpo_bench.reports.notes import (
     TRIGGER_LABEL,
@@ -32,48 +41,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-PNG_DPI = 200
-
-_STYLE = {
-    "font.family": "DejaVu Sans",  # shipped with matplotlib, so every machine draws the same
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "0.35",
-    "axes.linewidth": 0.8,
-    "text.parse_math": False,  # a $ in a name is a $
-    "pdf.fonttype": 42,  # embed TrueType: text stays text
-    "svg.hashsalt": "sfpo_bench",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """How an arm is told from the others without colour: line style and marker."""
-
-    color: str
-    dashes: Literal["solid"] | tuple[float, tuple[float, ...]]
-    marker: str
-
-
-# Okabe and Ito's colours, which differ for colour-blind readers, without the yellow that vanishes on white.
-_LOOKS = (
-    _Look("#0072B2", "solid", "o"),
-    _Look("#D55E00", (0, (6, 2)), "s"),
-    _Look("#009E73", (0, (1.5, 1.5)), "^"),
-    _Look("#CC79A7", (0, (6, 2, 1.5, 2)), "v"),
-    _Look("#E69F00", (0, (3, 1.5)), "P"),
-    _Look("#56B4E9", (0, (8, 2, 1.5, 2, 1.5, 2)), "X"),
-    _Look("#000000", (0, (10, 3)), "*"),
-)
-
 _SEED_LINES_AT_MOST = 5  # arms with more seeds get fainter lines
 _LABEL_GAP = 0.045  # smallest distance of two target labels, as a share of the axis
 _WIDTH, _PANEL_HEIGHT = 10.0, 3.7  # inches
-_TEXT_GREY = "0.25"
-_MEAN_LINE: dict[str, Any] = {"linewidth": 1.9, "markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.7}
-_TRIGGER_MARK: dict[str, Any] = {"marker": "D", "markersize": 4.2, "markerfacecolor": "white", "markeredgewidth": 1.0}
 _AXIS_TITLES = {
     RESPONSES.key: "sampled responses (prompts x responses per prompt)",
     TRAIN_SECONDS.key: "training time, s (without evaluation and checkpoints)",
@@ -82,29 +52,18 @@ _AXIS_TITLES = {
 
 def figure_bytes(summary: Summary) -> dict[str, bytes]:
     """The figure as `png` (200 dpi), `pdf` (fonts embedded) and `svg` (text as outlines), by suffix."""
-    import matplotlib.style
-
-    metadata = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    with matplotlib.style.context(["default", _STYLE]):
-        figure = _figure(summary)
-        return {kind: _rendered(figure, kind, extra) for kind, extra in metadata.items()}
+    return files_of(lambda: _figure(summary))
 
 
 def convergence_figure(summary: Summary) -> Figure:
     """Title, legend, two panels over a common accuracy axis, and a caption that says what the marks are."""
-    import matplotlib.style
-
-    with matplotlib.style.context(["default", _STYLE]):
+    with styled():
         return _figure(summary)
 
 
 def _figure(summary: Summary) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     text = _words(summary)
-    figure = Figure(figsize=(_WIDTH, text.height))
-    FigureCanvasAgg(figure)
+    figure = empty_figure(_WIDTH, text.height)
     left, right = figure.subplots(
         1,
         2,
@@ -172,7 +131,7 @@ def _write_around(figure: Figure, summary: Summary, text: _Words) -> None:
     left, top = 0.65 / _WIDTH, 0.12
     figure.text(left, 1 - top / text.height, text.title, va="top", size=11, weight="bold")
     top += 0.21 * _lines(text.title)
-    figure.text(left, 1 - top / text.height, text.subtitle, va="top", color=_TEXT_GREY)
+    figure.text(left, 1 - top / text.height, text.subtitle, va="top", color=TEXT_GREY)
     top += 0.17 * _lines(text.subtitle) + 0.03
     entries = _legend(summary)
     figure.legend(
@@ -187,7 +146,7 @@ def _write_around(figure: Figure, summary: Summary, text: _Words) -> None:
         borderpad=0.15,
         labelspacing=0.35,
     )
-    figure.text(left, 0.1 / text.height, text.caption, va="bottom", size=7.5, color=_TEXT_GREY, linespacing=1.3)
+    figure.text(left, 0.1 / text.height, text.caption, va="bottom", size=7.5, color=TEXT_GREY, linespacing=1.3)
 
 
 def _legend_label(arm: ArmSummary) -> str:
@@ -203,18 +162,12 @@ def _legend(summary: Summary) -> list[tuple[str, Line2D]]:
     """Every arm in display order, then the trigger's marker where one fired."""
     from matplotlib.lines import Line2D
 
-    entries = [(_legend_label(arm), Line2D([], [], **_mean_style(_look(summary, arm)))) for arm in summary.arms]
+    entries = [
+        (_legend_label(arm), Line2D([], [], **mean_style(look(order)))) for order, arm in enumerate(summary.arms)
+    ]
     if any_trigger(summary):
-        entries.append((TRIGGER_LABEL, Line2D([], [], linestyle="none", color="0.2", **_TRIGGER_MARK)))
+        entries.append((TRIGGER_LABEL, Line2D([], [], linestyle="none", color="0.2", **TRIGGER_MARK)))
     return entries
-
-
-def _mean_style(look: _Look) -> dict[str, Any]:
-    return {"color": look.color, "linestyle": look.dashes, "marker": look.marker, **_MEAN_LINE}
-
-
-def _look(summary: Summary, arm: ArmSummary) -> _Look:
-    return _LOOKS[summary.arms.index(arm) % len(_LOOKS)]
 
 
 def _draw_panel(panel: Axes, summary: Summary, axis: Axis) -> None:
@@ -223,7 +176,7 @@ def _draw_panel(panel: Axes, summary: Summary, axis: Axis) -> None:
     for target in summary.targets:
         panel.axhline(target, color="0.45", linestyle=(0, (1, 2)), linewidth=0.9, zorder=1)
     for order, arm in enumerate(summary.arms):
-        _draw_arm(panel, arm, axis, _look(summary, arm), order)
+        _draw_arm(panel, arm, axis, order)
     panel.set_xlabel(_AXIS_TITLES[axis.key])
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     panel.xaxis.set_major_locator(MaxNLocator(6))
@@ -233,34 +186,34 @@ def _draw_panel(panel: Axes, summary: Summary, axis: Axis) -> None:
     panel.set_axisbelow(True)
 
 
-def _draw_arm(panel: Axes, arm: ArmSummary, axis: Axis, look: _Look, order: int) -> None:
+def _draw_arm(panel: Axes, arm: ArmSummary, axis: Axis, order: int) -> None:
     """Band, single seeds, mean line with about ten markers staggered between arms, trigger diamonds."""
     mean = mean_curve(arm, axis.key)
     if mean is None:
         return
-    panel.fill_between(mean.x, mean.low, mean.high, color=look.color, alpha=0.14, linewidth=0, zorder=2)
+    own = look(order)
+    panel.fill_between(mean.x, mean.low, mean.high, color=own.color, alpha=0.14, linewidth=0, zorder=2)
     faint = 0.35 if len(arm.evaluated()) <= _SEED_LINES_AT_MOST else 0.22
     for curve in arm.evaluated():
-        panel.plot(curve.costs(axis.key), curve.accuracies(), color=look.color, linewidth=0.6, alpha=faint, zorder=3)
-        _draw_trigger(panel, curve, axis, look)
-    every = max(1, round(len(mean.x) / 10))
+        panel.plot(curve.costs(axis.key), curve.accuracies(), color=own.color, linewidth=0.6, alpha=faint, zorder=3)
+        _draw_trigger(panel, curve, axis, own)
     panel.plot(
         mean.x,
         mean.mean,
-        markevery=(min(order * every // 4, every - 1), every),
+        markevery=marks_every(len(mean.x), order),
         zorder=4 + 0.01 * order,
         clip_on=False,  # markers at zero cost stay whole
-        **_mean_style(look),
+        **mean_style(own),
     )
 
 
-def _draw_trigger(panel: Axes, curve: SeedCurve, axis: Axis, look: _Look) -> None:
+def _draw_trigger(panel: Axes, curve: SeedCurve, axis: Axis, own: Look) -> None:
     """A diamond on the seed's line where its trigger fired, interpolated between the evaluations around that step."""
     if curve.trigger_step is None:
         return
     steps = [point.step for point in curve.points]
     x, y = (np.interp(curve.trigger_step, steps, values) for values in (curve.costs(axis.key), curve.accuracies()))
-    panel.plot([x], [y], color=look.color, zorder=6, **_TRIGGER_MARK)
+    panel.plot([x], [y], color=own.color, zorder=6, **TRIGGER_MARK)
 
 
 def _accuracy_limits(summary: Summary) -> tuple[float, float]:
@@ -280,7 +233,7 @@ def _label_targets(panel: Axes, targets: Sequence[float]) -> None:
     places = spread([(target - low) / (high - low) for target in sorted(targets)], _LABEL_GAP)
     for target, place in zip(sorted(targets), places, strict=True):
         text = f"target {target_text(target)}"
-        panel.text(1.01, place, text, transform=panel.transAxes, va="center", size=8, color=_TEXT_GREY)
+        panel.text(1.01, place, text, transform=panel.transAxes, va="center", size=8, color=TEXT_GREY)
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
@@ -289,9 +242,3 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     for place in places:
         moved.append(max(place, moved[-1] + gap) if moved else place)
     return moved
-
-
-def _rendered(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
-    return buffer.getvalue()

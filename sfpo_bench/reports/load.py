@@ -20,6 +20,7 @@ import pandas as pd
 from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
 from sfpo_bench.reports.axes import AXES
 from sfpo_bench.reports.codec import from_plain
+from sfpo_bench.reports.series import Series, series_of_journal
 from sfpo_bench.tracking.journal import read_journal
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
@@ -39,6 +40,14 @@ CURVE_COLUMNS: Mapping[str, str] = {
     "cpu_seconds": "float64",
     "accuracy": "float64",
     "n": "int64",
+}
+
+METRIC_COLUMNS: Mapping[str, str] = {
+    "arm": "str",
+    "seed": "int64",
+    "step": "int64",
+    "key": "str",
+    "value": "float64",
 }
 
 
@@ -88,7 +97,8 @@ class SeedRun:
 
     `curve` holds the evaluations of the comparison's split and mode by ascending step; `greedy` is the last greedy
     evaluation of that split; `trigger_step` is the step at which the fast stage was switched off (None: it was not);
-    `step` is the last complete step and `cause` says why a run failed or cannot be read.
+    `step` is the last complete step and `cause` says why a run failed or cannot be read; `metrics` are the numbers of
+    its training steps by key, `provenance` is what it ran on and with.
     """
 
     arm: str
@@ -100,6 +110,8 @@ class SeedRun:
     greedy: EvaluationRecord | None = None
     trigger_step: int | None = None
     device: str = ""
+    metrics: Mapping[str, Series] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,7 @@ class Comparison:
 def load_comparison(folder: Path) -> Comparison:
     """The comparison in `folder`; raises `MissingDataError` or `ConfigError` when `comparison.json` is not usable."""
     plan = _read_plan(folder / "comparison.json")
-    places = [(arm, seed, folder / "runs" / arm / f"seed-{seed:04d}") for arm in plan.arms for seed in plan.seeds]
+    places = [(arm, seed, folder / run_place(arm, seed)) for arm in plan.arms for seed in plan.seeds]
     return Comparison(plan, tuple(_read_run(plan, arm, seed, RunFolder(place)) for arm, seed, place in places))
 
 
@@ -130,6 +142,17 @@ def curves_frame(comparison: Comparison) -> pd.DataFrame:
     """Every evaluation of every run's curve, one per row, with the columns and types of `CURVE_COLUMNS`."""
     rows = [_row(run, evaluation) for run in comparison.runs for evaluation in run.curve]
     return pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).astype(dict(CURVE_COLUMNS))
+
+
+def metrics_frame(comparison: Comparison) -> pd.DataFrame:
+    """Every number that the runs recorded at their training steps, one per row: the columns of `METRIC_COLUMNS`."""
+    parts = [(run, key, one) for run in comparison.runs for key, one in run.metrics.items()]
+    frames = [
+        pd.DataFrame({"arm": run.arm, "seed": run.seed, "step": one.steps, "key": key, "value": one.values})
+        for run, key, one in parts
+    ]
+    whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(METRIC_COLUMNS))
+    return whole.astype(dict(METRIC_COLUMNS))
 
 
 def _row(run: SeedRun, evaluation: EvaluationRecord) -> dict[str, object]:
@@ -150,7 +173,12 @@ def _read_plan(path: Path) -> Plan:
         raise ConfigError(
             f"{path} is not JSON ({error}); restore it, or run the comparison into a new folder"
         ) from error
-    plan = from_plain(Plan, raw, str(path))
+    return plan_from(raw, str(path))
+
+
+def plan_from(raw: object, path: str) -> Plan:
+    """The plan in the contents of a `comparison.json`; `path` names it in errors, which are `ConfigError`."""
+    plan = from_plain(Plan, raw, path)
     if plan.schema_version != SCHEMA_VERSION:
         raise ConfigError(
             f"{path} has schema version {plan.schema_version}; this version of sfpo_bench reads {SCHEMA_VERSION}"
@@ -162,25 +190,54 @@ def _read_plan(path: Path) -> Plan:
     return plan
 
 
+def run_place(arm: str, seed: int) -> str:
+    """Where a run lies below its comparison's folder: `runs/sfpo/seed-0003`."""
+    return f"runs/{arm}/seed-{seed:04d}"
+
+
 def _read_run(plan: Plan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
     try:
         status = folder.status()
         records = read_journal(folder.journal)
-        device = _device(folder.provenance)
-        curve = _curve(plan, records)
+        provenance = read_provenance(folder.provenance)
+        progress = Progress(SeedStatus(status.state.value), status.step, status.cause)
+        return seed_run(plan, arm, seed, progress, records, series_of_journal(records), provenance)
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = f"{type(error).__name__}: {error}".replace(f"{folder.path}{os.sep}", "")
         return SeedRun(arm, seed, SeedStatus.unreadable, cause=cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come, wherever that was written down."""
+
+    status: SeedStatus
+    step: int
+    cause: str
+
+
+def seed_run(
+    plan: Plan,
+    arm: str,
+    seed: int,
+    progress: Progress,
+    records: Sequence[JournalRecord],
+    metrics: Mapping[str, Series],
+    provenance: Mapping[str, object],
+) -> SeedRun:
+    """A planned run from its records; raises `ValueError` when its curve cannot be true."""
     return SeedRun(
         arm,
         seed,
-        SeedStatus(status.state.value),
-        status.step,
-        status.cause,
-        curve,
+        progress.status,
+        progress.step,
+        progress.cause,
+        _curve(plan, records),
         _last_greedy(plan, records),
         _trigger_step(records),
-        device,
+        _device(provenance),
+        metrics,
+        provenance,
     )
 
 
@@ -222,10 +279,15 @@ def _evaluations(records: Iterable[JournalRecord]) -> Iterable[EvaluationRecord]
     return (record for record in records if isinstance(record, EvaluationRecord))
 
 
-def _device(path: Path) -> str:
-    """The device that `provenance.json` names; empty when it names none."""
+def read_provenance(path: Path) -> Mapping[str, object]:
+    """The contents of `provenance.json`; empty when there is none, or nothing with names in it."""
     if not path.is_file():
-        return ""
+        return {}
     raw = json.loads(path.read_text(encoding="utf-8"))
-    device = raw.get("device", "") if isinstance(raw, dict) else ""
+    return raw if isinstance(raw, dict) else {}
+
+
+def _device(provenance: Mapping[str, object]) -> str:
+    """The device that the provenance names; empty when it names none."""
+    device = provenance.get("device", "")
     return device if isinstance(device, str) else json.dumps(device, sort_keys=True)

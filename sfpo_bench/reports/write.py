@@ -1,30 +1,50 @@
-"""Writing the report of a comparison folder: every file whole or not at all."""
+"""Writing the report of a comparison: every file whole or not at all."""
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
+import pandas as pd
+
+from sfpo_bench.reports.anatomy import anatomy_bytes, anatomy_frame
+from sfpo_bench.reports.document import blocks
 from sfpo_bench.reports.figures import figure_bytes
-from sfpo_bench.reports.load import curves_frame, load_comparison
+from sfpo_bench.reports.html import Page, page
+from sfpo_bench.reports.latex import Columns, report_tex, tables_tex
+from sfpo_bench.reports.load import Comparison, curves_frame, load_comparison, run_place
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_markdown
 from sfpo_bench.tracking.run_folder import write_atomically
 
+_INSIDE = "Inside the updates: what every training step recorded, means over seeds"
+
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """Where a report's files lie; `report` is the one to read first."""
+    """Where a report's files lie; `report` is the one to read first, `page` the same with links to the runs."""
 
     summary: Path
     report: Path
+    page: Path
     costs: Path
     final: Path
     curves: Path
     figure_png: Path
     figure_pdf: Path
     figure_svg: Path
+    anatomy: Path
+    anatomy_png: Path
+    anatomy_pdf: Path
+    anatomy_svg: Path
+    latex: Path
+    latex_tables: Path
+    latex_tables_two_column: Path
 
     @classmethod
     def inside(cls, folder: Path) -> ReportFiles:
@@ -32,39 +52,83 @@ class ReportFiles:
         return cls(
             summary=folder / "summary.json",
             report=folder / "report.md",
+            page=folder / "report.html",
             costs=folder / "costs.csv",
             final=folder / "final.csv",
             curves=folder / "curves.csv",
             figure_png=folder / "figure.png",
             figure_pdf=folder / "figure.pdf",
             figure_svg=folder / "figure.svg",
+            anatomy=folder / "anatomy.csv",
+            anatomy_png=folder / "anatomy.png",
+            anatomy_pdf=folder / "anatomy.pdf",
+            anatomy_svg=folder / "anatomy.svg",
+            latex=folder / "report.tex",
+            latex_tables=folder / "tables.tex",
+            latex_tables_two_column=folder / "tables-two-column.tex",
         )
 
 
-def write_report(folder: Path, out: Path | None = None, baseline: str | None = None) -> ReportFiles:
-    """Report the comparison in `folder` into `out` (by default `folder` itself), as far as its runs have come.
+def write_report(source: Path | Comparison, out: Path | None = None, baseline: str | None = None) -> ReportFiles:
+    """Report the comparison in the folder `source` into `out` (by default that folder), as far as its runs have come.
 
-    Ratios refer to the arm `baseline` (by default the one the comparison was made with).
-    Tables, sentences and figure are made from `summary.json` as written. The same runs give the same bytes. Raises
-    `ConfigError` when `folder` holds no usable comparison and `BenchError` while there is nothing to report.
+    A comparison loaded from elsewhere needs `out`, and its page has no links into run folders. Ratios refer to the arm
+    `baseline` (by default the one the comparison was made with). Tables, sentences and the figure of accuracy are made
+    from `summary.json` as written. The same runs give the same bytes. Raises `ConfigError` when `source` holds no
+    usable comparison and `BenchError` while there is nothing to report.
     """
-    comparison = load_comparison(folder)
+    comparison = load_comparison(source) if isinstance(source, Path) else source
+    folder = source if isinstance(source, Path) else None
+    out = out or folder
+    if out is None:
+        raise ValueError("found a comparison that lies in no folder, and no `out`; expected a folder to write to")
     if baseline is not None:
         comparison = comparison.with_baseline(baseline)
-    text = build_summary(comparison).to_json()
-    summary = Summary.from_json(text)
-    files = ReportFiles.inside(folder if out is None else out)
-    figures = figure_bytes(summary)
-    contents = {
-        files.summary: text.encode(),
-        files.costs: costs_table(summary).to_csv(index=False).encode(),
-        files.final: final_table(summary).to_csv(index=False).encode(),
-        files.curves: curves_frame(comparison).to_csv(index=False).encode(),
-        files.figure_png: figures["png"],
-        files.figure_pdf: figures["pdf"],
-        files.figure_svg: figures["svg"],
-        files.report: report_markdown(summary, files.figure_png.name).encode(),
-    }
-    for path, content in contents.items():
+    files = ReportFiles.inside(out)
+    for path, content in _contents(comparison, files, _places(folder, out)).items():
         write_atomically(path, content)
     return files
+
+
+def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, int], str | None]) -> dict[Path, bytes]:
+    text = build_summary(comparison).to_json()
+    summary = Summary.from_json(text)
+    anatomy = anatomy_frame(comparison)
+    figures, inside = figure_bytes(summary), anatomy_bytes(anatomy, summary.name)
+    markdown = report_markdown(summary, files.figure_png.name)
+    report = blocks(markdown)
+    pictures = {files.figure_png.name: figures["svg"]}
+    shown = Page(summary, comparison, report, pictures, [(_INSIDE, inside["svg"])], place)
+    return {
+        files.summary: text.encode(),
+        files.costs: csv_bytes(costs_table(summary)),
+        files.final: csv_bytes(final_table(summary)),
+        files.curves: csv_bytes(curves_frame(comparison)),
+        files.anatomy: csv_bytes(anatomy),
+        **{getattr(files, f"figure_{kind}"): content for kind, content in figures.items()},
+        **{getattr(files, f"anatomy_{kind}"): content for kind, content in inside.items()},
+        files.latex: report_tex(report, [(files.anatomy_pdf.name, _INSIDE)]).encode(),
+        files.latex_tables: tables_tex(report, Columns.one).encode(),
+        files.latex_tables_two_column: tables_tex(report, Columns.two).encode(),
+        files.page: page(shown).encode(),
+        files.report: markdown.encode(),
+    }
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV in which no text is a formula to a spreadsheet: one that would be begins with an apostrophe."""
+    texts = {name: frame[name].map(_no_formula) for name in frame if not pd.api.types.is_numeric_dtype(frame[name])}
+    return frame.assign(**{str(name): column for name, column in texts.items()}).to_csv(index=False).encode()
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and re.match(r"\s*[=+\-@\t\r]", value) else value
+
+
+def _places(folder: Path | None, out: Path) -> Callable[[str, int], str | None]:
+    """The address of each run's folder, relative to the page in `out`."""
+    if folder is None:
+        return lambda arm, seed: None
+    root = Path(os.path.relpath(folder, out)).as_posix()
+    start = "" if root == "." else f"{quote(root)}/"
+    return lambda arm, seed: f"{start}{quote(run_place(arm, seed))}/"

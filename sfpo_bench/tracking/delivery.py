@@ -405,7 +405,7 @@ def _batches(told: Sequence[Told], first: int) -> Iterator[_Batch]:
 def _files(folder: RunFolder, ending: Ending) -> list[Path]:
     """The files of a run that exist, and the extra ones its end named."""
     extra = [folder.path / name for name in ending.artifacts]
-    every = [folder.config, folder.provenance, folder.curves, folder.samples_table, *extra]
+    every = [folder.config, folder.provenance, folder.curves, folder.samples_table, folder.plan, *extra]
     return [path for path in dict.fromkeys(every) if path.is_file()]
 
 

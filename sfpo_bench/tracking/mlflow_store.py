@@ -1,4 +1,4 @@
-"""The few things this package asks of an MLflow tracking store, and nothing of MLflow beyond this file.
+"""The few things a delivery asks of an MLflow tracking store. Reports read one through `stored_runs.py`.
 
 No MLflow state of the process is touched: no tracking URI, no active run; only the levels of its loggers. Whatever
 goes wrong in the store is raised as `TrackingError`, with credentials taken out. MLflow is imported at the first
@@ -202,12 +202,12 @@ class MlflowStore:
             left = self._give_up_at - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
-            with _patience(left):
+            with patience(left):
                 yield self._connected()
         except TrackingError:
             self.forget()
             raise
-        except _failures() as error:
+        except store_failures() as error:
             self.forget()
             # The cause is not chained: its traceback would print the store's address with its password.
             raise TrackingError(self._message(doing, error)) from None
@@ -223,7 +223,7 @@ class MlflowStore:
                 _check_sqlite(path)
             from mlflow import MlflowClient
 
-            _silence()
+            silence()
             self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
 
@@ -271,7 +271,7 @@ def create_sqlite(path: Path) -> None:
             return
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-        _silence()
+        silence()
         for left in path.parent.glob(f".{path.name}.*.tmp*"):  # of a process that was killed here
             left.unlink(missing_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -308,7 +308,7 @@ def _check_sqlite(path: Path) -> None:
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
+def patience(seconds: float = 120.0) -> Iterator[None]:
     """Bounded retries for the time of one request, none when `seconds` are short, where the user has not set the
     variables.
 
@@ -329,7 +329,7 @@ def _patience(seconds: float) -> Iterator[None]:
             getattr(variables, name).default = value
 
 
-def _silence() -> None:
+def silence() -> None:
     """No migration chatter and no tracebacks of errors that are raised anyway, unless the user set MLflow's level."""
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         for name in _LOUD:
@@ -337,7 +337,7 @@ def _silence() -> None:
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def store_failures() -> tuple[type[Exception], ...]:
     """What a store can fail with: MLflow's errors, those of the database and the network, answers that are none."""
     found: list[type[Exception]] = [OSError, sqlite3.Error, ValueError, ImportError]
     if "mlflow" in sys.modules:

@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def plan(self) -> Path:
+        """Of a comparison's folder: the identity it was started with."""
+        return self.path / "comparison.json"
+
+    @property
     def provenance(self) -> Path:
         return self.path / "provenance.json"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sfpo_bench.tracking.journal import JournalWriter
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split, StepRecord
+from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split, StageStats, StepRecord
 
 PROMPTS, GROUP, TOKENS = 4, 8, 10
 
@@ -29,6 +29,8 @@ class Run:
     device: str = "cpu"
     cpu_per_wall: float = 1.0
     optimizer_steps: int = 1
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    stages: Sequence[StageStats] = ()
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ def _records(run: Run, last: int) -> list[JournalRecord]:
     records: list[JournalRecord] = []
     for step in range(last + 1):
         if step > 0:
-            records.append(StepRecord(step, 0.0, costs_at(run, step), {}, ()))
+            records.append(StepRecord(step, 0.0, costs_at(run, step), run.metrics, tuple(run.stages)))
         if step == run.trigger_step:
             records.append(EventRecord(step, 0.0, "trigger_fired"))
         if step % run.every == 0:

@@ -1,0 +1,176 @@
+"""A comparison from an MLflow store alone: the same records as from its folder, with no folder at hand.
+
+    load_from_mlflow("arithmetic", "sqlite:///results/mlflow.db")
+
+The plan is the artifact `comparison.json` of the comparison's run; without it, that of the report (`summary.json`);
+without either, what the runs' parameters and tags say. A run's curves are its artifact `curves.parquet` when their
+last values are those of the metric history; else, or without it, the history itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
+from sfpo_bench.reports.load import (
+    SCHEMA_VERSION,
+    Comparison,
+    Plan,
+    Progress,
+    SeedRun,
+    SeedStatus,
+    plan_from,
+    seed_run,
+)
+from sfpo_bench.reports.stored_curves import Numbers, numbers_of_history, numbers_of_parquet
+from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
+from sfpo_bench.tracking.stored_runs import StoredRunInfo, StoredRuns, stored_runs
+
+_STATUS = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
+_NOT_SETTINGS = ("run_name", "output_root", "seed", "device")
+
+
+def load_from_mlflow(run: str, tracking_uri: str | None = None) -> Comparison:
+    """The comparison whose MLflow run has the id or the name `run`, with every run the store knows of it.
+
+    Without `tracking_uri` it is the variable MLFLOW_TRACKING_URI, else `results/mlflow.db` here. Raises
+    `MissingDataError` when there is no such comparison, `ConfigError` when several have that name or its plan is
+    unusable, and `TrackingError` when the store fails.
+    """
+    uri = resolve_tracking_uri(tracking_uri, Path("results"), os.environ)
+    store = stored_runs(uri)
+    parent = _parent(store, run)
+    children = [child for child in store.children(parent.run_id) if "arm" in child.tags and "seed" in child.tags]
+    plan = _plan(store, parent, children)
+    return Comparison(plan, _runs(store, plan, children))
+
+
+def _parent(store: StoredRuns, run: str) -> StoredRunInfo:
+    found = store.named(run)
+    comparisons = [one for one in found if one.tags.get("sfpo_bench.kind") == "comparison"]
+    if not comparisons:
+        raise MissingDataError(
+            f"found no comparison {run!r} in the tracking store ({len(found)} other runs of that name); expected the "
+            "name or id of a comparison's MLflow run: give another, or `sfpo-bench sync` its folder first"
+        )
+    if len(comparisons) > 1:
+        raise ConfigError(
+            f"found {len(comparisons)} comparisons named {run!r}; expected one: give one of their ids, "
+            f"{', '.join(one.run_id for one in comparisons)}"
+        )
+    return comparisons[0]
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+def _plan(store: StoredRuns, parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> Plan:
+    """The plan as it was written down, with arms and seeds that were added to it since."""
+    raw = _artifact(store, parent, "comparison.json") or _of_summary(_artifact(store, parent, "summary.json"))
+    raw = raw or _of_params(parent, children)
+    arms = {**raw.get("arms", {})}
+    for child in children:
+        arms.setdefault(child.tags["arm"], {"label": child.tags["arm"], "settings": _settings(child)})
+    seeds = dict.fromkeys([*raw.get("seeds", []), *sorted({int(child.tags["seed"]) for child in children})])
+    return plan_from({**raw, "arms": arms, "seeds": list(seeds)}, f"the plan of {parent.name!r}")
+
+
+def _artifact(store: StoredRuns, run: StoredRunInfo, name: str) -> dict[str, Any]:
+    [content] = store.files([run], name)
+    try:
+        raw = json.loads(content) if content else {}
+    except ValueError as error:
+        raise ConfigError(
+            f"artifact {name} of run {run.run_id} is not JSON ({error}); expected what `sfpo-bench compare` wrote: "
+            "`sfpo-bench sync` its folder again"
+        ) from error
+    return raw if isinstance(raw, dict) else {}
+
+
+def _of_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan inside a report's summary."""
+    if not summary:
+        return {}
+    arms = {
+        arm["name"]: {key: arm[key] for key in ("label", "note", "overrides", "settings")} for arm in summary["arms"]
+    }
+    seeds = dict.fromkeys(curve["seed"] for arm in summary["arms"] for curve in arm["curves"])
+    return {**summary, "schema_version": SCHEMA_VERSION, "arms": arms, "seeds": list(seeds)}
+
+
+def _of_params(parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> dict[str, Any]:
+    """What parameters say of a comparison that was never reported: labels are then the arms' keys."""
+    own = {key: _parsed(value) for key, value in parent.params.items()}
+    first = {key: _parsed(value) for key, value in children[0].params.items()} if children else {}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": parent.name,
+        "axes_note": "",
+        "split": first.get("comparison.split", "report"),
+        "mode": "sampled",
+        "temperature": first.get("evaluation.temperature", 1.0),
+        **{key: own[key] for key in ("baseline", "targets", "steps", "code_version", "experiment") if key in own},
+    }
+
+
+def _settings(child: StoredRunInfo) -> dict[str, object]:
+    return {key: _parsed(value) for key, value in child.params.items() if key not in _NOT_SETTINGS}
+
+
+def _parsed(text: str) -> Any:
+    """`0.5`, `[1, 2]`, `true` as values; any other text as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# --- the runs ---------------------------------------------------------------------------------------------------------
+
+
+def _runs(store: StoredRuns, plan: Plan, children: Sequence[StoredRunInfo]) -> tuple[SeedRun, ...]:
+    """A record for every planned run; of two stored runs of one arm and seed the one that was started last."""
+    stored = {(child.tags["arm"], int(child.tags["seed"])): child for child in children}
+    known = list(stored.values())
+    numbers = dict(zip((child.run_id for child in known), _numbers(store, known), strict=True))
+    provenances = dict(zip((child.run_id for child in known), store.files(known, "provenance.json"), strict=True))
+    return tuple(
+        _run(plan, arm, seed, child, numbers[child.run_id], provenances[child.run_id])
+        if (child := stored.get((arm, seed)))
+        else SeedRun(arm, seed, SeedStatus.pending)
+        for arm in plan.arms
+        for seed in plan.seeds
+    )
+
+
+def _numbers(store: StoredRuns, runs: Sequence[StoredRunInfo]) -> list[Numbers]:
+    """Each run's numbers: from its Parquet file where the metric history does not contradict it, else from there."""
+    found = [_of_file(run, content) for run, content in zip(runs, store.files(runs, "curves.parquet"), strict=True)]
+    lacking = [run for run, numbers in zip(runs, found, strict=True) if numbers is None]
+    histories = iter(store.histories(lacking))
+    return [numbers or numbers_of_history(next(histories)) for numbers in found]
+
+
+def _of_file(run: StoredRunInfo, content: bytes | None) -> Numbers | None:
+    if content is None:
+        return None
+    try:
+        numbers = numbers_of_parquet(content)
+    except (OSError, ValueError, KeyError):  # what pyarrow raises for a file that is damaged or another's
+        return None
+    return numbers if numbers.agrees_with(run.latest) else None
+
+
+def _run(plan: Plan, arm: str, seed: int, stored: StoredRunInfo, numbers: Numbers, provenance: bytes | None) -> SeedRun:
+    step = max((int(one.steps[-1]) for one in numbers.metrics.values() if len(one.steps)), default=0)
+    state = stored.tags.get("sfpo_bench.state") or _STATUS.get(stored.status, "running")
+    progress = Progress(SeedStatus(state), step, stored.tags.get("sfpo_bench.cause", ""))
+    try:
+        about = json.loads(provenance) if provenance else {}
+        return seed_run(plan, arm, seed, progress, numbers.records(), numbers.metrics, about)
+    except (BenchError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return SeedRun(arm, seed, SeedStatus.unreadable, cause=f"{type(error).__name__}: {error}")

@@ -1,0 +1,211 @@
+"""The report as one HTML page that needs nothing but itself: figures inside, no script, no address to ask.
+
+The page says what report.md says, made from the same blocks. Every number of a table and every arm a sentence names
+leads to the runs it comes from, and from there into their folders. Below stand the settings and the environment.
+
+A content security policy in the page forbids scripts and every outside resource, so that a name which slipped through
+as markup could still do nothing; all text is escaped besides.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Table, plain
+from sfpo_bench.reports.environment import Row, environment_rows, setting_rows
+from sfpo_bench.reports.formats import accuracy_text, count_text, seconds_text
+from sfpo_bench.reports.load import Comparison
+from sfpo_bench.reports.summary import ArmSummary, SeedCurve, Summary
+
+Places = Callable[[str, int], str | None]
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_NUMBER = re.compile(r"\d")
+_STYLE = """
+:root { color-scheme: light; }
+body { margin: 0 auto; padding: 1.5rem; max-width: 66rem; color: #1a1a1a; background: #fff;
+  font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; overflow-wrap: anywhere; }
+h1 { margin: 0 0 .4rem; } h2 { margin: 2.2rem 0 .6rem; border-bottom: 1px solid #ccc; } h3 { margin: 1.4rem 0 .4rem; }
+a { color: #00558c; text-decoration: underline dotted; text-underline-offset: .2em; }
+a:hover, a:focus { text-decoration: underline; }
+figure { margin: 1rem 0; } img { width: 100%; height: auto; } figcaption { color: #444; font-size: .9rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; min-width: 40rem; }
+th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; }
+th { border-top: 2px solid #333; border-bottom: 1px solid #333; }
+tbody tr:last-child td { border-bottom: 2px solid #333; }
+.left { text-align: left; }
+:target { background: #fff3c4; }
+nav { font-size: .9rem; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the page is made of. `pictures` maps the path that a block names to an SVG; `further` are shown after it.
+
+    `place` gives the address of a run's folder, relative to the page, or None where there is none.
+    """
+
+    summary: Summary
+    comparison: Comparison
+    report: Sequence[Block]
+    pictures: Mapping[str, bytes]
+    further: Sequence[tuple[str, bytes]] = field(default=())
+    place: Places = lambda arm, seed: None
+
+
+def page(content: Page) -> str:
+    """The HTML text; equal content gives equal text."""
+    links = _Links(content.summary)
+    parts = [part for block in content.report for part in _block(block, content, links)]
+    parts += [_figure(words, svg) for words, svg in content.further]
+    parts += _runs(content)
+    parts += _settings(content)
+    title = html.escape(content.summary.name)
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{html.escape(_POLICY)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+            *parts,
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+class _Links:
+    """Which words name an arm, and where its runs are listed."""
+
+    def __init__(self, summary: Summary) -> None:
+        labels = [" ".join(arm.label.split()) for arm in summary.arms]
+        self._anchors = {
+            label: f"#{_anchor(arm)}"
+            for label, arm in zip(labels, summary.arms, strict=True)
+            if labels.count(label) == 1
+        }
+        # The longest first: one arm's name may begin with another's.
+        names = "|".join(re.escape(label) for label in sorted(self._anchors, key=len, reverse=True) if label)
+        self._names = re.compile(rf"(?<!\w)({names})(?!\w)") if names else None
+
+    def linked(self, text: str) -> str:
+        """`text` as HTML in which every arm it names leads to its runs."""
+        if self._names is None:
+            return html.escape(text)
+        parts = self._names.split(text)
+        return "".join(
+            _link(self._anchors[part], html.escape(part)) if index % 2 else html.escape(part)
+            for index, part in enumerate(parts)
+        )
+
+    def of_row(self, cells: Sequence[Line]) -> str | None:
+        """Where the runs behind a row of a table are listed: those of the arm that one of its first cells names."""
+        for cell in cells[:2]:
+            anchor = self._anchors.get(plain(cell).removesuffix(" (baseline)"))
+            if anchor:
+                return anchor
+        return None
+
+
+def _anchor(arm: ArmSummary) -> str:
+    """A name for the arm's list of runs that is safe in HTML and in an address."""
+    return "runs-" + quote(arm.name, safe="").replace("%", ".")
+
+
+def _link(address: str, inner: str) -> str:
+    return f'<a href="{html.escape(address)}">{inner}</a>'
+
+
+def _block(block: Block, content: Page, links: _Links) -> Iterator[str]:
+    if isinstance(block, Heading):
+        yield f"<h{block.level}>{_line(block.line)}</h{block.level}>"
+    elif isinstance(block, Paragraph):
+        yield f"<p>{_line(block.line)}</p>"
+    elif isinstance(block, Bullets):
+        items = "\n".join(f"<li>{_line(line, links)}</li>" for line in block.lines)
+        yield f"<ul>\n{items}\n</ul>"
+    elif isinstance(block, Table):
+        rows = [_row(row, block, links) for row in block.rows]
+        yield _table([_line(cell) for cell in block.header], rows, block.left)
+    elif block.path in content.pictures:
+        yield _figure(block.words, content.pictures[block.path])
+
+
+def _line(line: Line, links: _Links | None = None) -> str:
+    written = ((links.linked(span.text) if links else html.escape(span.text), span.bold) for span in line)
+    return "".join(f"<strong>{text}</strong>" if bold else text for text, bold in written)
+
+
+def _row(row: Sequence[Line], table: Table, links: _Links) -> list[str]:
+    """The cells; those with a number lead to the runs of the row's arm."""
+    anchor = links.of_row(row)
+    return [
+        _link(anchor, _line(cell)) if anchor and not left and _NUMBER.search(plain(cell)) else _line(cell, links)
+        for cell, left in zip(row, table.left, strict=True)
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
+    kinds = [' class="left"' if side else "" for side in left]
+    head = "".join(f"<th{kind}>{cell}</th>" for cell, kind in zip(header, kinds, strict=True))
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _figure(words: str, svg: bytes) -> str:
+    source = base64.b64encode(svg).decode("ascii")
+    image = f'<img alt="{html.escape(words)}" src="data:image/svg+xml;base64,{source}">'
+    return f"<figure>{image}<figcaption>{html.escape(words)}</figcaption></figure>"
+
+
+def _runs(content: Page) -> Iterator[str]:
+    """Every planned run of every arm, with a link into its folder."""
+    yield "<h2>Runs</h2>"
+    yield "<p>Ratios come from the runs of their arm and from those of the baseline.</p>"
+    header = ["seed", "state", "step", "final accuracy", "n", "responses", "training time, s"]
+    for arm in content.summary.arms:
+        role = " (baseline)" if arm.name == content.summary.baseline else ""
+        yield f'<h3 id="{html.escape(_anchor(arm))}">{html.escape(arm.label + role)}</h3>'
+        rows = [_run_row(arm, curve, content) for curve in arm.curves]
+        yield _table(header, rows, [True, True, *[False] * (len(header) - 2)])
+
+
+def _run_row(arm: ArmSummary, curve: SeedCurve, content: Page) -> list[str]:
+    place = content.place(arm.name, curve.seed)
+    seed = str(curve.seed) if place is None else _link(place, f"seed {curve.seed}")
+    state = html.escape(f"{curve.status}: {curve.cause}" if curve.cause else str(curve.status))
+    if not curve.points:
+        return [seed, state, count_text(curve.step), "none", "", "", ""]
+    last = curve.points[-1]
+    numbers = [count_text(last.n), count_text(last.responses), seconds_text(last.train_seconds)]
+    return [seed, state, count_text(curve.step), accuracy_text(last.accuracy), *numbers]
+
+
+def _settings(content: Page) -> Iterator[str]:
+    arms = content.summary.arms
+    same, different = setting_rows(arms)
+    yield "<h2>Settings</h2>"
+    if different:
+        yield "<h3>Different between arms</h3>"
+        yield _values(["setting", *(arm.label for arm in arms)], different)
+    yield "<h3>The same in every arm</h3>"
+    yield _values(["setting", "value"], same)
+    yield "<h2>Environment</h2>"
+    rows = environment_rows(content.comparison)
+    yield _values(["what", "found", "runs"], rows) if rows else "<p>No run recorded it.</p>"
+
+
+def _values(header: Sequence[str], rows: Sequence[Row]) -> str:
+    cells = [[html.escape(cell) for cell in row] for row in rows]
+    return _table([html.escape(name) for name in header], cells, [True] * len(header))

@@ -1,0 +1,225 @@
+"""The report's tables for a paper: booktabs, as wide as the text or as one of two columns.
+
+    tables.tex               every table of the report at the width of the text (`table`)
+    tables-two-column.tex    the same for two-column papers: what fits in `table`, the rest in `table*`
+    report.tex               the whole report as a document of its own: `pdflatex report.tex`
+
+A paper needs \\usepackage{booktabs,tabularx} and \\input{tables}. The words are those of report.md; every character
+that TeX would interpret is written so that it prints as itself.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Sequence
+from enum import Enum
+
+from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Span, Table, plain
+
+
+class Columns(Enum):
+    """How many columns of text a page of the paper has."""
+
+    one = 1
+    two = 2
+
+
+_NARROW = 70.0  # characters that fit side by side into one of two columns of text, with lines of two or three
+_SIZE = {Columns.one: r"\small", Columns.two: r"\footnotesize"}
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_\allowbreak{}",  # settings are long words
+    "/": r"/\allowbreak{}",
+    "=": r"=\allowbreak{}",
+    "\N{NO-BREAK SPACE}": "~",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"{''}",
+    "`": r"\textasciigrave{}",
+    "'": r"{'}",
+    "-": r"-{}",  # no ligature of two hyphens
+    "\N{LEFT SINGLE QUOTATION MARK}": "`",
+    "\N{RIGHT SINGLE QUOTATION MARK}": r"{'}",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{GREEK SMALL LETTER ALPHA}": r"$\alpha$",
+    "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\le$",
+    "\N{GREATER-THAN OR EQUAL TO}": r"$\ge$",
+}
+_PREAMBLE = r"""\documentclass[10pt]{article}
+\usepackage[margin=2.5cm]{geometry}
+\usepackage{booktabs,tabularx,graphicx,float}
+\setlength{\emergencystretch}{3em}
+"""
+_BLANKS = re.compile(r"[ \t\n\r\f\v]+")
+# What belongs together in a cell: `1.51 to 1.89`, `10 of 10`, `97.5 %`.
+_TOGETHER = re.compile(r"(?<=\d) (to|of) (?=\d)|(?<=\d) (?=%)")
+_HERE, _ANYWHERE = "H", "htbp"
+
+
+def tex(text: str) -> str:
+    """`text` as TeX that prints those characters: no command, no mathematics, no comment can come out of it.
+
+    Characters that pdfTeX's fonts lack become their number: `[U+4E2D]`.
+    """
+    return "".join(_character(character) for character in _BLANKS.sub(" ", text))
+
+
+def tables_tex(report: Sequence[Block], columns: Columns) -> str:
+    """Every table of the report as a float with caption and label."""
+    head = "% Made by sfpo-bench from summary.json; needs \\usepackage{booktabs,tabularx}.\n"
+    floats = [
+        _float(caption, table, columns, number, _ANYWHERE)
+        for number, (caption, table) in enumerate(_captioned(report), 1)
+    ]
+    return head + "\n".join(floats)
+
+
+def report_tex(report: Sequence[Block], pictures: Sequence[tuple[str, str]]) -> str:
+    """The whole report as a document; `pictures` are further figures, as file names and captions, for its end."""
+    body = [part for block in _with_tables(report) for part in block]
+    figures = [_picture(name, caption) for name, caption in pictures]
+    return "\n\n".join([_PREAMBLE.rstrip(), r"\begin{document}", *body, *figures, r"\end{document}", ""])
+
+
+def _character(character: str) -> str:
+    if character in _TEX:
+        return _TEX[character]
+    # Accented letters of Latin-1 print in TeX's oldest font encoding too; of others not all do.
+    if " " <= character <= "~" or ("\u00c0" <= character <= "\u00ff" and unicodedata.decomposition(character)):
+        return character
+    return f"[U+{ord(character):04X}]"
+
+
+def _words(line: Line) -> str:
+    return "".join(
+        rf"\textbf{{{tex_span}}}" if span.bold else tex_span for span in line if (tex_span := _kept(span.text))
+    )
+
+
+def _kept(text: str) -> str:
+    """TeX of a span, with the blank at either end that separates it from its neighbours."""
+    body = tex(text)
+    return (" " if text[:1].isspace() else "") + body + (" " if body and text[-1:].isspace() else "")
+
+
+def _captioned(report: Sequence[Block]) -> Iterator[tuple[str, Table]]:
+    """Every table with what it is: the headings above it, from the second level down."""
+    above: dict[int, str] = {}
+    for block in report:
+        if isinstance(block, Heading):
+            above = {level: words for level, words in above.items() if level < block.level}
+            above[block.level] = _words(block.line)
+        elif isinstance(block, Table):
+            yield ": ".join(words for level, words in sorted(above.items()) if level > 1), block
+
+
+def _with_tables(report: Sequence[Block]) -> Iterator[list[str]]:
+    """The document's parts, each table under the caption that `_captioned` gives it."""
+    floats = (
+        _float(caption, table, Columns.one, number, _HERE)
+        for number, (caption, table) in enumerate(_captioned(report), 1)
+    )
+    for block in report:
+        yield [next(floats)] if isinstance(block, Table) else [_part(block)]
+
+
+def _part(block: Heading | Paragraph | Bullets | Picture) -> str:
+    if isinstance(block, Heading):
+        command = {1: "section*", 2: "subsection*"}.get(block.level, "subsubsection*")
+        return rf"\{command}{{{_words(block.line)}}}"
+    if isinstance(block, Bullets):
+        items = "\n".join(rf"\item {{}}{_words(line)}" for line in block.lines)
+        return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+    if isinstance(block, Picture):
+        return _picture(block.path.removesuffix(".png") + ".pdf", block.words)
+    return textwrap.fill(_words(block.line), 118, break_long_words=False, break_on_hyphens=False)
+
+
+def _picture(name: str, caption: str) -> str:
+    return (
+        f"\\begin{{figure}}[H]\n\\centering\n\\includegraphics[width=\\textwidth]{{{name}}}\n"
+        f"\\caption{{{tex(caption)}}}\n\\end{{figure}}"
+    )
+
+
+def _float(caption: str, table: Table, columns: Columns, number: int, where: str) -> str:
+    wide = columns is Columns.two and sum(_lengths(table)) > _NARROW
+    kind, width = ("table*", r"\textwidth") if wide else ("table", r"\columnwidth")
+    header = " & ".join(_cell(cell) for cell in table.header) + r" \\"
+    return "\n".join(
+        [
+            rf"\begin{{{kind}}}[{where}]",
+            r"\centering",
+            _SIZE[columns],
+            rf"\caption{{{caption}}}",
+            rf"\label{{tab:sfpo-bench-{number}}}",
+            r"\setlength{\tabcolsep}{3pt}",
+            rf"\begin{{tabularx}}{{{width}}}{{@{{}}{_widths(table)}@{{}}}}",
+            r"\toprule",
+            header,
+            r"\midrule",
+            *_rows(table),
+            r"\bottomrule",
+            r"\end{tabularx}",
+            rf"\end{{{kind}}}",
+            "",
+        ]
+    )
+
+
+def _rows(table: Table) -> Iterator[str]:
+    """The rows, with a little space where the first column goes on to something new after several of the same."""
+    first = [plain(row[0]) for row in table.rows]
+    grouped = len(set(first)) < len(first)
+    for number, row in enumerate(table.rows):
+        if grouped and number and first[number] != first[number - 1]:
+            yield r"\addlinespace"
+        yield " & ".join(_cell(cell) for cell in row) + r" \\"
+
+
+def _cell(line: Line) -> str:
+    """A cell; the empty group keeps a `[` at a row's start from becoming the option of the row before."""
+    words = _words(tuple(Span(_bound(span.text), span.bold) for span in line))
+    return "{}" + words if words.startswith(("[", "*")) else words
+
+
+def _bound(text: str) -> str:
+    return _TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+
+
+def _widths(table: Table) -> str:
+    """One `X` column per column, as wide as its text is long against the others'."""
+    lengths = _lengths(table)
+    shares = [len(lengths) * length / sum(lengths) for length in lengths]
+    return "".join(
+        rf">{{\hsize={share:.3f}\hsize\linewidth=\hsize\{'raggedright' if left else 'raggedleft'}\arraybackslash}}X"
+        for share, left in zip(shares, table.left, strict=True)
+    )
+
+
+def _lengths(table: Table) -> list[float]:
+    """The characters that each column asks for, between 6 and 30."""
+    cells = [table.header, *table.rows]
+    asked = [[_asked(_bound(plain(row[column]))) for row in cells] for column in range(len(table.header))]
+    return [min(30.0, max(6.0, *column)) for column in asked]
+
+
+def _asked(text: str) -> float:
+    """All of a short text, half of a longer one, and never less than its longest word."""
+    longest = max(map(len, text.split(" ")))
+    return max(longest + 1.0, min(len(text), 14) if len(text) < 20 else len(text) / 2)

@@ -1,0 +1,72 @@
+"""What a run recorded at its steps: one `Series` per metric key, `entropy`, `fast_1/clip_fraction`, …"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfpo_bench.tracking.tables import curve_rows
+from sfpo_bench.types import JournalRecord, StepRecord
+
+Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
+Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """`values[i]` was recorded at step `steps[i]`; steps ascend. Infinities and NaN stay as they were recorded."""
+
+    steps: Integers
+    values: Floats
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Series):
+            return NotImplemented
+        return np.array_equal(self.steps, other.steps) and np.array_equal(self.values, other.values, equal_nan=True)
+
+    __hash__ = None  # type: ignore[assignment]  # arrays can change
+
+
+def series(steps: Sequence[int] | Integers, values: Sequence[float] | Floats) -> Series:
+    """A series from what was recorded, in any order; of two values at one step the later one counts."""
+    at, numbers = np.asarray(steps, dtype=np.int64), np.asarray(values, dtype=np.float64)
+    if len(at) > 1 and not np.all(at[1:] > at[:-1]):
+        order = np.argsort(at, kind="stable")
+        at, numbers = at[order], numbers[order]
+        last = np.append(at[1:] != at[:-1], True)
+        at, numbers = at[last], numbers[last]
+    return Series(at, numbers)
+
+
+def series_of_journal(records: Iterable[JournalRecord]) -> dict[str, Series]:
+    """Every number of the step records by key, those of the passes included."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for record in records:
+        if isinstance(record, StepRecord):
+            for row in curve_rows(record):
+                steps, values = found.setdefault(row.key, ([], []))
+                steps.append(row.step)
+                values.append(row.value)
+    return {key: series(steps, values) for key, (steps, values) in found.items()}
+
+
+def series_by_key(names: Sequence[str], codes: Integers, steps: Integers, values: Floats) -> dict[str, Series]:
+    """One series per key of a long table: row i has the key `names[codes[i]]`; rows stand in the order of recording."""
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+    parts = np.split(order, ends[:-1]) if len(names) else []
+    return {name: series(steps[part], values[part]) for name, part in zip(names, parts, strict=True) if len(part)}
+
+
+def wide(
+    runs: Iterable[Mapping[str, Series]], key: str
+) -> tuple[Integers, np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
+    """The steps that any of `runs` recorded `key` at, and one row per run that did, NaN where it did not."""
+    held = [run[key] for run in runs if key in run]
+    steps = np.unique(np.concatenate([one.steps for one in held])) if held else np.empty(0, dtype=np.int64)
+    rows = np.full((len(held), len(steps)), np.nan)
+    for row, one in zip(rows, held, strict=True):
+        row[np.searchsorted(steps, one.steps)] = one.values
+    return steps, rows
