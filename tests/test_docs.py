@@ -74,7 +74,7 @@ def commands() -> list[str]:
         for block in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.strip().startswith("sfpo-bench "):
-                    found.append(line.strip().split("  #")[0].strip())
+                    found.append(re.split(r"\s#", line.strip())[0].strip())
     return found
 
 

@@ -33,9 +33,10 @@ class Wide(Clipped):
 @dataclass
 class Twice(OnePass):
     kind: str = option("twice", "name")
+    passes: int = option(2, "passes", low=1)
 
     def update(self, learner, batch):
-        return (learner.optimize(batch, "first"), learner.optimize(batch, "second"))
+        return tuple(learner.optimize(batch, name) for name in ("first", "second", "third")[: self.passes])
 
 
 @dataclass
@@ -127,5 +128,6 @@ def test_a_reward_of_an_installed_package_grades_a_jsonl_task(installed: Path, t
 def test_options_of_ones_own_class_are_checked(installed: Path, tmp_path: Path) -> None:
     unknown = train(tmp_path, installed, *OBJECTIVE, "algorithm.objective.options.wdth=0.7")
     assert unknown.returncode == 2 and "did you mean width?" in unknown.stderr
-    low = train(tmp_path, installed, *OBJECTIVE, "algorithm.objective.options.width=-1")
-    assert low.returncode == 2 and "width = -1 is out of range" in low.stderr
+    rule = ("algorithm/update_rule=custom", "algorithm.update_rule.factory=my_methods:Twice")
+    low = train(tmp_path, installed, *rule, "algorithm.update_rule.options.passes=0")
+    assert low.returncode == 2 and "algorithm.update_rule.passes = 0 is out of range" in low.stderr
