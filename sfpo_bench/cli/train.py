@@ -85,7 +85,7 @@ class _Tracking:
                 self._opened = True
             self._delivery.deliver(self._folder, covered_bytes)
         except TrackingError as error:
-            say(f"warning: {error} Training goes on; `sfpo-bench sync` delivers what is missing")
+            say(f"warning: {error}. Training needs no store; `sfpo-bench sync` delivers what is missing")
             self._delivery = None
 
     def finish(self) -> None:
@@ -96,4 +96,4 @@ class _Tracking:
         try:
             self._delivery.finish(self._folder, status.state, cause=status.cause)
         except TrackingError as error:
-            say(f"warning: {error} `sfpo-bench sync` delivers what is missing")
+            say(f"warning: {error}; `sfpo-bench sync` delivers what is missing")

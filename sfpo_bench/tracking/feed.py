@@ -90,7 +90,7 @@ class Feed(threading.Thread):
         except (BenchError, OSError) as error:
             if not self._warned:
                 self._warned = True
-                self._warn(f"{error} Training goes on; `sfpo-bench sync` delivers what is missing")
+                self._warn(f"{error}. Training needs no store; `sfpo-bench sync` delivers what is missing")
             return False
         return True
 
@@ -119,6 +119,9 @@ class Feed(threading.Thread):
 
 
 def _low_priority() -> None:
-    """Leave the cores to training: on Linux a thread has a priority of its own."""
+    """Leave the cores to training: on Linux a thread has a priority of its own.
+
+    Only root may raise it again, so a process that was started at a lower one stays there.
+    """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(10, os.getpriority(os.PRIO_PROCESS, 0)))
