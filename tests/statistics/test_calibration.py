@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration import BUDGET, aa, is_right, power, simulate, truth_of
-from benchmarks.simulated_curves import SimulatedArm, first_crossings, measured, seed_costs, true_accuracies
+from benchmarks.simulated_curves import Array, SimulatedArm, first_crossings, measured, seed_costs, true_accuracies
 from sfpo_bench.statistics import Claim, Statement, cost_to_target
 from tests.reports.comparison_folder import Folder, Run
 
@@ -37,10 +37,14 @@ def test_simulated_curves_look_like_the_experiments() -> None:
 def test_shared_deviations_correlate_and_others_do_not() -> None:
     arm, random = SimulatedArm(), np.random.default_rng(2)
     common = random.standard_normal((500, len(arm.grid()) + 1))
-    both = [true_accuracies(arm, 500, random, shared=0.8, common=common)[:, -1] for _ in range(2)]
-    apart = [true_accuracies(arm, 500, random)[:, -1] for _ in range(2)]
-    assert np.corrcoef(both)[0, 1] > 0.6
-    assert abs(np.corrcoef(apart)[0, 1]) < 0.2
+
+    def correlation(first: Array, second: Array) -> float:
+        return float(np.corrcoef(np.stack([first[:, -1], second[:, -1]])).flat[1])
+
+    both = [true_accuracies(arm, 500, random, shared=0.8, common=common) for _ in range(2)]
+    apart = [true_accuracies(arm, 500, random) for _ in range(2)]
+    assert correlation(*both) > 0.6
+    assert abs(correlation(*apart)) < 0.2
 
 
 def test_the_truth_of_a_bound_counts_seeds_that_never_arrive() -> None:
@@ -58,7 +62,7 @@ def test_a_statement_is_right_when_its_printed_ends_hold() -> None:
 
 
 def test_halves_of_equal_runs_never_differ_and_too_few_runs_are_refused(tmp_path: Path) -> None:
-    runs = {seed: Run((0.1, 0.2, 0.4, 0.6 + 0.01 * (seed % 3))) for seed in range(6)}
+    runs = {seed: Run((0.1, 0.2, 0.4, 0.6)) for seed in range(6)}
     folder = Folder({"grpo": runs}, seeds=range(6)).write(tmp_path)
     assert "| sampled responses | 0.50 | 0.0 | 100 | 0 |" in aa(folder, "grpo", seeds=3, splits=5, seed=0)
     with pytest.raises(SystemExit, match="found 6 evaluated runs of grpo"):
