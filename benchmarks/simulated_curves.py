@@ -43,34 +43,41 @@ class SimulatedArm:
     every: int = 3
     seconds_spread: float = 0.10
 
-    def grid(self) -> Array:
-        """Responses spent at each evaluation."""
-        return np.arange(0, STEPS + 1, self.every) * float(RESPONSES_PER_STEP)
+    def grid(self, budgets: int = 1) -> Array:
+        """Responses spent at each evaluation of a run that goes on for `budgets` times the 60 steps."""
+        return np.arange(0, budgets * STEPS + 1, self.every, dtype=np.float64) * RESPONSES_PER_STEP
 
 
 def true_accuracies(
-    arm: SimulatedArm, seeds: int, random: np.random.Generator, shared: float = 0.0, common: Array | None = None
+    arm: SimulatedArm,
+    seeds: int,
+    random: np.random.Generator,
+    budgets: int = 1,
+    shared: float = 0.0,
+    common: Array | None = None,
 ) -> Array:
-    """True accuracy of `seeds` seeds at each evaluation, shape PT.
+    """True accuracy of `seeds` seeds at each evaluation of `budgets` times 60 steps, shape PT.
 
-    A share `shared` of the variance of speed and wobble comes from `common` (`deviations`, shape P(T+1)), which two
-    arms that share data order by seed both get; 0: arms are independent.
+    A share `shared` of the variance of speed and wobble comes from `common` (of `deviations`), which two arms that
+    share data order by seed both get; without it arms are independent.
     """
-    own = deviations(arm, seeds, random)
+    costs_T = arm.grid(budgets)
+    own = deviations(len(costs_T), seeds, random)
     if common is not None:
         own = math.sqrt(shared) * common + math.sqrt(1 - shared) * own
     speed_P1, wobble_PT = np.exp(arm.spread * own[:, :1]), WOBBLE * own[:, 1:]
     places, levels = np.array(CURVE, dtype=np.float64).T
-    mean_PT = np.interp(arm.speed * speed_P1 * arm.grid(), places, levels)
+    mean_PT = np.interp(arm.speed * speed_P1 * costs_T, places, levels)
     dead_P1 = random.random((seeds, 1)) < arm.collapsed
-    return np.clip(np.where(dead_P1, np.minimum(mean_PT, PLATEAU), mean_PT) + wobble_PT, 0.0, 1.0)
+    true_PT: Array = np.clip(np.where(dead_P1, np.minimum(mean_PT, PLATEAU), mean_PT) + wobble_PT, 0.0, 1.0)
+    return true_PT
 
 
-def deviations(arm: SimulatedArm, seeds: int, random: np.random.Generator) -> Array:
+def deviations(evaluations: int, seeds: int, random: np.random.Generator) -> Array:
     """Standard normal speed (first column) and AR(1) wobble (the others) of each seed; the wobble starts at 0."""
-    shocks = random.standard_normal((seeds, len(arm.grid()) + 1))
+    shocks = random.standard_normal((seeds, evaluations + 1))
     shocks[:, 1] = 0.0
-    for column in range(2, shocks.shape[1]):
+    for column in range(2, evaluations + 1):
         shocks[:, column] = WOBBLE_LAG * shocks[:, column - 1] + math.sqrt(1 - WOBBLE_LAG**2) * shocks[:, column]
     return shocks
 
@@ -94,12 +101,6 @@ def first_crossings(costs_T: Array, accuracies_PT: Array, target: float) -> Arra
     return np.where(hit_PT[:, 0], 0.0, np.where(hit_PT.any(axis=1), crossing, np.inf))
 
 
-def costs(arm: SimulatedArm, seeds: int, targets: tuple[float, ...], random: np.random.Generator) -> dict[float, Array]:
-    """Costs in responses of `seeds` independent seeds to each target, inf where it is not reached."""
-    curves = measured(true_accuracies(arm, seeds, random), random)
-    return {target: first_crossings(arm.grid(), curves, target) for target in targets}
-
-
 def seed_costs(costs_P: Array) -> list[SeedCost]:
     """Costs as the statistics take them: inf becomes "not reached within the budget"."""
     budget = float(STEPS * RESPONSES_PER_STEP)
@@ -107,12 +108,3 @@ def seed_costs(costs_P: Array) -> list[SeedCost]:
         SeedCost(Outcome.reached, cost) if cost < math.inf else SeedCost(Outcome.not_reached, budget)
         for cost in costs_P.tolist()
     ]
-
-
-def true_log_cost(costs_P: Array) -> float:
-    """Mean log cost of a large population, a seed that does not reach the target counted with its budget.
-
-    This is the estimand: the geometric mean of min(cost, budget). Without the cap a population in which some seeds
-    never reach the target has no finite geometric mean.
-    """
-    return float(np.log(np.minimum(costs_P, STEPS * RESPONSES_PER_STEP)).mean())
