@@ -1,24 +1,39 @@
-"""Reading comparisons and reporting them: load, summarise, figure, tables. Imports neither torch nor hydra."""
+"""Comparisons in a notebook and in a report. Imports neither torch nor hydra nor MLflow.
 
-from sfpo_bench.reports.figures import convergence_figure, figure_bytes
-from sfpo_bench.reports.load import CURVE_COLUMNS, Comparison, curves_frame, load_comparison
-from sfpo_bench.reports.summarise import build_summary
+comparison = load_comparison(Path("results/arithmetic"))              or load_from_mlflow("arithmetic", uri)
+curves_frame(comparison), metrics_frame(comparison)                   frames with declared columns
+summary = compare(comparison)                                         every number of the report
+figure(comparison), figure(comparison, "anatomy"), table(summary)     matplotlib figures, pandas tables
+write_report(comparison, Path("out"))                                 all files
+"""
+
+from sfpo_bench.reports.from_mlflow import load_from_mlflow
+from sfpo_bench.reports.learning_rate import learning_rate_figure
+from sfpo_bench.reports.load import (
+    CURVE_COLUMNS,
+    METRIC_COLUMNS,
+    Comparison,
+    curves_frame,
+    load_comparison,
+    metrics_frame,
+)
+from sfpo_bench.reports.notebook import compare, figure, table
 from sfpo_bench.reports.summary import Summary
-from sfpo_bench.reports.tables import costs_table, final_table, report_markdown
 from sfpo_bench.reports.write import ReportFiles, write_report
 
 __all__ = [
     "CURVE_COLUMNS",
+    "METRIC_COLUMNS",
     "Comparison",
     "ReportFiles",
     "Summary",
-    "build_summary",
-    "convergence_figure",
-    "costs_table",
+    "compare",
     "curves_frame",
-    "figure_bytes",
-    "final_table",
+    "figure",
+    "learning_rate_figure",
     "load_comparison",
-    "report_markdown",
+    "load_from_mlflow",
+    "metrics_frame",
+    "table",
     "write_report",
 ]

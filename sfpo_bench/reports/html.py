@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Table, plain
+from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Table, plain
 from sfpo_bench.reports.environment import Row, environment_rows, setting_rows
 from sfpo_bench.reports.formats import accuracy_text, count_text, seconds_text
 from sfpo_bench.reports.load import Comparison
@@ -63,7 +63,9 @@ class Page:
 def page(content: Page) -> str:
     """The HTML text; equal content gives equal text."""
     links = _Links(content.summary)
-    parts = [part for block in content.report for part in _block(block, content, links)]
+    figure = next((i for i, block in enumerate(content.report) if isinstance(block, Picture)), len(content.report))
+    # Sentences about arms come before the figure; behind it `SFPO` may be the paper and no arm.
+    parts = [part for i, block in enumerate(content.report) for part in _block(block, content, links, i < figure)]
     parts += [_figure(words, svg) for words, svg in content.further]
     parts += _runs(content)
     parts += _settings(content)
@@ -124,13 +126,13 @@ def _link(address: str, inner: str) -> str:
     return f'<a href="{html.escape(address)}">{inner}</a>'
 
 
-def _block(block: Block, content: Page, links: _Links) -> Iterator[str]:
+def _block(block: Block, content: Page, links: _Links, link_words: bool) -> Iterator[str]:
     if isinstance(block, Heading):
         yield f"<h{block.level}>{_line(block.line)}</h{block.level}>"
     elif isinstance(block, Paragraph):
         yield f"<p>{_line(block.line)}</p>"
     elif isinstance(block, Bullets):
-        items = "\n".join(f"<li>{_line(line, links)}</li>" for line in block.lines)
+        items = "\n".join(f"<li>{_line(line, links if link_words else None)}</li>" for line in block.lines)
         yield f"<ul>\n{items}\n</ul>"
     elif isinstance(block, Table):
         rows = [_row(row, block, links) for row in block.rows]
@@ -148,7 +150,7 @@ def _row(row: Sequence[Line], table: Table, links: _Links) -> list[str]:
     """The cells; those with a number lead to the runs of the row's arm."""
     anchor = links.of_row(row)
     return [
-        _link(anchor, _line(cell)) if anchor and not left and _NUMBER.search(plain(cell)) else _line(cell, links)
+        _link(anchor, _line(cell)) if anchor and not left and _NUMBER.search(plain(cell)) else _line(cell)
         for cell, left in zip(row, table.left, strict=True)
     ]
 

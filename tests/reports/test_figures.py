@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.reports import Summary, build_summary, convergence_figure, figure_bytes, load_comparison
-from sfpo_bench.reports.figures import spread
+from sfpo_bench.reports import Summary, load_comparison
+from sfpo_bench.reports.figures import convergence_figure, figure_bytes, spread
+from sfpo_bench.reports.summarise import build_summary
 from tests.reports.comparison_folder import Folder, Run
 
 FIRST, SECOND = Run((0.1, 0.3, 0.5, 0.6)), Run((0.2, 0.3, 0.7, 0.8), step_seconds=0.7, trigger_step=3)
@@ -60,7 +61,8 @@ def test_the_users_matplotlib_settings_change_nothing(summary: Summary, files: d
 def test_pyplot_stays_out_of_it(tmp_path: Path, summary: Summary) -> None:
     (tmp_path / "summary.json").write_text(summary.to_json(), encoding="utf-8")
     script = (
-        "import sys; from pathlib import Path; from sfpo_bench.reports import Summary, figure_bytes;"
+        "import sys; from pathlib import Path; from sfpo_bench.reports import Summary;"
+        "from sfpo_bench.reports.figures import figure_bytes;"
         "figure_bytes(Summary.from_json(Path(sys.argv[1]).read_text(encoding='utf-8')));"
         "print('matplotlib.pyplot' in sys.modules)"
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfpo_bench.reports import build_summary, load_comparison
+from sfpo_bench.reports import load_comparison
 from sfpo_bench.reports.mean_curve import mean_curve
+from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import ArmSummary, IntervalKind
 from sfpo_bench.statistics import mean_interval, wilson_interval
 from sfpo_bench.tracking.run_folder import RunState

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from sfpo_bench.errors import BenchError, ConfigError
-from sfpo_bench.reports import Summary, build_summary, load_comparison
+from sfpo_bench.reports import Summary, load_comparison
 from sfpo_bench.reports.axes import AXES
 from sfpo_bench.reports.load import SeedStatus
-from sfpo_bench.reports.summarise import best_mean_accuracy
+from sfpo_bench.reports.summarise import best_mean_accuracy, build_summary
 from sfpo_bench.reports.summary import IntervalKind
 from sfpo_bench.statistics import Claim, mean_interval, wilson_interval
 from sfpo_bench.tracking.run_folder import RunState

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.reports import Summary, build_summary, costs_table, final_table, load_comparison, report_markdown
+from sfpo_bench.reports import Summary, load_comparison
 from sfpo_bench.reports.answer import sentence
 from sfpo_bench.reports.axes import AXES, RESPONSES, TRAIN_SECONDS
 from sfpo_bench.reports.formats import count_text, escaped, ratio_text, seconds_text, target_text
 from sfpo_bench.reports.notes import clock_warning
-from sfpo_bench.reports.tables import TABLE_ORDER
+from sfpo_bench.reports.summarise import build_summary
+from sfpo_bench.reports.tables import TABLE_ORDER, costs_table, final_table, report_markdown
 from sfpo_bench.statistics import Claim, Verdict
 from sfpo_bench.tracking.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
