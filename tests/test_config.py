@@ -13,6 +13,7 @@ from sfpo_bench import config as configuration
 from sfpo_bench.algorithms.objectives import Normalization
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.comparison.arms import compose_arms
 from sfpo_bench.config import KINDS, RunConfig, from_node
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import VERB_SETTINGS, register
@@ -73,6 +74,12 @@ def test_the_presets_say_what_they_are() -> None:
 def test_a_trigger_is_a_group_of_its_own() -> None:
     off = from_node(composed("algorithm=sfpo", "algorithm/update_rule/trigger=none"))
     assert off.algorithm.update_rule == SlowFast(trigger=Trigger())
+
+
+def test_arms_may_be_measured_on_the_select_problems_alone() -> None:
+    overrides = ["comparison.split=select", "evaluation.responses=0"]
+    arms = compose_arms(from_node(composed(*overrides)), "train", overrides)
+    assert [arm.key for arm in arms] == ["grpo", "sfpo", "repeat", "grpo_sfpo_rate"]
 
 
 def test_an_arm_of_ones_own_is_checked_like_any_other() -> None:

@@ -59,8 +59,9 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(f"comparison.arms.{key}.overrides: {explain_composition(error)}") from error
         changes = {"comparison": {}, "threads": config.comparison.threads, "tracking.mlflow": False, "run_name": ""}
-        arm_config = from_node(node)
-        arm_node = plain_node(node, {**changes, **pinned(arm_config.model)})
+        # Checked without the comparison: its split and arms are the caller's, who has checked them.
+        arm_node = plain_node(node, changes)
+        arm_node = plain_node(arm_node, pinned(from_node(arm_node).model))
         arms.append(Arm(key, settings.label or key, settings.note, tuple(settings.overrides), arm_node))
     return arms
 
