@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
-from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
@@ -34,7 +34,13 @@ from sfpo_bench.types import Split
 
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "custom": Custom}
 TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
-UPDATE_RULES: dict[str, type] = {"one_pass": OnePass, "repeat": Repeat, "slow_fast": SlowFast, "custom": Custom}
+UPDATE_RULES: dict[str, type] = {
+    "one_pass": OnePass,
+    "repeat": Repeat,
+    "lookahead": Lookahead,
+    "slow_fast": SlowFast,
+    "custom": Custom,
+}
 TASKS: dict[str, type] = {"arithmetic": Arithmetic, "addition": Addition, "jsonl": Jsonl, "custom": Custom}
 MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "smollm2": SmolLM2Model}
 ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout}
@@ -295,6 +301,12 @@ def check(config: RunConfig) -> None:
         raise ConfigError(
             f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
             f"{learner.mini_batch_prompts} prompts; choose a divisor of {rollout.prompts}, or 0 for the whole batch"
+        )
+    if learner.mini_batches > 1 and (learner.mini_batch_prompts or rollout.prompts % learner.mini_batches):
+        raise ConfigError(
+            f"learner.mini_batches = {learner.mini_batches} with rollout.prompts = {rollout.prompts} and "
+            f"learner.mini_batch_prompts = {learner.mini_batch_prompts}; expected a divisor of rollout.prompts, and "
+            "learner.mini_batch_prompts=0, which says the same thing in prompts"
         )
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")

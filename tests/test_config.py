@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from sfpo_bench import config as configuration
 from sfpo_bench.algorithms.objectives import Normalization
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
-from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast
+from sfpo_bench.comparison.arms import compose_arms
 from sfpo_bench.config import KINDS, RunConfig, from_node
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import VERB_SETTINGS, register
@@ -66,13 +68,56 @@ def test_the_presets_say_what_they_are() -> None:
     assert rules["repeat"] == Repeat(passes=4)
     assert rules["sfpo"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(window=30, threshold=1.0))
     assert rules["sfpo_paper"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(two_sided=True))
+    assert rules["lookahead"] == Lookahead(sync_every=5, alpha=0.5)
     dr_grpo = from_node(composed("algorithm=dr_grpo")).algorithm.objective
     assert dr_grpo.normalization is Normalization.fixed_length and dr_grpo.advantage_scale.value == "none"
+
+
+def test_the_released_code_is_sfpo_with_each_quirk_a_setting_of_its_own() -> None:
+    plain, released = (
+        configuration.flatten(configuration.to_plain(composed(f"algorithm={name}")))
+        for name in ("sfpo", "sfpo_released_code")
+    )
+    assert differences(plain, released) == [
+        "algorithm.name: sfpo -> sfpo_released_code",
+        "algorithm.objective.entropy_coefficient: 0.0 -> 0.001",
+        "algorithm.objective.normalization: response_mean -> block_token_mean",
+        "algorithm.update_rule.trigger_entropy: start -> slow_pass",
+        "learner.mini_batches: 1 -> 4",
+        "learner.weight_decay: 0.0 -> 0.01",
+        "training.wrong_answer_reward: 0.0 -> 0.1",
+    ]
+    rule = from_node(composed("algorithm=sfpo_released_code")).algorithm.update_rule
+    assert rule.trigger == EntropyZScore(window=30, threshold=1.0, two_sided=False, eps=1e-9)
+    off = from_node(composed("algorithm=sfpo_released_code", "algorithm/update_rule/trigger=none"))
+    assert off.algorithm.update_rule == SlowFast(trigger_entropy=EntropySource.slow_pass)
+
+
+def test_grpo_of_equal_displacement_differs_from_grpo_by_the_reach_of_sfpo() -> None:
+    plain, reaching = (from_node(composed(f"algorithm={name}")) for name in ("grpo", "grpo_equal_displacement"))
+    sfpo = from_node(composed("algorithm=sfpo")).algorithm.update_rule
+    assert reaching.learner.learning_rate_factor == pytest.approx(sfpo.alpha * sfpo.fast_passes + 1)
+    assert reaching.learner == replace(plain.learner, learning_rate_factor=reaching.learner.learning_rate_factor)
+    assert reaching.algorithm == replace(plain.algorithm, name="grpo_equal_displacement")
+
+
+@pytest.mark.parametrize(
+    "overrides", [["learner.mini_batches=3"], ["learner.mini_batches=4", "learner.mini_batch_prompts=8"]], ids=str
+)
+def test_mini_batches_that_do_not_divide_or_are_said_twice_are_refused(overrides: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"learner\.mini_batches = \d .* expected a divisor of rollout\.prompts"):
+        from_node(composed("rollout.prompts=32", *overrides))
 
 
 def test_a_trigger_is_a_group_of_its_own() -> None:
     off = from_node(composed("algorithm=sfpo", "algorithm/update_rule/trigger=none"))
     assert off.algorithm.update_rule == SlowFast(trigger=Trigger())
+
+
+def test_arms_may_be_measured_on_the_select_problems_alone() -> None:
+    overrides = ["comparison.split=select", "evaluation.responses=0"]
+    arms = compose_arms(from_node(composed(*overrides)), "train", overrides)
+    assert [arm.key for arm in arms] == ["grpo", "sfpo", "repeat", "grpo_sfpo_rate"]
 
 
 def test_an_arm_of_ones_own_is_checked_like_any_other() -> None:

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sfpo_bench.algorithms.advantages import AdvantageScale
 from sfpo_bench.algorithms.objectives import Clipped
-from sfpo_bench.algorithms.protocols import Loss
+from sfpo_bench.algorithms.protocols import Loss, Moments
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat
 from sfpo_bench.cli.usage import POSITIONAL, VERBS
 from sfpo_bench.options import check_ranges, option
@@ -29,11 +29,20 @@ def examples() -> dict[str, Any]:
         "option": option,
         "Loss": Loss,
         "OnePass": OnePass,
+        "Moments": Moments,
         "__name__": __name__,
     }
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL):
+    for block in blocks():
         exec(block, names)
     return names
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
+
+
+def test_an_objective_and_an_update_rule_of_ones_own_take_less_than_forty_lines_each() -> None:
+    assert [len(block.splitlines()) < 40 for block in blocks()] == [True, True]
 
 
 def test_the_objective_of_the_page_is_grpos_first_pass_without_scaling() -> None:
@@ -48,13 +57,20 @@ def test_the_objective_of_the_page_is_grpos_first_pass_without_scaling() -> None
     )
 
 
-def test_the_update_rule_of_the_page_stops_when_it_has_drifted() -> None:
-    rule = examples()["UntilDrift"]
+def test_the_update_rule_of_the_page_is_repeat_at_first_and_one_pass_in_the_end() -> None:
+    rule = examples()["Fading"]
     check_ranges(rule())
-    assert same_bits(learn(rule(passes=3, kl=1e9), **ADAMW)[0], learn(Repeat(passes=3), **ADAMW)[0])
-    _, stages = learn(rule(passes=8, kl=1e-4), steps=1, **ADAMW)
-    drifts = [stage.kl_to_start for stage in stages[0]]
-    assert 1 < len(drifts) < 8 and drifts[-1] > 1e-4 and all(drift <= 1e-4 for drift in drifts[:-1])
+    assert same_bits(learn(rule(passes=3), steps=1, **ADAMW)[0], learn(Repeat(passes=4), steps=1, **ADAMW)[0])
+    _, stages = learn(rule(passes=2, fade_steps=2), steps=4, **ADAMW)
+    assert [len(step) for step in stages] == [3, 3, 1, 1]
+
+
+def test_the_update_rule_of_the_page_remembers_through_its_state_how_far_it_has_faded() -> None:
+    rule = examples()["Fading"]
+    faded, taken_up = rule(fade_steps=2), rule(fade_steps=2)
+    learn(faded, steps=2, **ADAMW)
+    taken_up.restore(faded.state())
+    assert same_bits(learn(taken_up, **ADAMW)[0], learn(OnePass(), **ADAMW)[0])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

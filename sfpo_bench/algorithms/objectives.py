@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.advantages import AdvantageScale, group_advantages
-from sfpo_bench.algorithms.protocols import BatchCounts, Loss, LossInputs
+from sfpo_bench.algorithms.protocols import Loss, LossInputs
 from sfpo_bench.options import option
 
 if TYPE_CHECKING:
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 class Normalization(StrEnum):
     """How token losses become one number; the counts are those of the whole mini-batch.
 
-    response_mean  mean over each response's tokens, then over responses (GRPO, arXiv:2402.03300)
-    token_mean     mean over all tokens (DAPO, arXiv:2503.14476)
-    fixed_length   sum over tokens / (responses * token limit): no response length anywhere (Dr. GRPO, arXiv:2503.20783)
+    response_mean     mean over each response's tokens, then over responses (GRPO, arXiv:2402.03300)
+    token_mean        mean over all tokens (DAPO, arXiv:2503.14476)
+    fixed_length      sum over tokens / (responses * token limit): no response length (Dr. GRPO, arXiv:2503.20783)
+    block_token_mean  mean over the tokens of each block of `learner.block_responses` responses, then over blocks: a
+                      quirk of the released code of SFPO, whose blocks are the micro-batches that fit its memory.
+                      Blocks of one response are response_mean, one block is token_mean
     """
 
     response_mean = "response_mean"
     token_mean = "token_mean"
     fixed_length = "fixed_length"
+    block_token_mean = "block_token_mean"
 
 
 @dataclass
@@ -44,9 +48,12 @@ class Clipped:
     advantage_scale: AdvantageScale = option(
         AdvantageScale.std, "divide centred rewards by the group's std, or by none"
     )
-    normalization: Normalization = option(Normalization.response_mean, "response_mean, token_mean or fixed_length")
+    normalization: Normalization = option(
+        Normalization.response_mean,
+        "response_mean, token_mean, fixed_length, or block_token_mean (a quirk of the released code)",
+    )
     kl_coefficient: float = option(0.0, "weight of the k3 KL penalty to the starting weights", low=0.0)
-    entropy_coefficient: float = option(0.0, "weight of the entropy bonus", low=0.0)
+    entropy_coefficient: float = option(0.0, "weight of the entropy bonus; 0.001 in the released code", low=0.0)
 
     @property
     def uses_entropy(self) -> bool:
@@ -73,7 +80,7 @@ class Clipped:
             token_BT = token_BT + self.kl_coefficient * k3(inputs.log_probs_BT, inputs.reference_log_probs_BT)
         if inputs.entropies_BT is not None and self.uses_entropy:
             token_BT = token_BT - self.entropy_coefficient * inputs.entropies_BT
-        weights_B = response_weights(inputs.mask_BT, inputs.counts, self.normalization).to(token_BT.dtype)
+        weights_B = response_weights(inputs, self.normalization).to(token_BT.dtype)
         value = (token_BT.masked_fill(~inputs.mask_BT, 0.0).sum(dim=1) * weights_B).sum()
         return Loss(value, (clipped_BT & inputs.mask_BT).sum())
 
@@ -95,9 +102,16 @@ def k3(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
     return difference.exp() - difference - 1
 
 
-def response_weights(mask_BT: Tensor, counts: BatchCounts, normalization: Normalization) -> Tensor:
-    """The weight of each response's token sum in the mini-batch loss, shape [B], float64."""
-    lengths_B = mask_BT.sum(dim=1).double()
+def response_weights(inputs: LossInputs, normalization: Normalization) -> Tensor:
+    """The weight of each response's token sum in the mini-batch loss, shape [B], float64.
+
+    Each is 1 / (responses * length); what differs is whose length: the response's own, the mean over the mini-batch or
+    over the response's block, or the limit.
+    """
+    counts, lengths_B = inputs.counts, inputs.mask_BT.sum(dim=1).double()
+    if normalization is Normalization.block_token_mean:
+        assert inputs.block_lengths_B is not None
+        return 1.0 / (inputs.block_lengths_B.clamp(min=1) * counts.responses)
     if normalization is Normalization.response_mean:
         return 1.0 / (lengths_B.clamp(min=1) * counts.responses)
     if normalization is Normalization.token_mean:

@@ -1,12 +1,14 @@
 """Update rules: what is done with one batch of rollouts. SFPO lives here and nowhere else.
 
-OnePass            theta <- one pass                                                (GRPO as published)
-Repeat(n)          theta <- n passes over the same batch                            (equal-compute control)
-SlowFast(K, alpha) K fast passes, reposition towards the start, one slow pass       (SFPO)
+OnePass             theta <- one pass                                               (GRPO as published)
+Repeat(n)           theta <- n passes over the same batch                           (equal-compute control)
+Lookahead(k, alpha) one pass a batch; every k batches back towards the slow weights (reposition across batches)
+SlowFast(K, alpha)  K fast passes, reposition towards the start, one slow pass      (SFPO)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -23,6 +25,14 @@ class Unit(StrEnum):
 
     batch_pass = "batch_pass"
     optimizer_step = "optimizer_step"
+
+
+class EntropySource(StrEnum):
+    """Which entropy the trigger watches: `start`, at the weights the step started from (the paper's text), or
+    `slow_pass`, what the slow pass met on its way (released code)."""
+
+    start = "start"
+    slow_pass = "slow_pass"
 
 
 @dataclass
@@ -49,13 +59,65 @@ class OnePass:
 
 @dataclass
 class Repeat(OnePass):
-    """`passes` passes over the same batch: the compute of SFPO with K = passes - 1, without its reposition."""
+    """`passes` passes over the same batch: the compute of SFPO with K = passes - 1, without its reposition.
+
+    With `kl_limit` > 0 no pass follows one that met mean(r - 1 - log r) > kl_limit, the k3 estimate of the divergence
+    from the start, on its way (early stopping as in PPO implementations; there too the pass that finds it is kept).
+    """
 
     kind: str = option("repeat", "name of the update rule")
-    passes: int = option(4, "passes over each batch", low=1)
+    passes: int = option(4, "passes over each batch, the most when kl_limit is set", low=1)
+    kl_limit: float = option(0.0, "approximate KL to the start, nats per token, that ends the passes; 0: off", low=0.0)
 
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
-        return tuple(learner.optimize(batch, f"pass_{number}") for number in range(1, self.passes + 1))
+        stages: list[StageStats] = []
+        while len(stages) < self.passes and not (stages and self._drifted(stages[-1])):
+            stages.append(learner.optimize(batch, f"pass_{len(stages) + 1}"))
+        return tuple(stages)
+
+    def _drifted(self, stage: StageStats) -> bool:
+        return 0 < self.kl_limit < stage.kl_to_start
+
+
+@dataclass
+class Lookahead(OnePass):
+    """One pass a batch; every `sync_every` batches back towards the slow weights (arXiv:1907.08610, Algorithm 1).
+
+    With phi the slow weights and theta the weights after k more batches:
+
+        phi <- phi + alpha * (theta - phi),  theta <- phi
+
+    The same interpolation as SFPO's reposition, but its k steps are on k different batches and no pass is repeated.
+    alpha = 1 is `OnePass`, bit for bit. The slow weights are the learner's anchor, which a checkpoint carries while it
+    is waited for. Between two synchronisations rollouts and evaluations use the fast weights.
+    """
+
+    kind: str = option("lookahead", "name of the update rule")
+    sync_every: int = option(5, "k, training steps between synchronisations", low=1)
+    alpha: float = option(
+        0.5, "how far the slow weights follow the fast ones: 0 not at all, 1 all the way", low=0.0, high=1.0
+    )
+    moments: Moments = option(Moments.carry, "optimizer moments at synchronisation: carry, restore or interpolate")
+
+    def __post_init__(self) -> None:
+        self._steps_ahead = 0
+
+    def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
+        if self._steps_ahead == 0:
+            learner.snapshot(self.moments)
+        stages = super().update(learner, batch)
+        self._steps_ahead = (self._steps_ahead + 1) % self.sync_every
+        if self._steps_ahead == 0:
+            learner.reposition(self.alpha, self.moments)
+        return stages
+
+    def state(self) -> RuleState:
+        return {"steps_ahead": self._steps_ahead}
+
+    def restore(self, state: RuleState) -> None:
+        steps_ahead = state["steps_ahead"]
+        assert isinstance(steps_ahead, int)
+        self._steps_ahead = steps_ahead
 
 
 @dataclass
@@ -80,10 +142,14 @@ class SlowFast:
     moments: Moments = option(Moments.carry, "optimizer moments at reposition: carry, restore or interpolate")
     unit: Unit = option(Unit.batch_pass, "what one fast step is: batch_pass or optimizer_step")
     trigger: Trigger = option(Trigger(), "when the fast stage is switched off for good")
+    trigger_entropy: EntropySource = option(
+        EntropySource.start, "entropy the trigger watches: start, or slow_pass (a quirk of the released code)"
+    )
 
     def __post_init__(self) -> None:
-        # Set here and not as a field: every field of this class is a setting.
+        # Set here and not as fields: every field of this class is a setting.
         self._alpha_in_force = 0.0
+        self._slow_entropy = math.nan
 
     @property
     def fast_stage_is_on(self) -> bool:
@@ -91,6 +157,11 @@ class SlowFast:
 
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         self._alpha_in_force = self.alpha if self.fast_stage_is_on else 0.0
+        stages = self._stages(learner, batch)
+        self._slow_entropy = stages[-1].entropy
+        return stages
+
+    def _stages(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         if not self.fast_stage_is_on:
             return (learner.optimize(batch, "slow"),)
         if self.unit is Unit.batch_pass:
@@ -104,7 +175,8 @@ class SlowFast:
         return (*fast, learner.optimize(batch, "slow"))
 
     def observe(self, step: int, entropy: float) -> bool:
-        return self.trigger.observe(step, entropy)
+        watched = self._slow_entropy if self.trigger_entropy is EntropySource.slow_pass else entropy
+        return self.trigger.observe(step, watched)
 
     def metrics(self) -> Mapping[str, float]:
         return {"alpha": self._alpha_in_force, **self.trigger.metrics()}

@@ -41,6 +41,12 @@ class TrainBatch:
         """Denominators for a loss over exactly these rows."""
         return BatchCounts(len(self), int(self.response_tokens_B.sum()), self.max_response_tokens)
 
+    def block_lengths_B(self, block: int) -> Tensor:
+        """The mean response length, in float64, of each row's block: runs of `block` rows in order, the last one may be
+        shorter."""
+        parts = self.response_tokens_B.double().split(block)
+        return torch.cat([part.mean().expand(len(part)) for part in parts])
+
     def select(self, rows: Tensor) -> TrainBatch:
         """The responses at these places with their prompts, both cut to their own longest."""
         used_P, owners_B = torch.unique(self.owners_B[rows], return_inverse=True)

@@ -3,6 +3,7 @@
     checkpoints/step-000010/
       weights.safetensors     fp32 master weights
       optimizer.safetensors   the optimizer's state
+      anchor.safetensors      the anchor, while a later step waits for it (Lookahead's slow weights); else absent
       state.json              step, costs, rule state, journal lengths, best score so far
 
 A checkpoint is written into a hidden folder, made durable, and renamed; a kill at any moment leaves the previous ones
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sfpo_bench.training.master_weights import MasterWeights
 
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+_ANCHOR = "anchor.safetensors"
 _SPARE_BYTES = 64 * 2**20
 
 
@@ -72,13 +74,15 @@ class Checkpoint:
             ) from error
 
     def load_into(self, masters: MasterWeights) -> None:
-        """Weights and optimizer state; raises `CheckpointError` when they are damaged or of another model."""
+        """Weights, optimizer state and anchor; raises `CheckpointError` when they are damaged or of another model."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             masters.load(load_file(self.weights_file))
             masters.load_optimizer_tensors(load_file(self.path / _OPTIMIZER))
+            anchor = self.path / _ANCHOR
+            masters.load_anchor_tensors(load_file(anchor) if anchor.exists() else {})
         except (OSError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
                 f"{self.path} does not hold this model's weights and optimizer state ({error}); "
@@ -114,15 +118,15 @@ class CheckpointStore:
 
         Raises `DiskFullError`, leaving earlier checkpoints as they were, when space is short or a write fails.
         """
-        weights = {name: master.detach().contiguous() for name, master in masters.masters.items()}
-        optimizer = {name: value.contiguous() for name, value in masters.optimizer_tensors().items()}
-        size = sum(t.numel() * t.element_size() for t in (*weights.values(), *optimizer.values()))
+        files = {_WEIGHTS: masters.masters, _OPTIMIZER: masters.optimizer_tensors(), _ANCHOR: masters.anchor_tensors()}
+        files = {file: tensors for file, tensors in files.items() if tensors or file != _ANCHOR}
+        size = sum(t.numel() * t.element_size() for tensors in files.values() for t in tensors.values())
         require_space(self.folder, size)
         self.sweep()
         final = self.folder / f"step-{state.step:06d}"
         partial = self.folder / f".partial-{state.step:06d}"
         try:
-            _write_folder(partial, weights, optimizer, state)
+            _write_folder(partial, files, state)
             if final.exists():
                 shutil.rmtree(final)
             os.replace(partial, final)
@@ -170,21 +174,19 @@ def require_space(folder: Path, size: int) -> None:
         )
 
 
-def _write_folder(
-    folder: Path, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: TrainingState
-) -> None:
+def _write_folder(folder: Path, files: Mapping[str, Mapping[str, Tensor]], state: TrainingState) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        save_file(dict(weights), folder / _WEIGHTS)
-        save_file(dict(optimizer), folder / _OPTIMIZER)
+        for file, tensors in files.items():
+            save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, folder / file)
     except SafetensorError as error:
         raise OSError(str(error)) from error
     (folder / _STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    for name in (_WEIGHTS, _OPTIMIZER, _STATE):
+    for name in (*files, _STATE):
         with open(folder / name, "rb") as handle:
             os.fsync(handle.fileno())
     _sync_folder(folder)

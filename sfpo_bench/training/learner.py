@@ -59,6 +59,7 @@ class LocalLearner:
         self._objective = objective
         self._settings = settings
         self._mini_batch_rows = settings.mini_batch_prompts * group
+        self._block_lengths_B = torch.empty(0)
         self._scorer = Scorer(model, temperature)
         self._reference = Scorer(_frozen_copy(model), temperature) if objective.uses_reference else None
         self.masters = MasterWeights(model, lambda weights: make_optimizer(weights, settings))
@@ -72,10 +73,15 @@ class LocalLearner:
         With a single mini-batch the first pass computes them anyway; otherwise they need a forward pass here.
         """
         settings = self._settings
-        rate = settings.learning_rate * min(1.0, step / max(1, settings.warmup_steps))
+        rate = settings.learning_rate * settings.learning_rate_factor * min(1.0, step / max(1, settings.warmup_steps))
         for group in self.masters.optimizer.param_groups:
             group["lr"] = rate
         self._readings = StepReadings(rate)
+        if settings.mini_batches > 1:
+            self._mini_batch_rows = len(batch) // settings.mini_batches
+        self._block_lengths_B = torch.cat(
+            [part.block_lengths_B(settings.block_responses) for part in self.mini_batches(batch)]
+        )
         self._start = _StartScores(batch)
         self._motion.begin()
         started = time.perf_counter()
@@ -189,6 +195,7 @@ class LocalLearner:
             counts=counts,
             reference_log_probs_BT=reference_BT,
             entropies_BT=scores.entropies_BT if self._objective.uses_entropy else None,
+            block_lengths_B=self._block_lengths_B[micro.rows_B],
         )
         return self._objective.loss(inputs)
 

@@ -18,7 +18,9 @@ class MasterWeights:
 
     Where the module itself is fp32 or fp64 its parameters are the masters; where it runs in bf16 or fp16 each
     parameter has an fp32 master of its own, gradients are summed there, and `publish` copies masters to the module.
-    Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused.
+    Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused. From a
+    snapshot to the reposition that uses it the anchor is part of the state of a run (`anchor_tensors`); SFPO's is used
+    within its step, Lookahead's some steps later.
     """
 
     def __init__(self, module: nn.Module, make_optimizer: MakeOptimizer) -> None:
@@ -28,6 +30,7 @@ class MasterWeights:
         self.optimizer = make_optimizer(list(self.masters.values()))
         self._anchor: list[Tensor] = []
         self._anchor_state: list[dict[str, Tensor]] = []
+        self._anchor_is_awaited = False
 
     def zero_gradients(self) -> None:
         """Every gradient becomes zero (not absent: a step without signal still moves the moments)."""
@@ -69,6 +72,7 @@ class MasterWeights:
 
     def snapshot(self, moments: Moments) -> None:
         """Remember the weights, and the optimizer's state where reposition is to touch it."""
+        self._anchor_is_awaited = True
         with torch.no_grad():
             if not self._anchor:
                 self._anchor = [torch.empty_like(master) for master in self.masters.values()]
@@ -82,6 +86,7 @@ class MasterWeights:
 
         An optimizer without state at the snapshot counts as having had zeros.
         """
+        self._anchor_is_awaited = False
         with torch.no_grad():
             for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
                 torch.lerp(anchor, master, alpha, out=master)
@@ -112,6 +117,26 @@ class MasterWeights:
         for key, value in tensors.items():
             name, slot = key.rsplit("/", 1)
             self.optimizer.state[self.masters[name]][slot] = value.clone()
+
+    def anchor_tensors(self) -> dict[str, Tensor]:
+        """The anchor's weights, and its optimizer state as `<parameter>/<slot>`, while a reposition waits for them;
+        empty otherwise."""
+        if not self._anchor_is_awaited:
+            return {}
+        tensors = dict(zip(self.masters, self._anchor, strict=True))
+        for name, state in zip(self.masters, self._anchor_state, strict=False):
+            tensors.update({f"{name}/{slot}": value for slot, value in state.items()})
+        return tensors
+
+    def load_anchor_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up an anchor that `anchor_tensors` returned."""
+        self._anchor_is_awaited = bool(tensors)
+        if tensors:
+            self._anchor = [torch.empty_like(m).copy_(tensors[name]) for name, m in self.masters.items()]
+            self._anchor_state = [
+                {key.rsplit("/", 1)[1]: value.clone() for key, value in tensors.items() if key.startswith(f"{name}/")}
+                for name in self.masters
+            ]
 
 
 def _master(parameter: nn.Parameter) -> Tensor:

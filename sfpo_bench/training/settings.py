@@ -38,6 +38,9 @@ class LearnerSettings:
     learning_rate: float = option(
         1e-6, "learning rate after warm-up; the schedule ticks once a training step", above=0.0
     )
+    learning_rate_factor: float = option(
+        1.0, "factor on learning_rate, for controls defined relative to another method's rate", above=0.0
+    )
     warmup_steps: int = option(0, "training steps over which the learning rate rises linearly from zero", low=0)
     beta1: float = option(0.9, "AdamW: decay of the first moment", low=0.0, below=1.0)
     beta2: float = option(0.999, "AdamW: decay of the second moment", low=0.0, below=1.0)
@@ -48,6 +51,12 @@ class LearnerSettings:
     )
     mini_batch_prompts: int = option(
         0, "prompts per optimizer step, a divisor of rollout.prompts; 0: the whole batch", low=0
+    )
+    mini_batches: int = option(
+        1, "optimizer steps of one pass, a divisor of rollout.prompts, where mini_batch_prompts is 0", low=1
+    )
+    block_responses: int = option(
+        32, "responses of a block of normalization=block_token_mean: the released code's micro-batch", low=1
     )
     micro_batch_tokens: int = option(
         16384, "padded tokens of one forward and backward; never changes the result", low=1
@@ -68,6 +77,13 @@ class TrainingSettings:
     keep_last: int = option(2, "checkpoints kept, the newest ones; the best one is kept besides", low=1)
     samples_every: int = option(
         10, "steps between stored samples; the first and the last step are always stored", low=1
+    )
+    wrong_answer_reward: float = option(
+        0.0,
+        "added in training to the reward of a finished response whose answer is wrong; 0.1 in the released code, a "
+        "quirk (there: wrong but in a box)",
+        low=-1.0,
+        high=1.0,
     )
 
 

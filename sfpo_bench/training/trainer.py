@@ -27,7 +27,20 @@ from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_requests
 from sfpo_bench.training.settings import TrainingSettings
 from sfpo_bench.training.stop import StopRequest
-from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split, StageStats, StepRecord
+from sfpo_bench.types import (
+    Completion,
+    Costs,
+    EvaluationRecord,
+    EventRecord,
+    FinishReason,
+    Grade,
+    GradeStatus,
+    JournalRecord,
+    Problem,
+    Split,
+    StageStats,
+    StepRecord,
+)
 
 Observer = Callable[[JournalRecord], None]
 OnCheckpoint = Callable[[int], None]
@@ -155,7 +168,7 @@ class Trainer:
                 completions = parts.engine.generate(requests, parts.sampling, noise)
             with clock("grading"):
                 owners = [item.problem for item in problems for _ in range(parts.group)]
-                grades = [parts.task.grade(p, c) for p, c in zip(owners, completions, strict=True)]
+                grades = [self._grade(p, c) for p, c in zip(owners, completions, strict=True)]
             rollouts = GradedRollouts(problems, completions, grades, parts.group)
             advantages_B = self._advantages(rollouts)
             with clock("update"):
@@ -169,6 +182,12 @@ class Trainer:
                 parts.engine.load(parts.learner.weights())
         self._spend(rollouts, stages, clock.seconds["step_seconds"], time.process_time() - cpu_started)
         self._record(step, rollouts, advantages_B.tolist(), stages, readings, clock.seconds, fired=fired)
+
+    def _grade(self, problem: Problem, completion: Completion) -> Grade:
+        """The task's grade, plus the reward in training of an answer that is given and wrong."""
+        grade = self._parts.task.grade(problem, completion)
+        given = completion.finish_reason is FinishReason.stopped and grade.status is GradeStatus.wrong
+        return replace(grade, reward=grade.reward + self._parts.settings.wrong_answer_reward) if given else grade
 
     def _advantages(self, rollouts: GradedRollouts) -> torch.Tensor:
         rewards = [grade.reward for grade in rollouts.grades]

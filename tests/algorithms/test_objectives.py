@@ -12,6 +12,7 @@ from sfpo_bench.algorithms.objectives import Clipped, Normalization, k3
 from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs
 
 LIMIT = 6
+BLOCK = 2
 
 
 def inputs(seed: int = 0, rows: int = 5) -> LossInputs:
@@ -32,7 +33,17 @@ def inputs(seed: int = 0, rows: int = 5) -> LossInputs:
         counts=BatchCounts(rows, int(mask.sum()), LIMIT),
         reference_log_probs_BT=old + 0.2 * draw(rows, LIMIT),
         entropies_BT=draw(rows, LIMIT).abs(),
+        block_lengths_B=block_lengths(lengths, BLOCK),
     )
+
+
+def block_lengths(lengths: Tensor, block: int) -> Tensor:
+    return torch.tensor(
+        [
+            lengths[start : start + block].double().mean()
+            for start in (block * (row // block) for row in range(len(lengths)))
+        ]
+    ).double()
 
 
 def slow_loss(objective: Clipped, batch: LossInputs) -> float:
@@ -58,6 +69,9 @@ def slow_loss(objective: Clipped, batch: LossInputs) -> float:
                 total += token_sum / batch.counts.tokens
             case Normalization.fixed_length:
                 total += token_sum / (batch.counts.responses * batch.counts.max_response_tokens)
+            case Normalization.block_token_mean:
+                block = batch.mask_BT[BLOCK * (row // BLOCK) :][:BLOCK]
+                total += token_sum / int(block.sum()) * len(block) / batch.counts.responses
     return total
 
 
@@ -107,6 +121,7 @@ def test_shares_of_a_split_batch_add_up(normalization: Normalization) -> None:
 
     def rows(part: slice) -> LossInputs:
         assert batch.reference_log_probs_BT is not None and batch.entropies_BT is not None
+        assert batch.block_lengths_B is not None
         return replace(
             batch,
             log_probs_BT=batch.log_probs_BT[part],
@@ -115,10 +130,19 @@ def test_shares_of_a_split_batch_add_up(normalization: Normalization) -> None:
             mask_BT=batch.mask_BT[part],
             reference_log_probs_BT=batch.reference_log_probs_BT[part],
             entropies_BT=batch.entropies_BT[part],
+            block_lengths_B=batch.block_lengths_B[part],
         )
 
     parts = objective.loss(rows(slice(0, 2))).value + objective.loss(rows(slice(2, 5))).value
     assert parts.item() == pytest.approx(whole.item(), abs=1e-14)
+
+
+@pytest.mark.parametrize(("block", "limit"), [(1, Normalization.response_mean), (5, Normalization.token_mean)], ids=str)
+def test_blocks_of_one_are_response_means_and_one_block_is_the_token_mean(block: int, limit: Normalization) -> None:
+    batch = inputs(6)
+    batch = replace(batch, block_lengths_B=block_lengths(batch.mask_BT.sum(dim=1), block))
+    blocks = Clipped(normalization=Normalization.block_token_mean).loss(batch).value
+    assert blocks.item() == pytest.approx(Clipped(normalization=limit).loss(batch).value.item(), abs=1e-15)
 
 
 def test_padding_contributes_nothing_whatever_it_holds() -> None:

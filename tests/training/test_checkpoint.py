@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.errors import CheckpointError, DiskFullError
 from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState, require_space
 from sfpo_bench.training.master_weights import MasterWeights
@@ -44,6 +45,19 @@ def test_what_is_written_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert all(torch.equal(read.masters[name], weight) for name, weight in written.masters.items())
     after, before = read.optimizer_tensors(), written.optimizer_tensors()
     assert after.keys() == before.keys() and all(torch.equal(after[key], before[key]) for key in before)
+
+
+def test_an_anchor_that_is_waited_for_is_written_and_comes_back(tmp_path: Path) -> None:
+    store, written, read = CheckpointStore(tmp_path), masters(0), masters(1)
+    assert not (store.write(written, state(1)).path / "anchor.safetensors").exists()
+    written.snapshot(Moments.restore)
+    store.write(written, state(2)).load_into(read)
+    after, before = read.anchor_tensors(), written.anchor_tensors()
+    assert set(before) > set(written.masters) and after.keys() == before.keys()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    written.reposition(0.5, Moments.restore)
+    store.write(written, state(3)).load_into(read)
+    assert read.anchor_tensors() == {}
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:

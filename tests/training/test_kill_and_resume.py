@@ -148,6 +148,26 @@ def test_a_kill_changes_nothing(place: str, tmp_path: Path, migrated_database: P
     assert ended(folder) == uninterrupted
 
 
+def test_the_slow_weights_of_lookahead_survive_a_kill(tmp_path: Path) -> None:
+    """Synchronised every third step; killed in step 5, taken up from step 4, whose slow weights are those of step 3."""
+    lookahead = ("train", "algorithm=lookahead", "algorithm.update_rule.sync_every=3", "tracking=none", *TINY)
+    hashes = []
+    for prelude in ("", _DIE + PLACES["rollout"]):
+        folder = tmp_path / ("killed" if prelude else "whole")
+        folder.mkdir()
+        run = folder / "results" / "runs" / "arithmetic-lookahead-seed0"
+        if prelude:
+            killed = subprocess.run(command(lookahead, prelude), cwd=folder, capture_output=True, text=True)
+            assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+            assert (run / "checkpoints" / "step-000004" / "anchor.safetensors").is_file()
+        done = subprocess.run(command(lookahead), cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        last = run / "checkpoints" / "step-000006"
+        assert not (last / "anchor.safetensors").exists(), "synchronised at step 6"
+        hashes.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(last.glob("*.safetensors"))])
+    assert len(hashes[0]) == 2 and hashes[0] == hashes[1]
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_run(tmp_path: Path, migrated_database: Path, uninterrupted: Ended) -> None:
     folder = prepared(tmp_path / "again", migrated_database)

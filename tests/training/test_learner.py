@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.objectives import Clipped, Normalization, k3
 from sfpo_bench.algorithms.protocols import Moments, Objective, UpdateRule
-from sfpo_bench.algorithms.triggers import FixedStep
-from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast, Unit
+from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep
+from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast, Unit
 from sfpo_bench.errors import NonFiniteError
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.scoring import Scorer
@@ -88,6 +88,110 @@ def test_alpha_one_is_k_plus_one_passes_bit_for_bit(
 )
 def test_without_a_fast_stage_it_is_one_pass_bit_for_bit(rule: UpdateRule, layout: dict[str, Any]) -> None:
     assert same_bits(learn(rule, **ADAMW, **layout)[0], learn(OnePass(), **ADAMW, **layout)[0])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"alpha": 1.0, "sync_every": 1},
+        {"alpha": 1.0, "sync_every": 2},
+        {"alpha": 1.0, "sync_every": 2, "moments": Moments.interpolate},
+        {"alpha": 0.0, "sync_every": 99},
+    ],
+    ids=str,
+)
+def test_lookahead_that_keeps_everything_is_one_pass_bit_for_bit(
+    settings: dict[str, Any], layout: dict[str, Any]
+) -> None:
+    rule = Lookahead(**settings)
+    assert same_bits(learn(rule, **ADAMW, **layout)[0], learn(OnePass(), **ADAMW, **layout)[0])
+
+
+def test_lookahead_that_keeps_nothing_is_back_at_the_start_at_every_synchronisation() -> None:
+    start: dict[str, Tensor] = {**dict(policy().named_parameters())}
+    assert same_bits(learn(Lookahead(alpha=0.0, sync_every=2), steps=4, **ADAMW)[0], start)
+    assert not same_bits(learn(Lookahead(alpha=0.0, sync_every=2), steps=3, **ADAMW)[0], start)
+
+
+def test_a_kl_limit_ends_the_passes_after_the_first_that_met_a_drift() -> None:
+    # The first forward of a step is at its start. With one mini-batch drift shows in the second pass, with two at once.
+    rule = Repeat(passes=4, kl_limit=1e-300)
+    one: dict[str, Any] = {**ADAMW, "mini_batch_prompts": 0}
+    two: dict[str, Any] = {**ADAMW, "mini_batch_prompts": 2}
+    assert same_bits(learn(rule, **one)[0], learn(Repeat(passes=2), **one)[0])
+    assert same_bits(learn(rule, **two)[0], learn(OnePass(), **two)[0])
+
+
+@pytest.mark.parametrize("kl_limit", [0.0, 1e9])
+def test_a_kl_limit_that_is_off_or_never_met_changes_nothing(kl_limit: float) -> None:
+    limited, _ = learn(Repeat(passes=3, kl_limit=kl_limit), **ADAMW)
+    assert same_bits(limited, learn(Repeat(passes=3), **ADAMW)[0])
+
+
+def test_the_passes_before_the_last_one_were_within_the_kl_limit() -> None:
+    _, stages = learn(Repeat(passes=8, kl_limit=1e-4), steps=1, **ADAMW)
+    drifts = [stage.kl_to_start for stage in stages[0]]
+    assert 1 < len(drifts) < 8 and drifts[-1] > 1e-4 and all(drift <= 1e-4 for drift in drifts[:-1])
+
+
+@pytest.mark.parametrize("watched", list(EntropySource))
+def test_the_trigger_watches_the_entropy_it_is_set_to(watched: EntropySource) -> None:
+    rule = SlowFast(trigger=EntropyZScore(window=9), trigger_entropy=watched)
+    _, stages = learn(rule, **ADAMW)
+    of_stage = 0 if watched is EntropySource.start else -1  # the first fast pass runs at the start
+    assert rule.state()["entropies"] == pytest.approx([step[of_stage].entropy for step in stages], abs=1e-12)
+    assert stages[-1][0].entropy != pytest.approx(stages[-1][-1].entropy, abs=1e-6)
+
+
+def test_what_the_slow_pass_meets_is_watched_after_the_fast_stage_is_over_too() -> None:
+    rule = SlowFast(fast_passes=0, trigger=EntropyZScore(window=9), trigger_entropy=EntropySource.slow_pass)
+    _, stages = learn(rule, **ADAMW)
+    assert rule.state()["entropies"] == [step[-1].entropy for step in stages]
+
+
+def test_block_token_mean_is_the_mean_over_blocks_of_each_ones_token_mean() -> None:
+    """The definition, on blocks of two groups: one SGD step is the mean of the steps on each block alone."""
+    data, start = batch(4, seed=1), dict(policy().named_parameters())
+    moved = []
+    for rows in (torch.arange(16), torch.arange(8), torch.arange(8, 16)):
+        normalization = Normalization.block_token_mean if len(rows) == 16 else Normalization.token_mean
+        learner = LocalLearner(
+            policy(), Clipped(normalization=normalization), LearnerSettings(**SGD, block_responses=8), 1.0, GROUP
+        )
+        part = replace(data.select(rows), rows_B=torch.arange(len(rows)))
+        learner.begin_step(1, part)
+        learner.optimize(part, "pass_1")
+        moved.append({name: weight.detach() - start[name] for name, weight in learner.masters.masters.items()})
+    whole, first, second = moved
+    assert largest_difference(whole, {name: (first[name] + second[name]) / 2 for name in first}) < 1e-12
+    assert largest_difference(first, second) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("blocks", "limit"), [(1, Normalization.response_mean), (8, Normalization.token_mean)], ids=str
+)
+def test_blocks_are_counted_within_a_mini_batch_and_ignore_micro_batches(blocks: int, limit: Normalization) -> None:
+    """Blocks of one response, and blocks of a whole mini-batch of two groups, are the two older means."""
+    block_mean, plain = Clipped(normalization=Normalization.block_token_mean), Clipped(normalization=limit)
+    expected, _ = learn(SlowFast(), objective=plain, steps=1, mini_batch_prompts=2, **SGD)
+    for budget in (1, 17, 10**6):
+        layout: dict[str, Any] = {"mini_batch_prompts": 2, "block_responses": blocks, "micro_batch_tokens": budget}
+        assert (
+            largest_difference(learn(SlowFast(), objective=block_mean, steps=1, **layout, **SGD)[0], expected) < 1e-10
+        )
+
+
+def test_mini_batches_by_number_are_those_by_prompts_bit_for_bit() -> None:
+    by_number, stages = learn(SlowFast(), mini_batches=2, **ADAMW)
+    by_prompts, _ = learn(SlowFast(), mini_batch_prompts=2, **ADAMW)
+    assert same_bits(by_number, by_prompts)
+    assert [stage.optimizer_steps for stage in stages[0]] == [2, 2, 2, 2]
+
+
+def test_a_learning_rate_and_its_factor_multiply() -> None:
+    doubled, _ = learn(OnePass(), learning_rate=5e-3, learning_rate_factor=2.0)
+    assert same_bits(doubled, learn(OnePass(), learning_rate=1e-2)[0])
 
 
 def test_reposition_changes_the_result_between_its_limits() -> None:

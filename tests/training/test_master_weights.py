@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sfpo_bench.algorithms.protocols import Moments
-from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.types import StageStats
 
@@ -87,6 +87,71 @@ def test_the_step_telescopes_into_its_gradients() -> None:
     masters = MasterWeights(module, lambda weights: torch.optim.SGD(weights, lr=rate))
     SlowFast(fast_passes=passes, alpha=alpha).update(QuadraticLearner(module, masters), None)
     assert torch.allclose(module.w, expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("sync_every", [1, 2, 5])
+def test_lookahead_on_a_quadratic_is_its_closed_form(sync_every: int, alpha: float) -> None:
+    """phi - theta* is multiplied by (1 - alpha) I + alpha (I - eta H)^k at each synchronisation."""
+    rate, rounds = 0.1, 3
+    module, start, hessian, minimum = problem()
+    learner = QuadraticLearner(module, MasterWeights(module, lambda weights: torch.optim.SGD(weights, lr=rate)))
+    rule = Lookahead(sync_every=sync_every, alpha=alpha)
+    for _ in range(rounds * sync_every):
+        rule.update(learner, None)
+    unit = torch.eye(5, dtype=torch.float64)
+    one_round = (1 - alpha) * unit + alpha * torch.linalg.matrix_power(unit - rate * hessian, sync_every)
+    expected = minimum + torch.linalg.matrix_power(one_round, rounds) @ (start - minimum)
+    assert torch.allclose(module.w, expected, atol=1e-13)
+
+
+def test_where_gradients_do_not_change_sfpo_reaches_alpha_k_plus_one_times_as_far_as_one_pass() -> None:
+    """The reason of `algorithm=grpo_equal_displacement`: on a line, plain SGD, K = 3 and alpha = 0.8 move by 3.4 g."""
+    ends = []
+    for rule, rate in ((SlowFast(fast_passes=3, alpha=0.8), 0.1), (OnePass(), 0.1 * 3.4)):
+        module = Line()
+        masters = MasterWeights(module, lambda weights, rate=rate: torch.optim.SGD(weights, lr=rate))  # type: ignore[misc]
+        rule.update(QuadraticLearner(module, masters), None)
+        ends.append(module.w.detach())
+    assert torch.allclose(ends[0], ends[1], atol=1e-15) and float(ends[0].abs().min()) > 0.3
+
+
+class Line(Quadratic):
+    """sum(w): the gradient is 1 everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(3).double(), torch.eye(3).double(), torch.zeros(3).double())
+
+    def forward(self) -> Tensor:
+        return self.w.sum()
+
+
+@pytest.mark.parametrize("moments", list(Moments))
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 4])
+def test_lookahead_taken_up_between_two_batches_goes_on_with_the_same_bits(cut: int, moments: Moments) -> None:
+    """Weights, moments, the rule's state and the anchor are all there is."""
+    module, *_ = problem()
+    masters, rule = MasterWeights(module, adamw), Lookahead(sync_every=3, moments=moments)
+    for _ in range(cut):
+        rule.update(QuadraticLearner(module, masters), None)
+    again, *_ = problem()
+    taken_up, later_rule = MasterWeights(again, adamw), Lookahead(sync_every=3, moments=moments)
+    taken_up.load({name: master.detach().clone() for name, master in masters.masters.items()})
+    taken_up.load_optimizer_tensors(masters.optimizer_tensors())
+    taken_up.load_anchor_tensors({name: value.clone() for name, value in masters.anchor_tensors().items()})
+    later_rule.restore(rule.state())
+    assert bool(masters.anchor_tensors()) == (cut % 3 != 0), "the slow weights travel only while they differ"
+    for _ in range(5):
+        rule.update(QuadraticLearner(module, masters), None)
+        later_rule.update(QuadraticLearner(again, taken_up), None)
+        assert torch.equal(module.w, again.w)
+
+
+def test_within_a_step_sfpo_leaves_no_anchor_to_keep() -> None:
+    module, *_ = problem()
+    masters = MasterWeights(module, adamw)
+    SlowFast().update(QuadraticLearner(module, masters), None)
+    assert masters.anchor_tensors() == {}
 
 
 def adamw(weights: list[Tensor]) -> torch.optim.Optimizer:

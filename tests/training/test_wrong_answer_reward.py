@@ -1,0 +1,32 @@
+"""A reward for answers that are given and wrong reaches training, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, Cli
+
+
+def test_a_finished_wrong_answer_earns_it_and_accuracy_does_not_change(tmp_path: Path, cli: Cli) -> None:
+    # Nine new tokens cut some responses off; their answers were not given.
+    cli(
+        "train",
+        "tracking=none",
+        *TINY,
+        "training.steps=1",
+        "training.wrong_answer_reward=0.25",
+        "rollout.max_new_tokens=9",
+    )
+    run = tmp_path / "results" / "runs" / "arithmetic-grpo-seed0"
+    samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
+    for sample in samples:
+        given = sample["finish_reason"] == "stopped"
+        expected = {"correct": 1.0, "wrong": 0.25 if given else 0.0, "no_answer": 0.0}[sample["status"]]
+        assert sample["reward"] == expected
+    assert {sample["reward"] for sample in samples} >= {0.0, 0.25}
+    [step] = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines() if '"step", "step"' in line]
+    assert step["metrics"]["reward_mean"] == pytest.approx(sum(sample["reward"] for sample in samples) / len(samples))
+    assert step["metrics"]["correct_share"] == sum(sample["status"] == "correct" for sample in samples) / len(samples)
