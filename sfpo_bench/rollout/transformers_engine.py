@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from sfpo_bench.errors import NonFiniteError
 from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
 from sfpo_bench.seeding import uniforms
 from sfpo_bench.types import Completion, FinishReason
@@ -91,12 +92,17 @@ def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor) -> tup
     """The next token of each row by inverting the cumulative distribution at `draws_B`, and its log-prob.
 
     Temperature 0 takes the largest logit; its log-prob is that of the untempered distribution. The k-th row depends on
-    its own logits and draw alone.
+    its own logits and draw alone. Raises `NonFiniteError` when a row has no distribution: its weights have diverged.
     """
     logits_BV = logits_BV.float()
     if temperature > 0:
         logits_BV = logits_BV / temperature
     log_probs_BV = logits_BV.log_softmax(dim=-1)
+    if log_probs_BV.isnan().any():
+        raise NonFiniteError(
+            "generation: the policy's logits are not finite, so its weights have diverged; lower learner.learning_rate, "
+            "or set learner.gradient_clip_norm above 0, and start again from the last checkpoint"
+        )
     if temperature == 0:
         tokens_B1 = logits_BV.argmax(dim=-1, keepdim=True)
     else:

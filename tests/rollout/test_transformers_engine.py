@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from sfpo_bench.errors import NonFiniteError
 from sfpo_bench.models.arithmetic_character import build_tokenizer
 from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
 from sfpo_bench.rollout.transformers_engine import TransformersEngine, choose_tokens
@@ -51,6 +52,14 @@ def test_the_ends_of_the_unit_interval_give_possible_tokens() -> None:
     for draw, token in ((0.0, 1), (1.0 - 2**-53, 3)):
         chosen, log_prob = choose_tokens(logits, 1.0, torch.tensor([draw], dtype=torch.float64))
         assert int(chosen) == token and bool(torch.isfinite(log_prob).all())
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.0])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_policy_that_has_diverged_is_named_as_such(bad: float, temperature: float) -> None:
+    logits = torch.tensor([[0.0, 1.0], [0.0, bad]])
+    with pytest.raises(NonFiniteError, match="weights have diverged"):
+        choose_tokens(logits, temperature, torch.tensor([0.5, 0.5], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.0])
