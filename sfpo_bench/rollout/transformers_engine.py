@@ -100,8 +100,8 @@ def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor) -> tup
     log_probs_BV = logits_BV.log_softmax(dim=-1)
     if log_probs_BV.isnan().any():
         raise NonFiniteError(
-            "generation: the policy's logits are not finite, so its weights have diverged; lower learner.learning_rate, "
-            "or set learner.gradient_clip_norm above 0, and start again from the last checkpoint"
+            "generation: the policy's logits are not finite, so its weights have diverged; lower "
+            "learner.learning_rate, or set learner.gradient_clip_norm above 0, and start the run afresh"
         )
     if temperature == 0:
         tokens_B1 = logits_BV.argmax(dim=-1, keepdim=True)
