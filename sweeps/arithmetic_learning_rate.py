@@ -1,6 +1,7 @@
 """Chooses the learning rates of `experiment=arithmetic`: the same grid, budget and seeds for every method.
 
     python sweeps/arithmetic_learning_rate.py [OUTPUT_ROOT]
+    python sweeps/arithmetic_learning_rate.py --figure      draws docs/figures/arithmetic_learning_rate.png
 
 Criterion: the highest mean area under sampled accuracy over training responses, on select problems (never those that
 the comparison reports) and on seeds that the comparison does not use. A best rate at the edge of its grid extends the
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from sfpo_bench.reports.learning_rate import learning_rate_bytes, read_sweep
 
 METHODS = {
     "grpo": ["algorithm=grpo"],
@@ -95,5 +98,16 @@ def beyond(table: pd.DataFrame, method: str, tried: list[float]) -> list[float]:
     return [best / STEP] if best == min(tried) else []
 
 
+def draw() -> None:
+    """The figure of docs/protocol.md."""
+    path = Path(__file__).parents[1] / "docs" / "figures" / f"{NAME}.png"
+    path.parent.mkdir(exist_ok=True)
+    labels = {"grpo": "GRPO", "sfpo": "SFPO", "repeat": "Repeat(4)"}
+    path.write_bytes(learning_rate_bytes(read_sweep(Path(__file__).with_suffix(".csv")), labels)["png"])
+
+
 if __name__ == "__main__":
+    if "--figure" in sys.argv:
+        draw()
+        sys.exit()
     main(Path(sys.argv[1] if len(sys.argv) > 1 else "results"))

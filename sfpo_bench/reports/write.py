@@ -122,7 +122,11 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def _no_formula(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and re.match(r"\s*[=+\-@\t\r]", value) else value
+    """A lone carriage return, which pandas does not quote, would start a new row: it becomes a line feed."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if re.match(r"\s*[=+\-@\t]", text) else text
 
 
 def _places(folder: Path | None, out: Path) -> Callable[[str, int], str | None]:
