@@ -238,5 +238,7 @@ def test_numbers_stay_numbers_and_other_texts_as_they_are() -> None:
 def test_no_cell_of_the_reports_tables_is_a_formula(files: ReportFiles) -> None:
     for path in (files.costs, files.final, files.curves, files.anatomy):
         frame = pd.read_csv(path)
-        for name in list(frame.select_dtypes("str").columns):
-            assert not frame[str(name)].dropna().astype(str).str.match(r"[=+\-@]").any()
+        names: list[str] = [str(name) for name in frame.columns if pd.api.types.is_string_dtype(frame[name])]
+        assert names, path
+        for name in names:
+            assert not frame[name].dropna().astype(str).str.match(r"[=+\-@]").any()
