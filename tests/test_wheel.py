@@ -120,6 +120,15 @@ def test_nothing_is_imported_from_the_checkout(site: Path, tmp_path: Path) -> No
     assert swept.stdout.strip() == str(site / "sfpo_bench" / "sweeps"), swept.stderr
 
 
+@pytest.mark.slow
+def test_the_doctor_of_an_installed_wheel_knows_the_tested_versions(site: Path, tmp_path: Path) -> None:
+    code = "import os\nos.environ['HF_HUB_OFFLINE'] = '1'\nfrom sfpo_bench.cli import main\nmain()"
+    done = run(site, tmp_path, code, "doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any(line.startswith(("green  versions", "yellow versions")) for line in done.stdout.splitlines())
+    assert "without being installed" not in done.stdout
+
+
 def test_every_supported_python_is_declared_in_one_way() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     named = {c.rsplit(" ", 1)[1] for c in project["project"]["classifiers"] if "Python :: 3." in c}

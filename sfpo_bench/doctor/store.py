@@ -75,9 +75,16 @@ def _server(address: str, environ: Mapping[str, str]) -> Finding:
         try:
             store.ask()
         except TrackingError as error:
-            cause = str(error).split("; expected")[0].split(" failed while ")[-1]
-            return red(_SUBJECT, f"{shown} failed while {cause}", fix)
+            return red(_SUBJECT, f"{shown} cannot be used: {_innermost(str(error))}", fix)
         return green(_SUBJECT, f"{shown} answers")
 
     silence = red(_SUBJECT, f"{shown} gives no answer within {SERVER_SECONDS:g} s", fix)
     return in_background(ask, silence, SERVER_SECONDS)()
+
+
+def _innermost(message: str) -> str:
+    """What a chain of HTTP errors comes down to: the part after the last `Caused by`."""
+    cause = message.split("; expected")[0].split(" failed while ")[-1]
+    if "Caused by" in cause:
+        cause = cause.rpartition("Caused by")[2].rpartition(": ")[2].rstrip("\"')")
+    return cause
