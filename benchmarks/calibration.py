@@ -211,6 +211,10 @@ def paper_target(repetitions: int, seed: int) -> str:
     grid = np.round(np.arange(0.62, 0.72, 0.0025), 4).tolist()
     arms = (SimulatedArm(), SimulatedArm(speed=2))
     populations = [_population(arm, grid, random) for arm in arms]
+    truths = [
+        {known: [truth_of(population[step], known) for step in grid] for known in (False, True)}
+        for population in populations
+    ]
     cells = []
     for n in SEEDS:
         share = Share(tries=repetitions)
@@ -219,8 +223,8 @@ def paper_target(repetitions: int, seed: int) -> str:
             target = float(base.mean(axis=0).max())
             known = [first_crossings(own.grid(), curves, target) for own, curves in zip(arms, (base, arm), strict=True)]
             logs = [
-                np.interp(target, grid, [truth_of(costs[step], bool(np.isfinite(seen).all())) for step in grid])
-                for costs, seen in zip(populations, known, strict=True)
+                np.interp(target, grid, truth[bool(np.isfinite(costs).all())])
+                for truth, costs in zip(truths, known, strict=True)
             ]
             right = is_right(cost_ratio(seed_costs(known[0]), seed_costs(known[1])), float(logs[0] - logs[1]))
             if right is not None:
