@@ -32,7 +32,7 @@ def listed(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("path", "kind", "network"),
     [
-        ("/work/results/mlflow.db", "ext4", False),
+        ("/data/results/mlflow.db", "ext4", False),
         ("/home/me/results/mlflow.db", "nfs4", True),
         ("/home/me/remote/mlflow.db", "fuse.sshfs", True),
         ("/home/me/scratch/deep/mlflow.db", "xfs", False),
