@@ -93,8 +93,9 @@ def frame(kind: str, key: str, step: np.ndarray, value: np.ndarray) -> pd.DataFr
 def add_run(connection: sqlite3.Connection, folder: Path, run_id: str, name: str, tags: dict[str, str]) -> None:
     place = artifact(folder, run_id, "").as_uri()
     connection.execute(
-        "INSERT INTO runs (run_uuid, name, source_type, status, start_time, lifecycle_stage, artifact_uri,"
-        " experiment_id) VALUES (?, ?, 'UNKNOWN', 'FINISHED', 1, 'active', ?, ?)",
+        "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, source_version, user_id, status,"
+        " start_time, end_time, lifecycle_stage, artifact_uri, experiment_id)"
+        " VALUES (?, ?, 'UNKNOWN', '', '', '', '', 'FINISHED', 1, 2, 'active', ?, ?)",
         (run_id, name, place, EXPERIMENT),
     )
     rows = [(key, value, run_id) for key, value in {**tags, "mlflow.runName": name}.items()]
@@ -121,7 +122,7 @@ def artifact(folder: Path, run_id: str, name: str) -> Path:
 
 def load(what: str, uri: str) -> None:
     environ = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    done = subprocess.run([sys.executable, "-c", LOAD, uri], capture_output=True, text=True, env=environ, check=True)
+    done = subprocess.run([sys.executable, "-c", LOAD, uri], stdout=subprocess.PIPE, text=True, env=environ, check=True)
     print(f"{what}: {done.stdout.strip()}", flush=True)
 
 
@@ -134,6 +135,8 @@ def server(folder: Path) -> Iterator[str]:
     uri = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    command += ["--artifacts-destination", str(folder / "mlartifacts")]
+    keep_artifacts_in(folder, "mlflow-artifacts:")  # the server sends them, as to another machine
     environ = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log, start_new_session=True)
@@ -143,6 +146,13 @@ def server(folder: Path) -> Iterator[str]:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            keep_artifacts_in(folder, (folder / "mlartifacts").as_uri())
+
+
+def keep_artifacts_in(folder: Path, place: str) -> None:
+    """Say in the store that the artifacts of every run lie below `place`."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? || '/' || run_uuid || '/artifacts'", (place,))
 
 
 def wait_until_up(uri: str) -> None:
