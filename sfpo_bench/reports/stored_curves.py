@@ -6,7 +6,6 @@ is not there, and `total_seconds` of an evaluation is that of the training step 
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import numpy as np
 
 from sfpo_bench.reports.series import Series, series, series_by_key
 from sfpo_bench.tracking.mlflow_store import MARKER
+from sfpo_bench.tracking.parquet import read_parquet
 from sfpo_bench.tracking.points import store_name
 from sfpo_bench.tracking.stored_runs import History
 from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
@@ -79,10 +79,8 @@ class Numbers:
 
 def numbers_of_parquet(content: bytes) -> Numbers:
     """The numbers in a `curves.parquet`; raises `ValueError` or `KeyError` when it is not one."""
-    import pyarrow.parquet as pq
-
     columns = ["step", "kind", "key", "value", "time_unix_s", *_AXES]
-    table = pq.read_table(io.BytesIO(content), columns=columns, read_dictionary=["kind", "key"])
+    table = read_parquet(content, columns, categories=["kind", "key"])
     table = table.unify_dictionaries().combine_chunks()
     kind_codes, kinds = _codes(table["kind"])
     codes, names = _codes(table["key"])

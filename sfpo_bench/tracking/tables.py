@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.tracking.journal import read_journal, read_samples
+from sfpo_bench.tracking.parquet import read_parquet
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.types import Costs, EvaluationRecord, JournalRecord, SampleRecord, StageStats, StepRecord
 
@@ -156,10 +157,12 @@ def _write(path: Path, declared: Mapping[str, tuple[str, str]], columns: Mapping
 
 def _read(path: Path, declared: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     import pandas as pd
+    import pyarrow as pa
 
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; a run writes it when it ends: let the run finish, or resume it")
-    frame = pd.read_parquet(path, dtype_backend="numpy_nullable", columns=list(declared))
+    nullable = {pa.int64(): pd.Int64Dtype()}.get  # a missing whole number stays missing, a large one exact
+    frame: pd.DataFrame = read_parquet(path, list(declared)).to_pandas(types_mapper=nullable)
     return frame.astype({name: kind for name, (_, kind) in declared.items()})
 
 
