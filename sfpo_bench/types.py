@@ -83,11 +83,13 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """A grader's answer: verdict, reward for training, and what it took as the final answer (None: nothing)."""
+    """A grader's answer: verdict, reward for training, what it took as the final answer (None: nothing) and the name of
+    the rule that found it (empty where a task has one rule only, or nothing was found)."""
 
     status: GradeStatus
     reward: float
     extracted: str | None
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "resources": {"errors"},
     "algorithms": {"types", "errors", "options"},
     "statistics": set(),
-    "tasks": {"types", "errors", "options", "plugins", "seeding"},
+    "grading": {"types", "errors"},
+    "tasks": {"types", "errors", "options", "plugins", "seeding", "grading"},
     "rollout": {"types", "errors", "options", "seeding", "tasks"},
     "tracking": {"types", "errors", "metric_keys", "resources"},
     "training": {"types", "errors", "options", "seeding", "algorithms", "tasks", "rollout", "tracking"},
@@ -42,7 +43,7 @@ HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 # Modules that a configuration error, `--help` or a notebook on reports must be able to import at once.
 LIGHT = (
     *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
-    *("tasks", "tracking", "comparison", "models", "doctor"),
+    *("grading", "tasks", "tracking", "comparison", "models", "doctor"),
     *("rollout/settings", "rollout/protocol", "training/settings"),
 )
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.grading import DEADLINE_S, grade_math, shared_grader
 from sfpo_bench.options import option
 from sfpo_bench.plugins import find
-from sfpo_bench.tasks.math_grader import DEADLINE_S, gold_is_readable, grade_math
 from sfpo_bench.tasks.splits import split_of
 from sfpo_bench.types import Completion, Grade, Message, Problem, Prompt, Split
 
@@ -130,7 +130,9 @@ class Jsonl:
         return str(value)
 
     def _check_golds(self, problems: Sequence[Problem], file: Path) -> None:
-        bad = [p for p in problems if not gold_is_readable(p.answer, deadline_s=self.grading_seconds)]
+        golds = [problem.answer for problem in problems]
+        readable = shared_grader().readable_many(golds, deadline_s=self.grading_seconds)
+        bad = [problem for problem, good in zip(problems, readable, strict=True) if not good]
         if bad:
             shown = "; ".join(f"{p.id}: {p.answer!r}" for p in bad[:5])
             raise ConfigError(

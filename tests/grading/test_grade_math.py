@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -11,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.tasks import math_grader
-from sfpo_bench.tasks.math_grader import final_answer, gold_is_readable, grade_math
+from sfpo_bench.grading import gold_is_readable, grade_math
 from sfpo_bench.types import Grade, GradeStatus
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "data" / "grading" / "grader_cases.jsonl"
@@ -45,7 +42,8 @@ def status(gold: str, response: str) -> GradeStatus:
     ],
 )
 def test_equal_mathematics_is_correct(gold: str, response: str) -> None:
-    assert grade_math(gold, response) == Grade(GradeStatus.correct, 1.0, grade_math(gold, response).extracted)
+    grade = grade_math(gold, response)
+    assert (grade.status, grade.reward) == (GradeStatus.correct, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -81,24 +79,6 @@ def test_a_gold_that_cannot_be_read_is_counted_apart_unless_repeated() -> None:
 )
 def test_ordinary_golds_can_be_read(gold: str) -> None:
     assert gold_is_readable(gold)
-
-
-@pytest.mark.parametrize(
-    ("response", "answer"),
-    [
-        (r"\boxed{\frac{1}{1+\sqrt{2}}} is it", r"\frac{1}{1+\sqrt{2}}"),
-        (r"\boxed{\left\{1, 2\right\}}", r"\left\{1, 2\right\}"),
-        (r"\boxed{7} or \boxed{8", "7"),
-        (r"#### 3 and \boxed{4}", "4"),
-        (r"$\boxed{1}, \boxed{2}$ and $\boxed{3}$", "1, 2, 3"),
-        (r"case \boxed{1} gives nothing, so \boxed{2} or \boxed{3}", "2, 3"),
-        ("The answer is $x=5$.", "$x=5$"),
-        ("the answer is 5 because of this", None),
-        ("it is 5", None),
-    ],
-)
-def test_the_marked_answer_is_found(response: str, answer: str | None) -> None:
-    assert final_answer(response) == answer
 
 
 def test_a_hostile_answer_times_out_and_the_next_one_is_graded() -> None:
@@ -140,36 +120,8 @@ def test_grading_works_off_the_main_thread_and_its_deadline_too() -> None:
     assert found == [GradeStatus.correct, GradeStatus.timeout]
 
 
-def test_a_child_that_died_is_an_error_once() -> None:
-    status("5", r"\boxed{5.0}")
-    process = math_grader._CHILD._process
-    assert process is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert status("5", r"\boxed{5.0}") is GradeStatus.error
-    assert status("5", r"\boxed{5.0}") is GradeStatus.correct
-
-
-def test_a_reply_left_unread_does_not_answer_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    status("5", r"\boxed{5.0}")
-    process = math_grader._CHILD._process
-    assert process is not None and process.stdout is not None
-    stdout = process.stdout
-
-    class Interrupted:
-        def readline(self) -> str:
-            raise KeyboardInterrupt
-
-        close = stdout.close
-
-    monkeypatch.setattr(process, "stdout", Interrupted())
-    with pytest.raises(KeyboardInterrupt):
-        status("5", r"\boxed{5.0}")
-    assert status("5", r"\boxed{6.0}") is GradeStatus.wrong
-
-
 def test_the_module_imports_no_symbolic_mathematics() -> None:
-    code = "import sys, sfpo_bench.tasks.math_grader; sys.exit('sympy' in sys.modules or 'math_verify' in sys.modules)"
+    code = "import sys, sfpo_bench.grading; sys.exit('sympy' in sys.modules or 'math_verify' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], check=False).returncode
         == 0
