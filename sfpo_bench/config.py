@@ -29,6 +29,7 @@ from sfpo_bench.tasks.addition import Addition
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
 from sfpo_bench.tasks.protocol import Task
+from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, TrainingSettings
 from sfpo_bench.types import Split
 
@@ -41,7 +42,17 @@ UPDATE_RULES: dict[str, type] = {
     "slow_fast": SlowFast,
     "custom": Custom,
 }
-TASKS: dict[str, type] = {"arithmetic": Arithmetic, "addition": Addition, "jsonl": Jsonl, "custom": Custom}
+TASKS: dict[str, type] = {
+    "arithmetic": Arithmetic,
+    "addition": Addition,
+    "gsm8k": Gsm8k,
+    "math": Math,
+    "dapo_math": DapoMath,
+    "dapo_plus_math": DapoPlusMath,
+    "countdown": Countdown,
+    "jsonl": Jsonl,
+    "custom": Custom,
+}
 MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "smollm2": SmolLM2Model}
 ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout}
 

@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "plugins": {"errors", "options"},
     "resources": {"errors"},
     "algorithms": {"types", "errors", "options"},
-    "statistics": set(),
+    "statistics": {"seeding"},
+    "problem_sets": {"types", "errors", "options", "resources"},
     "grading": {"types", "errors"},
-    "tasks": {"types", "errors", "options", "plugins", "seeding", "grading"},
+    "tasks": {"types", "errors", "options", "plugins", "seeding", "grading", "problem_sets"},
     "rollout": {"types", "errors", "options", "seeding", "tasks"},
     "tracking": {"types", "errors", "metric_keys", "resources"},
     "training": {"types", "errors", "options", "seeding", "algorithms", "tasks", "rollout", "tracking"},
@@ -43,7 +44,7 @@ HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 # Modules that a configuration error, `--help` or a notebook on reports must be able to import at once.
 LIGHT = (
     *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
-    *("grading", "tasks", "tracking", "comparison", "models", "doctor"),
+    *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
     *("rollout/settings", "rollout/protocol", "training/settings"),
 )
 

@@ -32,8 +32,8 @@ def hub_rows(place: HubPlace, known: Card) -> Iterable[Mapping[str, Any]]:
         )
     except Exception as error:  # the library raises its own errors, requests', huggingface_hub's and plain ones
         raise MissingDataError(
-            f"{known.title}: {place.name} (revision {place.revision}) is not in the local cache and the hub does not give "
-            f"it ({type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}); check the network "
-            f"and HF_HUB_OFFLINE, or {remedy}"
+            f"{known.title}: {place.name} (revision {place.revision}) is not in the local cache and the hub does not "
+            f"give it ({type(error).__name__}: {' '.join(str(error).split())[:200]}); check the network and "
+            f"HF_HUB_OFFLINE, or {remedy}"
         ) from error
     return found

@@ -1,4 +1,4 @@
-"""From a card to its problems: a local folder of JSONL files, or the hub; counted and hashed before anyone uses them."""
+"""From a card to its problems: a local folder of JSONL files, or the hub; counted and hashed before use."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class ProblemSet:
 def load_problem_set(name: str, data: DataSettings) -> ProblemSet:
     """The set called `name`, checked against its card; read once in a process.
 
-    Raises `MissingDataError` when it is neither in the folder nor to be had from the hub, and `ConfigError` when what is
-    there is not what the card says.
+    Raises `MissingDataError` when it is neither in the folder nor to be had from the hub, and `ConfigError` when what
+    is there is not what the card says.
     """
     return _load(name, data.folder, data.unverified)
 
@@ -74,8 +74,8 @@ def _local(known: Card, folder: Path) -> tuple[list[Problem], str]:
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise MissingDataError(
-            f"{known.title}: found no {known.name}.jsonl in {folder} or its folders eval/ and train/; expected one JSON "
-            f"object per line with id, problem and answer. Put it there, or set data.dir to the folder that has it"
+            f"{known.title}: found no {known.name}.jsonl in {folder} or its folders eval/ and train/; expected one "
+            f"JSON object per line with id, problem and answer. Put it there, or set data.dir to the folder that has it"
         )
     rows = jsonl_rows(file, ("problem", "answer"))
     ids = [row.get("id") or f"{known.name}/{number}" for number, row in enumerate(rows)]
@@ -87,15 +87,16 @@ def _from_hub(known: Card) -> tuple[list[Problem], str]:
     hub = known.hub
     if not hub.name:
         raise MissingDataError(
-            f"{known.title} is on no hub in this form; set data.dir (or ${VARIABLE}) to a folder with {known.name}.jsonl"
+            f"{known.title} is on no hub in this form; set data.dir (or ${VARIABLE}) to a folder with "
+            f"{known.name}.jsonl"
         )
     origin = f"{hub.name} {hub.config or 'default'} {hub.split} at revision {hub.revision}"
     found = []
     for number, row in enumerate(hub_rows(hub, known)):
         if missing := {hub.problem_column, hub.answer_column} - set(row):
             raise ConfigError(
-                f"{origin}: found the columns {', '.join(map(str, row))}, expected {', '.join(sorted(missing))} too; the "
-                f"hub's copy has changed: take an older revision, or data.dir with {known.name}.jsonl"
+                f"{origin}: found the columns {', '.join(map(str, row))}, expected {', '.join(sorted(missing))} too; "
+                f"the hub's copy has changed: take an older revision, or data.dir with {known.name}.jsonl"
             )
         answer = _gold(row[hub.answer_column], hub.answer_form, f"{origin} row {number}")
         found.append(Problem(f"{known.name}/{number}", str(row[hub.problem_column]), answer))

@@ -1,7 +1,7 @@
 """Suites: benchmarks that are run together, and what may be done with the scores.
 
 A suite's role is `select` or `report`. Curves and scores on either are free. To choose something by a score (a
-checkpoint, a setting, a sweep's goal) is a use of a `select` suite: a number that was chosen on is no estimate any more.
+checkpoint, a setting, a sweep's goal) needs a `select` suite: a number that was chosen on is no estimate any more.
 """
 
 from __future__ import annotations

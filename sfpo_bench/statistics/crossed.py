@@ -91,7 +91,7 @@ def difference_spread(first: Sequence[Scores], second: Sequence[Scores]) -> Spre
 
 
 def share_interval(spread: Spread, confidence: float = CONFIDENCE) -> Interval:
-    """The interval of a mean of scores in [0, 1]: Wilson's at the effective number of problems (Korn and Graubard 1998).
+    """The interval of a mean of scores in [0, 1]: Wilson's at the effective number of problems (Korn, Graubard 1998).
 
         n = mean (1 - mean) / variance * (z / t(degrees))^2
 

@@ -1,0 +1,36 @@
+"""The grader that a problem set's card asks for: one way to judge its answers, in training and in evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sfpo_bench.grading import Pair, fingerprint, shared_grader
+from sfpo_bench.problem_sets import AnswerType, Card
+from sfpo_bench.tasks.countdown import grade_countdown
+from sfpo_bench.types import Grade, Problem
+
+# Raised when `grade_countdown` judges something otherwise.
+_COUNTDOWN_VERSION = 1
+
+
+def grade_responses(card: Card, problems: Sequence[Problem], responses: Sequence[str]) -> list[Grade]:
+    """One grade for each response to the problem at the same place, side by side on all cores."""
+    if card.answer_type is AnswerType.countdown:
+        return [grade_countdown(problem.answer, text) for problem, text in zip(problems, responses, strict=True)]
+    pairs = [Pair(p.answer, text, card.tolerance_of(p.id)) for p, text in zip(problems, responses, strict=True)]
+    return shared_grader().grade_many(pairs)
+
+
+def same_answers(card: Card, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether the two extracted answers of each pair are the same. Countdown has no wrong answers that are the same
+    but by their text."""
+    if card.answer_type is AnswerType.countdown:
+        return ["".join(first.split()) == "".join(second.split()) for first, second in pairs]
+    return shared_grader().equal_many(pairs)
+
+
+def grader_version(card: Card) -> str:
+    """Changes whenever responses to the set's problems may be graded otherwise."""
+    if card.answer_type is AnswerType.countdown:
+        return f"countdown-{_COUNTDOWN_VERSION}"
+    return f"math-{fingerprint()}"
