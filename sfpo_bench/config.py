@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -32,6 +32,8 @@ from sfpo_bench.tasks.protocol import Task
 from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, TrainingSettings
 from sfpo_bench.types import Split
+
+Settings = TypeVar("Settings")
 
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "custom": Custom}
 TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
@@ -163,16 +165,20 @@ def from_node(node: DictConfig) -> RunConfig:
 
     Raises `ConfigError` for an unknown key, a wrong type, a value out of range, or settings that contradict each other.
     """
-    try:
-        tree = _typed_tree(node)
-        config = cast(RunConfig, OmegaConf.to_object(tree))
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain(error)) from error
+    config = to_settings(node, RunConfig)
     config.algorithm.objective = _instance(config.algorithm.objective, "algorithm.objective", Objective)
     config.algorithm.update_rule = _instance(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
     config.task = _instance(config.task, "task", Task)
     check(config)
     return config
+
+
+def to_settings(node: DictConfig, schema: type[Settings]) -> Settings:
+    """The typed settings of a composed tree, nodes of several kinds each of its class; ranges are not checked yet."""
+    try:
+        return cast(Settings, OmegaConf.to_object(_typed_tree(node, schema)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
 
 
 def read(path: Path) -> RunConfig:
@@ -207,7 +213,7 @@ def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return leaves
 
 
-def _typed_tree(node: DictConfig) -> DictConfig:
+def _typed_tree(node: DictConfig, schema: type = RunConfig) -> DictConfig:
     """The tree with every node of its declared class, defaults filled in."""
     plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))
     for key, kinds in KINDS.items():
@@ -215,7 +221,7 @@ def _typed_tree(node: DictConfig) -> DictConfig:
     arms = plain.get("comparison", {}).get("arms", {})
     for name, arm in arms.items():
         arms[name] = _merged(ArmSettings, arm, f"comparison.arms.{name}")
-    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(RunConfig), plain))
+    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), plain))
 
 
 def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> None:

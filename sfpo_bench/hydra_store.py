@@ -9,11 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench import config
 from sfpo_bench.cli import settings as verbs
+from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.options import check_ranges
 
 GROUPS = {key.replace(".", "/"): kinds for key, kinds in config.KINDS.items()}
 VERB_SETTINGS = {
     "report": verbs.ReportSettings,
+    "scores": verbs.ScoresSettings,
+    "overlap": verbs.OverlapSettings,
     "list": verbs.ListSettings,
     "show": verbs.ShowSettings,
     "export": verbs.ExportSettings,
@@ -36,6 +39,7 @@ def register() -> None:
     """Put the schemas into Hydra's store; doing it twice changes nothing."""
     store = ConfigStore.instance()
     store.store(name="run_schema", node=config.RunConfig)
+    store.store(name="evaluate_schema", node=EvaluateSettings)
     for name, schema in VERB_SETTINGS.items():
         store.store(name=name, node=schema)
     for group, kinds in GROUPS.items():

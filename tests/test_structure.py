@@ -32,6 +32,10 @@ MAY_IMPORT = {
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
     "reports": {"types", "errors", "statistics", "tracking"},
     "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
+    "evaluation": {
+        *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout"),
+        *("training", "tracking", "statistics", "reports"),
+    },
     "build": {"types", "config", "models", "rollout", "tracking", "training"},
     "run": {"errors", "config", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
@@ -45,7 +49,7 @@ HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 LIGHT = (
     *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
-    *("rollout/settings", "rollout/protocol", "training/settings"),
+    *("rollout/settings", "rollout/protocol", "training/settings", "evaluation/settings", "evaluation/run"),
 )
 
 

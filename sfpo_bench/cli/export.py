@@ -9,11 +9,12 @@ from omegaconf import DictConfig
 
 from sfpo_bench import config as configuration
 from sfpo_bench.cli.progress import say
-from sfpo_bench.cli.settings import ExportSettings, Which
-from sfpo_bench.errors import CheckpointError, ConfigError
+from sfpo_bench.cli.settings import ExportSettings
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.tracking.run_folder import RunFolder
-from sfpo_bench.training.checkpoint import Checkpoint, CheckpointStore
+from sfpo_bench.training.checkpoint import Checkpoint, chosen_checkpoint
+from sfpo_bench.training.settings import Which
 
 
 def act(node: DictConfig) -> None:
@@ -22,27 +23,11 @@ def act(node: DictConfig) -> None:
     out = Path(settings.out) if settings.out else folder.path / f"export-{settings.checkpoint.value}"
     if out.exists():
         raise ConfigError(f"out = {out} exists already; name a folder that does not, out=FOLDER")
-    checkpoint = choose(folder, settings.checkpoint)
+    checkpoint = chosen_checkpoint(folder, settings.checkpoint)
     export(folder, checkpoint, out)
     state = checkpoint.state()
     chosen = f", accuracy {state.best_accuracy:.3f} on select" if settings.checkpoint is Which.best else ""
     say(f"wrote step {checkpoint.step}{chosen} to {out}")
-
-
-def choose(folder: RunFolder, which: Which) -> Checkpoint:
-    """The last or best checkpoint of a run; raises `CheckpointError` when there is none."""
-    store = CheckpointStore(folder.checkpoints)
-    newest = store.newest()
-    if newest is None:
-        raise CheckpointError(f"{folder.path} has no checkpoint yet; train it further first")
-    if which is Which.last:
-        return newest
-    best = store.at(newest.state().best_step)
-    if best is None:
-        raise CheckpointError(
-            f"{folder.path} holds no best checkpoint: no evaluation so far chose one; use checkpoint=last"
-        )
-    return best
 
 
 def export(folder: RunFolder, checkpoint: Checkpoint, out: Path) -> None:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sfpo_bench.models.settings import Source
 from sfpo_bench.options import option
-
-
-class Which(StrEnum):
-    """A checkpoint of a run: the newest, or the one with the highest sampled accuracy on select problems."""
-
-    last = "last"
-    best = "best"
+from sfpo_bench.problem_sets import DataSettings
+from sfpo_bench.training.settings import Which
 
 
 @dataclass
@@ -23,6 +17,30 @@ class ReportSettings:
     folder: str = option("results/arithmetic", "folder of a comparison")
     out: str = option("", "where to write; empty: into the folder itself")
     baseline: str = option("", "the arm that ratios refer to; empty: the one the comparison was made with")
+
+
+@dataclass
+class ScoresSettings:
+    """sfpo-bench scores FOLDERS: scores of evaluations, their paired differences, and a choice among them."""
+
+    folders: list[str] = option([], "evaluations, runs or comparisons; runs of one arm are averaged over their seeds")
+    baseline: str = option("", "the arm that differences refer to; empty: the first")
+    k: int = option(0, "samples that scores are of; 0: as many as every evaluation has", low=0)
+    out: str = option("results/scores", "folder for the tables")
+    unlike: bool = option(False, "compare evaluations that were sampled or asked differently; every table says so")
+    choose_on: str = option("", "a suite for choosing by whose average the best evaluation is chosen; empty: none")
+    metric: str = option("avg", "what is chosen by: avg, pass or maj, at k")
+    allow_report: str = option("", "name of a suite for reporting that may be chosen on; every table will say so")
+
+
+@dataclass
+class OverlapSettings:
+    """sfpo-bench overlap: which problems of benchmarks stand in training sets."""
+
+    benchmarks: list[str] = option([], "benchmarks, by name; empty: all")
+    training: list[str] = option([], "training sets, by name; empty: all")
+    data: DataSettings = option(DataSettings(), "where the sets come from")
+    out: str = option("", "JSON file for the pairs; empty: none")
 
 
 @dataclass

@@ -10,10 +10,12 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import SyncSettings
 from sfpo_bench.errors import MissingDataError
+from sfpo_bench.evaluation.tracked import is_evaluation
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import key_of
 from sfpo_bench.tracking.mlflow_store import check_tracking_uri
+from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import covered_bytes
 
 
@@ -24,5 +26,10 @@ def act(node: DictConfig) -> None:
         raise MissingDataError(f"output_root = {root} does not exist; name the folder that holds the runs")
     check_tracking_uri(settings.uri or None, root, os.environ)
     delivery = Delivery(settings.experiment, root, tracking_uri=settings.uri or None)
-    found = delivery.sync(root, covered_bytes, key_of)
+    found = delivery.sync(root, _covered, key_of)
     say(f"{found.runs} runs: {found.records} records delivered, {found.already_complete} runs were complete")
+
+
+def _covered(folder: RunFolder) -> int:
+    """How much of a journal may be told for good; an evaluation writes all of its own at once."""
+    return folder.journal.stat().st_size if is_evaluation(folder) else covered_bytes(folder)

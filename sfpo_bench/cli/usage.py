@@ -6,6 +6,9 @@ VERBS = {
     "train": "train one run",
     "compare": "train arms x seeds and write figure and tables",
     "report": "write figure and tables of a comparison again",
+    "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
+    "scores": "scores of evaluations, their paired differences, a choice among them",
+    "overlap": "which problems of benchmarks stand in training sets",
     "list": "comparisons and runs, with their state",
     "show": "what the model was asked, answered and earned in a step",
     "export": "a checkpoint as an ordinary Hugging Face folder",
@@ -29,5 +32,9 @@ examples:
   sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
+  sfpo-bench evaluate model=smollm2 suite=quick data.dir=DATA sampling.max_new_tokens=256 precision=bfloat16
+  sfpo-bench evaluate run=results/runs/arithmetic-sfpo-seed0 suite=embedded sampling.max_new_tokens=12
+  sfpo-bench scores folders=[results/evaluations/A,results/evaluations/B]
+  sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
   eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""

@@ -9,8 +9,10 @@ from typing import Any
 
 from sfpo_bench.cli.usage import USAGE, VERBS
 from sfpo_bench.config import KINDS, RunConfig
+from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.hydra_store import VERB_SETTINGS
 from sfpo_bench.options import IsDataclass, settings
+from sfpo_bench.problem_sets import known_sets
 
 
 def verb_help(verb: str) -> str:
@@ -18,6 +20,19 @@ def verb_help(verb: str) -> str:
     lines = [f"sfpo-bench {verb}: {VERBS[verb]}", ""]
     if verb in VERB_SETTINGS:
         lines += _describe(VERB_SETTINGS[verb](), "")
+    elif verb == "evaluate":
+        lines += ["groups (choose with group=name): model rollout tracking", ""]
+        lines += ["settings (change with key=value):", *_describe(EvaluateSettings(), "")]
+        lines += ["", "suites: " + " ".join(known_sets("suites"))]
+        lines += ["benchmarks: " + " ".join(known_sets("benchmarks"))]
+        lines += ["prompts: " + " ".join(known_sets("prompts"))]
+        for key in ("model", "rollout"):
+            for kind, cls in KINDS[key].items():
+                lines += [
+                    "",
+                    f"{key} of kind {kind}: {(cls.__doc__ or '').splitlines()[0]}",
+                    *_describe(cls(), f"{key}."),
+                ]
     else:
         lines += ["groups (choose with group=name):", *_groups(), "", "settings (change with key=value):"]
         lines += _describe(RunConfig(), "")

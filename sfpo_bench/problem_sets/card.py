@@ -114,5 +114,5 @@ def card(name: str) -> Card:
 
 
 def known_sets(kind: str) -> list[str]:
-    """The names of all `benchmarks`, or of all `training_sets`, sorted."""
+    """The names of all `benchmarks`, `training_sets`, `suites` or `prompts`, sorted."""
     return sorted(path.stem for path in (carried("evaluations") / kind).glob("*.yaml"))

@@ -16,6 +16,7 @@ from sfpo_bench.problem_sets.canonical import content_sha256, problem_key
 from sfpo_bench.problem_sets.card import AnswerForm, AnswerType, Card, card
 from sfpo_bench.problem_sets.hub import hub_rows
 from sfpo_bench.problem_sets.jsonl_rows import jsonl_rows
+from sfpo_bench.resources import carried
 from sfpo_bench.types import Problem
 
 VARIABLE = "SFPO_BENCH_DATA"
@@ -52,7 +53,7 @@ class ProblemSet:
 
 
 def load_problem_set(name: str, data: DataSettings) -> ProblemSet:
-    """The set called `name`, checked against its card; read once in a process.
+    """The set called `name`, checked against its card; read once in a process. A few small sets come with the project.
 
     Raises `MissingDataError` when it is neither in the folder nor to be had from the hub, and `ConfigError` when what
     is there is not what the card says.
@@ -63,6 +64,9 @@ def load_problem_set(name: str, data: DataSettings) -> ProblemSet:
 @cache
 def _load(name: str, folder: Path | None, unverified: bool) -> ProblemSet:
     known = card(name)
+    shipped = carried("evaluations") / "problems"
+    if (shipped / f"{name}.jsonl").is_file():
+        folder = shipped
     problems, origin = _local(known, folder) if folder else _from_hub(known)
     _check_problems(known, problems, origin)
     verified = _is_verified(known, problems, origin, unverified)

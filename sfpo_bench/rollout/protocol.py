@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How responses are drawn: from the full vocabulary at `temperature`; 0 is greedy decoding, only for evaluation."""
+    """How responses are drawn: from the full vocabulary at `temperature`; 0 is greedy decoding, only for evaluation.
+
+    `top_p` below 1 or `top_k` above 0 cuts the vocabulary; the transformers engine has no `top_k`.
+    """
 
     temperature: float
     max_new_tokens: int
+    top_p: float = 1.0
+    top_k: int = 0
 
 
 @dataclass(frozen=True, slots=True)

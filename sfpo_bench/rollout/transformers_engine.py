@@ -57,7 +57,7 @@ class TransformersEngine:
         tokens_TB, log_probs_TB = [], []
         for position in range(sampling.max_new_tokens):
             tokens_B, log_probs_B = choose_tokens(
-                decoding.logits_BV, sampling.temperature, draws_BT[:, position][decoding.rows_B]
+                decoding.logits_BV, sampling.temperature, draws_BT[:, position][decoding.rows_B], sampling.top_p
             )
             tokens_TB.append(decoding.scatter(tokens_B, fill=-1))
             log_probs_TB.append(decoding.scatter(log_probs_B, fill=0.0))
@@ -88,9 +88,10 @@ class TransformersEngine:
         ]
 
 
-def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor) -> tuple[Tensor, Tensor]:
+def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
     """The next token of each row by inverting the cumulative distribution at `draws_B`, and its log-prob.
 
+    `top_p` below 1 draws from the nucleus alone (see `nucleus`); log-probs remain those of the whole distribution.
     Temperature 0 takes the largest logit; its log-prob is that of the untempered distribution. The k-th row depends on
     its own logits and draw alone. Raises `NonFiniteError` when a row has no distribution: its weights have diverged.
     """
@@ -107,12 +108,21 @@ def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor) -> tup
         tokens_B1 = logits_BV.argmax(dim=-1, keepdim=True)
     else:
         # In fp64: an fp32 sum over a large vocabulary is off by more than many a token's probability.
-        cumulative_BV = log_probs_BV.double().exp().cumsum(dim=-1)
+        probs_BV = log_probs_BV.double().exp()
+        cumulative_BV = (probs_BV if top_p >= 1 else nucleus(probs_BV, top_p)).cumsum(dim=-1)
         total_B1 = cumulative_BV[:, -1:]
         # A point below the row's own total always lies inside a token of positive probability.
         points_B1 = (draws_B[:, None] * total_B1).minimum(total_B1.nextafter(torch.zeros_like(total_B1)))
         tokens_B1 = torch.searchsorted(cumulative_BV, points_B1, right=True)
     return tokens_B1[:, 0], log_probs_BV.gather(1, tokens_B1)[:, 0]
+
+
+def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
+    """The probabilities of the smallest set of tokens that together have at least `top_p`, the most probable first, and
+    0 for the others; not renormalised. Of equally probable tokens the earlier ones go in (Holtzman et al. 2020)."""
+    sorted_BV, order_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
+    before_BV = sorted_BV.cumsum(dim=-1) - sorted_BV
+    return torch.zeros_like(probs_BV).scatter(-1, order_BV, sorted_BV * (before_BV < top_p))
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from sfpo_bench.algorithms.protocols import RuleState
 from sfpo_bench.errors import CheckpointError, DiskFullError
 from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.training.settings import Which
 from sfpo_bench.types import Costs
 
 if TYPE_CHECKING:
@@ -155,6 +156,22 @@ class CheckpointStore:
                 # The state goes first: without it the folder is no checkpoint, however far the removal got.
                 (checkpoint.path / _STATE).unlink()
                 shutil.rmtree(checkpoint.path)
+
+
+def chosen_checkpoint(folder: RunFolder, which: Which) -> Checkpoint:
+    """The last or best checkpoint of a run; raises `CheckpointError` when there is none."""
+    store = CheckpointStore(folder.checkpoints)
+    newest = store.newest()
+    if newest is None:
+        raise CheckpointError(f"{folder.path} has no checkpoint yet; train it further first")
+    if which is Which.last:
+        return newest
+    best = store.at(newest.state().best_step)
+    if best is None:
+        raise CheckpointError(
+            f"{folder.path} holds no best checkpoint: no evaluation so far chose one; use checkpoint=last"
+        )
+    return best
 
 
 def covered_bytes(folder: RunFolder) -> int:

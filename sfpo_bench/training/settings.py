@@ -22,6 +22,13 @@ class NonFinite(StrEnum):
     skip = "skip"
 
 
+class Which(StrEnum):
+    """A checkpoint of a run: the newest, or the one with the highest sampled accuracy on select problems."""
+
+    last = "last"
+    best = "best"
+
+
 class Precision(StrEnum):
     """Number format the model computes in; masters and optimizer are fp32 for bfloat16, else the same."""
 

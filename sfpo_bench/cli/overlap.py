@@ -1,0 +1,48 @@
+"""`sfpo-bench overlap`: which problems of benchmarks stand in training sets."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.settings import OverlapSettings
+from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.problem_sets import Overlap, known_sets, load_problem_set, overlaps
+from sfpo_bench.tracking.run_folder import write_atomically
+
+
+def act(node: DictConfig) -> None:
+    settings = verb_settings(node, OverlapSettings)
+    benchmarks = settings.benchmarks or known_sets("benchmarks")
+    training = settings.training or known_sets("training_sets")
+    sets = {name: load_problem_set(name, settings.data).problems for name in dict.fromkeys((*benchmarks, *training))}
+    found = [
+        (benchmark, train, one)
+        for benchmark in benchmarks
+        for train in training
+        if benchmark != train
+        for one in overlaps(sets[benchmark], sets[train])
+    ]
+    _print({name: len(sets[name]) for name in benchmarks}, found)
+    if settings.out:
+        content = [{**asdict(one), "same_answer": one.same_answer} for _, _, one in found]
+        write_atomically(Path(settings.out), json.dumps(content, indent=1, ensure_ascii=False))
+        say(f"wrote {len(found)} pairs to {settings.out}")
+
+
+def _print(sizes: dict[str, int], found: list[tuple[str, str, Overlap]]) -> None:
+    problems = {(benchmark, train, one.evaluation_id) for benchmark, train, one in found}
+    counts = Counter((benchmark, train) for benchmark, train, _ in problems)
+    other = Counter((benchmark, train) for benchmark, train, one in found if not one.same_answer)
+    pairs = Counter((benchmark, train) for benchmark, train, _ in found)
+    say(f"{'benchmark':18} {'training set':20} {'problems':>12} {'pairs':>6} {'other answer':>13}")
+    for benchmark, train in pairs:
+        share = f"{counts[benchmark, train]} of {sizes[benchmark]}"
+        say(f"{benchmark:18} {train:20} {share:>12} {pairs[benchmark, train]:>6} {other[benchmark, train]:>13}")
+    clean = [name for name in sizes if name not in {benchmark for benchmark, _ in pairs}]
+    say(f"in none of the training sets: {', '.join(clean) or '(no benchmark)'}")

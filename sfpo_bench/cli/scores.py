@@ -1,0 +1,87 @@
+"""`sfpo-bench scores FOLDERS`: scores of several evaluations, their paired differences, and a choice among them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.settings import ScoresSettings
+from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.evaluation.record import CHOICE_FILE, Evaluation, read_evaluation
+from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.problem_sets import Choice, choice_on, suite
+from sfpo_bench.tracking.run_folder import write_atomically
+
+
+def act(node: DictConfig) -> None:
+    from sfpo_bench.evaluation.answer_sheet import METRICS
+    from sfpo_bench.evaluation.scores import arms_of, unlike
+    from sfpo_bench.evaluation.tables import write_tables
+
+    settings = verb_settings(node, ScoresSettings)
+    choice = choice_on(settings.choose_on, settings.allow_report) if settings.choose_on else None
+    found = _evaluations(settings.folders)
+    different = unlike(found) if len(found) > 1 else []
+    if different and not settings.unlike:
+        raise ConfigError(
+            f"the evaluations were not asked in the same way ({'; '.join(different)}), so that a difference would not "
+            "be one of the models; evaluate them alike, or set unlike=true, and every table says so"
+        )
+    if settings.metric not in METRICS:
+        raise ConfigError(f"metric = {settings.metric!r}; expected one of {', '.join(METRICS)}")
+    k = settings.k or min(one.asked.samples for one in found)
+    if choice is not None:
+        _choose(found, choice, settings.metric, k)
+        found = _evaluations(settings.folders)
+    arms = arms_of(found)
+    names = [arm.name for arm in arms]
+    baseline = settings.baseline or names[0]
+    if baseline not in names:
+        raise ConfigError(f"baseline = {baseline!r} is no arm of these evaluations; expected one of {', '.join(names)}")
+    files = write_tables(arms, baseline, k, Path(settings.out))
+    say(files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip())
+    say("")
+    say(f"tables: {files.markdown}, {files.csv}, {files.latex}")
+
+
+def _evaluations(folders: Sequence[str]) -> list[Evaluation]:
+    """Those of the folders; of a comparison's folder, those of its runs."""
+    if not folders:
+        raise ConfigError("name at least one folder that `sfpo-bench evaluate` wrote: folders=[A,B]")
+    found = [one for folder in folders for one in _of_folder(Path(folder))]
+    return list({one.folder.resolve(): one for one in found}.values())
+
+
+def _of_folder(folder: Path) -> list[Evaluation]:
+    inside = [one for run in _runs(folder) for one in sorted((run / "evaluations").glob("step-*"))]
+    if not inside and _runs(folder):
+        raise MissingDataError(f"no run of {folder} was evaluated; run `sfpo-bench evaluate run=RUN` for each of them")
+    return [read_evaluation(one) for one in inside or [folder]]
+
+
+def _runs(folder: Path) -> list[Path]:
+    """The runs of a comparison, or the folder itself when it is a run."""
+    if (folder / "comparison.json").is_file():
+        return sorted((folder / "runs").glob("*/seed-*"))
+    return [folder] if (folder / "config.yaml").is_file() else []
+
+
+def _choose(found: Sequence[Evaluation], choice: Choice, metric: str, k: int) -> None:
+    """Choose one of the evaluations by its average on the suite, and write that down where every table finds it."""
+    from sfpo_bench.evaluation.scores import Arm, best_arm
+
+    candidates = {one.owner.label: one for one in found}
+    if len(candidates) < len(found):
+        raise ConfigError("two evaluations have the same label; give them different ones when they are evaluated")
+    benchmarks = [entry.name for entry in suite(choice.suite).benchmarks]
+    best = best_arm([Arm(label, (one,)) for label, one in candidates.items()], metric, k, benchmarks)
+    chosen = best.evaluations[0]
+    content = {**asdict(choice), "metric": f"{metric}@{k}", "among": list(candidates), "note": choice.note}
+    if choice.on_report:
+        write_atomically(chosen.folder.parent / CHOICE_FILE, json.dumps(content, indent=1))
+    say(f"chosen: {best.name}, {choice.note}")

@@ -1,0 +1,95 @@
+"""Graded samples by benchmark and problem: what scores are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sfpo_bench.evaluation.sample_store import GradedSample
+from sfpo_bench.statistics.crossed import Scores
+from sfpo_bench.statistics.sample_scores import avg_at_k, maj_at_k, pass_at_k
+from sfpo_bench.types import FinishReason, GradeStatus
+
+METRICS = {"avg": avg_at_k, "pass": pass_at_k, "maj": maj_at_k}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The samples of one problem, by sample number; each tuple has one entry per sample."""
+
+    key: str
+    id: str
+    classes: tuple[int, ...]
+    truncated: tuple[bool, ...]
+    answered: tuple[bool, ...]
+    boxed: tuple[bool, ...]
+    undecided: tuple[bool, ...]
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The answers of one model to one benchmark, sorted by problem key."""
+
+    benchmark: str
+    answers: tuple[Answers, ...]
+
+    @property
+    def samples(self) -> int:
+        """How many samples every problem has at least."""
+        return min((len(one.classes) for one in self.answers), default=0)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(one.key for one in self.answers)
+
+    def scores(self, metric: str, k: int) -> Scores | None:
+        """One score in [0, 1] per problem: `avg`, `pass` or `maj` at k; None where some problem has too few samples."""
+        found = [METRICS[metric](one.classes, k) for one in self.answers]
+        known = [score for score in found if score is not None]
+        return np.array(known) if known and len(known) == len(found) else None
+
+    def share(self, field: str) -> float:
+        """The share of samples with a property: `truncated`, `answered`, `boxed` or `undecided`."""
+        return float(np.mean([value for one in self.answers for value in getattr(one, field)]))
+
+    @property
+    def tokens_mean(self) -> float:
+        """Mean length of a response, the end-of-sequence token included."""
+        return float(np.mean([value for one in self.answers for value in one.tokens]))
+
+    def without(self, ids: Collection[str]) -> Sheet:
+        """The sheet without the problems of these ids."""
+        return replace(self, answers=tuple(one for one in self.answers if one.id not in ids))
+
+    def only(self, keys: Collection[str]) -> Sheet:
+        """The sheet with the problems of these keys alone."""
+        return replace(self, answers=tuple(one for one in self.answers if one.key in keys))
+
+
+def sheets(graded: Sequence[GradedSample]) -> dict[str, Sheet]:
+    """One sheet per benchmark, in the order in which the benchmarks are met."""
+    rows: dict[str, dict[str, list[GradedSample]]] = {}
+    for one in graded:
+        rows.setdefault(one.sample.benchmark, {}).setdefault(one.sample.problem_key, []).append(one)
+    return {name: Sheet(name, _sorted(problems)) for name, problems in rows.items()}
+
+
+def _sorted(problems: Mapping[str, Sequence[GradedSample]]) -> tuple[Answers, ...]:
+    return tuple(_answers(key, sorted(problems[key], key=lambda one: one.sample.sample)) for key in sorted(problems))
+
+
+def _answers(key: str, graded: Sequence[GradedSample]) -> Answers:
+    undecided = (GradeStatus.timeout, GradeStatus.error)
+    return Answers(
+        key=key,
+        id=graded[0].sample.problem_id,
+        classes=tuple(one.answer_class for one in graded),
+        truncated=tuple(one.sample.finish_reason is FinishReason.truncated for one in graded),
+        answered=tuple(one.status is not GradeStatus.no_answer for one in graded),
+        boxed=tuple("\\boxed{" in one.sample.text for one in graded),
+        undecided=tuple(one.status in undecided for one in graded),
+        tokens=tuple(one.sample.tokens for one in graded),
+    )

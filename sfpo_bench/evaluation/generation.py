@@ -1,0 +1,135 @@
+"""From a question paper to samples: generate what is not in the store yet, and nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sfpo_bench.errors import ConfigError, Interrupted
+from sfpo_bench.evaluation.question_paper import Benchmark, Question
+from sfpo_bench.evaluation.sample_store import Sample, SampleStore
+from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine, Sampling
+from sfpo_bench.training.stop import StopRequest
+
+# Prompts to token ids, in the order of the questions.
+Encode = Callable[[Sequence[Question]], Sequence[tuple[int, ...]]]
+SampleName = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Sample numbers of one question that are missing."""
+
+    benchmark: str
+    question: Question
+    samples: tuple[int, ...]
+
+
+def name_of(sample: Sample) -> SampleName:
+    """By what a sample is found again: benchmark, problem, prompt and number."""
+    return sample.benchmark, sample.problem_key, sample.prompt_sha256, sample.sample
+
+
+def missing(paper: Sequence[Benchmark], samples: int, store: SampleStore) -> list[Wanted]:
+    """What of `samples` samples of every question the store does not have, in the order of the paper."""
+    there = {name_of(sample) for sample in store.samples()}
+    wanted = [
+        Wanted(
+            benchmark.name, question, tuple(n for n in range(samples) if (*_name(benchmark, question), n) not in there)
+        )
+        for benchmark in paper
+        for question in benchmark.questions
+    ]
+    return [one for one in wanted if one.samples]
+
+
+def asked_for(paper: Sequence[Benchmark], samples: int, store: SampleStore) -> list[Sample]:
+    """The first `samples` samples of every question, in the order of the paper; all of them must be in the store."""
+    there = {name_of(sample): sample for sample in store.samples()}
+    return [
+        there[(*_name(benchmark, question), number)]
+        for benchmark in paper
+        for question in benchmark.questions
+        for number in range(samples)
+    ]
+
+
+def _name(benchmark: Benchmark, question: Question) -> tuple[str, str, str]:
+    return benchmark.name, question.key, question.prompt_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Generates into a store, a part of `batch_responses` responses at a time.
+
+    The noise of a sample is a function of (seed, benchmark, problem text, sample number) alone, so what was generated
+    before, and with what beside it, does not matter.
+    """
+
+    engine: RolloutEngine
+    encode: Encode
+    sampling: Sampling
+    seed: int
+    batch_responses: int
+    max_prompt_tokens: int
+
+    def run(self, wanted: Sequence[Wanted], store: SampleStore, stop: StopRequest, done: Callable[[int], None]) -> None:
+        """Fill the store; `done` is told how many samples each part held.
+
+        Raises `ConfigError` for a prompt over the limit, before anything is generated, and `Interrupted` when asked to
+        stop, after the part that is under way.
+        """
+        ids = self._encoded(wanted)
+        for part in parts(wanted, self.batch_responses):
+            if stop.reason:
+                raise Interrupted(f"stopped ({stop.reason}); every finished sample is kept. Run the same command again")
+            samples = self._generate(part, ids)
+            store.append(samples)
+            done(len(samples))
+
+    def _encoded(self, wanted: Sequence[Wanted]) -> dict[str, tuple[int, ...]]:
+        """Token ids by prompt hash."""
+        questions = list({one.question.prompt_sha256: one.question for one in wanted}.values())
+        encoded = dict(zip((q.prompt_sha256 for q in questions), self.encode(questions), strict=True))
+        longest = max(questions, key=lambda question: len(encoded[question.prompt_sha256]))
+        length = len(encoded[longest.prompt_sha256])
+        if length > self.max_prompt_tokens:
+            raise ConfigError(
+                f"the prompt of {longest.problem.id} has {length} tokens, more than rollout.max_prompt_tokens = "
+                f"{self.max_prompt_tokens}; a problem that is left out would change the score: raise the limit"
+            )
+        return encoded
+
+    def _generate(self, part: Sequence[Wanted], ids: dict[str, tuple[int, ...]]) -> list[Sample]:
+        """Samples of one benchmark."""
+        noise = NoiseStream(self.seed, f"evaluate/{part[0].benchmark}", 0)
+        requests = [Request(one.question.key, ids[one.question.prompt_sha256], one.samples) for one in part]
+        completions = self.engine.generate(requests, self.sampling, noise)
+        owners = [(one, number) for one in part for number in one.samples]
+        return [
+            Sample(
+                benchmark=one.benchmark,
+                problem_id=one.question.problem.id,
+                problem_key=one.question.key,
+                prompt_sha256=one.question.prompt_sha256,
+                sample=number,
+                seed=noise.key(one.question.key, number),
+                text=completion.text,
+                tokens=len(completion.response_ids),
+                finish_reason=completion.finish_reason,
+            )
+            for (one, number), completion in zip(owners, completions, strict=True)
+        ]
+
+
+def parts(wanted: Sequence[Wanted], responses: int) -> Iterator[list[Wanted]]:
+    """Consecutive questions of one benchmark with at most `responses` samples together; a larger one stands alone."""
+    part: list[Wanted] = []
+    for one in wanted:
+        size = sum(len(other.samples) for other in part)
+        if part and (size + len(one.samples) > responses or part[0].benchmark != one.benchmark):
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part

@@ -1,0 +1,127 @@
+"""Grades of stored samples, and which answers of a problem are the same. No model is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sfpo_bench.errors import RunFailed
+from sfpo_bench.evaluation.generation import SampleName, name_of
+from sfpo_bench.evaluation.question_paper import Benchmark, Question
+from sfpo_bench.evaluation.sample_store import GradedSample, Sample, SampleStore
+from sfpo_bench.statistics.sample_scores import CORRECT, NO_ANSWER
+from sfpo_bench.tasks.graded_by_card import grade_responses, grader_version, same_answers
+from sfpo_bench.types import Grade, GradeStatus
+
+# A larger share of timeouts and errors of the grader means that scores are not what they seem.
+_UNDECIDED_AT_MOST = 0.01
+_UNDECIDED = (GradeStatus.timeout, GradeStatus.error)
+
+
+def grade_samples(paper: Sequence[Benchmark], samples: Sequence[Sample], store: SampleStore) -> list[GradedSample]:
+    """Grades of `samples`, in their order, written into the store.
+
+    Grades of the same grader version and gold answer that are in the store already are kept; everything else is graded.
+    Raises `RunFailed` when the grader could not decide on more than 1 % of them.
+    """
+    known = {name_of(one.sample): one for one in store.graded()}
+    graded = [one for benchmark in paper for one in _grade_benchmark(benchmark, samples, known)]
+    by_name = {name_of(one.sample): one for one in graded}
+    ordered = [by_name[name_of(sample)] for sample in samples]
+    undecided = sum(one.status in _UNDECIDED for one in ordered)
+    if undecided > _UNDECIDED_AT_MOST * len(ordered):
+        raise RunFailed(
+            f"the grader timed out or failed on {undecided} of {len(ordered)} samples, expected at most 1 %; the "
+            f"samples are kept in {store.path}. See which by `sfpo-bench grade`, or give the machine less to do beside it"
+        )
+    store.write_graded(ordered)
+    return ordered
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One sample of a benchmark with its question, and its grade when there is one already."""
+
+    sample: Sample
+    question: Question
+    known: GradedSample | None
+
+
+def _grade_benchmark(
+    benchmark: Benchmark, samples: Sequence[Sample], known: Mapping[SampleName, GradedSample]
+) -> list[GradedSample]:
+    questions = {question.key: question for question in benchmark.questions}
+    version = grader_version(benchmark.card)
+    own = [sample for sample in samples if sample.benchmark == benchmark.name]
+    work = [_Work(one, questions[one.problem_key], _usable(one, questions, known, version)) for one in own]
+    new = [one for one in work if one.known is None]
+    made = grade_responses(benchmark.card, [one.question.problem for one in new], [one.sample.text for one in new])
+    grades = {name_of(one.sample): grade for one, grade in zip(new, made, strict=True)}
+    for one in work:
+        if one.known is not None:
+            found = one.known
+            grades[name_of(one.sample)] = Grade(
+                found.status, float(found.status is GradeStatus.correct), found.extracted, found.rule
+            )
+    classes = _answer_classes(benchmark, [(one.sample, grades[name_of(one.sample)]) for one in work])
+    return [
+        GradedSample(
+            sample=one.sample,
+            gold=one.question.problem.answer,
+            extracted=(grade := grades[name_of(one.sample)]).extracted,
+            rule=grade.rule,
+            status=grade.status,
+            answer_class=classes[name_of(one.sample)],
+            grader=version,
+        )
+        for one in work
+    ]
+
+
+def _usable(
+    sample: Sample, questions: Mapping[str, Question], known: Mapping[SampleName, GradedSample], version: str
+) -> GradedSample | None:
+    found = known.get(name_of(sample))
+    gold = questions[sample.problem_key].problem.answer
+    decided = found is not None and found.status not in _UNDECIDED
+    same = found is not None and (found.grader, found.gold, found.sample.text) == (version, gold, sample.text)
+    return found if decided and same else None
+
+
+def _answer_classes(benchmark: Benchmark, graded: Sequence[tuple[Sample, Grade]]) -> dict[SampleName, int]:
+    """The answer class of every sample."""
+    wrong = [
+        (sample, grade.extracted)
+        for sample, grade in graded
+        if grade.status is not GradeStatus.correct and grade.extracted is not None
+    ]
+    answers: dict[str, list[str]] = {}
+    for key, answer in dict.fromkeys((sample.problem_key, answer) for sample, answer in wrong):
+        answers.setdefault(key, []).append(answer)
+    numbers = _numbered(benchmark, answers)
+    classes = {name_of(sample): numbers[sample.problem_key, answer] for sample, answer in wrong}
+    for sample, grade in graded:
+        classes.setdefault(name_of(sample), CORRECT if grade.status is GradeStatus.correct else NO_ANSWER)
+    return classes
+
+
+def _numbered(benchmark: Benchmark, answers: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], int]:
+    """A number from 1 for each answer of each problem; answers that are the same share it.
+
+    An answer is held against the first one of each number so far. The n-th answers of all problems go to the grader
+    together, so that all cores have work.
+    """
+    numbers: dict[tuple[str, str], int] = {}
+    leaders: dict[str, list[str]] = {key: [] for key in answers}
+    for turn in range(max((len(found) for found in answers.values()), default=0)):
+        now = [(key, found[turn]) for key, found in answers.items() if turn < len(found)]
+        pairs = [(key, leader, answer) for key, answer in now for leader in leaders[key]]
+        same = same_answers(benchmark.card, [(leader, answer) for _, leader, answer in pairs])
+        met = {
+            (key, answer): leader for (key, leader, answer), yes in reversed([*zip(pairs, same, strict=True)]) if yes
+        }
+        for key, answer in now:
+            if (key, answer) not in met:
+                leaders[key].append(answer)
+            numbers[key, answer] = leaders[key].index(met.get((key, answer), answer)) + 1
+    return numbers

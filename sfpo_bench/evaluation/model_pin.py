@@ -1,0 +1,70 @@
+"""Exactly which weights an evaluation is of: the files' sha256, or the hub's commit."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sfpo_bench.errors import MissingDataError
+from sfpo_bench.models.load import ModelSettings, locate
+from sfpo_bench.models.settings import HuggingFaceModel
+from sfpo_bench.training.checkpoint import Checkpoint
+
+_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPin:
+    """`source` is a hub name or a folder's name, `revision` the hub's commit (empty for a folder), `sha256` that of all
+    files that make the model: weights, configuration, tokenizer."""
+
+    source: str
+    revision: str
+    sha256: str
+
+
+def pin_model(settings: ModelSettings) -> tuple[ModelSettings, ModelPin]:
+    """The pin of a model, and its settings with a hub's branch or tag replaced by the commit it stands for now.
+
+    Raises `MissingDataError` when the model is not there.
+    """
+    place = locate(settings)
+    if Path(place).is_dir():
+        return settings, ModelPin(Path(place).name, "", _folder_sha256(Path(place)))
+    assert isinstance(settings, HuggingFaceModel)
+    commit = _hub_commit(settings)
+    digest = hashlib.sha256(f"{settings.path}@{commit}".encode()).hexdigest()
+    return replace(settings, revision=commit), ModelPin(settings.path, commit, digest)
+
+
+def pin_checkpoint(base: ModelPin, checkpoint: Checkpoint) -> ModelPin:
+    """The pin of a checkpoint of a run that started from `base`."""
+    weights = _file_sha256(checkpoint.weights_file)
+    return replace(base, sha256=hashlib.sha256(f"{base.sha256} {weights}".encode()).hexdigest())
+
+
+def _folder_sha256(folder: Path) -> str:
+    files = sorted({path for pattern in _FILES for path in folder.glob(pattern) if path.is_file()})
+    lines = [f"{path.name} {_file_sha256(path)}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _hub_commit(settings: HuggingFaceModel) -> str:
+    """The commit of a hub model: its folder in the hub's cache is called by it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        file = hf_hub_download(settings.path, "config.json", revision=settings.revision or None)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise MissingDataError(
+            f"the revision of {settings.path} cannot be pinned ({' '.join(str(error).split())[:200]}); download the "
+            "model where the hub can be reached and set model.path to its folder"
+        ) from error
+    return Path(file).parent.name

@@ -1,0 +1,76 @@
+"""What an evaluation asks: the problems of a suite, each with its prompt, in a fixed order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sfpo_bench.problem_sets import Card, DataSettings, PromptTemplate, Suite, load_problem_set, prompt_template
+from sfpo_bench.problem_sets.canonical import problem_key
+from sfpo_bench.problem_sets.overlap import without
+from sfpo_bench.seeding import stream_key
+from sfpo_bench.types import Problem, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One problem as it is put. `key` names it by its text, `prompt_sha256` what the model is shown, before the chat
+    template of the model itself."""
+
+    problem: Problem
+    key: str
+    prompt: Prompt
+    prompt_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One benchmark of the paper. `verified`: its content is that of its card; `of` is how many problems it has."""
+
+    card: Card
+    template: PromptTemplate
+    questions: tuple[Question, ...]
+    of: int
+    verified: bool
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+
+def question_paper(chosen: Suite, data: DataSettings, prompt: str = "", problems: int = 0) -> tuple[Benchmark, ...]:
+    """The benchmarks of a suite with their questions.
+
+    A part of a benchmark's problems is a fixed draw by their texts: a smaller part lies within a larger one, and the
+    order of the source does not matter. Raises `MissingDataError` and `ConfigError` as `load_problem_set` does.
+    """
+    return tuple(
+        _benchmark(entry.name, entry.leave_out, min(filter(None, (entry.problems, problems)), default=0), data, prompt)
+        for entry in chosen.benchmarks
+    )
+
+
+def _benchmark(name: str, leave_out: Sequence[str], count: int, data: DataSettings, prompt: str) -> Benchmark:
+    found = load_problem_set(name, data)
+    template = prompt_template(prompt or found.card.prompt)
+    drawn = _draw(name, without(found.problems, leave_out), count)
+    questions = [Question(p, problem_key(p.text), made := template.fill(p), prompt_sha256(made)) for p in drawn]
+    return Benchmark(found.card, template, tuple(questions), len(found.problems), found.verified)
+
+
+def _draw(name: str, problems: Sequence[Problem], count: int) -> Sequence[Problem]:
+    """`count` of the problems (0: all) in their own order."""
+    if not count or count >= len(problems):
+        return problems
+    order = sorted(problems, key=lambda problem: stream_key(0, "benchmark_part", name, problem_key(problem.text)))
+    drawn = {problem.id for problem in order[:count]}
+    return [problem for problem in problems if problem.id in drawn]
+
+
+def prompt_sha256(prompt: Prompt) -> str:
+    """Names what the model is shown: the raw text, or roles and contents of the chat turns."""
+    content = prompt.content
+    plain = content if isinstance(content, str) else [[turn.role, turn.content] for turn in content]
+    return hashlib.sha256(json.dumps(plain, ensure_ascii=True).encode()).hexdigest()

@@ -1,0 +1,176 @@
+"""One evaluation from its settings: find out what is missing, generate it, grade, score, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfpo_bench import config as configuration
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.evaluation.generation import Generation, Wanted, asked_for, missing
+from sfpo_bench.evaluation.grading import grade_samples
+from sfpo_bench.evaluation.model_pin import ModelPin, pin_checkpoint, pin_model
+from sfpo_bench.evaluation.question_paper import Benchmark, question_paper
+from sfpo_bench.evaluation.record import Asked, Evaluation, Owner, read_evaluation, write_asked, write_owner
+from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
+from sfpo_bench.evaluation.settings import EvaluateSettings
+from sfpo_bench.models.load import ModelSettings
+from sfpo_bench.options import check_ranges
+from sfpo_bench.problem_sets import Suite, load_problem_set, overlaps, suite
+from sfpo_bench.tasks.training_sets import TrainingSets
+from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.training.checkpoint import Checkpoint, chosen_checkpoint
+from sfpo_bench.training.stop import StopRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an evaluation tells the outside: how many samples are missing at the start, then each part's number."""
+
+    start: Callable[[int, int], None] = lambda missing, asked: None
+    done: Callable[[int], None] = lambda samples: None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is known before a model is loaded."""
+
+    settings: EvaluateSettings
+    suite: Suite
+    paper: tuple[Benchmark, ...]
+    model: ModelSettings
+    checkpoint: Checkpoint | None
+    owner: Owner
+    folder: Path
+    sampling: SamplingIdentity
+    trained_on: tuple[str, ...]
+
+    @property
+    def store(self) -> SampleStore:
+        return SampleStore(self.folder / self.sampling.digest)
+
+
+def plan(settings: EvaluateSettings) -> Plan:
+    """Check the settings, read the benchmarks, find and pin the model.
+
+    Raises `ConfigError` and its kin; no torch is loaded.
+    """
+    check_ranges(settings)
+    if settings.sampling.temperature == 0 and settings.sampling.samples > 1:
+        raise ConfigError(
+            f"sampling.temperature = 0 with sampling.samples = {settings.sampling.samples}: greedy decoding gives the "
+            "same response every time; set sampling.samples=1, or a temperature above 0"
+        )
+    chosen = suite(settings.suite)
+    paper = question_paper(chosen, settings.data, settings.prompt, settings.problems)
+    run = RunFolder.existing(Path(settings.run)) if settings.run else None
+    trained = configuration.read(run.config) if run else None
+    checkpoint = chosen_checkpoint(run, settings.checkpoint) if run else None
+    model, pin = pin_model(trained.model if trained else settings.model)
+    if checkpoint is not None:
+        pin = pin_checkpoint(pin, checkpoint)
+    task = trained.task if trained else None
+    trained_on = tuple(settings.trained_on) or (tuple(task.train) if isinstance(task, TrainingSets) else ())
+    owner = _owner(settings, run, checkpoint, trained.seed if trained else None, pin)
+    return Plan(
+        settings=settings,
+        suite=chosen,
+        paper=paper,
+        model=model,
+        checkpoint=checkpoint,
+        owner=owner,
+        folder=_folder(settings, run, owner),
+        sampling=_identity(settings, pin),
+        trained_on=trained_on,
+    )
+
+
+def evaluate(plan: Plan, stop: StopRequest, progress: Progress) -> Evaluation:
+    """Generate what is missing, grade what is not graded by this grader, write samples and record; read it back.
+
+    A killed evaluation is taken up again by the same call. Nothing is generated, and no model loaded, when every
+    sample is there. Raises `Interrupted`, `RunLocked`, `RunFailed` and what `Generation.run` raises.
+    """
+    store, samples = plan.store, plan.settings.sampling.samples
+    started = time.monotonic()
+    with RunFolder(store.path).locked():
+        write_owner(plan.folder, plan.owner)
+        wanted = missing(plan.paper, samples, store)
+        progress.start(sum(len(one.samples) for one in wanted), samples * sum(len(b.questions) for b in plan.paper))
+        if wanted:
+            _generate(plan, wanted, stop, progress)
+        graded = grade_samples(plan.paper, asked_for(plan.paper, samples, store), store)
+        assert graded
+        write_asked(store, plan.sampling, _asked(plan, time.monotonic() - started))
+    return read_evaluation(store.path)
+
+
+def _generate(plan: Plan, wanted: Sequence[Wanted], stop: StopRequest, progress: Progress) -> None:
+    from sfpo_bench.evaluation.model_engine import build_model_engine
+
+    made = build_model_engine(plan.settings, plan.model, plan.checkpoint)
+    generation = Generation(
+        engine=made.engine,
+        encode=made.encode,
+        sampling=plan.settings.sampling.sampling(),
+        seed=plan.settings.sampling.seed,
+        batch_responses=plan.settings.engine.batch_responses,
+        max_prompt_tokens=plan.settings.engine.max_prompt_tokens,
+    )
+    with stop.listening():
+        generation.run(wanted, plan.store, stop, progress.done)
+
+
+def _identity(settings: EvaluateSettings, pin: ModelPin) -> SamplingIdentity:
+    return SamplingIdentity(
+        model_sha256=pin.sha256,
+        engine=str(settings.engine.kind),
+        precision=settings.precision.value,
+        temperature=settings.sampling.temperature,
+        top_p=settings.sampling.top_p,
+        max_new_tokens=settings.sampling.max_new_tokens,
+        seed=settings.sampling.seed,
+    )
+
+
+def _owner(
+    settings: EvaluateSettings, run: RunFolder | None, checkpoint: Checkpoint | None, seed: int | None, pin: ModelPin
+) -> Owner:
+    if run is None or checkpoint is None:
+        label = settings.label or pin.source.rsplit("/", 1)[-1]
+        return Owner(label, label, None, None, "", pin)
+    inside = (run.path.parent.parent.parent / "comparison.json").is_file()
+    arm = settings.label or (run.path.parent.name if inside else run.path.name)
+    return Owner(f"{arm} {run.path.name} step {checkpoint.step}", arm, seed, checkpoint.step, run.uid(), pin)
+
+
+def _folder(settings: EvaluateSettings, run: RunFolder | None, owner: Owner) -> Path:
+    if run is not None:
+        return run.path / "evaluations" / f"step-{owner.step:06d}"
+    plain = "".join(character if character.isalnum() or character in "-_." else "-" for character in owner.label)
+    return Path(settings.output_root) / "evaluations" / f"{plain}-{owner.model.sha256[:8]}"
+
+
+def _asked(plan: Plan, seconds: float) -> Asked:
+    return Asked(
+        suite=plan.suite.name,
+        role=plan.suite.role.value,
+        samples=plan.settings.sampling.samples,
+        templates={b.name: f"{b.template.name} {b.template.sha256[:12]}" for b in plan.paper},
+        of={b.name: b.of for b in plan.paper},
+        unverified=[b.name for b in plan.paper if not b.verified],
+        shared=_shared(plan),
+        seconds=seconds,
+    )
+
+
+def _shared(plan: Plan) -> dict[str, list[str]]:
+    """Of each training set the evaluated problems that stand in it."""
+    asked = [question.problem for benchmark in plan.paper for question in benchmark.questions]
+    found = {
+        name: [one.evaluation_id for one in overlaps(asked, load_problem_set(name, plan.settings.data).problems)]
+        for name in plan.trained_on
+    }
+    return {name: list(dict.fromkeys(ids)) for name, ids in found.items()}

@@ -1,0 +1,179 @@
+"""Every sample on disk, in Parquet: written once and whole, found again by what was asked.
+
+EVALUATION/                 results/evaluations/LABEL-3f2a9c81, or RUN/evaluations/step-000060
+  evaluation.json           whose samples these are: label, arm, seed, model pin, run and step
+  SAMPLING/                 one folder for each way of sampling, 12 digits of its hash
+    sampling.json           that way: engine, precision, temperature, top-p, token limit, seed
+    parts/000000.parquet …  samples as they were generated, never changed
+    samples.parquet         the samples of the last evaluation with their grades: `GRADED_COLUMNS`
+    scores.json, scores.csv, table.md, table.tex
+    journal.jsonl …         what MLflow is told
+    lock                    held by the process that evaluates
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sfpo_bench.errors import BenchError
+from sfpo_bench.tracking.parquet import read_parquet
+from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.types import FinishReason, GradeStatus
+
+SAMPLE_COLUMNS = {
+    "benchmark": "string",
+    "problem_id": "string",
+    "problem_key": "string",
+    "prompt_sha256": "string",
+    "sample": "int64",
+    "seed": "uint64",
+    "text": "string",
+    "tokens": "int64",
+    "finish_reason": "string",
+}
+GRADED_COLUMNS = {
+    **SAMPLE_COLUMNS,
+    "gold": "string",
+    "extracted": "string",
+    "rule": "string",
+    "status": "string",
+    "answer_class": "int64",
+    "grader": "string",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One response. `seed` is the key of its own noise; `tokens` counts the end-of-sequence token."""
+
+    benchmark: str
+    problem_id: str
+    problem_key: str
+    prompt_sha256: str
+    sample: int
+    seed: int
+    text: str
+    tokens: int
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class GradedSample:
+    """A response and its grade. `answer_class` is 0 for a correct answer, 1, 2, … for others of the same problem, equal
+    answers sharing a number, and -1 for none; `grader` names the version that graded."""
+
+    sample: Sample
+    gold: str
+    extracted: str | None
+    rule: str
+    status: GradeStatus
+    answer_class: int
+    grader: str
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingIdentity:
+    """A way of sampling. Two samples of one model, prompt, problem and number are the same only if all of this is."""
+
+    model_sha256: str
+    engine: str
+    precision: str
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    seed: int
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits that name it."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleStore:
+    """The samples of one model in one way of sampling; creating the object touches nothing."""
+
+    path: Path
+
+    @property
+    def parts(self) -> Path:
+        return self.path / "parts"
+
+    @property
+    def graded_file(self) -> Path:
+        return self.path / "samples.parquet"
+
+    @property
+    def identity_file(self) -> Path:
+        return self.path / "sampling.json"
+
+    def append(self, samples: Sequence[Sample]) -> None:
+        """Write a new part; a kill leaves it whole or absent."""
+        number = max((int(path.stem) for path in self.parts.glob("*.parquet")), default=-1) + 1
+        write_atomically(self.parts / f"{number:06d}.parquet", _parquet(SAMPLE_COLUMNS, [_row(one) for one in samples]))
+
+    def samples(self) -> list[Sample]:
+        """Every sample ever generated here, in the order it was written."""
+        return [_sample(row) for path in sorted(self.parts.glob("*.parquet")) for row in _rows(path, SAMPLE_COLUMNS)]
+
+    def write_graded(self, graded: Sequence[GradedSample]) -> None:
+        """Replace `samples.parquet`."""
+        write_atomically(self.graded_file, _parquet(GRADED_COLUMNS, [_graded_row(one) for one in graded]))
+
+    def graded(self) -> list[GradedSample]:
+        """The content of `samples.parquet`; empty when there is none yet."""
+        return [_graded(row) for row in _rows(self.graded_file, GRADED_COLUMNS)] if self.graded_file.is_file() else []
+
+
+def _row(sample: Sample) -> dict[str, object]:
+    row: dict[str, object] = asdict(sample)
+    # A lone surrogate that a tokenizer let through becomes a visible escape: UTF-8 cannot hold it.
+    return {**row, "text": _storable(sample.text), "finish_reason": sample.finish_reason.value}
+
+
+def _graded_row(graded: GradedSample) -> dict[str, object]:
+    own = {field.name: getattr(graded, field.name) for field in fields(graded) if field.name != "sample"}
+    extracted = None if graded.extracted is None else _storable(graded.extracted)
+    return {**_row(graded.sample), **own, "extracted": extracted, "status": graded.status.value}
+
+
+def _sample(row: Mapping[str, Any]) -> Sample:
+    content = {name: row[name] for name in SAMPLE_COLUMNS}
+    return Sample(**{**content, "finish_reason": FinishReason(row["finish_reason"])})
+
+
+def _graded(row: Mapping[str, Any]) -> GradedSample:
+    names = ("gold", "extracted", "rule", "answer_class", "grader")
+    return GradedSample(_sample(row), status=GradeStatus(row["status"]), **{name: row[name] for name in names})
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _parquet(columns: Mapping[str, str], rows: Iterable[Mapping[str, object]]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    listed = list(rows)
+    kinds = {name: getattr(pa, kind)() for name, kind in columns.items()}
+    arrays = [pa.array([row[name] for row in listed], type=kind) for name, kind in kinds.items()]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(kinds)), buffer)
+    return buffer.getvalue()
+
+
+def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = read_parquet(path, list(columns)).to_pylist()
+    except (ValueError, OSError, KeyError) as error:
+        raise BenchError(
+            f"{path} cannot be read as samples ({error}); remove that file, and what it held is made anew"
+        ) from error
+    return rows

@@ -1,0 +1,188 @@
+"""Scores with intervals, of one model or of an arm with several training seeds; differences of two arms."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.evaluation.answer_sheet import Sheet
+from sfpo_bench.evaluation.record import Evaluation
+from sfpo_bench.statistics import Interval, holm_adjusted
+from sfpo_bench.statistics.crossed import (
+    Scores,
+    crossed_spread,
+    detectable_difference,
+    difference_interval,
+    difference_spread,
+    share_interval,
+)
+from sfpo_bench.statistics.permutation import run_permutation_p, sign_flip_p
+
+AVERAGE = "average"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One or several evaluations that are averaged: the training seeds of a method, or one model."""
+
+    name: str
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """The benchmarks that all of them have."""
+        return [name for name in self.evaluations[0].sheets if all(name in one.sheets for one in self.evaluations)]
+
+    def sheets(self, benchmark: str) -> list[Sheet]:
+        return [one.sheets[benchmark] for one in self.evaluations]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean score in [0, 1] with its 95 % interval: over problems for one run, over problems and runs for several."""
+
+    mean: float
+    interval: Interval
+    problems: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first arm's mean minus the second's on the same problems.
+
+    `p_value` is that of a permutation test (`test` names it), `adjusted_p` Holm's over the benchmarks (None for the
+    average, which is not one of them); `detectable` the smallest true difference found with 80 % power;
+    `same_samples`: both sides are one evaluation, so that nothing can differ.
+    """
+
+    mean: float
+    interval: Interval
+    p_value: float
+    test: str
+    adjusted_p: float | None
+    detectable: float
+    problems: int
+    same_samples: bool
+
+
+def arms_of(evaluations: Sequence[Evaluation]) -> list[Arm]:
+    """The evaluations grouped by their arm, in the order in which arms are met; seeds in rising order."""
+    grouped: dict[str, list[Evaluation]] = {}
+    for one in evaluations:
+        grouped.setdefault(one.owner.arm, []).append(one)
+    for name, members in grouped.items():
+        seeds = [one.owner.seed for one in members]
+        if len(set(seeds)) < len(seeds):
+            places = ", ".join(str(one.folder) for one in members)
+            raise ConfigError(
+                f"the arm {name} has two evaluations of seed {seeds[0]} ({places}); expected one for each training "
+                "seed: leave one out, or give one another label when it is evaluated"
+            )
+    return [Arm(name, tuple(sorted(members, key=lambda one: one.owner.seed or 0))) for name, members in grouped.items()]
+
+
+def matrix(arm: Arm, benchmark: str, metric: str, k: int, keys: Collection[str]) -> Scores | None:
+    """Scores [S, P] on the problems `keys`, in the order of the keys; None where samples are too few."""
+    rows = [sheet.only(keys).scores(metric, k) for sheet in arm.sheets(benchmark)]
+    known = [row for row in rows if row is not None]
+    return np.stack(known) if known and len(known) == len(rows) else None
+
+
+def arm_scores(arm: Arm, metric: str, k: int, leave_out: Collection[str] = ()) -> dict[str, Score]:
+    """The score on every benchmark that has one, and their average when there are several.
+
+    `leave_out` are ids of problems that do not count. A benchmark with fewer than two problems left has no score.
+    """
+    matrices = {name: matrix(arm, name, metric, k, _keys([arm], name, leave_out)) for name in arm.benchmarks}
+    usable = {name: found for name, found in matrices.items() if found is not None and found.shape[1] > 1}
+    scores = {name: _score([found]) for name, found in usable.items()}
+    if len(usable) > 1 and len(usable) == len(matrices):
+        scores[AVERAGE] = _score(list(usable.values()))
+    return scores
+
+
+def differences(first: Arm, second: Arm, metric: str, k: int, leave_out: Collection[str] = ()) -> dict[str, Difference]:
+    """first - second on every benchmark that both have, on the problems that both answered, and on average."""
+    pairs: dict[str, tuple[Scores, Scores]] = {}
+    for name in (name for name in first.benchmarks if name in second.benchmarks):
+        keys = _keys([first, second], name, leave_out)
+        ours, theirs = matrix(first, name, metric, k, keys), matrix(second, name, metric, k, keys)
+        if ours is not None and theirs is not None and ours.shape[1] > 1:
+            pairs[name] = (ours, theirs)
+    same = [one.folder.resolve() for one in first.evaluations] == [one.folder.resolve() for one in second.evaluations]
+    behind = k if metric == "avg" else 1
+    found = {name: _difference([pair], behind, same) for name, pair in pairs.items()}
+    adjusted = holm_adjusted([one.p_value for one in found.values()])
+    result = {name: _with_holm(one, p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
+    if len(pairs) > 1:
+        result[AVERAGE] = _difference(list(pairs.values()), behind, same)
+    return result
+
+
+def _keys(arms: Sequence[Arm], benchmark: str, leave_out: Collection[str]) -> set[str]:
+    """The problems that all evaluations of all arms have, by key."""
+    all_sheets = [sheet.without(leave_out) for arm in arms for sheet in arm.sheets(benchmark)]
+    return set.intersection(*(set(sheet.keys) for sheet in all_sheets))
+
+
+def _score(matrices: Sequence[Scores]) -> Score:
+    spread = crossed_spread(matrices)
+    return Score(spread.mean, share_interval(spread), spread.problems, spread.runs)
+
+
+def _difference(pairs: Sequence[tuple[Scores, Scores]], samples: int, same: bool) -> Difference:
+    ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    spread = difference_spread(ours, theirs, samples)
+    runs = min(ours[0].shape[0], theirs[0].shape[0])
+    if runs > 1:
+        p_value, test = run_permutation_p(_run_means(ours), _run_means(theirs)), "runs change places"
+    else:
+        gaps = [one.mean(axis=0) - two.mean(axis=0) for one, two in pairs]
+        p_value, test = sign_flip_p(gaps), "answers change places"
+    interval = Interval(0.0, 0.0) if same else difference_interval(spread)
+    detectable = detectable_difference(spread)
+    return Difference(spread.mean, interval, p_value, test, None, detectable, spread.problems, same)
+
+
+def _run_means(matrices: Sequence[Scores]) -> list[float]:
+    means: list[float] = np.mean([found.mean(axis=1) for found in matrices], axis=0).tolist()
+    return means
+
+
+def _with_holm(one: Difference, p: float) -> Difference:
+    return Difference(one.mean, one.interval, one.p_value, one.test, p, one.detectable, one.problems, one.same_samples)
+
+
+def unlike(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Every way in which evaluations were sampled or asked differently, such as `temperature: 0.7 and 1.0`."""
+    shared = set.intersection(*(set(one.sheets) for one in evaluations))
+    ways = [_way(one, shared) for one in evaluations]
+    values = {name: list(dict.fromkeys(way[name] for way in ways)) for name in ways[0]}
+    return [f"{name}: {' and '.join(found)}" for name, found in values.items() if len(found) > 1]
+
+
+def _way(one: Evaluation, benchmarks: Collection[str]) -> dict[str, str]:
+    names = ("temperature", "top_p", "max_new_tokens", "engine", "precision")
+    sampling = {name: str(getattr(one.sampling, name)) for name in names}
+    return {**sampling, **{f"prompt of {name}": one.asked.templates[name] for name in sorted(benchmarks)}}
+
+
+def best_arm(arms: Sequence[Arm], metric: str, k: int, benchmarks: Sequence[str]) -> Arm:
+    """The arm with the highest mean over `benchmarks`; of equal ones the first. Raises `ConfigError` where one lacks a
+    benchmark."""
+    means: Mapping[str, float] = {arm.name: _mean_on(arm, metric, k, benchmarks) for arm in arms}
+    return max(arms, key=lambda arm: means[arm.name])
+
+
+def _mean_on(arm: Arm, metric: str, k: int, benchmarks: Sequence[str]) -> float:
+    scores = arm_scores(arm, metric, k)
+    lacking = [name for name in benchmarks if name not in scores]
+    if lacking:
+        raise ConfigError(
+            f"{arm.name} has no {metric}@{k} on {', '.join(lacking)}; evaluate it there with at least {k} samples first"
+        )
+    return float(np.mean([scores[name].mean for name in benchmarks]))

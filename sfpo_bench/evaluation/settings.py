@@ -1,0 +1,57 @@
+"""Settings of `sfpo-bench evaluate`. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sfpo_bench.config import TrackingSettings
+from sfpo_bench.options import option
+from sfpo_bench.problem_sets import DataSettings
+from sfpo_bench.rollout.protocol import Sampling
+from sfpo_bench.rollout.settings import TransformersRollout
+from sfpo_bench.training.settings import Precision, Which
+
+
+@dataclass
+class SampleSettings:
+    """How many samples of each problem, and how they are drawn. All but `samples` is part of what a sample is."""
+
+    samples: int = option(4, "samples of each problem; raising it keeps those that are there", low=1)
+    temperature: float = option(1.0, "softmax temperature; 0 is greedy decoding, with one sample", low=0.0)
+    top_p: float = option(1.0, "nucleus: the most probable tokens that together have this probability", above=0, high=1)
+    max_new_tokens: int = option(2048, "token limit of a response, the end-of-sequence token included", low=1)
+    seed: int = option(0, "seed of the sampling noise; each sample's own seed follows from it", low=0)
+
+    def sampling(self) -> Sampling:
+        """What the engine is told."""
+        return Sampling(self.temperature, self.max_new_tokens, self.top_p)
+
+
+@dataclass
+class EvaluateSettings:
+    """Everything an evaluation needs."""
+
+    suite: str = option("quick", "a suite of evaluations/suites, or one benchmark")
+    run: str = option("", "folder of a training run whose checkpoint is evaluated, instead of `model`")
+    checkpoint: Which = option(Which.last, "which checkpoint of the run: last, or best on its select problems")
+    label: str = option("", "name in tables; empty: the arm of the run, else the model's name")
+    model: Any = option(None, "the model that is evaluated")
+    rollout: Any = option(None, "the engine that generates; its temperature, group and the like are not used")
+    sampling: SampleSettings = option(SampleSettings(), "how many samples, and how they are drawn")
+    prompt: str = option("", "name of a prompt template for every benchmark; empty: that of each one's card")
+    problems: int = option(0, "problems of each benchmark, at most; 0: as many as the suite says", low=0)
+    trained_on: list[str] = option(
+        [], "training sets whose problems are also scored without; empty: those of the run's task, if it names any"
+    )
+    data: DataSettings = option(DataSettings(), "where benchmarks come from")
+    precision: Precision = option(Precision.float32, "number format the model computes in: float32 or bfloat16")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
+    output_root: str = option("results", "folder below which evaluations of models without a run are written")
+    tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
+
+    @property
+    def engine(self) -> TransformersRollout:
+        """The settings of the engine."""
+        return cast(TransformersRollout, self.rollout)

@@ -1,0 +1,279 @@
+"""Scores as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfpo_bench.evaluation.answer_sheet import Sheet
+from sfpo_bench.evaluation.record import Evaluation
+from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores, differences, unlike
+from sfpo_bench.reports.document import blocks
+from sfpo_bench.reports.formats import escaped
+from sfpo_bench.reports.latex import Columns, tables_tex
+from sfpo_bench.tracking.run_folder import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORE_COLUMNS = (
+    "arm", "benchmark", "metric", "k", "problems_counted", "score", "low", "high", "problems", "runs",
+    "truncated_share", "no_answer_share", "boxed_share", "undecided_share", "tokens_mean",
+)  # fmt: skip
+DIFFERENCE_COLUMNS = (
+    "arm", "baseline", "benchmark", "metric", "k", "problems_counted", "difference", "low", "high", "p_value", "test",
+    "holm_adjusted_p", "detectable_difference", "problems",
+)  # fmt: skip
+ALL, NOT_SHARED = "all", "not in a training set"
+
+
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """Where a report of scores lies."""
+
+    markdown: Path
+    csv: Path
+    differences: Path
+    latex: Path
+
+    @classmethod
+    def inside(cls, folder: Path) -> TableFiles:
+        """The paths below `folder`; creates nothing."""
+        names = ("table.md", "scores.csv", "differences.csv", "table.tex")
+        return cls(*(folder / name for name in names))
+
+
+def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> TableFiles:
+    """Write every table of the arms; `baseline` names the arm that differences refer to."""
+    files = TableFiles.inside(folder)
+    markdown = scores_markdown(arms, baseline, k)
+    contents = {
+        files.markdown: markdown,
+        files.csv: scores_frame(arms, k).to_csv(index=False),
+        files.latex: tables_tex(blocks(markdown), Columns.one),
+    }
+    if len(arms) > 1:
+        contents[files.differences] = differences_frame(arms, baseline, k).to_csv(index=False)
+    for path, content in contents.items():
+        write_atomically(path, content)
+    return files
+
+
+def scores_markdown(arms: Sequence[Arm], baseline: str, k: int) -> str:
+    """Scores of every arm, with and without problems that stand in training sets, and differences to the baseline."""
+    shared = _shared(arms)
+    sections = ["# Scores", *_bullets(_notes(arms)), "## Scores on all problems", _scores_table(arms, k, ())]
+    if shared:
+        sections += [
+            "## Scores without problems that stand in a training set",
+            f"{len(shared)} problems are left out.",
+            _scores_table(arms, k, shared),
+        ]
+    others = [arm for arm in arms if arm.name != baseline]
+    if others:
+        first = next(arm for arm in arms if arm.name == baseline)
+        sections += [f"## Differences to {escaped(baseline)}", _difference_table(others, first, k, ())]
+        if shared:
+            sections += [
+                f"## Differences to {escaped(baseline)} without problems that stand in a training set",
+                _difference_table(others, first, k, shared),
+            ]
+        sections += _bullets(_difference_notes(others, first, k))
+    sections += ["## Responses", _responses_table(arms)]
+    return "\n\n".join(sections) + "\n"
+
+
+def scores_frame(arms: Sequence[Arm], k: int) -> pd.DataFrame:
+    """One row per arm, benchmark, metric and kind of problems: columns `SCORE_COLUMNS`."""
+    import pandas as pd
+
+    rows = [
+        (arm.name, name, metric, k, counted, score.mean, score.interval.low, score.interval.high, score.problems,
+         score.runs, *_response_numbers(arm, name))
+        for counted, leave_out in _countings(arms)
+        for arm in arms
+        for metric in ("avg", "pass", "maj")
+        for name, score in arm_scores(arm, metric, k, leave_out).items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+
+
+def differences_frame(arms: Sequence[Arm], baseline: str, k: int) -> pd.DataFrame:
+    """One row per arm but the baseline, benchmark, metric and kind of problems: columns `DIFFERENCE_COLUMNS`."""
+    import pandas as pd
+
+    first = next(arm for arm in arms if arm.name == baseline)
+    rows = [
+        (arm.name, baseline, name, metric, k, counted, one.mean, one.interval.low, one.interval.high, one.p_value,
+         one.test, one.adjusted_p, one.detectable, one.problems)
+        for counted, leave_out in _countings(arms)
+        for arm in arms
+        if arm.name != baseline
+        for metric in ("avg", "pass", "maj")
+        for name, one in differences(arm, first, metric, k, leave_out).items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
+
+
+def _countings(arms: Sequence[Arm]) -> list[tuple[str, Collection[str]]]:
+    shared = _shared(arms)
+    return [(ALL, ()), (NOT_SHARED, shared)] if shared else [(ALL, ())]
+
+
+def _shared(arms: Sequence[Arm]) -> frozenset[str]:
+    """Problems that stand in a training set of any of the arms, for all arms alike."""
+    return frozenset(one for arm in arms for evaluation in arm.evaluations for one in evaluation.shared_ids)
+
+
+def _evaluations(arms: Sequence[Arm]) -> list[Evaluation]:
+    return [one for arm in arms for one in arm.evaluations]
+
+
+def _notes(arms: Sequence[Arm]) -> list[str]:
+    """How the numbers came about, and everything that makes them less than they seem."""
+    found = _evaluations(arms)
+    lines = []
+    for way in dict.fromkeys(_sampling_text(one) for one in found):
+        lines.append(way)
+    different = unlike(found) if len(found) > 1 else []
+    if different:
+        lines.append(f"**Not asked in the same way**: {escaped('; '.join(different))}.")
+    for one in found:
+        if one.choice_note:
+            lines.append(f"**{escaped(one.owner.label)}** was {escaped(one.choice_note)}.")
+        if one.asked.unverified:
+            names = ", ".join(one.asked.unverified)
+            lines.append(f"**{escaped(one.owner.label)}**: the content of {escaped(names)} is not that of its card.")
+    runs = {len(arm.evaluations) for arm in arms}
+    over = (
+        "over problems" if runs == {1} else "over problems and training runs (over problems alone where there is one)"
+    )
+    lines.append(f"Intervals are 95 %, {over}. Averages weigh every benchmark alike.")
+    return list(dict.fromkeys(lines))
+
+
+def _sampling_text(one: Evaluation) -> str:
+    sampling, templates = one.sampling, sorted({name.split(" ")[0] for name in one.asked.templates.values()})
+    return escaped(
+        f"{one.asked.samples} samples a problem, temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, at "
+        f"most {sampling.max_new_tokens} tokens, prompt {', '.join(templates)}, {sampling.engine} in {sampling.precision}."
+    )
+
+
+def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> str:
+    rows = []
+    for arm in arms:
+        found = {metric: arm_scores(arm, metric, k, leave_out) for metric in ("avg", "pass", "maj")}
+        for name in [*arm.benchmarks, AVERAGE]:
+            if name not in found["avg"] and name == AVERAGE:
+                continue
+            score = found["avg"].get(name)
+            size = "" if score is None else f"{score.problems:,}"
+            runs = f"{len(arm.evaluations)}"
+            cells = [_score_text(found[metric].get(name)) for metric in found]
+            rows.append((escaped(arm.name), escaped(name), size, runs, *cells))
+    header = ("arm", "benchmark", "problems", "runs", f"avg@{k}", f"pass@{k}", f"maj@{k}")
+    return _table(header, rows, left=2)
+
+
+def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: Collection[str]) -> str:
+    rows = []
+    for arm in others:
+        for name, one in differences(arm, baseline, "avg", k, leave_out).items():
+            adjusted = "" if one.adjusted_p is None else _p_text(one.adjusted_p)
+            cells = (f"{one.problems:,}", _difference_text(one), _p_text(one.p_value), adjusted)
+            rows.append((escaped(arm.name), escaped(name), *cells, f"{100 * one.detectable:.1f}"))
+    header = (
+        "arm",
+        "benchmark",
+        "problems",
+        f"difference of avg@{k}, points",
+        "p",
+        "p by Holm",
+        "would detect, points",
+    )
+    return _table(header, rows, left=2)
+
+
+def _difference_notes(others: Sequence[Arm], baseline: Arm, k: int) -> list[str]:
+    tests = dict.fromkeys(one.test for arm in others for one in differences(arm, baseline, "avg", k).values())
+    several = [
+        f"p: permutation test ({escaped(' or '.join(tests))}), two-sided; by Holm over the benchmarks. What a "
+        "comparison would detect is the smallest true difference that it would find with 80 % power."
+    ]
+    if "runs change places" in tests:
+        several.append("With n and m runs the test's p cannot be below 1 / C(n + m, n), twice that where n = m.")
+    return several
+
+
+def _responses_table(arms: Sequence[Arm]) -> str:
+    rows = [
+        (escaped(arm.name), escaped(name), *(f"{100 * value:.1f}" for value in numbers[:4]), f"{numbers[4]:,.0f}")
+        for arm in arms
+        for name in arm.benchmarks
+        for numbers in [_response_numbers(arm, name)]
+    ]
+    header = ("arm", "benchmark", "truncated, %", "no answer, %", "in a box, %", "not decided, %", "mean tokens")
+    return _table(header, rows, left=2)
+
+
+def _response_numbers(arm: Arm, benchmark: str) -> tuple[float, ...]:
+    """Shares of truncated, unanswered, boxed and undecided responses, and the mean length; NaN for an average."""
+    if benchmark == AVERAGE:
+        return (float("nan"),) * 5
+    found: list[Sheet] = arm.sheets(benchmark)
+
+    def mean(values: Iterable[float]) -> float:
+        return sum(values) / len(found)
+
+    return (
+        mean(sheet.share("truncated") for sheet in found),
+        mean(1 - sheet.share("answered") for sheet in found),
+        mean(sheet.share("boxed") for sheet in found),
+        mean(sheet.share("undecided") for sheet in found),
+        mean(sheet.tokens_mean for sheet in found),
+    )
+
+
+def _score_text(score: Score | None) -> str:
+    """`43.2 (38.9 to 47.6)`, percent; `too few samples` where it is not defined."""
+    if score is None:
+        return "not defined"
+    return f"{100 * score.mean:.1f} ({100 * score.interval.low:.1f} to {100 * score.interval.high:.1f})"
+
+
+def _difference_text(one: Difference) -> str:
+    if one.same_samples:
+        return "0: the same samples"
+    low, high = one.interval.low, one.interval.high
+    return f"{100 * one.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _bullets(lines: Sequence[str]) -> list[str]:
+    return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """A pipe table; the first `left` columns are aligned left, the others right. Cells come escaped."""
+    rule = [":---" if column < left else "---:" for column in range(len(header))]
+    listed = [[escaped(cell) for cell in header], rule, *rows]
+    return "\n".join(f"| {' | '.join(cells).replace('<', chr(92) + '<')} |" for cells in listed)
+
+
+def scores_plain(arm: Arm, k: int) -> Mapping[str, float]:
+    """Every number of one evaluation by its key, such as `math500/avg_at_4`, for the tracking store."""
+    numbers: dict[str, float] = {}
+    for metric in ("avg", "pass", "maj"):
+        for name, score in arm_scores(arm, metric, k).items():
+            key = f"{name}/{metric}_at_{k}"
+            numbers |= {key: score.mean, f"{key}_low": score.interval.low, f"{key}_high": score.interval.high}
+    shares = ("truncated_share", "no_answer_share", "boxed_share", "undecided_share", "tokens_mean")
+    for name in arm.benchmarks:
+        numbers |= {f"{name}/{key}": value for key, value in zip(shares, _response_numbers(arm, name), strict=True)}
+    return numbers

@@ -1,0 +1,60 @@
+"""What the tracking store is told of an evaluation: one run beneath the training run, its scores at the run's step."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sfpo_bench.evaluation.record import Evaluation
+from sfpo_bench.tracking.delivery import Delivery, RunKey
+from sfpo_bench.tracking.journal import JournalWriter, cut, read_journal
+from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.types import Costs, StepRecord
+
+
+def write_journal(evaluation: Evaluation, numbers: Mapping[str, float]) -> RunFolder:
+    """The journal of an evaluation: one record with all its numbers, at the training step of its model."""
+    folder, step = RunFolder(evaluation.folder), evaluation.owner.step or 0
+    found = read_journal(folder.journal)
+    if len(found) == 1 and isinstance(found[0], StepRecord) and found[0].metrics == dict(numbers):
+        return folder
+    answers = [one for sheet in evaluation.sheets.values() for one in sheet.answers]
+    costs = Costs(
+        prompts=len(answers),
+        responses=sum(len(one.classes) for one in answers),
+        tokens=sum(sum(one.tokens) for one in answers),
+        total_seconds=evaluation.asked.seconds,
+    )
+    if folder.journal.is_file():
+        cut(folder.journal, 0)
+    with JournalWriter(folder.journal) as journal:
+        journal.append([StepRecord(step, time.time(), costs, dict(numbers), ())])
+    folder.write_status(RunStatus(RunState.finished, step, step))
+    return folder
+
+
+def deliver(evaluation: Evaluation, folder: RunFolder, artifacts: Sequence[Path], delivery: Delivery) -> None:
+    """Bring the journal and the tables to the store; raises `TrackingError` when it fails."""
+    owner = evaluation.owner
+    key = RunKey(
+        uid=folder.uid(),
+        name=f"{owner.label} on {evaluation.asked.suite}",
+        parent_uid=owner.run or None,
+        tags={"sfpo_bench.kind": "evaluation", "suite": evaluation.asked.suite, "arm": owner.arm},
+        params={
+            "sampling": dataclasses.asdict(evaluation.sampling),
+            "samples": evaluation.asked.samples,
+            "model": dataclasses.asdict(owner.model),
+            "prompts": dict(evaluation.asked.templates),
+        },
+    )
+    delivery.open_run(folder, key)
+    delivery.deliver(folder, folder.journal.stat().st_size)
+    delivery.finish(folder, RunState.finished, artifacts=artifacts)
+
+
+def is_evaluation(folder: RunFolder) -> bool:
+    """True for the folder of an evaluation's samples, whose journal is whole as it is."""
+    return (folder.path / "sampling.json").is_file()
