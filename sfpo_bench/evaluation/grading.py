@@ -32,7 +32,7 @@ def grade_samples(paper: Sequence[Benchmark], samples: Sequence[Sample], store: 
     if undecided > _UNDECIDED_AT_MOST * len(ordered):
         raise RunFailed(
             f"the grader timed out or failed on {undecided} of {len(ordered)} samples, expected at most 1 %; the "
-            f"samples are kept in {store.path}. See which by `sfpo-bench grade`, or give the machine less to do beside it"
+            f"samples are kept in {store.path}. Give the machine less to do beside it and run the same command again"
         )
     store.write_graded(ordered)
     return ordered

@@ -157,8 +157,8 @@ def _notes(arms: Sequence[Arm]) -> list[str]:
 def _sampling_text(one: Evaluation) -> str:
     sampling, templates = one.sampling, sorted({name.split(" ")[0] for name in one.asked.templates.values()})
     return escaped(
-        f"{one.asked.samples} samples a problem, temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, at "
-        f"most {sampling.max_new_tokens} tokens, prompt {', '.join(templates)}, {sampling.engine} in {sampling.precision}."
+        f"{one.asked.samples} samples a problem, temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, "
+        f"at most {sampling.max_new_tokens} tokens, prompt {', '.join(templates)}, {sampling.engine}, {sampling.precision}."
     )
 
 

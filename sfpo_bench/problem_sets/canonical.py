@@ -4,7 +4,7 @@ Three strengths, for three questions:
 
     plain_text        is it the same text?              white space and the Unicode form of a character do not count
     canonical_answer  is it the same gold answer?       nor do dollar signs, `27.0` for `27`, `025` for `25`, `1,000`
-    overlap_text      is it the same problem?           nor does anything but letters, digits and + - = < > / ^
+    overlap_text      is it the same problem?           nor does anything but letters, digits and + - * = < > / ^
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _LAYOUT = re.compile(
 _FRACTION = re.compile(r"\\[dt]frac(?![A-Za-z])")
 _NUMBER = re.compile(r"([+-]?)0*([0-9]+)(?:\.0+)?")
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.0+)?")
-_SIGNS = frozenset("+-=<>/^")
+_SIGNS = frozenset("+-*=<>/^")
+_EMPHASIS = re.compile(r"(?<![0-9a-z])\*|\*(?![0-9a-z])")  # Markdown's; between digits or letters it is a product
 
 
 def plain_text(text: str) -> str:
@@ -44,7 +45,8 @@ def canonical_answer(answer: str) -> str:
 def overlap_text(text: str) -> str:
     """`text` reduced to its letters, digits and signs, in lower case; layout commands of TeX are left out."""
     bare = _FRACTION.sub(r"\\frac", _LAYOUT.sub("", unicodedata.normalize("NFKC", text)))
-    return "".join(character for character in bare.lower() if character.isalnum() or character in _SIGNS)
+    bare = _EMPHASIS.sub("", bare.lower())
+    return "".join(character for character in bare if character.isalnum() or character in _SIGNS)
 
 
 def problem_key(text: str) -> str:

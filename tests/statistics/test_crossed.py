@@ -1,0 +1,189 @@
+"""Intervals over problems and runs: against a slow reference, in their limits, and in simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from sfpo_bench.statistics import mean_interval, wilson_interval
+from sfpo_bench.statistics.crossed import (
+    Scores,
+    crossed_spread,
+    detectable_difference,
+    difference_interval,
+    difference_spread,
+    share_interval,
+)
+from sfpo_bench.statistics.permutation import run_permutation_p, sign_flip_p
+
+Array = NDArray[np.float64]
+
+
+def reference_components(y: Array) -> tuple[float, float]:
+    """Variance of the grand mean from problems and from runs, by the textbook's table of a two-way layout."""
+    runs, problems = y.shape
+    grand = sum(y[s, p] for s in range(runs) for p in range(problems)) / (runs * problems)
+    run_mean = [sum(y[s, p] for p in range(problems)) / problems for s in range(runs)]
+    problem_mean = [sum(y[s, p] for s in range(runs)) / runs for p in range(problems)]
+    ms_runs = problems * sum((m - grand) ** 2 for m in run_mean) / (runs - 1)
+    ms_problems = runs * sum((m - grand) ** 2 for m in problem_mean) / (problems - 1)
+    rest = sum((y[s, p] - run_mean[s] - problem_mean[p] + grand) ** 2 for s in range(runs) for p in range(problems))
+    ms_cells = rest / ((runs - 1) * (problems - 1))
+    return ms_problems / (runs * problems), max(0.0, (ms_runs - ms_cells) / (runs * problems))
+
+
+def test_components_are_those_of_the_two_way_table() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        y = random.random((4, 9)) + random.random((4, 1))
+        spread = crossed_spread([y])
+        assert (spread.problems_variance, spread.runs_variance) == pytest.approx(reference_components(y))
+        assert spread.mean == pytest.approx(y.mean())
+
+
+def test_components_estimate_the_true_variance_without_bias() -> None:
+    """(0.3^2 + 0.1^2/5) / 30 of the problems, 0.2^2 / 5 of the runs; the mean over 4000 experiments."""
+    random = np.random.default_rng(1)
+    found = []
+    for _ in range(4000):
+        y = (
+            0.2 * random.standard_normal((5, 1))
+            + 0.3 * random.standard_normal((1, 30))
+            + 0.1 * random.standard_normal((5, 30))
+        )
+        spread = crossed_spread([y])
+        found.append((spread.mean, spread.problems_variance + spread.runs_variance))
+    means, variances = np.array(found).T
+    true = 0.2**2 / 5 + 0.3**2 / 30 + 0.1**2 / 150
+    assert means.var() == pytest.approx(true, rel=0.08)
+    assert variances.mean() == pytest.approx(true, rel=0.04)
+
+
+def test_one_run_is_students_interval_in_the_middle_and_wilsons_at_the_ends() -> None:
+    random = np.random.default_rng(2)
+    scores = random.random(400)
+    middle, student = share_interval(crossed_spread([scores])), mean_interval(scores.tolist()).interval
+    assert student is not None
+    assert (middle.low, middle.high) == pytest.approx((student.low, student.high), abs=0.001)
+    none = share_interval(crossed_spread([np.zeros(30)]))
+    wilson = wilson_interval(0, 30).interval
+    assert wilson is not None
+    assert none.low == 0.0 and none.high == pytest.approx(wilson.high)
+
+
+def test_order_of_problems_and_runs_does_not_matter_and_swapping_arms_turns_the_sign() -> None:
+    random = np.random.default_rng(3)
+    first, second = random.random((3, 20)), random.random((4, 20))
+    order = random.permutation(20)
+    spread = difference_spread([first], [second])
+    moved = difference_spread([first[::-1][:, order]], [second[:, order]])
+    swapped = difference_spread([second], [first])
+    assert moved.mean == pytest.approx(spread.mean) and moved.half_width(0.975) == pytest.approx(
+        spread.half_width(0.975)
+    )
+    assert swapped.mean == pytest.approx(-spread.mean)
+    assert swapped.half_width(0.975) == pytest.approx(spread.half_width(0.975))
+
+
+def test_averages_weigh_benchmarks_alike_whatever_their_size() -> None:
+    spread = crossed_spread([np.r_[np.zeros(5), np.ones(5)][None], np.ones((1, 1000))])
+    assert spread.mean == pytest.approx(0.75)
+    assert spread.problems_variance == pytest.approx(0.5**2 * 10 / 9 / 10 / 4)
+
+
+def test_pairing_takes_the_difficulty_of_the_problems_out() -> None:
+    random = np.random.default_rng(4)
+    difficulty = random.random((1, 200))
+    first, second = difficulty + 0.01 * random.standard_normal((1, 200)), difficulty
+    paired = difference_spread([first], [second], samples=100)
+    alone = crossed_spread([first])
+    assert paired.half_width(0.975) < alone.half_width(0.975) / 10
+
+
+def test_a_model_against_itself_differs_by_nothing_and_two_at_zero_may_yet_differ() -> None:
+    scores = np.random.default_rng(5).random((1, 50))
+    spread = difference_spread([scores], [scores])
+    assert spread.mean == 0.0 and difference_interval(spread).contains(0.0)
+    assert sign_flip_p([(scores - scores)[0]]) == 1.0
+    zero = difference_spread([np.zeros((1, 30))], [np.zeros((1, 30))])
+    assert 0.03 < difference_interval(zero).high < 0.1
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], [np.ones((2, 1))], [np.ones((2, 5)), np.ones((3, 5))], [np.full((1, 3), np.nan)]]
+)
+def test_what_has_no_spread_is_refused(wrong: list[Scores]) -> None:
+    with pytest.raises(ValueError, match=r"expected|leave|fewer"):
+        crossed_spread(wrong)
+
+
+def logistic(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def sampled(random: np.random.Generator, ability: Array, k: int) -> Array:
+    """Shares of k samples that are correct."""
+    drawn: Array = random.binomial(k, logistic(ability)) / k
+    return drawn
+
+
+def truth(mean: float, deviation: float) -> float:
+    """The expected score of a problem whose ability is normal."""
+    points = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
+    return float(logistic(mean + deviation * points).mean())
+
+
+@pytest.mark.parametrize(("problems", "mean", "k"), [(30, -3.0, 4), (30, 0.0, 4), (100, -5.0, 1), (300, 1.0, 16)])
+def test_intervals_over_problems_cover(problems: int, mean: float, k: int) -> None:
+    """At least 92 % where 95 is meant (three standard errors below, in 600), for problems from hard to easy."""
+    random, hits = np.random.default_rng(6), 0
+    for _ in range(600):
+        ability = mean + 2 * random.standard_normal((1, problems))
+        hits += share_interval(crossed_spread([sampled(random, ability, k)])).contains(truth(mean, 2.0))
+    assert hits >= 0.92 * 600
+
+
+@pytest.mark.parametrize(("runs", "run_deviation"), [(2, 0.5), (3, 0.0), (3, 0.5), (10, 0.3)])
+def test_intervals_over_problems_and_runs_cover(runs: int, run_deviation: float) -> None:
+    random, hits = np.random.default_rng(7), 0
+    true = truth(-0.5, math.hypot(2.0, run_deviation))
+    for _ in range(600):
+        ability = -0.5 + 2 * random.standard_normal((1, 100)) + run_deviation * random.standard_normal((runs, 1))
+        hits += share_interval(crossed_spread([sampled(random, ability, 4)])).contains(true)
+    assert hits >= 0.92 * 600
+
+
+@pytest.mark.parametrize(("runs", "run_deviation"), [(1, 0.0), (3, 0.3), (10, 0.3)])
+def test_equal_arms_are_told_apart_in_one_of_twenty_and_a_detectable_difference_is_found(
+    runs: int, run_deviation: float
+) -> None:
+    """Fresh problems and runs each time, 500 times; the second half at a difference of the size called detectable."""
+    random, problems, k = np.random.default_rng(8), 200, 4
+
+    def arms(shift: float) -> tuple[Array, Array]:
+        base = -0.5 + 2 * random.standard_normal((1, problems))
+        noise = [run_deviation * random.standard_normal((runs, 1)) for _ in range(2)]
+        return sampled(random, base + shift + noise[0], k), sampled(random, base + noise[1], k)
+
+    false, low_p, detectable = 0, 0, []
+    for turn in range(500):
+        first, second = arms(0.0)
+        spread = difference_spread([first], [second], samples=k)
+        false += not difference_interval(spread).contains(0.0)
+        if turn < 200:
+            p = sign_flip_p([(first - second)[0]]) if runs == 1 else run_permutation_p(first.mean(1), second.mean(1))
+            low_p += p <= 0.05
+        detectable.append(detectable_difference(spread))
+    assert false <= 0.08 * 500 and low_p <= 0.10 * 200
+    # The logistic's mean slope turns a difference of scores into one of abilities.
+    wanted = float(np.mean(detectable))
+    shift = wanted / ((truth(-0.45, 2.0) - truth(-0.55, 2.0)) / 0.1)
+    found = 0
+    for _ in range(300):
+        first, second = arms(shift)
+        found += not difference_interval(difference_spread([first], [second], samples=k)).contains(0.0)
+    assert 0.65 * 300 <= found <= 0.92 * 300

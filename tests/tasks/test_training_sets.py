@@ -1,0 +1,104 @@
+"""Known training sets as tasks: splits that share no problem, prompts by name, the grader of evaluations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.problem_sets import DataSettings, overlaps
+from sfpo_bench.tasks.training_sets import (
+    Countdown,
+    DapoMath,
+    DapoPlusMath,
+    Gsm8k,
+    Math,
+    OverlapFrom,
+    TrainingSets,
+)
+from sfpo_bench.types import Completion, FinishReason, Message, Split
+from tests.problem_sets.shared_data import SHARED, needs_shared_data
+
+REAL = DataSettings(str(SHARED))
+
+
+def shipped(**changes: object) -> TrainingSets:
+    """Problems that come with the project in the place of a training set."""
+    settings = {"kind": "own", "train": ["arithmetic_select"], "report": ["arithmetic"], "select_share": 0.3}
+    return TrainingSets(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def response(text: str) -> Completion:
+    return Completion("", 0, (), (), (), text, FinishReason.stopped)
+
+
+def test_every_problem_stands_in_one_split() -> None:
+    task = shipped()
+    sizes = {split: len(task.problems(split)) for split in Split}
+    assert sum(sizes.values()) == 200 and sizes[Split.report] == 100 and 15 <= sizes[Split.select] <= 45
+
+
+def test_rewards_and_prompts_are_those_of_the_set() -> None:
+    task = shipped(report=["mixed"])
+    [half] = [p for p in task.problems(Split.report) if p.answer == "\\frac{7}{12}"]
+    assert task.grade(half, response(r"Hence \boxed{7/12}.")).reward == 1.0
+    assert task.grade(half, response(r"Hence \boxed{5/12}.")).reward == 0.0
+    assert task.prompt(task.problems(Split.train)[0]).content == task.problems(Split.train)[0].text + "="
+    chat = task.prompt(half).content
+    assert isinstance(chat[0], Message) and chat[0].content.endswith("final answer in \\boxed{}.")
+    assert shipped(prompt_template="hashes").prompt(half).content != chat
+
+
+@pytest.mark.parametrize(
+    ("side", "train", "report"),
+    [(OverlapFrom.train, 0, 16), (OverlapFrom.report, 16, 0), (OverlapFrom.neither, 16, 16)],
+)
+def test_shared_problems_are_left_out_on_the_side_that_is_named(side: OverlapFrom, train: int, report: int) -> None:
+    task = shipped(train=["arithmetic_select", "mixed"], report=["arithmetic", "mixed"], overlap_from=side)
+    found = {split: sum(p.id.startswith("mixed/") for p in task.problems(split)) for split in Split}
+    assert (found[Split.train] + found[Split.select], found[Split.report]) == (train, report)
+
+
+def test_a_set_named_twice_counts_once() -> None:
+    once, twice = shipped(), shipped(train=["arithmetic_select", "arithmetic_select"])
+    assert twice.problems(Split.train) == once.problems(Split.train)
+
+
+def test_splits_without_a_problem_and_unknown_prompts_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the train and select split has no problem"):
+        shipped(train=["mixed"], report=["mixed"]).problems(Split.train)
+    with pytest.raises(ConfigError, match="not a prompt template; did you mean boxed"):
+        shipped(prompt_template="boxes").problems(Split.train)
+
+
+@needs_shared_data
+@pytest.mark.parametrize(
+    ("make", "together"),
+    [(Gsm8k, 7473 + 1319), (Math, None), (DapoMath, None), (DapoPlusMath, None), (Countdown, None)],
+)
+def test_real_sets_split_without_a_shared_problem(make: type[TrainingSets], together: int | None) -> None:
+    task = make(data=REAL)
+    train, select, report = (task.problems(split) for split in (Split.train, Split.select, Split.report))
+    assert overlaps(report, [*train, *select]) == () == overlaps(select, train)
+    assert min(len(train), len(select), len(report)) >= 100
+    if together:
+        assert len(train) + len(select) + len(report) == together
+
+
+@needs_shared_data
+def test_the_papers_training_problems_lose_those_that_it_reports_on() -> None:
+    kept, cleaned = DapoPlusMath(data=REAL, overlap_from=OverlapFrom.neither), DapoPlusMath(data=REAL)
+    left_out = sum(len(kept.problems(split)) - len(cleaned.problems(split)) for split in (Split.train, Split.select))
+    assert left_out == len({one.training_id for one in overlaps(kept.problems(Split.report), _training(kept))}) > 30
+
+
+def _training(task: TrainingSets) -> list[object]:
+    return [*task.problems(Split.train), *task.problems(Split.select)]
+
+
+@needs_shared_data
+def test_a_task_with_real_problems_composes_on_the_command_line(cli: object, tmp_path: Path) -> None:
+    assert callable(cli)
+    done = cli("train", "experiment=own", "model=embedded", "task=gsm8k", f"task.data.dir={tmp_path}", check=False)
+    assert done.returncode == 2 and "no gsm8k_test.jsonl" in done.stderr + done.stdout or "gsm8k_train" in done.stderr
