@@ -50,7 +50,10 @@ class Grader:
     def grade_many(self, pairs: Iterable[Pair], *, deadline_s: float | None = None) -> list[Grade]:
         """One grade per pair, in the order of the pairs; equal pairs are graded once."""
         requests = [
-            Request(Question.grade, pair.gold, pair.response[-LONGEST_RESPONSE:], pair.tolerance) for pair in pairs
+            Request(
+                Question.grade, pair.gold, pair.response[-LONGEST_RESPONSE:], pair.tolerance, pair.relative_tolerance
+            )
+            for pair in pairs
         ]
         return [
             Grade(reply.status, float(reply.status is GradeStatus.correct), reply.extracted, reply.rule)
@@ -113,7 +116,7 @@ class _Cache:
 
 
 def _digest(request: Request) -> bytes:
-    fields = (request.question.value, request.gold, request.text, repr(request.tolerance))
+    fields = (request.question.value, request.gold, request.text, f"{request.tolerance} {request.relative_tolerance}")
     joined = "".join(f"{len(field)}:{field}" for field in fields)
     return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
