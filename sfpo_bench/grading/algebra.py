@@ -139,7 +139,6 @@ def same_value(gold: Numeral, answer: str, tolerance: Tolerance, *, numeral_is_g
     exact = gold.value
     if value is None:
         return _is_identically(found, sympy.Rational(exact.numerator, exact.denominator))
-        )
     if tolerance.allows(exact if numeral_is_gold else value, value if numeral_is_gold else exact):
         return True
     if within_noise(exact, value) and (gold.decimals is not None or abs(exact - value) < abs(exact) / 10**20 + _TINY):

@@ -16,7 +16,7 @@ _MOST_ITEMS = 60  # items of an unordered list that are tried against each other
 
 
 def same(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:
-    """`answer` is `gold`. Not symmetric: an answer may add a name (`x = 5` for 5) or units to what the gold asks for."""
+    """`answer` is `gold`. Not symmetric: where the gold is a value, the answer may be an equation that ends in it."""
     if isinstance(gold, Either):
         return any(same(reading, answer, tolerance) for reading in gold.readings)
     if isinstance(answer, Either):

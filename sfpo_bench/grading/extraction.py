@@ -126,51 +126,11 @@ def _stated(rest: str) -> tuple[str, ...]:
 
 
 # Words that a formula may have: none of them makes a text prose.
-_NOT_PROSE = frozenset(
-    [
-        "and",
-        "or",
-        "percent",
-        "sqrt",
-        "frac",
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "exp",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "inf",
-        "infinity",
-        "mod",
-        "min",
-        "max",
-        "lim",
-        "gcd",
-        "lcm",
-        "det",
-        "deg",
-        "floor",
-        "ceil",
-        "abs",
-        "dfrac",
-        "tfrac",
-        "cdot",
-        "times",
-        "pmatrix",
-        "bmatrix",
-        "begin",
-        "end",
-        "boxed",
-    ]
+_MATHEMATICAL_WORDS = (
+    "and or percent sqrt frac sin cos tan cot sec csc log exp arcsin arccos arctan sinh cosh tanh inf infinity mod min "
+    "max lim gcd lcm det deg floor ceil abs dfrac tfrac cdot times pmatrix bmatrix begin end boxed"
 )
+_NOT_PROSE = frozenset(_MATHEMATICAL_WORDS.split())
 _TEXT_COMMAND = re.compile(r"\\(?:text|math|operatorname|mbox)[a-z]*\s*\{[^{}]*\}|\\[A-Za-z]+(?:\{[a-z]+matrix\*?\})?")
 _WORD = re.compile(r"[A-Za-z\u00c0-\u024f]{3,}|[\u0400-\u04ff]{2,}|[\u3040-\u30ff\u4e00-\u9fff]")
 
@@ -181,18 +141,20 @@ def is_prose(text: str) -> bool:
 
 
 _LONGEST_WHOLE = 200
+_EMPTY_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{?\s*\}?")
 
 
 def _unmarked(text: str) -> Extraction | None:
     """The whole of a short text that is an answer and nothing else, otherwise the last expression of the text."""
     line = text.strip()
     short = 0 < len(line) <= _LONGEST_WHOLE and "\n\n" not in line
-    if short and not is_prose(line) and any(character.isalnum() or character in "\\{}[]" for character in line):
+    says_something = any(character.isalnum() or character == "\\" for character in _EMPTY_BOX.sub("", line))
+    if short and says_something and not is_prose(line):
         return Extraction(Rule.whole, (line,))
     places = expressions(text[-_LONGEST_TAIL:])
     if places:
         return Extraction(Rule.last_expression, (places[-1], line) if short else (places[-1],))
-    if short and len(line.split()) <= 8 and any(character.isalnum() for character in line):
+    if short and says_something and len(line.split()) <= 8:
         return Extraction(Rule.whole, (line,))
     return None
 

@@ -81,14 +81,20 @@ class Grader:
         self.close()
 
     def _ask(self, requests: Sequence[Request], deadline_s: float | None) -> list[Reply]:
-        known = {request: self._cache.get(request) for request in requests}
-        missing = [request for request, reply in known.items() if reply is None]
-        replies = self._pool.ask(missing, self._deadline_s if deadline_s is None else deadline_s)
-        for request, reply in zip(missing, replies, strict=True):
+        known: dict[Request, Reply] = {}
+        missing: list[Request] = []
+        for request in dict.fromkeys(requests):
+            reply = self._cache.get(request)
+            if reply is None:
+                missing.append(request)
+            else:
+                known[request] = reply
+        found = self._pool.ask(missing, self._deadline_s if deadline_s is None else deadline_s)
+        for request, reply in zip(missing, found, strict=True):
             known[request] = reply
             if reply.status not in _UNDECIDED:
                 self._cache.put(request, reply)
-        return [reply for request in requests if (reply := known[request]) is not None]
+        return [known[request] for request in requests]
 
 
 class _Cache:

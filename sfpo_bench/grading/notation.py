@@ -1,7 +1,7 @@
-r"""How answers are written: each function rewrites one habit of notation into the form that the reader of answers knows.
+r"""How answers are written: each function rewrites one habit of notation as the reader of answers knows it.
 
-All work on short text (the extracted answer), keep its meaning, and leave alone what they do not know. `clean` is all of
-them in order.
+All work on short text (the extracted answer), keep its meaning, and leave alone what they do not know. `clean` is all
+of them in order.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _ROOT_SIGN = re.compile("\u221a\\s?(\\(|\\d+|[A-Za-z])")
 
 
 def unicode_signs(text: str) -> str:
-    """Signs such as `−`, `×`, `°`, `π`, `½`, `m²` and `√2`, and full-width punctuation, as LaTeX or ASCII."""
+    """Signs such as `×`, the minus sign, `°`, `π`, `½`, `m²` and `√2`, and full-width punctuation, as LaTeX or ASCII."""
     text = _ROOT_SIGN.sub(lambda m: r"\sqrt" + (m[1] if m[1] == "(" else f"{{{m[1]}}}"), text)
     text = _SUPERSCRIPT.sub(lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}", text)
     text = text.translate(_TRANSLATION)
@@ -140,7 +140,7 @@ def thousands(text: str) -> str:
     return _BRACED_COMMA.sub(",", _NARROW.sub("", joined))
 
 
-_SPACES = re.compile(
+_SPACES = re.compile(r"\\(?:[,;:!> ]|(?:q?quad|hfill|newline)(?![A-Za-z])|[hv]space\*?\{[^{}]*\})|~|\s+")
     r"\\(?:[,;:!> ]|q?quad(?![A-Za-z])|[hv]space\*?\{[^{}]*\}|(?:hfill|newline|hline)(?![A-Za-z]))|~|\s+"
 )
 

@@ -21,34 +21,11 @@ _SLASH = re.compile(rf"(?P<n>{_PLAIN})\s*/\s*(?P<d>-?{_PLAIN})")
 _MIXED_SLASH = re.compile(r"(?P<whole>\d+)\s+(?:and\s+)?(?P<n>\d+)\s*/\s*(?P<d>\d+)")
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
-_WORDS = {
-    word: number
-    for number, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
-        ]
-    )
-}
+_NAMES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_WORDS = {name: number for number, name in enumerate(_NAMES.split())}
 
 
 @dataclass(frozen=True, slots=True)
