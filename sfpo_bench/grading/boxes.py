@@ -12,7 +12,6 @@ _ENVIRONMENT = re.compile(r"\\begin\{boxed\}(.{0,2000}?)\\end\{boxed\}", re.DOTA
 _TIGHT = re.compile(
     r"(?:[^A-Za-z0-9\\]|\\q?quad|\\[,;:!() \[\]]|\\text\s*\{[\s,;]*(?:and|or)?[\s,;]*\}|\b(?:and|or)\b)*"
 )
-)
 # … and, with words in it, between two that may be one: `\boxed{1} papers and \boxed{2} bins`.
 _LOOSE_LENGTH = 70
 _LOOSE = re.compile(r"\b(?:and|or)\b|[,;]")

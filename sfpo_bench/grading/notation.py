@@ -66,7 +66,7 @@ _ROOT_SIGN = re.compile("\u221a\\s?(\\(|\\d+|[A-Za-z])")
 
 
 def unicode_signs(text: str) -> str:
-    """Signs such as `×`, the minus sign, `°`, `π`, `½`, `m²` and `√2`, and full-width punctuation, as LaTeX or ASCII."""
+    """Signs such as `×`, `°`, `π`, `½`, `m²` and `√2`, and full-width punctuation, as LaTeX or ASCII."""
     text = _ROOT_SIGN.sub(lambda m: r"\sqrt" + (m[1] if m[1] == "(" else f"{{{m[1]}}}"), text)
     text = _SUPERSCRIPT.sub(lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}", text)
     text = text.translate(_TRANSLATION)
@@ -141,8 +141,6 @@ def thousands(text: str) -> str:
 
 
 _SPACES = re.compile(r"\\(?:[,;:!> ]|(?:q?quad|hfill|newline)(?![A-Za-z])|[hv]space\*?\{[^{}]*\})|~|\s+")
-    r"\\(?:[,;:!> ]|q?quad(?![A-Za-z])|[hv]space\*?\{[^{}]*\}|(?:hfill|newline|hline)(?![A-Za-z]))|~|\s+"
-)
 
 
 def plain_spaces(text: str) -> str:

@@ -113,14 +113,13 @@ class Pool:
                     self._idle.append(child)
 
     def _child(self) -> _Child:
-        while True:
-            try:
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread was faster
                 child = self._idle.pop()
-            except IndexError:
-                return _Child(self._memory_bytes)
-            if child.alive():
-                return child
-            child.kill()
+                if child.alive():
+                    return child
+                child.kill()
+        return _Child(self._memory_bytes)
 
 
 class _Work:
