@@ -50,7 +50,10 @@ class Grader:
     def grade_many(self, pairs: Iterable[Pair], *, deadline_s: float | None = None) -> list[Grade]:
         """One grade per pair, in the order of the pairs; equal pairs are graded once."""
         requests = [
-            Request(Question.grade, pair.gold, pair.response[-LONGEST_RESPONSE:], pair.tolerance) for pair in pairs
+            Request(
+                Question.grade, pair.gold, pair.response[-LONGEST_RESPONSE:], pair.tolerance, pair.relative_tolerance
+            )
+            for pair in pairs
         ]
         return [
             Grade(reply.status, float(reply.status is GradeStatus.correct), reply.extracted, reply.rule)
@@ -78,14 +81,20 @@ class Grader:
         self.close()
 
     def _ask(self, requests: Sequence[Request], deadline_s: float | None) -> list[Reply]:
-        known = {request: self._cache.get(request) for request in requests}
-        missing = [request for request, reply in known.items() if reply is None]
-        replies = self._pool.ask(missing, self._deadline_s if deadline_s is None else deadline_s)
-        for request, reply in zip(missing, replies, strict=True):
+        known: dict[Request, Reply] = {}
+        missing: list[Request] = []
+        for request in dict.fromkeys(requests):
+            reply = self._cache.get(request)
+            if reply is None:
+                missing.append(request)
+            else:
+                known[request] = reply
+        found = self._pool.ask(missing, self._deadline_s if deadline_s is None else deadline_s)
+        for request, reply in zip(missing, found, strict=True):
             known[request] = reply
             if reply.status not in _UNDECIDED:
                 self._cache.put(request, reply)
-        return [reply for request in requests if (reply := known[request]) is not None]
+        return [known[request] for request in requests]
 
 
 class _Cache:
@@ -113,7 +122,7 @@ class _Cache:
 
 
 def _digest(request: Request) -> bytes:
-    fields = (request.question.value, request.gold, request.text, repr(request.tolerance))
+    fields = (request.question.value, request.gold, request.text, f"{request.tolerance} {request.relative_tolerance}")
     joined = "".join(f"{len(field)}:{field}" for field in fields)
     return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 

@@ -64,7 +64,7 @@ class Pool:
         """One reply per request, in order; `timeout` and `error` where a child was killed or died over a request."""
         work = _Work(requests, self._workers)
         threads = [
-            threading.Thread(target=self._serve, args=(work, deadline_s), daemon=True)
+            threading.Thread(target=self._help, args=(work, deadline_s), daemon=True)
             for _ in range(min(self._workers, len(requests) // 2) - 1)
         ]
         for thread in threads:
@@ -82,6 +82,11 @@ class Pool:
     def close(self) -> None:
         """End the children that are not at work; the pool can be used again."""
         _end_all(self._idle)
+
+    def _help(self, work: _Work, deadline_s: float) -> None:
+        """Serve in a thread of its own; what goes wrong there is raised where the replies are asked for."""
+        with contextlib.suppress(BaseException):
+            self._serve(work, deadline_s)
 
     def _serve(self, work: _Work, deadline_s: float) -> None:
         """Take runs of requests until there are none left, with one child after another."""
@@ -108,14 +113,13 @@ class Pool:
                     self._idle.append(child)
 
     def _child(self) -> _Child:
-        while True:
-            try:
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread was faster
                 child = self._idle.pop()
-            except IndexError:
-                return _Child(self._memory_bytes)
-            if child.alive():
-                return child
-            child.kill()
+                if child.alive():
+                    return child
+                child.kill()
+        return _Child(self._memory_bytes)
 
 
 class _Work:

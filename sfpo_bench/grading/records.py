@@ -12,12 +12,14 @@ from sfpo_bench.types import GradeStatus
 class Pair:
     r"""A response and the gold answer it is held against: `Pair(r"\frac{1}{2}", r"Hence \boxed{0.5}.")`.
 
-    `tolerance` is the absolute difference that numbers may have; 0 leaves the rules for decimals (docs/grading.md).
+    Numbers may differ by `tolerance`, or by `relative_tolerance` times the gold's size, whichever is more; 0 and 0
+    leave the rules for decimals (docs/grading.md).
     """
 
     gold: str
     response: str
     tolerance: float = 0.0
+    relative_tolerance: float = 0.0
 
 
 class Question(StrEnum):
@@ -36,6 +38,7 @@ class Request:
     gold: str
     text: str
     tolerance: float = 0.0
+    relative_tolerance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

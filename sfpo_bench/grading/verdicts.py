@@ -1,117 +1,95 @@
-"""In a grading process: what to reply to a request."""
+"""In a grading process: the reply to a request."""
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
 
-from math_verify import parse, verify
-
+from sfpo_bench.grading import algebra
+from sfpo_bench.grading.answers import Answer, Either, Words, read
+from sfpo_bench.grading.boxes import last_boxes
+from sfpo_bench.grading.equality import readable, same
+from sfpo_bench.grading.extraction import Extraction, extract, is_prose
+from sfpo_bench.grading.notation import squeezed
+from sfpo_bench.grading.numerals import Tolerance
 from sfpo_bench.grading.records import Question, Reply, Request
 from sfpo_bench.types import GradeStatus
 
-# What may stand between two boxes of one answer, as in `\boxed{1} \text{ and } \boxed{2}`.
-_BETWEEN_BOXES = re.compile(r"(?:[\s,;$&]|\\q?quad|\\[,;! ]|\\text\s*\{[^{}]*\}|\b(?:and|or)\b)*")
-_BRACES = re.compile(r"\\boxed\{|\\.|[{}]", re.DOTALL)
-_HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
-_ANSWER_IS = re.compile(r"\banswer(?:\s+is\b|\s*[:=])[ \t:=]*(\S[^\n]*)", re.IGNORECASE)
-_DOLLAR = re.compile(r"(?<!\\)\$")
-_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
-_LONGEST_BARE = 100  # characters of a response that is taken as an answer as it stands
-_E_NOTATION = re.compile(r"(?<![A-Za-z0-9\\])([0-9]+(?:\.[0-9]*)?)[eE]([+-]?[0-9]+)(?![A-Za-z0-9])")
-_THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\\,)\s*(?=[0-9]{3}(?![0-9]))")
+LONGEST_ANSWER = 2000  # characters; a longer one is compared as text alone
+_LONGEST_SHOWN = 500  # characters of an extracted answer that are reported
 
 
 def warm_up() -> None:
     """Do what only the first request would have to wait for."""
-    parse("$1$", parsing_timeout=None)
+    algebra.warm_up()
 
 
 def reply(request: Request) -> Reply:
-    if request.question is Question.compare:
-        answer: str | None = request.text
-    else:
-        answer = final_answer(request.text)
-    if request.question is not Question.read and answer is not None and _squeeze(answer) == _squeeze(request.gold):
-        return Reply(GradeStatus.correct, answer, "marked")
-    gold = parse(_in_dollars(request.gold), parsing_timeout=None)
-    if not any(not isinstance(item, str) for item in gold):
-        return Reply(GradeStatus.gold_unparsable, answer)
+    """The verdict on one request. What goes wrong inside sympy on strange text makes an answer wrong, not an error."""
     if request.question is Question.read:
-        return Reply(GradeStatus.correct)
-    text = _as_mathematics(request.text) if answer is None else _in_dollars(answer)
-    found = parse(text, parsing_timeout=None)
-    if not found or not (answer is not None or any(not isinstance(item, str) for item in found)):
+        return Reply(GradeStatus.correct if _readable(request.gold) else GradeStatus.gold_unparsable)
+    tolerance = Tolerance(request.tolerance, request.relative_tolerance)
+    if request.question is Question.compare:
+        equal = squeezed(request.gold) == squeezed(request.text) or _same_text(request.gold, request.text, tolerance)
+        return Reply(GradeStatus.correct if equal else GradeStatus.wrong)
+    return _grade(request, tolerance)
+
+
+def _grade(request: Request, tolerance: Tolerance) -> Reply:
+    found = extract(request.text)
+    if found is None:
+        return Reply(GradeStatus.no_answer if _readable(request.gold) else GradeStatus.gold_unparsable)
+    for text in found.texts:
+        if any(squeezed(text) == squeezed(gold) != "" for gold in gold_texts(request.gold)):
+            return Reply(GradeStatus.correct, _shown(text), found.rule)
+    if not _readable(request.gold):
+        return Reply(GradeStatus.gold_unparsable, _shown(found.texts[0]), found.rule)
+    for text in found.texts:
+        if any(_same_text(gold, text, tolerance) for gold in gold_texts(request.gold)):
+            return Reply(GradeStatus.correct, _shown(text), found.rule)
+    if _says_nothing(found):
         return Reply(GradeStatus.no_answer)
-    equal = verify(gold, found, timeout_seconds=None)
-    status = GradeStatus.correct if equal else GradeStatus.wrong
-    return Reply(
-        status, answer if answer is not None else str(found[-1]), "last expression" if answer is None else "marked"
+    return Reply(GradeStatus.wrong, _shown(found.texts[0]), found.rule)
+
+
+def gold_texts(gold: str) -> tuple[str, ...]:
+    r"""The answer in a gold, which may be a whole solution with `\boxed{}` or `####`; several readings at most."""
+    boxes = last_boxes(gold)
+    if boxes is not None:
+        return tuple(dict.fromkeys((", ".join(boxes.tight), ", ".join(boxes.loose))))
+    _, hashes, after = gold.rpartition("####")
+    return (after.strip() if hashes and after.strip() else gold.strip(),)
+
+
+def _says_nothing(found: Extraction) -> bool:
+    """A short text that is words alone, and not those of the gold: `I do not know` is no answer."""
+    return not found.marked and all(isinstance(_read(text), Words) for text in found.texts)
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Answer:
+    return read(text)
+
+
+@lru_cache(maxsize=4096)
+def _readable(gold: str) -> bool:
+    """Some reading of the gold has formulas that parse, and is not a sentence with mathematics in it."""
+    return any(
+        0 < len(text) <= LONGEST_ANSWER
+        and (isinstance(answer := _read(text), (Words, Either)) or not is_prose(text) or readable(answer))
+        and readable(answer)
+        for text in gold_texts(gold)
     )
 
 
-def final_answer(response: str) -> str | None:
-    r"""What the response marks as its final answer; None when it marks nothing.
-
-    In this order: the content of the last `\boxed{…}`, braces nested, joined by commas with the boxes just before it
-    that only punctuation, `and` or `or` separate; the rest of the line after the last `####`; the rest of the line
-    after the last `answer is` or `answer:`, unless that is prose.
-    """
-    boxes = _last_boxes(response)
-    if boxes:
-        return ", ".join(boxes)
-    for pattern in (_HASHES, _ANSWER_IS):
-        found = pattern.findall(response)
-        if found:
-            answer = str(found[-1]).lstrip("* ").rstrip("*. ")
-            if answer and not _WORD.search(answer):
-                return answer
-    return None
+def _same_text(gold: str, answer: str, tolerance: Tolerance) -> bool:
+    if len(gold) > LONGEST_ANSWER or len(answer) > LONGEST_ANSWER:
+        return False
+    try:
+        return same(_read(gold), _read(answer), tolerance)
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):
+        return False
 
 
-def _last_boxes(text: str) -> list[str]:
-    """Contents of the last box and of those that belong to it, in the order of the text."""
-    boxes: list[str] = []
-    limit = len(text)
-    for start, end in reversed(_boxes(text)):
-        after = end + 1
-        if boxes and not (after <= limit and _BETWEEN_BOXES.fullmatch(text, after, limit)):
-            break
-        content = text[start + len("\\boxed{") : end].strip()
-        if content:
-            boxes.append(content)
-        limit = start
-    return boxes[::-1]
-
-
-def _boxes(text: str) -> list[tuple[int, int]]:
-    r"""Start and closing brace of each `\boxed{…}` that closes, by start; `\{` and `\}` are not braces."""
-    open_braces: list[int | None] = []
-    boxes: list[tuple[int, int]] = []
-    for token in _BRACES.finditer(text):
-        if token.group() == "}":
-            start = open_braces.pop() if open_braces else None
-            if start is not None:
-                boxes.append((start, token.start()))
-        elif token.group().endswith("{") and token.group() != "\\{":
-            open_braces.append(token.start() if token.group() != "{" else None)
-    return sorted(boxes)
-
-
-def _squeeze(text: str) -> str:
-    return "".join(text.split()).strip("$")
-
-
-def _in_dollars(text: str) -> str:
-    r"""`text` as LaTeX that math-verify looks into: in dollar signs unless it has some.
-
-    What it stumbles over is written otherwise: `4.5e33`, the thousands of `29,\!322`, punctuation at the end.
-    """
-    text = _E_NOTATION.sub(r"\1 \\times 10^{\2}", _THOUSANDS.sub("", text).strip().rstrip(".,;"))
-    return text if _DOLLAR.search(text) else f"${text}$"
-
-
-def _as_mathematics(response: str) -> str:
-    """A short line without words is mathematics as it stands; in anything else math-verify looks for the last."""
-    line = response.strip()
-    bare = line and len(line) <= _LONGEST_BARE and "\n" not in line and not _WORD.search(line)
-    return _in_dollars(line) if bare else response
+def _shown(text: str) -> str:
+    """Short, and such that it can be written as UTF-8."""
+    return text[:_LONGEST_SHOWN].encode("utf-8", "replace").decode("utf-8")
