@@ -5,13 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from sfpo_bench.config import RunConfig
+from sfpo_bench.errors import MissingDataError
 from sfpo_bench.models import load as models
-from sfpo_bench.rollout.encoding import encode_problems, end_of_sequence_ids
+from sfpo_bench.models.load import Policy
+from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
+from sfpo_bench.rollout.protocol import Request, RolloutEngine
+from sfpo_bench.rollout.settings import Placement, VllmRollout
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
+from sfpo_bench.rollout.vllm_backend import Backend, Launch
+from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import require_space
 from sfpo_bench.training.evaluation import Evaluator, quizzes
@@ -54,15 +61,15 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Pa
         split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
         for split, found in problems.items()
     }
-    end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
-    engine = TransformersEngine(policy.model, policy.tokenizer, end_ids, rollout.batch_responses)
+    learner = LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group)
+    engine = _engine(config, policy, learner, encoded[Split.train])
     asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
         task=task,
         objective=config.objective,
         rule=config.rule,
         engine=engine,
-        learner=LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group),
+        learner=learner,
         evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed),
         schedule=ProblemSchedule(encoded[Split.train], rollout.prompts, config.seed),
         sampling=rollout.sampling(),
@@ -70,4 +77,56 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Pa
         seed=config.seed,
         settings=config.training,
         dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
+    )
+
+
+def _engine(
+    config: RunConfig, policy: Policy, learner: LocalLearner, problems: Sequence[EncodedProblem]
+) -> RolloutEngine:
+    """The rollout engine of the settings, ready to generate with the policy's present weights."""
+    rollout = config.rollouts
+    end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
+    if not isinstance(rollout, VllmRollout):
+        return TransformersEngine(policy.model, policy.tokenizer, end_ids, rollout.batch_responses)
+    launch = Launch(
+        model=models.locate(config.model),
+        revision=models.revision_of(config.model),
+        dtype=config.learner.precision.value,
+        device=models.resolve_device(config.device),
+        max_model_tokens=rollout.max_prompt_tokens + rollout.max_new_tokens,
+        max_sequences=rollout.batch_responses,
+        kv_cache_bytes=rollout.kv_cache_mib * 2**20,
+        compile_model=rollout.compile_model,
+        sleep=rollout.sleep and rollout.placement is Placement.in_process,
+    )
+    trainer = TrainerSide(
+        weights=learner.weights(),
+        aliases=models.aliases(policy.model),
+        score=learner.log_probs,
+        dtype=config.learner.precision.value,
+        seed=config.seed,
+    )
+    probes = [Request(item.problem.id, item.prompt_ids, (0,)) for item in problems]
+    return VllmEngine(lambda: _backend(rollout, launch), rollout, trainer, policy.tokenizer, end_ids, probes)
+
+
+def _backend(rollout: VllmRollout, launch: Launch) -> Backend:
+    """vLLM where the settings want it. Each is imported when it is chosen: none is there for everyone."""
+    folder = Path(rollout.transfer_folder)
+    if rollout.placement is Placement.in_process:
+        from sfpo_bench.rollout.vllm_in_process import InProcessVllm
+
+        return InProcessVllm(launch)
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"rollout.transfer_folder = {rollout.transfer_folder} is not a folder; name one that trainer and engine see"
+        )
+    if rollout.placement is Placement.child_process:
+        from sfpo_bench.rollout.vllm_child import ChildVllm
+
+        return ChildVllm(launch, folder, rollout.start_seconds, rollout.timeout_seconds)
+    from sfpo_bench.rollout.vllm_server import ServerVllm
+
+    return ServerVllm(
+        rollout.server_url, folder, rollout.batch_responses, rollout.start_seconds, rollout.timeout_seconds
     )

@@ -30,8 +30,8 @@ MAY_IMPORT = {
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
     "reports": {"types", "errors", "statistics", "tracking"},
     "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
-    "build": {"types", "config", "models", "rollout", "tracking", "training"},
-    "run": {"errors", "config", "tracking", "training", "build"},
+    "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},
+    "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
     "comparison": {"errors", "seeding", "config", "run", "models", "tracking", "training", "reports"},
 }
@@ -43,7 +43,7 @@ HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 LIGHT = (
     *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
     *("tasks", "tracking", "comparison", "models", "doctor"),
-    *("rollout/settings", "rollout/protocol", "training/settings"),
+    *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
 )
 
 

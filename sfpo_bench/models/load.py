@@ -93,6 +93,22 @@ def pinned(settings: ModelSettings) -> dict[str, object]:
     return {}
 
 
+def revision_of(settings: ModelSettings) -> str:
+    """The hub revision asked for; empty for the default one and for what is not on the hub."""
+    return settings.revision if isinstance(settings, HuggingFaceModel) else ""
+
+
+def aliases(model: PreTrainedModel) -> dict[str, str]:
+    """Names of the checkpoint that stand for another parameter, such as a tied `lm_head.weight`, with that parameter's
+    own name."""
+    named = {parameter.data_ptr(): name for name, parameter in model.named_parameters()}
+    return {
+        name: named[tensor.data_ptr()]
+        for name, tensor in model.state_dict().items()
+        if tensor.data_ptr() in named and named[tensor.data_ptr()] != name
+    }
+
+
 def _cache(settings: SmolLM2Model) -> Path:
     from sfpo_bench.models import smollm2
 
@@ -107,7 +123,7 @@ def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
 
     logging.disable_progress_bar()
     place = locate(settings)
-    revision = (settings.revision if isinstance(settings, HuggingFaceModel) else "") or "main"
+    revision = revision_of(settings) or "main"
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How responses are drawn: from the full vocabulary at `temperature`; 0 is greedy decoding, only for evaluation."""
+    """How responses are drawn: from the full vocabulary at `temperature`; 0 is greedy decoding, only for evaluation.
+
+    `top_p` below 1 or `top_k` above 0 cuts the vocabulary; the transformers engine has neither.
+    """
 
     temperature: float
     max_new_tokens: int
+    top_p: float = 1.0
+    top_k: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +60,20 @@ class RolloutEngine(Protocol):
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the learner's weights, by name; afterwards nothing is generated from older ones."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing is generated until the next `load`: give back the memory that can be given back."""
+        ...
+
+    def metrics(self) -> Mapping[str, float]:
+        """Scalars of the engine since the last call, to record with the step just taken; may be empty."""
+        ...
+
+    def started(self) -> Mapping[str, float]:
+        """What the start took and showed, for the run's journal; empty for an engine that starts at once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of processes and memory; the engine is not used again."""
         ...
