@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "reports": {"types", "errors", "statistics", "tracking"},
     "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
     "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},
+    "plan": {"algorithms", "config", "models", "rollout", "training"},
     "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
     "comparison": {"errors", "seeding", "config", "run", "models", "tracking", "training", "reports"},
@@ -41,7 +42,19 @@ TOP = {"cli", "hydra_store", "__main__", "__init__", "conf"}
 HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 # Modules that a configuration error, `--help` or a notebook on reports must be able to import at once.
 LIGHT = (
-    *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
+    *(
+        "types",
+        "errors",
+        "options",
+        "config",
+        "hydra_store",
+        "run",
+        "plan",
+        "cli",
+        "reports",
+        "statistics",
+        "algorithms",
+    ),
     *("tasks", "tracking", "comparison", "models", "doctor"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
 )

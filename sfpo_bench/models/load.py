@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
+from sfpo_bench.models.shapes import PUBLISHED, Shape, read_shape
 from sfpo_bench.training.settings import Precision
 
 if TYPE_CHECKING:
@@ -91,6 +92,18 @@ def pinned(settings: ModelSettings) -> dict[str, object]:
 
         return {"model.source": smollm2.available(_cache(settings), settings.source).value}
     return {}
+
+
+def shape_of(settings: ModelSettings) -> Shape:
+    """The model's shape: from its folder, else the published one of a hub model that is known here."""
+    if isinstance(settings, HuggingFaceModel) and settings.path in PUBLISHED:
+        return PUBLISHED[settings.path]
+    place = Path(locate(settings))
+    if place.is_dir():
+        return read_shape(place / "config.json")
+    from huggingface_hub import hf_hub_download
+
+    return read_shape(Path(hf_hub_download(str(place), "config.json", revision=revision_of(settings) or None)))
 
 
 def revision_of(settings: ModelSettings) -> str:
