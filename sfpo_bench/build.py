@@ -5,18 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from sfpo_bench.config import RunConfig
+from sfpo_bench.errors import MissingDataError
 from sfpo_bench.models import load as models
-from sfpo_bench.rollout.encoding import encode_problems, end_of_sequence_ids
+from sfpo_bench.models.load import ModelSettings, Policy
+from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
+from sfpo_bench.rollout.parity import Score
+from sfpo_bench.rollout.protocol import Request, RolloutEngine
+from sfpo_bench.rollout.settings import Placement, RolloutSettings, VllmRollout
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
+from sfpo_bench.rollout.vllm_backend import Backend, Launch
+from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import require_space
 from sfpo_bench.training.evaluation import Evaluator, quizzes
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.rollouts import ProblemSchedule
+from sfpo_bench.training.settings import Precision
 from sfpo_bench.training.stop import StopRequest
 from sfpo_bench.training.trainer import Observer, OnCheckpoint, Parts, Trainer
 from sfpo_bench.types import Problem, Split
@@ -54,15 +63,15 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Pa
         split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
         for split, found in problems.items()
     }
-    end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
-    engine = TransformersEngine(policy.model, policy.tokenizer, end_ids, rollout.batch_responses)
+    learner = LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group)
+    engine = _engine(config, policy, learner, encoded[Split.train])
     asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
         task=task,
         objective=config.objective,
         rule=config.rule,
         engine=engine,
-        learner=LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group),
+        learner=learner,
         evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed),
         schedule=ProblemSchedule(encoded[Split.train], rollout.prompts, config.seed),
         sampling=rollout.sampling(),
@@ -70,4 +79,82 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Pa
         seed=config.seed,
         settings=config.training,
         dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
+    )
+
+
+def _engine(
+    config: RunConfig, policy: Policy, learner: LocalLearner, problems: Sequence[EncodedProblem]
+) -> RolloutEngine:
+    """The rollout engine of the settings, ready to generate with the policy's present weights."""
+    host = EngineHost(
+        model=config.model,
+        policy=policy,
+        precision=config.learner.precision,
+        score=learner.log_probs,
+        seed=config.seed,
+        max_new_tokens=config.rollouts.max_new_tokens,
+    )
+    probes = [Request(item.problem.id, item.prompt_ids, (0,)) for item in problems]
+    return build_engine(config.rollouts, host, probes)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHost:
+    """What an engine is built around: the model with its present weights, and its own log-probs (`score`), with which
+    an engine in another program is compared."""
+
+    model: ModelSettings
+    policy: Policy
+    precision: Precision
+    score: Score
+    seed: int
+    max_new_tokens: int
+
+
+def build_engine(rollout: RolloutSettings, host: EngineHost, probes: Sequence[Request]) -> RolloutEngine:
+    """The engine of the settings, ready to generate with the host's weights; `probes` are prompts to compare on."""
+    model = host.policy.model
+    end_ids = end_of_sequence_ids(model, host.policy.tokenizer)
+    if not isinstance(rollout, VllmRollout):
+        return TransformersEngine(model, host.policy.tokenizer, end_ids, rollout.batch_responses)
+    launch = Launch(
+        model=models.locate(host.model),
+        revision=models.revision_of(host.model),
+        dtype=host.precision.value,
+        device=str(model.device),
+        max_model_tokens=rollout.max_prompt_tokens + host.max_new_tokens,
+        max_sequences=rollout.batch_responses,
+        kv_cache_bytes=rollout.kv_cache_mib * 2**20,
+        compile_model=rollout.compile_model,
+        sleep=rollout.sleep and rollout.placement is Placement.in_process,
+    )
+    trainer = TrainerSide(
+        weights=dict(model.named_parameters()),
+        aliases=models.aliases(model),
+        score=host.score,
+        dtype=host.precision.value,
+        seed=host.seed,
+    )
+    return VllmEngine(lambda: _backend(rollout, launch), rollout, trainer, host.policy.tokenizer, end_ids, probes)
+
+
+def _backend(rollout: VllmRollout, launch: Launch) -> Backend:
+    """vLLM where the settings want it. Each is imported when it is chosen: none is there for everyone."""
+    folder = Path(rollout.transfer_folder)
+    if rollout.placement is Placement.in_process:
+        from sfpo_bench.rollout.vllm_in_process import InProcessVllm
+
+        return InProcessVllm(launch)
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"rollout.transfer_folder = {rollout.transfer_folder} is not a folder; name one that trainer and engine see"
+        )
+    if rollout.placement is Placement.child_process:
+        from sfpo_bench.rollout.vllm_child import ChildVllm
+
+        return ChildVllm(launch, folder, rollout.start_seconds, rollout.timeout_seconds)
+    from sfpo_bench.rollout.vllm_server import ServerVllm
+
+    return ServerVllm(
+        rollout.server_url, folder, rollout.batch_responses, rollout.start_seconds, rollout.timeout_seconds
     )

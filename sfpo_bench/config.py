@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
@@ -24,13 +25,13 @@ from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
 from sfpo_bench.plugins import Custom, find
-from sfpo_bench.rollout.settings import TransformersRollout
+from sfpo_bench.rollout.settings import Placement, RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.tasks.addition import Addition
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
 from sfpo_bench.tasks.protocol import Task
 from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
-from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, TrainingSettings
+from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
 from sfpo_bench.types import Split
 
 Settings = TypeVar("Settings")
@@ -56,7 +57,7 @@ TASKS: dict[str, type] = {
     "custom": Custom,
 }
 MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "smollm2": SmolLM2Model}
-ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout}
+ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRollout}
 
 # Nodes whose class depends on their `kind`, by dotted key; the inner ones come first.
 KINDS: dict[str, dict[str, type]] = {
@@ -147,8 +148,8 @@ class RunConfig:
         return cast(Task, self.task)
 
     @property
-    def rollouts(self) -> TransformersRollout:
-        return cast(TransformersRollout, self.rollout)
+    def rollouts(self) -> RolloutSettings:
+        return cast(RolloutSettings, self.rollout)
 
     @property
     def run_folder(self) -> Path:
@@ -327,6 +328,7 @@ def check(config: RunConfig) -> None:
         )
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
+    _check_engine(config)
     _check_comparison(config.comparison)
     evaluation = config.evaluation
     measured = evaluation.responses if config.comparison.split is Split.report else evaluation.select_responses
@@ -334,6 +336,41 @@ def check(config: RunConfig) -> None:
         raise ConfigError(
             f"comparison.split = {config.comparison.split.value}, but no responses are evaluated on it; set "
             "evaluation.responses (report) or evaluation.select_responses (select) above 0"
+        )
+
+
+def _check_engine(config: RunConfig) -> None:
+    rollout, learner = config.rollouts, config.learner
+    corrected = learner.engine_correction is not Correction.none
+    if corrected and not isinstance(config.algorithm.objective, Clipped):
+        raise ConfigError(
+            f"learner.engine_correction = {learner.engine_correction.value} with an objective of your own, which may "
+            "not read LossInputs.weights_BT; use learner.engine_correction=none and weight the tokens in your objective"
+        )
+    if 0 < learner.engine_correction_cap < 1:
+        raise ConfigError(
+            f"learner.engine_correction_cap = {learner.engine_correction_cap:g} would cut off a perfect match; "
+            "expected at least 1, or 0 for the published cap"
+        )
+    if rollout.cut_vocabulary and not corrected:
+        raise ConfigError(
+            "rollout.top_p below 1 or rollout.top_k above 0 draws responses from another distribution than the one the "
+            "trainer takes gradients of: log-probs are then over the kept tokens only, and the ratio to the trainer's "
+            "is not 1. Leave both off, or set learner.engine_correction=truncate (sequence_mask, reject)"
+        )
+    if not isinstance(rollout, VllmRollout):
+        return
+    if learner.precision is Precision.float64:
+        raise ConfigError("learner.precision = float64 with rollout=vllm, which has no such format; use float32")
+    if (rollout.placement is Placement.server) != bool(rollout.server_url):
+        raise ConfigError(
+            f"rollout.placement = {rollout.placement.value} with rollout.server_url = {rollout.server_url!r}; expected "
+            "an address with placement=server, and none otherwise"
+        )
+    if rollout.restarts and rollout.placement is Placement.in_process:
+        raise ConfigError(
+            f"rollout.restarts = {rollout.restarts} with rollout.placement = in_process: what kills the engine there "
+            "kills the trainer; use rollout.placement=child_process, or rollout.restarts=0"
         )
 
 

@@ -7,6 +7,8 @@
     ├── Interrupted               exit code 130; stopped on request, resumable
     ├── RunFailed                 the run cannot go on; its last checkpoint holds
     │   ├── NonFiniteError        a loss or gradient is not finite
+    │   ├── EngineFailed          the rollout engine died, hung or ran out of memory
+    │   ├── EngineMismatch        the rollout engine's log-probs are not the trainer's: stale or wrong weights
     │   └── DiskFullError         not enough space for the next write
     ├── RunLocked                 another live process owns this run folder
     ├── CheckpointError           a checkpoint is missing, damaged or of another run
@@ -51,6 +53,14 @@ class RunFailed(BenchError):
 
 class NonFiniteError(RunFailed):
     """A loss or a gradient norm is not finite."""
+
+
+class EngineFailed(RunFailed):
+    """The rollout engine died, hung or ran out of memory; the run's work up to then is in a checkpoint."""
+
+
+class EngineMismatch(RunFailed):
+    """The rollout engine computes with other weights than the trainer."""
 
 
 class DiskFullError(RunFailed):

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench import config as configuration
 from sfpo_bench.errors import ComparisonChanged, ConfigError
+from sfpo_bench.rollout.settings import VllmRollout
+from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.tracking.provenance import code_version, collect_provenance
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, write_atomically
 
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
 # Settings that may differ between the processes of one run: they change where things go, how long the run is or how it
 # is drawn, not what a step does.
-NOT_IDENTITY = ("output_root", "run_name", "training.steps", "training.keep_last", "tracking.", "comparison.")
+NOT_IDENTITY = (
+    *("output_root", "run_name", "training.steps", "training.keep_last", "tracking.", "comparison."),
+    *("rollout.server_url", "rollout.start_seconds", "rollout.timeout_seconds", "rollout.restarts"),
+    "rollout.transfer_folder",
+)
 
 
 def identity(settings: Mapping[str, object]) -> dict[str, object]:
@@ -83,11 +89,15 @@ def code_changed(folder: RunFolder) -> bool:
 
 def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
     """Train the prepared run at `path`, from its last checkpoint if it has one, and write its tables at the end."""
+    folder = RunFolder.existing(path)
+    config = configuration.read(folder.config)
+    if isinstance(config.rollout, VllmRollout):
+        require_vllm(config.rollout)
+        prepare_environment(config.threads)
     from sfpo_bench.build import build_trainer
     from sfpo_bench.tracking.tables import write_curves_table, write_samples_table
 
-    folder = RunFolder.existing(path)
-    trainer = build_trainer(configuration.read(folder.config), folder, stop, hooks)
+    trainer = build_trainer(config, folder, stop, hooks)
     _record_device(folder, trainer.device)
     trainer.run()
     write_curves_table(folder)

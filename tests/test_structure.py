@@ -34,10 +34,11 @@ MAY_IMPORT = {
     "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
     "evaluation": {
         *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout"),
-        *("training", "tracking", "statistics", "reports"),
+        *("training", "tracking", "statistics", "reports", "build"),
     },
-    "build": {"types", "config", "models", "rollout", "tracking", "training"},
-    "run": {"errors", "config", "tracking", "training", "build"},
+    "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},
+    "plan": {"algorithms", "config", "models", "rollout", "training"},
+    "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
     "comparison": {"errors", "seeding", "config", "run", "models", "tracking", "training", "reports"},
 }
@@ -47,9 +48,22 @@ TOP = {"cli", "hydra_store", "__main__", "__init__", "conf"}
 HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 # Modules that a configuration error, `--help` or a notebook on reports must be able to import at once.
 LIGHT = (
-    *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
+    *(
+        "types",
+        "errors",
+        "options",
+        "config",
+        "hydra_store",
+        "run",
+        "plan",
+        "cli",
+        "reports",
+        "statistics",
+        "algorithms",
+    ),
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
-    *("rollout/settings", "rollout/protocol", "training/settings", "evaluation/settings", "evaluation/run"),
+    *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
+    *("evaluation/settings", "evaluation/run"),
 )
 
 

@@ -76,6 +76,8 @@ class Clipped:
         token_BT, clipped_BT = clipped_surrogate(
             inputs.log_probs_BT, inputs.old_log_probs_BT, inputs.advantages_B, self.clip_low, self.clip_high
         )
+        if inputs.weights_BT is not None:
+            token_BT = token_BT * inputs.weights_BT
         if inputs.reference_log_probs_BT is not None and self.uses_reference:
             token_BT = token_BT + self.kl_coefficient * k3(inputs.log_probs_BT, inputs.reference_log_probs_BT)
         if inputs.entropies_BT is not None and self.uses_entropy:

@@ -43,6 +43,8 @@ class LossInputs:
     `old_log_probs_BT` are at the weights the step started from. `reference_log_probs_BT` is present when the objective
     asks for it (`uses_reference`), `entropies_BT` carries a gradient when it asks for that (`uses_entropy`).
     `block_lengths_B` is the mean response length, float64, of the block of the mini-batch that a row belongs to.
+    `weights_BT`, present when engine and trainer are corrected for their mismatch, multiplies the policy-gradient term
+    of each token and nothing else.
     """
 
     log_probs_BT: Tensor
@@ -53,6 +55,7 @@ class LossInputs:
     reference_log_probs_BT: Tensor | None = None
     entropies_BT: Tensor | None = None
     block_lengths_B: Tensor | None = None
+    weights_BT: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,13 @@ def _dispatch(arguments: list[str]) -> None:
         return
     from sfpo_bench.cli.hydra_app import run
 
-    run(verb, _named(verb, rest), _action(verb))
+    action = verb
+    if "--plan" in rest:
+        if verb != "train":
+            raise ConfigError(f"--plan after {verb}; expected it after train only")
+        action = "plan"
+        rest = [argument for argument in rest if argument != "--plan"]
+    run(verb, _named(verb, rest), _action(action))
 
 
 def _action(verb: str) -> Callable[..., None]:

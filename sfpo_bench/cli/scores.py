@@ -19,11 +19,15 @@ from sfpo_bench.tracking.run_folder import write_atomically
 
 
 def act(node: DictConfig) -> None:
+    report(verb_settings(node, ScoresSettings))
+
+
+def report(settings: ScoresSettings) -> None:
+    """Choose if asked to, then write and print the tables."""
     from sfpo_bench.evaluation.answer_sheet import METRICS
     from sfpo_bench.evaluation.scores import arms_of, unlike
     from sfpo_bench.evaluation.tables import write_tables
 
-    settings = verb_settings(node, ScoresSettings)
     choice = choice_on(settings.choose_on, settings.allow_report) if settings.choose_on else None
     found = _evaluations(settings.folders)
     different = unlike(found) if len(found) > 1 else []

@@ -34,11 +34,15 @@ def act(node: DictConfig) -> None:
 def check_before_torch(config: RunConfig) -> None:
     """Raise for a store that must not be used and data and models that are not there, before torch is imported."""
     from sfpo_bench.models.load import locate
+    from sfpo_bench.rollout.settings import VllmRollout
+    from sfpo_bench.rollout.vllm_environment import require_vllm
     from sfpo_bench.tracking.mlflow_store import check_tracking_uri
     from sfpo_bench.types import Split
 
     if config.tracking.mlflow:
         check_tracking_uri(config.tracking.uri or None, Path(config.output_root), os.environ)
+    if isinstance(config.rollout, VllmRollout):
+        require_vllm(config.rollout)
     locate(config.model)
     for split in Split:
         config.policy_task.problems(split)

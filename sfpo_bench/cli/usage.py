@@ -29,6 +29,7 @@ group=name. Hydra's flags work after the verb: --cfg job, --info defaults, --con
 examples:
   sfpo-bench compare                                   the default comparison: SFPO against GRPO, minutes on two cores
   sfpo-bench compare comparison.seeds=3                the same with three seeds
+  sfpo-bench train experiment=paper/qwen2.5-math-7b --plan   what a run would need, without starting it
   sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20

@@ -7,15 +7,21 @@ from dataclasses import dataclass
 
 import torch
 
+from sfpo_bench.build import EngineHost, build_engine
 from sfpo_bench.evaluation.generation import Encode
-from sfpo_bench.evaluation.question_paper import Question
+from sfpo_bench.evaluation.question_paper import Benchmark, Question
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models import load as models
 from sfpo_bench.models.load import ModelSettings
-from sfpo_bench.rollout.encoding import encode_prompts, end_of_sequence_ids
-from sfpo_bench.rollout.protocol import RolloutEngine
-from sfpo_bench.rollout.transformers_engine import TransformersEngine
+from sfpo_bench.rollout.encoding import encode_prompts
+from sfpo_bench.rollout.parity import Score
+from sfpo_bench.rollout.protocol import Request, RolloutEngine
+from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.checkpoint import Checkpoint
+from sfpo_bench.training.scoring import Scorer
+from sfpo_bench.types import Completion
+
+_PROBES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,9 @@ class ModelEngine:
     encode: Encode
 
 
-def build_model_engine(settings: EvaluateSettings, model: ModelSettings, checkpoint: Checkpoint | None) -> ModelEngine:
+def build_model_engine(
+    settings: EvaluateSettings, model: ModelSettings, checkpoint: Checkpoint | None, paper: Sequence[Benchmark]
+) -> ModelEngine:
     """The model with the checkpoint's weights, if one is given, in the engine of `settings.rollout`."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -34,13 +42,33 @@ def build_model_engine(settings: EvaluateSettings, model: ModelSettings, checkpo
     policy.model.eval()
     if checkpoint is not None:
         _load_weights(policy.model, checkpoint)
-    end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
-    engine = TransformersEngine(policy.model, policy.tokenizer, end_ids, settings.engine.batch_responses)
 
     def encode(questions: Sequence[Question]) -> Sequence[tuple[int, ...]]:
         return encode_prompts(policy.tokenizer, [question.prompt for question in questions])
 
-    return ModelEngine(engine, encode)
+    first = paper[0].questions[:_PROBES]
+    probes = [Request(one.key, ids, (0,)) for one, ids in zip(first, encode(first), strict=True)]
+    host = EngineHost(
+        model=model,
+        policy=policy,
+        precision=settings.precision,
+        score=_score(Scorer(policy.model, settings.engine.temperature), policy.model.device),
+        seed=settings.sampling.seed,
+        max_new_tokens=settings.sampling.max_new_tokens,
+    )
+    return ModelEngine(build_engine(settings.engine, host, probes), encode)
+
+
+def _score(scorer: Scorer, device: torch.device) -> Score:
+    """The model's own log-probs of response tokens, at the temperature that engines are compared at."""
+
+    def score(completions: Sequence[Completion]) -> list[list[float]]:
+        with torch.no_grad():
+            found = scorer.score(assemble(completions, torch.zeros(len(completions)), 1, device))
+        rows = zip(found.log_probs_BT, found.mask_BT, strict=True)
+        return [values[mask].tolist() for values, mask in rows]
+
+    return score
 
 
 def _load_weights(model: torch.nn.Module, checkpoint: Checkpoint) -> None:

@@ -19,6 +19,8 @@ from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.load import ModelSettings
 from sfpo_bench.options import check_ranges
 from sfpo_bench.problem_sets import Suite, load_problem_set, overlaps, suite
+from sfpo_bench.rollout.settings import VllmRollout
+from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.tasks.training_sets import TrainingSets
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import Checkpoint, chosen_checkpoint
@@ -58,6 +60,8 @@ def plan(settings: EvaluateSettings) -> Plan:
     Raises `ConfigError` and its kin; no torch is loaded.
     """
     check_ranges(settings)
+    if isinstance(settings.engine, VllmRollout):
+        require_vllm(settings.engine)
     if settings.sampling.temperature == 0 and settings.sampling.samples > 1:
         raise ConfigError(
             f"sampling.temperature = 0 with sampling.samples = {settings.sampling.samples}: greedy decoding gives the "
@@ -108,9 +112,11 @@ def evaluate(plan: Plan, stop: StopRequest, progress: Progress) -> Evaluation:
 
 
 def _generate(plan: Plan, wanted: Sequence[Wanted], stop: StopRequest, progress: Progress) -> None:
+    if isinstance(plan.settings.engine, VllmRollout):
+        prepare_environment(plan.settings.threads)
     from sfpo_bench.evaluation.model_engine import build_model_engine
 
-    made = build_model_engine(plan.settings, plan.model, plan.checkpoint)
+    made = build_model_engine(plan.settings, plan.model, plan.checkpoint, plan.paper)
     generation = Generation(
         engine=made.engine,
         encode=made.encode,
@@ -119,8 +125,11 @@ def _generate(plan: Plan, wanted: Sequence[Wanted], stop: StopRequest, progress:
         batch_responses=plan.settings.engine.batch_responses,
         max_prompt_tokens=plan.settings.engine.max_prompt_tokens,
     )
-    with stop.listening():
-        generation.run(wanted, plan.store, stop, progress.done)
+    try:
+        with stop.listening():
+            generation.run(wanted, plan.store, stop, progress.done)
+    finally:
+        made.engine.close()
 
 
 def _identity(settings: EvaluateSettings, pin: ModelPin) -> SamplingIdentity:

@@ -50,7 +50,8 @@ GRADED_COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One response. `seed` is the key of its own noise; `tokens` counts the end-of-sequence token."""
+    """One response. `seed` is the key of its own noise (vLLM is given the upper 63 of its bits); `tokens` counts the
+    end-of-sequence token."""
 
     benchmark: str
     problem_id: str

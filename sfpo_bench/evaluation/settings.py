@@ -9,7 +9,7 @@ from sfpo_bench.config import TrackingSettings
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import DataSettings
 from sfpo_bench.rollout.protocol import Sampling
-from sfpo_bench.rollout.settings import TransformersRollout
+from sfpo_bench.rollout.settings import RolloutSettings
 from sfpo_bench.training.settings import Precision, Which
 
 
@@ -52,6 +52,6 @@ class EvaluateSettings:
     tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
 
     @property
-    def engine(self) -> TransformersRollout:
+    def engine(self) -> RolloutSettings:
         """The settings of the engine."""
-        return cast(TransformersRollout, self.rollout)
+        return cast(RolloutSettings, self.rollout)

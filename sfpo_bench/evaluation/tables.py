@@ -158,7 +158,8 @@ def _sampling_text(one: Evaluation) -> str:
     sampling, templates = one.sampling, sorted({name.split(" ")[0] for name in one.asked.templates.values()})
     return escaped(
         f"{one.asked.samples} samples a problem, temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, "
-        f"at most {sampling.max_new_tokens} tokens, prompt {', '.join(templates)}, {sampling.engine}, {sampling.precision}."
+        f"at most {sampling.max_new_tokens} tokens, prompt {', '.join(templates)}, {sampling.engine}, "
+        f"{sampling.precision}."
     )
 
 
@@ -252,7 +253,8 @@ def _difference_text(one: Difference) -> str:
 
 
 def _p_text(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """Three decimals, escaped for a table."""
+    return escaped("< 0.001") if p < 0.001 else f"{p:.3f}"
 
 
 def _bullets(lines: Sequence[str]) -> list[str]:
@@ -263,7 +265,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> s
     """A pipe table; the first `left` columns are aligned left, the others right. Cells come escaped."""
     rule = [":---" if column < left else "---:" for column in range(len(header))]
     listed = [[escaped(cell) for cell in header], rule, *rows]
-    return "\n".join(f"| {' | '.join(cells).replace('<', chr(92) + '<')} |" for cells in listed)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in listed)
 
 
 def scores_plain(arm: Arm, k: int) -> Mapping[str, float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
+from sfpo_bench.models.shapes import PUBLISHED, Shape, read_shape
 from sfpo_bench.training.settings import Precision
 
 if TYPE_CHECKING:
@@ -93,6 +94,34 @@ def pinned(settings: ModelSettings) -> dict[str, object]:
     return {}
 
 
+def shape_of(settings: ModelSettings) -> Shape:
+    """The model's shape: from its folder, else the published one of a hub model that is known here."""
+    if isinstance(settings, HuggingFaceModel) and settings.path in PUBLISHED:
+        return PUBLISHED[settings.path]
+    place = Path(locate(settings))
+    if place.is_dir():
+        return read_shape(place / "config.json")
+    from huggingface_hub import hf_hub_download
+
+    return read_shape(Path(hf_hub_download(str(place), "config.json", revision=revision_of(settings) or None)))
+
+
+def revision_of(settings: ModelSettings) -> str:
+    """The hub revision asked for; empty for the default one and for what is not on the hub."""
+    return settings.revision if isinstance(settings, HuggingFaceModel) else ""
+
+
+def aliases(model: PreTrainedModel) -> dict[str, str]:
+    """Names of the checkpoint that stand for another parameter, such as a tied `lm_head.weight`, with that parameter's
+    own name."""
+    named = {parameter.data_ptr(): name for name, parameter in model.named_parameters()}
+    return {
+        name: named[tensor.data_ptr()]
+        for name, tensor in model.state_dict().items()
+        if tensor.data_ptr() in named and named[tensor.data_ptr()] != name
+    }
+
+
 def _cache(settings: SmolLM2Model) -> Path:
     from sfpo_bench.models import smollm2
 
@@ -107,7 +136,7 @@ def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
 
     logging.disable_progress_bar()
     place = locate(settings)
-    revision = (settings.revision if isinstance(settings, HuggingFaceModel) else "") or "main"
+    revision = revision_of(settings) or "main"
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(

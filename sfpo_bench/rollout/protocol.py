@@ -61,3 +61,19 @@ class RolloutEngine(Protocol):
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the learner's weights, by name; afterwards nothing is generated from older ones."""
         ...
+
+    def rest(self) -> None:
+        """Nothing is generated until the next `load`: give back the memory that can be given back."""
+        ...
+
+    def metrics(self) -> Mapping[str, float]:
+        """Scalars of the engine since the last call, to record with the step just taken; may be empty."""
+        ...
+
+    def started(self) -> Mapping[str, float]:
+        """What the start took and showed, for the run's journal; empty for an engine that starts at once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of processes and memory; the engine is not used again."""
+        ...

@@ -50,6 +50,20 @@ class TransformersEngine:
                 if own[name].data_ptr() != weight.data_ptr():
                     own[name].copy_(weight)
 
+    def rest(self) -> None:
+        """Nothing to give back: the weights are the learner's, the cache is gone."""
+
+    def metrics(self) -> Mapping[str, float]:
+        """None of its own."""
+        return {}
+
+    def started(self) -> Mapping[str, float]:
+        """Nothing: it starts at once."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def _generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
         keys = [noise.key(request.problem_id, sample) for request in requests for sample in request.samples]
         draws_BT = torch.from_numpy(uniforms(keys, sampling.max_new_tokens)).to(self._model.device)

@@ -18,6 +18,7 @@ class TrainBatch:
 
     `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
+    `engine_log_probs_BT` are those the engine sampled the tokens with, zero on padding.
     """
 
     prompts_PL: Tensor
@@ -27,6 +28,7 @@ class TrainBatch:
     owners_B: Tensor
     advantages_B: Tensor
     rows_B: Tensor
+    engine_log_probs_BT: Tensor
     max_response_tokens: int
 
     def __len__(self) -> int:
@@ -59,6 +61,7 @@ class TrainBatch:
             owners_B=owners_B,
             advantages_B=self.advantages_B[rows],
             rows_B=self.rows_B[rows],
+            engine_log_probs_BT=self.engine_log_probs_BT[rows, : int(response_tokens_B.max())],
             max_response_tokens=self.max_response_tokens,
         )
 
@@ -93,12 +96,13 @@ def assemble(
         owners_B=torch.tensor(owners).to(device),
         advantages_B=advantages_B.to(device),
         rows_B=torch.arange(len(completions), device=device),
+        engine_log_probs_BT=right_pad([completion.log_probs for completion in completions]).to(device),
         max_response_tokens=max_response_tokens,
     )
 
 
-def right_pad(rows: Sequence[Sequence[int]]) -> Tensor:
-    """Token ids [B, T], zeros behind each row's end."""
+def right_pad(rows: Sequence[Sequence[int]] | Sequence[Sequence[float]]) -> Tensor:
+    """Token ids or log-probs [B, T], zeros behind each row's end."""
     width = max(len(row) for row in rows)
     return torch.tensor([list(row) + [0] * (width - len(row)) for row in rows])
 

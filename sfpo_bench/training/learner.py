@@ -20,24 +20,27 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch, loss_weights, mismatch
 from sfpo_bench.algorithms.objectives import k3
 from sfpo_bench.algorithms.protocols import BatchCounts, Loss, LossInputs, Moments, Objective
 from sfpo_bench.errors import NonFiniteError
-from sfpo_bench.training.batch import TrainBatch, micro_batches
+from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.probe import WeightProbe, cosine
 from sfpo_bench.training.scoring import Scorer, Scores
 from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
-from sfpo_bench.types import StageStats
+from sfpo_bench.types import Completion, StageStats
 
 
 @dataclass(slots=True)
 class StepReadings:
     """What a learner knows of one training step once it is over. `entropy` is the mean token entropy over the whole
-    batch at the weights the step started from, nats."""
+    batch at the weights the step started from, nats; `mismatch` compares the log-probs at those weights with the
+    engine's."""
 
     learning_rate: float
     entropy: float = math.nan
+    mismatch: Mismatch = PERFECT_MATCH
     displacement: float = 0.0
     fast_slow_cosine: float | None = None
     old_log_prob_seconds: float = 0.0
@@ -66,11 +69,13 @@ class LocalLearner:
         self._motion = _Motion(WeightProbe(self.masters.masters.values()))
         self._readings = StepReadings(settings.learning_rate)
         self._start: _StartScores | None = None
+        self._weights_BT: Tensor | None = None
 
     def begin_step(self, step: int, batch: TrainBatch) -> None:
         """Set the learning rate of `step` (from 1) and take the log-probs at the present weights as the old ones.
 
-        With a single mini-batch the first pass computes them anyway; otherwise they need a forward pass here.
+        With a single mini-batch the first pass computes them anyway; with more, and with a correction of the engine's
+        mismatch, which is fixed for the step, they need a forward pass here.
         """
         settings = self._settings
         rate = settings.learning_rate * settings.learning_rate_factor * min(1.0, step / max(1, settings.warmup_steps))
@@ -89,8 +94,10 @@ class LocalLearner:
             with torch.no_grad():
                 for micro in micro_batches(batch, settings.micro_batch_tokens):
                     self._start.keep_reference(micro, self._reference.score(micro))
-        if len(self.mini_batches(batch)) > 1:
+        corrected = settings.engine_correction is not Correction.none
+        if corrected or len(self.mini_batches(batch)) > 1:
             self._score_start(batch)
+        self._weights_BT = self._start.weights(settings) if corrected else None
         self._readings.old_log_prob_seconds = time.perf_counter() - started
 
     def _score_start(self, batch: TrainBatch) -> None:
@@ -104,12 +111,25 @@ class LocalLearner:
         """Readings of the step that `begin_step` opened."""
         assert self._start is not None
         self._readings.entropy = self._start.mean_entropy()
+        self._readings.mismatch = self._start.mismatch()
         self._readings.displacement, self._readings.fast_slow_cosine = self._motion.end()
         return self._readings
 
     def weights(self) -> Mapping[str, Tensor]:
         """The policy's present weights by name, as the module computes with them."""
         return dict(self._model.named_parameters())
+
+    def log_probs(self, completions: Sequence[Completion]) -> list[list[float]]:
+        """The present policy's log-probs of each completion's response tokens, at the temperature of rollouts."""
+        device = next(self._model.parameters()).device
+        batch = assemble(completions, torch.zeros(len(completions)), 1, device)
+        rows: list[list[float]] = [[] for _ in completions]
+        with torch.no_grad():
+            for micro in micro_batches(batch, self._settings.micro_batch_tokens):
+                scores = self._scorer.score(micro)
+                for row, values, mask in zip(micro.rows_B, scores.log_probs_BT, scores.mask_BT, strict=True):
+                    rows[int(row)] = values[mask].tolist()
+        return rows
 
     # The verbs of an update rule.
 
@@ -196,8 +216,12 @@ class LocalLearner:
             reference_log_probs_BT=reference_BT,
             entropies_BT=scores.entropies_BT if self._objective.uses_entropy else None,
             block_lengths_B=self._block_lengths_B[micro.rows_B],
+            weights_BT=self._weights(micro),
         )
         return self._objective.loss(inputs)
+
+    def _weights(self, micro: TrainBatch) -> Tensor | None:
+        return None if self._weights_BT is None else self._weights_BT[micro.rows_B, : micro.responses_BT.shape[1]]
 
     def _may_step(self, loss: float, norm: float, stage: str) -> bool:
         if math.isfinite(loss) and math.isfinite(norm):
@@ -221,6 +245,7 @@ class _StartScores:
     """Log-probs and entropy of the step's whole batch at the weights it started from."""
 
     def __init__(self, batch: TrainBatch) -> None:
+        self._batch = batch
         self._shape = (len(batch), int(batch.response_tokens_B.max()))
         self._old_BT: Tensor | None = None
         self._reference_BT: Tensor | None = None
@@ -250,6 +275,24 @@ class _StartScores:
 
     def mean_entropy(self) -> float:
         return self._entropy_sum / self._tokens if self._tokens else math.nan
+
+    def mismatch(self) -> Mismatch:
+        """Trainer against engine, over the tokens of every response whose log-probs are known."""
+        known_BT = self._batch.response_mask_BT() & self._known_B[:, None]
+        return mismatch(self._log_ratios_BT()[known_BT])
+
+    def weights(self, settings: LearnerSettings) -> Tensor:
+        """The correction's weight of each token; all log-probs must be known."""
+        return loss_weights(
+            self._log_ratios_BT(),
+            self._batch.response_mask_BT(),
+            settings.engine_correction,
+            settings.engine_correction_cap,
+        )
+
+    def _log_ratios_BT(self) -> Tensor:
+        engine_BT = self._batch.engine_log_probs_BT
+        return engine_BT.new_zeros(self._shape) if self._old_BT is None else self._old_BT - engine_BT
 
     def _put(self, table_BT: Tensor | None, micro: TrainBatch, scores: Scores) -> Tensor:
         log_probs_BT = scores.log_probs_BT.detach()

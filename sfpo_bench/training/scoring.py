@@ -173,5 +173,6 @@ def _example(vocabulary: int, device: torch.device) -> TrainBatch:
         owners_B=torch.tensor([0, 0, 1, 1], device=device),
         advantages_B=torch.zeros(4, device=device),
         rows_B=torch.arange(4, device=device),
+        engine_log_probs_BT=torch.zeros(4, 4, device=device),
         max_response_tokens=4,
     )

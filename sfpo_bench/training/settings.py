@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.options import option
 
 
@@ -72,6 +73,13 @@ class LearnerSettings:
         Precision.float32, "number format the model computes in: float32, bfloat16 or float64"
     )
     non_finite: NonFinite = option(NonFinite.stop, "a non-finite loss or gradient: stop, or skip the optimizer step")
+    engine_correction: Correction = option(
+        Correction.none,
+        "weights for the mismatch of engine and trainer: none, truncate (tokens), sequence_mask or reject (responses)",
+    )
+    engine_correction_cap: float = option(
+        0.0, "largest ratio the correction accepts; 0: the published one, 2, 3 and 2 in that order", low=0.0
+    )
 
 
 @dataclass

@@ -14,7 +14,7 @@ from statistics import fmean
 import torch
 
 from sfpo_bench.algorithms.protocols import Objective, UpdateRule
-from sfpo_bench.errors import BenchError, Interrupted, RunFailed
+from sfpo_bench.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine, Sampling
 from sfpo_bench.seeding import stream_key
 from sfpo_bench.tasks.protocol import Task
@@ -104,6 +104,8 @@ class Trainer:
         self._total_seconds_before = 0.0
         self._best = (-1, -1.0)
         self._checkpoint_seconds = 0.0
+        self._done = self._evaluated = -1
+        self._engine_failure: RunFailed | None = None
 
     @property
     def device(self) -> str:
@@ -126,18 +128,33 @@ class Trainer:
                 except Interrupted:
                     raise
                 except BenchError as error:
+                    if isinstance(error, EngineFailed | EngineMismatch):
+                        self._keep_what_is_done()
                     with suppress(OSError):  # The disk may be what failed.
                         self._write_status(RunState.failed, str(error))
                     raise
+                finally:
+                    self._parts.engine.close()
+
+    def _keep_what_is_done(self) -> None:
+        """A checkpoint of the last whole step, when the engine is lost and the learner is not."""
+        newest = self._store.newest()
+        if self._done > 0 and (newest is None or newest.step < self._done):
+            self._checkpoint(self._done)
 
     def _train(self, first: int) -> None:
         steps = self._parts.settings.steps
+        started = self._parts.engine.started()
+        if started:
+            self._write([EventRecord(first - 1, time.time(), "engine_started", started)])
         if first == 1:
             self._note_dropped_prompts()
             self._evaluate(0)
+        elif self._evaluation_is_due(first - 1) and self._evaluated < first - 1:
+            self._evaluate(first - 1)
         for step in range(first, steps + 1):
             self._step(step)
-            if step % self._parts.settings.evaluate_every == 0 or step == steps:
+            if self._evaluation_is_due(step):
                 self._evaluate(step)
             reason = self._stop.reason
             if self._checkpoint_is_due(step) or reason is not None:
@@ -172,6 +189,7 @@ class Trainer:
             rollouts = GradedRollouts(problems, completions, grades, parts.group)
             advantages_B = self._advantages(rollouts)
             with clock("update"):
+                parts.engine.rest()
                 device = next(iter(parts.learner.weights().values())).device
                 batch = assemble(completions, advantages_B, parts.sampling.max_new_tokens, device)
                 parts.learner.begin_step(step, batch)
@@ -179,9 +197,19 @@ class Trainer:
                 readings = parts.learner.end_step()
             fired = parts.rule.observe(step, readings.entropy)
             with clock("push"):
-                parts.engine.load(parts.learner.weights())
+                self._push()
         self._spend(rollouts, stages, clock.seconds["step_seconds"], time.process_time() - cpu_started)
         self._record(step, rollouts, advantages_B.tolist(), stages, readings, clock.seconds, fired=fired)
+        self._done = step
+        if self._engine_failure is not None:
+            raise self._engine_failure
+
+    def _push(self) -> None:
+        """Hand the weights to the engine. Its failure waits until the step, whose update is done, is recorded."""
+        try:
+            self._parts.engine.load(self._parts.learner.weights())
+        except (EngineFailed, EngineMismatch) as error:
+            self._engine_failure = error
 
     def _grade(self, problem: Problem, completion: Completion) -> Grade:
         """The task's grade, plus the reward in training of an answer that is given and wrong."""
@@ -226,6 +254,7 @@ class Trainer:
             **rollouts.metrics(advantages),
             **self._parts.rule.metrics(),
             **step_metrics(stages, readings, seconds),
+            **self._parts.engine.metrics(),
             "checkpoint_seconds": self._checkpoint_seconds,
         }
         self._checkpoint_seconds = 0.0
@@ -243,10 +272,14 @@ class Trainer:
         records = self._parts.evaluator.evaluate(step, self._costs)
         self._write(records)
         chosen_on = [r for r in records if r.split is Split.select and r.mode == "sampled"]
+        self._evaluated = step
         if chosen_on and step > 0:
             accuracy = fmean(record.accuracy for record in chosen_on)
             if accuracy > self._best[1]:
                 self._best = (step, accuracy)
+
+    def _evaluation_is_due(self, step: int) -> bool:
+        return step % self._parts.settings.evaluate_every == 0 or step == self._parts.settings.steps
 
     def _checkpoint_is_due(self, step: int) -> bool:
         settings = self._parts.settings
@@ -286,6 +319,9 @@ class Trainer:
             self._parts.engine.load(self._parts.learner.weights())
             self._costs, self._best = state.costs, (state.best_step, state.best_accuracy)
         first = state.step + 1 if state else 1
+        self._done = first - 1
+        evaluated = [r.step for r in read_journal(self._folder.journal) if isinstance(r, EvaluationRecord)]
+        self._evaluated = max(evaluated, default=-1)
         with open(self._folder.sessions, "a", encoding="utf-8") as handle:
             handle.write(json.dumps({"time_unix_s": time.time(), "pid": os.getpid(), "first_step": first}) + "\n")
         self._write_status(RunState.running, step=first - 1)
@@ -311,6 +347,9 @@ def step_metrics(
     fast_seconds = sum(stage.seconds for stage in stages if stage.stage.startswith("fast"))
     metrics = {
         "entropy": readings.entropy,
+        "engine_ratio_mean": readings.mismatch.ratio_mean,
+        "engine_ratio_max": readings.mismatch.ratio_max,
+        "engine_effective_sample_share": readings.mismatch.effective_sample_share,
         "displacement": readings.displacement,
         "learning_rate": readings.learning_rate,
         "old_log_prob_seconds": readings.old_log_prob_seconds,

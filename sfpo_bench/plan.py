@@ -1,0 +1,139 @@
+"""What a run will need, from its settings and the model's shape alone: nothing is loaded, nothing is started.
+
+Memory is an estimate. The parts that follow from the settings are exact (weights, gradients, moments, the anchor, the
+key-value cache); activations are counted per token and layer of a decoder of the Llama kind without recomputation, for
+the largest micro-batch the settings allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sfpo_bench.algorithms.update_rules import Lookahead, SlowFast
+from sfpo_bench.config import RunConfig
+from sfpo_bench.models.shapes import Shape
+from sfpo_bench.rollout.settings import Placement, VllmRollout
+from sfpo_bench.training.settings import OptimizerKind, Precision
+
+_BYTES = {Precision.float32: 4, Precision.bfloat16: 2, Precision.float64: 8}
+# Python with torch and transformers imported, and with vLLM too; measured.
+_PROCESS, _PROCESS_WITH_VLLM = 700 * 2**20, 1100 * 2**20
+_CHUNK_LOGITS = 2**25  # of training/scoring.py: at most so many logits exist at a time
+
+
+class Phase(StrEnum):
+    """When memory is held: all the time, or in one part of a step."""
+
+    always = "always"
+    update = "update"
+    generation = "generation"
+    checkpoint = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that takes memory in the training process; `host` parts stay in the host's memory beside a GPU."""
+
+    name: str
+    size_bytes: int
+    phase: Phase
+    host: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The parts, and what follows from them."""
+
+    parameters: int
+    parts: tuple[Part, ...]
+    kv_bytes_per_token: int
+    sequence_tokens: int
+    checkpoint_bytes: int
+    run_bytes: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """On a CPU: what is always held, and the largest of the phases beside it."""
+        return _peak(self.parts)
+
+    @property
+    def gpu_peak_bytes(self) -> int:
+        """The same of a GPU's memory, without what the host holds."""
+        return _peak(tuple(part for part in self.parts if not part.host))
+
+
+def _peak(parts: tuple[Part, ...]) -> int:
+    held = {phase: sum(part.size_bytes for part in parts if part.phase is phase) for phase in Phase}
+    return held[Phase.always] + max(held[phase] for phase in Phase if phase is not Phase.always)
+
+
+def plan(config: RunConfig, shape: Shape) -> Plan:
+    """The plan of a run of `config` with a model of this shape."""
+    learner, rollout = config.learner, config.rollouts
+    size, count = _BYTES[learner.precision], shape.parameters
+    checkpoint = 4 * count * (3 if learner.optimizer is OptimizerKind.adamw else 1)
+    if isinstance(config.rule, Lookahead):
+        checkpoint += 4 * count
+    return Plan(
+        parameters=count,
+        parts=tuple(part for part in _parts(config, shape) if part.size_bytes),
+        kv_bytes_per_token=shape.kv_per_token * size,
+        sequence_tokens=rollout.max_prompt_tokens + rollout.max_new_tokens,
+        checkpoint_bytes=checkpoint,
+        # Those kept, the best one, and the one being written.
+        run_bytes=checkpoint * (config.training.keep_last + 2),
+    )
+
+
+def _parts(config: RunConfig, shape: Shape) -> Iterator[Part]:
+    learner, rollout = config.learner, config.rollouts
+    count, size = shape.parameters, _BYTES[learner.precision]
+    master = 8 if learner.precision is Precision.float64 else 4
+    copies = learner.precision is Precision.bfloat16
+    moments = 2 if learner.optimizer is OptimizerKind.adamw else 0
+    vllm = isinstance(rollout, VllmRollout) and rollout.placement is Placement.in_process
+    yield Part("process", _PROCESS_WITH_VLLM if vllm else _PROCESS, Phase.always, host=True)
+    yield Part(f"weights ({learner.precision.value})", size * count, Phase.always)
+    yield Part("master weights (float32)", 4 * count * copies, Phase.always)
+    yield Part("gradients", master * count, Phase.always)
+    yield Part("optimizer moments", moments * master * count, Phase.always)
+    anchored = isinstance(config.rule, SlowFast | Lookahead)
+    yield Part("copy of the weights for reposition", master * count * anchored, Phase.always)
+    yield Part("reference weights for the KL term", size * count * config.objective.uses_reference, Phase.always)
+    tokens = min(
+        learner.micro_batch_tokens,
+        rollout.prompts * (rollout.max_prompt_tokens + rollout.group * rollout.max_new_tokens),
+    )
+    yield Part("gradients of one backward pass", size * count * copies, Phase.update)
+    yield Part(f"activations of {tokens} tokens (estimate)", tokens * _activation_bytes(shape, size), Phase.update)
+    # Logits and their gradient, in fp32 and as the head writes them.
+    logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
+    yield Part("logits (estimate)", logits * (3 * 4 + size), Phase.update)
+    # The serialiser copies what it writes, one file at a time.
+    yield Part("writing a checkpoint", max(1, moments) * master * count, Phase.checkpoint, host=True)
+    yield from _generation(config, shape, size)
+
+
+def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[Part]:
+    rollout = config.rollouts
+    if isinstance(rollout, VllmRollout):
+        if rollout.placement is not Placement.in_process:
+            return  # Another process, with memory of its own.
+        on_gpu = config.device not in ("cpu",) and rollout.sleep
+        phase = Phase.generation if on_gpu else Phase.always
+        own_head = shape.embedding if shape.tied else 0
+        yield Part("vLLM: weights, the head on its own", size * (shape.parameters + own_head), phase)
+        yield Part("vLLM: key-value cache", rollout.kv_cache_mib * 2**20, phase)
+        return
+    tokens = rollout.batch_responses * (rollout.max_prompt_tokens + rollout.max_new_tokens)
+    yield Part("key-value cache of the rollouts, at most", tokens * shape.kv_per_token * size, Phase.generation)
+
+
+def _activation_bytes(shape: Shape, size: int) -> int:
+    """Saved for the backward pass, per token: inputs and outputs of the projections in the model's format, and the two
+    norms of each layer, which compute in fp32."""
+    queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
+    layer = size * (4 * shape.hidden + 3 * queries + 4 * keys + 4 * shape.feed_forward) + 4 * 4 * shape.hidden
+    return shape.layers * layer

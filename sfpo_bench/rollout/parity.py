@@ -1,0 +1,76 @@
+"""Does the engine compute with the trainer's weights? Nothing but their log-probs can tell.
+
+A push that does nothing to some weight raises no error; the responses merely come from another policy. So a few
+responses are drawn and the log-probs they were drawn with are compared with the trainer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sfpo_bench.errors import EngineMismatch
+from sfpo_bench.types import Completion
+
+# The trainer's log-probs of the response tokens of each completion, at the sampling temperature of rollouts.
+Score = Callable[[Sequence[Completion]], list[list[float]]]
+
+BOUNDS = {"float32": 1e-3, "bfloat16": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Absolute differences of log-probs over the tokens of some responses, nats, and the bound on the largest."""
+
+    largest: float
+    mean: float
+    tokens: int
+    bound: float
+
+    def require(self, when: str) -> None:
+        """Raise `EngineMismatch` when the largest difference is beyond the bound or not a number."""
+        if not self.largest <= self.bound:
+            raise EngineMismatch(
+                f"{when}: the engine's log-probs differ from the trainer's by up to {self.largest:.3g} nats (mean "
+                f"{self.mean:.3g} over {self.tokens} tokens), at most {self.bound:g} is accepted. The engine computes "
+                "with other weights or another model: check that model, dtype and versions are the same, and start a "
+                "server of your own with --hf-overrides '{\"tie_word_embeddings\": false}'. Only if the difference is "
+                "rounding, raise rollout.parity_bound"
+            )
+
+
+def compare(completions: Sequence[Completion], score: Score, bound: float) -> Parity:
+    """The completions' own log-probs against the trainer's."""
+    scored = score(completions)
+    differences = [
+        abs(mine - theirs)
+        for row, completion in zip(scored, completions, strict=True)
+        for mine, theirs in zip(row, completion.log_probs, strict=True)
+    ]
+    # max() would let a NaN pass or not by its place.
+    largest = float(torch.tensor(differences).max())
+    return Parity(largest, sum(differences) / len(differences), len(differences), bound)
+
+
+class Halved:
+    """Every weight matrix is half of itself inside the block, in place; exact, since halving and doubling are.
+
+    A policy that differs in every layer, with a calmer distribution: an engine that missed any push cannot hide.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._matrices = [weight for weight in weights.values() if weight.ndim >= 2]
+
+    def __enter__(self) -> None:
+        self._scale(0.5)
+
+    def __exit__(self, *_: object) -> None:
+        self._scale(2.0)
+
+    def _scale(self, factor: float) -> None:
+        with torch.no_grad():
+            for weight in self._matrices:
+                weight.mul_(factor)

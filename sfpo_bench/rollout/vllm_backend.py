@@ -1,0 +1,83 @@
+"""What the vLLM engine asks of wherever vLLM runs: this process, a child process, a server. No torch, no vLLM here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sfpo_bench.errors import EngineFailed, NonFiniteError
+from sfpo_bench.rollout.protocol import Sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How vLLM is started. `untie_head` gives a model with tied embeddings an output head of its own, which is pushed
+    like any other weight: a reload leaves a tied head on a CPU as it was, in silence."""
+
+    model: str
+    revision: str
+    dtype: str
+    device: str
+    max_model_tokens: int
+    max_sequences: int
+    kv_cache_bytes: int
+    compile_model: bool
+    sleep: bool
+    untie_head: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One response to draw: its prompt, and the seed of its noise (63 bits)."""
+
+    prompt_ids: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What came of a `Draw`: token ids with the end-of-sequence token if it stopped, and the log-prob each was drawn
+    with. `cached_tokens` prompt tokens were found in the prefix cache."""
+
+    token_ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    cached_tokens: int
+
+
+class Backend(Protocol):
+    """A running vLLM. Every method raises `EngineFailed` when vLLM is dead, silent for too long or out of memory."""
+
+    def draw(self, draws: Sequence[Draw], sampling: Sampling, end_ids: Sequence[int]) -> list[Drawn]:
+        """Responses in the order of `draws`."""
+        ...
+
+    def push(self, weights: Mapping[str, Tensor]) -> None:
+        """Replace the weights of these names, then forget every cached prefix."""
+        ...
+
+    def rest(self) -> None:
+        """Give back memory until the next `push`."""
+        ...
+
+    def close(self) -> None:
+        """End it; what was started is stopped."""
+        ...
+
+
+def checked(drawn: Drawn) -> Drawn:
+    """`drawn`, unless its log-probs say that the weights have diverged."""
+    if len(drawn.log_probs) != len(drawn.token_ids) or not drawn.token_ids:
+        raise EngineFailed(
+            f"vLLM returned {len(drawn.token_ids)} tokens with {len(drawn.log_probs)} log-probs; expected one each"
+        )
+    if not all(map(math.isfinite, drawn.log_probs)):
+        raise NonFiniteError(
+            "generation: the policy's logits are not finite, so its weights have diverged; lower "
+            "learner.learning_rate, or set learner.gradient_clip_norm above 0, and start the run afresh"
+        )
+    return drawn

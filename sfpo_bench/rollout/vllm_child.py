@@ -1,0 +1,124 @@
+"""vLLM in a child process: it may die, hang or run out of memory, and the trainer lives to say so.
+
+    parent -> child   ("start", Launch) ("draw", …) ("push", path) ("rest",)     pickled, over a pipe of their own
+    child -> parent   ("done", result) or ("failed", kind of error, message)
+
+Weights travel as a safetensors file in shared memory. The child ends when its pipe does, so that it never outlives the
+trainer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfpo_bench.errors import EngineFailed, NonFiniteError
+from sfpo_bench.rollout.protocol import Sampling
+from sfpo_bench.rollout.vllm_backend import Draw, Drawn, Launch
+from sfpo_bench.rollout.weights_file import WeightsFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_KILL_SECONDS = 10.0
+
+
+class ChildVllm:
+    """A `vllm.LLM` in a child process; `timeout_seconds` is the longest wait for an answer, `start_seconds` the longest
+    start."""
+
+    def __init__(self, launch: Launch, transfer_folder: Path, start_seconds: float, timeout_seconds: float) -> None:
+        self._folder = transfer_folder
+        self._seconds = timeout_seconds
+        context = get_context("spawn")
+        self._pipe, end = context.Pipe()
+        self._process: BaseProcess = context.Process(target=_serve, args=(end,), name="vllm", daemon=True)
+        self._process.start()
+        end.close()  # Only the child's copy is left, so that its death ends the pipe.
+        self._ask("start", launch, seconds=start_seconds)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def draw(self, draws: Sequence[Draw], sampling: Sampling, end_ids: Sequence[int]) -> list[Drawn]:
+        drawn: list[Drawn] = self._ask("draw", list(draws), sampling, list(end_ids))
+        return drawn
+
+    def push(self, weights: Mapping[str, Tensor]) -> None:
+        with WeightsFile(self._folder, weights) as path:
+            self._ask("push", str(path))
+
+    def rest(self) -> None:
+        self._ask("rest")
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join(_KILL_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join(_KILL_SECONDS)
+
+    def _ask(self, what: str, *arguments: Any, seconds: float | None = None) -> Any:
+        seconds = self._seconds if seconds is None else seconds
+        try:
+            self._pipe.send((what, *arguments))
+            if not self._pipe.poll(seconds):
+                self._process.kill()
+                raise EngineFailed(
+                    f"vLLM's process {self.pid} did not answer `{what}` within {seconds:g} s and was killed; look at "
+                    "its messages above, or raise rollout.timeout_seconds (rollout.start_seconds for a start)"
+                )
+            reply = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise EngineFailed(self._obituary(what)) from error
+        if reply[0] == "failed":
+            raise (NonFiniteError if reply[1] == NonFiniteError.__name__ else EngineFailed)(reply[2])
+        return reply[1]
+
+    def _obituary(self, what: str) -> str:
+        self._process.join(_KILL_SECONDS)
+        code = self._process.exitcode
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+        hint = "; 9 is what the kernel sends when memory runs out: lower rollout.kv_cache_mib" if code == -9 else ""
+        return f"vLLM's process {self.pid} ended {how} while asked to `{what}`{hint}"
+
+
+def _serve(pipe: Connection) -> None:
+    """The child: answer until the pipe ends."""
+    # Ctrl-C in a terminal reaches every process of its group; the trainer alone decides what it means.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from sfpo_bench.rollout.vllm_in_process import InProcessVllm
+
+    engine: InProcessVllm | None = None
+    while True:
+        try:
+            what, *arguments = pipe.recv()
+        except EOFError:
+            break
+        try:
+            result: Any = None
+            if what == "start":
+                engine = InProcessVllm(arguments[0])
+            else:
+                assert engine is not None
+                verbs: dict[str, Callable[..., Any]] = {
+                    "draw": engine.draw,
+                    "push": engine.push_file,
+                    "rest": engine.rest,
+                }
+                result = verbs[what](*arguments)
+            reply: tuple[Any, ...] = ("done", result)
+        except Exception as error:  # The boundary of the process: its parent says what became of it.
+            reply = ("failed", type(error).__name__, str(error))
+        pipe.send(reply)
+    os._exit(0)  # vLLM's own threads must not keep the child alive.

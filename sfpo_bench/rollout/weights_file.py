@@ -1,0 +1,49 @@
+"""Weights on their way to another process: a file in a folder that both see, gone when the push is over."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfpo_bench.errors import DiskFullError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class WeightsFile:
+    """Weights as a safetensors file that is gone when the block ends."""
+
+    def __init__(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+        descriptor, name = tempfile.mkstemp(prefix="sfpo_bench_", suffix=".safetensors", dir=folder)
+        os.close(descriptor)
+        self._path = Path(name)
+
+    def __enter__(self) -> Path:
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        # A file holds each tensor once: an alias of another one becomes a copy.
+        seen: set[int] = set()
+        tensors = {}
+        for name, weight in self._weights.items():
+            shared = weight.data_ptr() in seen
+            seen.add(weight.data_ptr())
+            tensors[name] = weight.detach().clone() if shared else weight.detach().cpu().contiguous()
+        try:
+            save_file(tensors, self._path)
+        except (OSError, SafetensorError) as error:
+            self._path.unlink(missing_ok=True)
+            size = sum(tensor.nbytes for tensor in tensors.values())
+            raise DiskFullError(
+                f"writing {size / 1e6:.0f} MB of weights into {self._path.parent} failed: {error}; set "
+                "rollout.transfer_folder to a folder with more room"
+            ) from error
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)

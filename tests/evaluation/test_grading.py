@@ -1,0 +1,77 @@
+"""Stored samples are graded, and graded anew by a changed grader, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sfpo_bench.evaluation import grading
+from sfpo_bench.evaluation.answer_sheet import sheets
+from sfpo_bench.evaluation.generation import asked_for, missing
+from sfpo_bench.evaluation.grading import grade_samples
+from sfpo_bench.evaluation.question_paper import question_paper
+from sfpo_bench.evaluation.sample_store import GradedSample, SampleStore
+from sfpo_bench.problem_sets import DataSettings, suite
+from sfpo_bench.tasks.graded_by_card import grade_responses
+from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.types import GradeStatus
+from tests.evaluation.dice import Dice, generation
+
+PAPER = question_paper(suite("mixed"), DataSettings())
+ANSWERS = {question.key: question.problem.answer for question in PAPER[0].questions}
+
+
+def graded(store: SampleStore, engine: Dice, samples: int) -> list[GradedSample]:
+    wanted = missing(PAPER, samples, store)
+    if wanted:
+        generation(engine).run(wanted, store, StopRequest(), lambda count: None)
+    return grade_samples(PAPER, asked_for(PAPER, samples, store), store)
+
+
+def test_gold_answers_are_correct_and_silence_is_no_answer(tmp_path: Path) -> None:
+    right = graded(SampleStore(tmp_path / "a"), Dice(lambda key, noise: f"\\boxed{{{ANSWERS[key]}}}"), 1)
+    assert {one.status for one in right} == {GradeStatus.correct} and {one.answer_class for one in right} == {0}
+    silent = graded(SampleStore(tmp_path / "b"), Dice(lambda key, noise: "I do not know"), 1)
+    assert {one.status for one in silent} <= {GradeStatus.no_answer, GradeStatus.wrong}
+    assert {one.answer_class for one in silent if one.status is GradeStatus.no_answer} == {-1}
+
+
+def test_equal_wrong_answers_share_a_class_however_they_are_written(tmp_path: Path) -> None:
+    writings = ["\\boxed{1001/2}", "\\boxed{\\frac{1001}{2}}", "\\boxed{500.5}", "\\boxed{777}", "nothing to say"]
+    drawn: dict[str, int] = {}
+
+    def write(key: str, noise: int) -> str:
+        drawn[key] = drawn.get(key, -1) + 1
+        return writings[drawn[key]]
+
+    [sheet] = sheets(graded(SampleStore(tmp_path), Dice(write), 5)).values()
+    assert {one.classes for one in sheet.answers} == {(1, 1, 1, 2, -1)}
+    assert sheet.share("answered") == 0.8 and sheet.share("boxed") == 0.8 and sheet.share("truncated") == 0.0
+
+
+def test_grades_are_kept_and_a_changed_grader_grades_without_generating(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, engine, graded_texts = SampleStore(tmp_path), Dice(), []
+    inner = grade_responses
+
+    def counting(card, problems, responses):  # type: ignore[no-untyped-def]
+        graded_texts.extend(responses)
+        return inner(card, problems, responses)
+
+    monkeypatch.setattr(grading, "grade_responses", counting)
+    first = graded(store, engine, 2)
+    assert len(graded_texts) == 32
+    assert graded(store, engine, 2) == first and len(graded_texts) == 32
+    assert graded(store, engine, 3)[:0] == [] and len(graded_texts) == 48  # the new ones alone
+    assert len(engine.asked) == 48
+    monkeypatch.setattr(grading, "grader_version", lambda card: "another")
+    again = graded(store, engine, 3)
+    assert len(graded_texts) == 96 and len(engine.asked) == 48
+    assert {one.grader for one in again} == {"another"} and {one.grader for one in first} != {"another"}
+
+
+def test_the_stored_table_is_what_was_graded(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path)
+    assert graded(store, Dice(), 3) == store.graded()

@@ -1,0 +1,168 @@
+"""Scores of arms and their differences: against slow references on small sheets, and in the limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.evaluation.answer_sheet import Answers, Sheet
+from sfpo_bench.evaluation.model_pin import ModelPin
+from sfpo_bench.evaluation.record import Asked, Evaluation, Owner
+from sfpo_bench.evaluation.sample_store import SamplingIdentity
+from sfpo_bench.evaluation.scores import AVERAGE, Arm, arm_scores, arms_of, best_arm, differences, unlike
+from sfpo_bench.evaluation.tables import differences_frame, scores_frame, scores_markdown
+from sfpo_bench.reports.document import Table, blocks, plain
+from sfpo_bench.statistics import holm_adjusted
+
+
+def sheet(benchmark: str, classes: np.ndarray) -> Sheet:
+    """A sheet from answer classes [P, K]."""
+    samples = classes.shape[1]
+    answers = [
+        Answers(
+            key=f"{benchmark}{number:04d}",
+            id=f"{benchmark}/{number}",
+            classes=tuple(row),
+            truncated=(False,) * samples,
+            answered=tuple(one >= 0 for one in row),
+            boxed=(True,) * samples,
+            undecided=(False,) * samples,
+            tokens=(10,) * samples,
+        )
+        for number, row in enumerate(classes.tolist())
+    ]
+    return Sheet(benchmark, tuple(answers))
+
+
+def evaluation(
+    name: str, chances: dict[str, float], *, seed: int | None = None, draw: int = 0, shared: tuple[str, ...] = ()
+) -> Evaluation:
+    """An evaluation whose answers are right with these chances, drawn from `draw`."""
+    random = np.random.default_rng(draw)
+    sheets = {
+        benchmark: sheet(benchmark, np.where(random.random((40, 4)) < chance, 0, random.integers(-1, 4, (40, 4))))
+        for benchmark, chance in chances.items()
+    }
+    sampling = SamplingIdentity(f"{name}{seed}", "transformers", "float32", 1.0, 1.0, 256, 0)
+    asked = Asked("own", "report", 4, {b: "boxed 1" for b in chances}, {b: 40 for b in chances}, shared={"t": shared})
+    owner = Owner(f"{name} {seed}", name, seed, None, "", ModelPin(name, "", ""))
+    return Evaluation(Path(f"/nowhere/{name}/{seed}/{draw}"), owner, sampling, asked, sheets, "")
+
+
+def arm(name: str, chances: dict[str, float], draws: tuple[int, ...] = (0,), **changes: tuple[str, ...]) -> Arm:
+    return Arm(name, tuple(evaluation(name, chances, seed=draw, draw=draw, **changes) for draw in draws))
+
+
+CHANCES = {"math500": 0.5, "aime24": 0.1}
+
+
+def test_scores_are_means_over_problems_of_means_over_samples() -> None:
+    """Slow reference: loops over the classes."""
+    model = arm("a", CHANCES)
+    found = arm_scores(model, "avg", 4)
+    for benchmark in CHANCES:
+        rows = [one.classes for one in model.evaluations[0].sheets[benchmark].answers]
+        assert found[benchmark].mean == pytest.approx(sum(sum(c == 0 for c in row) / 4 for row in rows) / len(rows))
+        assert found[benchmark].interval.contains(found[benchmark].mean) and found[benchmark].problems == 40
+    assert found[AVERAGE].mean == pytest.approx((found["math500"].mean + found["aime24"].mean) / 2)
+
+
+def test_no_score_at_more_samples_than_there_are() -> None:
+    assert arm_scores(arm("a", CHANCES), "pass", 5) == {}
+    assert "not defined" in scores_markdown([arm("a", CHANCES)], "a", 5)
+
+
+def test_a_model_against_itself_differs_by_nothing() -> None:
+    model = arm("a", CHANCES)
+    for found in differences(model, model, "avg", 4).values():
+        assert (found.mean, found.interval.low, found.interval.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+        assert found.same_samples
+    assert "0: the same samples" in scores_markdown([model, Arm("b", model.evaluations)], "a", 4)
+
+
+def test_a_difference_is_the_difference_of_the_scores_on_shared_problems() -> None:
+    first, second = arm("a", CHANCES, (1,)), arm("b", CHANCES | {"aime24": 0.6}, (2,))
+    found = differences(first, second, "avg", 4)
+    ours, theirs = arm_scores(first, "avg", 4), arm_scores(second, "avg", 4)
+    for name, one in found.items():
+        assert one.mean == pytest.approx(ours[name].mean - theirs[name].mean)
+    assert found["aime24"].interval.high < 0 and found["aime24"].p_value < 0.001
+    assert found["math500"].interval.contains(0.0)
+
+
+def test_p_values_are_adjusted_over_the_benchmarks_and_not_over_the_average() -> None:
+    found = differences(arm("a", CHANCES, (1,)), arm("b", CHANCES | {"aime24": 0.3}, (2,)), "avg", 4)
+    own = [found[name].p_value for name in CHANCES]
+    assert [found[name].adjusted_p for name in CHANCES] == list(holm_adjusted(own))
+    assert found[AVERAGE].adjusted_p is None
+
+
+def test_only_problems_that_both_answered_count() -> None:
+    first, second = arm("a", {"math500": 0.5}, (1,)), arm("b", {"math500": 0.5}, (2,))
+    whole = second.evaluations[0].sheets["math500"]
+    half = Arm("b", (evaluation("b", {"math500": 0.5}, draw=2),))
+    half.evaluations[0].sheets["math500"] = whole.only(whole.keys[:10])  # type: ignore[index]
+    assert differences(first, half, "avg", 4)["math500"].problems == 10
+
+
+def test_several_runs_of_an_arm_are_averaged_and_widen_the_interval_when_they_differ() -> None:
+    alike = Arm("a", tuple(evaluation("a", {"math500": 0.5}, seed=draw, draw=draw) for draw in range(5)))
+    apart = Arm(
+        "a", tuple(evaluation("a", {"math500": c}, seed=d, draw=d) for d, c in enumerate((0.1, 0.3, 0.5, 0.7, 0.9)))
+    )
+    near, far = arm_scores(alike, "avg", 4)["math500"], arm_scores(apart, "avg", 4)["math500"]
+    assert near.runs == far.runs == 5
+    assert near.interval.high - near.interval.low < 0.2 < 0.5 < far.interval.high - far.interval.low
+    found = differences(apart, alike, "avg", 4)["math500"]
+    assert found.test == "runs change places" and found.interval.contains(0.0)
+
+
+def test_shared_problems_are_left_out_of_every_arm_alike() -> None:
+    shared = tuple(f"math500/{number}" for number in range(15))
+    trained, other = arm("a", CHANCES, (1,), shared=shared), arm("b", CHANCES, (2,))
+    frame = scores_frame([trained, other], 4)
+    sizes = (
+        frame[(frame.benchmark == "math500") & (frame.metric == "avg")].set_index(["arm", "problems_counted"]).problems
+    )
+    assert sizes.to_dict() == {
+        ("a", "all"): 40, ("b", "all"): 40, ("a", "not in a training set"): 25, ("b", "not in a training set"): 25,
+    }  # fmt: skip
+    text = scores_markdown([trained, other], "b", 4)
+    assert "## Scores without problems that stand in a training set" in text and "15 problems are left out." in text
+
+
+def test_a_seed_may_stand_in_an_arm_once() -> None:
+    with pytest.raises(ConfigError, match="the arm a has two evaluations of seed 3"):
+        arms_of([evaluation("a", CHANCES, seed=3, draw=1), evaluation("a", CHANCES, seed=3, draw=2)])
+    found = arms_of(
+        [evaluation("b", CHANCES, seed=4), evaluation("a", CHANCES, seed=1), evaluation("b", CHANCES, seed=2)]
+    )
+    assert [(one.name, [e.owner.seed for e in one.evaluations]) for one in found] == [("b", [2, 4]), ("a", [1])]
+
+
+def test_what_was_asked_otherwise_is_named() -> None:
+    first, second = evaluation("a", CHANCES), evaluation("b", CHANCES)
+    assert unlike([first, second]) == []
+    object.__setattr__(second, "sampling", SamplingIdentity("b", "vllm", "float32", 0.7, 1.0, 256, 0))
+    assert unlike([first, second]) == ["temperature: 1.0 and 0.7", "engine: transformers and vllm"]
+    assert "Not asked in the same way" in scores_markdown([Arm("a", (first,)), Arm("b", (second,))], "a", 4)
+
+
+def test_the_best_is_the_highest_mean_and_needs_every_benchmark() -> None:
+    low, high = arm("low", {"math500": 0.2}, (1,)), arm("high", {"math500": 0.8}, (2,))
+    assert best_arm([low, high], "avg", 4, ["math500"]).name == "high"
+    with pytest.raises(ConfigError, match="low has no avg@4 on aime24"):
+        best_arm([low, high], "avg", 4, ["math500", "aime24"])
+
+
+def test_tables_are_tables_whatever_the_names() -> None:
+    odd = [arm("a|b*c_<d>$&#", CHANCES, (1,)), arm("b", CHANCES, (2,))]
+    found = [block for block in blocks(scores_markdown(odd, "b", 4)) if isinstance(block, Table)]
+    assert len(found) == 3
+    for table in found:
+        assert all(len(row) == len(table.header) for row in table.rows)
+        assert plain(table.rows[0][0]) == "a|b*c_<d>$&#"
+    assert set(differences_frame(odd, "b", 4).arm) == {"a|b*c_<d>$&#"}
