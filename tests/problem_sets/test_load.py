@@ -68,42 +68,60 @@ def test_without_the_library_the_message_has_the_install_line(monkeypatch: pytes
 
 
 class _Hub(types.ModuleType):
-    """Stands for the `datasets` library with one data set, or with none."""
+    """Stands for the `datasets` library with one data set in its cache, or with none."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]] | None) -> None:
+    def __init__(self, cache: Path, rows: Sequence[Mapping[str, Any]] | None) -> None:
         super().__init__("datasets")
         self.rows = rows
         self.asked: list[tuple[Any, ...]] = []
+        self.config = types.SimpleNamespace(HF_DATASETS_CACHE=str(cache))
 
-    def load_dataset(self, name: str, config: str | None, *, split: str, revision: str, trust_remote_code: bool) -> Any:
-        self.asked.append((name, config, split, revision, trust_remote_code))
+    def load_dataset(self, name: str, config: str | None, *, split: str, revision: str) -> Any:
+        self.asked.append((name, config, split, revision))
         if self.rows is None:
             raise ConnectionError("Couldn't reach the hub")
         return self.rows
 
 
-def test_offline_says_so_and_names_the_local_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def cached(cache: Path, name: str) -> Path:
+    """A cache that has prepared the set before."""
+    (cache / name.replace("/", "___")).mkdir()
+    return cache
+
+
+def test_offline_says_so_at_once_and_names_the_local_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SFPO_BENCH_DATA", raising=False)
-    monkeypatch.setitem(sys.modules, "datasets", _Hub(None))
-    with pytest.raises(MissingDataError, match=r"Couldn't reach the hub.*or set data.dir .* aime26.jsonl"):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setitem(sys.modules, "datasets", hub := _Hub(tmp_path, None))
+    with pytest.raises(MissingDataError, match=r"the hub .* does not answer .*; set data.dir .* aime26.jsonl"):
+        load_problem_set("aime26", DataSettings(unverified=True))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingDataError, match="HF_HUB_OFFLINE is set"):
+        load_problem_set("aime26", DataSettings(unverified=True))
+    assert not hub.asked
+    cached(tmp_path, "MathArena/aime_2026")
+    with pytest.raises(MissingDataError, match=r"ConnectionError: Couldn't reach the hub.*or set data.dir"):
         load_problem_set("aime26", DataSettings(unverified=True))
 
 
 @needs_shared_data
-def test_a_hub_copy_agrees_with_a_local_one_when_its_text_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub writes AMC answers as decimals, in another order; remote code is never run."""
+def test_a_hub_copy_agrees_with_a_local_one_when_its_text_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub writes AMC answers as decimals; order and white space may differ too."""
     monkeypatch.delenv("SFPO_BENCH_DATA", raising=False)
     local = load_problem_set("amc_aimo83", DataSettings(str(SHARED)))
     rows = [{"problem": f"{p.text}\n", "answer": float(p.answer)} for p in reversed(local.problems)]
-    hub = _Hub(rows)
+    hub = _Hub(cached(tmp_path, "AI-MO/aimo-validation-amc"), rows)
     monkeypatch.setitem(sys.modules, "datasets", hub)
     assert load_problem_set("amc_aimo83", DataSettings()).verified
-    assert hub.asked == [("AI-MO/aimo-validation-amc", None, "train", "main", False)]
+    assert hub.asked == [("AI-MO/aimo-validation-amc", None, "train", "main")]
 
 
-def test_a_changed_column_of_the_hub_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_column_of_the_hub_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SFPO_BENCH_DATA", raising=False)
-    monkeypatch.setitem(sys.modules, "datasets", _Hub([{"question": "a", "answer": "1"}]))
+    monkeypatch.setitem(
+        sys.modules, "datasets", _Hub(cached(tmp_path, "HuggingFaceH4/MATH-500"), [{"question": "a", "answer": "1"}])
+    )
     with pytest.raises(ConfigError, match="expected problem too; the hub's copy has changed"):
         load_problem_set(card("math500").name, DataSettings())
 

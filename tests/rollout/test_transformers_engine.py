@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from sfpo_bench.errors import NonFiniteError
 from sfpo_bench.models.arithmetic_character import build_tokenizer
 from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
-from sfpo_bench.rollout.transformers_engine import TransformersEngine, choose_tokens
+from sfpo_bench.rollout.transformers_engine import TransformersEngine, choose_tokens, nucleus
 from sfpo_bench.seeding import uniforms
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.scoring import Scorer
@@ -140,3 +140,29 @@ def test_load_takes_over_weights_of_another_model_and_copies_nothing_of_its_own(
         engine(seed=1).generate(REQUESTS, Sampling(0.0, 9), NOISE)
     )
     assert before != ids(engine(seed=1).generate(REQUESTS, Sampling(0.0, 9), NOISE))
+
+
+def test_the_nucleus_is_the_smallest_set_of_most_probable_tokens() -> None:
+    """Slow reference: take tokens by falling probability until they have top-p together."""
+    probs = torch.rand(50, 20, dtype=torch.float64).softmax(dim=-1)
+    for top_p in (0.01, 0.3, 0.7, 0.999, 1.0):
+        for row, kept in zip(probs, nucleus(probs, top_p), strict=True):
+            chosen: list[int] = []
+            for token in sorted(range(20), key=lambda token, row=row: -float(row[token])):  # type: ignore[misc]
+                if float(row[chosen].sum()) >= top_p:
+                    break
+                chosen.append(token)
+            assert kept.nonzero()[:, 0].tolist() == sorted(chosen)
+            assert torch.equal(kept[chosen], row[chosen])
+
+
+def test_top_p_draws_from_the_nucleus_in_proportion_and_one_changes_no_bit() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(20_000, -1)
+    draws = torch.rand(20_000, dtype=torch.float64)
+    tokens, log_probs = choose_tokens(logits, 1.0, draws, 0.7)
+    shares = tokens.bincount(minlength=4) / 20_000
+    assert shares[2:].tolist() == [0.0, 0.0]
+    assert float(shares[0]) == pytest.approx(0.5 / 0.8, abs=0.015)
+    assert torch.allclose(log_probs, logits[0][tokens])  # of the whole distribution, not of the nucleus
+    for whole, plain in zip(choose_tokens(logits, 1.0, draws, 1.0), choose_tokens(logits, 1.0, draws), strict=True):
+        assert torch.equal(whole, plain)

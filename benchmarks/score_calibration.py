@@ -1,0 +1,121 @@
+"""Do the intervals and tests of evaluations keep what they promise? Simulated problems and training runs.
+
+    python benchmarks/score_calibration.py
+
+Problem p has ability mean + 2 * normal; a run of an arm adds run_spread * normal to all of them, and every cell
+0.3 * normal; a sample is correct with probability 1 / (1 + exp(-ability)). A shift makes the first of two arms better.
+Prints the tables of docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, ndtri
+
+from sfpo_bench.statistics.crossed import (
+    crossed_spread,
+    detectable_difference,
+    difference_interval,
+    difference_spread,
+    share_interval,
+)
+from sfpo_bench.statistics.permutation import run_permutation_p, sign_flip_p
+
+Array = NDArray[np.float64]
+PROBLEM_SPREAD, CELL_SPREAD = 2.0, 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where problems and runs come from."""
+
+    problems: int
+    samples: int
+    runs: int
+    mean: float
+    run_spread: float = 0.0
+
+    def abilities(self, random: np.random.Generator) -> Array:
+        """One per problem, [1, P]."""
+        return self.mean + PROBLEM_SPREAD * random.standard_normal((1, self.problems))
+
+    def scores(self, abilities: Array, random: np.random.Generator) -> Array:
+        """Shares of correct samples of one arm, [S, P]."""
+        runs = self.run_spread * random.standard_normal((self.runs, 1))
+        cells = CELL_SPREAD * random.standard_normal((self.runs, self.problems))
+        return np.asarray(random.binomial(self.samples, expit(abilities + runs + cells)) / self.samples)
+
+    def truth(self, shift: float = 0.0) -> float:
+        """The expected score."""
+        spread = math.hypot(PROBLEM_SPREAD, self.run_spread, CELL_SPREAD)
+        return float(expit(self.mean + shift + spread * ndtri((np.arange(20_000) + 0.5) / 20_000)).mean())
+
+
+def covered(world: World, repetitions: int, random: np.random.Generator) -> float:
+    """The share of intervals that hold the true score."""
+    truth, hits = world.truth(), 0
+    for _ in range(repetitions):
+        scores = world.scores(world.abilities(random), random)
+        hits += share_interval(crossed_spread([scores])).contains(truth)
+    return hits / repetitions
+
+
+def differences(world: World, shift: float, repetitions: int, random: np.random.Generator) -> tuple[float, ...]:
+    """Shares of intervals that hold the true difference and that exclude 0, of p <= 0.05, and the mean detectable."""
+    truth, found = world.truth(shift) - world.truth(), []
+    for _ in range(repetitions):
+        abilities = world.abilities(random)
+        first, second = world.scores(abilities + shift, random), world.scores(abilities, random)
+        spread = difference_spread([first], [second], world.samples)
+        interval = difference_interval(spread)
+        p = (
+            sign_flip_p([(first - second)[0]])
+            if world.runs == 1
+            else run_permutation_p(first.mean(axis=1).tolist(), second.mean(axis=1).tolist())
+        )
+        seen = (interval.contains(truth), not interval.contains(0.0), p <= 0.05, detectable_difference(spread))
+        found.append(seen)
+    return (100 * truth, *(100 * np.mean(found, axis=0)).tolist())
+
+
+def lines(repetitions: int, seed: int) -> Iterator[str]:
+    """The two tables."""
+    random = np.random.default_rng(seed)
+    yield "| runs | run spread | problems | samples | true score, % | covered, % |"
+    yield "|---:|---:|---:|---:|---:|---:|"
+    single = [World(p, k, 1, mean) for p, k, mean in product((30, 100, 500), (1, 4, 16), (0.0, -3.0, -5.0))]
+    arms = [World(p, 4, s, -0.5, spread) for s, p, spread in product((2, 3, 5, 10), (30, 300), (0.0, 0.5))]
+    for world in (*single, *arms):
+        share = 100 * covered(world, repetitions, random)
+        left = f"| {world.runs} | {world.run_spread:g} | {world.problems} | {world.samples}"
+        yield f"{left} | {100 * world.truth():.1f} | {share:.1f} |"
+    yield ""
+    head = ("runs", "run spread", "problems", "samples", "true difference", "covered, %", "interval without 0, %")
+    yield f"| {' | '.join((*head, 'p <= 0.05, %', 'would detect'))} |"
+    yield "|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    pairs = [World(p, 4, 1, mean) for p, mean in product((30, 100, 500), (0.0, -4.0))]
+    pairs += [World(p, 4, s, -0.5, spread) for s, p, spread in product((3, 10), (30, 300), (0.0, 0.3))]
+    for world, shift in product(pairs, (0.0, 0.5)):
+        true, held, excluded, low, detect = differences(world, shift, repetitions // 2, random)
+        left = f"| {world.runs} | {world.run_spread:g} | {world.problems} | {world.samples} | {true:.1f}"
+        yield f"{left} | {held:.1f} | {excluded:.1f} | {low:.1f} | {detect:.1f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Calibration of the intervals and tests of evaluations.")
+    parser.add_argument("--repetitions", type=int, default=800, help="simulations a line; half as many for differences")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for line in lines(arguments.repetitions, arguments.seed):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
