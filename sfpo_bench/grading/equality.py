@@ -152,7 +152,8 @@ def _same_proportions(gold: Sequence[Answer], answer: Sequence[Answer]) -> bool:
     if len(first) != len(second) or first == second:
         return first == second
     clock = len(first) == 2 and any(10 <= pair[1] < 60 and 0 <= pair[0] <= 24 for pair in (first, second))
-    return not clock and all(a * second[0] == b * first[0] for a, b in zip(first, second, strict=True))
+    pairs = list(zip(first, second, strict=True))
+    return not clock and any(first) and any(second) and all(a * d == b * c for a, b in pairs for c, d in pairs)
 
 
 def _same_ratio(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:

@@ -140,7 +140,7 @@ def thousands(text: str) -> str:
     return _BRACED_COMMA.sub(",", _NARROW.sub("", joined))
 
 
-_SPACES = re.compile(r"\\(?:[,;:!> ]|(?:q?quad|hfill|newline)(?![A-Za-z])|[hv]space\*?\{[^{}]*\})|~|\s+")
+_SPACES = re.compile(r"(?<!\\)\\(?:[,;:!> ]|(?:q?quad|hfill)(?![A-Za-z])|[hv]space\*?\{[^{}]*\})|~|\s+")
 
 
 def plain_spaces(text: str) -> str:
@@ -149,11 +149,15 @@ def plain_spaces(text: str) -> str:
 
 
 _JOINING_TEXT = re.compile(r"\\text\s*\{\s*,?\s*(and|or|,|;)\s*\}")
+_NAMES = re.compile(r"\\text\s*\{[^{}\\\d]*\}")
+_JOINING = re.compile(r",\s*(?:and|or)\b|,|\b(?:and|or)\b")
 
 
 def plain_joining_words(text: str) -> str:
-    r"""`\text{ and }` and `\text{ or }` as plain words."""
-    return _JOINING_TEXT.sub(r" \1 ", text)
+    r"""`\text{ and }` and `\text{ or }` as plain words; `\text{Ann and Bob}` as two names."""
+    text = _JOINING_TEXT.sub(r" \1 ", text)
+    names = _NAMES.fullmatch(text)
+    return _JOINING.sub(r"} \g<0> \\text{", text) if names else text
 
 
 _PERCENT_WORD = re.compile(r"\\text\s*\{\s*(?:percent|per cent|percentage|pct|\\?%)\s*\}|\b(?:percent|per cent|pct)\b")

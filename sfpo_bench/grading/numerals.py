@@ -19,6 +19,10 @@ _FRACTION = re.compile(_FRAC)
 _MIXED = re.compile(rf"(?P<whole>\d+)\s*(?:and\s+)?{_FRAC}")
 _SLASH = re.compile(rf"(?P<n>{_PLAIN})\s*/\s*(?P<d>-?{_PLAIN})")
 _MIXED_SLASH = re.compile(r"(?P<whole>\d+)\s+(?:and\s+)?(?P<n>\d+)\s*/\s*(?P<d>\d+)")
+_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALED = re.compile(
+    rf"(?P<number>{_PLAIN})\s*(?:\\text\s*\{{\s*)?(?P<scale>{'|'.join(_SCALES)})\s*\}}?", re.IGNORECASE
+)
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
 _NAMES = (
@@ -71,10 +75,21 @@ def _unsigned(text: str) -> Numeral | None:
     if match := _SLASH.fullmatch(text):
         ratio = _ratio(match["n"], match["d"])
         return None if ratio is None else Numeral(ratio)
+    if match := _SCALED.fullmatch(text):
+        return _scaled(match["number"], _SCALES[match["scale"].casefold()])
     if _SPACED.fullmatch(text):
         return _decimal(text.replace(" ", ""), None)
     word = _WORDS.get(text.casefold())
     return None if word is None else Numeral(Fraction(word))
+
+
+def _scaled(number: str, scale: int) -> Numeral | None:
+    """`3.2 million`, whose digits after the point count before it."""
+    read = _decimal(number, None)
+    if read is None:
+        return None
+    decimals = None if read.decimals is None else read.decimals - (len(str(scale)) - 1)
+    return Numeral(read.value * scale, decimals, read.significant)
 
 
 def _decimal(mantissa: str, exponent: str | None) -> Numeral | None:
@@ -95,9 +110,10 @@ def _ratio(numerator: str, denominator: str) -> Fraction | None:
 
 
 def decimal_comma(text: str) -> Numeral | None:
-    """The number of `2,74`, where the comma is the decimal sign; not of `2,740`, which is read as thousands."""
+    """The number of `2,74`, where the comma is the decimal sign; not of `2,740`, which is read
+    as thousands, nor of `-3,0`, which is a list."""
     match = re.fullmatch(r"([+-]?\d+),(\d+)(\s*%)?", text.strip())
-    if not match or len(match[2]) == 3 or len(text) > _LONGEST:
+    if not match or len(match[2]) == 3 or not int(match[2][:_LONGEST]) or len(text) > _LONGEST:
         return None
     return read_numeral(f"{match[1]}.{match[2]}{(match[3] or '').strip()}")
 
@@ -116,6 +132,9 @@ class Tolerance:
     relative: float = 0.0
 
     def allows(self, gold: Fraction, answer: Fraction) -> bool:
+        """True when a tolerance is given and the numbers are within it."""
+        if not self.absolute and not self.relative:
+            return False
         difference = abs(gold - answer)
         return difference <= max(Fraction(self.absolute), Fraction(self.relative) * abs(gold))
 
@@ -141,7 +160,7 @@ def hundredth(numeral: Numeral) -> Numeral:
 
 
 def _same_value(gold: Numeral, answer: Numeral, tolerance: Tolerance) -> bool:
-    if tolerance.allows(gold.value, answer.value):
+    if gold.value == answer.value or tolerance.allows(gold.value, answer.value):
         return True
     if gold.decimals is None and answer.decimals is None:
         return False
