@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.models.settings import Source
 from sfpo_bench.options import option
 
@@ -75,3 +76,16 @@ class DoctorSettings:
     output_root: str = option("results", "folder that runs would be written to")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
     cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")
+
+
+@dataclass
+class GradeSettings:
+    """sfpo-bench grade ANSWERS GRADES: one JSON object per line in, one out."""
+
+    answers: str = option("", "JSONL file with gold and pred on each line; id, finish_reason, expected where known")
+    grades: str = option("", "JSONL file to write: id, status, extracted, rule; an old one is replaced")
+    workers: int = option(0, "processes that grade; 0: one for each core", low=0)
+    grading_seconds: float = option(DEADLINE_S, "longest time for one grade, in seconds", above=0)
+    memory_mib: int = option(2048, "memory a grading process may use, in MiB", low=512)
+    tolerance: float = option(0.0, "absolute difference that numbers may have, unless a line has its own", low=0)
+    relative_tolerance: float = option(0.0, "the same as a share of the gold, unless a line has its own", low=0)

@@ -10,11 +10,18 @@ VERBS = {
     "show": "what the model was asked, answered and earned in a step",
     "export": "a checkpoint as an ordinary Hugging Face folder",
     "fetch": "get SmolLM2-135M-Instruct for offline use",
+    "grade": "grade a file of answers by the rules of docs/grading.md",
     "sync": "deliver to MLflow what it does not have yet",
     "doctor": "check versions, devices, tracking store, hub, cache and disk",
 }
-# Verbs whose first argument may be given without its name: `show RUN` is `show run=RUN`.
-POSITIONAL = {"show": "run", "export": "run", "report": "folder", "fetch": "name"}
+# What the first arguments of a verb may be given without: `show RUN` is `show run=RUN`.
+POSITIONAL = {
+    "show": ("run",),
+    "export": ("run",),
+    "report": ("folder",),
+    "fetch": ("name",),
+    "grade": ("answers", "grades"),
+}
 
 USAGE = """usage: sfpo-bench VERB [overrides] [Hydra flags]
 
@@ -30,4 +37,5 @@ examples:
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  sfpo-bench grade ANSWERS.jsonl GRADES.jsonl
   eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""
