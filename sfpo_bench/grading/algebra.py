@@ -21,8 +21,7 @@ from sympy import Expr
 from sympy.core.function import AppliedUndef
 
 from sfpo_bench.grading.numerals import (
-    DIGITS_OF_A_ROUNDED_ANSWER,
-    DIGITS_OF_A_ROUNDED_GOLD,
+    DIGITS_OF_A_ROUNDED_NUMBER,
     Numeral,
     Tolerance,
     rounds_to,
@@ -151,8 +150,7 @@ def same_value(gold: Numeral, answer: str, tolerance: Tolerance, *, numeral_is_g
         return True
     if gold.decimals is None:
         return _equal_constants(exact, found)
-    digits = DIGITS_OF_A_ROUNDED_GOLD if numeral_is_gold else DIGITS_OF_A_ROUNDED_ANSWER
-    rounded = rounds_to(value, gold, digits) and not found.has(sympy.Float)
+    rounded = rounds_to(value, gold, DIGITS_OF_A_ROUNDED_NUMBER) and not found.has(sympy.Float)
     return rounded or within_noise(gold.value, value)
 
 

@@ -189,7 +189,6 @@ def both_signs(text: str) -> list[str]:
 
 
 _SET_BUILDER = re.compile(r"\||\\in(?![A-Za-z])|(?<!\d):|:(?!\d)")
-_ANGLES = re.compile(r"\\langle(?![A-Za-z])(.*)\\rangle", re.DOTALL)
 _MATRIX = re.compile(
     r"[(\[]?\s*\\begin\{(?P<name>[pb]?matrix|smallmatrix|array)\}(?:\{[lcr|\s]*\})?(?P<rows>.*)\\end\{(?P=name)\}\s*[)\]]?",
     re.DOTALL,
@@ -225,6 +224,11 @@ def _single(text: str, depth: int) -> Answer:
     if len(terms) > 1 and None not in terms:
         return Collection(":", tuple(term for term in terms if term is not None), text)
     return _scalar(text)
+
+
+def is_equation(text: str) -> bool:
+    """True when `text` is an equation, not only something with one inside, such as a sum."""
+    return len(cut(text, _EQUALS)) > 1
 
 
 def is_inequality(text: str) -> bool:
@@ -292,9 +296,6 @@ def _variables(text: str) -> bool:
 
 def _group(text: str, depth: int) -> Answer | None:
     """What brackets around all of `text` hold: a set, a tuple, an interval or a single answer."""
-    angles = _ANGLES.fullmatch(text)
-    if angles:
-        return _list(split(angles[1]), text, depth, "<>")
     escaped = text.startswith(r"\{")
     start = 1 if escaped else 0
     if text[start : start + 1] not in _OPENERS or not text or closing(text, start) != len(text) - 1:
@@ -382,13 +383,17 @@ def _plain(text: str) -> str:
 
 
 _SHORT_UNITS = (
+    r"(?:k?m|cm|k?g|N|k?J|W|C|V|mi|ft|L)/(?:s|h|hr|min|mol|m|kg|cm|K|L)|"
     r"mins|secs|GHz|GeV|Gyr|MHz|MPa|MeV|Mpc|Myr|Ohm|dyn|erg|hrs|kHz|kPa|keV|kmh|kpc|kph|lbs|min|mol|mph|"
     r"ohm|rad|rpm|sec|yrs|AM|AU|Hz|MJ|MW|PM|Pa|am|cc|cm|dB|dL|eV|ft|hr|in|kJ|kN|kV|kW|kg|km|lb|ly|mA|mJ|mL|"
     r"mV|mW|mg|mi|ml|mm|ms|nJ|nm|ns|oz|pc|pm|ps|sq|sr|yd|yr|[ap]\.m\.?"
 )
 _ONE_LETTER_UNIT = re.compile(r"(?P<number>.*[\d}])\s*(?P<unit>[NJWVKTFAmsghLCH])(?:\^\s*\{?-?\d\}?)?")
 _UNIT_POWER = r"(?:\s*\^\s*\{?\s*-?\d\s*\}?)?"
-_TEXT_UNIT = re.compile(rf"(?:\s*(?:\\cdot|/|\*)?\s*\\text\s*\{{[^{{}}]*\}}{_UNIT_POWER})+$")
+_UNIT_IN_TEXT = rf"\\text\s*\{{[^{{}}]*\}}{_UNIT_POWER}"
+_TEXT_UNIT = re.compile(
+    rf"(?:\s*(?:\\cdot|/|\*)?\s*(?:{_UNIT_IN_TEXT}|\\frac\s*\{{\s*{_UNIT_IN_TEXT}\s*\}}\s*\{{\s*{_UNIT_IN_TEXT}\s*\}}))+$"
+)
 _WORD_UNIT = re.compile(
     rf"(?P<head>.*(?:[\d}}%)]|hundred|thousand|[mbtr]illion|dozen))\s*(?:(?:{_SHORT_UNITS})(?![A-Za-z])|[A-Za-z]{{3,}}\.?){_UNIT_POWER}"
     rf"(?:\s*(?:/|per|\s)\s*[A-Za-z]+{_UNIT_POWER})*",

@@ -117,6 +117,8 @@ _RELATIONS = (
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\(?:varnothing|O(?=\s*$))(?![A-Za-z])"), r"\\emptyset "),
     (re.compile(r"\\(?:[lr]vert|mid)(?![A-Za-z])"), "|"),
+    (re.compile(r"\\langle(?![A-Za-z])"), "("),
+    (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
     (re.compile(r"\\ast(?![A-Za-z])|\\times(?![A-Za-z])"), r"\\times "),
 )
 

@@ -23,6 +23,7 @@ _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "
 _SCALED = re.compile(
     rf"(?P<number>{_PLAIN})\s*(?:\\text\s*\{{\s*)?(?P<scale>{'|'.join(_SCALES)})\s*\}}?", re.IGNORECASE
 )
+_REPEATING = re.compile(r"(?P<whole>\d*)\.(?P<start>\d*)\s*\\overline\s*\{\s*(?P<cycle>\d+)\s*\}")
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
 _NAMES = (
@@ -75,12 +76,20 @@ def _unsigned(text: str) -> Numeral | None:
     if match := _SLASH.fullmatch(text):
         ratio = _ratio(match["n"], match["d"])
         return None if ratio is None else Numeral(ratio)
+    if match := _REPEATING.fullmatch(text):
+        return _repeating(match["whole"], match["start"], match["cycle"])
     if match := _SCALED.fullmatch(text):
         return _scaled(match["number"], _SCALES[match["scale"].casefold()])
     if _SPACED.fullmatch(text):
         return _decimal(text.replace(" ", ""), None)
     word = _WORDS.get(text.casefold())
     return None if word is None else Numeral(Fraction(word))
+
+
+def _repeating(whole: str, start: str, cycle: str) -> Numeral:
+    """`0.1\\overline{6}`, exactly."""
+    period = Fraction(int(cycle), 10 ** len(cycle) - 1) / 10 ** len(start)
+    return Numeral(Fraction(f"{whole or 0}.{start or 0}") + period)
 
 
 def _scaled(number: str, scale: int) -> Numeral | None:
@@ -110,8 +119,9 @@ def _ratio(numerator: str, denominator: str) -> Fraction | None:
 
 
 def decimal_comma(text: str) -> Numeral | None:
-    """The number of `2,74`, where the comma is the decimal sign; not of `2,740`, which is read
+    """The number of `2,74` or `1.234,56`, where the comma is the decimal sign; not of `2,740`, which is read
     as thousands, nor of `-3,0`, which is a list."""
+    text = re.sub(r"(?<=\d)\.(?=\d{3}(?:\.\d{3})*,)", "", text)
     match = re.fullmatch(r"([+-]?\d+),(\d+)(\s*%)?", text.strip())
     if not match or len(match[2]) == 3 or not int(match[2][:_LONGEST]) or len(text) > _LONGEST:
         return None
@@ -120,8 +130,7 @@ def decimal_comma(text: str) -> Numeral | None:
 
 NOISE = Fraction(5, 10_000_000)  # numbers that agree to six decimals, as math-verify compares floats …
 RELATIVE_NOISE = Fraction(1, 1_000_000)  # … and to six digits, so that small numbers are told apart
-DIGITS_OF_A_ROUNDED_ANSWER = 4
-DIGITS_OF_A_ROUNDED_GOLD = 3
+DIGITS_OF_A_ROUNDED_NUMBER = 4  # significant ones that a rounded number has to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +175,8 @@ def _same_value(gold: Numeral, answer: Numeral, tolerance: Tolerance) -> bool:
         return False
     return (
         within_noise(gold.value, answer.value)
-        or (gold.decimals is None and rounds_to(gold.value, answer, DIGITS_OF_A_ROUNDED_ANSWER))
-        or (answer.decimals is None and rounds_to(answer.value, gold, DIGITS_OF_A_ROUNDED_GOLD))
+        or (gold.decimals is None and rounds_to(gold.value, answer, DIGITS_OF_A_ROUNDED_NUMBER))
+        or (answer.decimals is None and rounds_to(answer.value, gold, DIGITS_OF_A_ROUNDED_NUMBER))
     )
 
 
