@@ -136,8 +136,6 @@ _WORD = re.compile(
     r"(?i:\b(?:so|is|it|we|to|of|he|if|by|be|as)\b)|[A-Za-z\u00c0-\u024f]{3,}|[\u0400-\u04ff]{2,}"
     r"|[\u3040-\u30ff\u4e00-\u9fff]"
 )
-    r"(?i:\b(?:so|is|it|we|to|of|he|if|by|be|as)\b)|[A-Za-z\u00c0-\u024f]{3,}|[\u0400-\u04ff]{2,}|[\u3040-\u30ff\u4e00-\u9fff]"
-)
 
 
 def is_prose(text: str) -> bool:
