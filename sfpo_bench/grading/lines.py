@@ -118,6 +118,8 @@ def grade_file(answers: Path, grades: Path, grader: Grader, default: Pair) -> Su
         raise ConfigError(f"grades = {str(grades)!r} is no name for a file; expected grades=FILE")
     if grades.exists() and grades.samefile(answers):
         raise ConfigError(f"grades = {str(grades)!r} is the file of answers itself; name another file")
+    if not grades.absolute().parent.is_dir():
+        raise ConfigError(f"grades = {str(grades)!r}: there is no such folder; make it first, or name a file elsewhere")
     if not any(True for _ in read_lines(answers, default)):
         raise ConfigError(f"{answers}: found no line, expected one JSON object per line with gold and pred")
     for _ in read_lines(answers, default):

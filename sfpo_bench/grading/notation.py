@@ -84,7 +84,7 @@ def single_backslashes(text: str) -> str:
     return _WRITTEN_NEWLINE.sub(" ", _DOUBLED.sub(lambda m: "\\", text))
 
 
-_DELIMITERS = re.compile(r"\\[()\[\]](?![A-Za-z])|(?<!\\)\$")
+_DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]|(?<!\\)\$")
 
 
 def without_delimiters(text: str) -> str:
@@ -231,8 +231,8 @@ _STEPS: tuple[Callable[[str], str], ...] = (
     without_delimiters,
     without_currency,
     one_spelling,
-    plain_joining_words,
     plain_spaces,
+    plain_joining_words,
     percent_sign,
     base_numerals,
     without_condition,
