@@ -201,7 +201,7 @@ class MlflowStore:
         try:
             left = self._give_up_at - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
+                raise TimeoutError
             with patience(left):
                 yield self._connected()
         except TrackingError:
@@ -209,6 +209,8 @@ class MlflowStore:
             raise
         except store_failures() as error:
             self.forget()
+            if time.monotonic() >= self._give_up_at:  # whatever failed was cut short by the time it was given
+                error = TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
             # The cause is not chained: its traceback would print the store's address with its password.
             raise TrackingError(self._message(doing, error)) from None
 
