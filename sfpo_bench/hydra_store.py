@@ -23,6 +23,7 @@ VERB_SETTINGS = {
     "fetch": verbs.FetchSettings,
     "sync": verbs.SyncSettings,
     "doctor": verbs.DoctorSettings,
+    "grade": verbs.GradeSettings,
 }
 
 VerbSettings = TypeVar("VerbSettings")

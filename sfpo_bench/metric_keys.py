@@ -9,6 +9,7 @@ STEP_METRICS: dict[str, str] = {
     "reward_mean": "mean reward of the step's responses",
     "reward_std": "population standard deviation of the step's rewards",
     "correct_share": "share of responses graded correct",
+    "grading_failed_share": "share of responses whose grading took too long or broke; above 1 % the run stops",
     "groups_without_signal_share": "share of groups whose advantages are all zero",
     "response_tokens_mean": "mean response length, tokens, the end-of-sequence token included",
     "truncated_share": "share of responses cut at the token limit",

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "tasks": {"types", "errors", "options", "plugins", "seeding", "grading", "problem_sets"},
     "rollout": {"types", "errors", "options", "seeding", "tasks"},
     "tracking": {"types", "errors", "metric_keys", "resources"},
-    "training": {"types", "errors", "options", "seeding", "algorithms", "tasks", "rollout", "tracking"},
+    "training": {"types", "errors", "options", "seeding", "algorithms", "grading", "tasks", "rollout", "tracking"},
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
     "reports": {"types", "errors", "statistics", "tracking"},
     "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},

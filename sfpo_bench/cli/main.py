@@ -68,11 +68,13 @@ def _action(verb: str) -> Callable[..., None]:
 
 def _named(verb: str, arguments: list[str]) -> list[str]:
     """`RUN` written without its name becomes `run='RUN'`."""
-    key = POSITIONAL.get(verb)
-    if key and arguments and "=" not in arguments[0] and not arguments[0].startswith(("-", "+", "~")):
-        quoted = arguments[0].replace("\\", "\\\\").replace("'", "\\'")
-        return [f"{key}='{quoted}'", *arguments[1:]]
-    return arguments
+    named = []
+    for key, argument in zip(POSITIONAL.get(verb, ()), arguments, strict=False):
+        if "=" in argument or argument.startswith(("-", "+", "~")):
+            break
+        quoted = argument.replace("\\", "\\\\").replace("'", "\\'")
+        named.append(f"{key}='{quoted}'")
+    return [*named, *arguments[len(named) :]]
 
 
 def _completion(arguments: list[str]) -> list[str]:

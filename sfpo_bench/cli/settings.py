@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.models.settings import Source
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import DataSettings
@@ -12,10 +13,12 @@ from sfpo_bench.training.settings import Which
 
 @dataclass
 class ReportSettings:
-    """sfpo-bench report [FOLDER]: figure and tables of a comparison."""
+    """sfpo-bench report [FOLDER]: figure, tables and page of a comparison, from its folder or from MLflow alone."""
 
     folder: str = option("results/arithmetic", "folder of a comparison")
-    out: str = option("", "where to write; empty: into the folder itself")
+    run: str = option("", "a comparison in the tracking store instead, by the name or id of its MLflow run")
+    uri: str = option("", "tracking store of `run`; empty: $MLFLOW_TRACKING_URI, else results/mlflow.db here")
+    out: str = option("", "where to write; empty: into the folder itself, or for a `run` into a new folder of its name")
     baseline: str = option("", "the arm that ratios refer to; empty: the one the comparison was made with")
 
 
@@ -93,3 +96,16 @@ class DoctorSettings:
     output_root: str = option("results", "folder that runs would be written to")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
     cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")
+
+
+@dataclass
+class GradeSettings:
+    """sfpo-bench grade ANSWERS GRADES: one JSON object per line in, one out."""
+
+    answers: str = option("", "JSONL file with gold and pred on each line; id, finish_reason, expected where known")
+    grades: str = option("", "JSONL file to write: id, status, extracted, rule; an old one is replaced")
+    workers: int = option(0, "processes that grade; 0: one for each core", low=0)
+    grading_seconds: float = option(DEADLINE_S, "longest time for one grade, in seconds", above=0)
+    memory_mib: int = option(2048, "memory a grading process may use, in MiB", low=512)
+    tolerance: float = option(0.0, "absolute difference that numbers may have, unless a line has its own", low=0)
+    relative_tolerance: float = option(0.0, "the same as a share of the gold, unless a line has its own", low=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 VERBS = {
     "train": "train one run",
     "compare": "train arms x seeds and write figure and tables",
-    "report": "write figure and tables of a comparison again",
+    "report": "write figure, tables and page of a comparison again",
     "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
     "scores": "scores of evaluations, their paired differences, a choice among them",
     "overlap": "which problems of benchmarks stand in training sets",
@@ -13,11 +13,18 @@ VERBS = {
     "show": "what the model was asked, answered and earned in a step",
     "export": "a checkpoint as an ordinary Hugging Face folder",
     "fetch": "get SmolLM2-135M-Instruct for offline use",
+    "grade": "grade a file of answers by the rules of docs/grading.md",
     "sync": "deliver to MLflow what it does not have yet",
     "doctor": "check versions, devices, tracking store, hub, cache and disk",
 }
-# Verbs whose first argument may be given without its name: `show RUN` is `show run=RUN`.
-POSITIONAL = {"show": "run", "export": "run", "report": "folder", "fetch": "name"}
+# What the first arguments of a verb may be given without: `show RUN` is `show run=RUN`.
+POSITIONAL = {
+    "show": ("run",),
+    "export": ("run",),
+    "report": ("folder",),
+    "fetch": ("name",),
+    "grade": ("answers", "grades"),
+}
 
 USAGE = """usage: sfpo-bench VERB [overrides] [Hydra flags]
 
@@ -32,10 +39,13 @@ examples:
   sfpo-bench train experiment=paper/qwen2.5-math-7b --plan   what a run would need, without starting it
   sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
+  sfpo-bench report results/arithmetic baseline=repeat out=against-repeat
+  sfpo-bench report run=arithmetic uri=http://127.0.0.1:5000     from MLflow alone
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
   sfpo-bench evaluate model=smollm2 suite=quick data.dir=DATA sampling.max_new_tokens=256 precision=bfloat16
   sfpo-bench evaluate run=results/runs/arithmetic-sfpo-seed0 suite=embedded sampling.max_new_tokens=12
   sfpo-bench scores folders=[results/evaluations/A,results/evaluations/B]
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  sfpo-bench grade ANSWERS.jsonl GRADES.jsonl
   eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""

@@ -4,6 +4,7 @@
 cache, and grades many pairs side by side. math-verify does the algebra, in processes that are killed at the deadline.
 """
 
+from sfpo_bench.grading.failures import GradingFailures
 from sfpo_bench.grading.grader import (
     DEADLINE_S,
     Grader,
@@ -18,6 +19,7 @@ from sfpo_bench.grading.records import Pair
 __all__ = [
     "DEADLINE_S",
     "Grader",
+    "GradingFailures",
     "Pair",
     "answers_equal",
     "fingerprint",

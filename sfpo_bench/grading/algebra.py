@@ -18,10 +18,10 @@ from math_verify import LatexExtractionConfig, parse, verify
 from math_verify.grader import unwrap_fcs
 from math_verify.parser import NormalizationConfig
 from sympy import Expr
+from sympy.core.function import AppliedUndef
 
 from sfpo_bench.grading.numerals import (
-    DIGITS_OF_A_ROUNDED_ANSWER,
-    DIGITS_OF_A_ROUNDED_GOLD,
+    DIGITS_OF_A_ROUNDED_NUMBER,
     Numeral,
     Tolerance,
     rounds_to,
@@ -52,10 +52,13 @@ def parsed(latex: str) -> Any | None:
     found = [item for item in parse(f"${text}$", _AS_LATEX, parsing_timeout=None) if not isinstance(item, str)]
     if not found:
         return None
+    item = found[0]
     try:
-        return None if _too_large(found[0]) else found[0]
+        if _too_large(item):
+            return None
+        return item.xreplace({symbol: sympy.I for symbol in item.free_symbols if symbol.name == "i"})
     except (RecursionError, AttributeError, TypeError, ValueError, OverflowError):
-        return found[0]
+        return item
 
 
 _INDEXED_CONSTANT = re.compile(r"(?<![A-Za-z\\])([EeIi])(?=\s*_)")
@@ -124,34 +127,31 @@ def same_formula(gold: str, answer: str, tolerance: Tolerance) -> bool:
         return False
     if first == second:
         return True
-    differ = _numbers_differ(first, second, tolerance)
+    if isinstance(first, sympy.Eq) and isinstance(second, sympy.Eq):
+        return _same_equation(first, second)
+    differ = _differ(first, second, tolerance)
     if differ is not None:
         return not differ
-    if verify(first, second, timeout_seconds=None, allow_set_relation_comp=True):
-        return True
-    return isinstance(first, sympy.Eq) and isinstance(second, sympy.Eq) and _proportional(first, second)
+    return bool(verify(first, second, timeout_seconds=None, allow_set_relation_comp=True))
 
 
 def same_value(gold: Numeral, answer: str, tolerance: Tolerance, *, numeral_is_gold: bool) -> bool:
     """A number and a formula are equal: exactly, within `tolerance`, or as a decimal and what it was rounded from."""
     found = parsed(answer)
-    value = None if found is None else _constant(found)
-    exact = gold.value
-    if value is None:
-        return _is_identically(found, sympy.Rational(exact.numerator, exact.denominator))
-    if tolerance.allows(exact if numeral_is_gold else value, value if numeral_is_gold else exact):
-        return True
-    if within_noise(exact, value) and (gold.decimals is not None or abs(exact - value) < abs(exact) / 10**20 + _TINY):
-        return True
-    digits = DIGITS_OF_A_ROUNDED_GOLD if numeral_is_gold else DIGITS_OF_A_ROUNDED_ANSWER
-    return rounds_to(value, gold, digits) and not re.search(r"\d\.\d", answer)
-
-
-def _is_identically(found: Any, number: Any) -> bool:
-    """`x^2 - x^2` is 0, whatever x."""
-    if not isinstance(found, Expr) or _numbers_differ(number, found, Tolerance()) is not None:
+    if found is None:
         return False
-    return bool(verify(number, found, timeout_seconds=None))
+    exact = sympy.Rational(gold.value.numerator, gold.value.denominator)
+    value = _constant(found)
+    if value is None:
+        # `x^2 - x^2` is 0, whatever x.
+        unknown = isinstance(found, Expr) and _differ(exact, found, tolerance) is None
+        return unknown and bool(verify(exact, found, timeout_seconds=None))
+    if tolerance.allows(*((gold.value, value) if numeral_is_gold else (value, gold.value))):
+        return True
+    if gold.decimals is None:
+        return _equal_constants(exact, found)
+    rounded = rounds_to(value, gold, DIGITS_OF_A_ROUNDED_NUMBER) and not found.has(sympy.Float)
+    return rounded or within_noise(gold.value, value)
 
 
 _TINY = Fraction(1, 10**25)
@@ -172,12 +172,20 @@ def _constant(item: Any) -> Fraction | None:
         return None
 
 
-def _numbers_differ(first: Any, second: Any, tolerance: Tolerance) -> bool | None:
+def _equal_constants(first: Any, second: Any) -> bool:
+    """Two constants without decimals are the same: exactly where they are rational, otherwise to twenty digits."""
+    one, other = first.doit(), second.doit()
+    if one.is_Rational and other.is_Rational:
+        return bool(one == other)
+    gold, answer = _constant(first), _constant(second)
+    return gold is not None and answer is not None and abs(gold - answer) <= abs(gold) / 10**20 + _TINY
+
+
+def _differ(first: Any, second: Any, tolerance: Tolerance) -> bool | None:
     """Whether two constants differ, or two formulas in the same variables at a point; None when that says nothing."""
     if not isinstance(first, Expr) or not isinstance(second, Expr) or first.has(*_SLOW) or second.has(*_SLOW):
         return None
-    symbols = first.free_symbols | second.free_symbols
-    if not symbols:
+    if not first.free_symbols and not second.free_symbols:
         gold, answer = _constant(first), _constant(second)
         if gold is None or answer is None:
             return None
@@ -185,17 +193,24 @@ def _numbers_differ(first: Any, second: Any, tolerance: Tolerance) -> bool | Non
             return False
         if first.has(sympy.Float) or second.has(sympy.Float):
             return not within_noise(gold, answer)
-        return abs(gold - answer) > abs(gold) / 10**20 + _TINY
-    if first.has(sympy.core.function.AppliedUndef) or second.has(sympy.core.function.AppliedUndef):
+        return not _equal_constants(first, second)
+    gold_value, answer_value = _at_a_point(first, second, 0)
+    if gold_value is None or answer_value is None:
         return None
-    point = {symbol: sympy.Rational(7 * place + 5, 11) for place, symbol in enumerate(sorted(symbols, key=str))}
+    return True if abs(gold_value - answer_value) > sympy.Max(1, abs(gold_value)) / 10_000 else None
+
+
+def _at_a_point(first: Any, second: Any, which: int) -> tuple[Any | None, Any | None]:
+    """Both formulas with the same numbers, of no special meaning, for their variables; None where that has no value."""
+    if first.has(AppliedUndef) or second.has(AppliedUndef):
+        return None, None
+    symbols = sorted(first.free_symbols | second.free_symbols, key=str)
+    point = {symbol: sympy.Rational(7 * place + 5 + 3 * which, 11 + which) for place, symbol in enumerate(symbols)}
     try:
-        value = (first.subs(point) - second.subs(point)).evalf(30)
-        scale = abs(first.subs(point).evalf(30))
-        distance, size = abs(complex(value)), abs(complex(scale))
+        values = [formula.evalf(30, subs=point) for formula in (first, second)]
+        return (values[0], values[1]) if all(abs(value).is_Float or value.is_zero for value in values) else (None, None)
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError, RecursionError):
-        return None
-    return True if isfinite(distance) and isfinite(size) and distance > 1e-4 * max(1.0, size) else None
+        return None, None
 
 
 def same_set(gold: Sequence[str], answer: Sequence[str]) -> bool:
@@ -207,7 +222,13 @@ def same_set(gold: Sequence[str], answer: Sequence[str]) -> bool:
         if verify(first, second, timeout_seconds=None, allow_set_relation_comp=True):
             return True
     one, other = _as_set(gold), _as_set(answer)
+    if len(_variables(gold)) > 1 or len(_variables(answer)) > 1:
+        return False
     return one is not None and other is not None and bool(one == other)
+
+
+def _variables(formulas: Sequence[str]) -> set[Any]:
+    return {symbol for latex in formulas for symbol in getattr(parsed(latex), "free_symbols", ())}
 
 
 def _as_set(formulas: Sequence[str]) -> Any | None:
@@ -222,13 +243,15 @@ def _as_set(formulas: Sequence[str]) -> Any | None:
     return sympy.Union(*found)
 
 
-def _proportional(first: Any, second: Any) -> bool:
-    """Two equations say the same: their sides' differences are constant multiples of each other."""
-    try:
-        ratio = sympy.simplify((first.lhs - first.rhs) / (second.lhs - second.rhs))
-    except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError, RecursionError):
-        return False
-    return bool(ratio.is_number and ratio.is_finite and ratio.is_nonzero)
+def _same_equation(first: Any, second: Any) -> bool:
+    """Two equations say the same: the differences of their sides are constant multiples of each other."""
+    ratios = []
+    for which in range(3):
+        one, other = _at_a_point(first.lhs - first.rhs, second.lhs - second.rhs, which)
+        if one is None or other is None or not other:
+            return bool(verify(first, second, timeout_seconds=None))
+        ratios.append(one / other)
+    return bool(ratios[0]) and all(abs(ratio / ratios[0] - 1) < 1e-12 for ratio in ratios)
 
 
 _TOUCH = (

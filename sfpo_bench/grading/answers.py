@@ -189,7 +189,6 @@ def both_signs(text: str) -> list[str]:
 
 
 _SET_BUILDER = re.compile(r"\||\\in(?![A-Za-z])|(?<!\d):|:(?!\d)")
-_ANGLES = re.compile(r"\\langle(?![A-Za-z])(.*)\\rangle", re.DOTALL)
 _MATRIX = re.compile(
     r"[(\[]?\s*\\begin\{(?P<name>[pb]?matrix|smallmatrix|array)\}(?:\{[lcr|\s]*\})?(?P<rows>.*)\\end\{(?P=name)\}\s*[)\]]?",
     re.DOTALL,
@@ -221,10 +220,15 @@ def _single(text: str, depth: int) -> Answer:
         return group
     if len(parts := cut(text, _UNION)) > 1:
         return Union(tuple(_read(part, depth + 1) for part in parts), text)
-    terms = [read_numeral(term) for term in text.split(":")]
+    terms = [read_numeral(term) for term in strip_unit(text).split(":")] if ":" in text else []
     if len(terms) > 1 and None not in terms:
         return Collection(":", tuple(term for term in terms if term is not None), text)
     return _scalar(text)
+
+
+def is_equation(text: str) -> bool:
+    """True when `text` is an equation, not only something with one inside, such as a sum."""
+    return len(cut(text, _EQUALS)) > 1
 
 
 def is_inequality(text: str) -> bool:
@@ -232,7 +236,15 @@ def is_inequality(text: str) -> bool:
     return _INEQUALITY.search(text) is not None
 
 
+_BASED = re.compile(r"(?P<digits>[0-9A-F]+)\s*_\s*\{?\s*(?P<base>[0-9]{1,2})\s*\}?")
+
+
 def _scalar(text: str) -> Answer:
+    based = _BASED.fullmatch(text)
+    if based:
+        # Their digits count, not their value: `204_5` asks for base five.
+        decimal = read_numeral(based["digits"]) if based["base"] == "10" else None
+        return decimal or Words(f"{based['digits']} in base {based['base']}")
     words = _words(text)
     if words is not None:
         # Up to three letters may be a product of variables.
@@ -284,9 +296,6 @@ def _variables(text: str) -> bool:
 
 def _group(text: str, depth: int) -> Answer | None:
     """What brackets around all of `text` hold: a set, a tuple, an interval or a single answer."""
-    angles = _ANGLES.fullmatch(text)
-    if angles:
-        return _list(split(angles[1]), text, depth, "<>")
     escaped = text.startswith(r"\{")
     start = 1 if escaped else 0
     if text[start : start + 1] not in _OPENERS or not text or closing(text, start) != len(text) - 1:
@@ -347,6 +356,7 @@ def name_of(text: str) -> str:
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _LETTER = re.compile(r"(?:(?:option|choice|answer)\s+)?\(?([A-Z])\)?[.:)]?", re.IGNORECASE)
 _LETTER_AND_MORE = re.compile(r"\(([A-J])\)\s*\S.*|([A-J])[).:]\s+\S.*", re.DOTALL)
+_WORD_AND_NUMBER = re.compile(r"(?!about|only|Rs)[A-Za-z]{3,}[A-Za-z ]* \d+(?:st|nd|rd|th)?(?:,? \d+)?")
 _PLAIN_WORDS = re.compile(r"[^\W\d_][^\W\d_'\u2019\-.,() ]*(?:[ '\u2019\-.,()]+[^\W\d_]+)*[.)]?")
 
 
@@ -356,6 +366,8 @@ def _words(text: str) -> Words | None:
     letter = _LETTER.fullmatch(bare)
     if letter and (bare != text or len(bare) == 1 or not bare.islower()):
         return Words(letter[1].casefold(), letter[1].upper())
+    if _WORD_AND_NUMBER.fullmatch(bare):
+        return Words(_plain(bare))
     more = _LETTER_AND_MORE.fullmatch(bare)
     if more:
         return Words(_plain(bare), more[1] or more[2])
@@ -371,15 +383,19 @@ def _plain(text: str) -> str:
 
 
 _SHORT_UNITS = (
+    r"(?:k?m|cm|k?g|N|k?J|W|C|V|mi|ft|L)/(?:s|h|hr|min|mol|m|kg|cm|K|L)|"
     r"mins|secs|GHz|GeV|Gyr|MHz|MPa|MeV|Mpc|Myr|Ohm|dyn|erg|hrs|kHz|kPa|keV|kmh|kpc|kph|lbs|min|mol|mph|"
     r"ohm|rad|rpm|sec|yrs|AM|AU|Hz|MJ|MW|PM|Pa|am|cc|cm|dB|dL|eV|ft|hr|in|kJ|kN|kV|kW|kg|km|lb|ly|mA|mJ|mL|"
     r"mV|mW|mg|mi|ml|mm|ms|nJ|nm|ns|oz|pc|pm|ps|sq|sr|yd|yr|[ap]\.m\.?"
 )
 _ONE_LETTER_UNIT = re.compile(r"(?P<number>.*[\d}])\s*(?P<unit>[NJWVKTFAmsghLCH])(?:\^\s*\{?-?\d\}?)?")
 _UNIT_POWER = r"(?:\s*\^\s*\{?\s*-?\d\s*\}?)?"
-_TEXT_UNIT = re.compile(rf"(?:\s*(?:\\cdot|/|\*)?\s*\\text\s*\{{[^{{}}]*\}}{_UNIT_POWER})+$")
+_UNIT_IN_TEXT = rf"\\text\s*\{{[^{{}}]*\}}{_UNIT_POWER}"
+_TEXT_UNIT = re.compile(
+    rf"(?:\s*(?:\\cdot|/|\*)?\s*(?:{_UNIT_IN_TEXT}|\\frac\s*\{{\s*{_UNIT_IN_TEXT}\s*\}}\s*\{{\s*{_UNIT_IN_TEXT}\s*\}}))+$"
+)
 _WORD_UNIT = re.compile(
-    rf"(?P<head>.*[\d}}%)])\s*(?:(?:{_SHORT_UNITS})(?![A-Za-z])|[A-Za-z]{{3,}}\.?){_UNIT_POWER}"
+    rf"(?P<head>.*(?:[\d}}%)]|hundred|thousand|[mbtr]illion|dozen))\s*(?:(?:{_SHORT_UNITS})(?![A-Za-z])|[A-Za-z]{{3,}}\.?){_UNIT_POWER}"
     rf"(?:\s*(?:/|per|\s)\s*[A-Za-z]+{_UNIT_POWER})*",
     re.DOTALL,
 )

@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from sfpo_bench.grading import algebra
-from sfpo_bench.grading.answers import Answer, Collection, Either, Formula, Named, Union, Words, is_inequality, read
+from sfpo_bench.grading.answers import (
+    Answer,
+    Collection,
+    Either,
+    Formula,
+    Named,
+    Union,
+    Words,
+    is_equation,
+    is_inequality,
+    read,
+)
 from sfpo_bench.grading.numerals import Numeral, Tolerance, hundredth, same_number
 
 _MOST_ITEMS = 60  # items of an unordered list that are tried against each other
@@ -31,6 +42,8 @@ def same(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:
         return _same_collection(gold, answer, tolerance) or _same_sets(gold, answer)
     if isinstance(gold, Union) and isinstance(answer, Union):
         return _matched(gold.parts, answer.parts, tolerance) or _same_sets(gold, answer)
+    if (_is_matrix(gold) and isinstance(answer, Formula)) or (_is_matrix(answer) and isinstance(gold, Formula)):
+        return algebra.same_formula(_latex(gold), _latex(answer), tolerance)
     if isinstance(gold, (Collection, Union)) or isinstance(answer, (Collection, Union)):
         return _same_ratio(gold, answer, tolerance) or _same_sets(gold, answer)
     return _same_scalar(gold, answer, tolerance)
@@ -52,15 +65,19 @@ def _same_named(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:
                 return True
         elif not isinstance(gold.value, Formula):
             return False
-        return "=" in gold.latex and "=" in answer.latex and algebra.same_formula(gold.latex, answer.latex, tolerance)
+        return (
+            is_equation(gold.latex)
+            and is_equation(answer.latex)
+            and algebra.same_formula(gold.latex, answer.latex, tolerance)
+        )
     if isinstance(gold, Named):
-        if isinstance(answer, Formula) and "=" in answer.latex:
+        if isinstance(answer, Formula) and is_equation(answer.latex):
             return algebra.same_formula(gold.latex, answer.latex, tolerance)
         if isinstance(answer, Formula) and is_inequality(answer.latex):
             return _same_sets(gold.value, answer)
         return same(gold.value, answer, tolerance)
     assert isinstance(answer, Named)
-    if isinstance(gold, Formula) and "=" in gold.latex:
+    if isinstance(gold, Formula) and is_equation(gold.latex):
         return algebra.same_formula(gold.latex, answer.latex, tolerance)
     return same(gold, answer.value, tolerance)
 
@@ -71,9 +88,17 @@ def _is_variable(name: str) -> bool:
 
 def _same_scalar(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:
     """Two formulas, or a number and a formula; a percentage is its number or a hundredth of it."""
-    if isinstance(answer, Formula) and "=" in answer.latex and not (isinstance(gold, Formula) and "=" in gold.latex):
+    if (
+        isinstance(answer, Formula)
+        and is_equation(answer.latex)
+        and not (isinstance(gold, Formula) and is_equation(gold.latex))
+    ):
         return same(gold, read(answer.latex.rsplit("=", 1)[1]), tolerance)
-    if isinstance(gold, Formula) and "=" in gold.latex and not (isinstance(answer, Formula) and "=" in answer.latex):
+    if (
+        isinstance(gold, Formula)
+        and is_equation(gold.latex)
+        and not (isinstance(answer, Formula) and is_equation(answer.latex))
+    ):
         return False
     if isinstance(gold, Formula) and isinstance(answer, Formula):
         if gold.latex == answer.latex and gold.percent == answer.percent:
@@ -115,9 +140,17 @@ def _same_collection(gold: Collection, answer: Collection, tolerance: Tolerance)
         return False
     if "" in (gold.brackets, answer.brackets):
         other = gold.brackets or answer.brackets
-        return (other in ("()", "<>") or len(gold.items) > 2) and _in_order(gold.items, answer.items, tolerance)
-    same_brackets = gold.brackets == answer.brackets or {gold.brackets, answer.brackets} == {"()", "<>"}
+        return (other == "()" or len(gold.items) > 2) and _in_order(gold.items, answer.items, tolerance)
+    same_brackets = gold.brackets == answer.brackets
     return (same_brackets or len(gold.items) > 2) and _in_order(gold.items, answer.items, tolerance)
+
+
+def _latex(answer: Answer) -> str:
+    return answer.latex if isinstance(answer, (Collection, Formula, Union, Named)) else ""
+
+
+def _is_matrix(answer: Answer) -> bool:
+    return isinstance(answer, Collection) and answer.matrix
 
 
 def _named_apart(collection: Collection) -> bool:
@@ -152,7 +185,8 @@ def _same_proportions(gold: Sequence[Answer], answer: Sequence[Answer]) -> bool:
     if len(first) != len(second) or first == second:
         return first == second
     clock = len(first) == 2 and any(10 <= pair[1] < 60 and 0 <= pair[0] <= 24 for pair in (first, second))
-    return not clock and all(a * second[0] == b * first[0] for a, b in zip(first, second, strict=True))
+    pairs = list(zip(first, second, strict=True))
+    return not clock and any(first) and any(second) and all(a * d == b * c for a, b in pairs for c, d in pairs)
 
 
 def _same_ratio(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:

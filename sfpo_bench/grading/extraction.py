@@ -70,7 +70,7 @@ def spoken(response: str) -> str:
 
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]{0,999})")
 _ANSWER = (
-    r"(?:answers?|r[ée]ponse(?:\s+finale)?|respuesta(?:\s+final)?|resposta|risposta|antwort|odpowied[zź]|"
+    r"(?:answers?|correct\s+(?:option|choice)|r[ée]ponse(?:\s+finale)?|respuesta(?:\s+final)?|resposta|risposta|antwort|odpowied[zź]|"
     r"\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u7b54\u3048|\u7b54|\u6b63\u89e3)"
 )
 _STATEMENT = re.compile(
@@ -132,7 +132,10 @@ _MATHEMATICAL_WORDS = (
 )
 _NOT_PROSE = frozenset(_MATHEMATICAL_WORDS.split())
 _TEXT_COMMAND = re.compile(r"\\(?:text|math|operatorname|mbox)[a-z]*\s*\{[^{}]*\}|\\[A-Za-z]+(?:\{[a-z]+matrix\*?\})?")
-_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]{3,}|[\u0400-\u04ff]{2,}|[\u3040-\u30ff\u4e00-\u9fff]")
+_WORD = re.compile(
+    r"(?i:\b(?:so|is|it|we|to|of|he|if|by|be|as)\b)|[A-Za-z\u00c0-\u024f]{3,}|[\u0400-\u04ff]{2,}"
+    r"|[\u3040-\u30ff\u4e00-\u9fff]"
+)
 
 
 def is_prose(text: str) -> bool:

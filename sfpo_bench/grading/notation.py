@@ -84,7 +84,7 @@ def single_backslashes(text: str) -> str:
     return _WRITTEN_NEWLINE.sub(" ", _DOUBLED.sub(lambda m: "\\", text))
 
 
-_DELIMITERS = re.compile(r"\\[()\[\]](?![A-Za-z])|(?<!\\)\$")
+_DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]|(?<!\\)\$")
 
 
 def without_delimiters(text: str) -> str:
@@ -117,6 +117,8 @@ _RELATIONS = (
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\(?:varnothing|O(?=\s*$))(?![A-Za-z])"), r"\\emptyset "),
     (re.compile(r"\\(?:[lr]vert|mid)(?![A-Za-z])"), "|"),
+    (re.compile(r"\\langle(?![A-Za-z])"), "("),
+    (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
     (re.compile(r"\\ast(?![A-Za-z])|\\times(?![A-Za-z])"), r"\\times "),
 )
 
@@ -140,7 +142,7 @@ def thousands(text: str) -> str:
     return _BRACED_COMMA.sub(",", _NARROW.sub("", joined))
 
 
-_SPACES = re.compile(r"\\(?:[,;:!> ]|(?:q?quad|hfill|newline)(?![A-Za-z])|[hv]space\*?\{[^{}]*\})|~|\s+")
+_SPACES = re.compile(r"(?<!\\)\\(?:[,;:!> ]|(?:q?quad|hfill)(?![A-Za-z])|[hv]space\*?\{[^{}]*\})|~|\s+")
 
 
 def plain_spaces(text: str) -> str:
@@ -149,11 +151,15 @@ def plain_spaces(text: str) -> str:
 
 
 _JOINING_TEXT = re.compile(r"\\text\s*\{\s*,?\s*(and|or|,|;)\s*\}")
+_NAMES = re.compile(r"\\text\s*\{[^{}\\\d]*\}")
+_JOINING = re.compile(r",\s*(?:and|or)\b|,|\b(?:and|or)\b")
 
 
 def plain_joining_words(text: str) -> str:
-    r"""`\text{ and }` and `\text{ or }` as plain words."""
-    return _JOINING_TEXT.sub(r" \1 ", text)
+    r"""`\text{ and }` and `\text{ or }` as plain words; `\text{Ann and Bob}` as two names."""
+    text = _JOINING_TEXT.sub(r" \1 ", text)
+    names = _NAMES.fullmatch(text)
+    return _JOINING.sub(r"} \g<0> \\text{", text) if names else text
 
 
 _PERCENT_WORD = re.compile(r"\\text\s*\{\s*(?:percent|per cent|percentage|pct|\\?%)\s*\}|\b(?:percent|per cent|pct)\b")
@@ -225,8 +231,8 @@ _STEPS: tuple[Callable[[str], str], ...] = (
     without_delimiters,
     without_currency,
     one_spelling,
-    plain_joining_words,
     plain_spaces,
+    plain_joining_words,
     percent_sign,
     base_numerals,
     without_condition,

@@ -19,6 +19,11 @@ _FRACTION = re.compile(_FRAC)
 _MIXED = re.compile(rf"(?P<whole>\d+)\s*(?:and\s+)?{_FRAC}")
 _SLASH = re.compile(rf"(?P<n>{_PLAIN})\s*/\s*(?P<d>-?{_PLAIN})")
 _MIXED_SLASH = re.compile(r"(?P<whole>\d+)\s+(?:and\s+)?(?P<n>\d+)\s*/\s*(?P<d>\d+)")
+_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALED = re.compile(
+    rf"(?P<number>{_PLAIN})\s*(?:\\text\s*\{{\s*)?(?P<scale>{'|'.join(_SCALES)})\s*\}}?", re.IGNORECASE
+)
+_REPEATING = re.compile(r"(?P<whole>\d*)\.(?P<start>\d*)\s*\\overline\s*\{\s*(?P<cycle>\d+)\s*\}")
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
 _NAMES = (
@@ -71,10 +76,29 @@ def _unsigned(text: str) -> Numeral | None:
     if match := _SLASH.fullmatch(text):
         ratio = _ratio(match["n"], match["d"])
         return None if ratio is None else Numeral(ratio)
+    if match := _REPEATING.fullmatch(text):
+        return _repeating(match["whole"], match["start"], match["cycle"])
+    if match := _SCALED.fullmatch(text):
+        return _scaled(match["number"], _SCALES[match["scale"].casefold()])
     if _SPACED.fullmatch(text):
         return _decimal(text.replace(" ", ""), None)
     word = _WORDS.get(text.casefold())
     return None if word is None else Numeral(Fraction(word))
+
+
+def _repeating(whole: str, start: str, cycle: str) -> Numeral:
+    """`0.1\\overline{6}`, exactly."""
+    period = Fraction(int(cycle), 10 ** len(cycle) - 1) / 10 ** len(start)
+    return Numeral(Fraction(f"{whole or 0}.{start or 0}") + period)
+
+
+def _scaled(number: str, scale: int) -> Numeral | None:
+    """`3.2 million`, whose digits after the point count before it."""
+    read = _decimal(number, None)
+    if read is None:
+        return None
+    decimals = None if read.decimals is None else read.decimals - (len(str(scale)) - 1)
+    return Numeral(read.value * scale, decimals, read.significant)
 
 
 def _decimal(mantissa: str, exponent: str | None) -> Numeral | None:
@@ -95,17 +119,18 @@ def _ratio(numerator: str, denominator: str) -> Fraction | None:
 
 
 def decimal_comma(text: str) -> Numeral | None:
-    """The number of `2,74`, where the comma is the decimal sign; not of `2,740`, which is read as thousands."""
+    """The number of `2,74` or `1.234,56`, where the comma is the decimal sign; not of `2,740`, which is read
+    as thousands, nor of `-3,0`, which is a list."""
+    text = re.sub(r"(?<=\d)\.(?=\d{3}(?:\.\d{3})*,)", "", text)
     match = re.fullmatch(r"([+-]?\d+),(\d+)(\s*%)?", text.strip())
-    if not match or len(match[2]) == 3 or len(text) > _LONGEST:
+    if not match or len(match[2]) == 3 or not int(match[2][:_LONGEST]) or len(text) > _LONGEST:
         return None
     return read_numeral(f"{match[1]}.{match[2]}{(match[3] or '').strip()}")
 
 
 NOISE = Fraction(5, 10_000_000)  # numbers that agree to six decimals, as math-verify compares floats …
 RELATIVE_NOISE = Fraction(1, 1_000_000)  # … and to six digits, so that small numbers are told apart
-DIGITS_OF_A_ROUNDED_ANSWER = 4
-DIGITS_OF_A_ROUNDED_GOLD = 3
+DIGITS_OF_A_ROUNDED_NUMBER = 4  # significant ones that a rounded number has to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +141,9 @@ class Tolerance:
     relative: float = 0.0
 
     def allows(self, gold: Fraction, answer: Fraction) -> bool:
+        """True when a tolerance is given and the numbers are within it."""
+        if not self.absolute and not self.relative:
+            return False
         difference = abs(gold - answer)
         return difference <= max(Fraction(self.absolute), Fraction(self.relative) * abs(gold))
 
@@ -141,14 +169,14 @@ def hundredth(numeral: Numeral) -> Numeral:
 
 
 def _same_value(gold: Numeral, answer: Numeral, tolerance: Tolerance) -> bool:
-    if tolerance.allows(gold.value, answer.value):
+    if gold.value == answer.value or tolerance.allows(gold.value, answer.value):
         return True
     if gold.decimals is None and answer.decimals is None:
         return False
     return (
         within_noise(gold.value, answer.value)
-        or (gold.decimals is None and rounds_to(gold.value, answer, DIGITS_OF_A_ROUNDED_ANSWER))
-        or (answer.decimals is None and rounds_to(answer.value, gold, DIGITS_OF_A_ROUNDED_GOLD))
+        or (gold.decimals is None and rounds_to(gold.value, answer, DIGITS_OF_A_ROUNDED_NUMBER))
+        or (answer.decimals is None and rounds_to(answer.value, gold, DIGITS_OF_A_ROUNDED_NUMBER))
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.grading import DEADLINE_S, grade_math, shared_grader
+from sfpo_bench.grading import DEADLINE_S, Pair, grade_math, shared_grader
 from sfpo_bench.options import option
 from sfpo_bench.plugins import find
 from sfpo_bench.tasks.splits import split_of
@@ -63,6 +63,13 @@ class Jsonl:
         An exception of your own function stops the run: a broken grader must not look like wrong answers.
         """
         return self._grader(problem, completion.text)
+
+    def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
+        """As `grade`, side by side on all cores where the grader is `math`."""
+        if self.grader != "math":
+            return [self.grade(problem, completion) for problem, completion in zip(problems, completions, strict=True)]
+        pairs = [Pair(problem.answer, c.text) for problem, c in zip(problems, completions, strict=True)]
+        return shared_grader().grade_many(pairs, deadline_s=self.grading_seconds)
 
     @cached_property
     def _grader(self) -> Grader:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine, Sampling
 from sfpo_bench.seeding import generator
-from sfpo_bench.tasks.protocol import Task
+from sfpo_bench.tasks.protocol import Task, grade_all
 from sfpo_bench.training.settings import EvaluationSettings
 from sfpo_bench.types import Costs, EvaluationRecord, FinishReason, GradeStatus, Split
 
@@ -53,7 +53,7 @@ class Evaluator:
         noise = NoiseStream(self._seed, f"evaluate/{quiz.split}/{quiz.mode}", step)
         completions = self._engine.generate(requests, Sampling(quiz.temperature, self._max_new_tokens), noise)
         owners = [item.problem for item in quiz.problems for _ in samples]
-        grades = [self._task.grade(problem, c) for problem, c in zip(owners, completions, strict=True)]
+        grades = grade_all(self._task, owners, completions)
         statuses = Counter(grade.status.value for grade in grades)
         return EvaluationRecord(
             step=step,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
+from sfpo_bench.grading.failures import failed
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import Request
 from sfpo_bench.seeding import generator
@@ -69,6 +70,7 @@ class GradedRollouts:
             "reward_mean": fmean(rewards),
             "reward_std": pstdev(rewards),
             "correct_share": sum(grade.status is GradeStatus.correct for grade in self.grades) / count,
+            "grading_failed_share": sum(failed(grade.status) for grade in self.grades) / count,
             "groups_without_signal_share": sum(not any(group) for group in groups) / len(groups),
             "response_tokens_mean": self.tokens / count,
             "truncated_share": sum(c.finish_reason is FinishReason.truncated for c in self.completions) / count,

@@ -15,9 +15,10 @@ import torch
 
 from sfpo_bench.algorithms.protocols import Objective, UpdateRule
 from sfpo_bench.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
+from sfpo_bench.grading import GradingFailures
 from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine, Sampling
 from sfpo_bench.seeding import stream_key
-from sfpo_bench.tasks.protocol import Task
+from sfpo_bench.tasks.protocol import Task, grade_all
 from sfpo_bench.tracking.journal import JournalWriter, cut, read_journal
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.training.batch import assemble
@@ -36,7 +37,6 @@ from sfpo_bench.types import (
     Grade,
     GradeStatus,
     JournalRecord,
-    Problem,
     Split,
     StageStats,
     StepRecord,
@@ -106,6 +106,7 @@ class Trainer:
         self._checkpoint_seconds = 0.0
         self._done = self._evaluated = -1
         self._engine_failure: RunFailed | None = None
+        self._failures = GradingFailures()
 
     @property
     def device(self) -> str:
@@ -185,7 +186,9 @@ class Trainer:
                 completions = parts.engine.generate(requests, parts.sampling, noise)
             with clock("grading"):
                 owners = [item.problem for item in problems for _ in range(parts.group)]
-                grades = [self._grade(p, c) for p, c in zip(owners, completions, strict=True)]
+                grades = grade_all(parts.task, owners, completions)
+                self._failures.count(grade.status for grade in grades)
+                grades = [self._in_training(grade, c) for grade, c in zip(grades, completions, strict=True)]
             rollouts = GradedRollouts(problems, completions, grades, parts.group)
             advantages_B = self._advantages(rollouts)
             with clock("update"):
@@ -211,9 +214,8 @@ class Trainer:
         except (EngineFailed, EngineMismatch) as error:
             self._engine_failure = error
 
-    def _grade(self, problem: Problem, completion: Completion) -> Grade:
+    def _in_training(self, grade: Grade, completion: Completion) -> Grade:
         """The task's grade, plus the reward in training of an answer that is given and wrong."""
-        grade = self._parts.task.grade(problem, completion)
         given = completion.finish_reason is FinishReason.stopped and grade.status is GradeStatus.wrong
         return replace(grade, reward=grade.reward + self._parts.settings.wrong_answer_reward) if given else grade
 
@@ -271,6 +273,8 @@ class Trainer:
         self._costs = replace(self._costs, total_seconds=self._total_seconds())
         records = self._parts.evaluator.evaluate(step, self._costs)
         self._write(records)
+        for record in records:
+            self._failures.count(GradeStatus(name) for name, count in record.statuses.items() for _ in range(count))
         chosen_on = [r for r in records if r.split is Split.select and r.mode == "sampled"]
         self._evaluated = step
         if chosen_on and step > 0:

@@ -3,17 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from sfpo_bench.grading import gold_is_readable, grade_math
+from sfpo_bench.grading import Grader, Pair, gold_is_readable, grade_math
 from sfpo_bench.types import Grade, GradeStatus
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "data" / "grading" / "grader_cases.jsonl"
-HOSTILE = r"\boxed{9^{9^{9^9}}}"
 
 
 def status(gold: str, response: str) -> GradeStatus:
@@ -81,45 +78,6 @@ def test_ordinary_golds_can_be_read(gold: str) -> None:
     assert gold_is_readable(gold)
 
 
-def test_a_hostile_answer_times_out_and_the_next_one_is_graded() -> None:
-    started = time.perf_counter()
-    assert grade_math("5", HOSTILE, deadline_s=0.5).status is GradeStatus.timeout
-    assert time.perf_counter() - started < 5.0  # the deadline, and starting the child
-    assert status("5", r"\boxed{5.0}") is GradeStatus.correct
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        r"\boxed{" * 20_000,
-        "(" * 20_000,
-        r"\frac{" * 3000,
-        "9" * 100_000,
-        r"\boxed{" + "9" * 100_000 + "}",
-        "\ud800",
-        "$" * 9999,
-    ],
-    ids=["boxes", "brackets", "fractions", "digits", "boxed digits", "surrogate", "dollars"],
-)
-def test_a_malformed_answer_is_not_correct_and_returns_in_time(response: str) -> None:
-    started = time.perf_counter()
-    assert grade_math("5", response, deadline_s=2.0).reward == 0.0
-    assert time.perf_counter() - started < 6.0
-
-
-def test_grading_works_off_the_main_thread_and_its_deadline_too() -> None:
-    found: list[GradeStatus] = []
-
-    def work() -> None:
-        found.append(status("5", r"\boxed{5.0}"))
-        found.append(grade_math("5", HOSTILE, deadline_s=0.5).status)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join(timeout=20)
-    assert found == [GradeStatus.correct, GradeStatus.timeout]
-
-
 def test_the_module_imports_no_symbolic_mathematics() -> None:
     code = "import sys, sfpo_bench.grading; sys.exit('sympy' in sys.modules or 'math_verify' in sys.modules)"
     assert (
@@ -128,12 +86,25 @@ def test_the_module_imports_no_symbolic_mathematics() -> None:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not CASES.is_file(), reason=f"needs {CASES.name}, collected from public graders' tests, beside the repository"
 )
-def test_verdicts_agree_with_those_of_public_graders() -> None:
-    """265 of 285; most of the others follow conventions of string comparison or of rounding."""
+def test_verdicts_agree_with_those_of_public_graders(grader: Grader) -> None:
+    """docs/grading.md says which do not, and why."""
     cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
-    agree = sum((status(case["gold"], case["pred"]) is GradeStatus.correct) == case["expected"] for case in cases)
-    assert agree >= 262, f"{agree} of {len(cases)}"
+    grades = grader.grade_many([Pair(case["gold"], case["pred"]) for case in cases])
+    otherwise = {
+        case["id"]: case
+        for case, grade in zip(cases, grades, strict=True)
+        if (grade.status is GradeStatus.correct) != case["expected"]
+    }
+    asserted = [name for name, case in otherwise.items() if case["kind"] == "asserted"]
+    assert [name for name in asserted if not otherwise[name]["expected"]] == ["case/28", "case/527"]
+    assert [name for name in asserted if otherwise[name]["expected"]] == [
+        "case/127",
+        "case/244",
+        "case/254",
+        "case/375",
+        "case/376",
+    ]
+    assert set(otherwise) - set(asserted) == {"case/338"}

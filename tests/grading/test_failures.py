@@ -1,0 +1,53 @@
+"""Too many grades that are no verdicts end a run; a few do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sfpo_bench.errors import RunFailed
+from sfpo_bench.grading import GradingFailures
+from sfpo_bench.types import GradeStatus
+from tests.conftest import TINY, Cli
+
+FINE = [GradeStatus.correct, GradeStatus.wrong, GradeStatus.no_answer, GradeStatus.gold_unparsable]
+
+
+def test_one_per_cent_is_borne_and_more_is_not() -> None:
+    failures = GradingFailures()
+    failures.count(FINE * 500)
+    failures.count([GradeStatus.timeout] * 12 + [GradeStatus.error] * 8)
+    assert (failures.graded, failures.failed) == (2020, 20)
+    with pytest.raises(RunFailed, match=r"21 of 2021 responses could not be graded.*task.grading_seconds"):
+        failures.count([GradeStatus.error])
+
+
+def test_few_failures_are_borne_whatever_their_share() -> None:
+    failures = GradingFailures()
+    failures.count([GradeStatus.timeout] * 10)
+    with pytest.raises(RunFailed):
+        failures.count([GradeStatus.timeout])
+
+
+def test_a_training_run_stops_with_the_share_and_what_to_do(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "graders.py").write_text(
+        "from sfpo_bench.types import Grade, GradeStatus\n"
+        "def late(problem, response): return Grade(GradeStatus.timeout, 0.0, None)\n"
+    )
+    problems = "".join(f'{{"problem": "{n} + 1?", "answer": "{n + 1}"}}\n' for n in range(60))
+    (tmp_path / "problems.jsonl").write_text(problems)
+    run = cli(
+        "train",
+        "tracking=none",
+        "task=jsonl",
+        "task.path=problems.jsonl",
+        "task.chat=false",
+        "task.prompt_template='{problem}'",
+        "task.grader=graders:late",
+        *TINY,
+        check=False,
+        prelude="import sys; sys.path.insert(0, '.')",
+    )
+    assert run.returncode == 1, run.stderr
+    assert "responses could not be graded in time" in run.stderr and "(100.0%)" in run.stderr
