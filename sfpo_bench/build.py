@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from sfpo_bench.config import RunConfig
 from sfpo_bench.errors import MissingDataError
@@ -16,8 +17,9 @@ from sfpo_bench.models.load import Policy
 from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
 from sfpo_bench.rollout.protocol import Request, RolloutEngine
 from sfpo_bench.rollout.settings import Placement, VllmRollout
+from sfpo_bench.rollout.small_heads import SmallHeads
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
-from sfpo_bench.rollout.vllm_backend import Backend, Launch
+from sfpo_bench.rollout.vllm_backend import UNTIED, Backend, Launch
 from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import require_space
@@ -88,26 +90,41 @@ def _engine(
     end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
     if not isinstance(rollout, VllmRollout):
         return TransformersEngine(policy.model, policy.tokenizer, end_ids, rollout.batch_responses)
+    device = models.resolve_device(config.device)
+    small = SmallHeads.of(policy.model.config, device) if rollout.placement is not Placement.server else None
     launch = Launch(
         model=models.locate(config.model),
         revision=models.revision_of(config.model),
         dtype=config.learner.precision.value,
-        device=models.resolve_device(config.device),
+        device=device,
         max_model_tokens=rollout.max_prompt_tokens + rollout.max_new_tokens,
         max_sequences=rollout.batch_responses,
         kv_cache_bytes=rollout.kv_cache_mib * 2**20,
         compile_model=rollout.compile_model,
         sleep=rollout.sleep and rollout.placement is Placement.in_process,
+        overrides={**UNTIED, **(small.overrides() if small else {})},
     )
     trainer = TrainerSide(
         weights=learner.weights(),
-        aliases=models.aliases(policy.model),
+        present=presentation(models.aliases(policy.model), small),
         score=learner.log_probs,
         dtype=config.learner.precision.value,
         seed=config.seed,
     )
     probes = [Request(item.problem.id, item.prompt_ids, (0,)) for item in problems]
     return VllmEngine(lambda: _backend(rollout, launch), rollout, trainer, policy.tokenizer, end_ids, probes)
+
+
+def presentation(
+    aliases: Mapping[str, str], small: SmallHeads | None
+) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]:
+    """From the learner's weights to those vLLM is given: every name of the checkpoint, heads as wide as it needs."""
+
+    def present(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        named = {**weights, **{alias: weights[name] for alias, name in aliases.items()}}
+        return small.widen(named) if small is not None else named
+
+    return present
 
 
 def _backend(rollout: VllmRollout, launch: Launch) -> Backend:
