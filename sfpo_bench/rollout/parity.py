@@ -36,9 +36,9 @@ class Parity:
             raise EngineMismatch(
                 f"{when}: the engine's log-probs differ from the trainer's by up to {self.largest:.3g} nats (mean "
                 f"{self.mean:.3g} over {self.tokens} tokens), at most {self.bound:g} is accepted. The engine computes "
-                "with other weights or another model: check that model, dtype and versions are the same, and start a "
-                "server of your own with --hf-overrides '{\"tie_word_embeddings\": false}'. Only if the difference is "
-                "rounding, raise rollout.parity_bound"
+                "with other weights or another model: check model, revision, number format and "
+                "versions (a server must have the trainer's). Only if the difference is rounding, raise "
+                "rollout.parity_bound"
             )
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# An output head of its own for a model with tied embeddings, which is pushed like any other weight: a reload leaves a
-# tied head on a CPU as it was, in silence.
+# An output head of its own for a model with tied embeddings, pushed like any other weight: a reload that is not given
+# the head leaves it as it was, in silence.
 UNTIED: Mapping[str, object] = {"tie_word_embeddings": False}
 
 

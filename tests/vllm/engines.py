@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,12 +66,15 @@ _SHAPE: dict[str, Any] = {
 }
 
 
-def random_model(kind: str, *, tied: bool, seed: int = 0) -> PreTrainedModel:
-    """A random two-layer Qwen2, Qwen3 or Llama over the sixteen characters, with a lively distribution."""
+def random_model(kind: str, *, tied: bool, seed: int = 0, head_size: int = 16) -> PreTrainedModel:
+    """A random two-layer Qwen2, Qwen3 or Llama over the sixteen characters, with a lively distribution.
+
+    Heads of 16 numbers (32 for Qwen3) unless a Llama is asked for others.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if kind == "llama":
-            return LlamaForCausalLM(LlamaConfig(**_SHAPE, tie_word_embeddings=tied))
+            return LlamaForCausalLM(LlamaConfig(**_SHAPE, tie_word_embeddings=tied, head_dim=head_size))
         if kind == "qwen3":
             return Qwen3ForCausalLM(Qwen3Config(**_SHAPE, tie_word_embeddings=tied, head_dim=32))
         return Qwen2ForCausalLM(Qwen2Config(**_SHAPE, tie_word_embeddings=tied))
@@ -104,8 +107,8 @@ class Side:
             folder,
         )
 
-    def trainer(self) -> TrainerSide:
-        present = presentation(aliases(self.model), self.small_heads)
+    def trainer(self, names: Mapping[str, str] | None = None) -> TrainerSide:
+        present = presentation(aliases(self.model) if names is None else names, self.small_heads)
         return TrainerSide(self.learner.weights(), present, self.learner.log_probs, "float32", 0)
 
     @property
@@ -139,10 +142,11 @@ class Side:
         start: Callable[[], Backend],
         probes: list[Request] | None = None,
         end_ids: frozenset[int] = END,
+        names: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> VllmEngine:
         rollout = VllmRollout(max_new_tokens=24, **settings)
-        return VllmEngine(start, rollout, self.trainer(), self.tokenizer, end_ids, probes or REQUESTS)
+        return VllmEngine(start, rollout, self.trainer(names), self.tokenizer, end_ids, probes or REQUESTS)
 
 
 def largest_difference(side: Side, engine: VllmEngine, completions: list[Completion]) -> float:
