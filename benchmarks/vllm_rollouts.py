@@ -2,8 +2,8 @@
 
     python benchmarks/vllm_rollouts.py [NEW_TOKENS] [ROUNDS] [float32|bfloat16]
 
-SmolLM2-135M-Instruct (`sfpo-bench fetch smollm2`), temperature 1, groups of 8, at 32 and 128 responses side by side, each
-of NEW_TOKENS tokens. The contestants take turns in one process, so that ratios hold on a busy machine:
+SmolLM2-135M-Instruct (`sfpo-bench fetch smollm2`), temperature 1, groups of 8, at 32 and 128 responses side by side,
+each of NEW_TOKENS tokens. The contestants take turns in one process, so that ratios hold on a busy machine:
 
     ours           VllmEngine: a seed of its own for each response, log-probs, text
     bare           the same `vllm.LLM`: the same prompts, no seeds, no log-probs, no text
@@ -55,10 +55,11 @@ def main(new_tokens: int, rounds: int, dtype: str) -> None:
     problems = encode_problems(tokenizer, task, task.problems(Split.train), 128, OverLong.drop)
     every = [Request(item.problem.id, item.prompt_ids, tuple(range(GROUP))) for item in problems]
     launch = Launch(folder, "", dtype, "cpu", 256, 128, 512 * 2**20, False, True, UNTIED)
-    backend = InProcessVllm(launch)
     side = TrainerSide(learner.weights(), presentation(aliases(model), None), learner.log_probs, dtype, 0)
     ends = frozenset({NEVER})
-    ours = VllmEngine(lambda: backend, VllmRollout(parity_every=10**9), side, tokenizer, ends, every)
+    ours = VllmEngine(lambda: InProcessVllm(launch), VllmRollout(), side, tokenizer, ends, every)
+    backend = ours._backend
+    assert isinstance(backend, InProcessVllm)
     plain = TransformersEngine(model, tokenizer, ends, 128)
     sampling, noise = Sampling(1.0, new_tokens), NoiseStream(0, "rollout", 1)
 

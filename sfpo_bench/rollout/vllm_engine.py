@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sfpo_bench.errors import EngineFailed
-from sfpo_bench.rollout.parity import BOUNDS, Halved, Parity, Score, compare
+from sfpo_bench.rollout.parity import BOUNDS, REHEARSAL_BOUNDS, Halved, Parity, Score, compare
 from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_backend import Backend, Draw, Drawn
@@ -135,7 +135,7 @@ class VllmEngine:
         if self._settings.rehearse:
             with Halved(weights):
                 self._backend.push(self._trainer.present(weights))
-                rehearsal = self._check("in the rehearsal, with halved weights")
+                rehearsal = self._check("in the rehearsal, with halved weights", REHEARSAL_BOUNDS[self._trainer.dtype])
             self._numbers |= {"rehearsal_parity_max": rehearsal.largest}
         pushing = time.perf_counter()
         self._backend.push(self._trainer.present(weights))
@@ -143,12 +143,12 @@ class VllmEngine:
         self._numbers |= _numbers(self._check("at the start"))
         self._numbers |= {"introduction_seconds": time.perf_counter() - started}
 
-    def _check(self, when: str) -> Parity:
+    def _check(self, when: str, least_bound: float = 0.0) -> Parity:
         """Responses to the probes, their log-probs against the trainer's."""
         noise = NoiseStream(self._trainer.seed, "parity", self._loads)
         limit = min(_PARITY_TOKENS, self._settings.max_new_tokens)
         completions, _ = self._sample(self._probes, Sampling(self._settings.temperature, limit), noise)
-        parity = compare(completions, self._trainer.score, self._bound)
+        parity = compare(completions, self._trainer.score, max(self._bound, least_bound))
         parity.require(when)
         return parity
 
