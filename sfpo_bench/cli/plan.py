@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
-from sfpo_bench.config import from_node
-from sfpo_bench.models.load import shape_of
+from sfpo_bench.config import RunConfig, from_node
+from sfpo_bench.errors import MissingDataError
+from sfpo_bench.models.load import locate, shape_of
+from sfpo_bench.models.settings import HuggingFaceModel
 from sfpo_bench.plan import Plan, plan
-from sfpo_bench.rollout.settings import VllmRollout
+from sfpo_bench.rollout.settings import OverLong, VllmRollout
+from sfpo_bench.types import Split
 
 
 def act(node: DictConfig) -> None:
     config = from_node(node)
-    found = plan(config, shape_of(config.model))
+    longest = longest_prompt(config)
+    found = plan(config, shape_of(config.model), longest)
     rollout, learner = config.rollouts, config.learner
     steps = rollout.prompts // learner.mini_batch_prompts if learner.mini_batch_prompts else learner.mini_batches
     say(f"{config.name}: {config.description}")
@@ -21,12 +27,34 @@ def act(node: DictConfig) -> None:
         f"a step: {rollout.prompts} prompts x {rollout.group} responses, at most {found.sequence_tokens:,} tokens "
         f"each; a pass is {steps} optimizer step{'s' * (steps > 1)}; {config.training.steps} steps"
     )
-    say(f"{found.parameters:,} parameters")
+    prompts = (
+        "no data at hand: prompts as long as they may be" if longest is None else f"longest prompt {longest} tokens"
+    )
+    say(f"{found.parameters:,} parameters; {prompts}")
     for line in lines(found):
         say(line)
     if isinstance(rollout, VllmRollout):
         fits = rollout.kv_cache_mib * 2**20 // (found.kv_bytes_per_token * found.sequence_tokens)
         say(f"  vLLM's cache holds {fits:,} responses of full length side by side")
+
+
+def longest_prompt(config: RunConfig) -> int | None:
+    """Tokens of the longest training prompt that is not over the limit; None when the model's tokenizer or the data
+    are not on this machine."""
+    from transformers import AutoTokenizer
+
+    from sfpo_bench.rollout.encoding import encode_problems
+
+    if isinstance(config.model, HuggingFaceModel) and not Path(config.model.path).is_dir():
+        return None
+    try:
+        problems = config.policy_task.problems(Split.train)
+    except MissingDataError:
+        return None
+    tokenizer = AutoTokenizer.from_pretrained(locate(config.model))
+    limit = config.rollouts.max_prompt_tokens
+    encoded = encode_problems(tokenizer, config.policy_task, problems, limit, OverLong.drop)
+    return max(len(item.prompt_ids) for item in encoded)
 
 
 def lines(found: Plan) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from enum import Enum
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from sfpo_bench.cli.usage import USAGE, VERBS
@@ -48,9 +50,18 @@ def _groups() -> list[str]:
     found: dict[str, list[str]] = {group: [] for group in ("experiment", "algorithm", "learner", "tracking")}
     for group, names in found.items():
         folder = files("sfpo_bench.conf") / group
-        names += sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+        names += sorted(_configs(folder))
     found |= {key.replace(".", "/"): list(kinds) for key, kinds in reversed(KINDS.items())}
     return [f"  {group:32} {' '.join(names)}" for group, names in found.items()]
+
+
+def _configs(folder: Traversable, prefix: str = "") -> Iterator[str]:
+    """Names of a group's configurations; those in a folder of the group are `folder/name`."""
+    for entry in folder.iterdir():
+        if entry.name.endswith(".yaml"):
+            yield prefix + entry.name.removesuffix(".yaml")
+        elif entry.is_dir() and prefix == "" and folder.name == "experiment":
+            yield from _configs(entry, f"{entry.name}/")
 
 
 def _describe(node: IsDataclass, prefix: str) -> list[str]:

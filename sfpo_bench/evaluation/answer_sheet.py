@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sfpo_bench.evaluation.sample_store import GradedSample
+from sfpo_bench.grading.failures import failed
 from sfpo_bench.statistics.crossed import Scores
 from sfpo_bench.statistics.sample_scores import avg_at_k, maj_at_k, pass_at_k
 from sfpo_bench.types import FinishReason, GradeStatus
@@ -82,7 +83,6 @@ def _sorted(problems: Mapping[str, Sequence[GradedSample]]) -> tuple[Answers, ..
 
 
 def _answers(key: str, graded: Sequence[GradedSample]) -> Answers:
-    undecided = (GradeStatus.timeout, GradeStatus.error)
     return Answers(
         key=key,
         id=graded[0].sample.problem_id,
@@ -90,6 +90,6 @@ def _answers(key: str, graded: Sequence[GradedSample]) -> Answers:
         truncated=tuple(one.sample.finish_reason is FinishReason.truncated for one in graded),
         answered=tuple(one.status is not GradeStatus.no_answer for one in graded),
         boxed=tuple("\\boxed{" in one.sample.text for one in graded),
-        undecided=tuple(one.status in undecided for one in graded),
+        undecided=tuple(failed(one.status) for one in graded),
         tokens=tuple(one.sample.tokens for one in graded),
     )

@@ -9,13 +9,10 @@ from sfpo_bench.errors import RunFailed
 from sfpo_bench.evaluation.generation import SampleName, name_of
 from sfpo_bench.evaluation.question_paper import Benchmark, Question
 from sfpo_bench.evaluation.sample_store import GradedSample, Sample, SampleStore
+from sfpo_bench.grading.failures import LIMIT, failed
 from sfpo_bench.statistics.sample_scores import CORRECT, NO_ANSWER
 from sfpo_bench.tasks.graded_by_card import grade_responses, grader_version, same_answers
 from sfpo_bench.types import Grade, GradeStatus
-
-# A larger share of timeouts and errors of the grader means that scores are not what they seem.
-_UNDECIDED_AT_MOST = 0.01
-_UNDECIDED = (GradeStatus.timeout, GradeStatus.error)
 
 
 def grade_samples(paper: Sequence[Benchmark], samples: Sequence[Sample], store: SampleStore) -> list[GradedSample]:
@@ -28,8 +25,8 @@ def grade_samples(paper: Sequence[Benchmark], samples: Sequence[Sample], store: 
     graded = [one for benchmark in paper for one in _grade_benchmark(benchmark, samples, known)]
     by_name = {name_of(one.sample): one for one in graded}
     ordered = [by_name[name_of(sample)] for sample in samples]
-    undecided = sum(one.status in _UNDECIDED for one in ordered)
-    if undecided > _UNDECIDED_AT_MOST * len(ordered):
+    undecided = sum(failed(one.status) for one in ordered)
+    if undecided > LIMIT * len(ordered):
         raise RunFailed(
             f"the grader timed out or failed on {undecided} of {len(ordered)} samples, expected at most 1 %; the "
             f"samples are kept in {store.path}. Give the machine less to do beside it and run the same command again"
@@ -83,7 +80,7 @@ def _usable(
 ) -> GradedSample | None:
     found = known.get(name_of(sample))
     gold = questions[sample.problem_key].problem.answer
-    decided = found is not None and found.status not in _UNDECIDED
+    decided = found is not None and not failed(found.status)
     same = found is not None and (found.grader, found.gold, found.sample.text) == (version, gold, sample.text)
     return found if decided and same else None
 

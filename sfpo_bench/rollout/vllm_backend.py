@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+# An output head of its own for a model with tied embeddings, pushed like any other weight: a reload that is not given
+# the head leaves it as it was, in silence.
+UNTIED: Mapping[str, object] = {"tie_word_embeddings": False}
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How vLLM is started. `untie_head` gives a model with tied embeddings an output head of its own, which is pushed
-    like any other weight: a reload leaves a tied head on a CPU as it was, in silence."""
+    """How vLLM is started. `overrides` replace entries of the model's config.json."""
 
     model: str
     revision: str
@@ -28,7 +32,7 @@ class Launch:
     kv_cache_bytes: int
     compile_model: bool
     sleep: bool
-    untie_head: bool = True
+    overrides: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

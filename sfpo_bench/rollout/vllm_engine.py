@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sfpo_bench.errors import EngineFailed
-from sfpo_bench.rollout.parity import BOUNDS, Halved, Parity, Score, compare
+from sfpo_bench.rollout.parity import BOUNDS, REHEARSAL_BOUNDS, Halved, Parity, Score, compare
 from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_backend import Backend, Draw, Drawn
@@ -29,11 +29,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class TrainerSide:
-    """What the engine must know of the trainer: its weights by name, names that stand for another's weight (a tied
-    head), its scoring, and the number format both compute in."""
+    """What the engine must know of the trainer: its weights by name, how they become the ones vLLM is given, its
+    scoring, and the number format both compute in."""
 
     weights: Mapping[str, Tensor]
-    aliases: Mapping[str, str]
+    present: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
     score: Score
     dtype: str
     seed: int
@@ -97,7 +97,7 @@ class VllmEngine:
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Push the weights; the first time and every `parity_every` times, see that they arrived."""
-        self._with_restarts(lambda: self._backend.push(self._named(weights)))
+        self._with_restarts(lambda: self._backend.push(self._trainer.present(weights)))
         self._loads += 1
         if self._loads == 1 or self._loads % self._settings.parity_every == 0:
             started = time.perf_counter()
@@ -128,31 +128,27 @@ class VllmEngine:
 
     # The weights' way, and whether they arrived.
 
-    def _named(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with those that only have another name."""
-        return {**weights, **{alias: weights[name] for alias, name in self._trainer.aliases.items()}}
-
     def _introduce(self) -> None:
         """The first pushes: halved weights and back, each compared."""
         started = time.perf_counter()
         weights = self._trainer.weights
         if self._settings.rehearse:
             with Halved(weights):
-                self._backend.push(self._named(weights))
-                rehearsal = self._check("in the rehearsal, with halved weights")
+                self._backend.push(self._trainer.present(weights))
+                rehearsal = self._check("in the rehearsal, with halved weights", REHEARSAL_BOUNDS[self._trainer.dtype])
             self._numbers |= {"rehearsal_parity_max": rehearsal.largest}
         pushing = time.perf_counter()
-        self._backend.push(self._named(weights))
+        self._backend.push(self._trainer.present(weights))
         self._numbers |= {"push_seconds": time.perf_counter() - pushing}
         self._numbers |= _numbers(self._check("at the start"))
         self._numbers |= {"introduction_seconds": time.perf_counter() - started}
 
-    def _check(self, when: str) -> Parity:
+    def _check(self, when: str, least_bound: float = 0.0) -> Parity:
         """Responses to the probes, their log-probs against the trainer's."""
         noise = NoiseStream(self._trainer.seed, "parity", self._loads)
         limit = min(_PARITY_TOKENS, self._settings.max_new_tokens)
         completions, _ = self._sample(self._probes, Sampling(self._settings.temperature, limit), noise)
-        parity = compare(completions, self._trainer.score, self._bound)
+        parity = compare(completions, self._trainer.score, max(self._bound, least_bound))
         parity.require(when)
         return parity
 

@@ -40,7 +40,8 @@ def prepare_environment(threads: int, environment: MutableMapping[str, str] | No
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         # The engine's core in this process, beside the weights it gets.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        # Its warnings are about libraries to preload and, at every push, about buffers that no checkpoint holds.
+        "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
     }.items():
         environment.setdefault(name, value)

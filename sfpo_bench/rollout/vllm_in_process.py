@@ -33,9 +33,10 @@ class InProcessVllm:
         register()
         self._sleeps = launch.sleep and launch.device.startswith("cuda")
         more: dict[str, Any] = {}  # Arguments of another library, by its names.
-        if launch.untie_head:
-            more["hf_overrides"] = {"tie_word_embeddings": False}
-        if launch.device.startswith("cuda"):
+        if not launch.device.startswith("cuda"):
+            # A prompt shares whole blocks with its group; vLLM's own choice on a CPU is 128 tokens.
+            more["block_size"] = 32
+        else:
             free, total = torch.cuda.mem_get_info()
             more |= {"gpu_memory_utilization": 0.95 * free / total, "enable_sleep_mode": self._sleeps}
         with _failures("starting it"):
@@ -43,6 +44,7 @@ class InProcessVllm:
                 launch.model,
                 revision=launch.revision or None,
                 dtype=launch.dtype,
+                hf_overrides=dict(launch.overrides),
                 load_format="dummy",
                 max_model_len=launch.max_model_tokens,
                 max_num_seqs=launch.max_sequences,

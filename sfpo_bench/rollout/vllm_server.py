@@ -1,8 +1,7 @@
 """vLLM in a server that the user started: responses over its completions API, weights over its weight-transfer API.
 
     VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --weight-transfer-config '{"backend": "sfpo_bench"}'
-        --hf-overrides '{"tie_word_embeddings": false}' --logprobs-mode processed_logprobs --generation-config vllm
-        --dtype float32 --max-model-len TOKENS
+        --logprobs-mode processed_logprobs --generation-config vllm --dtype bfloat16 --max-model-len TOKENS
 
 The server's environment must have this package, which brings the transfer of that name, and see `transfer_folder`.
 """

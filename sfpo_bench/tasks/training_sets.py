@@ -63,6 +63,17 @@ class TrainingSets:
         """The verdict on the text as it stands, also when it was cut at the token limit."""
         return grade_responses(self._card(problem), [problem], [completion.text])[0]
 
+    def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
+        """As `grade`, side by side on all cores."""
+        grades: dict[int, Grade] = {}
+        names = [self._set_of[problem.id] for problem in problems]
+        for name in dict.fromkeys(names):
+            places = [place for place, own in enumerate(names) if own == name]
+            asked = [problems[place] for place in places]
+            made = grade_responses(card(name), asked, [completions[place].text for place in places])
+            grades.update(zip(places, made, strict=True))
+        return [grades[place] for place in range(len(problems))]
+
     def _card(self, problem: Problem) -> Card:
         return card(self._set_of[problem.id])
 

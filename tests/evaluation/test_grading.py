@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sfpo_bench.errors import RunFailed
 from sfpo_bench.evaluation import grading
 from sfpo_bench.evaluation.answer_sheet import sheets
 from sfpo_bench.evaluation.generation import asked_for, missing
@@ -70,6 +72,20 @@ def test_grades_are_kept_and_a_changed_grader_grades_without_generating(
     again = graded(store, engine, 3)
     assert len(graded_texts) == 96 and len(engine.asked) == 48
     assert {one.grader for one in again} == {"another"} and {one.grader for one in first} != {"another"}
+
+
+def test_a_grader_that_cannot_decide_is_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 16 samples without a verdict is more than 1 %; the samples stay, and the next grading may succeed."""
+    store, engine = SampleStore(tmp_path), Dice()
+
+    def tired(card, problems, responses):  # type: ignore[no-untyped-def]
+        return [replace(one, status=GradeStatus.timeout) for one in grade_responses(card, problems, responses)]
+
+    monkeypatch.setattr(grading, "grade_responses", tired)
+    with pytest.raises(RunFailed, match="16 of 16 samples"):
+        graded(store, engine, 1)
+    monkeypatch.setattr(grading, "grade_responses", grade_responses)
+    assert len(graded(store, engine, 1)) == 16 == len(engine.asked)
 
 
 def test_the_stored_table_is_what_was_graded(tmp_path: Path) -> None:

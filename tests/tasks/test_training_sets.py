@@ -51,6 +51,16 @@ def test_rewards_and_prompts_are_those_of_the_set() -> None:
     assert shipped(prompt_template="hashes").prompt(half).content != chat
 
 
+def test_many_grades_are_the_single_ones_in_their_order() -> None:
+    task = shipped(report=["mixed", "arithmetic"])
+    problems = [*task.problems(Split.report)[:20], *task.problems(Split.train)[:5]] * 2
+    texts = [f"\\boxed{{{p.answer}}}" if n % 3 else "\\boxed{12345}" for n, p in enumerate(problems)]
+    completions = [response(text) for text in texts]
+    singly = [task.grade(problem, one) for problem, one in zip(problems, completions, strict=True)]
+    assert task.grade_many(problems, completions) == singly
+    assert {grade.reward for grade in singly} == {0.0, 1.0}
+
+
 @pytest.mark.parametrize(
     ("side", "train", "report"),
     [(OverlapFrom.train, 0, 16), (OverlapFrom.report, 16, 0), (OverlapFrom.neither, 16, 16)],

@@ -1,0 +1,162 @@
+"""The plan: shapes are those of the real classes, sums are what they say, the published recipes have one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from sfpo_bench.cli.plan import lines
+from sfpo_bench.comparison.arms import compose_arms
+from sfpo_bench.config import RunConfig, from_node
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.hydra_store import register
+from sfpo_bench.models.load import shape_of
+from sfpo_bench.models.shapes import PUBLISHED, Shape, read_shape
+from sfpo_bench.plan import Phase, plan
+from tests.conftest import Cli
+
+RECIPES = {
+    "qwen2.5-math-1.5b": (1536, 2560, 0.8, 1_543_714_304),
+    "qwen2.5-math-7b": (1536, 2560, 0.8, 7_615_616_512),
+    "deepseek-r1-distill-qwen-1.5b": (2048, 6144, 0.8, 1_777_088_000),
+    "deepseek-r1-distill-qwen-7b": (2048, 6144, 0.8, 7_615_616_512),
+    "qwen3-4b-base": (2048, 6144, 0.9, 4_022_468_096),
+}
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    register()
+    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+        yield
+
+
+def composed(*overrides: str) -> RunConfig:
+    return from_node(compose("train", list(overrides)))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_published_recipe_is_the_published_settings_and_has_a_plan(name: str) -> None:
+    config = composed(f"experiment=paper/{name}", "task.path=problems.jsonl")
+    prompt, response, alpha, parameters = RECIPES[name]
+    rollout, learner = config.rollouts, config.learner
+    assert (rollout.kind, rollout.prompts, rollout.group, rollout.temperature) == ("vllm", 256, 8, 1.0)
+    assert (rollout.max_prompt_tokens, rollout.max_new_tokens) == (prompt, response)
+    assert (learner.learning_rate, learner.mini_batches, learner.gradient_clip_norm) == (1e-6, 4, 1.0)
+    rule: Any = config.algorithm.update_rule
+    assert (rule.fast_passes, rule.alpha, rule.trigger.window, rule.trigger.threshold) == (3, alpha, 30, 1.0)
+    objective: Any = config.algorithm.objective
+    assert (objective.clip_low, objective.clip_high, objective.kl_coefficient) == (0.2, 0.2, 0.0)
+    assert objective.entropy_coefficient == 0.001 and config.training.steps == 400
+    found = plan(config, shape_of(config.model))
+    assert found.parameters == parameters
+    assert found.checkpoint_bytes == 12 * parameters
+    assert lines(found)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_arm_of_a_published_recipe_composes_and_differs_in_its_update_alone(name: str) -> None:
+    overrides = [f"experiment=paper/{name}", "task.path=problems.jsonl"]
+    node = compose("compare", overrides)
+    arms = {arm.key: from_node(arm.node) for arm in compose_arms(from_node(node), "compare", overrides)}
+    assert set(arms) == {"grpo", "sfpo", "repeat"}
+    assert len({str(config.algorithm.objective) for config in arms.values()}) == 1
+    assert len({str(config.learner) for config in arms.values()}) == 1
+    assert len({str(config.training) for config in arms.values()}) == 1
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_parameters_are_those_of_the_model(kind: str, tied: bool, tmp_path: Path) -> None:
+    model: PreTrainedModel
+    if kind == "llama":
+        model = LlamaForCausalLM(LlamaConfig(**SMALL, tie_word_embeddings=tied))
+    elif kind == "qwen2":
+        model = Qwen2ForCausalLM(Qwen2Config(**SMALL, tie_word_embeddings=tied))
+    else:
+        model = Qwen3ForCausalLM(Qwen3Config(**SMALL, tie_word_embeddings=tied, head_dim=10))
+    model.config.save_pretrained(tmp_path)
+    assert read_shape(tmp_path / "config.json").parameters == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-Math-1.5B", "Qwen/Qwen3-4B-Base"])
+def test_a_published_shape_is_that_of_the_class_it_is_for(name: str) -> None:
+    shape: Shape = PUBLISHED[name]
+    numbers: dict[str, Any] = {
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.feed_forward,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "tie_word_embeddings": shape.tied,
+    }
+    with torch.device("meta"):
+        model: PreTrainedModel = (
+            Qwen3ForCausalLM(Qwen3Config(**numbers, head_dim=shape.head_size))
+            if shape.qk_norm
+            else Qwen2ForCausalLM(Qwen2Config(**numbers))
+        )
+    assert sum(p.numel() for p in model.parameters()) == shape.parameters
+
+
+def test_an_architecture_that_is_not_known_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
+    with pytest.raises(ConfigError, match="model_type is 'mamba'"):
+        read_shape(tmp_path / "config.json")
+
+
+SMOLLM2 = Shape(49152, 576, 1536, 30, 9, 3, 64, tied=True)
+
+
+def test_the_memory_of_the_smollm2_experiment_is_within_a_fifth_of_what_was_measured() -> None:
+    """`/usr/bin/time -v sfpo-bench train experiment=smollm2_addition training.steps=2 …`, two runs."""
+    measured_bytes = {"grpo": 4_265_172 * 1024}
+    for algorithm, measured in measured_bytes.items():
+        found = plan(composed("experiment=smollm2_addition", f"algorithm={algorithm}"), SMOLLM2, prompt_tokens=46)
+        assert found.parameters == 134_515_008
+        assert abs(found.peak_bytes / measured - 1) <= 0.2
+
+
+def test_the_peak_is_what_is_always_there_and_the_largest_phase_beside_it() -> None:
+    found = plan(composed("experiment=smollm2_addition", "algorithm=sfpo"), SMOLLM2)
+    held = {phase: sum(part.size_bytes for part in found.parts if part.phase is phase) for phase in Phase}
+    assert found.peak_bytes == held[Phase.always] + max(
+        held[Phase.update], held[Phase.generation], held[Phase.checkpoint]
+    )
+    without = plan(composed("experiment=smollm2_addition", "algorithm=grpo"), SMOLLM2)
+    assert found.peak_bytes - without.peak_bytes == 4 * found.parameters, "SFPO's copy of the weights"
+
+
+def test_the_plan_is_printed_and_nothing_is_started(tmp_path: Path, cli: Cli) -> None:
+    done = cli("train", "--plan", "tracking=none")
+    assert re.search(r"108,224 parameters; longest prompt \d tokens", done.stdout) and "one checkpoint" in done.stdout
+    assert not (tmp_path / "results").exists()
+    refused = cli("compare", "--plan", check=False)
+    assert refused.returncode == 2 and "after train only" in refused.stderr
