@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,7 +14,7 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.config import to_settings
 from sfpo_bench.errors import TrackingError
 from sfpo_bench.evaluation import run
-from sfpo_bench.evaluation.record import Evaluation
+from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.training.stop import StopRequest
 
@@ -24,13 +25,27 @@ def act(node: DictConfig) -> None:
         from sfpo_bench.tracking.mlflow_store import check_tracking_uri
 
         check_tracking_uri(settings.tracking.uri or None, _store_folder(settings), os.environ)
+    runs = runs_of(Path(settings.run)) if settings.run else []
+    if not runs:
+        say(_evaluate(settings))
+        return
+    plans = [replace(settings, run=str(place)) for place in runs]
+    for one in plans:
+        run.plan(one)  # what is wrong with the last one is said before the first one is evaluated
+    for one in plans:
+        _evaluate(one)
+    say(f"{len(runs)} runs evaluated; sfpo-bench scores folders=[{settings.run}] compares their arms")
+
+
+def _evaluate(settings: EvaluateSettings) -> str:
+    """Evaluate one model; gives what there is to say of its scores."""
     plan = run.plan(settings)
     with _Board(plan) as board:
         found = run.evaluate(plan, StopRequest(), run.Progress(board.start, board.done))
-    _report(settings, found)
+    return _report(settings, found)
 
 
-def _report(settings: EvaluateSettings, found: Evaluation) -> None:
+def _report(settings: EvaluateSettings, found: Evaluation) -> str:
     from sfpo_bench.evaluation.scores import Arm
     from sfpo_bench.evaluation.tables import scores_plain, write_tables
     from sfpo_bench.evaluation.tracked import deliver, write_journal
@@ -46,10 +61,8 @@ def _report(settings: EvaluateSettings, found: Evaluation) -> None:
             deliver(found, folder, [files.markdown, files.csv], delivery)
         except TrackingError as error:
             say(f"warning: {error}. Scores need no store; `sfpo-bench sync` delivers what is missing")
-    say(files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip())
-    say("")
-    say(f"samples: {found.folder / 'samples.parquet'}")
-    say(f"table:   {files.markdown}")
+    text = files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip()
+    return f"{text}\n\nsamples: {found.folder / 'samples.parquet'}\ntable:   {files.markdown}"
 
 
 def _store_folder(settings: EvaluateSettings) -> Path:

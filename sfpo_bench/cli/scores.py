@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ScoresSettings
 from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.evaluation.record import CHOICE_FILE, Evaluation, read_evaluation
+from sfpo_bench.evaluation.record import CHOICE_FILE, Evaluation, read_evaluation, runs_of
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.problem_sets import Choice, choice_on, suite
 from sfpo_bench.tracking.run_folder import write_atomically
@@ -62,17 +62,11 @@ def _evaluations(folders: Sequence[str]) -> list[Evaluation]:
 
 
 def _of_folder(folder: Path) -> list[Evaluation]:
-    inside = [one for run in _runs(folder) for one in sorted((run / "evaluations").glob("step-*"))]
-    if not inside and _runs(folder):
-        raise MissingDataError(f"no run of {folder} was evaluated; run `sfpo-bench evaluate run=RUN` for each of them")
+    runs = runs_of(folder) or ([folder] if (folder / "config.yaml").is_file() else [])
+    inside = [one for run in runs for one in sorted((run / "evaluations").glob("step-*"))]
+    if runs and not inside:
+        raise MissingDataError(f"no run of {folder} was evaluated; run `sfpo-bench evaluate run={folder}`")
     return [read_evaluation(one) for one in inside or [folder]]
-
-
-def _runs(folder: Path) -> list[Path]:
-    """The runs of a comparison, or the folder itself when it is a run."""
-    if (folder / "comparison.json").is_file():
-        return sorted((folder / "runs").glob("*/seed-*"))
-    return [folder] if (folder / "config.yaml").is_file() else []
 
 
 def _choose(found: Sequence[Evaluation], choice: Choice, metric: str, k: int) -> None:

@@ -102,6 +102,13 @@ def read_evaluation(folder: Path) -> Evaluation:
     )
 
 
+def runs_of(folder: Path) -> list[Path]:
+    """The runs of a comparison in its folder, by arm and seed; empty when it is no comparison's folder."""
+    if not (folder / "comparison.json").is_file():
+        return []
+    return sorted(path.parent for path in (folder / "runs").glob("*/seed-*/config.yaml"))
+
+
 def choice_note(folder: Path) -> str:
     """What is to be said of a model that was chosen by scores on a suite for reporting; empty otherwise."""
     file = folder / CHOICE_FILE

@@ -33,7 +33,9 @@ class EvaluateSettings:
     """Everything an evaluation needs."""
 
     suite: str = option("quick", "a suite of evaluations/suites, or one benchmark")
-    run: str = option("", "folder of a training run whose checkpoint is evaluated, instead of `model`")
+    run: str = option(
+        "", "training run whose checkpoint is evaluated instead of `model`, or a comparison: every run of it"
+    )
     checkpoint: Which = option(Which.last, "which checkpoint of the run: last, or best on its select problems")
     label: str = option("", "name in tables; empty: the arm of the run, else the model's name")
     model: Any = option(None, "the model that is evaluated")

@@ -96,9 +96,9 @@ def test_a_checkpoint_of_a_run_is_tracked_beneath_it_and_compared_with_another(c
     cli("compare", *TINY, *arms, "comparison.seeds=2", "comparison.slots=2")
     runs = sorted((tmp_path / "results/arithmetic/runs").glob("*/seed-*"))
     assert len(runs) == 4
-    for run in runs:
-        place = run.relative_to(tmp_path)
-        cli("evaluate", f"run={place}", "suite=embedded", *SMALL[1:])
+    cli("evaluate", "run=results/arithmetic", "suite=embedded", *SMALL[1:])
+    single = cli("evaluate", f"run={runs[0].relative_to(tmp_path)}", "suite=embedded", *SMALL[1:], prelude=NO_MODEL)
+    assert "60 of 60 samples are there" in single.stderr
     found = [read_evaluation(run / "evaluations" / "step-000006") for run in runs]
     assert [(one.owner.arm, one.owner.seed) for one in found] == [("grpo", 0), ("grpo", 1), ("sfpo", 0), ("sfpo", 1)]
     assert len({one.owner.model.sha256 for one in found}) == 4

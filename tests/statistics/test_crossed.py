@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import stats
 
+from benchmarks.score_calibration import World, covered, differences, low_p
 from sfpo_bench.statistics import mean_interval, wilson_interval
 from sfpo_bench.statistics.crossed import (
     Scores,
     crossed_spread,
-    detectable_difference,
     difference_interval,
     difference_spread,
     share_interval,
 )
-from sfpo_bench.statistics.permutation import run_permutation_p, sign_flip_p
+from sfpo_bench.statistics.permutation import sign_flip_p
 
 Array = NDArray[np.float64]
 
@@ -121,69 +118,30 @@ def test_what_has_no_spread_is_refused(wrong: list[Scores]) -> None:
         crossed_spread(wrong)
 
 
-def logistic(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(30, 4, 1, -3.0),
+        World(30, 4, 1, 0.0),
+        World(100, 1, 1, -5.0),
+        World(300, 16, 1, 1.0),
+        World(100, 4, 2, -0.5, 0.5),
+        World(100, 4, 3, -0.5),
+        World(100, 4, 3, -0.5, 0.5),
+        World(100, 4, 10, -0.5, 0.3),
+    ],
+)
+def test_intervals_cover_in_simulation(world: World) -> None:
+    """At least 92 % where 95 is meant: three standard errors of a share in 600."""
+    assert covered(world, 600, np.random.default_rng(6)) >= 0.92
 
 
-def sampled(random: np.random.Generator, ability: Array, k: int) -> Array:
-    """Shares of k samples that are correct."""
-    drawn: Array = random.binomial(k, logistic(ability)) / k
-    return drawn
-
-
-def truth(mean: float, deviation: float) -> float:
-    """The expected score of a problem whose ability is normal."""
-    points = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
-    return float(logistic(mean + deviation * points).mean())
-
-
-@pytest.mark.parametrize(("problems", "mean", "k"), [(30, -3.0, 4), (30, 0.0, 4), (100, -5.0, 1), (300, 1.0, 16)])
-def test_intervals_over_problems_cover(problems: int, mean: float, k: int) -> None:
-    """At least 92 % where 95 is meant (three standard errors below, in 600), for problems from hard to easy."""
-    random, hits = np.random.default_rng(6), 0
-    for _ in range(600):
-        ability = mean + 2 * random.standard_normal((1, problems))
-        hits += share_interval(crossed_spread([sampled(random, ability, k)])).contains(truth(mean, 2.0))
-    assert hits >= 0.92 * 600
-
-
-@pytest.mark.parametrize(("runs", "run_deviation"), [(2, 0.5), (3, 0.0), (3, 0.5), (10, 0.3)])
-def test_intervals_over_problems_and_runs_cover(runs: int, run_deviation: float) -> None:
-    random, hits = np.random.default_rng(7), 0
-    true = truth(-0.5, math.hypot(2.0, run_deviation))
-    for _ in range(600):
-        ability = -0.5 + 2 * random.standard_normal((1, 100)) + run_deviation * random.standard_normal((runs, 1))
-        hits += share_interval(crossed_spread([sampled(random, ability, 4)])).contains(true)
-    assert hits >= 0.92 * 600
-
-
-@pytest.mark.parametrize(("runs", "run_deviation"), [(1, 0.0), (3, 0.3), (10, 0.3)])
-def test_equal_arms_are_told_apart_in_one_of_twenty_and_a_detectable_difference_is_found(
-    runs: int, run_deviation: float
-) -> None:
-    """Fresh problems and runs each time, 500 times; the second half at a difference of the size called detectable."""
-    random, problems, k = np.random.default_rng(8), 200, 4
-
-    def arms(shift: float) -> tuple[Array, Array]:
-        base = -0.5 + 2 * random.standard_normal((1, problems))
-        noise = [run_deviation * random.standard_normal((runs, 1)) for _ in range(2)]
-        return sampled(random, base + shift + noise[0], k), sampled(random, base + noise[1], k)
-
-    false, low_p, detectable = 0, 0, []
-    for turn in range(500):
-        first, second = arms(0.0)
-        spread = difference_spread([first], [second], samples=k)
-        false += not difference_interval(spread).contains(0.0)
-        if turn < 200:
-            p = sign_flip_p([(first - second)[0]]) if runs == 1 else run_permutation_p(first.mean(1), second.mean(1))
-            low_p += p <= 0.05
-        detectable.append(detectable_difference(spread))
-    assert false <= 0.08 * 500 and low_p <= 0.10 * 200
-    # The logistic's mean slope turns a difference of scores into one of abilities.
-    wanted = float(np.mean(detectable))
-    shift = wanted / ((truth(-0.45, 2.0) - truth(-0.55, 2.0)) / 0.1)
-    found = 0
-    for _ in range(300):
-        first, second = arms(shift)
-        found += not difference_interval(difference_spread([first], [second], samples=k)).contains(0.0)
-    assert 0.65 * 300 <= found <= 0.92 * 300
+@pytest.mark.parametrize("world", [World(200, 4, 1, -0.5), World(200, 4, 3, -0.5, 0.3), World(200, 4, 10, -0.5, 0.3)])
+def test_equal_arms_are_told_apart_in_one_of_twenty_and_a_detectable_difference_is_found(world: World) -> None:
+    """Percentages: held, excluded, p at 0.05; three to four standard errors of a share in 400, and of one in 60."""
+    _, held, excluded, detectable = differences(world, 0.0, 400, np.random.default_rng(8))
+    assert held >= 91 and excluded <= 9
+    assert low_p(world, 0.0, 60, np.random.default_rng(7)) <= 14
+    slope = 100 * (world.truth(0.05) - world.truth(-0.05)) / 0.1  # points of score per unit of ability
+    _, held, excluded, _ = differences(world, detectable / slope, 400, np.random.default_rng(9))
+    assert held >= 91 and 62 <= excluded <= 93
