@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.problem_sets import Card, DataSettings, PromptTemplate, Suite, load_problem_set, prompt_template
 from sfpo_bench.problem_sets.canonical import problem_key
 from sfpo_bench.problem_sets.overlap import without
@@ -57,6 +59,13 @@ def _benchmark(name: str, leave_out: Sequence[str], count: int, data: DataSettin
     template = prompt_template(prompt or found.card.prompt)
     drawn = _draw(name, without(found.problems, leave_out), count)
     questions = [Question(p, problem_key(p.text), made := template.fill(p), prompt_sha256(made)) for p in drawn]
+    twice = [key for key, count in Counter(question.key for question in questions).items() if count > 1]
+    if twice:
+        ids = ", ".join(question.problem.id for question in questions if question.key == twice[0])
+        raise ConfigError(
+            f"{found.origin}: {len(twice)} problems of {name} stand there more than once ({ids}); expected every text "
+            "once, for a problem that counts twice changes the score. Take the copies out"
+        )
     return Benchmark(found.card, template, tuple(questions), len(found.problems), found.verified)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.options import option
-from sfpo_bench.problem_sets.canonical import content_sha256, problem_key
+from sfpo_bench.problem_sets.canonical import content_sha256
 from sfpo_bench.problem_sets.card import AnswerForm, AnswerType, Card, card
 from sfpo_bench.problem_sets.hub import hub_rows
 from sfpo_bench.problem_sets.jsonl_rows import jsonl_rows
@@ -161,8 +161,3 @@ def _is_verified(known: Card, problems: Sequence[Problem], origin: str, unverifi
 
 def _describe(content: Mapping[str, object]) -> str:
     return f"{content['rows']} problems with content hash {str(content['content_sha256'])[:16]}…"
-
-
-def keys_of(problems: Sequence[Problem]) -> dict[str, str]:
-    """The key of each problem by its id."""
-    return {problem.id: problem_key(problem.text) for problem in problems}

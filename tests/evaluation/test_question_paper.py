@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.evaluation.question_paper import question_paper
 from sfpo_bench.problem_sets import DataSettings, Suite, load_problem_set, suite
 from sfpo_bench.problem_sets.suites import Role, SuiteEntry
@@ -53,6 +54,13 @@ def test_the_prompt_hash_changes_with_template_and_problem_alone() -> None:
     assert len(set(hashes)) == len(hashes) == len(load_problem_set("mixed", DATA).problems)
     assert not set(hashes) & {question.prompt_sha256 for question in other.questions}
     assert hashes == [question.prompt_sha256 for question in same.questions]
+
+
+def test_a_problem_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    rows = '{"problem": "What is 1 + 1?", "answer": "2"}\n{"problem": " What is  1 + 1?", "answer": "2"}\n'
+    (tmp_path / "aime24.jsonl").write_text(rows)
+    with pytest.raises(ConfigError, match="1 problems of aime24 stand there more than once"):
+        question_paper(suite("aime24"), DataSettings(str(tmp_path), unverified=True))
 
 
 @pytest.mark.parametrize("name", ["boxed", "sfpo", "qwen_math", "hashes", "base", "bare"])
