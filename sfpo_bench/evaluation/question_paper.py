@@ -13,6 +13,7 @@ from sfpo_bench.problem_sets import Card, DataSettings, PromptTemplate, Suite, l
 from sfpo_bench.problem_sets.canonical import problem_key
 from sfpo_bench.problem_sets.overlap import without
 from sfpo_bench.seeding import stream_key
+from sfpo_bench.tasks.graded_by_card import require_readable_golds
 from sfpo_bench.types import Problem, Prompt
 
 
@@ -56,6 +57,7 @@ def question_paper(chosen: Suite, data: DataSettings, prompt: str = "", problems
 
 def _benchmark(name: str, leave_out: Sequence[str], count: int, data: DataSettings, prompt: str) -> Benchmark:
     found = load_problem_set(name, data)
+    require_readable_golds(found)
     template = prompt_template(prompt or found.card.prompt)
     drawn = _draw(name, without(found.problems, leave_out), count)
     questions = [Question(p, problem_key(p.text), made := template.fill(p), prompt_sha256(made)) for p in drawn]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sfpo_bench.evaluation.answer_sheet import Sheet
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores, differences, unlike
+from sfpo_bench.problem_sets import card
 from sfpo_bench.reports.document import blocks
 from sfpo_bench.reports.formats import escaped
 from sfpo_bench.reports.latex import Columns, tables_tex
@@ -146,12 +147,21 @@ def _notes(arms: Sequence[Arm]) -> list[str]:
         if one.asked.unverified:
             names = ", ".join(one.asked.unverified)
             lines.append(f"**{escaped(one.owner.label)}**: the content of {escaped(names)} is not that of its card.")
+    errors = [one for name in arms[0].benchmarks for one in _label_errors(found[0].sheets[name])]
+    if errors:
+        lines.append(f"Gold answers with known errors, counted all the same: {escaped(', '.join(errors))}.")
     runs = {len(arm.evaluations) for arm in arms}
     over = (
         "over problems" if runs == {1} else "over problems and training runs (over problems alone where there is one)"
     )
     lines.append(f"Intervals are 95 %, {over}. Averages weigh every benchmark alike.")
     return list(dict.fromkeys(lines))
+
+
+def _label_errors(sheet: Sheet) -> list[str]:
+    """The answered problems whose card names an error of their gold answer."""
+    ids = {one.id for one in sheet.answers}
+    return [error.id for error in card(sheet.benchmark).label_errors if error.id in ids]
 
 
 def _sampling_text(one: Evaluation) -> str:

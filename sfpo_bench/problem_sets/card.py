@@ -57,7 +57,7 @@ class HubPlace:
 
 @dataclass
 class LabelError:
-    """A gold answer that is wrong or that a grader can read in two ways."""
+    """A gold answer that is wrong, doubtful, or more than the grader can read."""
 
     id: str = MISSING
     note: str = MISSING

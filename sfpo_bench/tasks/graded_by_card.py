@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.grading import Pair, fingerprint, shared_grader
-from sfpo_bench.problem_sets import AnswerType, Card
+from sfpo_bench.problem_sets import AnswerType, Card, ProblemSet
 from sfpo_bench.tasks.countdown import grade_countdown
 from sfpo_bench.types import Grade, Problem
 
@@ -19,6 +20,24 @@ def grade_responses(card: Card, problems: Sequence[Problem], responses: Sequence
         return [grade_countdown(problem.answer, text) for problem, text in zip(problems, responses, strict=True)]
     pairs = [Pair(p.answer, text, card.tolerance_of(p.id)) for p, text in zip(problems, responses, strict=True)]
     return shared_grader().grade_many(pairs)
+
+
+def require_readable_golds(found: ProblemSet) -> None:
+    """Raise `ConfigError` for golds that the grader cannot read, which no response could ever equal.
+
+    A verified set is trusted: those of its golds that cannot be read are among its card's label errors.
+    """
+    if found.verified or found.card.answer_type is AnswerType.countdown:
+        return
+    readable = shared_grader().readable_many([problem.answer for problem in found.problems])
+    known = {error.id for error in found.card.label_errors}
+    bad = [p for p, good in zip(found.problems, readable, strict=True) if not good and p.id not in known]
+    if bad:
+        shown = "; ".join(f"{p.id}: {p.answer!r}" for p in bad[:5])
+        raise ConfigError(
+            f"{found.origin}: the grader cannot read {len(bad)} of {len(found.problems)} gold answers ({shown}"
+            f"{' …' if len(bad) > 5 else ''}), expected all of them to be mathematics. Mend or remove them"
+        )
 
 
 def same_answers(card: Card, pairs: Sequence[tuple[str, str]]) -> list[bool]:

@@ -6,7 +6,8 @@
     task=dapo_plus_math   DAPO-Math-17k and MATH train, the set of the SFPO paper     the same six
     task=countdown        Countdown train                  reports on Countdown test
 
-The select problems are a part of the training set, by a hash of each problem's text.
+The select problems are a part of the training set, by a hash of each problem's text. Known label errors of a card are
+not trained on, and stay in the report split, where they cost every method the same.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from functools import cached_property
 
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.options import option
-from sfpo_bench.problem_sets import Card, DataSettings, card, load_problem_set, overlaps, prompt_template
+from sfpo_bench.problem_sets import Card, DataSettings, ProblemSet, card, load_problem_set, overlaps, prompt_template
 from sfpo_bench.problem_sets.canonical import overlap_text
 from sfpo_bench.problem_sets.overlap import without
-from sfpo_bench.tasks.graded_by_card import grade_responses
+from sfpo_bench.tasks.graded_by_card import grade_responses, require_readable_golds
 from sfpo_bench.tasks.splits import split_of
 from sfpo_bench.types import Completion, Grade, Problem, Prompt, Split
 
@@ -86,8 +87,8 @@ class TrainingSets:
     def _problems(self) -> dict[Split, tuple[Problem, ...]]:
         if self.prompt_template:
             prompt_template(self.prompt_template)
-        training = self._once([p for name in self.train for p in load_problem_set(name, self.data).problems])
-        report = tuple(p for name in self.report for p in load_problem_set(name, self.data).problems)
+        training = self._once([p for name in self.train for p in self._training_set(name)])
+        report = tuple(p for name in self.report for p in self._loaded(name).problems)
         shared = overlaps(report, training)
         if self.overlap_from is OverlapFrom.train:
             training = without(training, (one.training_id for one in shared))
@@ -106,6 +107,16 @@ class TrainingSets:
                 "in task.train and task.report, and choose a larger task.select_share"
             )
         return {split: tuple(problems) for split, problems in found.items()}
+
+    def _loaded(self, name: str) -> ProblemSet:
+        found = load_problem_set(name, self.data)
+        require_readable_golds(found)
+        return found
+
+    def _training_set(self, name: str) -> Sequence[Problem]:
+        """A set without its known label errors: a reward for a wrong answer teaches it."""
+        found = self._loaded(name)
+        return without(found.problems, (error.id for error in found.card.label_errors))
 
     @staticmethod
     def _once(problems: Sequence[Problem]) -> tuple[Problem, ...]:

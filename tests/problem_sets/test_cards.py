@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.grading import shared_grader
 from sfpo_bench.problem_sets import (
+    AnswerType,
     DataSettings,
     Role,
     card,
@@ -81,6 +83,18 @@ def test_label_errors_and_tolerances_name_problems_that_exist() -> None:
     for name in SETS:
         ids = {problem.id for problem in load_problem_set(name, DataSettings(str(SHARED))).problems}
         assert {*card(name).tolerances, *(error.id for error in card(name).label_errors)} <= ids
+
+
+@needs_shared_data
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SETS if name not in SHIPPED and name != "deepmath_5k"])
+def test_the_grader_reads_every_gold_but_those_its_card_names(name: str) -> None:
+    if card(name).answer_type is AnswerType.countdown:
+        pytest.skip("a Countdown gold is no mathematics")
+    problems = load_problem_set(name, DataSettings(str(SHARED))).problems
+    readable = shared_grader().readable_many([problem.answer for problem in problems])
+    unread = {problem.id for problem, good in zip(problems, readable, strict=True) if not good}
+    assert unread == {error.id for error in card(name).label_errors if "cannot read" in error.note}
 
 
 def real(names: list[str]) -> list[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.errors import ConfigError
-from sfpo_bench.problem_sets import DataSettings, overlaps
+from sfpo_bench.problem_sets import DataSettings, card, overlaps
 from sfpo_bench.tasks.training_sets import (
     Countdown,
     DapoMath,
@@ -74,6 +74,21 @@ def test_shared_problems_are_left_out_on_the_side_that_is_named(side: OverlapFro
 def test_a_set_named_twice_counts_once() -> None:
     once, twice = shipped(), shipped(train=["arithmetic_select", "arithmetic_select"])
     assert twice.problems(Split.train) == once.problems(Split.train)
+
+
+def test_golds_of_an_unknown_copy_that_the_grader_cannot_read_are_refused(tmp_path: Path) -> None:
+    rows = ['{"problem": "a?", "answer": "who knows???"}', '{"problem": "b?", "answer": "2"}']
+    (tmp_path / "math500.jsonl").write_text("\n".join(rows))
+    task = shipped(report=["math500"], data=DataSettings(str(tmp_path), unverified=True))
+    with pytest.raises(ConfigError, match=r"the grader cannot read 1 of 2 gold answers \(math500/0"):
+        task.problems(Split.train)
+
+
+@needs_shared_data
+def test_known_label_errors_are_not_trained_on() -> None:
+    task = Math(data=REAL)
+    errors = {error.id for error in card("math_train").label_errors}
+    assert errors and not errors & {p.id for split in (Split.train, Split.select) for p in task.problems(split)}
 
 
 def test_splits_without_a_problem_and_unknown_prompts_are_refused() -> None:
