@@ -5,9 +5,10 @@ r"""Grades per second: this package on all cores of the process beside plain mat
 Each file has an `answer` on every line, as the data sets of mathematics problems do. From the distinct answers come
 distinct pairs of a gold and a response that ends in a boxed answer: half of them the gold itself in other notation or
 spacing, half another problem's answer. Left out are answers that plain math-verify cannot read between dollar signs
-(`\$4`, `34,\!650`, a full stop at the end). Both sides grade the same pairs in the same run, in alternation of two halves so
-that a busy machine slows both; starting processes and importing is left out on both sides. The cache of the grader is
-off. Pairs with different verdicts are counted and shown. A last line grades the same pairs again with the cache on.
+(`\$4`, `34,\!650`, a full stop at the end). Both sides grade the same pairs in the same run, in alternation of two
+halves so that a busy machine slows both; starting processes and importing is left out on both sides. The cache of the
+grader is off. Pairs with different verdicts are counted and shown. A last line grades the same pairs again with the
+cache on.
 """
 
 from __future__ import annotations
