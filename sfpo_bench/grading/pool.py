@@ -186,7 +186,8 @@ class _Child:
             self.kill()
             raise RunFailed(
                 f"the process that grades answers did not start within {_START_SECONDS:.0f} s (exit status "
-                f"{self.process.returncode}); its last words, if any, stand above. Expected that this works: {sys.executable} -m {_PROGRAM} {memory_bytes}"
+                f"{self.process.returncode}); its last words, if any, stand above. "
+                f"Expected that this works: {sys.executable} -m {_PROGRAM} {memory_bytes}"
             )
 
     def alive(self) -> bool:
