@@ -31,7 +31,7 @@ from sfpo_bench.types import GradeStatus
 MEMORY_BYTES = 2 * 2**30  # address space of a child, where the system can limit it (Linux)
 READY = b"ready\n"
 _PROGRAM = "sfpo_bench.grading.worker"
-_START_SECONDS = 120.0  # sympy from a cold disk on a busy machine
+_START_SECONDS = 600.0  # sympy from a cold disk, at the lowest priority of a busy machine
 _GRACE_S = 1.0  # by which a child's own alarm comes later than the parent's
 # Requests go to a child in runs of at most so many, and of so many bytes that a pipe holds them: writing never blocks.
 _RUN_LENGTH = 16
@@ -185,8 +185,9 @@ class _Child:
         if self._line(time.monotonic() + _START_SECONDS) != READY:
             self.kill()
             raise RunFailed(
-                f"the process that grades answers did not start (exit status {self.process.returncode}); its last "
-                f"words stand above. Expected that this works: {sys.executable} -m {_PROGRAM} {memory_bytes}"
+                f"the process that grades answers did not start within {_START_SECONDS:.0f} s (exit status "
+                f"{self.process.returncode}); its last words, if any, stand above. "
+                f"Expected that this works: {sys.executable} -m {_PROGRAM} {memory_bytes}"
             )
 
     def alive(self) -> bool:
