@@ -105,6 +105,6 @@ def seed_costs(costs_P: Array) -> list[SeedCost]:
     """Costs as the statistics take them: inf becomes "not reached within the budget"."""
     budget = float(STEPS * RESPONSES_PER_STEP)
     return [
-        SeedCost(Outcome.reached, cost) if cost < math.inf else SeedCost(Outcome.not_reached, budget)
+        SeedCost(Outcome.reached, cost, budget) if cost < math.inf else SeedCost(Outcome.not_reached, budget, budget)
         for cost in costs_P.tolist()
     ]

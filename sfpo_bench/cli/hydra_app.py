@@ -20,6 +20,12 @@ from sfpo_bench.hydra_store import GROUPS, register
 
 # Hydra's own output folder, working directory and log files are of no use here: a run has a folder of its own.
 _QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
+# Flags of Hydra that take a value, and which ones where the value may be left out.
+_FLAG_VALUES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), ()),
+    **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), ()),
+    **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
+}
 _TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "experiment")
 
 
@@ -32,9 +38,8 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) 
     check_additions([argument for argument in arguments if argument.startswith(("+", "~"))])
     arguments = [_open_key(argument) for argument in arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting by itself.
-    sys.argv = [f"sfpo-bench {verb}", *arguments, *_QUIET]
-    if any(argument.startswith("-sc") or argument.startswith("--shell") for argument in arguments):
-        sys.argv = [f"sfpo-bench {verb}", *arguments]
+    completion = any(argument.startswith(("-sc", "--shell")) for argument in arguments)
+    sys.argv = [f"sfpo-bench {verb}", *_flags_last([*arguments, *([] if completion else _QUIET)])]
     raised: list[BenchError] = []
 
     def task(node: DictConfig) -> None:
@@ -53,6 +58,19 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) 
         raise ConfigError(explain_composition(error)) from error
     if raised:
         raise raised[0]
+
+
+def _flags_last(arguments: Sequence[str]) -> list[str]:
+    """Every override, then the flags of Hydra, whose parser takes overrides in one piece only."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    waiting: Sequence[str] | None = None  # what the flag before may take as its value; empty: anything
+    for argument in arguments:
+        is_value = waiting is not None and (not waiting or argument in waiting)
+        is_flag = not is_value and argument.startswith("-")
+        (flags if is_value or is_flag else overrides).append(argument)
+        waiting = _FLAG_VALUES.get(argument) if is_flag else None
+    return [*overrides, *flags]
 
 
 def _open_key(argument: str) -> str:

@@ -1,21 +1,35 @@
-"""`sfpo-bench report [FOLDER]`: figure and tables of a comparison, from its journals."""
+"""`sfpo-bench report [FOLDER]`: figure, tables and page of a comparison, from its journals or from MLflow alone."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ReportSettings
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.reports import ReportFiles, write_report
+from sfpo_bench.reports import ReportFiles, load_from_mlflow, write_report
 
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ReportSettings)
     out = Path(settings.out) if settings.out else None
-    announce(write_report(Path(settings.folder), out, settings.baseline or None))
+    if not settings.run:
+        announce(write_report(Path(settings.folder), out, settings.baseline or None))
+        return
+    comparison = load_from_mlflow(settings.run, settings.uri or None)
+    announce(write_report(comparison, out or _new_folder(comparison.plan.name), settings.baseline or None))
+
+
+def _new_folder(name: str) -> Path:
+    """A folder here that is named like the comparison; raises `ConfigError` when something has that name."""
+    folder = Path(re.sub(r"[^\w.-]+", "-", name).strip(".-") or "report")
+    if folder.exists():
+        raise ConfigError(f"found {folder} here already; expected a name that is free: say where with out=FOLDER")
+    return folder
 
 
 def announce(files: ReportFiles) -> None:
@@ -25,3 +39,4 @@ def announce(files: ReportFiles) -> None:
     say("")
     say(f"figure: {files.figure_png}")
     say(f"table:  {files.report}")
+    say(f"page:   {files.page}")

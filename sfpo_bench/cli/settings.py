@@ -18,10 +18,12 @@ class Which(StrEnum):
 
 @dataclass
 class ReportSettings:
-    """sfpo-bench report [FOLDER]: figure and tables of a comparison."""
+    """sfpo-bench report [FOLDER]: figure, tables and page of a comparison, from its folder or from MLflow alone."""
 
     folder: str = option("results/arithmetic", "folder of a comparison")
-    out: str = option("", "where to write; empty: into the folder itself")
+    run: str = option("", "a comparison in the tracking store instead, by the name or id of its MLflow run")
+    uri: str = option("", "tracking store of `run`; empty: $MLFLOW_TRACKING_URI, else results/mlflow.db here")
+    out: str = option("", "where to write; empty: into the folder itself, or for a `run` into a new folder of its name")
     baseline: str = option("", "the arm that ratios refer to; empty: the one the comparison was made with")
 
 

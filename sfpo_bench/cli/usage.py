@@ -5,7 +5,7 @@ from __future__ import annotations
 VERBS = {
     "train": "train one run",
     "compare": "train arms x seeds and write figure and tables",
-    "report": "write figure and tables of a comparison again",
+    "report": "write figure, tables and page of a comparison again",
     "list": "comparisons and runs, with their state",
     "show": "what the model was asked, answered and earned in a step",
     "export": "a checkpoint as an ordinary Hugging Face folder",
@@ -29,6 +29,8 @@ examples:
   sfpo-bench train experiment=paper/qwen2.5-math-7b --plan   what a run would need, without starting it
   sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
+  sfpo-bench report results/arithmetic baseline=repeat out=against-repeat
+  sfpo-bench report run=arithmetic uri=http://127.0.0.1:5000     from MLflow alone
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
   eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""

@@ -1,6 +1,6 @@
 """The report as one HTML page that needs nothing but itself: figures inside, no script, no address to ask.
 
-The page says what report.md says, made from the same blocks. Every number of a table and every arm a sentence names
+The page says what report.md says, made from the same blocks. Every number of a table and of a sentence about an arm
 leads to the runs it comes from, and from there into their folders. Below stand the settings and the environment.
 
 A content security policy in the page forbids scripts and every outside resource, so that a name which slipped through
@@ -26,6 +26,7 @@ Places = Callable[[str, int], str | None]
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _NUMBER = re.compile(r"\d")
+_FIGURE = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?!\w)")  # a number that is a word of its own
 _STYLE = """
 :root { color-scheme: light; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 66rem; color: #1a1a1a; background: #fff;
@@ -36,10 +37,10 @@ a:hover, a:focus { text-decoration: underline; }
 figure { margin: 1rem 0; } img { width: 100%; height: auto; } figcaption { color: #444; font-size: .9rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; min-width: 40rem; }
-th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; }
+th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; overflow-wrap: break-word; }
 th { border-top: 2px solid #333; border-bottom: 1px solid #333; }
 tbody tr:last-child td { border-bottom: 2px solid #333; }
-.left { text-align: left; }
+.left { text-align: left; } td.left { overflow-wrap: anywhere; }
 :target { background: #fff3c4; }
 nav { font-size: .9rem; }
 """
@@ -96,17 +97,24 @@ class _Links:
         }
         # The longest first: one arm's name may begin with another's.
         names = "|".join(re.escape(label) for label in sorted(self._anchors, key=len, reverse=True) if label)
-        self._names = re.compile(rf"(?<!\w)({names})(?!\w)") if names else None
+        self._words = re.compile(rf"(?<!\w)({names})(?!\w)|{_FIGURE.pattern}") if names else None
 
-    def linked(self, text: str) -> str:
-        """`text` as HTML in which every arm it names leads to its runs."""
-        if self._names is None:
-            return html.escape(text)
-        parts = self._names.split(text)
-        return "".join(
-            _link(self._anchors[part], html.escape(part)) if index % 2 else html.escape(part)
-            for index, part in enumerate(parts)
-        )
+    def linked(self, line: Line) -> Callable[[str], str]:
+        """How the texts of a sentence become HTML: an arm's name leads to its runs, and so does every number, to those
+        of the first arm that the sentence names."""
+        words = self._words
+        named = next((match[1] for match in words.finditer(plain(line)) if match[1]), None) if words else None
+        if words is None or named is None:
+            return html.escape
+        return lambda text: "".join(self._parts(text, words, self._anchors[named]))
+
+    def _parts(self, text: str, words: re.Pattern[str], anchor: str) -> Iterator[str]:
+        end = 0
+        for match in words.finditer(text):
+            yield html.escape(text[end : match.start()])
+            yield _link(self._anchors.get(match[0], anchor), html.escape(match[0]))
+            end = match.end()
+        yield html.escape(text[end:])
 
     def of_row(self, cells: Sequence[Line]) -> str | None:
         """Where the runs behind a row of a table are listed: those of the arm that one of its first cells names."""
@@ -142,7 +150,8 @@ def _block(block: Block, content: Page, links: _Links, link_words: bool) -> Iter
 
 
 def _line(line: Line, links: _Links | None = None) -> str:
-    written = ((links.linked(span.text) if links else html.escape(span.text), span.bold) for span in line)
+    as_html = links.linked(line) if links else html.escape
+    written = ((as_html(span.text), span.bold) for span in line)
     return "".join(f"<strong>{text}</strong>" if bold else text for text, bold in written)
 
 

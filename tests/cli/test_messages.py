@@ -84,6 +84,17 @@ def test_help_needs_no_torch_and_no_time(line: str, cli: Cli) -> None:
     assert time.monotonic() - started < 6
 
 
+@pytest.mark.parametrize("line", ["--cfg job seed=7 threads=1", "seed=7 --cfg job threads=1", "seed=7 threads=1 -c job",
+                                  "--resolve seed=7 -c job -p seed"])  # fmt: skip
+def test_flags_of_hydra_may_stand_anywhere(line: str, cli: Cli) -> None:
+    assert "7" in cli("train", *line.split()).stdout
+
+
+def test_info_takes_its_kind_or_none(cli: Cli) -> None:
+    assert "defaults" in cli("train", "--info", "defaults-tree", "seed=7").stdout.lower()
+    assert "seed" in cli("train", "--info", "seed=7").stdout.lower()
+
+
 def test_help_shows_every_setting_with_its_range(cli: Cli) -> None:
     text = cli("train", "--help").stdout
     assert "algorithm.update_rule.alpha = 0.8" in text and "[0, 1]" in text

@@ -26,6 +26,7 @@ from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.stored_runs import ClientRuns, SqliteRuns, stored_runs
 from sfpo_bench.tracking.tables import write_curves_table
 from sfpo_bench.types import StageStats
+from tests.conftest import Cli
 from tests.reports.comparison_folder import Folder, Run
 
 STAGES = (StageStats("fast_1", 0.1, 0.0, 1.0, 1.1, 0.01, 0.7, 0.5, 1, 0, 0.1),)
@@ -226,6 +227,15 @@ def test_a_local_store_is_read_without_loading_mlflow(delivered: Stored) -> None
     )
     command = [sys.executable, "-c", script, delivered.uri]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_the_report_verb_reads_a_store_into_a_new_folder(delivered: Stored, cli: Cli, tmp_path: Path) -> None:
+    done = cli("report", "run=synthetic", f"uri={delivered.uri}")
+    assert "synthetic/report.html" in done.stdout
+    written = write_report(delivered.folder, tmp_path / "from the folder").summary.read_bytes()
+    assert (tmp_path / "synthetic" / "summary.json").read_bytes() == written
+    again = cli("report", "run=synthetic", f"uri={delivered.uri}", check=False)
+    assert again.returncode == 2 and "say where with out=FOLDER" in again.stderr
 
 
 def test_costs_that_fall_make_a_run_unreadable(stored: Stored) -> None:

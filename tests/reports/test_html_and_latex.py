@@ -133,7 +133,20 @@ def test_every_number_of_a_cost_table_is_inside_a_link(tmp_path: Path) -> None:
     numbers = [cell for cell in cells if re.search(r"\d", re.sub(r"<[^>]*>", "", cell))]
     assert len(numbers) > 20
     assert all(cell.startswith('<a href="#runs-') for cell in numbers)
-    assert '<a href="#runs-sfpo">SFPO</a>' in text[: text.index("<figure>")]
+
+
+def test_every_number_of_a_sentence_about_an_arm_is_inside_a_link_to_its_runs(tmp_path: Path) -> None:
+    report = write_report(Folder({"grpo": {0: SLOW, 1: SLOW}, "sfpo": {0: FAST, 1: SLOW}}).write(tmp_path / "c"))
+    text = report.page.read_text(encoding="utf-8")
+    sentences = re.findall(r"<li>(.*?)</li>", text[: text.index("<figure>")])
+    about = [sentence for sentence in sentences if '<a href="#runs-sfpo">SFPO</a>' in sentence]
+    assert about
+    for sentence in about:
+        loose = re.sub(r"<a href=[^>]*>.*?</a>", "", sentence)
+        assert not re.search(r"\d", loose), loose
+        first = re.search(r'<a href="(#runs-[^"]+)">[A-Za-z]', sentence)
+        numbers = re.findall(r'<a href="([^"]+)">\d[^<]*</a>', sentence)
+        assert first and numbers and set(numbers) == {first[1]}
 
 
 def test_a_report_elsewhere_links_back_and_one_of_no_folder_does_not(tmp_path: Path) -> None:

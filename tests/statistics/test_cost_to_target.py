@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sfpo_bench.statistics import (
     typical_cost,
     unseen_share,
 )
+from sfpo_bench.statistics.cost_to_target import LATE
 
 RESPONSES = (0.0, 256.0, 512.0, 768.0)
 
@@ -32,11 +34,11 @@ def missed(*budgets: float) -> list[SeedCost]:
 
 
 def test_crossing_is_interpolated_between_the_evaluations_around_it() -> None:
-    assert cost_to_target(RESPONSES, (0.1, 0.3, 0.7, 0.8), 0.5) == SeedCost(Outcome.reached, 384.0)
+    assert cost_to_target(RESPONSES, (0.1, 0.3, 0.7, 0.8), 0.5) == SeedCost(Outcome.reached, 384.0, RESPONSES[-1])
 
 
 def test_target_met_exactly_costs_what_that_evaluation_cost() -> None:
-    assert cost_to_target(RESPONSES, (0.1, 0.3, 0.5, 0.8), 0.5) == SeedCost(Outcome.reached, 512.0)
+    assert cost_to_target(RESPONSES, (0.1, 0.3, 0.5, 0.8), 0.5) == SeedCost(Outcome.reached, 512.0, RESPONSES[-1])
 
 
 def test_only_the_first_crossing_counts() -> None:
@@ -67,7 +69,7 @@ def test_a_seed_there_at_the_start_has_an_upper_bound_only() -> None:
 
 def test_a_crossing_that_cost_nothing_counts_as_there_at_the_start() -> None:
     # Optimizer steps can stand still: a step without any signal is skipped.
-    assert cost_to_target((0.0, 0.0, 4.0), (0.4, 0.6, 0.7), 0.5) == SeedCost(Outcome.at_first, 0.0)
+    assert cost_to_target((0.0, 0.0, 4.0), (0.4, 0.6, 0.7), 0.5) == SeedCost(Outcome.at_first, 0.0, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -223,3 +225,29 @@ def test_limit_of_a_bound_holds_at_its_level(seeds: int) -> None:
 
 def test_reached_seeds_are_counted() -> None:
     assert count_reached([*reached(1.0, 2.0), *missed(9.0), SeedCost(Outcome.at_first, 0.0)]) == 3
+
+
+def late_runs(costs: Sequence[float], budget: float) -> list[SeedCost]:
+    return [SeedCost(Outcome.reached, cost, budget) for cost in costs]
+
+
+def test_a_late_run_widens_the_interval_of_a_cost_by_one_nth_and_moves_no_point() -> None:
+    costs = (700.0, 800.0, 1000.0)
+    plain, late = typical_cost(late_runs(costs, 1e9)), typical_cost(late_runs(costs, 1000 / LATE - 1))
+    assert typical_cost(late_runs(costs, 1000 / LATE)) == plain == typical_cost(reached(*costs))
+    assert plain.point and plain.low and plain.high and late.point and late.low and late.high
+    assert plain.point == late.point
+    assert math.log(late.high / late.low) == pytest.approx((1 + 1 / 3) * math.log(plain.high / plain.low))
+    assert math.log(late.high / late.point) == pytest.approx(math.log(late.point / late.low))
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_of_costs_that_a_budget_cuts_off_covers(seeds: int) -> None:
+    # Six in ten seeds arrive within the budget; all that were seen did. The truth is that of seeds that arrive.
+    random, budget = np.random.default_rng(seeds), math.exp(0.14 * 0.25)
+    logs = 0.14 * random.standard_normal((60_000, seeds))
+    truth = float(logs[logs <= math.log(budget)].mean())
+    rows = np.exp(logs[(logs <= math.log(budget)).all(axis=1)][:2500]).tolist()
+    said = [typical_cost(late_runs(row, budget)) for row in rows]
+    covered = [one.low is not None and one.high is not None and one.low <= math.exp(truth) <= one.high for one in said]
+    assert len(rows) == 2500 and 0.935 <= np.mean(covered) <= 0.965
