@@ -130,8 +130,8 @@ class InProcessVllm:
 
 @contextmanager
 def _failures(doing: str) -> Iterator[None]:
-    """Whatever vLLM raises inside the block becomes `EngineFailed` with the cause: it is another program's boundary, and
-    its exceptions have no common base."""
+    """Whatever vLLM raises inside the block becomes `EngineFailed` with the cause: it is another program's boundary,
+    and its exceptions have no common base."""
     try:
         yield
     except EngineFailed:
