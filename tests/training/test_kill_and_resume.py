@@ -210,3 +210,50 @@ def test_a_second_signal_ends_at_once_and_the_last_checkpoint_holds(
         assert time.monotonic() - started < 10
     assert start(folder).returncode == 0
     assert ended(folder) == uninterrupted
+
+
+_LOSE = """
+import sfpo_bench.rollout.transformers_engine as engine
+from sfpo_bench.errors import EngineFailed
+def before(owner, name, when):
+    inner = getattr(owner, name)
+    calls = []
+    def wrapped(*args, **kwargs):
+        calls.append(1)
+        if when(len(calls), *args, **kwargs):
+            raise EngineFailed("the engine is gone")
+        return inner(*args, **kwargs)
+    setattr(owner, name, wrapped)
+"""
+
+# Where the engine is lost, and the last step that is whole by then.
+LOSSES: Mapping[str, tuple[int, str]] = {
+    "rollout": (
+        4,
+        "before(engine.TransformersEngine, 'generate', lambda n, s, r, p, noise: noise == type(noise)(0, 'rollout', 5))",
+    ),
+    "evaluation": (
+        3,
+        "before(engine.TransformersEngine, 'generate', lambda n, s, r, p, noise: noise == type(noise)(0, 'evaluate/report/greedy', 3))",
+    ),
+    "push": (5, "before(engine.TransformersEngine, 'load', lambda n, *a: n == 5)"),
+}
+
+
+@pytest.mark.parametrize(
+    "place", [pytest.param(p, marks=() if p == "evaluation" else pytest.mark.slow) for p in LOSSES]
+)
+def test_an_engine_that_is_lost_costs_nothing(
+    place: str, tmp_path: Path, migrated_database: Path, uninterrupted: Ended
+) -> None:
+    folder = prepared(tmp_path / "lost", migrated_database)
+    whole, prelude = LOSSES[place]
+    lost = start(folder, _LOSE + prelude)
+    assert lost.returncode == 1 and "the engine is gone" in lost.stderr, lost.stderr
+    run = folder / "results" / "runs" / "arithmetic-sfpo-seed0"
+    status = json.loads((run / "status.json").read_text())
+    assert (status["state"], status["step"], status["cause"]) == ("failed", whole, "the engine is gone")
+    assert (run / "checkpoints" / f"step-{whole:06d}").is_dir()
+    resumed = start(folder)
+    assert resumed.returncode == 0, resumed.stderr
+    assert ended(folder) == uninterrupted
