@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "plugins": {"errors", "options"},
     "resources": {"errors"},
     "algorithms": {"types", "errors", "options"},
+    "integrations": {"types", "algorithms"},
     "statistics": set(),
     "tasks": {"types", "errors", "options", "plugins", "seeding"},
     "rollout": {"types", "errors", "options", "seeding", "tasks"},
