@@ -1,4 +1,4 @@
-# make venv | compare | test | test-slow | constraints | clean
+# make venv | compare | test | test-slow | test-trl | constraints | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
@@ -16,7 +16,7 @@ PIP_FROM := $(if $(PIP_INDEX),--index-url $(PIP_INDEX))
 TORCH_FROM := $(if $(or $(TORCH_INDEX),$(PIP_INDEX)),--index-url $(or $(TORCH_INDEX),$(PIP_INDEX)))
 TORCH_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: venv compare test test-slow constraints clean
+.PHONY: venv compare test test-slow test-trl constraints clean
 
 venv: .venv/.runtime
 
@@ -32,6 +32,11 @@ test: .venv/.dev
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow -ra -q
 
+# TRL has an environment of its own: what it asks for must not move what the project is tested with. Its warnings, and
+# those of what it imports, are not ours.
+test-trl: .venv-trl/.made
+	.venv-trl/bin/python -m pytest -m "slow or not slow" -W default -ra -q tests/integrations
+
 # torch goes first and alone, by its pin: what depends on it must not choose another build.
 .venv/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) > v or v >= (3, 14))' || \
@@ -43,6 +48,12 @@ test-slow: .venv/.dev
 
 .venv/.dev: .venv/.runtime
 	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev]'
+	touch $@
+
+.venv-trl/.made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/python $(PIP) $(TORCH_FROM) -c constraints.txt $(TORCH_PIN)
+	.venv-trl/bin/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev,trl]'
 	touch $@
 
 # A fresh resolution of everything in pyproject.toml, then the pins of what it gave. `+cpu` and the like are dropped:
@@ -61,4 +72,4 @@ constraints:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-trl .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -81,7 +81,7 @@ class SlowFastOptimizer(Optimizer):
         self.trigger = trigger or Trigger()
         self.trigger.check("trigger")
         self.anchor_device = anchor_device
-        self._close()
+        self._open_passes = self._steps_per_pass = self._attempts = 0
         self._anchor: dict[Tensor, Tensor] = {}
         self._anchor_state: dict[Tensor, dict[str, Tensor]] = {}
         # Not Optimizer.__init__, which would make groups and state of its own; this is the rest of it, hooks included.
@@ -228,7 +228,7 @@ class SlowFastOptimizer(Optimizer):
     # What the wrapped optimizer has.
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def param_groups(self) -> list[dict[str, Any]]:
         return self.inner.param_groups
 
     @param_groups.setter
@@ -236,7 +236,7 @@ class SlowFastOptimizer(Optimizer):
         self.inner.param_groups = groups
 
     @property
-    def state(self) -> defaultdict[Tensor, Any]:  # type: ignore[override]
+    def state(self) -> defaultdict[Tensor, Any]:
         return self.inner.state
 
     @state.setter
@@ -244,7 +244,7 @@ class SlowFastOptimizer(Optimizer):
         self.inner.state = state
 
     @property
-    def defaults(self) -> dict[str, Any]:  # type: ignore[override]
+    def defaults(self) -> dict[str, Any]:
         return self.inner.defaults
 
     @defaults.setter

@@ -75,12 +75,12 @@ class SlowFastCallback(TrainerCallback):
 
     def _wrapping(self, create: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
         def create_optimizer(*args: Any, **kwargs: Any) -> Optimizer:
-            created = create(*args, **kwargs)
+            created: Optimizer = create(*args, **kwargs)
             # A second call of `train` finds the optimizer of the first one, wrapped by accelerate too.
             if self.optimizer is None or getattr(created, "optimizer", created) is not self.optimizer:
                 self.optimizer = SlowFastOptimizer(created, **self._settings)
-                self._trainer.optimizer = self.optimizer
-            return self._trainer.optimizer
+                self._trainer.optimizer = created = self.optimizer
+            return created
 
         return create_optimizer
 

@@ -24,7 +24,7 @@ from sfpo_bench import SlowFastOptimizer
 FAST, STEPS = 2, 2
 
 
-def model() -> nn.Module:
+def model() -> nn.Sequential:
     """Shapes that two processes cannot share evenly."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
@@ -33,7 +33,8 @@ def model() -> nn.Module:
 def loss(module: nn.Module, step: int) -> Tensor:
     source = torch.Generator().manual_seed(step)
     inputs = torch.randn(8, 3, generator=source, dtype=torch.float64)
-    return (module(inputs) - inputs.prod(dim=1, keepdim=True)).square().mean()
+    gaps: Tensor = module(inputs) - inputs.prod(dim=1, keepdim=True)
+    return gaps.square().mean()
 
 
 def optimizer_of(module: nn.Module, moments: str) -> SlowFastOptimizer:

@@ -52,17 +52,18 @@ def test_accelerate_saves_and_loads_the_middle_of_a_batch(tmp_path: Any) -> None
     module, own, _ = made()
     prepared, optimizer = accelerator.prepare(module, own)
 
-    def attempt() -> None:
-        optimizer.zero_grad()
-        accelerator.backward(prepared())
-        optimizer.step()
+    def attempts(count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            accelerator.backward(prepared())
+            optimizer.step()
 
     own.begin_batch()
-    attempt()
+    attempts(1)
     accelerator.save_state(tmp_path)
-    attempt(), attempt()
+    attempts(2)
     expected = module.w.detach().clone()
     accelerator.load_state(tmp_path)
     assert own.batch_is_open
-    attempt(), attempt()
+    attempts(2)
     assert torch.equal(module.w, expected)

@@ -104,7 +104,7 @@ def recorded_gradients() -> Iterator[list[list[Tensor]]]:
     def keep(optimizer: Optimizer, *_: Any) -> None:
         steps.append([p.grad.clone() for group in optimizer.param_groups for p in group["params"]])
 
-    handle = register_optimizer_step_pre_hook(keep)  # type: ignore[arg-type]
+    handle = register_optimizer_step_pre_hook(keep)
     try:
         yield steps
     finally:
@@ -285,17 +285,15 @@ def test_a_scheduler_moves_the_rate_as_it_does_without_the_wrapper() -> None:
         module = problem()[0]
         optimizer: Any = MAKERS["adamw"](list(module.parameters()))
         optimizer = SlowFastOptimizer(optimizer, fast_passes=1) if wrap else optimizer
-        schedules = [
-            torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.5, total_steps=9),
-            torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1),
-        ]
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.5, total_steps=9)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1)
         found = []
         for step in range(8):
             if wrap and step % 2 == 0:
                 optimizer.begin_batch()
             gradient_step(module, optimizer)
-            schedules[0].step()
-            schedules[1].step(1.0)
+            cycle.step()
+            plateau.step(1.0)
             found.append(optimizer.param_groups[0]["lr"])
         return found
 
@@ -317,7 +315,7 @@ def test_a_closure_reaches_the_inner_optimizer() -> None:
 
     def closure() -> float:
         optimizer.zero_grad()
-        loss = module()
+        loss: Tensor = module()
         loss.backward()
         return loss.item()
 
