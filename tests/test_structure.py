@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "plugins": {"errors", "options"},
     "resources": {"errors"},
     "algorithms": {"types", "errors", "options"},
+    "integrations": {"types", "algorithms"},
     "statistics": {"seeding"},
     "problem_sets": {"types", "errors", "options", "resources"},
     "grading": {"types", "errors"},
