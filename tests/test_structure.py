@@ -29,11 +29,18 @@ MAY_IMPORT = {
     "training": {"types", "errors", "options", "seeding", "algorithms", "tasks", "rollout", "tracking"},
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
     "reports": {"types", "errors", "statistics", "tracking"},
-    "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
+    "launcher_settings": {"options"},
+    "search": {"types", "errors", "options", "seeding", "statistics"},
+    "config": {
+        *("types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"),
+        *("launcher_settings", "search"),
+    },
     "build": {"types", "config", "models", "rollout", "tracking", "training"},
     "run": {"errors", "config", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
-    "comparison": {"errors", "seeding", "config", "run", "models", "tracking", "training", "reports"},
+    "launchers": {"errors", "launcher_settings", "run", "tracking", "training"},
+    "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
+    "sweep": {"types", "errors", "config", "run", "launchers", "models", "search", "tracking", "training"},
 }
 # The command line joins everything.
 TOP = {"cli", "hydra_store", "__main__", "__init__", "conf"}
@@ -43,6 +50,7 @@ HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 LIGHT = (
     *("types", "errors", "options", "config", "hydra_store", "run", "cli", "reports", "statistics", "algorithms"),
     *("tasks", "tracking", "comparison", "models", "doctor"),
+    *("launchers", "sweep", "search"),
     *("rollout/settings", "rollout/protocol", "training/settings"),
 )
 

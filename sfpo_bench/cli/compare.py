@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -12,6 +10,7 @@ from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.comparison.arms import compose_arms
 from sfpo_bench.comparison.runner import Comparison, run_comparison
 from sfpo_bench.config import from_node
+from sfpo_bench.launchers.build import slot_count
 
 
 def act(node: DictConfig) -> None:
@@ -23,5 +22,5 @@ def act(node: DictConfig) -> None:
         if (own.model, own.task) != (config.model, config.task):
             check_before_torch(own)
     check_before_torch(config)
-    slots = config.comparison.slots or os.cpu_count() or 1
+    slots = slot_count(config.launching, config.comparison.slots)
     announce(run_comparison(Comparison.settle(config, arms, slots)))

@@ -48,6 +48,12 @@ def _dispatch(arguments: list[str]) -> None:
         return
     from sfpo_bench.cli.hydra_app import run
 
+    if verb == "sweep":
+        from sfpo_bench.cli.sweep_file import primary
+
+        name, rest = primary(rest)
+        run(verb, rest, _action(verb), name)
+        return
     run(verb, _named(verb, rest), _action(verb))
 
 

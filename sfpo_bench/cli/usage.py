@@ -5,6 +5,7 @@ from __future__ import annotations
 VERBS = {
     "train": "train one run",
     "compare": "train arms x seeds and write figure and tables",
+    "sweep": "search a space of settings, resumable: sweep NAME, or a file of your own",
     "report": "write figure, tables and page of a comparison again",
     "list": "comparisons and runs, with their state",
     "show": "what the model was asked, answered and earned in a step",
@@ -28,6 +29,8 @@ examples:
   sfpo-bench compare comparison.seeds=3                the same with three seeds
   sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
+  sfpo-bench sweep learning_rate                       a packaged search; sweeps/README.md says what each is for
+  sfpo-bench sweep my_space.yaml sweep.trials=40 sweep.slots=2
   sfpo-bench report results/arithmetic baseline=repeat out=against-repeat
   sfpo-bench report run=arithmetic uri=http://127.0.0.1:5000     from MLflow alone
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20

@@ -207,7 +207,7 @@ class MlflowStore:
         except TrackingError:
             self.forget()
             raise
-        except store_failures() as error:
+        except store_failures():
             self.forget()
             if time.monotonic() >= self._give_up_at:  # whatever failed was cut short by the time it was given
                 error = TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
