@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "tracking": {"types", "errors", "metric_keys", "resources"},
     "training": {"types", "errors", "options", "seeding", "algorithms", "tasks", "rollout", "tracking"},
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
-    "reports": {"types", "errors", "statistics", "tracking"},
+    "reports": {"types", "errors", "statistics", "search", "tracking"},
     "launcher_settings": {"options"},
     "search": {"types", "errors", "options", "seeding", "statistics"},
     "config": {
@@ -40,7 +40,9 @@ MAY_IMPORT = {
     "doctor": {"errors", "models", "tracking"},
     "launchers": {"errors", "launcher_settings", "run", "tracking", "training"},
     "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
-    "sweep": {"types", "errors", "config", "run", "launchers", "models", "search", "tracking", "training"},
+    "sweep": {
+        *("types", "errors", "config", "run", "launchers", "models", "reports", "search", "tracking", "training"),
+    },
 }
 # The command line joins everything.
 TOP = {"cli", "hydra_store", "__main__", "__init__", "conf"}

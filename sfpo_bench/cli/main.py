@@ -68,6 +68,9 @@ def _action(verb: str) -> Callable[..., None]:
 
 def _named(verb: str, arguments: list[str]) -> list[str]:
     """`RUN` written without its name becomes `run='RUN'`."""
+    if verb == "list" and "--watch" in arguments[:-1]:
+        at = arguments.index("--watch")
+        arguments = [*arguments[:at], f"watch={arguments[at + 1]}", *arguments[at + 2 :]]
     key = POSITIONAL.get(verb)
     if key and arguments and "=" not in arguments[0] and not arguments[0].startswith(("-", "+", "~")):
         quoted = arguments[0].replace("\\", "\\\\").replace("'", "\\'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.report import announce_sweep
 from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.config import from_node
 from sfpo_bench.launchers.build import slot_count
@@ -22,4 +23,4 @@ def act(node: DictConfig) -> None:
     slots = slot_count(config.launching, config.sweep.slots)
     from sfpo_bench.sweep.runner import run_sweep
 
-    run_sweep(plan, slots)
+    announce_sweep(run_sweep(plan, slots))

@@ -15,6 +15,7 @@ from rich.console import Console
 from sfpo_bench.errors import BenchError, ConfigError, Interrupted, RunFailed, RunLocked
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.reports.sweep_write import SweepFiles, write_sweep_report
 from sfpo_bench.run import is_finished, plain_node, prepare
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.settings import Sampler
@@ -35,8 +36,8 @@ _STORE_SECONDS = 5.0  # between two tries when the study's database does not ans
 _SNAPSHOT_SECONDS = 2.0
 
 
-def run_sweep(plan: Plan, slots: int) -> None:
-    """Search until the study has its trials; everything on disk at every moment.
+def run_sweep(plan: Plan, slots: int) -> SweepFiles:
+    """Search until the study has its trials, then report; everything on disk at every moment.
 
     Raises `Interrupted` when asked to stop, `RunFailed` when too many trials failed in a row or all did, `RunLocked`
     when another process works on the sweep and this one was not asked to join.
@@ -44,7 +45,7 @@ def run_sweep(plan: Plan, slots: int) -> None:
     identity.settle(plan)
     sweep = Sweep(plan, slots)
     sweep.wait_for_others()
-    sweep.run()
+    return sweep.run()
 
 
 class Sweep:
@@ -97,8 +98,8 @@ class Sweep:
                     "sweep.attach=true"
                 )
 
-    def run(self) -> None:
-        """Search, then more seeds for the best trials."""
+    def run(self) -> SweepFiles:
+        """Search, then more seeds for the best trials, then the report, which also tells how far a stopped one came."""
         if self._settings.retry:
             self._say(f"{self._study.retry_failed()} failed trials are tried again")
         stop = StopRequest()
@@ -118,7 +119,7 @@ class Sweep:
             state = self._state(stop)
         finally:
             slots.close()
-            self._end(feed, state)
+            files = self._end(feed, state)
         if self._gave_up:
             raise RunFailed(
                 f"{self._gave_up}. Mend the cause and run the same command again with sweep.retry=true; "
@@ -129,25 +130,28 @@ class Sweep:
                 f"stopped ({stop.reason}); everything is kept in {self._plan.folder}. "
                 "Run the same command again to resume"
             )
+        return files
 
     def _state(self, stop: StopRequest) -> RunState:
         if self._gave_up:
             return RunState.failed
         return RunState.interrupted if stop.reason else RunState.finished
 
-    def _end(self, feed: Feed | None, state: RunState) -> None:
+    def _end(self, feed: Feed | None, state: RunState) -> SweepFiles:
         try:
             self._study.release()
             self._snapshot(importances=True)
         except STORE_ERRORS as error:
             self._say(f"warning: the study was not told of the end: {error}")
+        files = write_sweep_report(self._plan.folder)
         if feed is not None:
-            feed.close(state, [path for path in (self._plan.folder / identity.FILE,) if path.is_file()])
+            feed.close(state, files.all())
         if not self._settings.keep_pruned:
             for view in self._over():
                 if view.state == "pruned":
                     for path in self._plan.folder.glob(f"trials/trial-{view.number:04d}/seed-*/checkpoints"):
                         shutil.rmtree(path)
+        return files
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
