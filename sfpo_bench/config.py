@@ -84,6 +84,7 @@ class ArmSettings:
     label: str = option("", "name in tables and figures; empty: the arm's key")
     note: str = option("", "one line on what the arm is for")
     overrides: list[str] = option([], "Hydra overrides of this arm, such as `algorithm=sfpo`")
+    tune: bool = option(True, "search this arm's settings when comparison.tune names a sweep")
 
 
 @dataclass
@@ -100,6 +101,9 @@ class ComparisonSettings:
     targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
     slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
     threads: int = option(1, "threads of each run", low=1)
+    tune: str = option(
+        "", "a sweep, by name or file, that chooses the settings of every arm first; `tune=NAME` for short"
+    )
     new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
 
 

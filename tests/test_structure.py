@@ -41,7 +41,19 @@ MAY_IMPORT = {
     "launchers": {"errors", "launcher_settings", "run", "tracking", "training"},
     "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
     "sweep": {
-        *("types", "errors", "config", "run", "launchers", "models", "reports", "search", "tracking", "training"),
+        *(
+            "types",
+            "errors",
+            "comparison",
+            "config",
+            "run",
+            "launchers",
+            "models",
+            "reports",
+            "search",
+            "tracking",
+            "training",
+        ),
     },
 }
 # The command line joins everything.

@@ -41,6 +41,8 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
     arguments = [_open_key(argument) for argument in arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting by itself.
     completion = any(argument.startswith(("-sc", "--shell")) for argument in arguments)
+    if verb == "train" and not any(argument.startswith("hydra/sweeper=") for argument in arguments):
+        arguments = [*arguments, "hydra/sweeper=sfpo_bench"]
     sys.argv = [f"sfpo-bench {verb}", *_flags_last([*arguments, *([] if completion else _QUIET)])]
     raised: list[BenchError] = []
 

@@ -71,6 +71,8 @@ def _named(verb: str, arguments: list[str]) -> list[str]:
     if verb == "list" and "--watch" in arguments[:-1]:
         at = arguments.index("--watch")
         arguments = [*arguments[:at], f"watch={arguments[at + 1]}", *arguments[at + 2 :]]
+    if verb == "compare":
+        arguments = [f"comparison.{text}" if text.startswith("tune=") else text for text in arguments]
     key = POSITIONAL.get(verb)
     if key and arguments and "=" not in arguments[0] and not arguments[0].startswith(("-", "+", "~")):
         quoted = arguments[0].replace("\\", "\\\\").replace("'", "\\'")
