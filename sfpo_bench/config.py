@@ -101,9 +101,7 @@ class ComparisonSettings:
     targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
     slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
     threads: int = option(1, "threads of each run", low=1)
-    tune: str = option(
-        "", "a sweep, by name or file, that chooses the settings of every arm first; `tune=NAME` for short"
-    )
+    tune: str = option("", "a sweep, by name or file, that chooses every arm's settings first; `tune=NAME` for short")
     new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
 
 

@@ -52,4 +52,7 @@ def _tuned(config: RunConfig, arms: list[Arm], slots: int) -> tuple[list[Arm], l
 
         run_sweep(plan, slots)
 
-    return tune_arms(config, arms, str(hydra.job.config_name), list(hydra.overrides.task), file, run)
+    name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
+    settings, tuned = tune_arms(config, arms, name, overrides, file, run)
+    config.comparison.arms = dict(settings)
+    return compose_arms(config, name, overrides), tuned

@@ -223,8 +223,7 @@ def _height(axis: Axis, trial: SweepTrial) -> float | None:
         return None
     if axis.choices:
         return _places(axis)(value) / max(1, len(axis.choices) - 1)
-    scale = math.log if axis.is_log else float
-    return (scale(float(value)) - scale(axis.low)) / (scale(axis.high) - scale(axis.low))
+    return axis.share(float(value))
 
 
 def _scale(axis: Axis) -> Sequence[tuple[float, str]]:

@@ -33,6 +33,13 @@ class Axis:
     is_log: bool
     choices: tuple[Value, ...]
 
+    def share(self, value: float) -> float:
+        """Where a number lies between the bounds, from 0 to 1, on the parameter's own scale; 0.5 of a single value."""
+        if self.low == self.high:
+            return 0.5
+        scale = math.log if self.is_log else float
+        return (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
+
 
 @dataclass(frozen=True, slots=True)
 class SweepTrial:

@@ -88,8 +88,7 @@ def _edge(axis: Axis, trial: SweepTrial) -> str:
     value = trial.point.get(axis.name)
     if axis.choices or value is None or isinstance(value, (str, bool)):
         return ""
-    scale = math.log if axis.is_log else float
-    share = (scale(value) - scale(axis.low)) / (scale(axis.high) - scale(axis.low))
+    share = axis.share(value)
     end = "low" if share <= _EDGE else "high" if share >= 1 - _EDGE else ""
     return f"{escaped(axis.name)} = {value_text(value)}, the {end} end" if end else ""
 

@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench.comparison.arms import Arm
-from sfpo_bench.config import RunConfig, from_node
+from sfpo_bench.config import ArmSettings, RunConfig, from_node
 from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_tables import table, value_text
@@ -45,36 +45,26 @@ class Tuned:
 
 def tune_arms(
     config: RunConfig, arms: Sequence[Arm], config_name: str, overrides: Sequence[str], file: Path, run: Run
-) -> tuple[list[Arm], list[Tuned]]:
-    """The arms with the best settings of their sweeps, and what the sweeps found; `run` runs a plan to its end.
+) -> tuple[dict[str, ArmSettings], list[Tuned]]:
+    """The arms' settings with the best of their sweeps, and what the sweeps found; `run` runs a plan to its end.
 
     `file` is a sweep whose space, goal and evaluation are used. An arm with `tune: false` stays as it is. Raises
     `ConfigError` when the sweep would use the comparison's seeds, or its arms would not be searched alike.
     """
     section = _section(file)
-    plans = {
-        arm.key: _plan(config, arm, config_name, overrides, section, file.stem)
-        for arm in arms
-        if _is_tuned(config, arm)
-    }
-    if not plans:
+    settings: dict[str, ArmSettings] = dict(config.comparison.arms)
+    chosen = [arm for arm in arms if settings[arm.key].tune]
+    if not chosen:
         raise ConfigError("comparison.tune is set, but every arm has tune: false; tune at least one")
+    plans = {arm.key: _plan(config, arm, config_name, overrides, section, file.stem) for arm in chosen}
     _check_alike(config, list(plans.values()))
-    tuned: list[Tuned] = []
-    best: list[Arm] = []
-    for arm in arms:
-        if arm.key not in plans:
-            best.append(arm)
-            continue
-        found = _search(arm.key, plans[arm.key], run)
+    tuned = []
+    for arm in chosen:
+        space, found = plans[arm.key].space, _search(arm.key, plans[arm.key], run)
+        own = [*_without(arm.overrides, space), *space.overrides(found.point)]
+        settings[arm.key] = replace(settings[arm.key], overrides=own, note=_note(arm, found))
         tuned.append(found)
-        own = [*_without(arm.overrides, plans[arm.key].space), *plans[arm.key].space.overrides(found.point)]
-        node = plain_node(arm.node, {})
-        for parameter in plans[arm.key].space.parameters:
-            if parameter.name in found.point:
-                OmegaConf.update(node, parameter.key, found.point[parameter.name])
-        best.append(replace(arm, note=_note(arm, found), overrides=tuple(own), node=node))
-    return best, tuned
+    return settings, tuned
 
 
 def tuning_markdown(tuned: Sequence[Tuned]) -> str:
@@ -117,10 +107,6 @@ def _note(arm: Arm, found: Tuned) -> str:
     return ", ".join(part for part in (kept, f"tuned: {point}") if part)
 
 
-def _is_tuned(config: RunConfig, arm: Arm) -> bool:
-    return bool(config.comparison.arms[arm.key].tune)
-
-
 def _section(file: Path) -> DictConfig:
     loaded = OmegaConf.load(file)
     if not isinstance(loaded, DictConfig) or "sweep" not in loaded:
@@ -140,7 +126,7 @@ def _plan(
     study = f"{config.name}-{name}-{arm.key}"
 
     def prepared(node: DictConfig) -> DictConfig:
-        changes: dict[str, object] = {f"evaluation.{key}": value for key, value in evaluation.items()}
+        changes: dict[str, object] = {f"evaluation.{key!s}": value for key, value in evaluation.items()}
         return plain_node(node, {**changes, "comparison": {}, "name": study})
 
     searched = from_node(
@@ -165,7 +151,7 @@ def _check_alike(config: RunConfig, plans: Sequence[Plan]) -> None:
     count = max(first.settings.seeds, first.settings.top_seeds if first.settings.top_trials else 1)
     if used & set(first.seeds(count)):
         raise ConfigError(
-            f"the sweep's seeds {first.seeds(count)} are among those of the comparison, {min(used)} to {max(used)}; set "
+            f"the sweep's seeds {first.seeds(count)} meet those of the comparison, {min(used)} to {max(used)}; set "
             "comparison.first_seed or the sweep's first_seed so that none is used twice"
         )
     for plan in plans[1:]:
