@@ -22,10 +22,12 @@ from sfpo_bench.algorithms.protocols import Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.launcher_settings import LAUNCHERS, LauncherSettings
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
 from sfpo_bench.plugins import Custom, find
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, TransformersRollout, VllmRollout
+from sfpo_bench.search.settings import GoalSettings, ParameterSettings, SweepSettings
 from sfpo_bench.tasks.addition import Addition
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
@@ -67,6 +69,7 @@ KINDS: dict[str, dict[str, type]] = {
     "task": TASKS,
     "model": MODELS,
     "rollout": ROLLOUTS,
+    "launcher": LAUNCHERS,
 }
 
 
@@ -95,6 +98,7 @@ class ArmSettings:
     label: str = option("", "name in tables and figures; empty: the arm's key")
     note: str = option("", "one line on what the arm is for")
     overrides: list[str] = option([], "Hydra overrides of this arm, such as `algorithm=sfpo`")
+    tune: bool = option(True, "search this arm's settings when comparison.tune names a sweep")
 
 
 @dataclass
@@ -111,6 +115,7 @@ class ComparisonSettings:
     targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
     slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
     threads: int = option(1, "threads of each run", low=1)
+    tune: str = option("", "a sweep, by name or file, that chooses every arm's settings first; `tune=NAME` for short")
     new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
 
 
@@ -133,7 +138,9 @@ class RunConfig:
     training: TrainingSettings = option(TrainingSettings(), "how long, and what on the way")
     evaluation: EvaluationSettings = option(EvaluationSettings(), "what an evaluation measures")
     tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
+    launcher: Any = option(None, "where the runs of `compare` and `sweep` are trained")
     comparison: ComparisonSettings = option(ComparisonSettings(), "arms, seeds and targets of `compare`")
+    sweep: SweepSettings = option(SweepSettings(), "space, goals and search of `sweep`")
 
     @property
     def objective(self) -> Objective:
@@ -152,6 +159,10 @@ class RunConfig:
         return cast(RolloutSettings, self.rollout)
 
     @property
+    def launching(self) -> LauncherSettings:
+        return cast(LauncherSettings, self.launcher)
+
+    @property
     def run_folder(self) -> Path:
         """Where a run that is not part of a comparison lives."""
         return Path(self.output_root) / "runs" / (self.run_name or f"{self.name}-{self.algorithm.name}-seed{self.seed}")
@@ -159,6 +170,18 @@ class RunConfig:
     @property
     def comparison_folder(self) -> Path:
         return Path(self.output_root) / self.name
+
+    @property
+    def sweep_folder(self) -> Path:
+        return Path(self.output_root) / "sweeps" / self.name
+
+
+# Mappings whose keys are free names; what stands below a name has these fields.
+OPEN: tuple[tuple[str, str, type], ...] = (
+    ("comparison", "arms", ArmSettings),
+    ("sweep", "parameters", ParameterSettings),
+    ("sweep", "goals", GoalSettings),
+)
 
 
 def from_node(node: DictConfig) -> RunConfig:
@@ -219,9 +242,10 @@ def _typed_tree(node: DictConfig, schema: type = RunConfig) -> DictConfig:
     plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))
     for key, kinds in KINDS.items():
         _type_node(plain, key, kinds)
-    arms = plain.get("comparison", {}).get("arms", {})
-    for name, arm in arms.items():
-        arms[name] = _merged(ArmSettings, arm, f"comparison.arms.{name}")
+    for holder, key, cls in OPEN:
+        named = (plain.get(holder) or {}).get(key) or {}
+        for name, value in named.items():
+            named[name] = _merged(cls, value, f"{holder}.{key}.{name}")
     return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), plain))
 
 

@@ -13,6 +13,7 @@
     ├── RunLocked                 another live process owns this run folder
     ├── CheckpointError           a checkpoint is missing, damaged or of another run
     ├── DownloadError             a fetch failed or its sha256 differs
+    ├── StudyStoreError           the database of a sweep's study cannot be reached
     └── TrackingError             the tracking store cannot be used
 
 Messages say what was found, what was expected and what to do.
@@ -77,6 +78,10 @@ class CheckpointError(BenchError):
 
 class DownloadError(BenchError):
     """A download failed or its sha256 is not the pinned one."""
+
+
+class StudyStoreError(BenchError):
+    """The database of a sweep's study cannot be reached."""
 
 
 class TrackingError(BenchError):

@@ -31,8 +31,13 @@ MAY_IMPORT = {
     "tracking": {"types", "errors", "metric_keys", "resources"},
     "training": {"types", "errors", "options", "seeding", "algorithms", "grading", "tasks", "rollout", "tracking"},
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
-    "reports": {"types", "errors", "statistics", "tracking"},
-    "config": {"types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"},
+    "reports": {"types", "errors", "statistics", "search", "tracking"},
+    "launcher_settings": {"options"},
+    "search": {"types", "errors", "options", "seeding", "statistics"},
+    "config": {
+        *("types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"),
+        *("launcher_settings", "search"),
+    },
     "evaluation": {
         *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
         *("training", "tracking", "statistics", "reports", "build"),
@@ -41,7 +46,23 @@ MAY_IMPORT = {
     "plan": {"algorithms", "config", "models", "rollout", "training"},
     "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
-    "comparison": {"errors", "seeding", "config", "run", "models", "tracking", "training", "reports"},
+    "launchers": {"errors", "launcher_settings", "run", "tracking", "training"},
+    "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
+    "sweep": {
+        *(
+            "types",
+            "errors",
+            "comparison",
+            "config",
+            "run",
+            "launchers",
+            "models",
+            "reports",
+            "search",
+            "tracking",
+            "training",
+        ),
+    },
 }
 # The command line joins everything.
 TOP = {"cli", "hydra_store", "__main__", "__init__", "conf"}
@@ -63,6 +84,7 @@ LIGHT = (
         "algorithms",
     ),
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
+    *("launchers", "sweep", "search"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
     *("evaluation/settings", "evaluation/run"),
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.report import announce
+from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.cli.train import check_before_torch
-from sfpo_bench.comparison.arms import compose_arms
+from sfpo_bench.comparison.arms import Arm, compose_arms
 from sfpo_bench.comparison.runner import Comparison, run_comparison
-from sfpo_bench.config import from_node
+from sfpo_bench.config import RunConfig, from_node
+from sfpo_bench.errors import MissingDataError
+from sfpo_bench.launchers.build import slot_count
+from sfpo_bench.sweep.plan import Plan
+from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
 
 
 def act(node: DictConfig) -> None:
@@ -23,5 +27,32 @@ def act(node: DictConfig) -> None:
         if (own.model, own.task) != (config.model, config.task):
             check_before_torch(own)
     check_before_torch(config)
-    slots = config.comparison.slots or os.cpu_count() or 1
-    announce(run_comparison(Comparison.settle(config, arms, slots)))
+    slots = slot_count(config.launching, config.comparison.slots)
+    if not config.comparison.tune:
+        announce(run_comparison(Comparison.settle(config, arms, slots)))
+        return
+    arms, tuned = _tuned(config, arms, slots)
+    comparison = Comparison.settle(config, arms, slots)
+    table = write_tuning(comparison.folder, tuned)
+    announce(run_comparison(comparison))
+    say(f"tuning: {table}")
+
+
+def _tuned(config: RunConfig, arms: list[Arm], slots: int) -> tuple[list[Arm], list[Tuned]]:
+    """The arms at the best settings that their sweeps found."""
+    file = sweep_file(config.comparison.tune)
+    if file is None:
+        raise MissingDataError(
+            f"comparison.tune = {config.comparison.tune!r} is neither a file nor a packaged sweep; see sweeps/README.md"
+        )
+    hydra = HydraConfig.get()
+
+    def run(plan: Plan) -> None:
+        from sfpo_bench.sweep.runner import run_sweep
+
+        run_sweep(plan, slots)
+
+    name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
+    settings, tuned = tune_arms(config, arms, name, overrides, file, run)
+    config.comparison.arms = dict(settings)
+    return compose_arms(config, name, overrides), tuned

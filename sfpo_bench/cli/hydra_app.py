@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import explain_composition
+from sfpo_bench.config import OPEN, explain_composition
 from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.hydra_store import GROUPS, register
 
@@ -26,11 +26,13 @@ _FLAG_VALUES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), ()),
     **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
 }
-_TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "experiment")
+_TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "launcher", "experiment")
+# Mappings that may get new names; their values are checked against a schema.
+_OPEN = tuple(f"{holder}.{key}." for holder, key, _ in OPEN)
 
 
-def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) -> None:
-    """Compose the configuration of `verb` from Hydra's `arguments` and hand it to `act`.
+def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], primary: str | None = None) -> None:
+    """Compose the configuration `primary` (by default that of `verb`) from Hydra's `arguments` and hand it to `act`.
 
     Hydra's flags (--cfg, --info, --config-dir, --multirun, shell completion …) work as always. Raises `ConfigError`.
     """
@@ -39,6 +41,8 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) 
     arguments = [_open_key(argument) for argument in arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting by itself.
     completion = any(argument.startswith(("-sc", "--shell")) for argument in arguments)
+    if verb == "train" and not any(argument.startswith("hydra/sweeper=") for argument in arguments):
+        arguments = [*arguments, "hydra/sweeper=sfpo_bench"]
     sys.argv = [f"sfpo-bench {verb}", *_flags_last([*arguments, *([] if completion else _QUIET)])]
     raised: list[BenchError] = []
 
@@ -51,7 +55,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None]) 
         except OSError as error:
             raised.append(BenchError(f"{error}; check that the path is right and may be written, and the disk"))
 
-    app: Any = hydra.main(version_base="1.3", config_path="pkg://sfpo_bench.conf", config_name=verb)(task)
+    app: Any = hydra.main(version_base="1.3", config_path="pkg://sfpo_bench.conf", config_name=primary or verb)(task)
     try:
         app()
     except (HydraException, OmegaConfBaseException) as error:
@@ -74,10 +78,10 @@ def _flags_last(arguments: Sequence[str]) -> list[str]:
 
 
 def _open_key(argument: str) -> str:
-    """`comparison.arms.NAME…=` and `….options.NAME=` may name new keys: those mappings are open, and their values are
-    checked against the arm's schema or the user's class. Hydra wants to be told so."""
+    """`comparison.arms.NAME…=`, `sweep.parameters.NAME…=` and `….options.NAME=` may name new keys: those mappings are
+    open, and their values are checked against a schema or the user's class. Hydra wants to be told so."""
     key = argument.partition("=")[0]
-    is_open = key.startswith("comparison.arms.") or ".options." in key
+    is_open = key.startswith(_OPEN) or ".options." in key
     return f"++{argument}" if is_open and "=" in argument else argument
 
 
@@ -90,7 +94,7 @@ def check_additions(overrides: Sequence[str]) -> None:
                 f"{override.input_line}: `+` may add whole groups only ({', '.join(_TOP_GROUPS)}); "
                 f"every setting exists already, write {key}=VALUE"
             )
-        if override.is_delete() and key not in _TOP_GROUPS and not key.startswith("comparison.arms."):
+        if override.is_delete() and key not in _TOP_GROUPS and not key.startswith(_OPEN):
             raise ConfigError(f"{override.input_line}: settings cannot be removed; set {key} to a value instead")
 
 

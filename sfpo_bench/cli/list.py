@@ -1,4 +1,4 @@
-"""`sfpo-bench list`: comparisons and runs below the output folder, with their state."""
+"""`sfpo-bench list`: comparisons, sweeps and runs below the output folder, with their state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ListSettings
+from sfpo_bench.cli.sweep_list import describe_sweep, watch
 from sfpo_bench.comparison.identity import FILE
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.tracking.journal import read_journal
@@ -17,16 +18,23 @@ from sfpo_bench.types import EvaluationRecord, Split
 
 
 def act(node: DictConfig) -> None:
-    root = Path(verb_settings(node, ListSettings).output_root)
+    settings = verb_settings(node, ListSettings)
+    root = Path(settings.output_root)
+    if settings.watch:
+        watch(root, settings.watch)
+        return
     comparisons = sorted(root.glob(f"*/{FILE}"))
     single = sorted(path.parent for path in (root / "runs").glob("*/config.yaml"))
-    if not comparisons and not single:
+    sweeps = sorted(path.parent for path in root.glob("sweeps/*/sweep.json"))
+    if not comparisons and not single and not sweeps:
         say(f"nothing below {root} yet; `sfpo-bench compare` makes the first comparison")
     for file in comparisons:
         say(f"comparison {file.parent}")
         for arm in sorted(path for path in (file.parent / "runs").glob("*") if path.is_dir()):
             states = Counter(RunFolder(path).status().state.value for path in sorted(arm.glob("seed-*")))
             say(f"  {arm.name:20} {', '.join(f'{count} {state}' for state, count in states.items())}")
+    for path in sweeps:
+        say(describe_sweep(path))
     for path in single:
         say(f"run {path}  {describe(RunFolder(path))}")
 

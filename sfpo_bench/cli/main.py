@@ -48,6 +48,12 @@ def _dispatch(arguments: list[str]) -> None:
         return
     from sfpo_bench.cli.hydra_app import run
 
+    if verb == "sweep":
+        from sfpo_bench.cli.sweep_file import primary
+
+        name, rest = primary(rest)
+        run(verb, rest, _action(verb), name)
+        return
     action = verb
     if "--plan" in rest:
         if verb != "train":
@@ -68,6 +74,11 @@ def _action(verb: str) -> Callable[..., None]:
 
 def _named(verb: str, arguments: list[str]) -> list[str]:
     """`RUN` written without its name becomes `run='RUN'`."""
+    if verb == "list" and "--watch" in arguments[:-1]:
+        at = arguments.index("--watch")
+        arguments = [*arguments[:at], f"watch={arguments[at + 1]}", *arguments[at + 2 :]]
+    if verb == "compare":
+        arguments = [f"comparison.{text}" if text.startswith("tune=") else text for text in arguments]
     named = []
     for key, argument in zip(POSITIONAL.get(verb, ()), arguments, strict=False):
         if "=" in argument or argument.startswith(("-", "+", "~")):

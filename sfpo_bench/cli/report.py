@@ -1,4 +1,4 @@
-"""`sfpo-bench report [FOLDER]`: figure, tables and page of a comparison, from its journals or from MLflow alone."""
+"""`sfpo-bench report [FOLDER]`: figure, tables and page of a comparison or a sweep, from journals or MLflow alone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ReportSettings
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.reports import ReportFiles, load_from_mlflow, write_report
+from sfpo_bench.reports import ReportFiles, load_from_mlflow, write_report, write_sweep_report
+from sfpo_bench.reports.sweep_write import SweepFiles
 
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ReportSettings)
     out = Path(settings.out) if settings.out else None
+    if not settings.run and (Path(settings.folder) / "sweep.json").is_file():
+        announce_sweep(write_sweep_report(Path(settings.folder), out))
+        return
     if not settings.run:
         announce(write_report(Path(settings.folder), out, settings.baseline or None))
         return
@@ -40,3 +44,13 @@ def announce(files: ReportFiles) -> None:
     say(f"figure: {files.figure_png}")
     say(f"table:  {files.report}")
     say(f"page:   {files.page}")
+
+
+def announce_sweep(files: SweepFiles) -> None:
+    """Say what a sweep found, and where its figures and table are."""
+    report = files.report.read_text(encoding="utf-8")
+    answer = report.split("\n![", 1)[0].split("\n## ", 1)[0]
+    say(answer.replace("\\", "").replace("**", "").rstrip())
+    say("")
+    for path in (*files.figures, files.trials, files.page):
+        say(f"{path.suffix.removeprefix('.')}: {path}")

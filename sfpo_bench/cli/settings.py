@@ -13,9 +13,10 @@ from sfpo_bench.training.settings import Which
 
 @dataclass
 class ReportSettings:
-    """sfpo-bench report [FOLDER]: figure, tables and page of a comparison, from its folder or from MLflow alone."""
+    """sfpo-bench report [FOLDER]: figure, tables and page of a comparison, from its folder or from MLflow alone;
+    or of a sweep, from its folder."""
 
-    folder: str = option("results/arithmetic", "folder of a comparison")
+    folder: str = option("results/arithmetic", "folder of a comparison or a sweep")
     run: str = option("", "a comparison in the tracking store instead, by the name or id of its MLflow run")
     uri: str = option("", "tracking store of `run`; empty: $MLFLOW_TRACKING_URI, else results/mlflow.db here")
     out: str = option("", "where to write; empty: into the folder itself, or for a `run` into a new folder of its name")
@@ -48,9 +49,10 @@ class OverlapSettings:
 
 @dataclass
 class ListSettings:
-    """sfpo-bench list: comparisons and runs."""
+    """sfpo-bench list: comparisons, sweeps and runs."""
 
     output_root: str = option("results", "folder to look through")
+    watch: str = option("", "name or folder of a sweep to follow until it ends; `--watch NAME` says the same")
 
 
 @dataclass

@@ -5,11 +5,12 @@ from __future__ import annotations
 VERBS = {
     "train": "train one run",
     "compare": "train arms x seeds and write figure and tables",
-    "report": "write figure, tables and page of a comparison again",
+    "sweep": "search a space of settings, resumable: sweep NAME, or a file of your own",
+    "report": "write figures, tables and page of a comparison or a sweep again",
     "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
     "scores": "scores of evaluations, their paired differences, a choice among them",
     "overlap": "which problems of benchmarks stand in training sets",
-    "list": "comparisons and runs, with their state",
+    "list": "comparisons, sweeps and runs, with their state; --watch NAME follows a sweep",
     "show": "what the model was asked, answered and earned in a step",
     "export": "a checkpoint as an ordinary Hugging Face folder",
     "fetch": "get SmolLM2-135M-Instruct for offline use",
@@ -39,6 +40,8 @@ examples:
   sfpo-bench train experiment=paper/qwen2.5-math-7b --plan   what a run would need, without starting it
   sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
+  sfpo-bench sweep learning_rate                       a packaged search; sweeps/README.md says what each is for
+  sfpo-bench sweep my_space.yaml sweep.trials=40 sweep.slots=2
   sfpo-bench report results/arithmetic baseline=repeat out=against-repeat
   sfpo-bench report run=arithmetic uri=http://127.0.0.1:5000     from MLflow alone
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20

@@ -58,7 +58,13 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
             node = compose(config_name, [*shared, *settings.overrides])
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(f"comparison.arms.{key}.overrides: {explain_composition(error)}") from error
-        changes = {"comparison": {}, "threads": config.comparison.threads, "tracking.mlflow": False, "run_name": ""}
+        changes = {
+            "comparison": {},
+            "sweep": {},
+            "threads": config.comparison.threads,
+            "tracking.mlflow": False,
+            "run_name": "",
+        }
         # What the comparison asks for is not the arm's business, and is left out before the arm is checked.
         arm_node = plain_node(node, changes)
         arm_node = plain_node(arm_node, pinned(from_node(arm_node).model))

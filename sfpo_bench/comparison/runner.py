@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from dataclasses import astuple, dataclass
@@ -13,9 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sfpo_bench.comparison import identity
 from sfpo_bench.comparison.arms import Arm, PlannedRun, planned_runs
-from sfpo_bench.comparison.slots import Outcome, Slots
 from sfpo_bench.config import RunConfig
 from sfpo_bench.errors import Interrupted, RunFailed
+from sfpo_bench.launchers.build import build_launcher
+from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
 from sfpo_bench.reports import ReportFiles, write_report
 from sfpo_bench.run import is_finished, plain_node, prepare
 from sfpo_bench.seeding import generator
@@ -88,7 +88,8 @@ def run_comparison(comparison: Comparison) -> ReportFiles:
         if feed is not None:
             feed.close(RunState.failed if failures else RunState.finished, astuple(files))
     if failures:
-        causes = "; ".join(f"{o.run.arm} seed {o.run.seed}: {o.message}" for o in failures)
+        named = {run.folder: run for run in comparison.runs}
+        causes = "; ".join(f"{named[o.folder].arm} seed {named[o.folder].seed}: {o.message}" for o in failures)
         raise RunFailed(
             f"{len(failures)} of {len(comparison.runs)} runs did not finish: {causes}. See {files.report}; "
             "run the same command again to try these once more"
@@ -100,33 +101,25 @@ def _train_all(comparison: Comparison, stop: StopRequest) -> list[Outcome]:
     """Train what is not finished; returns the runs that failed."""
     pending = comparison.pending()
     failures: list[Outcome] = []
+    count, config = min(comparison.slots, len(pending)), comparison.config
+    launcher = build_launcher(config.launcher, config.comparison.threads, comparison.folder / "workers.log")
     with stop.listening(), _Board(comparison) as board:
-
-        def ended(outcome: Outcome) -> None:
-            board.ended(outcome)
-            if outcome.outcome in ("failed", "died"):
-                failures.append(outcome)
-
-        count, threads = min(comparison.slots, len(pending)), comparison.config.comparison.threads
-        slots = Slots(pending, count, threads, comparison.folder / "workers.log", ended)
-        slots.start()
-        _wait(slots, stop, board)
+        slots = Slots(launcher, count)
+        asked = False
+        while (pending and slots.free) or slots.busy:
+            while pending and slots.free:
+                slots.start(pending.pop(0).folder)
+            for outcome in slots.ended(_POLL_SECONDS):
+                board.ended(outcome)
+                if outcome.outcome in ("failed", "died"):
+                    failures.append(outcome)
+            board.refresh()
+            if stop.reason and not asked:
+                asked = True
+                stop_on_signal(slots)
+                board.say("stopping: every run finishes its step and writes a checkpoint; once more to stop at once")
+        slots.close()
     return failures
-
-
-def _wait(slots: Slots, stop: StopRequest, board: _Board) -> None:
-    asked = False
-    while slots.running():
-        time.sleep(_POLL_SECONDS)
-        board.refresh()
-        if stop.reason and not asked:
-            asked = True
-            # The next Ctrl-C or SIGTERM ends the workers at once; their last checkpoints hold.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: slots.stop(now=True))
-            board.say("stopping: every run finishes its step and writes a checkpoint; once more to stop at once")
-            slots.stop()
-    slots.join()
 
 
 def _feed(comparison: Comparison) -> Feed | None:
@@ -177,7 +170,7 @@ class _Board:
     def ended(self, outcome: Outcome) -> None:
         self._done += outcome.outcome == "finished"
         note = f": {outcome.message}" if outcome.message else ""
-        run = outcome.run
+        run = next(run for run in self._comparison.runs if run.folder == outcome.folder)
         self.say(f"[{self._done}/{len(self._comparison.runs)}] {run.arm} seed {run.seed} {outcome.outcome}{note}")
 
     def refresh(self) -> None:

@@ -5,6 +5,7 @@ curves_frame(comparison), metrics_frame(comparison)                   frames wit
 summary = compare(comparison)                                         every number of the report
 figure(comparison), figure(comparison, "anatomy"), table(summary)     matplotlib figures, pandas tables
 write_report(comparison, Path("out"))                                 all files
+load_sweep(Path("results/sweeps/learning_rate")), write_sweep_report(…)   the same of a sweep
 """
 
 from sfpo_bench.reports.from_mlflow import load_from_mlflow
@@ -19,6 +20,9 @@ from sfpo_bench.reports.load import (
 )
 from sfpo_bench.reports.notebook import compare, figure, table
 from sfpo_bench.reports.summary import Summary
+from sfpo_bench.reports.sweep_load import load_sweep
+from sfpo_bench.reports.sweep_tables import trials_table
+from sfpo_bench.reports.sweep_write import write_sweep_report
 from sfpo_bench.reports.write import ReportFiles, write_report
 
 __all__ = [
@@ -33,7 +37,10 @@ __all__ = [
     "learning_rate_figure",
     "load_comparison",
     "load_from_mlflow",
+    "load_sweep",
     "metrics_frame",
     "table",
+    "trials_table",
     "write_report",
+    "write_sweep_report",
 ]

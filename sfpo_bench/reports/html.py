@@ -70,7 +70,30 @@ def page(content: Page) -> str:
     parts += [_figure(words, svg) for words, svg in content.further]
     parts += _runs(content)
     parts += _settings(content)
-    title = html.escape(content.summary.name)
+    return _document(content.summary.name, parts)
+
+
+def simple_page(title: str, report: Sequence[Block], pictures: Mapping[str, bytes]) -> str:
+    """A page of blocks alone, without links; `pictures` maps the path that a block names to an SVG."""
+    parts: list[str] = []
+    for block in report:
+        match block:
+            case Heading():
+                parts.append(f"<h{block.level}>{_line(block.line)}</h{block.level}>")
+            case Paragraph():
+                parts.append(f"<p>{_line(block.line)}</p>")
+            case Bullets():
+                parts.append("<ul>" + "\n".join(f"<li>{_line(line)}</li>" for line in block.lines) + "</ul>")
+            case Table():
+                rows = [[_line(cell) for cell in row] for row in block.rows]
+                parts.append(_table([_line(cell) for cell in block.header], rows, block.left))
+            case Picture() if block.path in pictures:
+                parts.append(_figure(block.words, pictures[block.path]))
+    return _document(title, parts)
+
+
+def _document(title: str, parts: Sequence[str]) -> str:
+    title = html.escape(title)
     return "\n".join(
         [
             "<!DOCTYPE html>",

@@ -410,13 +410,13 @@ def _files(folder: RunFolder, ending: Ending) -> list[Path]:
 
 
 def _run_folders(root: Path) -> Iterator[RunFolder]:
-    """Folders of runs and comparisons in and below `root`; a comparison lies above its runs and comes first."""
+    """Folders of runs, comparisons and sweeps in and below `root`; what lies above runs comes first."""
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name != "checkpoints")
         folder = RunFolder(Path(place))
         # Not by config.yaml alone: Hydra leaves one in every output folder.
         started = {folder.config.name, folder.journal.name} <= set(files)
-        if started or {folder.delivery.name, "comparison.json"} & set(files):
+        if started or {folder.delivery.name, "comparison.json", "sweep.json"} & set(files):
             yield folder
 
 

@@ -22,27 +22,37 @@ _CLOSE_SECONDS = 60.0
 
 
 def key_of(folder: RunFolder) -> RunKey | None:
-    """How the tracking store shall know a run or a comparison; None when the folder is neither.
+    """How the tracking store shall know a run, a comparison or a sweep; None when the folder is none of them.
 
-    A run inside a comparison is a child of the comparison's run.
+    A run inside a comparison or a sweep is a child of its run.
     """
     if (folder.path / "comparison.json").is_file():
         content = json.loads((folder.path / "comparison.json").read_text(encoding="utf-8"))
         about = {name: content[name] for name in ("baseline", "targets", "steps", "code_version", "experiment")}
         return RunKey(folder.uid(), str(content["name"]), tags={"sfpo_bench.kind": "comparison"}, params=about)
+    if (folder.path / "sweep.json").is_file():
+        content = json.loads((folder.path / "sweep.json").read_text(encoding="utf-8"))
+        about = {name: content[name] for name in ("parameters", "goals", "search", "code_version", "experiment")}
+        return RunKey(folder.uid(), str(content["name"]), tags={"sfpo_bench.kind": "sweep"}, params=about)
     if not folder.config.is_file():
         return None
     settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
     tags = {"algorithm": str(settings["algorithm"]["name"]), "seed": str(settings["seed"]), "sfpo_bench.kind": "run"}
-    comparison = RunFolder(folder.path.parents[2]) if len(folder.path.parents) > 2 else None
-    if comparison is not None and (comparison.path / "comparison.json").is_file():
+    above = RunFolder(folder.path.parents[2]) if len(folder.path.parents) > 2 else None
+    if above is not None and (above.path / "comparison.json").is_file():
         arm = folder.path.parent.name
-        return RunKey(folder.uid(), f"{arm} {folder.path.name}", comparison.uid(), {**tags, "arm": arm}, settings)
+        return RunKey(folder.uid(), f"{arm} {folder.path.name}", above.uid(), {**tags, "arm": arm}, settings)
+    if above is not None and (above.path / "sweep.json").is_file():
+        trial = folder.path.parent.name
+        own = {**tags, "trial": trial.removeprefix("trial-").lstrip("0") or "0"}
+        return RunKey(folder.uid(), f"{trial} {folder.path.name}", above.uid(), own, settings)
     return RunKey(folder.uid(), folder.path.name, tags=tags, params=settings)
 
 
 class Feed(threading.Thread):
-    """Delivers a comparison and its runs while they train, at low priority, and what is still missing at `close`.
+    """Delivers a comparison or a sweep and its runs while they train, and what is still missing at `close`.
+
+    Its thread has a low priority.
 
     A store that is down, full, read-only or slow costs one warning and no run: delivery is tried again later, `close`
     waits for a slow store no longer than `_CLOSE_SECONDS` and the request that is under way (93 s when nothing answers

@@ -13,11 +13,20 @@ RUN/
   delivery.json      who the run is in the tracking store and how far its journal was delivered
   delivery.lock      held by the process that delivers it
   lock               held by the process that works here
+  stop               asks that process to end after its step and a checkpoint
 
 COMPARISON/
   comparison.json    identity: settings per arm, code version, seeds, targets, baseline
   runs/ARM/seed-0003/    one RUN per arm and seed
   summary.json, table.md, *.csv, figures …    the report
+
+SWEEP/
+  sweep.json         identity: space, goals, sampler, settings, code version
+  study.log          the study, unless it is in a database
+  trials.json        every trial with its state, for those who look
+  claim.lock         held while trials are taken and ended
+  trials/trial-0007/seed-0100/    one RUN per trial and seed
+  report.md, …       the report
 """
 
 from __future__ import annotations
@@ -109,6 +118,10 @@ class RunFolder:
     @property
     def lock_file(self) -> Path:
         return self.path / "lock"
+
+    @property
+    def stop_file(self) -> Path:
+        return self.path / "stop"
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:

@@ -1,4 +1,4 @@
-"""Stopping on request: the first Ctrl-C or SIGTERM asks for a clean end, the second ends now."""
+"""Stopping on request: the first Ctrl-C or SIGTERM asks for a clean end, the second ends now; a file may ask too."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -15,9 +16,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(slots=True)
 class StopRequest:
-    """Asked at the end of every step. A worker also stops when the process that started it is gone."""
+    """Asked at the end of every step. A worker also stops when the process that started it is gone, and when `file`
+    appears: that reaches runs on other machines, and never hits a process that has just ended its run."""
 
     parent_pid: int | None = None
+    file: Path | None = None
     _signal: int | None = field(default=None, init=False)
 
     @property
@@ -27,6 +30,8 @@ class StopRequest:
             return signal.Signals(self._signal).name
         if self.parent_pid is not None and os.getppid() != self.parent_pid:
             return "the parent process is gone"
+        if self.file is not None and self.file.exists():
+            return "asked to by its stop file"
         return None
 
     @contextmanager

@@ -23,9 +23,12 @@ NAMES = {
     "learning_rate_figure",
     "load_comparison",
     "load_from_mlflow",
+    "load_sweep",
     "metrics_frame",
     "table",
+    "trials_table",
     "write_report",
+    "write_sweep_report",
 }
 
 

@@ -1,0 +1,56 @@
+"""`sfpo-bench train --multirun key=a,b …`: the same as `sfpo-bench sweep`, with the space on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sfpo_bench.cli.report import announce_sweep
+from sfpo_bench.cli.train import check_before_torch
+from sfpo_bench.config import from_node
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.launchers.build import slot_count
+from sfpo_bench.run import plain_node
+from sfpo_bench.search.overrides import split_overrides
+from sfpo_bench.search.settings import Pruner, Sampler
+from sfpo_bench.search.space import space_of
+from sfpo_bench.sweep.plan import plan_of
+
+
+def sweep_overrides(arguments: Sequence[str], load: Callable[[Sequence[str]], DictConfig]) -> None:
+    """Search the space that `arguments` span; `load` composes the configuration for overrides.
+
+    Where every parameter has a list of values and neither sampler nor number of trials is set, all combinations are
+    tried, and none is pruned: what Hydra's own sweeper does.
+    """
+    parameters, fixed = split_overrides(arguments)
+
+    def composed(further: Sequence[str]) -> DictConfig:
+        return _without_hydra(load([*fixed, *further]))
+
+    node = plain_node(composed([]), {"comparison": {}})
+    named = {name: {**asdict(p), "kind": p.kind.value} for name, p in parameters.items()}
+    with open_dict(node):
+        node.sweep.parameters = {**OmegaConf.to_container(node.sweep.parameters), **named}  # type: ignore[dict-item]
+    config = from_node(node)
+    asked = {override.partition("=")[0] for override in fixed}
+    space = space_of(config.sweep.parameters)
+    if not asked & {"sweep.sampler", "sweep.trials"} and all(parameter.grid() for parameter in space.parameters):
+        config.sweep.sampler, config.sweep.trials = Sampler.grid, 0
+        config.sweep.pruner = config.sweep.pruner if "sweep.pruner" in asked else Pruner.none
+    if any(key.startswith("hydra/launcher") for key in asked):
+        raise ConfigError("hydra/launcher is not used; choose where runs are trained with launcher=local, slurm or ray")
+    plan = plan_of(config, composed)
+    check_before_torch(config)
+    from sfpo_bench.sweep.runner import run_sweep
+
+    announce_sweep(run_sweep(plan, slot_count(config.launching, config.sweep.slots)))
+
+
+def _without_hydra(node: DictConfig) -> DictConfig:
+    """The configuration of the application alone."""
+    with open_dict(node):
+        node.pop("hydra", None)
+    return node

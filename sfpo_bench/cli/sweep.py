@@ -1,0 +1,26 @@
+"""`sfpo-bench sweep NAME|FILE`: search a space, resumable, then figures and tables."""
+
+from __future__ import annotations
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.report import announce_sweep
+from sfpo_bench.cli.train import check_before_torch
+from sfpo_bench.config import from_node
+from sfpo_bench.launchers.build import slot_count
+from sfpo_bench.run import plain_node
+from sfpo_bench.sweep.plan import composer, plan_of, refuse_conflicts
+
+
+def act(node: DictConfig) -> None:
+    config = from_node(plain_node(node, {"comparison": {}}))  # the arms of an experiment are none of a sweep's
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    plan = plan_of(config, composer(str(hydra.job.config_name), overrides))
+    refuse_conflicts(plan.space, overrides)
+    check_before_torch(config)
+    slots = slot_count(config.launching, config.sweep.slots)
+    from sfpo_bench.sweep.runner import run_sweep
+
+    announce_sweep(run_sweep(plan, slots))

@@ -1,0 +1,33 @@
+"""The launcher of a configuration; what a kind needs beyond this package is imported when it is chosen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sfpo_bench.launcher_settings import LauncherSettings, LocalLauncher, SlurmLauncher
+from sfpo_bench.launchers.local import Local, slots_for, visible_gpus
+from sfpo_bench.launchers.protocol import Launcher
+
+
+def build_launcher(settings: LauncherSettings, threads: int, log: Path) -> Launcher:
+    """Raises `ConfigError` when the package of the chosen kind is not installed."""
+    if isinstance(settings, LocalLauncher):
+        return Local(settings, threads, log, visible_gpus(os.environ))
+    if isinstance(settings, SlurmLauncher):
+        from sfpo_bench.launchers.slurm import Slurm
+
+        return Slurm(settings, threads, log.parent / "jobs")
+    from sfpo_bench.launchers.ray_cluster import RayCluster
+
+    return RayCluster(settings, threads)
+
+
+def slot_count(settings: LauncherSettings, wanted: int) -> int:
+    """Runs side by side: as wanted, or with 0 as many as the machine has cores (or GPUs, where each run has its own).
+
+    A scheduler decides itself how many of its jobs run; there 0 means 8 at a time.
+    """
+    if isinstance(settings, LocalLauncher):
+        return slots_for(settings, visible_gpus(os.environ), wanted)
+    return wanted or 8

@@ -1,0 +1,121 @@
+"""Runs on this machine: a worker process per slot, kept for one run after another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.launcher_settings import LocalLauncher
+from sfpo_bench.launchers.protocol import Reply, Seat
+
+
+class LocalSeat:
+    """A worker process (`launchers.worker`), replaced when it has died."""
+
+    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+        self._log = log
+        self._environment = environment
+        self._worker: subprocess.Popen[str] | None = None
+
+    def train(self, folder: Path) -> Reply | None:
+        worker = self._worker = self._worker or self._started()
+        assert worker.stdin is not None and worker.stdout is not None
+        try:
+            worker.stdin.write(json.dumps({"folder": str(folder)}) + "\n")
+            worker.stdin.flush()
+            line = worker.stdout.readline()
+        except (BrokenPipeError, ValueError):  # ValueError: closed by `close` meanwhile
+            line = ""
+        if not line.endswith("\n"):
+            self._worker = None
+            worker.wait()
+            return None
+        reply = json.loads(line)
+        return Reply(reply["outcome"], reply["message"])
+
+    def stop(self, *, now: bool) -> None:
+        worker = self._worker
+        if worker is not None and now:
+            worker.kill()
+        elif worker is not None:
+            worker.terminate()
+
+    def close(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.stdin is not None:
+            worker.stdin.close()
+            worker.wait()
+
+    def _started(self) -> subprocess.Popen[str]:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._log, "a", encoding="utf-8") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "sfpo_bench.launchers.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **self._environment},
+                text=True,
+                # A Ctrl-C at the terminal reaches the parent alone, which then asks its workers to end.
+                start_new_session=True,
+            )
+
+
+class Local:
+    """The launcher of this machine."""
+
+    def __init__(self, settings: LocalLauncher, threads: int, log: Path, gpus: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._threads = threads
+        self._log = log
+        self._gpus = gpus
+
+    def seat(self, number: int) -> Seat:
+        environment = {"OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}
+        mine = share(self._gpus, self._settings.gpus_per_run, number)
+        if mine:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+        return LocalSeat(self._log, environment)
+
+    def close(self) -> None:
+        """Seats close themselves."""
+
+
+def share(gpus: tuple[str, ...], per_run: int, number: int) -> tuple[str, ...]:
+    """The GPUs of slot `number`: `per_run` of its own, or with 0 one that it may share; none where there are none."""
+    if not gpus:
+        return ()
+    if not per_run:
+        return (gpus[number % len(gpus)],)
+    return gpus[number * per_run : (number + 1) * per_run]
+
+
+def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them; asks the driver's files, not torch."""
+    named = environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
+    found = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
+    # The files count every card of the machine; CUDA counts those it was given from 0.
+    return tuple(str(index) for index in range(len(found)))
+
+
+def slots_for(settings: LocalLauncher, gpus: tuple[str, ...], wanted: int) -> int:
+    """How many slots there are: as wanted, or with 0 one per core, or as many as have GPUs of their own.
+
+    Raises `ConfigError` when more are wanted than have them.
+    """
+    if not settings.gpus_per_run:
+        return wanted or os.cpu_count() or 1
+    fitting = len(gpus) // settings.gpus_per_run
+    if not fitting or wanted > fitting:
+        raise ConfigError(
+            f"launcher.gpus_per_run = {settings.gpus_per_run} with {len(gpus)} GPUs and {wanted or 'any number of'} "
+            f"slots; expected at most {fitting} slots: lower one of them"
+        )
+    return wanted or fitting

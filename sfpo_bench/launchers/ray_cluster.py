@@ -1,0 +1,101 @@
+"""Runs on a Ray cluster: an actor per slot, which Ray places where the cores and GPUs asked for are free."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.launcher_settings import RayLauncher
+from sfpo_bench.launchers.protocol import Reply, Seat
+from sfpo_bench.launchers.turn import take_turn
+from sfpo_bench.tracking.run_folder import RunFolder
+
+
+class Trainer:
+    """What runs inside an actor."""
+
+    def __init__(self, threads: int) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+    def train(self, folder: str) -> tuple[str, str]:
+        """One turn of the run; plain texts travel between Python versions."""
+        reply = take_turn(Path(folder))
+        return reply.outcome, reply.message
+
+
+class RayCluster:
+    """The launcher of a Ray cluster: one that runs, or one of this machine's own that ends with it."""
+
+    def __init__(self, settings: RayLauncher, threads: int) -> None:
+        self._settings = settings
+        self._threads = threads
+        self._ray = _connected(settings)
+
+    def seat(self, number: int) -> Seat:
+        return RaySeat(self)
+
+    def actor(self) -> Any:
+        remote = self._ray.remote(num_cpus=self._settings.cpus, num_gpus=self._settings.gpus)(Trainer)
+        return remote.remote(self._threads)
+
+    def wait(self, reference: Any) -> Reply | None:
+        """The reply to a call; None when its actor died."""
+        try:
+            outcome, message = self._ray.get(reference)
+        except self._ray.exceptions.RayActorError:
+            return None
+        return Reply(outcome, message)
+
+    def kill(self, actor: Any) -> None:
+        self._ray.kill(actor)
+
+    def close(self) -> None:
+        self._ray.shutdown()
+
+
+class RaySeat:
+    """One actor, replaced when it has died."""
+
+    def __init__(self, cluster: RayCluster) -> None:
+        self._cluster = cluster
+        self._actor: Any = None
+        self._folder: Path | None = None
+
+    def train(self, folder: Path) -> Reply | None:
+        self._folder = folder
+        if self._actor is None:
+            self._actor = self._cluster.actor()
+        reply = self._cluster.wait(self._actor.train.remote(str(folder.resolve())))
+        if reply is None:
+            self._actor = None
+        return reply
+
+    def stop(self, *, now: bool) -> None:
+        actor = self._actor
+        if self._folder is not None:
+            RunFolder(self._folder).stop_file.touch()
+        if now and actor is not None:
+            self._cluster.kill(actor)
+
+    def close(self) -> None:
+        actor, self._actor = self._actor, None
+        if actor is not None:
+            self._cluster.kill(actor)
+
+
+def _connected(settings: RayLauncher) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError("launcher=ray needs Ray: pip install 'sfpo-bench[ray]'") from error
+    try:
+        quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+        ray.init(address=settings.address or None, **quiet)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"launcher.address = {settings.address!r} does not answer: {error}; start the cluster"
+        ) from error
+    return ray

@@ -1,0 +1,32 @@
+"""A worker process: trains one run after another, as told on standard input, in one line of JSON each.
+
+    parent -> worker   {"folder": "results/arithmetic/runs/sfpo/seed-0003"}
+    worker -> parent   {"folder": ..., "outcome": "finished" | "interrupted" | "failed", "message": ...}
+
+Standard output belongs to this exchange; whatever a library prints there goes to standard error, which the parent
+keeps in a file. The worker never talks to the tracking store, nor to the study of a sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from sfpo_bench.launchers.turn import take_turn
+
+
+def main() -> None:
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    parent = os.getppid()
+    for line in sys.stdin:
+        folder = str(json.loads(line)["folder"])
+        reply = take_turn(Path(folder), parent)
+        answer = {"folder": folder, "outcome": reply.outcome, "message": reply.message}
+        print(json.dumps(answer), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()

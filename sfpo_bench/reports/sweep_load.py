@@ -1,0 +1,184 @@
+"""A sweep read back from its folder: what was searched, how every trial ended, and the curves behind it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sfpo_bench.errors import MissingDataError
+from sfpo_bench.search.goals import Curve, Goal
+from sfpo_bench.search.settings import CostAxis, Kind, Measure
+from sfpo_bench.tracking.journal import read_journal
+from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.types import Split
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One parameter of the space. `choices` are those of a categorical one, else empty; bounds those of a range."""
+
+    name: str
+    key: str
+    low: float
+    high: float
+    is_log: bool
+    choices: tuple[Value, ...]
+
+    def share(self, value: float) -> float:
+        """Where a number lies between the bounds, from 0 to 1, on the parameter's own scale; 0.5 of a single value."""
+        if self.low == self.high:
+            return 0.5
+        scale = math.log if self.is_log else float
+        return (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTrial:
+    """One trial. `value` is that of the (first) goal; of a pruned one what it had when it was given up.
+
+    `curves` holds one curve per seed for each goal, by seed; `seed_values` the first goal of every seed that was
+    trained to its end, those added to the best trials afterwards included.
+    """
+
+    number: int
+    state: str
+    point: Mapping[str, Value]
+    values: tuple[float, ...]
+    rungs: Mapping[int, float]
+    cause: str
+    censored: bool
+    retry_of: int | None
+    started_unix_s: float | None
+    ended_unix_s: float | None
+    curves: Mapping[int, Curve]
+    seed_values: Mapping[int, float]
+
+    @property
+    def value(self) -> float:
+        return self.values[0] if self.values else math.nan
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it lies in `folder`."""
+
+    folder: Path
+    name: str
+    experiment: str
+    wanted: int
+    axes: tuple[Axis, ...]
+    goals: tuple[Goal, ...]
+    search: Mapping[str, Any]
+    trials: tuple[SweepTrial, ...]
+    importances: Mapping[str, float]
+    code_version: str
+
+    @property
+    def goal(self) -> Goal:
+        return self.goals[0]
+
+    @cached_property
+    def complete(self) -> list[SweepTrial]:
+        """Complete trials, the best first; with two goals by the first."""
+        found = [trial for trial in self.trials if trial.state == "complete"]
+        return sorted(found, key=lambda t: (t.value if self.goal.minimise else -t.value, t.number))
+
+    @property
+    def best(self) -> SweepTrial | None:
+        return self.complete[0] if self.complete else None
+
+    @property
+    def searched_seeds(self) -> int:
+        """Seeds that every trial had when it was judged."""
+        return int(self.search["seeds"])
+
+    def fresh_values(self, trial: SweepTrial) -> list[float]:
+        """The goal of the seeds that a trial got after it had been found to be among the best."""
+        first = int(self.search["first_seed"])
+        return [value for seed, value in sorted(trial.seed_values.items()) if seed >= first + self.searched_seeds]
+
+    def front(self) -> list[SweepTrial]:
+        """With two goals the complete trials that no other beats in both."""
+        signs = [1 if goal.minimise else -1 for goal in self.goals]
+
+        def beats(one: SweepTrial, other: SweepTrial) -> bool:
+            pairs = [(s * a, s * b) for s, a, b in zip(signs, one.values, other.values, strict=True)]
+            return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+        return [trial for trial in self.complete if not any(beats(other, trial) for other in self.complete)]
+
+
+def states(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What sweep.json and trials.json hold; a running trial whose process has been silent too long is `lost`.
+
+    Raises `MissingDataError` when `folder` is no sweep.
+    """
+    if not (folder / "sweep.json").is_file():
+        raise MissingDataError(
+            f"{folder} is not a sweep: found no sweep.json there; `sfpo-bench list` shows those that are"
+        )
+    about: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    file = folder / "trials.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"trials": []}
+    if float(found.get("lease_until_unix_s", 0.0)) < time.time():
+        for trial in found["trials"]:
+            trial["state"] = "lost" if trial["state"] == "running" else trial["state"]
+    return about, found
+
+
+def load_sweep(folder: Path) -> Sweep:
+    """The sweep in `folder`, as far as it has come."""
+    about, found = states(folder)
+    goals = tuple(_goal(raw) for raw in about["goals"].values())
+    split = Split(about["search"]["split"])
+    return Sweep(
+        folder=folder,
+        name=str(about["name"]),
+        experiment=str(about["experiment"]),
+        wanted=int(about["trials"]),
+        axes=tuple(_axis(raw) for raw in about["parameters"].values()),
+        goals=goals,
+        search=about["search"],
+        trials=tuple(_trial(folder, raw, goals[0], split) for raw in found["trials"]),
+        importances={str(k): float(v) for k, v in found.get("importances", {}).items()},
+        code_version=str(about["code_version"]),
+    )
+
+
+def _goal(raw: Mapping[str, Any]) -> Goal:
+    return Goal(raw["name"], Measure(raw["measure"]), CostAxis(raw["axis"]), float(raw["budget"]), float(raw["target"]))
+
+
+def _axis(raw: Mapping[str, Any]) -> Axis:
+    is_log = raw["kind"] in (Kind.log.value, Kind.log_int.value)
+    return Axis(raw["name"], raw["key"], float(raw["low"]), float(raw["high"]), is_log, tuple(raw["choices"]))
+
+
+def _trial(folder: Path, raw: Mapping[str, Any], goal: Goal, split: Split) -> SweepTrial:
+    curves: dict[int, Curve] = {}
+    values: dict[int, float] = {}
+    for path in sorted((folder / "trials" / f"trial-{raw['number']:04d}").glob("seed-*")):
+        run, seed = RunFolder(path), int(path.name.removeprefix("seed-"))
+        ended = run.status().state is RunState.finished
+        curves[seed] = curve = goal.curve(read_journal(run.journal), split, ended=ended)
+        if curve.costs and (ended or curve.costs[-1] >= goal.budget):
+            values[seed] = goal.value(curve)
+    known = {key: raw[key] for key in ("number", "state", "point", "cause", "censored", "retry_of")}
+    times = {key: raw[key] for key in ("started_unix_s", "ended_unix_s")}
+    given = tuple(math.nan if value is None else float(value) for value in raw["values"])
+    rungs = {int(step): float(value) for step, value in raw["rungs"].items()}
+    return SweepTrial(**known, **times, values=given, rungs=rungs, curves=curves, seed_values=values)
+
+
+def mean_of(values: list[float]) -> float:
+    """The mean; NaN of nothing."""
+    return fmean(values) if values else math.nan

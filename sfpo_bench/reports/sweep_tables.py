@@ -1,0 +1,163 @@
+"""The report of a sweep in words and tables."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from sfpo_bench.reports.formats import count_text, escaped
+from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial, Value
+from sfpo_bench.search.goals import Goal
+from sfpo_bench.search.settings import Measure
+from sfpo_bench.statistics import mean_interval
+
+_SHOWN = 10
+_EDGE = 0.02
+
+
+def goal_text(goal: Goal) -> str:
+    """`mean accuracy over 15,360 responses`."""
+    unit = goal.axis.value.replace("_", " ")
+    budget = f"{count_text(goal.budget)} {unit}"
+    if goal.measure is Measure.area:
+        return f"mean accuracy over {budget}"
+    if goal.measure is Measure.accuracy:
+        return f"accuracy at {budget}"
+    return f"{unit} to accuracy {goal.target:g}, within {budget}"
+
+
+def value_text(value: Value) -> str:
+    """A parameter or a goal in at most four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def trials_table(sweep: Sweep) -> pd.DataFrame:
+    """Every trial: state, parameters, goals, seeds, cause. One row per trial, by number."""
+    rows = []
+    for trial in sweep.trials:
+        row: dict[str, object] = {"trial": trial.number, "state": trial.state}
+        row |= {axis.name: trial.point.get(axis.name) for axis in sweep.axes}
+        row |= {
+            goal.name: trial.values[index] if index < len(trial.values) else math.nan
+            for index, goal in enumerate(sweep.goals)
+        }
+        row |= {"censored": trial.censored, "seeds": len(trial.seed_values), "rungs": len(trial.rungs)}
+        row |= {"cause": trial.cause, "retry_of": trial.retry_of}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def sweep_markdown(sweep: Sweep, figures: Sequence[tuple[str, str]]) -> str:
+    """The report; `figures` are (words, file name)."""
+    parts = [f"# {escaped(sweep.name)}", *_summary(sweep), *_best(sweep)]
+    parts += [f"![{escaped(words)}]({name})" for words, name in figures]
+    parts += [*_importance(sweep), *_all(sweep), *_method(sweep)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(sweep: Sweep) -> Iterator[str]:
+    counts = Counter(trial.state for trial in sweep.trials)
+    said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    yield f"{escaped(sweep.experiment)}. {len(sweep.trials)} trials of {sweep.wanted} wanted: {said or 'none yet'}."
+    goals = " and ".join(escaped(goal_text(goal)) for goal in sweep.goals)
+    yield f"Searched: {goals}, on {sweep.search['split']} problems."
+    if sweep.search["split"] == "report":
+        yield "**These settings were chosen on the problems that are reported: numbers on them are too good.**"
+    best = sweep.best
+    if best is None:
+        return
+    point = ", ".join(f"{escaped(name)} = {escaped(value_text(value))}" for name, value in best.point.items())
+    yield f"Best: **trial {best.number}** with {point}: **{value_text(best.value)}**{_fresh(sweep, best)}"
+    edges = [text for axis in sweep.axes if (text := _edge(axis, best))]
+    if edges:
+        yield "**At the edge of the space:** " + "; ".join(edges) + ". A better value may lie beyond."
+
+
+def _fresh(sweep: Sweep, trial: SweepTrial) -> str:
+    """The best of many noisy values is too good; seeds that did not take part in the choice are not."""
+    values = sweep.fresh_values(trial)
+    if not values:
+        return ". It is the best of many noisy values, hence too good; sweep.top_trials gives the best ones new seeds."
+    return f"; {value_text(mean_interval(values).point)} over {len(values)} seeds that had no part in the choice."
+
+
+def _edge(axis: Axis, trial: SweepTrial) -> str:
+    value = trial.point.get(axis.name)
+    if axis.choices or value is None or isinstance(value, (str, bool)):
+        return ""
+    share = axis.share(value)
+    end = "low" if share <= _EDGE else "high" if share >= 1 - _EDGE else ""
+    return f"{escaped(axis.name)} = {value_text(value)}, the {end} end" if end else ""
+
+
+def _best(sweep: Sweep) -> Iterator[str]:
+    shown = sweep.front() if len(sweep.goals) > 1 else sweep.complete[:_SHOWN]
+    if not shown:
+        return
+    yield "## " + ("Trials that no other beats in both goals" if len(sweep.goals) > 1 else "Best trials")
+    header = ["trial", *(axis.name for axis in sweep.axes), *(goal.name for goal in sweep.goals)]
+    more = any(sweep.fresh_values(trial) for trial in shown)
+    header += ["new seeds", "mean over new seeds", "95 % interval, all seeds"] if more else []
+    rows = [_row(sweep, trial, more) for trial in shown]
+    yield table(header, rows)
+
+
+def _row(sweep: Sweep, trial: SweepTrial, more: bool) -> list[str]:
+    point = [value_text(trial.point[axis.name]) if axis.name in trial.point else "" for axis in sweep.axes]
+    values = [value_text(value) + (" (censored)" if trial.censored else "") for value in trial.values]
+    cells = [str(trial.number), *point, *values]
+    if more:
+        fresh = sweep.fresh_values(trial)
+        interval = mean_interval(list(trial.seed_values.values())).interval if trial.seed_values else None
+        cells += [str(len(fresh)), value_text(mean_interval(fresh).point) if fresh else ""]
+        cells.append(f"{value_text(interval.low)} to {value_text(interval.high)}" if interval else "")
+    return cells
+
+
+def _importance(sweep: Sweep) -> Iterator[str]:
+    if sweep.importances:
+        yield "## Importance"
+        yield (
+            "How much each parameter tells good trials from all (PED-ANOVA, shares). Of few trials it is a hint, and "
+            "it says nothing of direction."
+        )
+        ranked = sorted(sweep.importances.items(), key=lambda item: -item[1])
+        yield table(["parameter", "share"], [[name, f"{share:.2f}"] for name, share in ranked])
+
+
+def _all(sweep: Sweep) -> Iterator[str]:
+    if not sweep.trials:
+        return
+    yield "## All trials"
+    header = ["trial", "state", *(axis.name for axis in sweep.axes), *(goal.name for goal in sweep.goals), "why"]
+    rows = []
+    for trial in sweep.trials:
+        point = [value_text(trial.point[axis.name]) if axis.name in trial.point else "" for axis in sweep.axes]
+        values = [value_text(value) for value in trial.values] or [""] * len(sweep.goals)
+        why = trial.cause if trial.retry_of is None else f"{trial.cause} (trial {trial.retry_of} again)".strip()
+        rows.append([str(trial.number), trial.state, *point, *values, why])
+    yield table(header, rows, left=(1, len(header) - 1))
+
+
+def _method(sweep: Sweep) -> Iterator[str]:
+    search = sweep.search
+    yield "## How"
+    seeds = "one run" if sweep.searched_seeds == 1 else f"{sweep.searched_seeds} runs, averaged"
+    yield "\n".join(
+        [
+            f"- Sampler {search['sampler']}, pruner {search['pruner']}; a trial is {seeds}, first seed "
+            f"{search['first_seed']}.",
+            "- The value of a pruned trial is what it had when it was given up, not comparable with complete ones.",
+            f"- Code version {str(sweep.code_version)[:12]}.",
+        ]
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
+    """A pipe table; columns are aligned right but for those in `left`."""
+    lines = [list(map(escaped, header)), [":---" if index in left else "---:" for index in range(len(header))]]
+    lines += [list(map(escaped, row)) for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,25 @@
+"""The address of a study's database, checked without importing what uses it."""
+
+from __future__ import annotations
+
+from sfpo_bench.errors import ConfigError
+
+
+def check_url(url: str) -> None:
+    """Raise `ConfigError` for an address of another kind of database, or one whose driver is not installed."""
+    if not url:
+        return
+    scheme = url.partition("://")[0]
+    if not url.startswith("postgresql"):
+        raise ConfigError(
+            f"sweep.storage begins with {scheme!r}; expected postgresql+psycopg://user@host/database, or nothing for a "
+            "file in the sweep's folder"
+        )
+    driver = scheme.partition("+")[2] or "psycopg2"
+    try:
+        __import__(driver)
+    except ImportError as error:
+        raise ConfigError(
+            f"sweep.storage needs {driver}, which is not installed: pip install 'sfpo-bench[postgresql]' and write "
+            "postgresql+psycopg://…"
+        ) from error

@@ -1,0 +1,93 @@
+"""How parameters are drawn: every draw is a function of the study's seed, the trial's number and the parameter.
+
+Optuna's samplers carry a generator from trial to trial. A sweep that was killed and taken up again would start it anew
+and draw old points once more, or others than an uninterrupted sweep. Here each draw gets a sampler of its own, seeded
+by name, which knows the past only from the study. Hence random and grid search choose the same points however often
+they are interrupted and however many processes take part; with one slot so do the samplers that learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
+
+from sfpo_bench.search.settings import Sampler
+from sfpo_bench.search.space import Point
+from sfpo_bench.seeding import generator, stream_key
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, TrialState
+
+Make = Callable[[int], BaseSampler]
+
+
+class Seeded(BaseSampler):
+    """Draws with a new sampler of the wrapped kind each time, seeded by (seed, trial number, parameter)."""
+
+    def __init__(self, make: Make, seed: int) -> None:
+        self._make = make
+        self._seed = seed
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler(trial, "space").infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler(trial, "relative").sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        sampler = self._sampler(trial, f"parameter {param_name}")
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._sampler(trial, "before").before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self._sampler(trial, "after").after_trial(study, trial, state, values)
+
+    def _sampler(self, trial: FrozenTrial, purpose: str) -> BaseSampler:
+        return self._make(stream_key(self._seed, "sweep", trial.number, purpose) % 2**32)
+
+
+class Grid(BaseSampler):
+    """Trial k gets point k of the grid, in an order that the seed shuffles; behind the last point it starts again."""
+
+    def __init__(self, points: Sequence[Point], seed: int) -> None:
+        order = generator(seed, "sweep", "grid").permutation(len(points))
+        self._points = [points[index] for index in order]
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._points[trial.number % len(self._points)][param_name]
+
+
+def sampler_of(kind: Sampler, seed: int, startup_trials: int, grid: Sequence[Point] = ()) -> BaseSampler:
+    """The sampler of a study; `grid` holds the points of a grid search."""
+    if kind is Sampler.grid:
+        return Grid(grid, seed)
+    kinds: dict[Sampler, Make] = {
+        Sampler.random: lambda key: RandomSampler(seed=key),
+        # A trial that runs elsewhere counts as a bad one, so that slots do not crowd at one point.
+        Sampler.tpe: lambda key: TPESampler(seed=key, n_startup_trials=startup_trials, constant_liar=True),
+        Sampler.cmaes: lambda key: CmaEsSampler(
+            seed=key, n_startup_trials=startup_trials, warn_independent_sampling=False
+        ),
+        Sampler.nsga2: lambda key: NSGAIISampler(seed=key, population_size=max(2, startup_trials)),
+    }
+    return Seeded(kinds[kind], seed)

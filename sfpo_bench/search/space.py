@@ -1,0 +1,295 @@
+"""The space of a sweep: parameters, their conditions, and the overrides that a point of it stands for."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.search.settings import Kind, ParameterSettings
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+Value = bool | int | float | str
+Point = Mapping[str, Value]
+
+_EDGE = 0.02  # a best value within this share of a continuous range from an end lies at that end
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One dimension. Numbers lie in [low, high]; `step` 0 is continuous. `choices` are those of a categorical one."""
+
+    name: str
+    key: str
+    kind: Kind
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 0.0
+    points: int = 0
+    choices: tuple[Value, ...] = ()
+    when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+
+    @property
+    def is_log(self) -> bool:
+        return self.kind in (Kind.log, Kind.log_int)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.kind in (Kind.int, Kind.log_int)
+
+    def exists(self, point: Point) -> bool:
+        """True when the values before it in `point` call for this parameter."""
+        return all(name in point and point[name] in values for name, values in self.when)
+
+    def suggest(self, trial: Trial) -> Value:
+        """The trial's value of this parameter, drawn when it has none yet."""
+        if self.kind is Kind.categorical:
+            return cast(Value, trial.suggest_categorical(self.name, self.choices))
+        if self.is_whole:
+            step = round(self.step) or 1
+            return trial.suggest_int(self.name, round(self.low), round(self.high), step=step, log=self.is_log)
+        return trial.suggest_float(self.name, self.low, self.high, step=self.step or None, log=self.is_log)
+
+    def grid(self) -> tuple[Value, ...]:
+        """The values a grid takes: every choice, every step, or `points` from end to end. Empty when none is said."""
+        if self.kind is Kind.categorical:
+            return self.choices
+        if self.points == 1:
+            return (self._number(self.low),)
+        if self.points:
+            low, high = (math.log(self.low), math.log(self.high)) if self.is_log else (self.low, self.high)
+            between = [low + (high - low) * index / (self.points - 1) for index in range(self.points)]
+            inner = [math.exp(x) if self.is_log else x for x in between[1:-1]]
+            # Twelve digits: a factor of two between rates shall be one.
+            values = [self.low, *(float(f"{x:.12g}") for x in inner), self.high]
+            return tuple(dict.fromkeys(self._number(x) for x in values))
+        step = self.step or (1.0 if self.kind is Kind.int else 0.0)
+        if not step:
+            return ()
+        count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        return tuple(self._number(float(f"{self.low + index * step:.12g}")) for index in range(count))
+
+    def edge(self, value: Value) -> str:
+        """`low` or `high` when the value lies at that end of the range, else empty; categorical ones have no ends."""
+        if self.kind is Kind.categorical or isinstance(value, (str, bool)):
+            return ""
+        if self.grid() or self.is_whole:
+            return "low" if value <= self.low else "high" if value >= self.high else ""
+        scale = math.log if self.is_log else float
+        share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
+        return "low" if share <= _EDGE else "high" if share >= 1 - _EDGE else ""
+
+    def extended(self, edge: str) -> Parameter:
+        """The range beyond the end `edge` of this one: one grid value there, or half the (logarithmic) width."""
+        values = [float(value) for value in self.grid() if not isinstance(value, (str, bool))]
+        if self.is_log:
+            factor = values[1] / values[0] if len(values) > 1 else math.sqrt(self.high / self.low)
+            low, high = (self.low / factor, self.low) if edge == "low" else (self.high, self.high * factor)
+            far = low if edge == "low" else high
+        else:
+            width = values[1] - values[0] if len(values) > 1 else (self.high - self.low) / 2
+            low, high = (self.low - width, self.low) if edge == "low" else (self.high, self.high + width)
+            far = low if edge == "low" else high
+        if values:
+            far = float(f"{far:.12g}")
+            return replace(self, low=far, high=far, points=1, step=0.0)
+        return replace(self, low=low, high=high)
+
+    def _number(self, value: float) -> int | float:
+        return round(value) if self.is_whole else value
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Parameters in an order in which conditions come after what they ask for."""
+
+    parameters: tuple[Parameter, ...]
+
+    def suggest(self, trial: Trial) -> dict[str, Value]:
+        """Ask a trial for every parameter that exists; those it has already stay as they are."""
+        point: dict[str, Value] = {}
+        for parameter in self.parameters:
+            if parameter.exists(point):
+                point[parameter.name] = parameter.suggest(trial)
+        return point
+
+    def overrides(self, point: Point) -> list[str]:
+        """The point as Hydra overrides."""
+        return [f"{parameter.key}={override_text(point[parameter.name])}" for parameter in self._of(point)]
+
+    def grid(self) -> list[dict[str, Value]]:
+        """Every combination of the parameters' grid values, conditions observed, the last parameter fastest.
+
+        Raises `ConfigError` for a continuous range without `points` or `step`.
+        """
+        points: list[dict[str, Value]] = [{}]
+        for parameter in self.parameters:
+            values = parameter.grid()
+            if not values:
+                raise ConfigError(
+                    f"sweep.parameters.{parameter.name} is a continuous range, and a grid needs values; "
+                    f"set sweep.parameters.{parameter.name}.points, or .step"
+                )
+            points = [
+                {**point, parameter.name: value} if parameter.exists(point) else point
+                for point in points
+                for value in (values if parameter.exists(point) else values[:1])
+            ]
+        return points
+
+    def corners(self) -> Iterator[dict[str, Value]]:
+        """A few points that together hold both ends of every range and every choice, conditions observed."""
+        extremes = {p.name: p.choices or (p._number(p.low), p._number(p.high)) for p in self.parameters}
+        for wanted in self.parameters:
+            for value in extremes[wanted.name]:
+                yield self._fill({wanted.name: value}, wanted, extremes)
+
+    def _fill(
+        self, fixed: dict[str, Value], wanted: Parameter, extremes: Mapping[str, Sequence[Value]]
+    ) -> dict[str, Value]:
+        """A point with the wanted value; what it depends on is set so that it exists."""
+        needed = dict(fixed)
+        waiting = [wanted]
+        while waiting:
+            for name, values in waiting.pop().when:
+                needed.setdefault(name, values[0])
+                waiting.append(next(p for p in self.parameters if p.name == name))
+        point: dict[str, Value] = {}
+        for parameter in self.parameters:
+            if parameter.exists(point):
+                point[parameter.name] = needed.get(parameter.name, extremes[parameter.name][0])
+        return point
+
+    def _of(self, point: Point) -> list[Parameter]:
+        return [parameter for parameter in self.parameters if parameter.name in point]
+
+
+def override_text(value: Value) -> str:
+    """A value in Hydra's notation."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    plain = value.replace("_", "").replace("-", "").isalnum()
+    return value if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def space_of(settings: Mapping[str, ParameterSettings]) -> Space:
+    """The checked space of `sweep.parameters`; raises `ConfigError` for what contradicts itself."""
+    if not settings:
+        raise ConfigError(
+            "sweep.parameters is empty; choose a sweep that has a space, or add a parameter: "
+            "'sweep.parameters.rate={key: learner.learning_rate, kind: log, low: 1e-5, high: 1e-3}'"
+        )
+    parameters = {name: _parameter(name, raw) for name, raw in settings.items()}
+    ordered = _ordered(parameters)
+    _check_conditions(parameters)
+    _check_keys(ordered)
+    return Space(tuple(ordered))
+
+
+def _parameter(name: str, raw: ParameterSettings) -> Parameter:
+    where = f"sweep.parameters.{name}"
+    if not name.replace("_", "").isalnum():
+        raise ConfigError(f"sweep.parameters has the name {name!r}; expected letters, digits and _")
+    if not raw.key:
+        raise ConfigError(f"{where}.key is empty; expected the setting it changes, such as learner.learning_rate")
+    when = tuple((key, _values(f"{where}.when.{key}", value)) for key, value in raw.when.items())
+    if raw.kind is Kind.categorical:
+        choices = _values(f"{where}.choices", raw.choices)
+        if len(set(map(repr, choices))) < len(choices) or len(choices) < 2:
+            raise ConfigError(f"{where}.choices = {raw.choices}: expected at least two different values")
+        return Parameter(name, raw.key, raw.kind, choices=choices, when=when)
+    if raw.choices:
+        raise ConfigError(f"{where} has choices and kind {raw.kind.value}; set kind=categorical, or low and high")
+    low, high = _number(f"{where}.low", raw.low), _number(f"{where}.high", raw.high)
+    step = 0.0 if raw.step is None else _number(f"{where}.step", raw.step)
+    parameter = Parameter(name, raw.key, raw.kind, low, high, step, raw.points, (), when)
+    _check_range(where, parameter)
+    return parameter
+
+
+def _check_range(where: str, parameter: Parameter) -> None:
+    low, high, step = parameter.low, parameter.high, parameter.step
+    if not low < high:
+        raise ConfigError(f"{where}: low = {low:g} and high = {high:g}; expected low below high")
+    if parameter.is_log and low <= 0:
+        raise ConfigError(f"{where}: low = {low:g} on a logarithmic scale; expected a number above 0")
+    if parameter.is_log and step:
+        raise ConfigError(f"{where}: step = {step:g} on a logarithmic scale; expected points, or no step")
+    if step < 0 or step > high - low:
+        raise ConfigError(f"{where}: step = {step:g}; expected a number above 0 and at most {high - low:g}")
+    if parameter.is_whole and any(number != int(number) for number in (low, high, step)):
+        raise ConfigError(f"{where}: low, high and step of kind {parameter.kind.value} are whole numbers")
+    if parameter.points == 1:
+        raise ConfigError(f"{where}: points = 1; expected at least 2, or 0 for none")
+    if step and abs((high - low) / step - round((high - low) / step)) > 1e-6:
+        raise ConfigError(f"{where}: high = {high:g} is not reached from low = {low:g} in steps of {step:g}")
+
+
+def _number(where: str, value: object) -> float:
+    # YAML reads 1e-4 as text: numbers want a point there.
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(f"{where} = {value!r}; expected a finite number")
+    return float(value)
+
+
+def _values(where: str, values: object) -> tuple[Value, ...]:
+    if not isinstance(values, (list, tuple)):
+        values = [values]
+    for value in values:
+        if not isinstance(value, (bool, int, float, str)):
+            raise ConfigError(f"{where} holds {value!r}; expected numbers, texts, true or false")
+    return tuple(values)
+
+
+def _ordered(parameters: Mapping[str, Parameter]) -> list[Parameter]:
+    """Conditions after what they ask for, otherwise as given."""
+    ordered: list[Parameter] = []
+    waiting = list(parameters.values())
+    while waiting:
+        done = {parameter.name for parameter in ordered}
+        ready = next((p for p in waiting if all(name in done or name not in parameters for name, _ in p.when)), None)
+        if ready is None:
+            names = ", ".join(parameter.name for parameter in waiting)
+            raise ConfigError(f"sweep.parameters: the conditions of {names} wait for each other; take one away")
+        ordered.append(ready)
+        waiting.remove(ready)
+    return ordered
+
+
+def _check_conditions(parameters: Mapping[str, Parameter]) -> None:
+    for parameter in parameters.values():
+        for name, values in parameter.when:
+            where = f"sweep.parameters.{parameter.name}.when"
+            if name not in parameters:
+                raise ConfigError(f"{where} names {name!r}; expected one of {', '.join(parameters)}")
+            known = parameters[name].grid()
+            strange = [value for value in values if known and value not in known]
+            if strange:
+                raise ConfigError(
+                    f"{where}.{name} = {strange[0]!r} is no value of {name}; it has {', '.join(map(str, known))}"
+                )
+
+
+def _check_keys(parameters: Sequence[Parameter]) -> None:
+    for one, other in itertools.combinations(parameters, 2):
+        if one.key == other.key and not _exclude(one, other):
+            raise ConfigError(
+                f"sweep.parameters.{one.name} and .{other.name} both set {one.key}; "
+                "give them conditions that exclude each other, or drop one"
+            )
+
+
+def _exclude(one: Parameter, other: Parameter) -> bool:
+    theirs = dict(other.when)
+    return any(name in theirs and not set(values) & set(theirs[name]) for name, values in one.when)

@@ -1,0 +1,286 @@
+"""A study that several processes share and that outlives each of them.
+
+Every process has a lease on the study: a time by which it will have said that it is still there. A trial belongs to the
+process that took it. When that process has been silent for longer, its trials are orphans, and the next process that
+looks takes them over with the parameters they have. No pid is asked: it may be of another machine, or of a zombie.
+
+What decides (taking an orphan, asking for a new trial, telling how one ended) happens under one file lock of the
+sweep's folder, which all its processes share because the checkpoints lie there too. The lock dies with its holder.
+A kill at any moment leaves the storage in a state from which this goes on:
+
+    after the trial was made, before it has an owner or all parameters   an orphan; what is missing is drawn as it would
+                                                                         have been, for draws depend on the number alone
+    after a report, before the pruner was asked                          it is asked again at the last report
+    after the run ended, before that was told                            an orphan whose run is finished: told at once
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfpo_bench.search.space import Space, Value
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
+
+_OWNER = "owner"
+_LEASE = "lease:"
+_CAUSE = "cause"
+_CENSORED = "censored"
+_RETRY_OF = "retry_of"
+
+
+@dataclass(slots=True)
+class HeldTrial:
+    """A trial that this process works on."""
+
+    number: int
+    point: Mapping[str, Value]
+    taken_over: bool
+    _trial: Trial = field(repr=False)
+    _reported: set[int] = field(default_factory=set)
+
+    def report(self, step: int, value: float) -> bool:
+        """Report a value at a rung; True when the pruner gives the trial up. A rung is reported once, and the pruner
+        is asked anew about the latest."""
+        if step < max(self._reported, default=-1):
+            return False
+        if step not in self._reported:
+            self._trial.report(value, step)
+            self._reported.add(step)
+        return self._trial.should_prune()
+
+
+@dataclass(frozen=True, slots=True)
+class TrialView:
+    """A trial as anyone may see it. `state` is running, lost, waiting, complete, pruned or failed; `rungs` are its
+    reports; lost is a running one whose process has been silent too long."""
+
+    number: int
+    state: str
+    point: Mapping[str, Value]
+    values: tuple[float, ...]
+    rungs: Mapping[int, float]
+    cause: str
+    censored: bool
+    retry_of: int | None
+    started_unix_s: float | None
+    ended_unix_s: float | None
+
+
+class SharedStudy:
+    """One study, seen by one of its processes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        storage: BaseStorage,
+        minimise: Sequence[bool],
+        sampler: BaseSampler,
+        pruner: BasePruner,
+        lease_seconds: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._folder = folder
+        self._lease_seconds = lease_seconds
+        self._now = now
+        self._owner = uuid.uuid4().hex[:12]
+        self._lease_until = 0.0
+        self._held: dict[int, HeldTrial] = {}
+        with self._lock(), warnings.catch_warnings():
+            # Hyperband is marked experimental upstream, as it has been for years.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study: Study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=["minimize" if small else "maximize" for small in minimise],
+                sampler=sampler,
+                pruner=pruner,
+                load_if_exists=True,
+            )
+
+    # --- leases ---------------------------------------------------------------------------------------------------
+
+    def renew(self) -> bool:
+        """Say that this process is still there; cheap to call often. False when the lease had run out before."""
+        now, before = self._now(), self._lease_until
+        if now > before - self._lease_seconds * 2 / 3:
+            self._study.set_user_attr(f"{_LEASE}{self._owner}", now + self._lease_seconds)
+            self._lease_until = now + self._lease_seconds
+        return before == 0.0 or now <= before
+
+    def release(self) -> None:
+        """Give up the lease: what this process held may be taken over at once."""
+        self._lease_until = 0.0
+        self._study.set_user_attr(f"{_LEASE}{self._owner}", 0.0)
+
+    def others_until(self) -> float:
+        """When the last lease of another process ends, in Unix seconds; 0 when no other was ever here."""
+        return max((until for owner, until in self._leases().items() if owner != self._owner), default=0.0)
+
+    def latest_lease(self) -> float:
+        """When the last lease of any process ends, in Unix seconds; 0 without any."""
+        return max(self._leases().values(), default=0.0)
+
+    def _leases(self) -> dict[str, float]:
+        attributes = self._study.user_attrs
+        return {key.removeprefix(_LEASE): float(v) for key, v in attributes.items() if key.startswith(_LEASE)}
+
+    # --- taking trials --------------------------------------------------------------------------------------------
+
+    def take(self, space: Callable[[int], Space], wanted: int) -> HeldTrial | None:
+        """An orphan, or a new trial while there are fewer than `wanted`; None when there is neither.
+
+        `space` gives the space of a trial by its number.
+        """
+        import optuna
+
+        with self._lock():
+            self.renew()
+            orphan = self._orphan()
+            if orphan is None and not self._waiting() and self._counted() >= wanted:
+                return None
+            # optuna.Trial is how a process joins a trial that exists; ask() ends with the same call.
+            trial = self._study.ask() if orphan is None else optuna.trial.Trial(self._study, orphan._trial_id)
+            trial.set_user_attr(_OWNER, self._owner)
+            point = space(trial.number).suggest(trial)
+            reported = set(self._frozen(trial.number).intermediate_values)
+            held = HeldTrial(trial.number, point, orphan is not None, trial, reported)
+            self._held[trial.number] = held
+            return held
+
+    def _orphan(self) -> FrozenTrial | None:
+        from optuna.trial import TrialState
+
+        running = self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        return next((trial for trial in running if self._is_lost(trial) and trial.number not in self._held), None)
+
+    def _is_lost(self, trial: FrozenTrial) -> bool:
+        owner = trial.user_attrs.get(_OWNER)
+        if owner == self._owner:
+            return trial.number not in self._held
+        return owner is None or self._leases().get(str(owner), 0.0) < self._now()
+
+    def _waiting(self) -> bool:
+        from optuna.trial import TrialState
+
+        return bool(self._study.get_trials(deepcopy=False, states=[TrialState.WAITING]))
+
+    def _counted(self) -> int:
+        """Trials made so far, those that were tried again once."""
+        trials = self._study.get_trials(deepcopy=False)
+        return len({int(trial.user_attrs.get(_RETRY_OF, trial.number)) for trial in trials})
+
+    def retry_failed(self) -> int:
+        """Put the parameters of failed trials back into the queue, each once; returns how many."""
+        from optuna.trial import TrialState
+
+        with self._lock():
+            trials = self._study.get_trials(deepcopy=False)
+            again = {trial.user_attrs.get(_RETRY_OF) for trial in trials if trial.state != TrialState.FAIL}
+            failed = {int(t.user_attrs.get(_RETRY_OF, t.number)): t for t in trials if t.state == TrialState.FAIL}
+            for number, trial in failed.items():
+                if number not in again:
+                    self._study.enqueue_trial(trial.params, user_attrs={_RETRY_OF: number})
+            return len(failed.keys() - again)
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def complete(self, held: HeldTrial, values: Sequence[float], *, censored: bool) -> None:
+        """The trial ended with these values of its goals."""
+        self._tell(held, "COMPLETE", list(values), {_CENSORED: True} if censored else {})
+
+    def prune(self, held: HeldTrial, cause: str) -> None:
+        """The trial was given up."""
+        self._tell(held, "PRUNED", None, {_CAUSE: cause})
+
+    def fail(self, held: HeldTrial, cause: str) -> None:
+        """The trial broke."""
+        self._tell(held, "FAIL", None, {_CAUSE: cause[:2000]})
+
+    def let_go(self, held: HeldTrial) -> None:
+        """Stop working on a trial that is not over; another process, or this one later, goes on with it."""
+        self._held.pop(held.number, None)
+
+    def owns(self, held: HeldTrial) -> bool:
+        """False when another process took the trial over because this one was silent too long."""
+        return self._frozen(held.number).user_attrs.get(_OWNER) == self._owner
+
+    def _tell(
+        self, held: HeldTrial, state: str, values: list[float] | None, attributes: Mapping[str, str | bool]
+    ) -> None:
+        from optuna.trial import TrialState
+
+        with self._lock():
+            if self.owns(held) and not self._frozen(held.number).state.is_finished():
+                for key, value in attributes.items():
+                    held._trial.set_user_attr(key, value)
+                self._study.tell(held.number, values, TrialState[state])
+            self._held.pop(held.number, None)
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def views(self) -> list[TrialView]:
+        """Every trial, by number."""
+        return [self._view(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    def importances(self) -> dict[str, float]:
+        """Share of each parameter in the difference between good trials and all (PED-ANOVA); empty below ten complete
+        trials, or when the parameters were not all in common."""
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+        from optuna.trial import TrialState
+
+        complete = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if len(complete) < 10 or len(self._study.directions) > 1:
+            return {}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator())
+        except (ValueError, RuntimeError):
+            return {}
+
+    def _view(self, trial: FrozenTrial) -> TrialView:
+        names = {"RUNNING": "running", "WAITING": "waiting", "COMPLETE": "complete", "PRUNED": "pruned"}
+        state = names.get(trial.state.name, "failed")
+        lost = state == "running" and self._is_lost(trial)
+        attributes = trial.user_attrs
+        retry_of = attributes.get(_RETRY_OF)
+        return TrialView(
+            number=trial.number,
+            state="lost" if lost else state,
+            point=dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {})),
+            values=tuple(trial.values or ()) if state in ("complete", "pruned") else (),
+            rungs=dict(trial.intermediate_values),
+            cause=str(attributes.get(_CAUSE, "")),
+            censored=bool(attributes.get(_CENSORED, False)),
+            retry_of=None if retry_of is None else int(retry_of),
+            started_unix_s=trial.datetime_start.timestamp() if trial.datetime_start else None,
+            ended_unix_s=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
+        )
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / "claim.lock", "ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,211 @@
+"""From sweep to comparison: every arm searched alike for what the arms share, then compared at its best.
+
+Alike means: the same space, the same number of trials, the same budget, on select problems and on seeds that the
+comparison does not use. A best value at the end of its range is reported, and the range extended there once, by one
+more value of a grid or by half its width; what then lies at the end again is reported and left so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench.comparison.arms import Arm
+from sfpo_bench.config import ArmSettings, RunConfig, from_node
+from sfpo_bench.errors import BenchError, ConfigError
+from sfpo_bench.reports.sweep_load import load_sweep
+from sfpo_bench.reports.sweep_tables import table, value_text
+from sfpo_bench.run import plain_node
+from sfpo_bench.search.settings import Sampler
+from sfpo_bench.search.space import Parameter, Point, Space
+from sfpo_bench.sweep.plan import Compose, Plan, composer, plan_of
+from sfpo_bench.tracking.run_folder import write_atomically
+
+Run = Callable[[Plan], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What the search gave one arm. `edges` names the parameters whose best value lies at an end of what was tried;
+    `extended` those whose range was made longer on the way."""
+
+    arm: str
+    point: Point
+    value: float
+    trials: int
+    responses: float
+    edges: tuple[str, ...]
+    extended: tuple[str, ...]
+
+
+def tune_arms(
+    config: RunConfig, arms: Sequence[Arm], config_name: str, overrides: Sequence[str], file: Path, run: Run
+) -> tuple[dict[str, ArmSettings], list[Tuned]]:
+    """The arms' settings with the best of their sweeps, and what the sweeps found; `run` runs a plan to its end.
+
+    `file` is a sweep whose space, goal and evaluation are used. An arm with `tune: false` stays as it is. Raises
+    `ConfigError` when the sweep would use the comparison's seeds, or its arms would not be searched alike.
+    """
+    section = _section(file)
+    settings: dict[str, ArmSettings] = dict(config.comparison.arms)
+    chosen = [arm for arm in arms if settings[arm.key].tune]
+    if not chosen:
+        raise ConfigError("comparison.tune is set, but every arm has tune: false; tune at least one")
+    plans = {arm.key: _plan(config, arm, config_name, overrides, section, file.stem) for arm in chosen}
+    _check_alike(config, list(plans.values()))
+    tuned = []
+    for arm in chosen:
+        space, found = plans[arm.key].space, _search(arm.key, plans[arm.key], run)
+        own = [*_without(arm.overrides, space), *space.overrides(found.point)]
+        settings[arm.key] = replace(settings[arm.key], overrides=own, note=_note(arm, found))
+        tuned.append(found)
+    return settings, tuned
+
+
+def tuning_markdown(tuned: Sequence[Tuned]) -> str:
+    """The table of what was chosen for each arm."""
+    names = list(dict.fromkeys(name for arm in tuned for name in arm.point))
+    header = ["arm", *names, "goal", "trials", "responses per trial", "at the end of its range"]
+    rows = [
+        [
+            arm.arm,
+            *(value_text(arm.point[name]) if name in arm.point else "" for name in names),
+            value_text(arm.value),
+            str(arm.trials),
+            f"{arm.responses:,.0f}",
+            _edge_text(arm),
+        ]
+        for arm in tuned
+    ]
+    said = "Settings of each arm, chosen on select problems and on seeds that the comparison does not use."
+    return f"# Tuning\n\n{said}\n\n{table(header, rows, left=(0, len(header) - 1))}\n"
+
+
+def write_tuning(folder: Path, tuned: Sequence[Tuned]) -> Path:
+    """Write tuning.md and tuning.csv into the comparison's folder; returns the former."""
+    rows = [{"arm": t.arm, **t.point, "goal": t.value, "trials": t.trials, "edge": _edge_text(t)} for t in tuned]
+    write_atomically(folder / "tuning.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_atomically(folder / "tuning.md", tuning_markdown(tuned))
+    return folder / "tuning.md"
+
+
+def _edge_text(tuned: Tuned) -> str:
+    edges, extended = ", ".join(tuned.edges), ", ".join(tuned.extended)
+    if not extended:
+        return edges
+    return f"{extended}: extended once" + (f"; still at its end: {edges}" if edges else "")
+
+
+def _note(arm: Arm, found: Tuned) -> str:
+    point = ", ".join(f"{name} = {value_text(value)}" for name, value in found.point.items())
+    kept = arm.note.replace("tuned learning rate", "").rstrip(", ")
+    return ", ".join(part for part in (kept, f"tuned: {point}") if part)
+
+
+def _section(file: Path) -> DictConfig:
+    loaded = OmegaConf.load(file)
+    if not isinstance(loaded, DictConfig) or "sweep" not in loaded:
+        raise ConfigError(f"{file} has no `sweep`; expected the file of a sweep")
+    return loaded
+
+
+def _plan(
+    config: RunConfig, arm: Arm, config_name: str, overrides: Sequence[str], section: DictConfig, name: str
+) -> Plan:
+    """The sweep of one arm. What the arm itself sets of the space is left out: the trial sets it."""
+    from sfpo_bench.search.space import space_of
+
+    shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
+    evaluation = OmegaConf.to_container(section.get("evaluation", {}))
+    assert isinstance(evaluation, dict)
+    study = f"{config.name}-{name}-{arm.key}"
+
+    def prepared(node: DictConfig) -> DictConfig:
+        changes: dict[str, object] = {f"evaluation.{key!s}": value for key, value in evaluation.items()}
+        return plain_node(node, {**changes, "comparison": {}, "name": study})
+
+    searched = from_node(
+        plain_node(prepared(composer(config_name, [*shared, *arm.overrides])([])), {"sweep": section.sweep})
+    )
+    own = _without(arm.overrides, space_of(searched.sweep.parameters))
+    inner = composer(config_name, [*shared, *own])
+    composing: Compose = lambda further: prepared(inner(further))  # noqa: E731
+    return plan_of(searched, composing)
+
+
+def _without(overrides: Sequence[str], space: Space) -> list[str]:
+    """The overrides without those that the space makes."""
+    keys = {parameter.key for parameter in space.parameters}
+    parser = OverridesParser.create()
+    return [text for text in overrides if parser.parse_overrides([text])[0].key_or_group not in keys]
+
+
+def _check_alike(config: RunConfig, plans: Sequence[Plan]) -> None:
+    comparison, first = config.comparison, plans[0]
+    used = set(range(comparison.first_seed, comparison.first_seed + comparison.seeds))
+    count = max(first.settings.seeds, first.settings.top_seeds if first.settings.top_trials else 1)
+    if used & set(first.seeds(count)):
+        raise ConfigError(
+            f"the sweep's seeds {first.seeds(count)} meet those of the comparison, {min(used)} to {max(used)}; set "
+            "comparison.first_seed or the sweep's first_seed so that none is used twice"
+        )
+    for plan in plans[1:]:
+        if plan.goals != first.goals or plan.trials != first.trials:
+            raise ConfigError(
+                f"{first.name} has {first.trials} trials of {first.goals[0].budget:g} {first.goals[0].axis.value}, "
+                f"{plan.name} {plan.trials} of {plan.goals[0].budget:g}; set sweep.goals.NAME.budget in the sweep's "
+                "file, so that every arm is searched alike"
+            )
+
+
+def _search(arm: str, plan: Plan, run: Run) -> Tuned:
+    run(plan)
+    point, value = _best(plan)
+    at_end = [p for p in plan.space.parameters if p.name in point and p.edge(point[p.name])]
+    tuned = Tuned(arm, point, value, plan.trials, plan.goals[0].budget, tuple(p.name for p in at_end), ())
+    if not at_end:
+        return tuned
+    beyond = {p.name: p.extended(p.edge(point[p.name])) for p in at_end}
+    further = _extended(plan, beyond)
+    run(further)
+    new_point, new_value = _best(further)
+    goal = plan.goals[0]
+    better = new_value < value if goal.minimise else new_value > value
+    extended = tuple(beyond)
+    trials = plan.trials + further.trials
+    if not better:
+        # The value is no longer at the end of what was tried.
+        return replace(tuned, trials=trials, edges=(), extended=extended)
+    still = tuple(name for name, p in beyond.items() if _far_end(plan, p, new_point))
+    return replace(tuned, point=new_point, value=new_value, trials=trials, edges=still, extended=extended)
+
+
+def _far_end(plan: Plan, beyond: Parameter, point: Point) -> bool:
+    """True when the value lies at the outer end of an extension."""
+    if beyond.name not in point:
+        return False
+    if beyond.points == 1:
+        return True
+    within = next(p for p in plan.space.parameters if p.name == beyond.name)
+    return beyond.edge(point[beyond.name]) == ("high" if beyond.low >= within.high else "low")
+
+
+def _extended(plan: Plan, beyond: dict[str, Parameter]) -> Plan:
+    """The same search in the part of the space that was added; half the trials, or all of a grid's new points."""
+    space = Space(tuple(beyond.get(p.name, p) for p in plan.space.parameters))
+    grid = plan.settings.sampler is Sampler.grid
+    trials = len(space.grid()) if grid else max(1, plan.trials // 2)
+    name = f"{plan.name}-extended"
+    return replace(plan, name=name, folder=plan.folder.with_name(name), space=space, trials=trials)
+
+
+def _best(plan: Plan) -> tuple[Point, float]:
+    best = load_sweep(plan.folder).best
+    if best is None:
+        raise BenchError(f"{plan.folder}: no trial was completed, so there is no best one; see its report.md")
+    return best.point, best.value
