@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 # Settings that may differ between the processes of one run: they change where things go, how long the run is or how it
 # is drawn, not what a step does.
 NOT_IDENTITY = (
-    *("output_root", "run_name", "training.steps", "training.keep_last", "tracking.", "comparison.", "sweep.", "launcher"),
+    *(
+        "output_root",
+        "run_name",
+        "training.steps",
+        "training.keep_last",
+        "tracking.",
+        "comparison.",
+        "sweep.",
+        "launcher",
+    ),
     *("rollout.server_url", "rollout.start_seconds", "rollout.timeout_seconds", "rollout.restarts"),
     "rollout.transfer_folder",
 )
