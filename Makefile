@@ -45,7 +45,7 @@ test-vllm: .venv-vllm/.dev
 # TRL has an environment of its own: what it asks for must not move what the project is tested with. Its warnings, and
 # those of what it imports, are not ours.
 test-trl: .venv-trl/.made
-	.venv-trl/bin/python -m pytest -m "slow or not slow" -W default -ra -q tests/integrations
+	OMP_WAIT_POLICY=PASSIVE .venv-trl/bin/python -m pytest -m "slow or not slow" -W default -ra -q tests/integrations
 
 # torch goes first and alone, by its pin: what depends on it must not choose another build.
 .venv/.runtime: pyproject.toml constraints.txt
