@@ -53,7 +53,7 @@ def composed(*overrides: str) -> RunConfig:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_published_recipe_is_the_published_settings_and_has_a_plan(name: str) -> None:
-    config = composed(f"experiment=paper/{name}", "task.path=problems.jsonl")
+    config = composed(f"experiment=paper/{name}")
     prompt, response, alpha, parameters = RECIPES[name]
     rollout, learner = config.rollouts, config.learner
     assert (rollout.kind, rollout.prompts, rollout.group, rollout.temperature) == ("vllm", 256, 8, 1.0)
@@ -72,7 +72,7 @@ def test_a_published_recipe_is_the_published_settings_and_has_a_plan(name: str) 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_arm_of_a_published_recipe_composes_and_differs_in_its_update_alone(name: str) -> None:
-    overrides = [f"experiment=paper/{name}", "task.path=problems.jsonl"]
+    overrides = [f"experiment=paper/{name}"]
     node = compose("compare", overrides)
     arms = {arm.key: from_node(arm.node) for arm in compose_arms(from_node(node), "compare", overrides)}
     assert set(arms) == {"grpo", "sfpo", "repeat"}
