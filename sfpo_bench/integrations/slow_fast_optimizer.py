@@ -43,8 +43,9 @@ class SlowFastOptimizer(Optimizer):
     An attempt counts whether or not it moved the weights. Anything else raises `RuntimeError`.
 
     Parameter groups, state and defaults ARE those of `inner`; nothing is kept twice. The one extra copy is the anchor,
-    as large as the trainable parameters, allocated at the first snapshot and reused, on the parameters' devices or in
-    host memory (`anchor_device="cpu"`). With `moments` other than carry the optimizer's state has an anchor too.
+    as large as the trainable parameters, allocated at the first snapshot, reused, and given back once the trigger has
+    fired; it lies on the parameters' devices or in host memory (`anchor_device="cpu"`). With `moments` other than carry
+    the optimizer's state has an anchor too.
 
     Sharded parameters (DTensor, as FSDP2 has them) are repositioned shard by shard, without communication. With
     parameters in bf16 or fp16 the interpolation is rounded to that precision; keep fp32 ones.
@@ -116,6 +117,8 @@ class SlowFastOptimizer(Optimizer):
         self._open_passes, self._steps_per_pass, self._attempts = self.passes, steps_per_pass, 0
         if self._open_passes > 1:
             self._snapshot()
+        else:  # for good: a trigger latches
+            self._anchor, self._anchor_state = {}, {}
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One attempt: a step of `inner`, then the reposition where it is due.

@@ -172,6 +172,16 @@ def test_the_anchor_is_one_copy_in_the_same_memory_for_every_batch() -> None:
     assert first is second and first.shape == module.w.shape
 
 
+def test_the_anchor_is_given_back_when_the_trigger_has_fired() -> None:
+    module = problem()[0]
+    optimizer = wrapped_adamw(module, moments="restore", trigger=FixedStep(last_step=1))
+    train(module, optimizer)
+    optimizer.observe(1, 1.0)
+    assert optimizer._anchor and optimizer._anchor_state
+    train(module, optimizer)
+    assert not optimizer._anchor and not optimizer._anchor_state
+
+
 def test_frozen_parameters_have_no_anchor() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].requires_grad_(False)
@@ -317,10 +327,10 @@ def test_a_closure_reaches_the_inner_optimizer() -> None:
         optimizer.zero_grad()
         loss: Tensor = module()
         loss.backward()
-        return loss.item()
+        return float(loss.detach())
 
     optimizer.begin_batch()
-    assert optimizer.step(closure) == pytest.approx(float(Quadratic(start, hessian, minimum)()))
+    assert optimizer.step(closure) == pytest.approx(float(Quadratic(start, hessian, minimum)().detach()))
     optimizer.step(closure)
     assert torch.allclose(module.w, minimum, atol=1e-4)
 
