@@ -209,10 +209,14 @@ class MlflowStore:
             raise
         except store_failures():
             self.forget()
-            if time.monotonic() >= self._give_up_at:  # whatever failed was cut short by the time it was given
-                error = TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
             # The cause is not chained: its traceback would print the store's address with its password.
-            raise TrackingError(self._message(doing, error)) from None
+            raise TrackingError(self._message(doing, self._lateness() or error)) from None
+
+    def _lateness(self) -> TimeoutError | None:
+        """What to say once the time is up that the store was given: whatever failed then was cut short by it."""
+        if time.monotonic() < self._give_up_at:
+            return None
+        return TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
