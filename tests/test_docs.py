@@ -99,6 +99,6 @@ def test_every_command_shown_is_a_verb_with_overrides_that_parse(line: str) -> N
     _, verb, *rest = line.replace('"', "").split()
     assert verb in VERBS
     overrides = [word for word in rest if not word.startswith("-")]
-    if verb in POSITIONAL and overrides and "=" not in overrides[0]:
+    if verb in (*POSITIONAL, "sweep") and overrides and "=" not in overrides[0]:
         overrides = overrides[1:]
     OverridesParser.create().parse_overrides(overrides)

@@ -207,7 +207,7 @@ class MlflowStore:
         except TrackingError:
             self.forget()
             raise
-        except store_failures():
+        except store_failures() as error:
             self.forget()
             # The cause is not chained: its traceback would print the store's address with its password.
             raise TrackingError(self._message(doing, self._lateness() or error)) from None
