@@ -186,7 +186,7 @@ class Sweep:
             for live in list(self._live.values()):
                 self._tend(slots, live)
             left = True
-            while len(self._live) < self._slot_count and left and not stopping:
+            while len(self._live) < self._slot_count and left and not (stopping or self._gave_up):
                 left = self._begin(slots)
             self._snapshot_now_and_then()
             return left or bool(self._live) or self._others_work()
