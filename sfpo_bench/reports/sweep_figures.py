@@ -81,7 +81,7 @@ def _scatter(panel: Axes, sweep: Sweep, axis: Axis) -> None:
         panel.plot([places(sweep.best.point[axis.name])], [sweep.best.value], color="0.1", linestyle="none", **ring)
     _limits(panel, sweep)
     panel.set_xlabel(axis.name)
-    _ticks(panel, axis, "x")
+    _ticks(panel, axis)
     panel.grid(color="0.92", linewidth=0.6)
     panel.set_axisbelow(True)
 
@@ -208,12 +208,15 @@ def _places(axis: Axis) -> Callable[[Value], float]:
     return float
 
 
-def _ticks(panel: Axes, axis: Axis, which: str) -> None:
+def _ticks(panel: Axes, axis: Axis) -> None:
     if axis.choices:
         panel.set_xticks(range(len(axis.choices)), [value_text(choice) for choice in axis.choices])
         panel.set_xlim(-0.5, len(axis.choices) - 0.5)
     elif axis.is_log:
         panel.set_xscale("log")
+        ticks = np.geomspace(axis.low, axis.high, 4)
+        panel.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        panel.minorticks_off()
 
 
 def _height(axis: Axis, trial: SweepTrial) -> float | None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from sfpo_bench.errors import BenchError, ConfigError, Interrupted, RunFailed, RunLocked
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_write import SweepFiles, write_sweep_report
 from sfpo_bench.run import is_finished, plain_node, prepare
 from sfpo_bench.search.pruners import pruner_of
@@ -147,11 +148,15 @@ class Sweep:
         if feed is not None:
             feed.close(state, files.all())
         if not self._settings.keep_pruned:
-            for view in self._over():
-                if view.state == "pruned":
-                    for path in self._plan.folder.glob(f"trials/trial-{view.number:04d}/seed-*/checkpoints"):
-                        shutil.rmtree(path)
+            self._drop_pruned()
         return files
+
+    def _drop_pruned(self) -> None:
+        """Remove the checkpoints of pruned trials; what they cover has been delivered."""
+        for trial in load_sweep(self._plan.folder).trials:
+            if trial.state == "pruned":
+                for path in self._plan.folder.glob(f"trials/trial-{trial.number:04d}/seed-*/checkpoints"):
+                    shutil.rmtree(path)
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -181,7 +186,7 @@ class Sweep:
             for live in list(self._live.values()):
                 self._tend(slots, live)
             left = True
-            while len(self._live) < self._slot_count and left and not stopping:
+            while len(self._live) < self._slot_count and left and not (stopping or self._gave_up):
                 left = self._begin(slots)
             self._snapshot_now_and_then()
             return left or bool(self._live) or self._others_work()

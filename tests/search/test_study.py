@@ -246,7 +246,8 @@ def test_four_processes_that_share_a_study_end_with_exactly_the_trials_wanted(tm
     command = [sys.executable, "-c", TAKER, str(tmp_path)]
     processes = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     for process in processes:
-        assert process.wait(300) == 0, process.communicate()[1]
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
     views = study(tmp_path, Sampler.tpe, Clock()).views()
     assert len(views) == 24 and {view.state for view in views} <= {"complete", "pruned"}
     assert len({view.point["x"] for view in views}) == 24

@@ -133,6 +133,6 @@ def test_arms_are_tuned_alike_and_the_end_of_the_range_is_extended_once(cli: Cli
     assert "tuning: results/t/tuning.md" in done.stdout
     table = (tmp_path / "results/t/tuning.md").read_text()
     assert "| grpo |" in table and "| sfpo |" in table and "grpo_sfpo_rate" not in table
-    assert "learning_rate: extended once" in table, "both values of a grid of two are ends"
+    assert r"learning\_rate: extended once" in table, "both values of a grid of two are ends"
     names = {path.name for path in (tmp_path / "results/sweeps").iterdir()}
     assert names == {"t-rates-grpo", "t-rates-grpo-extended", "t-rates-sfpo", "t-rates-sfpo-extended"}

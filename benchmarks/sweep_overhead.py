@@ -1,0 +1,81 @@
+"""What a trial of a sweep costs the sweep's own process, beyond the run that it stands for.
+
+    python -m benchmarks.sweep_overhead
+
+Sixty trials of `sweeps/k_alpha_lr.yaml` with TPE, ten reports each, and nothing trained. Prints mean CPU seconds per
+trial, those of child processes (git, for the provenance of a run) included.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from sfpo_bench.config import from_node
+from sfpo_bench.hydra_store import register
+from sfpo_bench.resources import carried
+from sfpo_bench.run import plain_node, prepare
+from sfpo_bench.search.pruners import pruner_of
+from sfpo_bench.search.samplers import sampler_of
+from sfpo_bench.search.storage import open_storage
+from sfpo_bench.search.study import SharedStudy
+from sfpo_bench.sweep import records
+from sfpo_bench.sweep.plan import Plan, composer, plan_of
+from sfpo_bench.tracking.run_folder import RunFolder
+
+NAME, TRIALS, RUNGS = "k_alpha_lr", 60, 10
+
+
+class Clock:
+    """CPU seconds by what they were spent on."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        before = sum(os.times()[:4])
+        yield
+        self.seconds[what] += sum(os.times()[:4]) - before
+
+
+def main() -> None:
+    register()
+    path = ["hydra.searchpath=[pkg://sfpo_bench.conf]"]
+    with initialize_config_dir(str(carried("sweeps")), version_base="1.3"), tempfile.TemporaryDirectory() as folder:
+        config = from_node(plain_node(compose(NAME, path), {"comparison": {}}))
+        clock = run(plan_of(config, composer(NAME, path)), Path(folder))
+    for what, seconds in clock.seconds.items():
+        print(f"{what:10} {seconds / TRIALS:.3f}")
+    print(f"{'together':10} {sum(clock.seconds.values()) / TRIALS:.3f}")
+
+
+def run(plan: Plan, folder: Path) -> Clock:
+    clock, settings = Clock(), plan.settings
+    sampler = sampler_of(settings.sampler, settings.sampler_seed, settings.startup_trials)
+    study = SharedStudy(folder, NAME, open_storage("", folder), [False], sampler, pruner_of(settings), 30.0)
+    for number in range(TRIALS):
+        with clock("take"):
+            held = study.take(plan.space_of, TRIALS)
+        assert held is not None
+        with clock("compose"):
+            node = plan.node(held.point)
+        with clock("prepare"):
+            prepare(RunFolder(folder / f"run-{number}"), node, "cpu")
+        with clock("report"):
+            for rung in range(1, RUNGS + 1):
+                held.report(rung, float(held.point["alpha"]) + 0.01 * rung)
+        with clock("tell"):
+            study.complete(held, [float(held.point["alpha"])], censored=False)
+            records.write(folder, study.views(), 0.0, {})
+    return clock
+
+
+if __name__ == "__main__":
+    main()
