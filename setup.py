@@ -5,12 +5,17 @@ from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
 
-CARRIED = [name for name in ("sweeps", "evaluations") if (Path(__file__).parent / name).is_dir()]
+HERE = Path(__file__).parent
+FOLDERS = [
+    folder.relative_to(HERE)
+    for name in ("sweeps", "evaluations")
+    for folder in (HERE / name, *sorted((HERE / name).rglob("*")))
+    if folder.is_dir() and folder.name != "__pycache__"
+]
+# setuptools counts every folder inside a package as a package of its own.
+CARRIED = {f"sfpo_bench.{'.'.join(folder.parts)}": folder.as_posix() for folder in FOLDERS}
 
 setup(
-    packages=[
-        *find_namespace_packages(include=["sfpo_bench*", "hydra_plugins*"]),
-        *(f"sfpo_bench.{name}" for name in CARRIED),
-    ],
-    package_dir={f"sfpo_bench.{name}": name for name in CARRIED},
+    packages=[*find_namespace_packages(include=["sfpo_bench*", "hydra_plugins*"]), *CARRIED],
+    package_dir=CARRIED,
 )
