@@ -24,6 +24,8 @@ def act(node: DictConfig) -> None:
     if not settings.run:
         announce(write_report(Path(settings.folder), out, settings.baseline or None))
         return
+    if settings.folder != ReportSettings().folder:
+        raise ConfigError(f"found folder = {settings.folder!r} and run = {settings.run!r}; expected one of the two")
     comparison = load_from_mlflow(settings.run, settings.uri or None)
     announce(write_report(comparison, out or _new_folder(comparison.plan.name), settings.baseline or None))
 

@@ -71,7 +71,7 @@ class Pool:
             thread.start()
         try:
             self._serve(work, deadline_s)
-        except BaseException:
+        except BaseException:  # An interrupt too must end the threads that are joined below.
             work.stop()
             raise
         finally:
@@ -102,7 +102,7 @@ class Pool:
                             places.remove(place)
                         if child.dead:
                             child = None
-            except BaseException as error:
+            except BaseException as error:  # Whatever ends this thread must reach the caller, who waits for it.
                 work.fail(error)
                 if child is not None:
                     child.kill()

@@ -83,7 +83,7 @@ class VllmEngine:
         self._numbers = {"start_seconds": time.perf_counter() - started}
         try:
             self._introduce()
-        except BaseException:
+        except BaseException:  # An interrupt too must not leave vLLM's processes behind.
             self._backend.close()
             raise
 

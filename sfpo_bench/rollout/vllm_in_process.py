@@ -136,7 +136,7 @@ def _failures(doing: str) -> Iterator[None]:
         yield
     except EngineFailed:
         raise
-    except Exception as error:
+    except Exception as error:  # Another program's boundary: its exceptions have no common base.
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
         raise EngineFailed(
             f"vLLM failed while {doing} ({cause}); see its own messages above. If memory ran out, lower "

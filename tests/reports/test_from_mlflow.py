@@ -236,6 +236,8 @@ def test_the_report_verb_reads_a_store_into_a_new_folder(delivered: Stored, cli:
     assert (tmp_path / "synthetic" / "summary.json").read_bytes() == written
     again = cli("report", "run=synthetic", f"uri={delivered.uri}", check=False)
     assert again.returncode == 2 and "say where with out=FOLDER" in again.stderr
+    both = cli("report", "results/other", "run=synthetic", f"uri={delivered.uri}", check=False)
+    assert both.returncode == 2 and "expected one of the two" in both.stderr
 
 
 def test_costs_that_fall_make_a_run_unreadable(stored: Stored) -> None:
