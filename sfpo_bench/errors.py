@@ -9,6 +9,7 @@
     │   ├── NonFiniteError        a loss or gradient is not finite
     │   ├── EngineFailed          the rollout engine died, hung or ran out of memory
     │   ├── EngineMismatch        the rollout engine's log-probs are not the trainer's: stale or wrong weights
+    │   ├── RankLost              another process of the same run died or fell silent
     │   └── DiskFullError         not enough space for the next write
     ├── RunLocked                 another live process owns this run folder
     ├── CheckpointError           a checkpoint is missing, damaged or of another run
@@ -62,6 +63,10 @@ class EngineFailed(RunFailed):
 
 class EngineMismatch(RunFailed):
     """The rollout engine computes with other weights than the trainer."""
+
+
+class RankLost(RunFailed):
+    """Another process that trains the same run died or fell silent."""
 
 
 class DiskFullError(RunFailed):

@@ -107,6 +107,20 @@ def right_pad(rows: Sequence[Sequence[int]] | Sequence[Sequence[float]]) -> Tens
     return torch.tensor([list(row) + [0] * (width - len(row)) for row in rows])
 
 
+def share_of_rows(batch: TrainBatch, rank: int, count: int) -> Tensor:
+    """The places in `batch` of the rows that `rank` of `count` computes: about as many tokens as the others' shares,
+    responses to one prompt together where they can be. Every row is in one share; a share may be empty."""
+    if count == 1:
+        return torch.arange(len(batch), device=batch.rows_B.device)
+    order_B = torch.argsort(batch.owners_B, stable=True)
+    siblings_P = torch.bincount(batch.owners_B, minlength=len(batch.prompt_tokens_P))
+    tokens_B = batch.response_tokens_B + (batch.prompt_tokens_P / siblings_P)[batch.owners_B]
+    work_B = tokens_B[order_B].double()
+    middle_B = work_B.cumsum(0) - work_B / 2
+    share_B = (middle_B / work_B.sum() * count).long()
+    return order_B[share_B == rank].sort().values
+
+
 def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
     """The rows in micro-batches of at most `token_budget` padded tokens, each prompt counted once.
 

@@ -1,4 +1,4 @@
-"""The learner: turns one batch of rollouts into optimizer steps, on one device.
+"""The learner: turns one batch of rollouts into optimizer steps, on one device or on those of all ranks.
 
 begin_step(step, batch)     learning rate; old log-probs where they need a pass of their own
 optimize(batch, stage)      one pass: for each mini-batch, gradients over its micro-batches, clip, step
@@ -24,10 +24,12 @@ from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch
 from sfpo_bench.algorithms.objectives import k3
 from sfpo_bench.algorithms.protocols import BatchCounts, Loss, LossInputs, Moments, Objective
 from sfpo_bench.errors import NonFiniteError
-from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches
+from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches, share_of_rows
 from sfpo_bench.training.master_weights import MasterWeights
-from sfpo_bench.training.probe import WeightProbe, cosine
-from sfpo_bench.training.scoring import Scorer, Scores
+from sfpo_bench.training.placed_scorer import PlacedScorer
+from sfpo_bench.training.probe import WeightProbe
+from sfpo_bench.training.ranks import ALONE, Ranks, turns
+from sfpo_bench.training.scoring import Scores
 from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
 from sfpo_bench.types import Completion, StageStats
 
@@ -48,25 +50,35 @@ class StepReadings:
 
 
 class LocalLearner:
-    """Policy, objective and optimizer on one device.
+    """Policy, objective and optimizer on one device, and this rank's share of the work where there are several.
 
-    Statistics cover every row of the batch. Rows with zero advantage need no gradient when the objective says so: they
+    Every rank is given the whole batch and computes some of its rows. Statistics cover every row of the batch. Rows with zero advantage need no gradient when the objective says so: they
     are run forward only, which changes nothing but the time. Micro-batches never change the result: every denominator
     is counted over the mini-batch.
     """
 
     def __init__(
-        self, model: PreTrainedModel, objective: Objective, settings: LearnerSettings, temperature: float, group: int
+        self,
+        model: PreTrainedModel,
+        objective: Objective,
+        settings: LearnerSettings,
+        temperature: float,
+        group: int,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._model = model.eval()
+        model.eval()
+        self._ranks = ranks
         self._objective = objective
         self._settings = settings
         self._mini_batch_rows = settings.mini_batch_prompts * group
         self._block_lengths_B = torch.empty(0)
-        self._scorer = Scorer(model, temperature)
-        self._reference = Scorer(_frozen_copy(model), temperature) if objective.uses_reference else None
+        reference = _frozen_copy(model) if objective.uses_reference else None
+        self._log_prob_format = torch.float64 if model.dtype == torch.float64 else torch.float32
+        self._scorer = PlacedScorer(model, temperature, ranks)
+        self._reference = PlacedScorer(reference, temperature, ranks) if reference is not None else None
+        self.placed = self._scorer.placed
         self.masters = MasterWeights(model, lambda weights: make_optimizer(weights, settings))
-        self._motion = _Motion(WeightProbe(self.masters.masters.values()))
+        self._motion = _Motion(WeightProbe(self.masters.masters.values(), ranks=ranks))
         self._readings = StepReadings(settings.learning_rate)
         self._start: _StartScores | None = None
         self._weights_BT: Tensor | None = None
@@ -87,13 +99,16 @@ class LocalLearner:
         self._block_lengths_B = torch.cat(
             [part.block_lengths_B(settings.block_responses) for part in self.mini_batches(batch)]
         )
-        self._start = _StartScores(batch)
+        self._start = _StartScores(batch, self._log_prob_format, self._ranks)
         self._motion.begin()
         started = time.perf_counter()
         if self._reference is not None:
             with torch.no_grad():
-                for micro in micro_batches(batch, settings.micro_batch_tokens):
-                    self._start.keep_reference(micro, self._reference.score(micro))
+                for micro, counts in self._turns(batch):
+                    scores = self._reference.score(micro)
+                    if counts:
+                        self._start.keep_reference(micro, scores)
+            self._start.share_reference()
         corrected = settings.engine_correction is not Correction.none
         if corrected or len(self.mini_batches(batch)) > 1:
             self._score_start(batch)
@@ -104,12 +119,16 @@ class LocalLearner:
         assert self._start is not None
         with torch.no_grad():
             for mini_batch in self.mini_batches(batch):
-                for micro, _ in self._work(mini_batch):
-                    self._start.keep(micro, self._scorer.score(micro))
+                for micro, _, counts in self._work(mini_batch):
+                    scores = self._scorer.score(micro)
+                    if counts:
+                        self._start.keep(micro, scores)
+        self._start.share()
 
     def end_step(self) -> StepReadings:
         """Readings of the step that `begin_step` opened."""
         assert self._start is not None
+        self._start.share()
         self._readings.entropy = self._start.mean_entropy()
         self._readings.mismatch = self._start.mismatch()
         self._readings.displacement, self._readings.fast_slow_cosine = self._motion.end()
@@ -117,15 +136,16 @@ class LocalLearner:
 
     def weights(self) -> Mapping[str, Tensor]:
         """The policy's present weights by name, as the module computes with them."""
-        return dict(self._model.named_parameters())
+        return self.placed.weights()
 
     def log_probs(self, completions: Sequence[Completion]) -> list[list[float]]:
-        """The present policy's log-probs of each completion's response tokens, at the temperature of rollouts."""
-        device = next(self._model.parameters()).device
-        batch = assemble(completions, torch.zeros(len(completions)), 1, device)
+        """The present policy's log-probs of each completion's response tokens, at the temperature of rollouts. Every
+        rank must ask, each for completions of its own."""
+        batch = assemble(completions, torch.zeros(len(completions)), 1, self.placed.device)
         rows: list[list[float]] = [[] for _ in completions]
         with torch.no_grad():
-            for micro in micro_batches(batch, self._settings.micro_batch_tokens):
+            mine = micro_batches(batch, self._settings.micro_batch_tokens)
+            for micro, _ in turns(mine, lambda: mine[0], self._ranks):
                 scores = self._scorer.score(micro)
                 for row, values, mask in zip(micro.rows_B, scores.log_probs_BT, scores.mask_BT, strict=True):
                     rows[int(row)] = values[mask].tolist()
@@ -149,7 +169,7 @@ class LocalLearner:
         totals = _PassTotals()
         for mini_batch in self.mini_batches(batch):
             self._optimizer_step(mini_batch, totals, stage)
-        return totals.stats(stage, time.perf_counter() - started)
+        return totals.stats(stage, time.perf_counter() - started, self._ranks)
 
     def snapshot(self, moments: Moments) -> None:
         with self._reposition_clock():
@@ -168,9 +188,12 @@ class LocalLearner:
         self.masters.zero_gradients()
         counts = mini_batch.counts()
         loss = 0.0
-        for micro, needs_gradient in self._work(mini_batch):
+        for micro, needs_gradient, counted in self._work(mini_batch):
             with torch.set_grad_enabled(needs_gradient):
                 scores = self._scorer.score(micro, entropy_gradient=self._objective.uses_entropy)
+                if not counted:
+                    self._take_part(scores, needs_gradient)
+                    continue
                 old_BT, reference_BT = self._old(micro, scores)
                 share = self._share_of_loss(micro, scores, old_BT, reference_BT, counts)
             if needs_gradient:
@@ -178,24 +201,37 @@ class LocalLearner:
                 self.masters.collect_gradients()
             loss += float(share.value.detach())
             totals.add_tokens(scores, old_BT, int(share.clipped_tokens))
+        [loss] = self._ranks.sums([loss])
         norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
         taken = self._may_step(loss, norm, stage)
         if taken:
             self.masters.step()
         totals.add_step(loss, norm, taken=taken)
 
-    def _work(self, mini_batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
-        """Micro-batches of a mini-batch, and whether they need a gradient. The same call gives the same layout, so a
-        row's numbers are computed the same way in every pass."""
+    def _take_part(self, scores: Scores, needs_gradient: bool) -> None:
+        """A backward that adds nothing, while other ranks have rows left."""
+        if needs_gradient:
+            (scores.log_probs_BT.sum() * 0.0).backward()
+            self.masters.collect_gradients()
+
+    def _work(self, mini_batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool, bool]]:
+        """This rank's micro-batches of a mini-batch, whether they need a gradient, and whether they count or are there
+        for the sake of other ranks. The same call gives the same layout, so a row's numbers are computed the same way
+        in every pass."""
         signal_B = torch.ones_like(mini_batch.rows_B, dtype=torch.bool)
         if not self._objective.needs_every_row:
             signal_B = mini_batch.advantages_B != 0
         for needs_gradient in (True, False):
             rows = (signal_B == needs_gradient).nonzero()[:, 0]
             if len(rows):
-                part = mini_batch.select(rows)
-                for micro in micro_batches(part, self._settings.micro_batch_tokens):
-                    yield micro, needs_gradient
+                for micro, counts in self._turns(mini_batch.select(rows)):
+                    yield micro, needs_gradient, counts
+
+    def _turns(self, batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
+        """This rank's micro-batches of `batch`, and stand-ins while others have more."""
+        rows = share_of_rows(batch, self._ranks.rank, self._ranks.count)
+        mine = micro_batches(batch.select(rows), self._settings.micro_batch_tokens) if len(rows) else []
+        return turns(mine, lambda: batch.select(torch.zeros_like(batch.rows_B[:1])), self._ranks)
 
     def _old(self, micro: TrainBatch, scores: Scores) -> tuple[Tensor, Tensor | None]:
         """Old and reference log-probs of these rows; in the step's first pass the scores at hand are the old ones."""
@@ -244,8 +280,11 @@ class LocalLearner:
 class _StartScores:
     """Log-probs and entropy of the step's whole batch at the weights it started from."""
 
-    def __init__(self, batch: TrainBatch) -> None:
+    def __init__(self, batch: TrainBatch, log_prob_format: torch.dtype, ranks: Ranks) -> None:
         self._batch = batch
+        self._format = log_prob_format
+        self._ranks = ranks
+        self._shared = False
         self._shape = (len(batch), int(batch.response_tokens_B.max()))
         self._old_BT: Tensor | None = None
         self._reference_BT: Tensor | None = None
@@ -264,6 +303,28 @@ class _StartScores:
 
     def keep_reference(self, micro: TrainBatch, scores: Scores) -> None:
         self._reference_BT = self._put(self._reference_BT, micro, scores)
+
+    def share(self) -> None:
+        """All ranks know what each of them found."""
+        if not self._shared:
+            self._old_BT = self._added(self._old_BT)
+            known_B = self._known_B.int()
+            self._ranks.add(known_B)
+            self._known_B = known_B > 0
+            self._entropy_sum, tokens = self._ranks.sums([self._entropy_sum, self._tokens])
+            self._tokens = int(tokens)
+        self._shared = True
+
+    def share_reference(self) -> None:
+        """The same for the reference's log-probs."""
+        self._reference_BT = self._added(self._reference_BT)
+
+    def _added(self, table_BT: Tensor | None) -> Tensor:
+        """The sum over ranks, whose tables are zero where another one's is not."""
+        if table_BT is None:
+            table_BT = self._batch.engine_log_probs_BT.new_zeros(self._shape, dtype=self._format)
+        self._ranks.add(table_BT)
+        return table_BT
 
     def old(self, micro: TrainBatch) -> Tensor:
         assert self._old_BT is not None
@@ -327,17 +388,19 @@ class _PassTotals:
         self.steps += taken
         self.skipped += not taken
 
-    def stats(self, stage: str, seconds: float) -> StageStats:
+    def stats(self, stage: str, seconds: float, ranks: Ranks) -> StageStats:
+        """The pass's statistics over the tokens of all ranks; losses and norms are global already."""
         attempted = self.steps + self.skipped
+        tokens, clipped, ratio, kl, entropy = ranks.sums([self.tokens, self.clipped, self.ratio, self.kl, self.entropy])
         return StageStats(
             stage=stage,
             loss=self.loss / attempted,
-            clip_fraction=self.clipped / self.tokens,
-            ratio_mean=self.ratio / self.tokens,
-            ratio_max=self.ratio_max,
-            kl_to_start=self.kl / self.tokens,
+            clip_fraction=clipped / tokens,
+            ratio_mean=ratio / tokens,
+            ratio_max=ranks.largest(self.ratio_max),
+            kl_to_start=kl / tokens,
             gradient_norm=self.norm / attempted,
-            entropy=self.entropy / self.tokens,
+            entropy=entropy / tokens,
             optimizer_steps=self.steps,
             skipped_optimizer_steps=self.skipped,
             seconds=seconds,
@@ -376,7 +439,7 @@ class _Motion:
 
     def _close_stage(self) -> None:
         if self._fast is not None:
-            angle = cosine(self._fast, self._probe.read() - self._slow_start)
+            angle = self._probe.cosine(self._fast, self._probe.read() - self._slow_start)
             self._cosines += [] if angle is None else [angle]
             self._fast = None
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from sfpo_bench.algorithms.protocols import Moments
+from sfpo_bench.training.ranks import local
 
 MakeOptimizer = Callable[[list[Tensor]], Optimizer]
 
@@ -54,6 +56,8 @@ class MasterWeights:
     def clip_gradients(self, max_norm: float) -> float:
         """Scale gradients to at most `max_norm` (inf: leave them); returns the norm before, finite or not."""
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.masters.values() if p.grad is not None])
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         if torch.isfinite(norm):
             torch.nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, norm)
         return float(norm)
@@ -84,17 +88,19 @@ class MasterWeights:
     def reposition(self, alpha: float, moments: Moments) -> None:
         """theta <- lerp(anchor, theta, alpha), exact at 0 and 1 (arXiv:2510.04072, stage II), and the moments with it.
 
+        Of sharded weights each rank moves its own, without a word to the others.
         An optimizer without state at the snapshot counts as having had zeros.
         """
         self._anchor_is_awaited = False
         with torch.no_grad():
             for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
-                torch.lerp(anchor, master, alpha, out=master)
+                torch.lerp(local(anchor), local(master), alpha, out=local(master))
             if moments is not Moments.carry:
                 kept = alpha if moments is Moments.interpolate else 0.0
                 for master, anchor_state in zip(self.masters.values(), self._anchor_state, strict=True):
                     for name, value in _tensors(self.optimizer.state[master]).items():
-                        torch.lerp(anchor_state.get(name, torch.zeros_like(value)), value, kept, out=value)
+                        before = anchor_state.get(name, torch.zeros_like(value))
+                        torch.lerp(local(before), local(value), kept, out=local(value))
         self.publish()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:

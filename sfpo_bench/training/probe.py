@@ -8,19 +8,23 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from sfpo_bench.training.ranks import ALONE, Ranks, local
+
 
 class WeightProbe:
     """Reads up to about `coordinates` weights, evenly strided over all of them.
 
     A full second copy would be needed to measure a step exactly; the method itself is allowed only one. For models of
-    at most `coordinates` weights the readings are exact; beyond, norms are scaled by sqrt(all / read), an estimate.
+    at most `coordinates` weights the readings are exact; beyond, norms are scaled by sqrt(all / read), an estimate. Of
+    sharded weights each rank reads its own; norms and cosines are those of all of them.
     """
 
-    def __init__(self, weights: Iterable[Tensor], coordinates: int = 2**20) -> None:
-        self._weights = list(weights)
-        total = sum(weight.numel() for weight in self._weights)
+    def __init__(self, weights: Iterable[Tensor], coordinates: int = 2**20, ranks: Ranks = ALONE) -> None:
+        self._weights = [local(weight) for weight in weights]
+        self._ranks = ranks
+        [total] = ranks.sums([sum(weight.numel() for weight in self._weights)])
         self._stride = max(1, math.ceil(total / coordinates))
-        read = sum(math.ceil(weight.numel() / self._stride) for weight in self._weights)
+        [read] = ranks.sums([sum(math.ceil(weight.numel() / self._stride) for weight in self._weights)])
         self._scale = math.sqrt(total / read) if read else 1.0
 
     def read(self) -> Tensor:
@@ -30,11 +34,14 @@ class WeightProbe:
 
     def norm(self, difference: Tensor) -> float:
         """Euclidean norm of a difference of two readings, scaled to all weights."""
-        return float(difference.norm()) * self._scale
+        [squares] = self._ranks.sums([float(difference.norm()) ** 2])
+        return math.sqrt(squares) * self._scale
 
-
-def cosine(a: Tensor, b: Tensor) -> float | None:
-    """Cosine of two differences, in fp64; None when either is zero."""
-    a, b = a.double(), b.double()
-    scale = float(a.norm()) * float(b.norm())
-    return float(a @ b) / scale if scale > 0 else None
+    def cosine(self, a: Tensor, b: Tensor) -> float | None:
+        """Cosine of two differences, in fp64; None when either is zero."""
+        a, b = a.double(), b.double()
+        product, a_squares, b_squares = self._ranks.sums(
+            [float(a @ b), float(a.square().sum()), float(b.square().sum())]
+        )
+        scale = math.sqrt(a_squares) * math.sqrt(b_squares)
+        return product / scale if scale > 0 else None

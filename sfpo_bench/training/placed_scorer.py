@@ -1,0 +1,29 @@
+"""Scores under a model that may be spread over ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.ranks import PlacedModel, Ranks
+from sfpo_bench.training.scoring import Scorer, Scores
+
+
+class PlacedScorer:
+    """A `Scorer` whose model is placed by `ranks`. The scorer is made, and checks its model, while it is whole."""
+
+    def __init__(self, model: PreTrainedModel, temperature: float, ranks: Ranks) -> None:
+        self._scorer = Scorer(model, temperature)
+        self.placed: PlacedModel = ranks.place(model)
+
+    def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
+        """Scores of the batch's responses; every rank must ask equally often."""
+
+        def work() -> tuple[Tensor, ...]:
+            scores = self._scorer.score(batch, entropy_gradient=entropy_gradient)
+            return tuple(getattr(scores, entry.name) for entry in dataclasses.fields(scores))
+
+        return Scores(*self.placed.run(work))

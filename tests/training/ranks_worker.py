@@ -1,0 +1,148 @@
+"""One process of a run in several: python -m tests.training.ranks_worker RANK PROCESSES FOLDER.
+
+Every case is learned over all ranks; each rank leaves what it found in FOLDER/found-RANK.pt.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.debug import CommDebugMode
+
+from sfpo_bench.algorithms.correction import Correction
+from sfpo_bench.algorithms.objectives import Clipped, Normalization
+from sfpo_bench.algorithms.protocols import Moments, Objective, UpdateRule
+from sfpo_bench.algorithms.triggers import EntropyZScore
+from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.learner import LocalLearner, StepReadings
+from sfpo_bench.training.process_group import ProcessRanks
+from sfpo_bench.training.ranks import Ranks
+from sfpo_bench.training.settings import LearnerSettings, OptimizerKind
+from sfpo_bench.types import StageStats
+from tests.training.policies import GROUP, batch, policy
+
+SGD: dict[str, Any] = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
+ADAMW: dict[str, Any] = {"learning_rate": 5e-3}
+STEPS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rule on three batches: unequal lengths, a silent group; `signal_rows` >= 0: only so many rows have a signal
+    from the second batch on."""
+
+    rule: UpdateRule
+    settings: Mapping[str, Any] = field(default_factory=lambda: SGD)
+    objective: Objective = field(default_factory=Clipped)
+    dtype: torch.dtype = torch.float64
+    signal_rows: int = -1
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rank knows after a case; `weights` are whole."""
+
+    weights: dict[str, Tensor]
+    stages: list[list[dict[str, Any]]]
+    readings: list[dict[str, Any]]
+    rule: dict[str, Any]
+    reposition_collectives: int
+
+
+def cases() -> dict[str, Case]:
+    two_mini_batches = {**SGD, "learning_rate": 0.1, "mini_batches": 2}
+    every_term = Clipped(kl_coefficient=0.1, entropy_coefficient=0.01, normalization=Normalization.token_mean)
+    return {
+        "one pass": Case(OnePass()),
+        "small micro-batches": Case(SlowFast(fast_passes=2), {**SGD, "micro_batch_tokens": 24}),
+        "one row with a signal": Case(SlowFast(fast_passes=2), signal_rows=1),
+        "no signal": Case(OnePass(), ADAMW, signal_rows=0),
+        "mini-batches": Case(SlowFast(fast_passes=2, trigger=EntropyZScore(window=3)), two_mini_batches),
+        "every term": Case(Repeat(passes=2), SGD, every_term),
+        "blocks": Case(OnePass(), SGD, Clipped(normalization=Normalization.block_token_mean)),
+        "rejection": Case(OnePass(), {**SGD, "engine_correction": Correction.reject, "engine_correction_cap": 1e9}),
+        "moments": Case(SlowFast(fast_passes=2, moments=Moments.interpolate), ADAMW),
+        "adamw in fp32": Case(SlowFast(fast_passes=2), ADAMW, dtype=torch.float32),
+        "bf16": Case(SlowFast(fast_passes=2), ADAMW, dtype=torch.bfloat16),
+    }
+
+
+def data(case: Case, step: int) -> TrainBatch:
+    found = batch(4, seed=step)
+    if case.signal_rows < 0 or step == 1:
+        return found
+    advantages_B = torch.zeros_like(found.advantages_B)
+    advantages_B[5 : 5 + case.signal_rows] = 1.0
+    return replace(found, advantages_B=advantages_B)
+
+
+def learn(case: Case, ranks: Ranks) -> Found:
+    learner = LocalLearner(
+        policy(dtype=case.dtype), case.objective, LearnerSettings(**case.settings), 1.0, GROUP, ranks
+    )
+    stages: list[tuple[StageStats, ...]] = []
+    readings: list[StepReadings] = []
+    counter = _Counter(learner)
+    for step in range(1, STEPS + 1):
+        rows = data(case, step)
+        learner.begin_step(step, rows)
+        stages.append(case.rule.update(learner, rows))
+        readings.append(learner.end_step())
+        case.rule.observe(step, readings[-1].entropy)
+    return Found(
+        {name: _whole(master) for name, master in learner.masters.masters.items()},
+        [[_untimed(asdict(stage)) for stage in step] for step in stages],
+        [_untimed(asdict(one)) for one in readings],
+        dict(case.rule.state()),
+        counter.collectives,
+    )
+
+
+class _Counter:
+    """Counts the collectives of every snapshot and reposition."""
+
+    def __init__(self, learner: LocalLearner) -> None:
+        self.collectives = 0
+        for verb in ("snapshot", "reposition"):
+            setattr(learner.masters, verb, self._counting(getattr(learner.masters, verb)))
+
+    def _counting(self, verb: Any) -> Any:
+        def counted(*arguments: Any) -> None:
+            with CommDebugMode() as mode:
+                verb(*arguments)
+            self.collectives += mode.get_total_counts()
+
+        return counted
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).clone()
+
+
+def _untimed(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if "seconds" not in name}
+
+
+def main(rank: int, processes: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
+    found = {name: asdict(learn(case, ProcessRanks())) for name, case in cases().items()}
+    torch.save(found, folder / f"found-{rank}.pt")
+    del found
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
