@@ -15,6 +15,7 @@ from sfpo_bench.errors import MissingDataError
 from sfpo_bench.models import load as models
 from sfpo_bench.models.load import ModelSettings, Policy
 from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
+from sfpo_bench.rollout.gathering_engine import GatheringEngine
 from sfpo_bench.rollout.parity import Score
 from sfpo_bench.rollout.protocol import Request, RolloutEngine
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, VllmRollout
@@ -26,10 +27,12 @@ from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import require_space
 from sfpo_bench.training.evaluation import Evaluator, quizzes
 from sfpo_bench.training.learner import LocalLearner
+from sfpo_bench.training.logbook import Observer
+from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rollouts import ProblemSchedule
 from sfpo_bench.training.settings import Precision
 from sfpo_bench.training.stop import StopRequest
-from sfpo_bench.training.trainer import Observer, OnCheckpoint, Parts, Trainer
+from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
 from sfpo_bench.types import Problem, Split
 
 
@@ -41,7 +44,9 @@ class Hooks:
     on_checkpoint: OnCheckpoint = lambda covered_bytes: None
 
 
-def build_trainer(config: RunConfig, folder: RunFolder, stop: StopRequest, hooks: Hooks | None = None) -> Trainer:
+def build_trainer(
+    config: RunConfig, folder: RunFolder, stop: StopRequest, hooks: Hooks | None = None, ranks: Ranks = ALONE
+) -> Trainer:
     """Everything a run needs, loaded and checked: data first, then model, then disk space.
 
     Raises `ConfigError` and its kin before any training is done.
@@ -50,7 +55,7 @@ def build_trainer(config: RunConfig, folder: RunFolder, stop: StopRequest, hooks
     problems = {split: config.policy_task.problems(split) for split in Split}
     if config.threads:
         torch.set_num_threads(config.threads)
-    parts = _parts(config, problems)
+    parts = _parts(config, problems, ranks)
     masters = parts.learner.masters.masters.values()
     # Weights and two moments, for every checkpoint kept and the one being written.
     require_space(folder.path, 3 * sum(4 * w.numel() for w in masters) * (config.training.keep_last + 2))
@@ -58,15 +63,16 @@ def build_trainer(config: RunConfig, folder: RunFolder, stop: StopRequest, hooks
     return Trainer(parts, folder, stop, hooks.observe, hooks.on_checkpoint, started)
 
 
-def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Parts:
+def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks: Ranks) -> Parts:
     rollout, task = config.rollouts, config.policy_task
-    policy = models.load(config.model, config.learner.precision, models.resolve_device(config.device))
+    device = ranks.device(models.resolve_device(config.device))
+    policy = models.load(config.model, config.learner.precision, device)
     encoded = {
         split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
         for split, found in problems.items()
     }
-    learner = LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group)
-    engine = _engine(config, policy, learner, encoded[Split.train])
+    learner = LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group, ranks)
+    engine = _engine(config, policy, learner, encoded[Split.train], ranks)
     asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
         task=task,
@@ -74,20 +80,28 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Pa
         rule=config.rule,
         engine=engine,
         learner=learner,
-        evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed),
+        evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed, ranks),
         schedule=ProblemSchedule(encoded[Split.train], rollout.prompts, config.seed),
         sampling=rollout.sampling(),
         group=rollout.group,
         seed=config.seed,
         settings=config.training,
         dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
+        ranks=ranks,
     )
 
 
 def _engine(
-    config: RunConfig, policy: Policy, learner: LocalLearner, problems: Sequence[EncodedProblem]
+    config: RunConfig, policy: Policy, learner: LocalLearner, problems: Sequence[EncodedProblem], ranks: Ranks
 ) -> RolloutEngine:
     """The rollout engine of the settings, ready to generate with the policy's present weights."""
+    rollout = config.rollouts
+    if ranks.count > 1 and not isinstance(rollout, VllmRollout):
+        end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
+        placed = learner.placed
+        return GatheringEngine(
+            policy.model, policy.tokenizer, end_ids, rollout.batch_responses, placed.gather, placed.release
+        )
     host = EngineHost(
         model=config.model,
         policy=policy,
@@ -97,7 +111,7 @@ def _engine(
         max_new_tokens=config.rollouts.max_new_tokens,
     )
     probes = [Request(item.problem.id, item.prompt_ids, (0,)) for item in problems]
-    return build_engine(config.rollouts, host, probes)
+    return build_engine(rollout, host, probes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class LocalLauncher:
         0, "GPUs that each slot has for itself; 0: slots share them, slot n using GPU n modulo their number", low=0
     )
     processes_per_run: int = option(
-        1, "processes of a run, one for each of its GPUs, started by torchrun; a run is trained by one so far", low=1
+        1, "processes that train a run together, one for each of its GPUs, started by torchrun", low=1
     )
 
 
@@ -37,7 +37,7 @@ class SlurmLauncher:
     cpus: int = option(1, "processor cores of a job", low=1)
     gpus: int = option(0, "GPUs of a job", low=0)
     processes_per_run: int = option(
-        1, "processes of a run, one for each of its GPUs, started by torchrun; a run is trained by one so far", low=1
+        1, "processes that train a run together, one for each of its GPUs, started by torchrun", low=1
     )
     memory_gb: int = option(0, "memory of a job, GB; 0: the cluster's default", low=0)
     submit_on: str = option("slurm", "slurm, or local: the same jobs as processes here, to try things out")
@@ -52,7 +52,7 @@ class RayLauncher:
     cpus: float = option(1.0, "processor cores of a slot", above=0.0)
     gpus: float = option(0.0, "GPUs of a slot; a part of one is allowed", low=0.0)
     processes_per_run: int = option(
-        1, "processes of a run, one for each of its GPUs, started by torchrun; a run is trained by one so far", low=1
+        1, "processes that train a run together, one for each of its GPUs, started by torchrun", low=1
     )
 
 

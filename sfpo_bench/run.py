@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +11,17 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench import config as configuration
-from sfpo_bench.errors import ComparisonChanged, ConfigError
+from sfpo_bench.errors import ComparisonChanged, ConfigError, RunFailed
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.tracking.provenance import code_version, collect_provenance
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, write_atomically
-from sfpo_bench.training.processes import require_trainable, world_size
 
 if TYPE_CHECKING:
     from sfpo_bench.build import Hooks
     from sfpo_bench.training.stop import StopRequest
+
+_PREPARING_SECONDS = 120.0
 
 # Settings that may differ between the processes of one run: they change where things go, how long the run is or how it
 # is drawn, not what a step does.
@@ -31,6 +31,7 @@ NOT_IDENTITY = (
         "run_name",
         "training.steps",
         "training.keep_last",
+        "training.rank_timeout_seconds",
         "tracking.",
         "comparison.",
         "sweep.",
@@ -99,8 +100,10 @@ def code_changed(folder: RunFolder) -> bool:
 
 
 def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
-    """Train the prepared run at `path`, from its last checkpoint if it has one, and write its tables at the end."""
-    require_trainable(world_size(os.environ), f"WORLD_SIZE = {os.environ.get('WORLD_SIZE')}")
+    """Train the prepared run at `path`, from its last checkpoint if it has one, and write its tables at the end.
+
+    Under torchrun every process calls this; they train the run together.
+    """
     folder = RunFolder.existing(path)
     config = configuration.read(folder.config)
     if isinstance(config.rollout, VllmRollout):
@@ -108,12 +111,29 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
         prepare_environment(config.threads)
     from sfpo_bench.build import build_trainer
     from sfpo_bench.tracking.tables import write_curves_table, write_samples_table
+    from sfpo_bench.training.process_group import joined
 
-    trainer = build_trainer(config, folder, stop, hooks)
-    _record_device(folder, trainer.device)
-    trainer.run()
-    write_curves_table(folder)
-    write_samples_table(folder)
+    with joined(config.training.rank_timeout_seconds) as ranks:
+        trainer = build_trainer(config, folder, stop, hooks, ranks)
+        if ranks.is_first:
+            _record_device(folder, trainer.device)
+        trainer.run()
+        if ranks.is_first:
+            write_curves_table(folder)
+            write_samples_table(folder)
+        del trainer  # Nothing may hold on to the other processes when they part.
+
+
+def wait_until_prepared(folder: RunFolder, node: DictConfig) -> None:
+    """Return once rank 0 has prepared the folder for this configuration; raises `RunFailed` when it does not."""
+    wanted, deadline = configuration.to_yaml(node), time.monotonic() + _PREPARING_SECONDS
+    while not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != wanted:
+        if time.monotonic() > deadline:
+            raise RunFailed(
+                f"{folder.config} is not that of this command {_PREPARING_SECONDS:g} s after its start; rank 0 should "
+                "have written it: give every process the same command and an output_root that all machines share"
+            )
+        time.sleep(0.1)
 
 
 def _record_device(folder: RunFolder, device: str) -> None:

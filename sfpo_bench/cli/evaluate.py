@@ -13,13 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sfpo_bench.cli.progress import say
 from sfpo_bench.config import to_settings
-from sfpo_bench.errors import TrackingError
+from sfpo_bench.errors import ConfigError, TrackingError
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.launchers.build import slot_count
-from sfpo_bench.training.processes import require_trainable
 from sfpo_bench.training.stop import StopRequest
 
 
@@ -30,7 +29,11 @@ def act(node: DictConfig) -> None:
 
         check_tracking_uri(settings.tracking.uri or None, _store_folder(settings), os.environ)
     processes = settings.launching.processes_per_run
-    require_trainable(processes, f"launcher.processes_per_run = {processes}")
+    if processes != 1:
+        raise ConfigError(
+            f"launcher.processes_per_run = {processes} with evaluate, whose shares have a process each; expected 1: "
+            "raise the number of slots instead"
+        )
     runs = runs_of(Path(settings.run)) if settings.run else []
     each = [replace(settings, run=str(place)) for place in runs] or [settings]
     plans = [run.plan(one) for one in each]  # what is wrong with the last one is said before the first one is evaluated

@@ -33,13 +33,12 @@ def act(node: DictConfig) -> None:
 def export(folder: RunFolder, checkpoint: Checkpoint, out: Path) -> None:
     """Write model and tokenizer to `out`, in the precision the run computed in; all of it or nothing."""
     import torch
-    from safetensors.torch import load_file
 
     from sfpo_bench.models import load as models
 
     config = configuration.read(folder.config)
     policy = models.load(config.model, config.learner.precision, "cpu")
-    weights = load_file(checkpoint.weights_file)
+    weights = checkpoint.weights()
     with torch.no_grad():
         for name, parameter in policy.model.named_parameters():
             parameter.copy_(weights[name])

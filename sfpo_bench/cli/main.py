@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from sfpo_bench.cli.usage import POSITIONAL, USAGE, VERBS
 from sfpo_bench.errors import BenchError, ConfigError
+from sfpo_bench.training.processes import is_first
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -17,7 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _dispatch(arguments)
     except BenchError as error:
-        print(f"sfpo-bench: {error}", file=sys.stderr)
+        # What every process of a run finds alike is said once.
+        if is_first(os.environ) or error.exit_code == BenchError.exit_code:
+            print(f"sfpo-bench: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -11,19 +12,25 @@ from sfpo_bench.cli.progress import RunProgress, say
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import TrackingError
 from sfpo_bench.models.load import pinned
-from sfpo_bench.run import code_changed, is_finished, prepare, train
+from sfpo_bench.run import code_changed, is_finished, prepare, train, wait_until_prepared
 from sfpo_bench.run import plain_node as resolved
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
-from sfpo_bench.training.processes import require_trainable, world_size
+from sfpo_bench.training.processes import is_first, world_size
+
+if TYPE_CHECKING:
+    from sfpo_bench.training.stop import StopRequest
 
 
 def act(node: DictConfig) -> None:
-    require_trainable(world_size(os.environ), f"WORLD_SIZE = {os.environ.get('WORLD_SIZE')}")
     config = from_node(node)
     folder = RunFolder(config.run_folder)
     check_before_torch(config)
+    prepared = resolved(node, {"comparison": {}, "sweep": {}, **pinned(config.model)})
+    if not is_first(os.environ):
+        _follow(folder, prepared, config)
+        return
     changed = code_changed(folder)
-    prepare(folder, resolved(node, {"comparison": {}, "sweep": {}, **pinned(config.model)}), config.device)
+    prepare(folder, prepared, config.device)
     if is_finished(folder, config.training.steps):
         say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")
         return
@@ -31,6 +38,20 @@ def act(node: DictConfig) -> None:
         say(f"warning: {folder.path} was started by other code; its first and last steps will not be of one kind")
     _train(config, folder)
     say(f"finished: {folder.path}")
+
+
+def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:
+    """The turn of every process of a run but the first: it trains, and leaves writing and speaking to that one."""
+    wait_until_prepared(folder, prepared)
+    if not is_finished(folder, config.training.steps):
+        train(folder.path, _stop_request(folder))
+
+
+def _stop_request(folder: RunFolder) -> StopRequest:
+    """Asked by signal and, where there are several processes, by the file: torchrun kills soon after a signal."""
+    from sfpo_bench.training.stop import StopRequest
+
+    return StopRequest(file=folder.stop_file if world_size(os.environ) > 1 else None)
 
 
 def check_before_torch(config: RunConfig) -> None:
@@ -52,12 +73,11 @@ def check_before_torch(config: RunConfig) -> None:
 
 def _train(config: RunConfig, folder: RunFolder) -> None:
     from sfpo_bench.build import Hooks
-    from sfpo_bench.training.stop import StopRequest
 
     tracking = _Tracking(config, folder)
     with RunProgress(folder.path.name, config.training.steps) as progress:
         try:
-            train(folder.path, StopRequest(), Hooks(progress.observe, tracking.deliver))
+            train(folder.path, _stop_request(folder), Hooks(progress.observe, tracking.deliver))
         finally:
             tracking.finish()
 

@@ -72,9 +72,7 @@ def _score(scorer: Scorer, device: torch.device) -> Score:
 
 
 def _load_weights(model: torch.nn.Module, checkpoint: Checkpoint) -> None:
-    from safetensors.torch import load_file
-
-    weights = load_file(checkpoint.weights_file)
+    weights = checkpoint.weights()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(weights[name])

@@ -40,7 +40,7 @@ def pin_model(settings: ModelSettings) -> tuple[ModelSettings, ModelPin]:
 
 def pin_checkpoint(base: ModelPin, checkpoint: Checkpoint) -> ModelPin:
     """The pin of a checkpoint of a run that started from `base`."""
-    weights = _file_sha256(checkpoint.weights_file)
+    weights = " ".join(_file_sha256(file) for file in checkpoint.weights_files)
     return replace(base, sha256=hashlib.sha256(f"{base.sha256} {weights}".encode()).hexdigest())
 
 

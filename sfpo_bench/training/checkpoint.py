@@ -6,6 +6,9 @@
       anchor.safetensors      the anchor, while a later step waits for it (Lookahead's slow weights); else absent
       state.json              step, costs, rule state, journal lengths, best score so far
 
+A run in several processes writes `weights/`, `optimizer/` and `anchor/`, a file per rank in each; either kind is taken
+up by any number of processes.
+
 A checkpoint is written into a hidden folder, made durable, and renamed; a kill at any moment leaves the previous ones
 as they were. Nothing is unpickled: tensors are safetensors, the rest is JSON.
 """
@@ -15,7 +18,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +34,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sfpo_bench.training.master_weights import MasterWeights
+    from sfpo_bench.training.ranks import Ranks
 
-_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
-_ANCHOR = "anchor.safetensors"
+_WEIGHTS, _OPTIMIZER, _ANCHOR, _STATE = "weights", "optimizer", "anchor", "state.json"
 _SPARE_BYTES = 64 * 2**20
 
 
@@ -61,8 +65,22 @@ class Checkpoint:
         return int(self.path.name.removeprefix("step-"))
 
     @property
-    def weights_file(self) -> Path:
-        return self.path / _WEIGHTS
+    def weights_files(self) -> list[Path]:
+        """The files that hold the weights: one, or one of each rank that wrote."""
+        from sfpo_bench.training.tensor_files import files_of
+
+        return files_of(self.path, _WEIGHTS)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name, whole; raises `CheckpointError` when they are damaged."""
+        from safetensors import SafetensorError
+
+        from sfpo_bench.training.tensor_files import read_tensors
+
+        try:
+            return read_tensors(self.path, _WEIGHTS)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{self.path} cannot be read ({error}); choose another checkpoint") from error
 
     def state(self) -> TrainingState:
         """The training state; raises `CheckpointError` when it cannot be read."""
@@ -77,13 +95,16 @@ class Checkpoint:
     def load_into(self, masters: MasterWeights) -> None:
         """Weights, optimizer state and anchor; raises `CheckpointError` when they are damaged or of another model."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
+        from sfpo_bench.training.tensor_files import files_of, read_tensors
+
+        like = masters.masters
         try:
-            masters.load(load_file(self.weights_file))
-            masters.load_optimizer_tensors(load_file(self.path / _OPTIMIZER))
-            anchor = self.path / _ANCHOR
-            masters.load_anchor_tensors(load_file(anchor) if anchor.exists() else {})
+            masters.load(read_tensors(self.path, _WEIGHTS, like))
+            optimizer = read_tensors(self.path, _OPTIMIZER, like) if files_of(self.path, _OPTIMIZER) else {}
+            masters.load_optimizer_tensors(optimizer)
+            anchor = read_tensors(self.path, _ANCHOR, like) if files_of(self.path, _ANCHOR) else {}
+            masters.load_anchor_tensors(anchor)
         except (OSError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
                 f"{self.path} does not hold this model's weights and optimizer state ({error}); "
@@ -93,10 +114,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of one run: the newest `keep_last`, and the best one."""
+    """The checkpoints of one run: the newest `keep_last`, and the best one. Of several `ranks` each writes its part."""
 
     folder: Path
     keep_last: int = 2
+    ranks: Ranks | None = None
 
     def all(self) -> list[Checkpoint]:
         """Whole checkpoints, oldest first."""
@@ -115,30 +137,34 @@ class CheckpointStore:
         return next((checkpoint for checkpoint in self.all() if checkpoint.step == step), None)
 
     def write(self, masters: MasterWeights, state: TrainingState) -> Checkpoint:
-        """Write, make durable, then drop what is no longer kept.
+        """Write, make durable, then drop what is no longer kept; every rank must call.
 
         Raises `DiskFullError`, leaving earlier checkpoints as they were, when space is short or a write fails.
         """
-        files = {_WEIGHTS: masters.masters, _OPTIMIZER: masters.optimizer_tensors(), _ANCHOR: masters.anchor_tensors()}
-        files = {file: tensors for file, tensors in files.items() if tensors or file != _ANCHOR}
-        size = sum(t.numel() * t.element_size() for tensors in files.values() for t in tensors.values())
-        require_space(self.folder, size)
-        self.sweep()
+        from sfpo_bench.training.ranks import ALONE, local
+        from sfpo_bench.training.tensor_files import write_tensors
+
+        ranks = self.ranks or ALONE
+        parts = {_WEIGHTS: masters.masters, _OPTIMIZER: masters.optimizer_tensors(), _ANCHOR: masters.anchor_tensors()}
+        parts = {part: tensors for part, tensors in parts.items() if tensors}
+        here = [local(tensor) for tensors in parts.values() for tensor in tensors.values()]
+        [size] = ranks.sums([sum(tensor.numel() * tensor.element_size() for tensor in here)])
         final = self.folder / f"step-{state.step:06d}"
         partial = self.folder / f".partial-{state.step:06d}"
-        try:
-            _write_folder(partial, files, state)
-            if final.exists():
-                shutil.rmtree(final)
-            os.replace(partial, final)
-            _sync_folder(self.folder)
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise DiskFullError(
-                f"writing the checkpoint of step {state.step} ({size / 1e6:.1f} MB) into {self.folder} failed: "
-                f"{error}; earlier checkpoints are whole, free some space and run the same command again"
-            ) from error
-        self._drop_old(state.best_step)
+        with ranks.together():
+            if ranks.is_first:
+                require_space(self.folder, int(size))
+                self.sweep()
+                with _leaving_none(partial, state.step, size):
+                    partial.mkdir(parents=True)
+        with ranks.together(), _leaving_none(partial, state.step, size):
+            for part, tensors in parts.items():
+                write_tensors(partial, part, tensors, ranks)
+        with ranks.together():
+            if ranks.is_first:
+                with _leaving_none(partial, state.step, size):
+                    _publish(partial, final, state)
+                self._drop_old(state.best_step)
         return Checkpoint(final)
 
     def sweep(self) -> None:
@@ -191,22 +217,31 @@ def require_space(folder: Path, size: int) -> None:
         )
 
 
-def _write_folder(folder: Path, files: Mapping[str, Mapping[str, Tensor]], state: TrainingState) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+@contextmanager
+def _leaving_none(partial: Path, step: int, size: float) -> Iterator[None]:
+    """A failed write inside the block leaves no half of a checkpoint and becomes `DiskFullError`."""
     try:
-        for file, tensors in files.items():
-            save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, folder / file)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-    (folder / _STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    for name in (*files, _STATE):
-        with open(folder / name, "rb") as handle:
-            os.fsync(handle.fileno())
-    _sync_folder(folder)
+        yield
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise DiskFullError(
+            f"writing the checkpoint of step {step} ({size / 1e6:.1f} MB) into {partial.parent} failed: {error}; "
+            "earlier checkpoints are whole, free some space and run the same command again"
+        ) from error
+
+
+def _publish(partial: Path, final: Path, state: TrainingState) -> None:
+    """Add the state and give the folder its name, from which on it is a checkpoint."""
+    with open(partial / _STATE, "w", encoding="utf-8") as handle:
+        handle.write(json.dumps(asdict(state), indent=1))
+        handle.flush()
+        os.fsync(handle.fileno())
+    for folder in (*(path for path in partial.iterdir() if path.is_dir()), partial):
+        _sync_folder(folder)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(partial, final)
+    _sync_folder(final.parent)
 
 
 def _sync_folder(folder: Path) -> None:

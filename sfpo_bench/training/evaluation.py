@@ -12,6 +12,7 @@ from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine, Sampling
 from sfpo_bench.seeding import generator
 from sfpo_bench.tasks.protocol import Task, grade_all
+from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.settings import EvaluationSettings
 from sfpo_bench.types import Costs, EvaluationRecord, FinishReason, GradeStatus, Split
 
@@ -31,16 +32,24 @@ class Quiz:
 
 
 class Evaluator:
-    """Asks the same quizzes at every evaluation; the noise differs from step to step and from seed to seed."""
+    """Asks the same quizzes at every evaluation; the noise differs from step to step and from seed to seed. Each of
+    several ranks asks some of the problems."""
 
     def __init__(
-        self, engine: RolloutEngine, task: Task, quizzes: Sequence[Quiz], max_new_tokens: int, seed: int
+        self,
+        engine: RolloutEngine,
+        task: Task,
+        quizzes: Sequence[Quiz],
+        max_new_tokens: int,
+        seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._engine = engine
         self._task = task
         self._quizzes = quizzes
         self._max_new_tokens = max_new_tokens
         self._seed = seed
+        self._ranks = ranks
 
     def evaluate(self, step: int, costs: Costs) -> list[EvaluationRecord]:
         """One record per quiz for the policy as it is after `step`; `costs` are copied into each."""
@@ -49,12 +58,14 @@ class Evaluator:
     def _ask(self, quiz: Quiz, step: int, costs: Costs) -> EvaluationRecord:
         started = time.perf_counter()
         samples = tuple(range(quiz.samples))
-        requests = [Request(item.problem.id, item.prompt_ids, samples) for item in quiz.problems]
+        mine = self._ranks.share(quiz.problems)
+        requests = [Request(item.problem.id, item.prompt_ids, samples) for item in mine]
         noise = NoiseStream(self._seed, f"evaluate/{quiz.split}/{quiz.mode}", step)
-        completions = self._engine.generate(requests, Sampling(quiz.temperature, self._max_new_tokens), noise)
-        owners = [item.problem for item in quiz.problems for _ in samples]
-        grades = grade_all(self._task, owners, completions)
-        statuses = Counter(grade.status.value for grade in grades)
+        with self._ranks.together():
+            completions = self._engine.generate(requests, Sampling(quiz.temperature, self._max_new_tokens), noise)
+            grades = grade_all(self._task, [item.problem for item in mine for _ in samples], completions)
+        statuses = Counter(self._ranks.gather([grade.status.value for grade in grades]))
+        truncated = [completion.finish_reason is FinishReason.truncated for completion in completions]
         return EvaluationRecord(
             step=step,
             time_unix_s=time.time(),
@@ -62,11 +73,11 @@ class Evaluator:
             split=quiz.split,
             mode=quiz.mode,
             temperature=quiz.temperature,
-            accuracy=statuses[GradeStatus.correct.value] / len(grades),
-            n=len(grades),
+            accuracy=statuses[GradeStatus.correct.value] / statuses.total(),
+            n=statuses.total(),
             problems=len(quiz.problems),
             statuses=dict(sorted(statuses.items())),
-            truncated=sum(c.finish_reason is FinishReason.truncated for c in completions),
+            truncated=sum(self._ranks.gather(truncated)),
             seconds=time.perf_counter() - started,
         )
 

@@ -52,9 +52,9 @@ class StepReadings:
 class LocalLearner:
     """Policy, objective and optimizer on one device, and this rank's share of the work where there are several.
 
-    Every rank is given the whole batch and computes some of its rows. Statistics cover every row of the batch. Rows with zero advantage need no gradient when the objective says so: they
-    are run forward only, which changes nothing but the time. Micro-batches never change the result: every denominator
-    is counted over the mini-batch.
+    Every rank is given the whole batch and computes some of its rows; statistics cover all of them. Rows with zero
+    advantage need no gradient when the objective says so: they are run forward only, which changes nothing but the
+    time. Neither micro-batches nor ranks change the result: every denominator is counted over the mini-batch.
     """
 
     def __init__(

@@ -122,7 +122,8 @@ class MasterWeights:
         """Take up a state that `optimizer_tensors` returned."""
         for key, value in tensors.items():
             name, slot = key.rsplit("/", 1)
-            self.optimizer.state[self.masters[name]][slot] = value.clone()
+            master = self.masters[name]
+            self.optimizer.state[master][slot] = value.to(master.device, copy=True)
 
     def anchor_tensors(self) -> dict[str, Tensor]:
         """The anchor's weights, and its optimizer state as `<parameter>/<slot>`, while a reposition waits for them;
@@ -140,8 +141,12 @@ class MasterWeights:
         if tensors:
             self._anchor = [torch.empty_like(m).copy_(tensors[name]) for name, m in self.masters.items()]
             self._anchor_state = [
-                {key.rsplit("/", 1)[1]: value.clone() for key, value in tensors.items() if key.startswith(f"{name}/")}
-                for name in self.masters
+                {
+                    key.rsplit("/", 1)[1]: value.to(master.device, copy=True)
+                    for key, value in tensors.items()
+                    if key.startswith(f"{name}/")
+                }
+                for name, master in self.masters.items()
             ]
 
 

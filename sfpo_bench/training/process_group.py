@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from sfpo_bench.errors import BenchError, Interrupted, RankLost
+from sfpo_bench.errors import BenchError, ConfigError, Interrupted, RankLost
 from sfpo_bench.training.processes import world_size
 from sfpo_bench.training.ranks import ALONE, Item, PlacedModel, Ranks
 
@@ -65,6 +65,19 @@ class ProcessRanks(Ranks):
     def __init__(self) -> None:
         self.rank = dist.get_rank()
         self.count = dist.get_world_size()
+
+    def device(self, name: str) -> str:
+        """A GPU of its own for each rank of a machine; raises `ConfigError` where there are fewer."""
+        if name == "cpu":
+            return name
+        mine, there = int(os.environ.get("LOCAL_RANK", self.rank)), torch.cuda.device_count()
+        if name != "cuda" or mine >= there:
+            raise ConfigError(
+                f"device = {name} with {there} GPUs for local rank {mine} of a run in {self.count} processes; expected "
+                "device=auto or cuda and a GPU for each process of a machine: lower --nproc-per-node"
+            )
+        torch.cuda.set_device(mine)
+        return f"cuda:{mine}"
 
     def place(self, model: PreTrainedModel) -> PlacedModel:
         return ShardedModel(model, init_device_mesh(model.device.type, (self.count,)))

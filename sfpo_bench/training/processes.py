@@ -1,21 +1,15 @@
-"""How many processes train one run."""
+"""Which of the processes of a run this one is, by the environment that torchrun leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sfpo_bench.errors import ConfigError
-
 
 def world_size(environ: Mapping[str, str]) -> int:
-    """The number of processes that torchrun has started beside this one, itself included; 1 without torchrun."""
+    """The number of processes that train the run, this one included; 1 without torchrun."""
     return int(environ.get("WORLD_SIZE") or 1)
 
 
-def require_trainable(processes: int, said_by: str) -> None:
-    """Raise `ConfigError` for a number of processes that the learner cannot share a run among: any but one."""
-    if processes != 1:
-        raise ConfigError(
-            f"{said_by}: a run in {processes} processes; expected 1, for the learner trains on one device. Start the "
-            "run without torchrun and with launcher.processes_per_run=1"
-        )
+def is_first(environ: Mapping[str, str]) -> bool:
+    """True for rank 0, the one that writes and speaks, and without torchrun."""
+    return int(environ.get("RANK") or 0) == 0

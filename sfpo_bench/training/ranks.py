@@ -82,6 +82,10 @@ class Ranks:
         """This rank's run of consecutive items; the shares differ by at most one and may be empty."""
         return items[len(items) * self.rank // self.count : len(items) * (self.rank + 1) // self.count]
 
+    def device(self, name: str) -> str:
+        """The device of this rank, where `name` is what the settings come to on this machine: cpu, cuda or cuda:N."""
+        return name
+
     def place(self, model: PreTrainedModel) -> PlacedModel:
         """The model where it is trained."""
         return WholeModel(model)

@@ -93,6 +93,9 @@ class TrainingSettings:
     samples_every: int = option(
         10, "steps between stored samples; the first and the last step are always stored", low=1
     )
+    rank_timeout_seconds: float = option(
+        1800.0, "of a run in several processes: longest silence of one before the others give up", above=0.0
+    )
     wrong_answer_reward: float = option(
         0.0,
         "added in training to the reward of a finished response whose answer is wrong; 0.1 in the released code, a "

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
@@ -15,40 +13,38 @@ import torch
 
 from sfpo_bench.algorithms.protocols import Objective, UpdateRule
 from sfpo_bench.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
-from sfpo_bench.grading import GradingFailures, failures_so_far
+from sfpo_bench.grading import GradingFailures
 from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine, Sampling
 from sfpo_bench.seeding import stream_key
 from sfpo_bench.tasks.protocol import Task, grade_all
-from sfpo_bench.tracking.journal import JournalWriter, cut, read_journal
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState
 from sfpo_bench.training.evaluation import Evaluator
 from sfpo_bench.training.learner import LocalLearner, StepReadings
+from sfpo_bench.training.logbook import Covered, FolderLogbook, Logbook, NoLogbook, Observer
+from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_requests
 from sfpo_bench.training.settings import TrainingSettings
 from sfpo_bench.training.stop import StopRequest
 from sfpo_bench.types import (
     Completion,
     Costs,
-    EvaluationRecord,
     EventRecord,
     FinishReason,
     Grade,
     GradeStatus,
-    JournalRecord,
     Split,
     StageStats,
     StepRecord,
 )
 
-Observer = Callable[[JournalRecord], None]
 OnCheckpoint = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The four seams and what joins them."""
+    """The four seams and what joins them; `ranks` are the processes that train this run together."""
 
     task: Task
     objective: Objective
@@ -62,6 +58,7 @@ class Parts:
     seed: int
     settings: TrainingSettings
     dropped_prompts: Mapping[Split, int] = field(default_factory=dict)
+    ranks: Ranks = ALONE
 
 
 @dataclass(slots=True)
@@ -81,7 +78,8 @@ class Trainer:
     """Trains one run in its folder, from its last whole checkpoint if it has one.
 
     `observe` is told every journal record as it is written; `on_checkpoint` the journal length that a new checkpoint
-    covers. `started` is the `time.perf_counter()` from which total seconds count.
+    covers. `started` is the `time.perf_counter()` from which total seconds count. Of several ranks each runs this loop
+    on its share of the rollouts; the first one writes.
     """
 
     def __init__(
@@ -96,10 +94,12 @@ class Trainer:
         self._parts = parts
         self._folder = folder
         self._stop = stop
-        self._observe = observe
         self._on_checkpoint = on_checkpoint
         self._started = time.perf_counter() if started is None else started
-        self._store = CheckpointStore(folder.checkpoints, parts.settings.keep_last)
+        self._store = CheckpointStore(folder.checkpoints, parts.settings.keep_last, parts.ranks)
+        self._log: Logbook = NoLogbook()
+        if parts.ranks.is_first:
+            self._log = FolderLogbook(folder, parts.settings.steps, observe)
         self._costs = Costs()
         self._total_seconds_before = 0.0
         self._best = (-1, -1.0)
@@ -111,7 +111,7 @@ class Trainer:
     @property
     def device(self) -> str:
         """What the policy computes on: `cpu`, or a GPU by its model name."""
-        device = next(iter(self._parts.learner.weights().values())).device
+        device = self._parts.learner.placed.device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
     def run(self) -> None:
@@ -120,22 +120,21 @@ class Trainer:
         Raises `Interrupted` after a checkpoint when asked to stop, `RunFailed` when the run cannot go on, `RunLocked`
         when another process works in the folder.
         """
-        with self._folder.locked(), self._stop.listening():
-            first = self._resume()
-            with JournalWriter(self._folder.journal) as journal, JournalWriter(self._folder.samples) as samples:
-                self._journal, self._samples = journal, samples
-                try:
-                    self._train(first)
-                except Interrupted:
-                    raise
-                except BenchError as error:
-                    if isinstance(error, EngineFailed | EngineMismatch):
-                        self._keep_what_is_done()
-                    with suppress(OSError):  # The disk may be what failed.
-                        self._write_status(RunState.failed, str(error))
-                    raise
-                finally:
-                    self._parts.engine.close()
+        with ExitStack() as held:
+            held.callback(self._parts.engine.close)
+            with self._parts.ranks.together():
+                held.enter_context(self._log.opened())
+            held.enter_context(self._stop.listening())
+            try:
+                self._train(self._resume())
+            except Interrupted:
+                raise
+            except BenchError as error:
+                if isinstance(error, EngineFailed | EngineMismatch):
+                    self._keep_what_is_done()
+                with suppress(OSError):  # The disk may be what failed.
+                    self._log.status(RunState.failed, str(error))
+                raise
 
     def _keep_what_is_done(self) -> None:
         """A checkpoint of the last whole step, when the engine is lost and the learner is not."""
@@ -147,7 +146,7 @@ class Trainer:
         steps = self._parts.settings.steps
         started = self._parts.engine.started()
         if started:
-            self._write([EventRecord(first - 1, time.time(), "engine_started", started)])
+            self._log.write([EventRecord(first - 1, time.time(), "engine_started", started)])
         if first == 1:
             self._note_dropped_prompts()
             self._evaluate(0)
@@ -157,51 +156,59 @@ class Trainer:
             self._step(step)
             if self._evaluation_is_due(step):
                 self._evaluate(step)
-            reason = self._stop.reason
+            reason = self._reason_to_stop()
             if self._checkpoint_is_due(step) or reason is not None:
                 self._checkpoint(step)
             if reason is not None and step < steps:
-                self._write_status(RunState.interrupted, step=step)
+                self._log.status(RunState.interrupted, step=step)
                 raise Interrupted(
                     f"stopped at step {step} of {steps} ({reason}); everything is kept in {self._folder.path}. "
                     "Run the same command again to resume"
                 )
-        self._write_status(RunState.finished, step=steps)
+        self._log.status(RunState.finished, step=steps)
+
+    def _reason_to_stop(self) -> str | None:
+        """Why the run is to stop, if a rank was told so: all stop after the same step."""
+        reason = self._stop.reason
+        return next(iter(self._parts.ranks.gather([reason] if reason else [])), None)
 
     def _note_dropped_prompts(self) -> None:
         dropped = {split.value: float(count) for split, count in self._parts.dropped_prompts.items() if count}
         if dropped:
-            self._write([EventRecord(0, time.time(), "over_long_prompts_dropped", dropped)])
+            self._log.write([EventRecord(0, time.time(), "over_long_prompts_dropped", dropped)])
 
     def _step(self, step: int) -> None:
         """One step of the method: roll out, grade, update, hand over the weights."""
-        parts, clock = self._parts, Stopwatch()
+        parts, ranks, clock = self._parts, self._parts.ranks, Stopwatch()
         cpu_started = time.process_time()
         torch.manual_seed(stream_key(parts.seed, "torch", step))
         with clock("step"):
-            with clock("rollout"):
-                problems = parts.schedule.at(step)
-                requests = group_requests(problems, parts.group)
+            problems = parts.schedule.at(step)
+            with clock("rollout"), ranks.together():
+                requests = ranks.share(group_requests(problems, parts.group))
                 noise = NoiseStream(parts.seed, "rollout", step)
-                completions = parts.engine.generate(requests, parts.sampling, noise)
+                mine = parts.engine.generate(requests, parts.sampling, noise)
             with clock("grading"):
-                owners = [item.problem for item in problems for _ in range(parts.group)]
-                grades = grade_all(parts.task, owners, completions)
+                owners = [item.problem for item in ranks.share(problems) for _ in range(parts.group)]
+                with ranks.together():
+                    my_grades = grade_all(parts.task, owners, mine)
+                completions, grades = ranks.gather(mine), ranks.gather(my_grades)
                 self._failures.count(grade.status for grade in grades)
                 grades = [self._in_training(grade, c) for grade, c in zip(grades, completions, strict=True)]
             rollouts = GradedRollouts(problems, completions, grades, parts.group)
             advantages_B = self._advantages(rollouts)
             with clock("update"):
-                parts.engine.rest()
-                device = next(iter(parts.learner.weights().values())).device
-                batch = assemble(completions, advantages_B, parts.sampling.max_new_tokens, device)
+                with ranks.together():
+                    parts.engine.rest()
+                batch = assemble(completions, advantages_B, parts.sampling.max_new_tokens, parts.learner.placed.device)
                 parts.learner.begin_step(step, batch)
                 stages = parts.rule.update(parts.learner, batch)
                 readings = parts.learner.end_step()
             fired = parts.rule.observe(step, readings.entropy)
             with clock("push"):
                 self._push()
-        self._spend(rollouts, stages, clock.seconds["step_seconds"], time.process_time() - cpu_started)
+        [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
+        self._spend(rollouts, stages, clock.seconds["step_seconds"], cpu_seconds)
         self._record(step, rollouts, advantages_B.tolist(), stages, readings, clock.seconds, fired=fired)
         self._done = step
         if self._engine_failure is not None:
@@ -209,10 +216,12 @@ class Trainer:
 
     def _push(self) -> None:
         """Hand the weights to the engine. Its failure waits until the step, whose update is done, is recorded."""
+        failures: list[RunFailed] = []
         try:
             self._parts.engine.load(self._parts.learner.weights())
         except (EngineFailed, EngineMismatch) as error:
-            self._engine_failure = error
+            failures.append(error)
+        self._engine_failure = next(iter(self._parts.ranks.gather(failures)), None)
 
     def _in_training(self, grade: Grade, completion: Completion) -> Grade:
         """The task's grade, plus the reward in training of an answer that is given and wrong."""
@@ -260,19 +269,19 @@ class Trainer:
             "checkpoint_seconds": self._checkpoint_seconds,
         }
         self._checkpoint_seconds = 0.0
-        self._write([StepRecord(step, time.time(), self._costs, metrics, stages)])
+        self._log.write([StepRecord(step, time.time(), self._costs, metrics, stages)])
         skipped = sum(stage.skipped_optimizer_steps for stage in stages)
         if skipped:
-            self._write([EventRecord(step, time.time(), "optimizer_step_skipped", {"count": skipped})])
+            self._log.write([EventRecord(step, time.time(), "optimizer_step_skipped", {"count": skipped})])
         if fired:
-            self._write([EventRecord(step, time.time(), "trigger_fired", {"entropy": readings.entropy})])
+            self._log.write([EventRecord(step, time.time(), "trigger_fired", {"entropy": readings.entropy})])
         if step in (1, settings.steps) or step % settings.samples_every == 0:
-            self._samples.append(rollouts.samples(step, advantages))
+            self._log.write_samples(rollouts.samples(step, advantages))
 
     def _evaluate(self, step: int) -> None:
         self._costs = replace(self._costs, total_seconds=self._total_seconds())
         records = self._parts.evaluator.evaluate(step, self._costs)
-        self._write(records)
+        self._log.write(records)
         for record in records:
             self._failures.count(GradeStatus(name) for name, count in record.statuses.items() for _ in range(count))
         chosen_on = [r for r in records if r.split is Split.select and r.mode == "sampled"]
@@ -292,57 +301,44 @@ class Trainer:
     def _checkpoint(self, step: int) -> None:
         started = time.perf_counter()
         self._costs = replace(self._costs, total_seconds=self._total_seconds())
-        covered = self._journal.length()
+        covered = self._log.covered()
         state = TrainingState(
             step=step,
             costs=self._costs,
             rule=self._parts.rule.state(),
-            journal_bytes=covered,
-            samples_bytes=self._samples.length(),
+            journal_bytes=covered.journal_bytes,
+            samples_bytes=covered.samples_bytes,
             best_step=self._best[0],
             best_accuracy=self._best[1],
         )
         self._store.write(self._parts.learner.masters, state)
         self._checkpoint_seconds = time.perf_counter() - started
-        self._write_status(RunState.running, step=step)
-        self._on_checkpoint(covered)
+        self._log.status(RunState.running, step=step)
+        if self._parts.ranks.is_first:
+            self._on_checkpoint(covered.journal_bytes)
 
     def _resume(self) -> int:
         """Take up the newest checkpoint, cut the journals to what it covers; returns the first step to take."""
-        self._store.sweep()
-        newest = self._store.newest()
+        ranks = self._parts.ranks
+        with ranks.together():
+            self._store.sweep()
+        newest = ranks.first(self._store.newest())
         state = newest.state() if newest is not None else None
-        # Work that a kill undid was spent all the same.
-        spent = [r.costs.total_seconds for r in read_journal(self._folder.journal) if not isinstance(r, EventRecord)]
-        self._total_seconds_before = max(spent, default=0.0)
-        cut(self._folder.journal, state.journal_bytes if state else 0)
-        cut(self._folder.samples, state.samples_bytes if state else 0)
+        first = state.step + 1 if state else 1
+        with ranks.together():
+            past = self._log.take_up(Covered(state.journal_bytes, state.samples_bytes) if state else Covered(), first)
+        past = ranks.first(past)
+        self._total_seconds_before, self._evaluated, self._failures = past.total_seconds, past.evaluated, past.failures
         if newest is not None and state is not None:
             newest.load_into(self._parts.learner.masters)
             self._parts.rule.restore(state.rule)
             self._parts.engine.load(self._parts.learner.weights())
             self._costs, self._best = state.costs, (state.best_step, state.best_accuracy)
-        first = state.step + 1 if state else 1
         self._done = first - 1
-        kept = list(read_journal(self._folder.journal))
-        self._evaluated = max((r.step for r in kept if isinstance(r, EvaluationRecord)), default=-1)
-        self._failures = failures_so_far(kept)
-        with open(self._folder.sessions, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"time_unix_s": time.time(), "pid": os.getpid(), "first_step": first}) + "\n")
-        self._write_status(RunState.running, step=first - 1)
         return first
 
     def _total_seconds(self) -> float:
         return self._total_seconds_before + time.perf_counter() - self._started
-
-    def _write(self, records: Sequence[StepRecord | EvaluationRecord | EventRecord]) -> None:
-        self._journal.append(records)
-        for record in records:
-            self._observe(record)
-
-    def _write_status(self, state: RunState, cause: str = "", step: int | None = None) -> None:
-        done = self._folder.status().step if step is None else step
-        self._folder.write_status(RunStatus(state, done, self._parts.settings.steps, cause))
 
 
 def step_metrics(

@@ -1,4 +1,4 @@
-"""A run in several processes: torchrun inside the worker, the job or the actor; refused where nobody can train it."""
+"""A run in several processes: torchrun inside the worker, the job or the actor."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from sfpo_bench.launchers.local import slots_for
 from sfpo_bench.launchers.protocol import Reply
 from sfpo_bench.launchers.slots import Outcome, Slots
 from sfpo_bench.launchers.torchrun import command, take_turn_in_ranks, write_reply
-from sfpo_bench.training.processes import require_trainable, world_size
-from tests.cli.test_messages import NO_TORCH
+from sfpo_bench.training.processes import is_first, world_size
 from tests.conftest import TINY, Cli
 
 
@@ -39,24 +38,9 @@ def test_a_run_in_several_processes_needs_a_gpu_for_each_where_there_are_any() -
     assert slots_for(LocalLauncher(processes_per_run=10**6), (), 0) == 1
 
 
-def test_only_one_process_is_trainable() -> None:
+def test_a_process_knows_its_place_from_what_torchrun_leaves() -> None:
     assert world_size({}) == world_size({"WORLD_SIZE": "1"}) == 1 and world_size({"WORLD_SIZE": "4"}) == 4
-    require_trainable(1, "")
-    with pytest.raises(ConfigError, match="here: a run in 2 processes; expected 1"):
-        require_trainable(2, "here")
-
-
-@pytest.mark.parametrize("verb", ["train", "compare", "sweep clip"])
-def test_several_processes_are_refused_before_anything_runs(verb: str, cli: Cli, tmp_path: Path) -> None:
-    done = cli(*verb.split(), "launcher.processes_per_run=2", check=False, prelude=NO_TORCH)
-    assert done.returncode == 2 and "launcher.processes_per_run = 2: a run in 2 processes" in done.stderr
-    assert not (tmp_path / "results").exists()
-
-
-def test_train_under_torchrun_is_refused(cli: Cli, tmp_path: Path) -> None:
-    done = cli("train", check=False, prelude=f"import os; os.environ['WORLD_SIZE'] = '2'\n{NO_TORCH}")
-    assert done.returncode == 2 and "WORLD_SIZE = 2: a run in 2 processes" in done.stderr
-    assert not (tmp_path / "results").exists()
+    assert is_first({}) and is_first({"RANK": "0"}) and not is_first({"RANK": "3"})
 
 
 def ranks_saying(replies: dict[int, Reply], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reply | None:
@@ -137,12 +121,14 @@ SEVERAL: list[LauncherSettings] = [
 def test_every_launcher_starts_the_ranks_and_hears_what_they_say(
     launcher: LauncherSettings, run: Path, tmp_path: Path
 ) -> None:
-    """The learner refuses to train in two processes, which its ranks say; nothing of the run is touched."""
+    """Both train: the checkpoint has a file of each."""
     pytest.importorskip({"slurm": "submitit", "ray": "ray"}.get(launcher.kind, "json"))
-    before = (run / "journal.jsonl").read_bytes()
+    config = OmegaConf.load(run / "config.yaml")
+    config.training.steps = 4
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(config))
     outcome = turn_of(launcher, run, tmp_path / "log" / "workers.log")
-    assert outcome.outcome == "failed" and "WORLD_SIZE = 2: a run in 2 processes" in outcome.message
-    assert (run / "journal.jsonl").read_bytes() == before and not (run / "stop").exists()
+    assert (outcome.outcome, outcome.message) == ("finished", "")
+    assert len(list((run / "checkpoints" / "step-000004" / "weights").iterdir())) == 2
 
 
 @pytest.mark.slow

@@ -121,12 +121,13 @@ def test_space_is_asked_of_the_file_system_that_will_hold_a_folder_not_yet_made(
 def test_damage_is_named_with_what_to_do(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     written = store.write(masters(), state(1))
-    content = written.weights_file.read_bytes()
-    written.weights_file.write_bytes(content[:-10])
+    [weights_file] = written.weights_files
+    content = weights_file.read_bytes()
+    weights_file.write_bytes(content[:-10])
     with pytest.raises(CheckpointError, match="remove that folder to resume from the one before"):
         written.load_into(masters())
     with pytest.raises(CheckpointError, match="does not hold this model's weights"):
-        written.weights_file.write_bytes(content)
+        weights_file.write_bytes(content)
         written.load_into(masters(width=4))
     (written.path / "state.json").write_text("{")
     with pytest.raises(CheckpointError, match="cannot be read"):

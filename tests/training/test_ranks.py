@@ -1,4 +1,4 @@
-"""A run in several processes learns what one process learns: weights, statistics, triggers; and reposition is silent."""
+"""A run in several processes learns what one process learns: weights, statistics, triggers. Reposition is silent."""
 
 from __future__ import annotations
 
@@ -151,5 +151,5 @@ def test_shares_are_consecutive_and_whole() -> None:
         ranks = Third()
         ranks.rank = rank
         shares.append(list(ranks.share(items)))
-    assert sum(shares, []) == items and max(map(len, shares)) - min(map(len, shares)) == 1
+    assert [item for share in shares for item in share] == items and max(map(len, shares)) - min(map(len, shares)) == 1
     assert ALONE.share(items) == items

@@ -1,0 +1,115 @@
+"""Named tensors on disk: one safetensors file from one process, one per rank from several.
+
+    weights.safetensors                                     of one process
+    weights/shard-00001-model-00001-of-00001.safetensors …  of several, by torch.distributed.checkpoint
+
+Both are safetensors and read by any number of processes: nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from sfpo_bench.training.ranks import Ranks
+
+# Shards have no place for tensors without a dimension, such as an optimizer's step count: they get one, and this mark.
+_SCALAR = "()"
+
+
+def write_tensors(folder: Path, name: str, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
+    """Write and make durable; every rank must call. Raises `OSError` when a write fails."""
+    if ranks.count > 1:
+        _write_shards(folder / name, tensors)
+    else:
+        _write_file(folder / f"{name}.safetensors", tensors)
+
+
+def files_of(folder: Path, name: str) -> list[Path]:
+    """The files that hold these tensors; empty when there are none."""
+    file = folder / f"{name}.safetensors"
+    return [file] if file.is_file() else sorted((folder / name).glob("*.safetensors"))
+
+
+def read_tensors(folder: Path, name: str, like: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The tensors by name. Those of the shape of the `like` tensor of their name (the part before a slash) are spread
+    over ranks as that one is; every other one is whole.
+
+    Raises `OSError`, `KeyError`, `RuntimeError` or safetensors' own error for what cannot be read.
+    """
+    files = files_of(folder, name)
+    like = like or {}
+    if not files:
+        raise FileNotFoundError(f"{folder / name} is not there")
+    if files[0].parent == folder:
+        from safetensors.torch import load_file
+
+        return {key: _spread(tensor, _layout(key, tensor.shape, like)) for key, tensor in load_file(files[0]).items()}
+    return _read_shards(folder / name, like)
+
+
+def _layout(key: str, shape: torch.Size, like: Mapping[str, Tensor]) -> DTensor | None:
+    found = like.get(key, like.get(key.rsplit("/", 1)[0]))
+    return found if isinstance(found, DTensor) and found.shape == shape else None
+
+
+def _spread(tensor: Tensor, layout: DTensor | None) -> Tensor:
+    if layout is None:
+        return tensor
+    # Without a source rank everyone keeps its part of what it read itself.
+    return distribute_tensor(tensor.to(layout.device), layout.device_mesh, layout.placements, src_data_rank=None)
+
+
+def _write_file(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, file)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    with open(file, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    content = {}
+    for name, tensor in tensors.items():
+        scalar = tensor.ndim == 0
+        content[name + _SCALAR * scalar] = tensor.detach().reshape(1) if scalar else tensor.detach()
+    try:
+        save(content, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+    except CheckpointException as error:
+        raise OSError("; ".join(f"rank {rank}: {cause[0]}" for rank, cause in error.failures.items())) from error
+
+
+def _read_shards(folder: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    from torch.distributed import is_initialized
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    reader = HuggingFaceStorageReader(str(folder))
+    content: dict[str, Tensor] = {}
+    for key, entry in reader.read_metadata().state_dict_metadata.items():
+        stored = cast(TensorStorageMetadata, entry)
+        layout = _layout(key, stored.size, like)
+        dtype = stored.properties.dtype
+        content[key] = (
+            torch.empty(stored.size, dtype=dtype) if layout is None else torch.empty_like(layout, dtype=dtype)
+        )
+    load(content, storage_reader=reader, no_dist=not is_initialized())
+    return {
+        key.removesuffix(_SCALAR): tensor.squeeze(0) if key.endswith(_SCALAR) else tensor
+        for key, tensor in content.items()
+    }
