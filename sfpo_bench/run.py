@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench import config as configuration
-from sfpo_bench.errors import ComparisonChanged, ConfigError, RunFailed
+from sfpo_bench.errors import ComparisonChanged, ConfigError, RankLost, RunFailed
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.tracking.provenance import code_version, collect_provenance
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, write_atomically
+from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.training.processes import is_first
 
 if TYPE_CHECKING:
     from sfpo_bench.build import Hooks
@@ -72,6 +74,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
                 "Give this run another run_name, or remove that folder"
             )
         _check_length(folder, int(str(new["training.steps"])))
+    folder.stop_file.unlink(missing_ok=True)  # it asked an earlier turn to end
     write_atomically(folder.config, configuration.to_yaml(node))
     if not folder.provenance.is_file():
         provenance = collect_provenance(device=device, threads=int(str(new["threads"])), started_unix_s=time.time())
@@ -113,15 +116,21 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
     from sfpo_bench.tracking.tables import write_curves_table, write_samples_table
     from sfpo_bench.training.process_group import joined
 
-    with joined(config.training.rank_timeout_seconds) as ranks:
-        trainer = build_trainer(config, folder, stop, hooks, ranks)
-        if ranks.is_first:
-            _record_device(folder, trainer.device)
-        trainer.run()
-        if ranks.is_first:
-            write_curves_table(folder)
-            write_samples_table(folder)
-        del trainer  # Nothing may hold on to the other processes when they part.
+    try:
+        with joined(config.training.rank_timeout_seconds) as ranks:
+            trainer = build_trainer(config, folder, stop, hooks, ranks)
+            if ranks.is_first:
+                _record_device(folder, trainer.device)
+            trainer.run()
+            del trainer  # Nothing may hold on to the other processes when they part.
+    except RankLost as lost:
+        if is_first(os.environ):
+            status = folder.status()
+            folder.write_status(RunStatus(RunState.failed, status.step, config.training.steps, str(lost)))
+        raise
+    if ranks.is_first:
+        write_curves_table(folder)
+        write_samples_table(folder)
 
 
 def wait_until_prepared(folder: RunFolder, node: DictConfig) -> None:

@@ -17,10 +17,10 @@ def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     # The folder is rank 0's: the others neither wait for its lock nor take it.
     reply = take_turn(folder, os.getppid(), waits=rank == 0)
-    assert reply is not None
-    write_reply(folder, rank, reply)
+    if reply is not None:
+        write_reply(folder, rank, reply)
     # A rank that fails would leave the others waiting for it; torchrun ends them when one of them exits so.
-    sys.exit(reply.outcome == "failed")
+    sys.exit(reply is None or reply.outcome == "failed")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ A piece of work is a folder: that of a run, which is trained, or of a share of a
 
 from __future__ import annotations
 
+import sys
 import traceback
 from pathlib import Path
 
-from sfpo_bench.errors import BenchError, Interrupted
+from sfpo_bench.errors import BenchError, Interrupted, RankLost
 from sfpo_bench.evaluation.share import generate_share, is_share
 from sfpo_bench.launchers.protocol import Reply
 from sfpo_bench.run import train
@@ -21,7 +22,7 @@ _ORPHAN_SECONDS = 600.0
 
 def take_turn(folder: Path, parent: int | None = None, *, processes: int = 1, waits: bool = True) -> Reply | None:
     """Work in the folder until it is finished, fails, or is asked to stop: by a signal, by its stop file, or, with a
-    `parent`, by the end of that process. None when one of several `processes` died.
+    `parent`, by the end of that process. None when one of several `processes` died, here and in those that are left.
 
     `waits`: first wait for whoever has the folder's lock.
     """
@@ -37,6 +38,9 @@ def take_turn(folder: Path, parent: int | None = None, *, processes: int = 1, wa
         work(folder, StopRequest(parent_pid=parent, file=run.stop_file))
     except Interrupted as stopped:
         return Reply("interrupted", str(stopped))
+    except RankLost as lost:
+        print(f"sfpo-bench: {lost}", file=sys.stderr)
+        return None
     except BenchError as error:
         return Reply("failed", str(error))
     except (

@@ -9,6 +9,7 @@ Both are safetensors and read by any number of processes: nothing is unpickled.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -108,7 +109,9 @@ def _read_shards(folder: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         content[key] = (
             torch.empty(stored.size, dtype=dtype) if layout is None else torch.empty_like(layout, dtype=dtype)
         )
-    load(content, storage_reader=reader, no_dist=not is_initialized())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # One process is as good as several.
+        load(content, storage_reader=reader, no_dist=not is_initialized())
     return {
         key.removesuffix(_SCALAR): tensor.squeeze(0) if key.endswith(_SCALAR) else tensor
         for key, tensor in content.items()
