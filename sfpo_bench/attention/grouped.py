@@ -5,8 +5,8 @@ looked at, K key-value heads, R query heads of each of them, D numbers of a head
 padding is never looked at by a token and is thrown away by the caller.
 
 Scores of a short context are written out as matrix products over all responses of a prompt at once; longer ones, and
-those on a GPU, go through torch's `scaled_dot_product_attention`, whose kernels never hold them. On a CPU the products are
-faster: 5 to 8 times in bf16 with 12 response tokens, 2 times with 64 (`benchmarks/attention.py`).
+those on a GPU, go through torch's `scaled_dot_product_attention`, whose kernels never hold them. On a CPU the products
+are faster.
 """
 
 from __future__ import annotations

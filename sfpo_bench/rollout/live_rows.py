@@ -16,8 +16,8 @@ from sfpo_bench.rollout.protocol import Request
 
 
 class LiveRows(ABC):
-    """`logits_BV` of the next token of every live response; `rows_B` are their places among all `total` responses of the
-    chunk, `positions_B` the position of their last token, `alive_B` which of them have not ended."""
+    """`logits_BV` of the next token of every live response; `rows_B` are their places among all `total` responses of
+    the chunk, `positions_B` the position of their last token, `alive_B` which of them have not ended."""
 
     def __init__(self, logits_BV: Tensor, positions_B: Tensor) -> None:
         self.logits_BV, self.positions_B = logits_BV, positions_B

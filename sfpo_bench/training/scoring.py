@@ -40,7 +40,7 @@ class Scorer:
     """
 
     def __init__(
-        self, model: PreTrainedModel, temperature: float, chunk_logits: int = 2**25, *, recompute: bool = False
+        self, model: PreTrainedModel, temperature: float, chunk_logits: int = 2**24, *, recompute: bool = False
     ) -> None:
         self._model = model
         self._temperature = temperature
@@ -98,7 +98,7 @@ class Scorer:
         return hidden_NH.index_select(0, _predictors(batch, order_B, run_B))
 
     def _own_rows(self, batch: TrainBatch) -> Tensor:
-        """Hidden states, or logits where the head is not plain, of every row with its own copy of the prompt, [B, S, H].
+        """Hidden states, or logits where the head is not plain, every row with its own copy of the prompt, [B, S, H].
         Right padding needs no mask under causality."""
         if self._head is None:
             logits_BSV: Tensor = self._model(input_ids=batch.sequences_BS(), use_cache=False).logits
