@@ -35,7 +35,8 @@ def attend_prompts(
     scores_PKRLL = scores_PKRLL.masked_fill_(_future(length, length, scores_PKNL.device), -math.inf)
     weights_PKNL = scores_PKRLL.softmax(dim=-1).view(scores_PKNL.shape)
     mixed_PKND = weights_PKNL @ values_PLKD.transpose(1, 2)
-    return mixed_PKND.view(queries_PKRLD.shape).permute(0, 3, 1, 2, 4).flatten(2, 3)
+    mixed_PLHD: Tensor = mixed_PKND.view(queries_PKRLD.shape).permute(0, 3, 1, 2, 4).flatten(2, 3)
+    return mixed_PLHD
 
 
 def attend_responses(
@@ -70,7 +71,8 @@ def attend_responses(
     weights = scores.softmax(dim=-1)
     mixed = weights[..., :length].flatten(2, 3) @ prompt_PLKD[1].transpose(1, 2)
     mixed = mixed.view(queries_PKGND.shape) + weights[..., length:] @ own_PGSKD[1].transpose(2, 3).transpose(1, 2)
-    return mixed.unflatten(3, (repeats, tokens)).permute(0, 2, 4, 1, 3, 5).flatten(3, 4)
+    mixed_PGTHD: Tensor = mixed.unflatten(3, (repeats, tokens)).permute(0, 2, 4, 1, 3, 5).flatten(3, 4)
+    return mixed_PGTHD
 
 
 def _by_products(queries: Tensor, context: int, limit: int) -> bool:

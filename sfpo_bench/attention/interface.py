@@ -93,7 +93,8 @@ def packs(model: PreTrainedModel) -> bool:
 
 def _agrees(model: PreTrainedModel) -> bool:
     base, device = model.base_model, model.device
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    embeddings: Any = model.get_input_embeddings()
+    vocabulary = int(embeddings.weight.shape[0])
     ids = torch.linspace(0, vocabulary - 1, 16, device=device).long()
     prompts, responses = [ids[:5], ids[5:8]], [ids[8:12], ids[12:14], ids[13:16]]
     owners = [0, 0, 1]

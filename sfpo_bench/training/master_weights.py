@@ -39,7 +39,7 @@ class MasterWeights:
         self._stale: set[str] = set()
         for name, parameter in self._working.items():
             if self.masters[name] is not parameter:
-                parameter.register_post_accumulate_grad_hook(lambda _, name=name: self._collect(name))  # type: ignore[misc]
+                parameter.register_post_accumulate_grad_hook(lambda _, name=name: self._collect(name))
 
     def zero_gradients(self) -> None:
         """Every gradient becomes zero (not absent: a step without signal still moves the moments)."""

@@ -92,9 +92,8 @@ class Scorer:
             ]
         )
         packing = Packing.of(batch.prompt_tokens_P, run_B, owners_B)
-        hidden_NH = run(
-            self._model.base_model, torch.cat([prompt_ids_N, response_ids_N]), positions_N, packing
-        ).last_hidden_state[0]
+        ids_N = torch.cat([prompt_ids_N, response_ids_N])
+        hidden_NH: Tensor = run(self._model.base_model, ids_N, positions_N, packing).last_hidden_state[0]
         return hidden_NH.index_select(0, _predictors(batch, order_B, run_B))
 
     def _own_rows(self, batch: TrainBatch) -> Tensor:
