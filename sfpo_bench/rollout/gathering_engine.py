@@ -23,10 +23,10 @@ class GatheringEngine(TransformersEngine):
         gather: Callable[[], None],
         release: Callable[[], None],
     ) -> None:
-        super().__init__(model, tokenizer, end_ids, batch_responses)
         self._gather = gather
         self._release = release
         gather()
+        super().__init__(model, tokenizer, end_ids, batch_responses)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Gather the present weights; `weights` would be these once more."""

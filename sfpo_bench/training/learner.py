@@ -74,10 +74,12 @@ class LocalLearner:
         self._block_lengths_B = torch.empty(0)
         reference = _frozen_copy(model) if objective.uses_reference else None
         self._log_prob_format = torch.float64 if model.dtype == torch.float64 else torch.float32
-        self._scorer = PlacedScorer(model, temperature, ranks)
+        self._scorer = PlacedScorer(model, temperature, ranks, recompute=settings.recompute_layers)
         self._reference = PlacedScorer(reference, temperature, ranks) if reference is not None else None
         self.placed = self._scorer.placed
-        self.masters = MasterWeights(model, lambda weights: make_optimizer(weights, settings))
+        self.masters = MasterWeights(
+            model, lambda weights: make_optimizer(weights, settings), anchor_on_host=settings.anchor_on_host
+        )
         self._motion = _Motion(WeightProbe(self.masters.masters.values(), ranks=ranks))
         self._readings = StepReadings(settings.learning_rate)
         self._start: _StartScores | None = None

@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from sfpo_bench.algorithms.protocols import Moments
-from sfpo_bench.training.ranks import local
+from sfpo_bench.training.ranks import local, sharded_like
 
 MakeOptimizer = Callable[[list[Tensor]], Optimizer]
 
@@ -20,12 +20,15 @@ class MasterWeights:
 
     Where the module itself is fp32 or fp64 its parameters are the masters; where it runs in bf16 or fp16 each
     parameter has an fp32 master of its own, gradients are summed there, and `publish` copies masters to the module.
-    Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused. From a
-    snapshot to the reposition that uses it the anchor is part of the state of a run (`anchor_tensors`); SFPO's is used
-    within its step, Lookahead's some steps later.
+    Such gradients are taken over one by one as a backward pass makes them: the module never holds all of its own.
+
+    Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused; it may be
+    kept in the host's memory (`anchor_on_host`), from where it comes back a tensor at a time. From a snapshot to the
+    reposition that uses it the anchor is part of the state of a run (`anchor_tensors`); SFPO's is used within its step,
+    Lookahead's some steps later.
     """
 
-    def __init__(self, module: nn.Module, make_optimizer: MakeOptimizer) -> None:
+    def __init__(self, module: nn.Module, make_optimizer: MakeOptimizer, *, anchor_on_host: bool = False) -> None:
         self._working = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.masters = {name: _master(p) for name, p in self._working.items()}
         self._own_copies = any(self.masters[name] is not p for name, p in self._working.items())
@@ -33,37 +36,63 @@ class MasterWeights:
         self._anchor: list[Tensor] = []
         self._anchor_state: list[dict[str, Tensor]] = []
         self._anchor_is_awaited = False
+        self._anchor_on_host = anchor_on_host
+        # Names whose gradient is still that of the last step and counts as zero.
+        self._stale: set[str] = set()
+        for name, parameter in self._working.items():
+            if self.masters[name] is not parameter:
+                parameter.register_post_accumulate_grad_hook(lambda _, name=name: self._collect(name))
 
     def zero_gradients(self) -> None:
         """Every gradient becomes zero (not absent: a step without signal still moves the moments)."""
-        for master in self.masters.values():
+        for name, master in self.masters.items():
             if master.grad is None:
                 master.grad = torch.zeros_like(master)
-            else:
+            elif self._working[name] is master:
                 master.grad.zero_()
+            else:
+                self._stale.add(name)
 
     def collect_gradients(self) -> None:
-        """Add the module's gradients of one backward pass to the fp32 ones; call after each micro-batch."""
-        if not self._own_copies:
+        """Add what gradients the module still holds to the fp32 ones; call after each micro-batch. Those of an ordinary
+        backward pass are there already."""
+        for name in self._working:
+            self._collect(name)
+
+    def _collect(self, name: str) -> None:
+        parameter, master = self._working[name], self.masters[name]
+        if parameter is master or parameter.grad is None:
             return
-        for name, parameter in self._working.items():
-            if parameter.grad is not None:
-                grad = self.masters[name].grad
-                assert grad is not None
-                grad += parameter.grad
-                parameter.grad = None
+        assert master.grad is not None
+        if name in self._stale:
+            self._stale.remove(name)
+            master.grad.copy_(parameter.grad)
+        else:
+            master.grad.add_(parameter.grad)
+        parameter.grad = None
+
+    def _settle(self) -> None:
+        """Write the zeros of gradients that no backward pass has touched."""
+        for name in self._stale:
+            grad = self.masters[name].grad
+            assert grad is not None
+            grad.zero_()
+        self._stale.clear()
 
     def clip_gradients(self, max_norm: float) -> float:
         """Scale gradients to at most `max_norm` (inf: leave them); returns the norm before, finite or not."""
+        self._settle()
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.masters.values() if p.grad is not None])
         if isinstance(norm, DTensor):
             norm = norm.full_tensor()
-        if torch.isfinite(norm):
+        # torch would multiply by 1 where nothing is to be clipped, which is a pass over all gradients.
+        if torch.isfinite(norm) and max_norm / (norm + 1e-6) < 1:
             torch.nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, norm)
         return float(norm)
 
     def step(self) -> None:
         """One optimizer step, published to the module."""
+        self._settle()
         self.optimizer.step()
         self.publish()
 
@@ -79,9 +108,9 @@ class MasterWeights:
         self._anchor_is_awaited = True
         with torch.no_grad():
             if not self._anchor:
-                self._anchor = [torch.empty_like(master) for master in self.masters.values()]
+                self._anchor = [self._empty_anchor(master) for master in self.masters.values()]
             for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
-                anchor.copy_(master)
+                anchor.copy_(local(master))
             if moments is not Moments.carry:
                 self._anchor_state = [_tensors(self.optimizer.state[m], clone=True) for m in self.masters.values()]
 
@@ -94,7 +123,7 @@ class MasterWeights:
         self._anchor_is_awaited = False
         with torch.no_grad():
             for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
-                torch.lerp(local(anchor), local(master), alpha, out=local(master))
+                torch.lerp(anchor.to(master.device), local(master), alpha, out=local(master))
             if moments is not Moments.carry:
                 kept = alpha if moments is Moments.interpolate else 0.0
                 for master, anchor_state in zip(self.masters.values(), self._anchor_state, strict=True):
@@ -102,6 +131,11 @@ class MasterWeights:
                         before = anchor_state.get(name, torch.zeros_like(value))
                         torch.lerp(local(before), local(value), kept, out=local(value))
         self.publish()
+
+    def _empty_anchor(self, master: Tensor) -> Tensor:
+        if not self._anchor_on_host:
+            return torch.empty_like(local(master))
+        return torch.empty_like(local(master), device="cpu", pin_memory=master.is_cuda)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over weights by name; names and shapes must be those of the masters."""
@@ -130,7 +164,8 @@ class MasterWeights:
         empty otherwise."""
         if not self._anchor_is_awaited:
             return {}
-        tensors = dict(zip(self.masters, self._anchor, strict=True))
+        anchors = zip(self.masters.items(), self._anchor, strict=True)
+        tensors = {name: sharded_like(master, anchor.to(master.device)) for (name, master), anchor in anchors}
         for name, state in zip(self.masters, self._anchor_state, strict=False):
             tensors.update({f"{name}/{slot}": value for slot, value in state.items()})
         return tensors
@@ -139,7 +174,7 @@ class MasterWeights:
         """Take up an anchor that `anchor_tensors` returned."""
         self._anchor_is_awaited = bool(tensors)
         if tensors:
-            self._anchor = [torch.empty_like(m).copy_(tensors[name]) for name, m in self.masters.items()]
+            self._anchor = [self._empty_anchor(m).copy_(local(tensors[name])) for name, m in self.masters.items()]
             self._anchor_state = [
                 {
                     key.rsplit("/", 1)[1]: value.to(master.device, copy=True)

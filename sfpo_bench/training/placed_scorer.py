@@ -15,8 +15,8 @@ from sfpo_bench.training.scoring import Scorer, Scores
 class PlacedScorer:
     """A `Scorer` whose model is placed by `ranks`. The scorer is made, and checks its model, while it is whole."""
 
-    def __init__(self, model: PreTrainedModel, temperature: float, ranks: Ranks) -> None:
-        self._scorer = Scorer(model, temperature)
+    def __init__(self, model: PreTrainedModel, temperature: float, ranks: Ranks, *, recompute: bool = False) -> None:
+        self._scorer = Scorer(model, temperature, recompute=recompute)
         self.placed: PlacedModel = ranks.place(model)
 
     def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:

@@ -139,7 +139,11 @@ class ShardedModel:
         self._format = model.dtype
         self._device = model.device
         half = self._format in (torch.bfloat16, torch.float16)
-        policy = MixedPrecisionPolicy(self._format, torch.float32) if half else MixedPrecisionPolicy()
+        policy = (
+            MixedPrecisionPolicy(self._format, torch.float32, cast_forward_inputs=False)
+            if half
+            else MixedPrecisionPolicy()
+        )
         if half:
             model.float()
         self._blocks: list[FSDPModule] = [fully_shard(block, mesh=mesh, mp_policy=policy) for block in _blocks(model)]

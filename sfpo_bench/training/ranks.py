@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 Item = TypeVar("Item")
@@ -132,7 +133,15 @@ def turns(micro_batches: Sequence[Item], stand_in: Callable[[], Item], ranks: Ra
         yield stand_in(), False
 
 
+def sharded_like(tensor: Tensor, part: Tensor) -> Tensor:
+    """`part` as this rank's part of a tensor that is spread like `tensor`; itself where that one is whole."""
+    if not isinstance(tensor, DTensor):
+        return part
+    return DTensor.from_local(
+        part, tensor.device_mesh, tensor.placements, run_check=False, shape=tensor.shape, stride=tensor.stride()
+    )
+
+
 def local(tensor: Tensor) -> Tensor:
     """The part of a sharded tensor that is here, sharing its memory; any other tensor itself."""
-    inner: Any = getattr(tensor, "_local_tensor", None)  # of a DTensor, whose to_local() keeps a graph
-    return tensor if inner is None else inner
+    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor

@@ -71,6 +71,7 @@ def cases() -> dict[str, Case]:
         "every term": Case(Repeat(passes=2), SGD, every_term),
         "blocks": Case(OnePass(), SGD, Clipped(normalization=Normalization.block_token_mean)),
         "rejection": Case(OnePass(), {**SGD, "engine_correction": Correction.reject, "engine_correction_cap": 1e9}),
+        "recomputed layers": Case(SlowFast(fast_passes=2), {**SGD, "recompute_layers": True, "anchor_on_host": True}),
         "moments": Case(SlowFast(fast_passes=2, moments=Moments.interpolate), ADAMW),
         "adamw in fp32": Case(SlowFast(fast_passes=2), ADAMW, dtype=torch.float32),
         "bf16": Case(SlowFast(fast_passes=2), ADAMW, dtype=torch.bfloat16),

@@ -69,7 +69,7 @@ def test_micro_batches_hold_every_row_once_within_their_budget() -> None:
         parts = micro_batches(data, budget)
         assert sorted(row for part in parts for row in part.rows_B.tolist()) == list(range(len(data)))
         for part in parts:
-            assert part.padded_tokens <= budget or len(part) == 1
+            assert part.tokens <= budget or len(part) == 1
             assert part.responses_BT.shape[1] == int(part.response_tokens_B.max())
             for row, place in enumerate(part.rows_B.tolist()):
                 assert torch.equal(
