@@ -144,4 +144,7 @@ def sharded_like(tensor: Tensor, part: Tensor) -> Tensor:
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a sharded tensor that is here, sharing its memory; any other tensor itself."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor
+    if not isinstance(tensor, DTensor):
+        return tensor
+    with torch.no_grad():  # Outside a graph: what is done to the part is done to the tensor.
+        return tensor.to_local()
