@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.config import RunConfig
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.models import load as models
 from sfpo_bench.models.load import ModelSettings, Policy
 from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
@@ -71,8 +71,9 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
         for split, found in problems.items()
     }
+    aliases = models.aliases(policy.model)  # found by memory that is shared, so before weights are spread
     learner = LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group, ranks)
-    engine = _engine(config, policy, learner, encoded[Split.train], ranks)
+    engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
     asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
         task=task,
@@ -92,7 +93,12 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
 
 
 def _engine(
-    config: RunConfig, policy: Policy, learner: LocalLearner, problems: Sequence[EncodedProblem], ranks: Ranks
+    config: RunConfig,
+    policy: Policy,
+    aliases: Mapping[str, str],
+    learner: LocalLearner,
+    problems: Sequence[EncodedProblem],
+    ranks: Ranks,
 ) -> RolloutEngine:
     """The rollout engine of the settings, ready to generate with the policy's present weights."""
     rollout = config.rollouts
@@ -102,6 +108,8 @@ def _engine(
         return GatheringEngine(
             policy.model, policy.tokenizer, end_ids, rollout.batch_responses, placed.gather, placed.release
         )
+    if ranks.count > 1:
+        _check_child(rollout)
     host = EngineHost(
         model=config.model,
         policy=policy,
@@ -109,15 +117,30 @@ def _engine(
         score=learner.log_probs,
         seed=config.seed,
         max_new_tokens=config.rollouts.max_new_tokens,
+        weights=learner.weights(),
+        owned=learner.placed.owned(),
+        aliases=aliases,
     )
     probes = [Request(item.problem.id, item.prompt_ids, (0,)) for item in problems]
     return build_engine(rollout, host, probes)
 
 
+def _check_child(rollout: RolloutSettings) -> None:
+    """Raise `ConfigError` unless vLLM can run once for every process of the run."""
+    assert isinstance(rollout, VllmRollout)
+    if rollout.placement is not Placement.child_process or rollout.restarts:
+        raise ConfigError(
+            f"rollout.placement = {rollout.placement.value} with rollout.restarts = {rollout.restarts} in a run of "
+            "several processes, each of which has a vLLM of its own; use rollout.placement=child_process and "
+            "rollout.restarts=0"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class EngineHost:
     """What an engine is built around: the model with its present weights, and its own log-probs (`score`), with which
-    an engine in another program is compared."""
+    an engine in another program is compared. `weights`, `owned` and `aliases` where they do not follow from
+    the model, whose parameters are then spread over processes."""
 
     model: ModelSettings
     policy: Policy
@@ -125,6 +148,9 @@ class EngineHost:
     score: Score
     seed: int
     max_new_tokens: int
+    weights: Mapping[str, Tensor] | None = None
+    owned: Sequence[Tensor] = ()
+    aliases: Mapping[str, str] | None = None
 
 
 def build_engine(rollout: RolloutSettings, host: EngineHost, probes: Sequence[Request]) -> RolloutEngine:
@@ -148,11 +174,12 @@ def build_engine(rollout: RolloutSettings, host: EngineHost, probes: Sequence[Re
         overrides={**UNTIED, **(small.overrides() if small else {})},
     )
     trainer = TrainerSide(
-        weights=dict(model.named_parameters()),
-        present=presentation(models.aliases(model), small),
+        weights=host.weights or dict(model.named_parameters()),
+        present=presentation(models.aliases(model) if host.aliases is None else host.aliases, small),
         score=host.score,
         dtype=host.precision.value,
         seed=host.seed,
+        owned=host.owned,
     )
     return VllmEngine(lambda: _backend(rollout, launch), rollout, trainer, host.policy.tokenizer, end_ids, probes)
 
@@ -162,11 +189,27 @@ def presentation(
 ) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]:
     """From the learner's weights to those vLLM is given: every name of the checkpoint, heads as wide as it needs."""
 
-    def present(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        named = {**weights, **{alias: weights[name] for alias, name in aliases.items()}}
-        return small.widen(named) if small is not None else named
+    return lambda weights: _Presented(weights, aliases, small)
 
-    return present
+
+class _Presented(Mapping[str, Tensor]):
+    """Made one after another as they are read: whole weights of a model spread over processes never stand side by
+    side."""
+
+    def __init__(self, weights: Mapping[str, Tensor], aliases: Mapping[str, str], small: SmallHeads | None) -> None:
+        self._weights = weights
+        self._aliases = aliases
+        self._small = small
+
+    def __getitem__(self, name: str) -> Tensor:
+        weight = self._weights[self._aliases.get(name, name)]
+        return self._small.widen({name: weight})[name] if self._small is not None else weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._weights, *self._aliases))
+
+    def __len__(self) -> int:
+        return len(self._weights) + len(self._aliases)
 
 
 def _backend(rollout: VllmRollout, launch: Launch) -> Backend:

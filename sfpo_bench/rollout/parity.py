@@ -6,7 +6,7 @@ responses are drawn and the log-probs they were drawn with are compared with the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,8 +63,8 @@ class Halved:
     A policy that differs in every layer, with a calmer distribution: an engine that missed any push cannot hide.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._matrices = [weight for weight in weights.values() if weight.ndim >= 2]
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self._matrices = [weight for weight in weights if weight.ndim >= 2]
 
     def __enter__(self) -> None:
         self._scale(0.5)

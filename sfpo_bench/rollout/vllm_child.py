@@ -10,7 +10,8 @@ trainer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _KILL_SECONDS = 10.0
+_TORCHRUN = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class ChildVllm:
@@ -91,6 +93,19 @@ class ChildVllm:
         return f"vLLM's process {self.pid} ended {how} while asked to `{what}`{hint}"
 
 
+def _alone(launch: Launch, environment: MutableMapping[str, str]) -> Launch:
+    """The launch on the one GPU that this process is to see, as the only process it knows of: vLLM would take the
+    trainer's ranks, which torchrun's variables tell of, for its own."""
+    for name in _TORCHRUN:
+        environment.pop(name, None)
+    kind, _, index = launch.device.partition(":")
+    if kind != "cuda" or not index:
+        return launch
+    visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    environment["CUDA_VISIBLE_DEVICES"] = visible[int(index)] if visible else index
+    return replace(launch, device=kind)
+
+
 def _serve(pipe: Connection) -> None:
     """The child: answer until the pipe ends."""
     # Ctrl-C in a terminal reaches every process of its group; the trainer alone decides what it means.
@@ -108,7 +123,7 @@ def _serve(pipe: Connection) -> None:
         try:
             result: Any = None
             if what == "start":
-                engine = InProcessVllm(arguments[0])
+                engine = InProcessVllm(_alone(arguments[0], os.environ))
             else:
                 assert engine is not None
                 verbs: dict[str, Callable[..., Any]] = {

@@ -30,13 +30,15 @@ Result = TypeVar("Result")
 @dataclass(frozen=True, slots=True)
 class TrainerSide:
     """What the engine must know of the trainer: its weights by name, how they become the ones vLLM is given, its
-    scoring, and the number format both compute in."""
+    scoring, and the number format both compute in. `owned` are the tensors that weights are made of where those are
+    spread over processes."""
 
     weights: Mapping[str, Tensor]
     present: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
     score: Score
     dtype: str
     seed: int
+    owned: Sequence[Tensor] = ()
 
 
 @dataclass(slots=True)
@@ -133,7 +135,7 @@ class VllmEngine:
         started = time.perf_counter()
         weights = self._trainer.weights
         if self._settings.rehearse:
-            with Halved(weights):
+            with Halved(self._trainer.owned or list(weights.values())):
                 self._backend.push(self._trainer.present(weights))
                 rehearsal = self._check("in the rehearsal, with halved weights", REHEARSAL_BOUNDS[self._trainer.dtype])
             self._numbers |= {"rehearsal_parity_max": rehearsal.largest}

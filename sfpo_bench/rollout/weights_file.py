@@ -33,7 +33,7 @@ class WeightsFile:
         for name, weight in self._weights.items():
             shared = weight.data_ptr() in seen
             seen.add(weight.data_ptr())
-            tensors[name] = weight.detach().clone() if shared else weight.detach().cpu().contiguous()
+            tensors[name] = weight.detach().cpu().clone() if shared else weight.detach().cpu().contiguous()
         try:
             save_file(tensors, self._path)
         except (OSError, SafetensorError) as error:

@@ -139,11 +139,8 @@ class ShardedModel:
         self._format = model.dtype
         self._device = model.device
         half = self._format in (torch.bfloat16, torch.float16)
-        policy = (
-            MixedPrecisionPolicy(self._format, torch.float32, cast_forward_inputs=False)
-            if half
-            else MixedPrecisionPolicy()
-        )
+        compute, reduce = (self._format, torch.float32) if half else (None, None)
+        policy = MixedPrecisionPolicy(compute, reduce, cast_forward_inputs=False)
         if half:
             model.float()
         self._blocks: list[FSDPModule] = [fully_shard(block, mesh=mesh, mp_policy=policy) for block in _blocks(model)]
@@ -171,6 +168,9 @@ class ShardedModel:
 
     def weights(self) -> Mapping[str, Tensor]:
         return _WholeWeights(self._shards, self._format)
+
+    def owned(self) -> Sequence[Tensor]:
+        return list(self._shards.values())
 
     def gather(self) -> None:
         self.release()

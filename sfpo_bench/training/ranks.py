@@ -36,6 +36,10 @@ class PlacedModel(Protocol):
         read the same names in the same order."""
         ...
 
+    def owned(self) -> Sequence[Tensor]:
+        """The parameters, or this rank's parts of them, for a change in place that all ranks make alike."""
+        ...
+
     def gather(self) -> None:
         """Every rank holds all weights until `release`, as they are now."""
         ...
@@ -60,6 +64,9 @@ class WholeModel:
 
     def weights(self) -> Mapping[str, Tensor]:
         return dict(self._model.named_parameters())
+
+    def owned(self) -> Sequence[Tensor]:
+        return list(self._model.parameters())
 
     def gather(self) -> None:
         """All weights are here."""

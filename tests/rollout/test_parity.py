@@ -34,7 +34,7 @@ def test_halved_weights_are_another_policy_and_come_back_bit_for_bit_whatever_ha
     model = policy(dtype=dtype)
     weights = dict(model.named_parameters())
     before = {name: weight.detach().clone() for name, weight in weights.items()}
-    with pytest.raises(KeyError), Halved(weights):
+    with pytest.raises(KeyError), Halved(list(weights.values())):
         for name, weight in weights.items():
             assert torch.equal(weight, before[name] / 2 if weight.ndim >= 2 else before[name])
         raise KeyError
