@@ -1,8 +1,8 @@
 """Low-rank adapters (LoRA, arXiv:2106.09685): W + 2 B A in place of W in every projection of every layer.
 
 A [r, in] and B [out, r] are all that is trained, kept, repositioned and written to checkpoints; B starts at zero, so
-that the adapted model starts as the model itself. The factor 2 is alpha / r with alpha = 2 r, fixed here: to scale it is
-to scale the learning rate of B. `merged` and `merge_into` write an ordinary model.
+that the adapted model starts as the model itself. The factor 2 is alpha / r with alpha = 2 r, fixed here: to scale it
+is to scale the learning rate of B. `merged` and `merge_into` write an ordinary model.
 """
 
 from __future__ import annotations
