@@ -1,8 +1,8 @@
 """What a run will need, from its settings and the model's shape alone: nothing is loaded, nothing is started.
 
 Memory is an estimate. The parts that follow from the settings are exact (weights, gradients, moments, the anchor, the
-key-value cache); activations are counted per token and layer of a decoder of the Llama kind, for the largest micro-batch
-the settings allow.
+key-value cache); activations are counted per token and layer of a decoder of the Llama kind, for the largest
+micro-batch the settings allow.
 """
 
 from __future__ import annotations
