@@ -13,6 +13,7 @@ from torch import Tensor
 from sfpo_bench.config import RunConfig
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.models import load as models
+from sfpo_bench.models import lora
 from sfpo_bench.models.load import ModelSettings, Policy
 from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
 from sfpo_bench.rollout.gathering_engine import GatheringEngine
@@ -67,6 +68,8 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
     rollout, task = config.rollouts, config.policy_task
     device = ranks.device(models.resolve_device(config.device))
     policy = models.load(config.model, config.learner.precision, device)
+    if config.learner.lora_rank:
+        lora.adapt(policy.model, config.learner.lora_rank, config.seed)
     encoded = {
         split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
         for split, found in problems.items()
@@ -189,7 +192,10 @@ def presentation(
 ) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]:
     """From the learner's weights to those vLLM is given: every name of the checkpoint, heads as wide as it needs."""
 
-    return lambda weights: _Presented(weights, aliases, small)
+    def present(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return _Presented(lora.merged(weights) if lora.adapted(weights) else weights, aliases, small)
+
+    return present
 
 
 class _Presented(Mapping[str, Tensor]):

@@ -58,19 +58,21 @@ def _dispatch(arguments: list[str]) -> None:
         run(verb, rest, _action(verb), name)
         return
     action = verb
-    if "--plan" in rest:
+    costs: dict[str, str] = {}
+    for argument in [argument for argument in rest if argument == "--plan" or argument.startswith("--plan=")]:
         if verb != "train":
-            raise ConfigError(f"--plan after {verb}; expected it after train only")
+            raise ConfigError(f"{argument} after {verb}; expected it after train only")
         action = "plan"
-        rest = [argument for argument in rest if argument != "--plan"]
-    run(verb, _named(verb, rest), _action(action))
+        rest = [other for other in rest if other != argument]
+        costs = {"costs": argument.partition("=")[2]}
+    run(verb, _named(verb, rest), _action(action, **costs))
 
 
-def _action(verb: str) -> Callable[..., None]:
+def _action(verb: str, **more: str) -> Callable[..., None]:
     """The verb's function, imported when it is called: a config error must not wait for torch."""
 
     def act(node: object) -> None:
-        importlib.import_module(f"sfpo_bench.cli.{verb}").act(node)
+        importlib.import_module(f"sfpo_bench.cli.{verb}").act(node, **more)
 
     return act
 

@@ -1,11 +1,13 @@
-"""`sfpo-bench train … --plan`: what the run would need, without starting it."""
+"""`sfpo-bench train … --plan[=COSTS]`: what the run would need, and how long it would take, without starting it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.algorithms.update_rules import Repeat, SlowFast
 from sfpo_bench.cli.progress import say
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import MissingDataError
@@ -13,11 +15,16 @@ from sfpo_bench.models.load import locate, shape_of
 from sfpo_bench.models.settings import HuggingFaceModel
 from sfpo_bench.plan import Plan, plan
 from sfpo_bench.rollout.settings import OverLong, VllmRollout
+from sfpo_bench.step_costs import Network, StepCosts, StepShape
+from sfpo_bench.training.settings import Precision
 from sfpo_bench.types import Split
 
+_DEVICES = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-def act(node: DictConfig) -> None:
+
+def act(node: DictConfig, costs: str = "") -> None:
     config = from_node(node)
+    measured = StepCosts.read(Path(costs)) if costs else None
     longest = longest_prompt(config)
     found = plan(config, shape_of(config.model), longest)
     rollout, learner = config.rollouts, config.learner
@@ -32,6 +39,8 @@ def act(node: DictConfig) -> None:
     )
     say(f"{found.parameters:,} parameters; {prompts}")
     for line in lines(found):
+        say(line)
+    for line in time_lines(config, measured, found.parameters) if measured is not None else ():
         say(line)
     if isinstance(rollout, VllmRollout):
         fits = rollout.kv_cache_mib * 2**20 // (found.kv_bytes_per_token * found.sequence_tokens)
@@ -55,6 +64,47 @@ def longest_prompt(config: RunConfig) -> int | None:
     limit = config.rollouts.max_prompt_tokens
     encoded = encode_problems(tokenizer, config.policy_task, problems, limit, OverLong.drop)
     return max(len(item.prompt_ids) for item in encoded)
+
+
+def step_shape(config: RunConfig) -> StepShape:
+    """The most that a step of this configuration can be: every response as long as it may be, every group with a
+    signal."""
+    rollout, learner, rule = config.rollouts, config.learner, config.rule
+    passes = rule.fast_passes + 1 if isinstance(rule, SlowFast) else rule.passes if isinstance(rule, Repeat) else 1
+    prompts = learner.mini_batch_prompts
+    return StepShape(
+        prompts=rollout.prompts,
+        group=rollout.group,
+        response_tokens_mean=rollout.max_new_tokens,
+        response_tokens_max=rollout.max_new_tokens,
+        side_by_side=rollout.batch_responses,
+        signal_share=1.0,
+        passes=passes,
+        optimizer_steps=passes * (rollout.prompts // prompts if prompts else learner.mini_batches),
+        micro_batch_tokens=learner.micro_batch_tokens,
+    )
+
+
+def time_lines(config: RunConfig, costs: StepCosts, parameters: int) -> list[str]:
+    """A step's seconds by part on one to many devices, and the hours of the run."""
+    shape, steps = step_shape(config), config.training.steps
+    weight_bytes = 2 if config.learner.precision is Precision.bfloat16 else 4
+    network = Network(1, weight_bytes=weight_bytes)
+    rows = [
+        f"seconds of a step with every response {shape.response_tokens_max:g} tokens long; costs measured on one "
+        f"{costs.device} with {costs.parameters:,} parameters",
+        f"devices exchange weights at {network.gigabytes_per_second:g} GB/s each (assumed); `beside`: rollouts beside "
+        "the update before them, which the trainer does not do",
+        f"{'devices':>9}{'rollout':>10}{'grading':>10}{'update':>10}{'exchange':>10}{'push':>9}{'step':>10}"
+        f"{'beside':>10}{f'hours of {steps}':>15}",
+    ]
+    for devices in _DEVICES:
+        found = costs.predict(shape, replace(network, devices=devices), parameters)
+        rows.append(
+            f"{devices:>9,}{found.rollout:>10.2f}{found.grading:>10.2f}{found.update:>10.2f}{found.exchange:>10.2f}"
+            f"{found.push:>9.2f}{found.in_turn:>10.2f}{found.overlapped:>10.2f}{found.in_turn * steps / 3600:>15.2f}"
+        )
+    return rows
 
 
 def lines(found: Plan) -> list[str]:

@@ -38,6 +38,7 @@ examples:
   sfpo-bench compare                                   the default comparison: SFPO against GRPO, minutes on two cores
   sfpo-bench compare comparison.seeds=3                the same with three seeds
   sfpo-bench train experiment=paper/qwen2.5-math-7b --plan   what a run would need, without starting it
+  sfpo-bench train experiment=paper/qwen2.5-math-7b --plan=costs.json   and how long a step takes on 8 to 1,024 GPUs
   sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
   sfpo-bench sweep learning_rate                       a packaged search; sweeps/README.md says what each is for

@@ -13,6 +13,7 @@ from sfpo_bench.evaluation.question_paper import Benchmark, Question
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models import load as models
 from sfpo_bench.models.load import ModelSettings
+from sfpo_bench.models.lora import merge_into
 from sfpo_bench.rollout.encoding import encode_prompts
 from sfpo_bench.rollout.parity import Score
 from sfpo_bench.rollout.protocol import Request, RolloutEngine
@@ -41,7 +42,7 @@ def build_model_engine(
     policy = models.load(model, settings.precision, models.resolve_device(settings.device))
     policy.model.eval()
     if checkpoint is not None:
-        _load_weights(policy.model, checkpoint)
+        merge_into(policy.model, checkpoint.weights())
 
     def encode(questions: Sequence[Question]) -> Sequence[tuple[int, ...]]:
         return encode_prompts(policy.tokenizer, [question.prompt for question in questions])
@@ -69,10 +70,3 @@ def _score(scorer: Scorer, device: torch.device) -> Score:
         return [values[mask].tolist() for values, mask in rows]
 
     return score
-
-
-def _load_weights(model: torch.nn.Module, checkpoint: Checkpoint) -> None:
-    weights = checkpoint.weights()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])

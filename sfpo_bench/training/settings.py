@@ -69,6 +69,7 @@ class LearnerSettings:
     micro_batch_tokens: int = option(
         16384, "tokens of one forward and backward, each prompt counted once; never changes the result", low=1
     )
+    lora_rank: int = option(0, "train low-rank adapters of this rank instead of the weights; 0: the weights", low=0)
     recompute_layers: bool = option(
         False,
         "keep only each layer's input and compute the rest again in the backward pass (gradient checkpointing): less "
