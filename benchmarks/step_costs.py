@@ -40,8 +40,13 @@ SHAPES = (
     (128, 8, 12, 0, 2),
 )
 QUIET = (
-    *("tracking=none", "evaluation.responses=0", "evaluation.select_responses=0", "evaluation.greedy_problems=0"),
-    *("training.checkpoint_every=1000000", "learner.learning_rate=1e-6", "algorithm/update_rule/trigger=none"),
+    *("tracking=none", "evaluation.responses=8", "evaluation.select_responses=0", "evaluation.greedy_problems=0"),
+    *(
+        "training.checkpoint_every=1000000",
+        "training.evaluate_every=1000000",
+        "learner.learning_rate=1e-6",
+        "algorithm/update_rule/trigger=none",
+    ),
 )
 
 
