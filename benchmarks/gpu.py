@@ -2,10 +2,10 @@
 
     python benchmarks/gpu.py OUT [STEPS] [DEVICE]
 
-Trains STEPS (12) steps of each setting in a process of its own and writes OUT/gpu.json and OUT/gpu.md. Utilisation is
-what nvidia-smi reports, asked twice a second; memory is the largest it reported, other programs on the GPU
-included. The first two steps are left out of times. DEVICE=cpu runs the same without a GPU, to try the script out: there
-utilisation is CPU seconds over seconds, and memory the process's own. Without a GPU and without DEVICE=cpu it says so.
+Trains STEPS (12) steps of each setting in a process of its own and writes OUT/gpu.json and OUT/gpu.md; the first two
+steps are left out of times. Utilisation and memory are what nvidia-smi reports, asked twice a second: the mean over the
+process's life, and the most, other programs on the GPU included. DEVICE=cpu runs the same on the processor, to try the
+script out; busy is then CPU seconds over seconds, and memory the process's own. Without a GPU it says so and ends.
 SmolLM2 is left out where `sfpo-bench fetch smollm2` has not been run.
 """
 

@@ -63,6 +63,17 @@ class Plan:
         """The same of a GPU's memory, without what the host holds."""
         return _peak(tuple(part for part in self.parts if not part.host))
 
+    def per_device_bytes(self, devices: int) -> int:
+        """Of each of several GPUs: what is always held is spread over them, all weights are gathered to generate, and
+        a layer at a time, which is not counted, to update. An estimate that no GPU has been asked about yet."""
+        if devices == 1:
+            return self.gpu_peak_bytes
+        here = [part for part in self.parts if not part.host]
+        spread = sum(part.size_bytes for part in here if part.phase is Phase.always) // devices
+        weights = sum(part.size_bytes for part in here if part.name.startswith("weights "))
+        gathered = Part("gathered weights", weights, Phase.generation)
+        return spread + _peak((gathered, *(part for part in here if part.phase is not Phase.always)))
+
 
 def _peak(parts: tuple[Part, ...]) -> int:
     held = {phase: sum(part.size_bytes for part in parts if part.phase is phase) for phase in Phase}

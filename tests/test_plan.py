@@ -173,3 +173,11 @@ def test_the_plan_is_printed_and_nothing_is_started(tmp_path: Path, cli: Cli) ->
     assert not (tmp_path / "results").exists()
     refused = cli("compare", "--plan", check=False)
     assert refused.returncode == 2 and "after train only" in refused.stderr
+
+
+def test_on_more_devices_each_holds_less_but_never_less_than_all_weights_to_generate() -> None:
+    found = plan(composed("experiment=smollm2_addition", "algorithm=sfpo"), SMOLLM2)
+    held = [found.per_device_bytes(devices) for devices in (1, 8, 64, 1024)]
+    assert held[0] == found.gpu_peak_bytes and held == sorted(held, reverse=True)
+    weights = sum(part.size_bytes for part in found.parts if part.name.startswith("weights "))
+    assert held[-1] > weights > 0

@@ -40,7 +40,7 @@ def act(node: DictConfig, costs: str = "") -> None:
     say(f"{found.parameters:,} parameters; {prompts}")
     for line in lines(found):
         say(line)
-    for line in time_lines(config, measured, found.parameters) if measured is not None else ():
+    for line in time_lines(config, measured, found) if measured is not None else ():
         say(line)
     if isinstance(rollout, VllmRollout):
         fits = rollout.kv_cache_mib * 2**20 // (found.kv_bytes_per_token * found.sequence_tokens)
@@ -85,8 +85,8 @@ def step_shape(config: RunConfig) -> StepShape:
     )
 
 
-def time_lines(config: RunConfig, costs: StepCosts, parameters: int) -> list[str]:
-    """A step's seconds by part on one to many devices, and the hours of the run."""
+def time_lines(config: RunConfig, costs: StepCosts, needs: Plan) -> list[str]:
+    """A step's seconds by part on one to many devices, the hours of the run, and the memory of each device."""
     shape, steps = step_shape(config), config.training.steps
     weight_bytes = 2 if config.learner.precision is Precision.bfloat16 else 4
     network = Network(1, weight_bytes=weight_bytes)
@@ -96,13 +96,14 @@ def time_lines(config: RunConfig, costs: StepCosts, parameters: int) -> list[str
         f"devices exchange weights at {network.gigabytes_per_second:g} GB/s each (assumed); `beside`: rollouts beside "
         "the update before them, which the trainer does not do",
         f"{'devices':>9}{'rollout':>10}{'grading':>10}{'update':>10}{'exchange':>10}{'push':>9}{'step':>10}"
-        f"{'beside':>10}{f'hours of {steps}':>15}",
+        f"{'beside':>10}{f'hours of {steps}':>15}{'GiB each':>10}",
     ]
     for devices in _DEVICES:
-        found = costs.predict(shape, replace(network, devices=devices), parameters)
+        found = costs.predict(shape, replace(network, devices=devices), needs.parameters)
         rows.append(
             f"{devices:>9,}{found.rollout:>10.2f}{found.grading:>10.2f}{found.update:>10.2f}{found.exchange:>10.2f}"
             f"{found.push:>9.2f}{found.in_turn:>10.2f}{found.overlapped:>10.2f}{found.in_turn * steps / 3600:>15.2f}"
+            f"{needs.per_device_bytes(devices) / 2**30:>10.1f}"
         )
     return rows
 
