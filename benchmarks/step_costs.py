@@ -4,9 +4,10 @@
 
 Each shape is trained for STEPS steps in a process and folder of its own, all of them in turn, ROUNDS times, so that a
 busy spell of the machine does not fall on one shape alone; of each shape the fastest round's median step counts, the
-first step left out. OVERRIDEs (experiment=smollm2_addition, device=cuda …) hold for all; by default it is the embedded
-experiment, in one thread. Writes OUT/measured.json and OUT/costs.json, which `sfpo-bench train … --plan=OUT/costs.json`
-takes, and prints how well each shape is predicted from the others.
+first step left out. On a processor only the seconds in which a step's process ran count: seconds times CPU seconds over
+seconds, which is at most 1 with one thread, the default. OVERRIDEs (experiment=smollm2_addition, device=cuda …) hold
+for all; by default it is the embedded experiment. Writes OUT/measured.json and OUT/costs.json, which
+`sfpo-bench train … --plan=OUT/costs.json` takes, and prints how well each shape is predicted from the others.
 """
 
 from __future__ import annotations
@@ -79,11 +80,17 @@ def main(out: Path, rounds: int = 3, steps: int = 12, *overrides: str) -> None:
 def measured(name: str, run: RunFolder) -> MeasuredStep:
     """The median step of a run's journal, its first step left out."""
     config = configuration.read(run.config)
-    records = [record for record in read_journal(run.journal) if isinstance(record, StepRecord)][1:]
+    first, *records = [record for record in read_journal(run.journal) if isinstance(record, StepRecord)]
     rollout = config.rollouts
+    on_processor = json.loads(run.provenance.read_text())["device"] == "cpu"
+    before = [first, *records[:-1]]
+    running = [_running(one, two) if on_processor else 1.0 for one, two in zip(before, records, strict=True)]
 
     def middle(key: str) -> float:
         return median(record.metrics[key] for record in records)
+
+    def seconds(part: str) -> float:
+        return median(r.metrics[f"{part}_seconds"] * share for r, share in zip(records, running, strict=True))
 
     shape = StepShape(
         prompts=rollout.prompts,
@@ -96,8 +103,14 @@ def measured(name: str, run: RunFolder) -> MeasuredStep:
         optimizer_steps=sum(stage.optimizer_steps for stage in records[0].stages),
         micro_batch_tokens=config.learner.micro_batch_tokens,
     )
-    parts = {part: middle(f"{part}_seconds") for part in ("rollout", "grading", "update", "push")}
+    parts = {part: seconds(part) for part in ("rollout", "grading", "update", "push")}
     return MeasuredStep(name, shape, StepSeconds(**parts))
+
+
+def _running(before: StepRecord, record: StepRecord) -> float:
+    """The share of a step's seconds in which its process ran."""
+    spent, earlier = record.costs, before.costs
+    return min(1.0, (spent.cpu_seconds - earlier.cpu_seconds) / (spent.train_seconds - earlier.train_seconds))
 
 
 def _name(shape: tuple[int, ...]) -> str:
