@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -149,7 +150,20 @@ def test_a_stop_file_ends_all_ranks_after_the_same_step(by_two: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_an_error_of_all_ranks_is_said_once_and_one_of_a_rank_ends_all(tmp_path: Path) -> None:
+def test_machines_meet_by_rendezvous(by_two: Path, tmp_path: Path) -> None:
+    """Two machines' worth of torchrun, here on one: the run is that of two processes of one torchrun."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{port}", "--rdzv-id=test"]
+    machines = [subprocess.Popen([*torchrun, "-m", "sfpo_bench", *TRAIN], cwd=tmp_path) for _ in range(2)]
+    assert [machine.wait(timeout=600) for machine in machines] == [0, 0]
+    assert all(torch.equal(weights(tmp_path)[name], weight) for name, weight in weights(by_two).items())
+
+
+@pytest.mark.slow
+def test_an_error_of_all_ranks_is_said_once(tmp_path: Path) -> None:
     wrong = subprocess.run(torchrun(2, *TRAIN, "rollout.prompts=0"), cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode != 0 and wrong.stderr.count("rollout.prompts") == 1
 
