@@ -81,7 +81,8 @@ def _by_products(queries: Tensor, context: int, limit: int) -> bool:
 
 def _by_kv_head(heads_PLHD: Tensor, kv_heads: int) -> Tensor:
     """[P, K, R, L, D]: heads that share keys and values together."""
-    return heads_PLHD.unflatten(2, (kv_heads, -1)).permute(0, 2, 3, 1, 4)
+    grouped: Tensor = heads_PLHD.unflatten(2, (kv_heads, -1)).permute(0, 2, 3, 1, 4)
+    return grouped
 
 
 def _future(tokens: int, seen: int, device: torch.device) -> Tensor:

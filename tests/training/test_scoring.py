@@ -72,7 +72,7 @@ def reference_gradients(model: PreTrainedModel, temperature: float) -> list[Tens
         logits = model(input_ids=ids).logits[0, prompt - 1 : -1] / temperature
         distribution = logits.log_softmax(dim=-1)
         chosen = distribution.gather(1, ids[0, prompt:, None])
-        (chosen.square().sum() - (distribution.exp() * distribution).sum()).backward()  # type: ignore[no-untyped-call]
+        (chosen.square().sum() - (distribution.exp() * distribution).sum()).backward()
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
@@ -89,7 +89,7 @@ def test_gradients_are_those_of_every_row_on_its_own(  # type: ignore[no-untyped
         scorer = Scorer(model, 0.7, chunk_logits, recompute=recompute)
         scorer.packs = scorer.packs and packed
         scores = scorer.score(batch(3), entropy_gradient=True)
-        (scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()).backward()  # type: ignore[no-untyped-call]
+        (scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()).backward()
         found = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         scale = max(float(a.abs().max()) for a in expected)
         assert len(found) == len(expected)
