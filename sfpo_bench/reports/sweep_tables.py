@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from sfpo_bench.reports.formats import count_text, escaped
-from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial, Value
+from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial
 from sfpo_bench.search.goals import Goal
 from sfpo_bench.search.settings import Measure
+from sfpo_bench.search.space import Value
 from sfpo_bench.statistics import mean_interval
 
 _SHOWN = 10
