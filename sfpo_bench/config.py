@@ -33,6 +33,7 @@ from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
 from sfpo_bench.tasks.protocol import Task
 from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
+from sfpo_bench.training.processes import require_trainable
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
 from sfpo_bench.types import Split
 
@@ -352,6 +353,9 @@ def check(config: RunConfig) -> None:
         )
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
+    if config.launcher is not None:
+        processes = config.launching.processes_per_run
+        require_trainable(processes, f"launcher.processes_per_run = {processes}")
     _check_engine(config)
     _check_comparison(config.comparison)
     evaluation = config.evaluation

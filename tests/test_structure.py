@@ -40,13 +40,14 @@ MAY_IMPORT = {
     },
     "evaluation": {
         *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
-        *("training", "tracking", "statistics", "reports", "build"),
+        *("training", "tracking", "statistics", "reports", "build", "launcher_settings"),
     },
     "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},
     "plan": {"algorithms", "config", "models", "rollout", "training"},
     "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
-    "launchers": {"errors", "launcher_settings", "run", "tracking", "training"},
+    "launchers": {"errors", "launcher_settings", "evaluation", "run", "tracking", "training"},
+    "evaluate_in_slots": {"errors", "evaluation", "launchers", "tracking", "training"},
     "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
     "sweep": {
         *(
@@ -86,7 +87,7 @@ LIGHT = (
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
     *("launchers", "sweep", "search"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
-    *("evaluation/settings", "evaluation/run"),
+    *("evaluation/settings", "evaluation/run", "evaluation/share", "evaluate_in_slots"),
 )
 
 
