@@ -1,4 +1,4 @@
-"""One cell of a paper's table with all that belongs to it: the score of an arm on a benchmark at one of its checkpoints.
+"""One cell of a paper's table with all that belongs to it: the score of an arm on a benchmark at a checkpoint.
 
 `scores.csv` of a study has one such row per model, arm, checkpoint and benchmark, and one per average.
 """
