@@ -10,6 +10,7 @@ VERBS = {
     "report": "write figures, tables and page of a comparison or a sweep again",
     "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
     "scores": "scores of evaluations, their paired differences, a choice among them",
+    "published": "published results, and the sampling error that their design allows",
     "overlap": "which problems of benchmarks stand in training sets",
     "list": "comparisons, sweeps and runs, with their state; --watch NAME follows a sweep",
     "show": "what the model was asked, answered and earned in a step",
@@ -25,6 +26,7 @@ POSITIONAL = {
     "export": ("run",),
     "report": ("folder",),
     "fetch": ("name",),
+    "published": ("name",),
     "grade": ("answers", "grades"),
 }
 
