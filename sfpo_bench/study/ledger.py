@@ -55,16 +55,18 @@ class Ledger:
 
     def check(self, settings: Mapping[str, Settings], redo: Iterable[str] = ()) -> None:
         """Raise `ComparisonChanged` when a part was done with other settings, unless it is among `redo`."""
-        changed = []
+        changed: dict[str, list[str]] = {}
         for part in self.names:
             old = self.read(part)
             if old is not None and part not in set(redo):
-                changed += [f"{part}: {line}" for line in differences(old.settings, plain(settings[part]))]
+                for line in differences(old.settings, plain(settings[part])):
+                    changed.setdefault(line, []).append(part)
         if changed:
+            found = "; ".join(f"{line} ({', '.join(parts)})" for line, parts in changed.items())
             raise ComparisonChanged(
-                f"{self.folder} holds results of another study: {'; '.join(changed)}. Undo the change to continue it, "
-                "give this one another name (name=...), or do the last parts again with study.redo=choose, evaluate or "
-                "score"
+                f"{self.folder} holds parts that were done with other settings: {found}. Undo the change to continue, "
+                "give this study another name (name=...), or have the last parts done again: study.redo=choose, "
+                "evaluate or score"
             )
 
     def once(

@@ -9,18 +9,24 @@ from pathlib import Path
 from sfpo_bench.reports.document import blocks
 from sfpo_bench.reports.formats import count_text, escaped
 from sfpo_bench.reports.html import simple_page
+from sfpo_bench.reports.paper_frame import paper_frame
+from sfpo_bench.reports.paper_layout import lay_out
+from sfpo_bench.reports.paper_names import CHECKPOINT_TITLES, PaperNames
 from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore, write_paper_scores
+from sfpo_bench.reports.paper_table import (
+    PaperTableFiles,
+    bullets,
+    pipe_table,
+    table_markdown,
+    write_paper_tables,
+)
 from sfpo_bench.reports.score_figure import WORDS, score_figure
 from sfpo_bench.study.checkpoints import Choice
 from sfpo_bench.study.plan import COMPARISON, Study
 from sfpo_bench.sweep.tune import Tuned, tuning_markdown
 from sfpo_bench.tracking.run_folder import write_atomically
 
-_TITLES = {
-    PaperCheckpoint.last: "At the last checkpoint",
-    PaperCheckpoint.best_on_select: "At the checkpoint that is best on select problems",
-    PaperCheckpoint.equal_budget: "At the checkpoint of equal budget",
-}
+_SPENT = (PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.equal_budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +39,29 @@ class StudyFiles:
     figure_png: Path
     figure_pdf: Path
     figure_svg: Path
+    tables: PaperTableFiles
 
     @classmethod
     def inside(cls, folder: Path) -> StudyFiles:
         """The paths in the study's folder; creates nothing."""
-        names = ("scores.csv", "report.md", "report.html", "figure.png", "figure.pdf", "figure.svg")
-        return cls(*(folder / name for name in names))
+        return cls(
+            scores=folder / "scores.csv",
+            report=folder / "report.md",
+            page=folder / "report.html",
+            figure_png=folder / "figure.png",
+            figure_pdf=folder / "figure.pdf",
+            figure_svg=folder / "figure.svg",
+            tables=PaperTableFiles.inside(folder),
+        )
 
     def all(self) -> tuple[Path, ...]:
-        return astuple(self)
+        """Every file."""
+        own = (self.scores, self.report, self.page, self.figure_png, self.figure_pdf, self.figure_svg)
+        return (*own, *astuple(self.tables))
 
     def told(self) -> tuple[Path, ...]:
         """What the tracking store gets."""
-        return (self.scores, self.report, self.page, self.figure_png)
+        return (self.scores, self.report, self.page, self.figure_png, self.tables.latex)
 
 
 def write_study_report(
@@ -56,6 +72,7 @@ def write_study_report(
     figures = score_figure(scores, f"{study.name}: scores on {study.evaluation.suite}")
     markdown = study_markdown(study, scores, choice, tuned)
     write_paper_scores(files.scores, scores)
+    write_paper_tables(scores, study.folder, study.name)
     for path, content in (
         (files.figure_png, figures["png"]),
         (files.figure_pdf, figures["pdf"]),
@@ -70,60 +87,45 @@ def write_study_report(
 def study_markdown(study: Study, scores: Sequence[PaperScore], choice: Choice, tuned: Sequence[Tuned]) -> str:
     """The report as Markdown."""
     sections = [f"# {escaped(study.name)}", escaped(study.config.description), *_bullets(_notes(study, scores, choice))]
-    for checkpoint, title in _TITLES.items():
-        rows = [one for one in scores if one.checkpoint is checkpoint]
-        if rows:
-            sections += [f"## {title}", _scores_table(scores, checkpoint)]
-            compared = [one for one in rows if one.difference is not None]
-            if compared:
-                sections += [f"### Differences to {escaped(compared[0].baseline)}", _differences_table(compared)]
-    sections += [f"![{WORDS}](figure.png)", "## What the arms spent", _budget_table(scores, choice)]
+    trained = [one for one in scores if one.checkpoint is not PaperCheckpoint.start]
+    for found in lay_out(paper_frame(trained), PaperNames()):
+        sections += [f"## {escaped(found.caption)}", table_markdown(found), bullets(found.footnotes)]
+    sections += [f"![{WORDS}](figure.png)"]
+    compared = [one for one in scores if one.difference is not None]
+    if compared:
+        sections += [f"## Differences to {escaped(compared[0].baseline)}", _differences_table(compared)]
+    sections += ["## What the arms spent", _budget_table(scores, choice)]
     if tuned:
         sections.append(tuning_markdown(tuned).replace("# Tuning", "## Tuning", 1).rstrip())
-    sections += ["## Where the rest lies", *_bullets(_places(study, tuned))]
+    sections += ["## Where the rest lies", *_bullets(_places(tuned))]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _notes(study: Study, scores: Sequence[PaperScore], choice: Choice) -> list[str]:
     """How the numbers came about."""
-    one, axis = scores[-1], choice.axis.value.replace("_", " ")
-    prompts = ", ".join(dict.fromkeys(row.prompt for row in scores))
+    axis = choice.axis.value.replace("_", " ")
+    before = [one for one in scores if one.checkpoint is PaperCheckpoint.start]
+    levels = ", ".join(f"{one.benchmark} {_score_text(one)}" for one in before)
     lines = [
-        f"avg@{one.samples} in percent: {one.samples} samples a problem, temperature {one.temperature:g}, top-p "
-        f"{one.top_p:g}, at most {one.max_tokens} tokens, prompt {escaped(prompts)}; suite "
-        f"{escaped(study.evaluation.suite)}.",
-        f"{len(study.seeds)} training seeds of each arm. Intervals are 95 %, over problems and training seeds; "
-        "averages weigh every benchmark alike.",
+        f"{len(study.seeds)} training seeds of each arm, evaluated on the suite {study.evaluation.suite}. Intervals "
+        "are 95 %, over problems and training seeds.",
+        f"Before training the model scores, in percent: {levels}.",
         "The best checkpoint is the one with the highest sampled accuracy on select problems during training; no "
         "reported problem had a part in any choice.",
         "Of equal budget is the latest kept checkpoint at which a run had spent no more than "
         f"{count_text(choice.shared_budget)} {axis}: what every run of every arm has spent in the end.",
-        "Differences are paired by problem; p is that of a permutation test in which whole runs change places "
-        "(answers, with one run of each arm), two-sided, and by Holm over the benchmarks. What a comparison would "
-        "detect is the smallest true difference that it would find with 80 % power.",
     ]
     if choice.without_equal:
         named = ", ".join(choice.without_equal)
         lines.append(
-            f"**No checkpoint of {escaped(named)} lies within the shared budget**, so that there is none of equal "
-            "budget; a smaller training.keep_every keeps more of them."
+            f"No checkpoint of {named} lies within the shared budget, so that there is none of equal budget; a smaller "
+            "training.keep_every keeps more of them."
         )
-    return lines
+    return [escaped(line) for line in lines]
 
 
-def _scores_table(scores: Sequence[PaperScore], checkpoint: PaperCheckpoint) -> str:
-    shown = [one for one in scores if one.checkpoint in (PaperCheckpoint.start, checkpoint)]
-    benchmarks = list(dict.fromkeys(one.benchmark for one in shown))
-    arms = list(dict.fromkeys(one.arm for one in shown))
-    best = {name: max(round(100 * one.avg_at_k, 1) for one in shown if one.benchmark == name) for name in benchmarks}
-    cells = {(one.arm, one.benchmark): _score_text(one, best[one.benchmark]) for one in shown}
-    rows = [[escaped(arm), *(cells.get((arm, name), "") for name in benchmarks)] for arm in arms]
-    return _table(["arm", *map(escaped, benchmarks)], rows)
-
-
-def _score_text(one: PaperScore, best: float) -> str:
+def _score_text(one: PaperScore) -> str:
     text = f"{100 * one.avg_at_k:.1f}"
-    text = f"**{text}**" if round(100 * one.avg_at_k, 1) == best else text
     return text if one.low is None or one.high is None else f"{text} ({100 * one.low:.1f} to {100 * one.high:.1f})"
 
 
@@ -131,6 +133,7 @@ def _differences_table(rows: Sequence[PaperScore]) -> str:
     cells = [
         [
             escaped(one.arm),
+            CHECKPOINT_TITLES[one.checkpoint],
             escaped(one.benchmark),
             f"{one.problems:,}" if one.problems else "",
             _points(one),
@@ -140,8 +143,17 @@ def _differences_table(rows: Sequence[PaperScore]) -> str:
         ]
         for one in rows
     ]
-    header = ["arm", "benchmark", "problems", "difference, points", "p", "p by Holm", "would detect, points"]
-    return _table(header, cells, left=(0, 1))
+    header = (
+        "arm",
+        "checkpoint",
+        "benchmark",
+        "problems",
+        "difference, points",
+        "p",
+        "p by Holm",
+        "would detect, points",
+    )
+    return pipe_table(header, cells, left=3)
 
 
 def _points(one: PaperScore) -> str:
@@ -158,34 +170,24 @@ def _p_text(p: float | None) -> str:
 
 def _budget_table(scores: Sequence[PaperScore], choice: Choice) -> str:
     axis = choice.axis.value.replace("_", " ")
-    first = scores[0].benchmark
-    rows = [
-        [
-            escaped(one.arm),
-            one.checkpoint.value.replace("_", " "),
-            count_text(one.steps or 0),
-            count_text(one.budget or 0),
-        ]
-        for one in scores
-        if one.benchmark == first and one.checkpoint in _TITLES
-    ]
-    return _table(["arm", "checkpoint", "training steps, mean", f"{axis}, mean"], rows, left=(0, 1))
+    shown = [one for one in scores if one.benchmark == scores[0].benchmark and one.checkpoint in _SPENT]
+    rows = [[escaped(one.arm), CHECKPOINT_TITLES[one.checkpoint], _mean(one.steps), _mean(one.budget)] for one in shown]
+    return pipe_table(("arm", "checkpoint", "training steps, mean", f"{axis}, mean"), rows, left=2)
 
 
-def _places(study: Study, tuned: Sequence[Tuned]) -> list[str]:
+def _mean(value: float | None) -> str:
+    return "" if value is None else count_text(round(value, 1))
+
+
+def _places(tuned: Sequence[Tuned]) -> list[str]:
     lines = [
-        escaped("scores.csv: every number of the tables, one row for each arm, checkpoint and benchmark"),
-        escaped(f"{COMPARISON}/report.html: curves, costs to a target, inside the updates"),
-        escaped(f"{COMPARISON}/runs/ARM/seed-NNNN/evaluations/: every sample that was graded"),
+        "scores.csv: every number of the tables, one row for each arm, checkpoint and benchmark",
+        "paper.tex, paper.html, paper.md, paper.csv: the tables alone, for a paper",
+        f"{COMPARISON}/report.html: curves, costs to a target, inside the updates",
+        f"{COMPARISON}/runs/ARM/seed-NNNN/evaluations/: every sample that was graded",
     ]
-    return [*lines, *([escaped("sweeps/: every trial of the tuning")] if tuned else [])]
+    return [escaped(line) for line in [*lines, *(["sweeps/: every trial of the tuning"] if tuned else [])]]
 
 
 def _bullets(lines: Sequence[str]) -> list[str]:
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """A pipe table whose cells come escaped; columns are aligned right but for those in `left`."""
-    rule = [":---" if column in left else "---:" for column in range(len(header))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])

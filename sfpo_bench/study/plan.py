@@ -53,7 +53,10 @@ class Study:
     def redo(self) -> tuple[str, ...]:
         """The parts that are done again although their settings may have changed."""
         asked = self.config.study.redo
-        return () if asked is Redo.none else PARTS[PARTS.index(asked.value) :]
+        if asked is Redo.none:
+            return ()
+        after = PARTS[PARTS.index(asked.value) :]
+        return (START, *after) if EVALUATE in after else after  # the model before training is evaluated like the arms
 
     def describe(self) -> Settings:
         """The contents of study.json: what the study is."""
