@@ -38,6 +38,14 @@ class ScoresSettings:
 
 
 @dataclass
+class PublishedSettings:
+    """sfpo-bench published [NAME]: published results, and the sampling error that their design allows."""
+
+    name: str = option("sfpo_2510_04072", "which results; sfpo_2510_04072, the SFPO paper, is the only one")
+    out: str = option("", "folder for the tables as Markdown, HTML, LaTeX and CSV; empty: print them only")
+
+
+@dataclass
 class OverlapSettings:
     """sfpo-bench overlap: which problems of benchmarks stand in training sets."""
 
