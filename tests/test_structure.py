@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "plan": {"algorithms", "config", "models", "rollout", "training"},
     "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
+    "importing": {"types", "errors", "reports", "tracking"},
     "launchers": {"errors", "launcher_settings", "run", "tracking", "training"},
     "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
     "sweep": {
@@ -84,7 +85,7 @@ LIGHT = (
         "algorithms",
     ),
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
-    *("launchers", "sweep", "search"),
+    *("launchers", "sweep", "search", "importing"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
     *("evaluation/settings", "evaluation/run"),
 )
