@@ -61,6 +61,7 @@ MAY_IMPORT = {
     "plan": {"algorithms", "config", "models", "rollout", "training"},
     "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
+    "importing": {"types", "errors", "reports", "tracking"},
     "launchers": {"errors", "launcher_settings", "evaluation", "run", "tracking", "training"},
     "evaluate_in_slots": {"errors", "evaluation", "launchers", "tracking", "training"},
     "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
@@ -105,7 +106,7 @@ LIGHT = (
         "algorithms",
     ),
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
-    *("launchers", "sweep", "search", "study", "sampling_settings"),
+    *("launchers", "sweep", "search", "study", "importing", "sampling_settings"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
     *("evaluation/settings", "evaluation/run", "evaluation/share", "evaluate_in_slots"),
 )
