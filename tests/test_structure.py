@@ -46,19 +46,22 @@ MAY_IMPORT = {
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
     "reports": {"types", "errors", "statistics", "search", "tracking"},
     "launcher_settings": {"options"},
+    "sampling_settings": {"options", "rollout"},
+    "study_settings": {"options", "problem_sets", "sampling_settings", "search"},
     "search": {"types", "errors", "options", "seeding", "statistics"},
     "config": {
         *("types", "errors", "options", "plugins", "algorithms", "models", "problem_sets", "rollout", "tasks"),
-        *("training", "launcher_settings", "search"),
+        *("training", "launcher_settings", "search", "study_settings"),
     },
     "evaluation": {
         *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
-        *("training", "tracking", "statistics", "reports", "build", "launcher_settings"),
+        *("training", "tracking", "statistics", "reports", "build", "launcher_settings", "sampling_settings"),
     },
     "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},
     "plan": {"algorithms", "config", "models", "rollout", "training"},
     "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
+    "importing": {"types", "errors", "reports", "tracking"},
     "launchers": {"errors", "launcher_settings", "evaluation", "run", "tracking", "training"},
     "evaluate_in_slots": {"errors", "evaluation", "launchers", "tracking", "training"},
     "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
@@ -77,6 +80,10 @@ MAY_IMPORT = {
             "tracking",
             "training",
         ),
+    },
+    "study": {
+        *("types", "errors", "problem_sets", "study_settings", "config", "run", "search", "launchers", "comparison"),
+        *("sweep", "evaluation", "reports", "tracking", "training"),
     },
 }
 # The command line joins everything.
@@ -99,7 +106,7 @@ LIGHT = (
         "algorithms",
     ),
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
-    *("launchers", "sweep", "search"),
+    *("launchers", "sweep", "search", "study", "importing", "sampling_settings"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
     *("evaluation/settings", "evaluation/run", "evaluation/share", "evaluate_in_slots"),
 )
