@@ -10,7 +10,7 @@ import numpy as np
 
 from sfpo_bench.reports.look import TEXT_GREY, empty_figure, files_of, look
 from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial
-from sfpo_bench.reports.sweep_tables import goal_text, value_text
+from sfpo_bench.reports.sweep_tables import goal_text, goal_value_text, value_text
 from sfpo_bench.search.space import Value
 from sfpo_bench.statistics import mean_interval
 
@@ -48,7 +48,7 @@ def _response(sweep: Sweep) -> Figure:
     columns = min(3, len(sweep.axes))
     rows = -(-len(sweep.axes) // columns)
     figure = empty_figure(_WIDTH, 0.75 + 2.9 * rows)
-    grid: dict[str, Any] = {"hspace": 0.42, "wspace": 0.2, "left": 0.08, "right": 0.99}
+    grid: dict[str, Any] = {"hspace": 0.42, "wspace": 0.2, "left": 0.08, "right": 0.975}
     grid |= {"bottom": 0.6 / (0.75 + 2.9 * rows), "top": 1 - 0.5 / (0.75 + 2.9 * rows)}
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True, gridspec_kw=grid)
     for index, panel in enumerate(panels.flat):
@@ -105,7 +105,7 @@ def _parallel(sweep: Sweep) -> Figure:
     _lines(panel, sweep, {trial.number: (trial.value - low) / width for trial in trials})
     for index, axis in enumerate(sweep.axes):
         _upright(panel, index, _scale(axis), left=True)
-    _upright(panel, len(sweep.axes), [(at, value_text(low + at * width)) for at in (0.0, 0.5, 1.0)], left=False)
+    _upright(panel, len(sweep.axes), [(at, goal_value_text(low + at * width)) for at in (0.0, 0.5, 1.0)], left=False)
     panel.set_xticks(range(len(sweep.axes) + 1), [*(axis.name for axis in sweep.axes), goal_text(sweep.goal)])
     panel.set_yticks([])
     panel.set_xlim(-0.35, len(sweep.axes) + 0.35)
@@ -135,7 +135,9 @@ def _upright(panel: Axes, at: int, marks: Sequence[tuple[float, str]], *, left: 
     panel.axvline(at, color="0.3", linewidth=0.8)
     for height, text in marks:
         place, side = (at - 0.02, "right") if left else (at + 0.02, "left")
-        panel.text(place, height, text, ha=side, va="center", size=7, color=TEXT_GREY)
+        # On white, for lines cross where marks stand.
+        white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
+        panel.text(place, height, text, ha=side, va="center", size=7, color=TEXT_GREY, bbox=white, zorder=5)
 
 
 def _history(sweep: Sweep) -> Figure:
@@ -211,7 +213,7 @@ def _ticks(panel: Axes, axis: Axis) -> None:
     elif axis.is_log:
         panel.set_xscale("log")
         ticks = np.geomspace(axis.low, axis.high, 4)
-        panel.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        panel.set_xticks(ticks, [_short(tick) for tick in ticks])
         panel.minorticks_off()
 
 
@@ -230,7 +232,15 @@ def _scale(axis: Axis) -> Sequence[tuple[float, str]]:
         last = max(1, len(axis.choices) - 1)
         return [(index / last, value_text(choice)) for index, choice in enumerate(axis.choices)]
     ends = np.geomspace(axis.low, axis.high, 3) if axis.is_log else np.linspace(axis.low, axis.high, 3)
-    return [(at, f"{value:.3g}") for at, value in zip((0.0, 0.5, 1.0), ends, strict=True)]
+    return [(at, _short(value)) for at, value in zip((0.0, 0.5, 1.0), ends, strict=True)]
+
+
+def _short(value: float) -> str:
+    """Two or three digits: `0.02`, `1.6e-3`."""
+    if 0 < abs(value) < 0.01:
+        digits, _, power = f"{value:.1e}".partition("e")
+        return f"{digits.removesuffix('.0')}e{int(power)}"
+    return f"{value:.3g}"
 
 
 def figure_names(figures: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -35,6 +35,11 @@ def value_text(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def goal_value_text(value: float) -> str:
+    """The value of a goal: an accuracy with four decimals, whatever they are, a cost in four digits."""
+    return f"{value:.4f}" if abs(value) < 1 else value_text(value)
+
+
 def trials_table(sweep: Sweep) -> pd.DataFrame:
     """Every trial: state, parameters, goals, seeds, cause. One row per trial, by number."""
     rows = []
@@ -71,7 +76,7 @@ def _summary(sweep: Sweep) -> Iterator[str]:
     if best is None:
         return
     point = ", ".join(f"{escaped(name)} = {escaped(value_text(value))}" for name, value in best.point.items())
-    yield f"Best: **trial {best.number}** with {point}: **{value_text(best.value)}**{_fresh(sweep, best)}"
+    yield f"Best: **trial {best.number}** with {point}: **{goal_value_text(best.value)}**{_fresh(sweep, best)}"
     edges = [text for axis in sweep.axes if (text := _edge(axis, best))]
     if edges:
         yield "**At the edge of the space:** " + "; ".join(edges) + ". A better value may lie beyond."
@@ -82,7 +87,7 @@ def _fresh(sweep: Sweep, trial: SweepTrial) -> str:
     values = sweep.fresh_values(trial)
     if not values:
         return ". It is the best of many noisy values, hence too good; sweep.top_trials gives the best ones new seeds."
-    return f"; {value_text(mean_interval(values).point)} over {len(values)} seeds that had no part in the choice."
+    return f"; {goal_value_text(mean_interval(values).point)} over {len(values)} seeds that had no part in the choice."
 
 
 def _edge(axis: Axis, trial: SweepTrial) -> str:
@@ -108,13 +113,13 @@ def _best(sweep: Sweep) -> Iterator[str]:
 
 def _row(sweep: Sweep, trial: SweepTrial, more: bool) -> list[str]:
     point = [value_text(trial.point[axis.name]) if axis.name in trial.point else "" for axis in sweep.axes]
-    values = [value_text(value) + (" (censored)" if trial.censored else "") for value in trial.values]
+    values = [goal_value_text(value) + (" (censored)" if trial.censored else "") for value in trial.values]
     cells = [str(trial.number), *point, *values]
     if more:
         fresh = sweep.fresh_values(trial)
         interval = mean_interval(list(trial.seed_values.values())).interval if trial.seed_values else None
-        cells += [str(len(fresh)), value_text(mean_interval(fresh).point) if fresh else ""]
-        cells.append(f"{value_text(interval.low)} to {value_text(interval.high)}" if interval else "")
+        cells += [str(len(fresh)), goal_value_text(mean_interval(fresh).point) if fresh else ""]
+        cells.append(f"{goal_value_text(interval.low)} to {goal_value_text(interval.high)}" if interval else "")
     return cells
 
 
@@ -126,7 +131,7 @@ def _importance(sweep: Sweep) -> Iterator[str]:
             "it says nothing of direction."
         )
         ranked = sorted(sweep.importances.items(), key=lambda item: -item[1])
-        yield table(["parameter", "share"], [[name, f"{share:.2f}"] for name, share in ranked])
+        yield table(["parameter", "share"], [[name, f"{share:.2f}"] for name, share in ranked], left=(0,))
 
 
 def _all(sweep: Sweep) -> Iterator[str]:
@@ -137,7 +142,7 @@ def _all(sweep: Sweep) -> Iterator[str]:
     rows = []
     for trial in sweep.trials:
         point = [value_text(trial.point[axis.name]) if axis.name in trial.point else "" for axis in sweep.axes]
-        values = [value_text(value) for value in trial.values] or [""] * len(sweep.goals)
+        values = [goal_value_text(value) for value in trial.values] or [""] * len(sweep.goals)
         why = trial.cause if trial.retry_of is None else f"{trial.cause} (trial {trial.retry_of} again)".strip()
         rows.append([str(trial.number), trial.state, *point, *values, why])
     yield table(header, rows, left=(1, len(header) - 1))
