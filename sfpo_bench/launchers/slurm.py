@@ -59,7 +59,7 @@ class SlurmSeat:
         job = self._job = self._launcher.submit(folder)
         while not job.done():
             time.sleep(_POLL_SECONDS)
-        self._job = None
+        self._job = self._folder = None
         if job.exception() is None:
             reply: Reply | None = job.result()
             return reply
