@@ -3,8 +3,8 @@
     python -m benchmarks.sweep_overhead
 
 Sixty trials of `sweeps/k_alpha_lr.yaml` with TPE, ten reports each, and nothing trained. Prints mean wall and CPU
-seconds per trial, the latter with those of child processes (git, for the provenance of a run). On a busy machine only the
-CPU seconds say anything.
+seconds per trial, the latter with those of child processes (git, for the provenance of a run). On a busy machine only
+the CPU seconds say anything.
 """
 
 from __future__ import annotations
