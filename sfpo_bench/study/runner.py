@@ -10,6 +10,7 @@ from pathlib import Path
 from sfpo_bench.comparison.arms import Arm, PlannedRun, compose_arms, planned_runs
 from sfpo_bench.comparison.runner import Comparison, run_comparison
 from sfpo_bench.config import ArmSettings
+from sfpo_bench.errors import BenchError, Interrupted
 from sfpo_bench.evaluation import run as evaluations
 from sfpo_bench.evaluation.publish import delivery_of, publish
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation
@@ -43,11 +44,13 @@ def run_study(study: Study, say: Say) -> StudyFiles:
         write_atomically(study.folder / STUDY_FILE, json.dumps(study.describe(), indent=1, ensure_ascii=False))
         parts = Parts(study, ledger, say)
         try:
-            files = parts.run()
-        except BaseException:
+            return parts.run()
+        except (Interrupted, KeyboardInterrupt):
             folder.write_status(RunStatus(RunState.interrupted, parts.done, len(PARTS)))
             raise
-    return files
+        except BenchError as error:
+            folder.write_status(RunStatus(RunState.failed, parts.done, len(PARTS), str(error)))
+            raise
 
 
 class Parts:
@@ -66,7 +69,7 @@ class Parts:
     def run(self) -> StudyFiles:
         """All of them; returns where the report lies."""
         self._folder.write_status(RunStatus(RunState.running, 0, len(PARTS)))
-        open_run(self._folder, self._delivery, self._say)
+        open_run(self._folder, self._delivery, self._give_up)
         start = self._once(START, [], self._start)
         tuned = self._once(TUNE, [], self._tune)
         arms = self._tuned_arms(tuned)
@@ -77,7 +80,7 @@ class Parts:
         self._once(SCORE, [start, tuned, chosen, evaluated], lambda: self._score(start, tuned, chosen, evaluated))
         files = StudyFiles.inside(self._study.folder)
         self._folder.write_status(RunStatus(RunState.finished, self.done, len(PARTS)))
-        close_run(self._folder, self._delivery, read_paper_scores(files.scores), files.told(), self._say)
+        close_run(self._folder, self._delivery, read_paper_scores(files.scores), files.told(), self._give_up)
         return files
 
     def _once(self, part: str, upstream: Sequence[Record], do: Callable[[], Done]) -> Record:
@@ -170,8 +173,13 @@ class Parts:
             self._say(f"  {what}: {asked - missing} of {asked} samples are there")
 
         found = evaluations.evaluate(plan, StopRequest(), evaluations.Progress(start=started))
-        publish(found, self._delivery, self._say, self._folder.uid())
+        publish(found, self._delivery, self._give_up, self._folder.uid())
         return found
+
+    def _give_up(self, text: str) -> None:
+        """Say that the store failed, and ask it nothing more: one that does not answer takes minutes to say so."""
+        self._say(text)
+        self._delivery = None
 
     def _place(self, found: Evaluation) -> str:
         return found.folder.resolve().relative_to(self._study.folder.resolve()).as_posix()
