@@ -10,6 +10,7 @@ VERBS = {
     "report": "write figures, tables and page of a comparison or a sweep again",
     "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
     "scores": "scores of evaluations, their paired differences, a choice among them",
+    "import": "runs trained elsewhere (CSV, TRL, verl, MLflow) as a comparison",
     "published": "published results, and the sampling error that their design allows",
     "overlap": "which problems of benchmarks stand in training sets",
     "list": "comparisons, sweeps, studies and runs, with their state; --watch NAME follows a sweep",
@@ -26,6 +27,7 @@ POSITIONAL = {
     "export": ("run",),
     "report": ("folder",),
     "fetch": ("name",),
+    "import": ("log",),
     "published": ("name",),
     "grade": ("answers", "grades"),
 }
@@ -55,5 +57,6 @@ examples:
   sfpo-bench scores folders=[results/evaluations/A,results/evaluations/B]
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  sfpo-bench import runs.csv baseline=grpo targets=[0.5]     columns step, responses, seconds, accuracy, arm, seed
   sfpo-bench grade ANSWERS.jsonl GRADES.jsonl
   eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""

@@ -181,7 +181,7 @@ def _curves(sweep: Sweep) -> Figure:
         curve = best.curves[first]
         panel.plot(curve.costs, curve.accuracies, color="0.1", linewidth=2.0)
     panel.set_xlabel(sweep.goal.axis.value.replace("_", " "))
-    panel.set_ylabel(f"sampled accuracy on {sweep.search['split']} problems")
+    panel.set_ylabel(f"sampled accuracy on {sweep.problems}")
     figure.text(
         0.08, 0.97, f"{sweep.name}: curves of all trials, first seed; black: the best", va="top", size=11, weight="bold"
     )

@@ -69,7 +69,8 @@ class SweepTrial:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it lies in `folder`."""
+    """A sweep as it lies in `folder`. `suite` names the suite that it chooses on, empty for problems of the task;
+    `on_report`: numbers are reported on these problems too."""
 
     folder: Path
     name: str
@@ -78,9 +79,16 @@ class Sweep:
     axes: tuple[Axis, ...]
     goals: tuple[Goal, ...]
     search: Mapping[str, Any]
+    suite: str
+    on_report: bool
     trials: tuple[SweepTrial, ...]
     importances: Mapping[str, float]
     code_version: str
+
+    @property
+    def problems(self) -> str:
+        """Whose problems the goals are measured on."""
+        return f"problems of the suite {self.suite}" if self.suite else f"{self.search['split']} problems"
 
     @property
     def goal(self) -> Goal:
@@ -148,6 +156,8 @@ def load_sweep(folder: Path) -> Sweep:
         axes=tuple(_axis(raw) for raw in about["parameters"].values()),
         goals=goals,
         search=about["search"],
+        suite=str(about.get("chosen_on", "")),
+        on_report=bool(about.get("chosen_on_report", split is Split.report)),
         trials=tuple(_trial(folder, raw, goals[0], split) for raw in found["trials"]),
         importances={str(k): float(v) for k, v in found.get("importances", {}).items()},
         code_version=str(about["code_version"]),

@@ -63,8 +63,8 @@ def _summary(sweep: Sweep) -> Iterator[str]:
     said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     yield f"{escaped(sweep.experiment)}. {len(sweep.trials)} trials of {sweep.wanted} wanted: {said or 'none yet'}."
     goals = " and ".join(escaped(goal_text(goal)) for goal in sweep.goals)
-    yield f"Searched: {goals}, on {sweep.search['split']} problems."
-    if sweep.search["split"] == "report":
+    yield f"Searched: {goals}, on {escaped(sweep.problems)}."
+    if sweep.on_report:
         yield "**These settings were chosen on the problems that are reported: numbers on them are too good.**"
     best = sweep.best
     if best is None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.options import option
+from sfpo_bench.problem_sets import DataSettings
 
 
 class OptimizerKind(StrEnum):
@@ -117,5 +118,12 @@ class EvaluationSettings:
     select_responses: int = option(
         256, "responses per evaluation of the select split, for the best checkpoint; 0: none", low=0
     )
+    select_suite: str = option(
+        "", "suite of evaluations/ whose problems are the select split; empty: the select problems of the task"
+    )
+    allow_report: str = option(
+        "", "a suite for reporting that select_suite may be all the same, by name; tables of a sweep then say so"
+    )
+    data: DataSettings = option(DataSettings(), "where the problems of select_suite come from")
     greedy_problems: int = option(256, "problems decoded greedily beside the sampled ones; 0: none", low=0)
     temperature: float = option(1.0, "softmax temperature of sampled evaluations", above=0.0)
