@@ -28,6 +28,7 @@ from sfpo_bench.options import check_ranges, option
 from sfpo_bench.plugins import Custom, find
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.search.settings import GoalSettings, ParameterSettings, SweepSettings
+from sfpo_bench.study_settings import StudySettings
 from sfpo_bench.tasks.addition import Addition
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
@@ -141,6 +142,7 @@ class RunConfig:
     launcher: Any = option(None, "where the runs of `compare` and `sweep` are trained")
     comparison: ComparisonSettings = option(ComparisonSettings(), "arms, seeds and targets of `compare`")
     sweep: SweepSettings = option(SweepSettings(), "space, goals and search of `sweep`")
+    study: StudySettings = option(StudySettings(), "evaluation and checkpoints of `study`")
 
     @property
     def objective(self) -> Objective:
@@ -170,6 +172,10 @@ class RunConfig:
     @property
     def comparison_folder(self) -> Path:
         return Path(self.output_root) / self.name
+
+    @property
+    def study_folder(self) -> Path:
+        return Path(self.output_root) / "studies" / self.name
 
     @property
     def sweep_folder(self) -> Path:

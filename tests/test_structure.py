@@ -33,14 +33,16 @@ MAY_IMPORT = {
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
     "reports": {"types", "errors", "statistics", "search", "tracking"},
     "launcher_settings": {"options"},
+    "sampling_settings": {"options", "rollout"},
+    "study_settings": {"options", "problem_sets", "sampling_settings", "search"},
     "search": {"types", "errors", "options", "seeding", "statistics"},
     "config": {
         *("types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"),
-        *("launcher_settings", "search"),
+        *("launcher_settings", "search", "study_settings"),
     },
     "evaluation": {
         *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
-        *("training", "tracking", "statistics", "reports", "build"),
+        *("training", "tracking", "statistics", "reports", "build", "sampling_settings"),
     },
     "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},
     "plan": {"algorithms", "config", "models", "rollout", "training"},
@@ -64,6 +66,10 @@ MAY_IMPORT = {
             "training",
         ),
     },
+    "study": {
+        *("types", "errors", "problem_sets", "study_settings", "config", "run", "search", "launchers", "comparison"),
+        *("sweep", "evaluation", "reports", "tracking", "training"),
+    },
 }
 # The command line joins everything.
 TOP = {"cli", "hydra_store", "__main__", "__init__", "conf"}
@@ -85,7 +91,7 @@ LIGHT = (
         "algorithms",
     ),
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
-    *("launchers", "sweep", "search", "importing"),
+    *("launchers", "sweep", "search", "study", "sampling_settings", "importing"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
     *("evaluation/settings", "evaluation/run"),
 )

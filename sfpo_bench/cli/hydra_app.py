@@ -26,7 +26,7 @@ _FLAG_VALUES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), ()),
     **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
 }
-_TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "launcher", "experiment")
+_TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "launcher", "experiment", "study")
 # Mappings that may get new names; their values are checked against a schema.
 _OPEN = (*(f"{holder}.{key}." for holder, key, _ in OPEN), "files.", "responses_per_step_of.")
 

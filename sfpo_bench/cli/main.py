@@ -56,6 +56,12 @@ def _dispatch(arguments: list[str]) -> None:
         name, rest = primary(rest)
         run(verb, rest, _action(verb), name)
         return
+    if verb == "study":
+        from sfpo_bench.cli.study_file import primary as study_primary
+
+        name, rest = study_primary(rest)
+        run(verb, rest, _action(verb), name)
+        return
     action = verb
     if "--plan" in rest:
         if verb != "train":

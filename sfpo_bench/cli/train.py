@@ -21,7 +21,7 @@ def act(node: DictConfig) -> None:
     folder = RunFolder(config.run_folder)
     check_before_torch(config)
     changed = code_changed(folder)
-    prepare(folder, resolved(node, {"comparison": {}, "sweep": {}, **pinned(config.model)}), config.device)
+    prepare(folder, resolved(node, {"comparison": {}, "sweep": {}, "study": {}, **pinned(config.model)}), config.device)
     if is_finished(folder, config.training.steps):
         say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")
         return

@@ -90,6 +90,11 @@ class TrainingSettings:
     evaluate_every: int = option(5, "steps between evaluations; step 0 and the last step are always evaluated", low=1)
     checkpoint_every: int = option(10, "steps between checkpoints; the last step always gets one", low=1)
     keep_last: int = option(2, "checkpoints kept, the newest ones; the best one is kept besides", low=1)
+    keep_every: int = option(
+        0,
+        "steps between checkpoints whose weights are kept for good, so that they can be evaluated later; 0: none",
+        low=0,
+    )
     samples_every: int = option(
         10, "steps between stored samples; the first and the last step are always stored", low=1
     )

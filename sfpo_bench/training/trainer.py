@@ -99,7 +99,7 @@ class Trainer:
         self._observe = observe
         self._on_checkpoint = on_checkpoint
         self._started = time.perf_counter() if started is None else started
-        self._store = CheckpointStore(folder.checkpoints, parts.settings.keep_last)
+        self._store = CheckpointStore(folder.checkpoints, parts.settings.keep_last, parts.settings.keep_every)
         self._costs = Costs()
         self._total_seconds_before = 0.0
         self._best = (-1, -1.0)
@@ -287,7 +287,8 @@ class Trainer:
 
     def _checkpoint_is_due(self, step: int) -> bool:
         settings = self._parts.settings
-        return step % settings.checkpoint_every == 0 or step == settings.steps or self._best[0] == step
+        kept = settings.keep_every > 0 and step % settings.keep_every == 0
+        return kept or step % settings.checkpoint_every == 0 or step == settings.steps or self._best[0] == step
 
     def _checkpoint(self, step: int) -> None:
         started = time.perf_counter()
