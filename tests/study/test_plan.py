@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -11,9 +12,11 @@ from sfpo_bench.cli.study_file import known_studies, primary
 from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.config import from_node
 from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.evaluation.question_paper import question_paper
 from sfpo_bench.hydra_store import register
-from sfpo_bench.problem_sets import Role, suite
-from sfpo_bench.study.plan import PARTS, Study, study_of
+from sfpo_bench.problem_sets import DataSettings, Role, suite
+from sfpo_bench.study.plan import PARTS, Study, refuse_shared, study_of
+from sfpo_bench.types import Split
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +67,22 @@ def test_data_is_read_from_one_folder_in_training_and_in_evaluations() -> None:
 )
 def test_a_setting_is_one_of_the_parts_whose_result_it_changes(override: str, parts: set[str]) -> None:
     assert changed(override) == parts
+
+
+def test_a_suite_that_holds_select_problems_is_refused() -> None:
+    select = planned("study=arithmetic").config.policy_task.problems(Split.select)
+    refuse_shared(question_paper(suite("embedded"), DataSettings()), select)
+    with pytest.raises(ConfigError, match="100 problems of the suite are among the select problems"):
+        refuse_shared(question_paper(suite("embedded_select"), DataSettings()), select)
+
+
+def test_choosing_on_a_suite_for_reporting_is_refused_even_where_it_is_allowed_elsewhere(tmp_path: Path) -> None:
+    allowed = ("evaluation.select_suite=embedded", "evaluation.allow_report=embedded")
+    with pytest.raises(ConfigError, match="a study chooses on select problems alone"):
+        planned("study=arithmetic", *allowed)
+    (tmp_path / "sweep.yaml").write_text("evaluation: {allow_report: embedded}\nsweep: {trials: 1}\n")
+    with pytest.raises(ConfigError, match="allows the choice on a suite for reporting"):
+        planned("study=arithmetic", f"comparison.tune={tmp_path / 'sweep.yaml'}")
 
 
 def test_doing_the_evaluation_again_is_doing_that_of_the_start_again_too() -> None:
