@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sfpo_bench.cli.progress import say
 from sfpo_bench.config import to_settings
-from sfpo_bench.errors import ConfigError, TrackingError
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.settings import EvaluateSettings
@@ -67,21 +67,9 @@ def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list
 
 
 def _report(settings: EvaluateSettings, found: Evaluation) -> str:
-    from sfpo_bench.evaluation.scores import Arm
-    from sfpo_bench.evaluation.tables import scores_plain, write_tables
-    from sfpo_bench.evaluation.tracked import deliver, write_journal
-    from sfpo_bench.tracking.delivery import Delivery
+    from sfpo_bench.evaluation.publish import delivery_of, publish
 
-    arm, k = Arm(found.owner.arm, (found,)), settings.sampling.samples
-    files = write_tables([arm], arm.name, k, found.folder)
-    folder = write_journal(found, scores_plain(arm, k))
-    if settings.tracking.mlflow:
-        tracking = settings.tracking
-        delivery = Delivery(tracking.experiment, _store_folder(settings), tracking_uri=tracking.uri or None)
-        try:
-            deliver(found, folder, [files.markdown, files.csv], delivery)
-        except TrackingError as error:
-            say(f"warning: {error}. Scores need no store; `sfpo-bench sync` delivers what is missing")
+    files = publish(found, delivery_of(settings.tracking, _store_folder(settings)), say)
     text = files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip()
     return f"{text}\n\nsamples: {found.folder / 'samples.parquet'}\ntable:   {files.markdown}"
 

@@ -25,7 +25,7 @@ def act(node: DictConfig) -> None:
     config = from_node(node)
     folder = RunFolder(config.run_folder)
     check_before_torch(config)
-    prepared = resolved(node, {"comparison": {}, "sweep": {}, **pinned(config.model)})
+    prepared = resolved(node, {"comparison": {}, "sweep": {}, "study": {}, **pinned(config.model)})
     if not is_first(os.environ):
         _follow(folder, prepared, config)
         return

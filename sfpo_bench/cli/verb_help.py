@@ -47,7 +47,7 @@ def verb_help(verb: str) -> str:
 
 
 def _groups() -> list[str]:
-    found: dict[str, list[str]] = {group: [] for group in ("experiment", "algorithm", "learner", "tracking")}
+    found: dict[str, list[str]] = {group: [] for group in ("experiment", "study", "algorithm", "learner", "tracking")}
     for group, names in found.items():
         folder = files("sfpo_bench.conf") / group
         names += sorted(_configs(folder))

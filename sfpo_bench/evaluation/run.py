@@ -24,7 +24,7 @@ from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.tasks.training_sets import TrainingSets
 from sfpo_bench.tracking.run_folder import RunFolder
-from sfpo_bench.training.checkpoint import Checkpoint, chosen_checkpoint
+from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
 from sfpo_bench.training.stop import StopRequest
 
 # A process whose parent was killed still finishes the part it is at.
@@ -80,7 +80,7 @@ def plan(settings: EvaluateSettings) -> Plan:
     paper = question_paper(chosen, settings.data, settings.prompt, settings.problems)
     run = RunFolder.existing(Path(settings.run)) if settings.run else None
     trained = configuration.read(run.config) if run else None
-    checkpoint = chosen_checkpoint(run, settings.checkpoint) if run else None
+    checkpoint = _checkpoint(run, settings) if run else None
     model, pin = pin_model(trained.model if trained else settings.model)
     if checkpoint is not None:
         pin = pin_checkpoint(pin, checkpoint)
@@ -98,6 +98,10 @@ def plan(settings: EvaluateSettings) -> Plan:
         sampling=_identity(settings, pin),
         trained_on=trained_on,
     )
+
+
+def _checkpoint(run: RunFolder, settings: EvaluateSettings) -> Checkpoint:
+    return checkpoint_at(run, settings.step) if settings.step else chosen_checkpoint(run, settings.checkpoint)
 
 
 def evaluate(plan: Plan, stop: StopRequest, progress: Progress) -> Evaluation:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from sfpo_bench.errors import ConfigError
@@ -34,7 +35,7 @@ class LocalSeat:
             line = ""
         if not line.endswith("\n"):
             self._worker = None
-            worker.wait()
+            _wait_and_close(worker)
             return None
         reply = json.loads(line)
         return Reply(reply["outcome"], reply["message"]) if reply["outcome"] != "died" else None
@@ -48,9 +49,8 @@ class LocalSeat:
 
     def close(self) -> None:
         worker, self._worker = self._worker, None
-        if worker is not None and worker.stdin is not None:
-            worker.stdin.close()
-            worker.wait()
+        if worker is not None:
+            _wait_and_close(worker)
 
     def _started(self) -> subprocess.Popen[str]:
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +65,15 @@ class LocalSeat:
                 # A Ctrl-C at the terminal reaches the parent alone, which then asks its workers to end.
                 start_new_session=True,
             )
+
+
+def _wait_and_close(worker: subprocess.Popen[str]) -> None:
+    """A worker ends when its standard input does."""
+    assert worker.stdin is not None and worker.stdout is not None
+    with suppress(BrokenPipeError):  # it was killed before it had read what was sent
+        worker.stdin.close()
+    worker.wait()
+    worker.stdout.close()
 
 
 class Local:

@@ -70,6 +70,7 @@ class RaySeat:
         if self._actor is None:
             self._actor = self._cluster.actor()
         reply = self._cluster.wait(self._actor.train.remote(str(folder.resolve())))
+        self._folder = None
         if reply is None:
             self._actor = None
         return reply

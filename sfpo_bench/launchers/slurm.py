@@ -59,7 +59,7 @@ class SlurmSeat:
         job = self._job = self._launcher.submit(folder)
         while not job.done():
             time.sleep(_POLL_SECONDS)
-        self._job = None
+        self._job = self._folder = None
         if job.exception() is None:
             reply: Reply | None = job.result()
             return reply
@@ -108,8 +108,8 @@ def _parameters(settings: SlurmLauncher) -> dict[str, object]:
         "gpus_per_node": settings.gpus or None,
         "mem_gb": settings.memory_gb or None,
     }
-    parameters[f"{settings.submit_on}_signal_delay_s"] = settings.signal_seconds
     if settings.submit_on == "slurm":
         parameters["slurm_partition"] = settings.partition or None
         parameters["slurm_account"] = settings.account or None
+        parameters["slurm_signal_delay_s"] = settings.signal_seconds
     return {key: value for key, value in parameters.items() if value is not None}

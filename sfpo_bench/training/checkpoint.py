@@ -2,7 +2,7 @@
 
     checkpoints/step-000010/
       weights.safetensors     fp32 master weights
-      optimizer.safetensors   the optimizer's state
+      optimizer.safetensors   the optimizer's state; absent in an old one that is kept for evaluation alone
       anchor.safetensors      the anchor, while a later step waits for it (Lookahead's slow weights); else absent
       state.json              step, costs, rule state, journal lengths, best score so far
 
@@ -92,6 +92,13 @@ class Checkpoint:
                 f"{self.path / _STATE} cannot be read ({error}); remove that folder to resume from the one before"
             ) from error
 
+    def keep_weights_alone(self) -> None:
+        """Drop what only a resume needs."""
+        from sfpo_bench.training.tensor_files import remove_tensors
+
+        remove_tensors(self.path, _OPTIMIZER)
+        remove_tensors(self.path, _ANCHOR)
+
     def load_into(self, masters: MasterWeights) -> None:
         """Weights, optimizer state and anchor; raises `CheckpointError` when they are damaged or of another model."""
         from safetensors import SafetensorError
@@ -101,8 +108,7 @@ class Checkpoint:
         like = masters.masters
         try:
             masters.load(read_tensors(self.path, _WEIGHTS, like))
-            optimizer = read_tensors(self.path, _OPTIMIZER, like) if files_of(self.path, _OPTIMIZER) else {}
-            masters.load_optimizer_tensors(optimizer)
+            masters.load_optimizer_tensors(read_tensors(self.path, _OPTIMIZER, like))
             anchor = read_tensors(self.path, _ANCHOR, like) if files_of(self.path, _ANCHOR) else {}
             masters.load_anchor_tensors(anchor)
         except (OSError, KeyError, RuntimeError, SafetensorError) as error:
@@ -114,10 +120,12 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of one run: the newest `keep_last`, and the best one. Of several `ranks` each writes its part."""
+    """The checkpoints of one run: the newest `keep_last`, the best one, and the weights of every `keep_every`-th step
+    (0: of none). Of several `ranks` each writes its part."""
 
     folder: Path
     keep_last: int = 2
+    keep_every: int = 0
     ranks: Ranks | None = None
 
     def all(self) -> list[Checkpoint]:
@@ -146,7 +154,7 @@ class CheckpointStore:
 
         ranks = self.ranks or ALONE
         parts = {_WEIGHTS: masters.masters, _OPTIMIZER: masters.optimizer_tensors(), _ANCHOR: masters.anchor_tensors()}
-        parts = {part: tensors for part, tensors in parts.items() if tensors}
+        parts = {part: tensors for part, tensors in parts.items() if tensors or part == _OPTIMIZER}
         here = [local(tensor) for tensors in parts.values() for tensor in tensors.values()]
         [size] = ranks.sums([sum(tensor.numel() * tensor.element_size() for tensor in here)])
         final = self.folder / f"step-{state.step:06d}"
@@ -178,7 +186,11 @@ class CheckpointStore:
 
     def _drop_old(self, best_step: int) -> None:
         for checkpoint in self.all()[: -self.keep_last]:
-            if checkpoint.step != best_step:
+            if checkpoint.step == best_step:
+                continue
+            if self.keep_every and checkpoint.step % self.keep_every == 0:
+                checkpoint.keep_weights_alone()
+            else:
                 # The state goes first: without it the folder is no checkpoint, however far the removal got.
                 (checkpoint.path / _STATE).unlink()
                 shutil.rmtree(checkpoint.path)
@@ -198,6 +210,19 @@ def chosen_checkpoint(folder: RunFolder, which: Which) -> Checkpoint:
             f"{folder.path} holds no best checkpoint: no evaluation so far chose one; use checkpoint=last"
         )
     return best
+
+
+def checkpoint_at(folder: RunFolder, step: int) -> Checkpoint:
+    """The checkpoint of a step; raises `CheckpointError`, with the steps that are there, when it is not kept."""
+    store = CheckpointStore(folder.checkpoints)
+    found = store.at(step)
+    if found is None:
+        there = ", ".join(str(checkpoint.step) for checkpoint in store.all()) or "none"
+        raise CheckpointError(
+            f"{folder.path} holds no checkpoint of step {step}; expected one of {there}. training.keep_every says "
+            "which ones a run keeps"
+        )
+    return found
 
 
 def covered_bytes(folder: RunFolder) -> int:

@@ -9,6 +9,7 @@ Both are safetensors and read by any number of processes: nothing is unpickled.
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,12 @@ def files_of(folder: Path, name: str) -> list[Path]:
     return [file] if file.is_file() else sorted((folder / name).glob("*.safetensors"))
 
 
+def remove_tensors(folder: Path, name: str) -> None:
+    """Remove these tensors' files, if there are any."""
+    (folder / f"{name}.safetensors").unlink(missing_ok=True)
+    shutil.rmtree(folder / name, ignore_errors=True)
+
+
 def read_tensors(folder: Path, name: str, like: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """The tensors by name. Those of the shape of the `like` tensor of their name (the part before a slash) are spread
     over ranks as that one is; every other one is whole.
@@ -46,6 +53,8 @@ def read_tensors(folder: Path, name: str, like: Mapping[str, Tensor] | None = No
     """
     files = files_of(folder, name)
     like = like or {}
+    if not files and (folder / name).is_dir():
+        return {}
     if not files:
         raise FileNotFoundError(f"{folder / name} is not there")
     if files[0].parent == folder:
@@ -80,6 +89,9 @@ def _write_file(file: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    folder.mkdir(exist_ok=True)
+    if not tensors:  # An optimizer without state is there all the same.
+        return
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
     from torch.distributed.checkpoint.state_dict_saver import save

@@ -96,10 +96,11 @@ class Trainer:
         self._stop = stop
         self._on_checkpoint = on_checkpoint
         self._started = time.perf_counter() if started is None else started
-        self._store = CheckpointStore(folder.checkpoints, parts.settings.keep_last, parts.ranks)
+        settings = parts.settings
+        self._store = CheckpointStore(folder.checkpoints, settings.keep_last, settings.keep_every, parts.ranks)
         self._log: Logbook = NoLogbook()
         if parts.ranks.is_first:
-            self._log = FolderLogbook(folder, parts.settings.steps, observe)
+            self._log = FolderLogbook(folder, settings.steps, observe)
         self._costs = Costs()
         self._total_seconds_before = 0.0
         self._best = (-1, -1.0)
@@ -296,7 +297,8 @@ class Trainer:
 
     def _checkpoint_is_due(self, step: int) -> bool:
         settings = self._parts.settings
-        return step % settings.checkpoint_every == 0 or step == settings.steps or self._best[0] == step
+        kept = settings.keep_every > 0 and step % settings.keep_every == 0
+        return kept or step % settings.checkpoint_every == 0 or step == settings.steps or self._best[0] == step
 
     def _checkpoint(self, step: int) -> None:
         started = time.perf_counter()

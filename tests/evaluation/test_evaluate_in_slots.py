@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import threading
@@ -10,8 +11,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
+from sfpo_bench.config import to_settings
+from sfpo_bench.evaluation.generation import missing
+from sfpo_bench.evaluation.run import plan
 from sfpo_bench.evaluation.sample_store import Sample, SampleStore
+from sfpo_bench.evaluation.settings import EvaluateSettings
+from sfpo_bench.evaluation.share import deal
+from sfpo_bench.launcher_settings import LocalLauncher
+from sfpo_bench.models.settings import EmbeddedModel
+from sfpo_bench.rollout.settings import TransformersRollout
+from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.training.settings import Precision
 from sfpo_bench.types import FinishReason
 from tests.conftest import TINY, Cli, command
 from tests.evaluation.test_evaluate import NO_MODEL, SMALL, only_folder, table
@@ -33,6 +45,31 @@ def test_parts_of_several_writers_are_all_kept(tmp_path: Path) -> None:
     assert {sample.problem_id for sample in SampleStore(tmp_path).samples()} == {
         f"{writer}-{number}" for writer in range(4) for number in range(5)
     }
+
+
+def test_shares_are_disjoint_and_together_all_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = EvaluateSettings(
+        suite="embedded",
+        model=EmbeddedModel(),
+        rollout=TransformersRollout(),
+        launcher=LocalLauncher(),
+        precision=Precision.float64,
+        problems=10,
+    )
+    asked = plan(settings)
+    wanted = missing(asked.paper, 4, asked.store)
+    shares = deal(asked, wanted, 3)
+    dealt = [tuple(pair) for share in shares for pair in json.loads((share / "share.json").read_text())]
+    assert sorted(dealt) == sorted((one.benchmark, one.question.key) for one in wanted) and len(dealt) == 10
+    assert [RunFolder(share).status().steps for share in shares] == [16, 12, 12]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    node = OmegaConf.load(tmp_path / shares[0] / "evaluate.yaml")
+    assert isinstance(node, DictConfig)
+    again = plan(to_settings(node, EvaluateSettings))
+    assert again.store.path == tmp_path / asked.store.path and again.sampling == asked.sampling
+    assert len(deal(again, wanted[:2], 3)) == 2, "no share is empty"
 
 
 def test_several_processes_for_one_model_are_refused(cli: Cli) -> None:

@@ -165,7 +165,7 @@ def test_machines_meet_by_rendezvous(by_two: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_error_of_all_ranks_is_said_once(tmp_path: Path) -> None:
     wrong = subprocess.run(torchrun(2, *TRAIN, "rollout.prompts=0"), cwd=tmp_path, capture_output=True, text=True)
-    assert wrong.returncode != 0 and wrong.stderr.count("rollout.prompts") == 1
+    assert wrong.returncode != 0 and wrong.stderr.count("sfpo-bench: rollout.prompts") == 1
 
 
 @pytest.mark.slow
