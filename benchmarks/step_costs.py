@@ -30,15 +30,18 @@ from sfpo_bench.types import StepRecord
 
 # Prompts, group, token limit, fast passes (0: GRPO), mini-batches.
 SHAPES = (
-    (8, 8, 12, 0, 1),
+    (16, 8, 12, 0, 1),
     (16, 8, 12, 3, 1),
     (32, 8, 12, 0, 1),
-    (32, 8, 6, 3, 1),
     (32, 8, 12, 3, 2),
-    (64, 8, 12, 1, 1),
+    (32, 8, 8, 3, 1),
+    (32, 16, 12, 1, 1),
+    (48, 8, 12, 2, 1),
+    (64, 8, 12, 0, 2),
+    (64, 8, 12, 1, 4),
     (64, 8, 12, 3, 1),
-    (32, 16, 8, 2, 2),
-    (128, 8, 12, 0, 2),
+    (96, 8, 12, 1, 1),
+    (128, 8, 12, 0, 1),
 )
 QUIET = (
     *("tracking=none", "evaluation.responses=8", "evaluation.select_responses=0", "evaluation.greedy_problems=0"),
@@ -95,6 +98,7 @@ def measured(name: str, run: RunFolder) -> MeasuredStep:
     shape = StepShape(
         prompts=rollout.prompts,
         group=rollout.group,
+        prompt_tokens_mean=middle("prompt_tokens_mean"),
         response_tokens_mean=middle("response_tokens_mean"),
         response_tokens_max=middle("response_tokens_max"),
         side_by_side=rollout.batch_responses,

@@ -12,6 +12,7 @@ STEP_METRICS: dict[str, str] = {
     "grading_failed_share": "share of responses whose grading took too long or broke; above 1 % the run stops",
     "groups_without_signal_share": "share of groups whose advantages are all zero",
     "response_tokens_mean": "mean response length, tokens, the end-of-sequence token included",
+    "prompt_tokens_mean": "mean prompt length, tokens",
     "response_tokens_max": "length of the longest response, tokens",
     "truncated_share": "share of responses cut at the token limit",
     "entropy": "mean token entropy over the whole batch at the step's starting weights, nats",

@@ -1,11 +1,12 @@
 """What a training step costs: fitted on measured steps of one device, and what follows for many devices.
 
-Seconds of a step's parts, with R responses on a device in c chunks side by side, L tokens of the longest, N generated
-tokens, S of them in groups with a signal, k passes, m micro-batches and u optimizer steps in all passes:
+Seconds of a step's parts, with R responses on a device in c chunks side by side, L tokens of the longest, N tokens,
+each prompt once, S of them in groups with a signal, k passes, k' = k, or k + 1 where several mini-batches need old
+log-probs beforehand, u optimizer steps in all passes and m micro-batches:
 
-    rollout    r0 + r1 c L + r2 N         one decoding step after another, and the work in them
+    rollout    r0 + r1 c L + r2 N              one decoding step after another, and the work in them
     grading    g0 + g1 R
-    update     k u0 + u1 u + u2 k N + u3 k S      a pass, an optimizer step, forwards, backwards
+    update     u0 + u1 u + u2 k' N + u3 k S    an optimizer step, forwards, backwards
     push       p0
     exchange   m (2 b + 4) P (D - 1) / D / bandwidth      only with D > 1 devices: weights of P parameters gathered for
                every forward and backward in b bytes, fp32 gradients summed; the rollouts' weights gathered once
@@ -32,6 +33,7 @@ class StepShape:
 
     prompts: int
     group: int
+    prompt_tokens_mean: float
     response_tokens_mean: float
     response_tokens_max: float
     side_by_side: int
@@ -43,6 +45,11 @@ class StepShape:
     def __post_init__(self) -> None:
         if self.prompts < 1 or self.group < 1 or self.passes < 1:
             raise ConfigError(f"{self} is no step; expected at least one prompt, response and pass")
+
+    @property
+    def tokens(self) -> float:
+        """Each prompt counted once."""
+        return self.prompts * (self.prompt_tokens_mean + self.group * self.response_tokens_mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +140,9 @@ class Network:
         """Of gathering weights and summing gradients in one step."""
         if self.devices == 1:
             return 0.0
-        tokens = shape.prompts * shape.group * shape.response_tokens_mean / self.devices
-        per_step = max(1.0, tokens / shape.micro_batch_tokens * shape.passes / shape.optimizer_steps)
+        per_step = max(
+            1.0, shape.tokens / self.devices / shape.micro_batch_tokens * shape.passes / shape.optimizer_steps
+        )
         micro_batches = math.ceil(per_step) * shape.optimizer_steps
         volume = micro_batches * (2 * self.weight_bytes + 4) + self.weight_bytes
         return volume * parameters * (1 - 1 / self.devices) / (self.gigabytes_per_second * 1e9)
@@ -172,7 +180,9 @@ def _on_one(shape: StepShape, devices: int) -> StepShape:
 
 
 def _rows_on_one(shape: StepShape, devices: int) -> StepShape:
-    """The update's rows of one device; a response is not divided."""
+    """The fullest device's rows of the update: whole groups while there are enough, then single responses."""
+    if devices <= shape.prompts:
+        return _on_one(shape, devices)
     return _replace(shape, prompts=1, group=math.ceil(shape.prompts * shape.group / devices))
 
 
@@ -183,7 +193,7 @@ def _replace(shape: StepShape, prompts: int, group: int | None = None) -> StepSh
 def _rollout(shape: StepShape) -> tuple[float, ...]:
     responses = shape.prompts * shape.group
     chunks = math.ceil(responses / shape.side_by_side)
-    return 1.0, chunks * shape.response_tokens_max, responses * shape.response_tokens_mean
+    return 1.0, chunks * shape.response_tokens_max, shape.tokens
 
 
 def _grading(shape: StepShape) -> tuple[float, ...]:
@@ -191,8 +201,9 @@ def _grading(shape: StepShape) -> tuple[float, ...]:
 
 
 def _update(shape: StepShape) -> tuple[float, ...]:
-    tokens = shape.passes * shape.prompts * shape.group * shape.response_tokens_mean
-    return float(shape.passes), float(shape.optimizer_steps), tokens, tokens * shape.signal_share
+    forwards = shape.passes + (shape.optimizer_steps > shape.passes)
+    backwards = shape.passes * shape.signal_share
+    return 1.0, float(shape.optimizer_steps), forwards * shape.tokens, backwards * shape.tokens
 
 
 def _dot(coefficients: Sequence[float], features: Sequence[float]) -> float:

@@ -15,7 +15,7 @@ from tests.conftest import Cli
 
 RECORDED = Path(__file__).with_name("measured_steps.json")
 COSTS = StepCosts("made up", 10**8, (0.1, 2e-3, 3e-5), (0.01, 1e-4), (0.05, 0.2, 1e-5, 2e-5), 0.3)
-SHAPE = StepShape(64, 8, 400.0, 1000.0, 256, 0.5, 4, 8, 4096)
+SHAPE = StepShape(64, 8, 100.0, 400.0, 1000.0, 256, 0.5, 4, 8, 4096)
 
 
 def shapes(count: int) -> list[StepShape]:
@@ -24,6 +24,7 @@ def shapes(count: int) -> list[StepShape]:
         StepShape(
             prompts=source.choice([8, 16, 32, 64]),
             group=source.choice([4, 8, 16]),
+            prompt_tokens_mean=source.uniform(10, 200),
             response_tokens_mean=source.uniform(10, 500),
             response_tokens_max=source.uniform(500, 1000),
             side_by_side=source.choice([64, 256]),

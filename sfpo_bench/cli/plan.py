@@ -40,8 +40,10 @@ def act(node: DictConfig, costs: str = "") -> None:
     say(f"{found.parameters:,} parameters; {prompts}")
     for line in lines(found):
         say(line)
-    for line in time_lines(config, measured, found) if measured is not None else ():
-        say(line)
+    if measured is not None:
+        prompt_tokens = rollout.max_prompt_tokens if longest is None else longest
+        for line in time_lines(config, measured, found, prompt_tokens):
+            say(line)
     if isinstance(rollout, VllmRollout):
         fits = rollout.kv_cache_mib * 2**20 // (found.kv_bytes_per_token * found.sequence_tokens)
         say(f"  vLLM's cache holds {fits:,} responses of full length side by side")
@@ -66,15 +68,16 @@ def longest_prompt(config: RunConfig) -> int | None:
     return max(len(item.prompt_ids) for item in encoded)
 
 
-def step_shape(config: RunConfig) -> StepShape:
-    """The most that a step of this configuration can be: every response as long as it may be, every group with a
-    signal."""
+def step_shape(config: RunConfig, prompt_tokens: int) -> StepShape:
+    """The most that a step of this configuration can be: every prompt so long, every response as long as it may be,
+    every group with a signal."""
     rollout, learner, rule = config.rollouts, config.learner, config.rule
     passes = rule.fast_passes + 1 if isinstance(rule, SlowFast) else rule.passes if isinstance(rule, Repeat) else 1
     prompts = learner.mini_batch_prompts
     return StepShape(
         prompts=rollout.prompts,
         group=rollout.group,
+        prompt_tokens_mean=prompt_tokens,
         response_tokens_mean=rollout.max_new_tokens,
         response_tokens_max=rollout.max_new_tokens,
         side_by_side=rollout.batch_responses,
@@ -85,9 +88,9 @@ def step_shape(config: RunConfig) -> StepShape:
     )
 
 
-def time_lines(config: RunConfig, costs: StepCosts, needs: Plan) -> list[str]:
+def time_lines(config: RunConfig, costs: StepCosts, needs: Plan, prompt_tokens: int) -> list[str]:
     """A step's seconds by part on one to many devices, the hours of the run, and the memory of each device."""
-    shape, steps = step_shape(config), config.training.steps
+    shape, steps = step_shape(config, prompt_tokens), config.training.steps
     weight_bytes = 2 if config.learner.precision is Precision.bfloat16 else 4
     network = Network(1, weight_bytes=weight_bytes)
     rows = [

@@ -73,6 +73,7 @@ class GradedRollouts:
             "grading_failed_share": sum(failed(grade.status) for grade in self.grades) / count,
             "groups_without_signal_share": sum(not any(group) for group in groups) / len(groups),
             "response_tokens_mean": self.tokens / count,
+            "prompt_tokens_mean": fmean(len(item.prompt_ids) for item in self.problems),
             "response_tokens_max": float(max(len(c.response_ids) for c in self.completions)),
             "truncated_share": sum(c.finish_reason is FinishReason.truncated for c in self.completions) / count,
         }
