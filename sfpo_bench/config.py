@@ -27,13 +27,17 @@ from sfpo_bench.launcher_settings import LAUNCHERS, LauncherSettings
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
 from sfpo_bench.plugins import Custom, find
+from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.search.settings import GoalSettings, ParameterSettings, SweepSettings
+from sfpo_bench.study_settings import StudySettings
 from sfpo_bench.tasks.addition import Addition
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
 from sfpo_bench.tasks.protocol import Task
+from sfpo_bench.tasks.suite_select import SuiteSelect
 from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
+from sfpo_bench.training.processes import require_trainable
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
 from sfpo_bench.types import Split
 
@@ -142,6 +146,7 @@ class RunConfig:
     launcher: Any = option(None, "where the runs of `compare` and `sweep` are trained")
     comparison: ComparisonSettings = option(ComparisonSettings(), "arms, seeds and targets of `compare`")
     sweep: SweepSettings = option(SweepSettings(), "space, goals and search of `sweep`")
+    study: StudySettings = option(StudySettings(), "evaluation and checkpoints of `study`")
 
     @property
     def objective(self) -> Objective:
@@ -153,7 +158,11 @@ class RunConfig:
 
     @property
     def policy_task(self) -> Task:
-        return cast(Task, self.task)
+        """The task, with the select problems that the evaluation asks for."""
+        task, evaluation = cast(Task, self.task), self.evaluation
+        if not evaluation.select_suite:
+            return task
+        return SuiteSelect(task, evaluation.select_suite, evaluation.allow_report, evaluation.data)
 
     @property
     def rollouts(self) -> RolloutSettings:
@@ -171,6 +180,10 @@ class RunConfig:
     @property
     def comparison_folder(self) -> Path:
         return Path(self.output_root) / self.name
+
+    @property
+    def study_folder(self) -> Path:
+        return Path(self.output_root) / "studies" / self.name
 
     @property
     def sweep_folder(self) -> Path:
@@ -358,9 +371,14 @@ def check(config: RunConfig) -> None:
         )
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
+    if config.launcher is not None:
+        processes = config.launching.processes_per_run
+        require_trainable(processes, f"launcher.processes_per_run = {processes}")
     _check_engine(config)
     _check_comparison(config.comparison)
     evaluation = config.evaluation
+    if evaluation.select_suite:
+        choice_on(evaluation.select_suite, evaluation.allow_report, "evaluation.allow_report")
     measured = evaluation.responses if config.comparison.split is Split.report else evaluation.select_responses
     if config.comparison.arms and not measured:
         raise ConfigError(

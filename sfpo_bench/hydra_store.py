@@ -16,6 +16,8 @@ GROUPS = {key.replace(".", "/"): kinds for key, kinds in config.KINDS.items()}
 VERB_SETTINGS = {
     "report": verbs.ReportSettings,
     "scores": verbs.ScoresSettings,
+    "import": verbs.ImportSettings,
+    "published": verbs.PublishedSettings,
     "overlap": verbs.OverlapSettings,
     "list": verbs.ListSettings,
     "show": verbs.ShowSettings,

@@ -26,9 +26,9 @@ _FLAG_VALUES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), ()),
     **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
 }
-_TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "launcher", "experiment")
+_TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "launcher", "experiment", "study")
 # Mappings that may get new names; their values are checked against a schema.
-_OPEN = tuple(f"{holder}.{key}." for holder, key, _ in OPEN)
+_OPEN = (*(f"{holder}.{key}." for holder, key, _ in OPEN), "files.", "responses_per_step_of.")
 
 
 def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], primary: str | None = None) -> None:
@@ -78,8 +78,8 @@ def _flags_last(arguments: Sequence[str]) -> list[str]:
 
 
 def _open_key(argument: str) -> str:
-    """`comparison.arms.NAME…=`, `sweep.parameters.NAME…=` and `….options.NAME=` may name new keys: those mappings are
-    open, and their values are checked against a schema or the user's class. Hydra wants to be told so."""
+    """`comparison.arms.NAME…=`, `sweep.parameters.NAME…=`, `….options.NAME=` and such may name new keys: those mappings
+    are open, and their values are checked against a schema or the user's class. Hydra wants to be told so."""
     key = argument.partition("=")[0]
     is_open = key.startswith(_OPEN) or ".options." in key
     return f"++{argument}" if is_open and "=" in argument else argument

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from sfpo_bench.cli.usage import POSITIONAL, USAGE, VERBS
 from sfpo_bench.errors import BenchError, ConfigError
 
+_MODULES = {"import": "import_runs"}  # `import` is a word of Python and no name of a module that others can import
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits with 0, or with the exit code of the error (2 for a wrong setting)."""
@@ -54,6 +56,12 @@ def _dispatch(arguments: list[str]) -> None:
         name, rest = primary(rest)
         run(verb, rest, _action(verb), name)
         return
+    if verb == "study":
+        from sfpo_bench.cli.study_file import primary as study_primary
+
+        name, rest = study_primary(rest)
+        run(verb, rest, _action(verb), name)
+        return
     action = verb
     if "--plan" in rest:
         if verb != "train":
@@ -67,7 +75,7 @@ def _action(verb: str) -> Callable[..., None]:
     """The verb's function, imported when it is called: a config error must not wait for torch."""
 
     def act(node: object) -> None:
-        importlib.import_module(f"sfpo_bench.cli.{verb}").act(node)
+        importlib.import_module(f"sfpo_bench.cli.{_MODULES.get(verb, verb)}").act(node)
 
     return act
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfpo_bench.grading import DEADLINE_S
+from sfpo_bench.importing.fields import Preset
 from sfpo_bench.models.settings import Source
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import DataSettings
@@ -38,6 +39,47 @@ class ScoresSettings:
 
 
 @dataclass
+class ImportSettings:
+    """sfpo-bench import [LOG]: runs trained elsewhere as a comparison for `report`, `list` and the notebooks."""
+
+    log: str = option("", "CSV file with all runs; arm and seed columns tell them apart")
+    files: dict[str, list[str]] = option(
+        {}, "a log per run by arm, seeds 0, 1, …: files.grpo=[a.json,b.json] files.sfpo=[c.json]"
+    )
+    mlflow: str = option("", "an MLflow experiment instead, by name")
+    uri: str = option("", "tracking store of `mlflow`; empty: $MLFLOW_TRACKING_URI, else results/mlflow.db here")
+    preset: Preset = option(Preset.own, "whose names the log has: own, trl, verl or verl_2025")
+    name: str = option("", "name of the comparison; empty: that of the file or the experiment")
+    output_root: str = option("results", "folder that the comparison's folder is written to")
+    baseline: str = option("", "the arm that ratios refer to; empty: the first")
+    targets: list[float] = option([], "accuracies to compare the costs to")
+    step: str = option("step", "name of the step")
+    arm: str = option("", "name of the arm's column, tag or parameter; empty: arm, in MLflow the run's name")
+    seed: str = option("seed", "name of the seed's column, tag or parameter")
+    accuracy: str = option("", "name of the accuracy; empty: that of the preset")
+    percent: bool = option(False, "accuracies are percentages")
+    n: str = option("", "name of the number of responses behind an accuracy; empty: that of the preset")
+    responses: str = option("", "name of the responses sampled so far; empty: that of the preset")
+    prompts: str = option("", "name of the prompts so far; empty: that of the preset")
+    tokens: str = option("", "name of the tokens generated so far; empty: that of the preset")
+    optimizer_steps: str = option("", "name of the optimizer steps so far; empty: that of the preset")
+    seconds: str = option("", "name of the training seconds so far; empty: that of the preset")
+    responses_per_step: float = option(0.0, "responses sampled in a step, where none are logged; 0: not known", low=0)
+    responses_per_step_of: dict[str, float] = option({}, "the same where arms differ: responses_per_step_of.grpo=64")
+    responses_per_prompt: float = option(0.0, "responses to a prompt; 0: not known", low=0)
+    evaluation_responses: int = option(0, "responses behind each accuracy, where not logged; 0: not known", low=0)
+    temperature: float = option(1.0, "temperature that accuracies were sampled at", low=0)
+
+
+@dataclass
+class PublishedSettings:
+    """sfpo-bench published [NAME]: published results, and the sampling error that their design allows."""
+
+    name: str = option("sfpo_2510_04072", "which results; sfpo_2510_04072, the SFPO paper, is the only one")
+    out: str = option("", "folder for the tables as Markdown, HTML, LaTeX and CSV; empty: print them only")
+
+
+@dataclass
 class OverlapSettings:
     """sfpo-bench overlap: which problems of benchmarks stand in training sets."""
 
@@ -49,7 +91,7 @@ class OverlapSettings:
 
 @dataclass
 class ListSettings:
-    """sfpo-bench list: comparisons, sweeps and runs."""
+    """sfpo-bench list: comparisons, sweeps, studies and runs."""
 
     output_root: str = option("results", "folder to look through")
     watch: str = option("", "name or folder of a sweep to follow until it ends; `--watch NAME` says the same")

@@ -11,16 +11,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ShowSettings
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.tracking.journal import read_samples
+from sfpo_bench.reports.load import read_provenance
+from sfpo_bench.tracking.journal import read_journal, read_samples
 from sfpo_bench.tracking.run_folder import RunFolder
-from sfpo_bench.types import SampleRecord
+from sfpo_bench.types import EvaluationRecord, EventRecord, SampleRecord, StepRecord
 
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ShowSettings)
+    if is_imported(RunFolder(Path(settings.run))):
+        show_numbers(RunFolder(Path(settings.run)), settings.step)
+        return
     folder = RunFolder.existing(Path(settings.run))
     samples = read_samples(folder.samples)
     steps = sorted({sample.step for sample in samples})
@@ -33,6 +38,27 @@ def act(node: DictConfig) -> None:
             "(training.samples_every sets how often)"
         )
     show_step(Console(), [sample for sample in samples if sample.step == step], settings.groups)
+
+
+def is_imported(folder: RunFolder) -> bool:
+    """True for a run that `sfpo-bench import` wrote."""
+    return not folder.config.is_file() and "imported_from" in read_provenance(folder.provenance)
+
+
+def show_numbers(folder: RunFolder, wanted: int) -> None:
+    """The numbers of one step of an imported run, whose log holds no responses; step 0 is the last one."""
+    records = [record for record in read_journal(folder.journal) if not isinstance(record, EventRecord)]
+    steps = sorted({record.step for record in records})
+    step = wanted or steps[-1]
+    if step not in steps:
+        raise MissingDataError(f"step {step} of {folder.path} was not logged; logged are {', '.join(map(str, steps))}")
+    say(f"step {step}; imported: the log holds no responses")
+    for record in records:
+        if record.step == step and isinstance(record, EvaluationRecord):
+            say(f"  {'accuracy':30} {record.accuracy:.4g}" + (f" (n = {record.n})" if record.n else ""))
+        elif record.step == step and isinstance(record, StepRecord):
+            for key, value in record.metrics.items():
+                say(f"  {key:30} {value:.4g}")
 
 
 def show_step(console: Console, samples: Sequence[SampleRecord], groups: int) -> None:

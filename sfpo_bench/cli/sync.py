@@ -15,7 +15,7 @@ from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import key_of
 from sfpo_bench.tracking.mlflow_store import check_tracking_uri
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
 from sfpo_bench.training.checkpoint import covered_bytes
 
 
@@ -31,5 +31,6 @@ def act(node: DictConfig) -> None:
 
 
 def _covered(folder: RunFolder) -> int:
-    """How much of a journal may be told for good; an evaluation writes all of its own at once."""
-    return folder.journal.stat().st_size if is_evaluation(folder) else covered_bytes(folder)
+    """How much of a journal may be told for good; evaluations and studies write all of theirs at once."""
+    whole = is_evaluation(folder) or (folder.path / STUDY_FILE).is_file()
+    return folder.journal.stat().st_size if whole else covered_bytes(folder)

@@ -14,14 +14,16 @@ from sfpo_bench.models.load import pinned
 from sfpo_bench.run import code_changed, is_finished, prepare, train
 from sfpo_bench.run import plain_node as resolved
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.training.processes import require_trainable, world_size
 
 
 def act(node: DictConfig) -> None:
+    require_trainable(world_size(os.environ), f"WORLD_SIZE = {os.environ.get('WORLD_SIZE')}")
     config = from_node(node)
     folder = RunFolder(config.run_folder)
     check_before_torch(config)
     changed = code_changed(folder)
-    prepare(folder, resolved(node, {"comparison": {}, "sweep": {}, **pinned(config.model)}), config.device)
+    prepare(folder, resolved(node, {"comparison": {}, "sweep": {}, "study": {}, **pinned(config.model)}), config.device)
     if is_finished(folder, config.training.steps):
         say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")
         return

@@ -6,11 +6,14 @@ VERBS = {
     "train": "train one run",
     "compare": "train arms x seeds and write figure and tables",
     "sweep": "search a space of settings, resumable: sweep NAME, or a file of your own",
+    "study": "tune, compare, evaluate and score, resumable: study NAME, or a file of your own",
     "report": "write figures, tables and page of a comparison or a sweep again",
     "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
     "scores": "scores of evaluations, their paired differences, a choice among them",
+    "import": "runs trained elsewhere (CSV, TRL, verl, MLflow) as a comparison",
+    "published": "published results, and the sampling error that their design allows",
     "overlap": "which problems of benchmarks stand in training sets",
-    "list": "comparisons, sweeps and runs, with their state; --watch NAME follows a sweep",
+    "list": "comparisons, sweeps, studies and runs, with their state; --watch NAME follows a sweep",
     "show": "what the model was asked, answered and earned in a step",
     "export": "a checkpoint as an ordinary Hugging Face folder",
     "fetch": "get SmolLM2-135M-Instruct for offline use",
@@ -24,6 +27,8 @@ POSITIONAL = {
     "export": ("run",),
     "report": ("folder",),
     "fetch": ("name",),
+    "import": ("log",),
+    "published": ("name",),
     "grade": ("answers", "grades"),
 }
 
@@ -42,6 +47,8 @@ examples:
   sfpo-bench train experiment=own model=hf model.path=MODEL task=jsonl task.path=PROBLEMS.jsonl
   sfpo-bench sweep learning_rate                       a packaged search; sweeps/README.md says what each is for
   sfpo-bench sweep my_space.yaml sweep.trials=40 sweep.slots=2
+  sfpo-bench study arithmetic                          arms tuned, compared, evaluated: tables with intervals
+  sfpo-bench study smollm2_gsm8k data.dir=DATA
   sfpo-bench report results/arithmetic baseline=repeat out=against-repeat
   sfpo-bench report run=arithmetic uri=http://127.0.0.1:5000     from MLflow alone
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
@@ -50,5 +57,6 @@ examples:
   sfpo-bench scores folders=[results/evaluations/A,results/evaluations/B]
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  sfpo-bench import runs.csv baseline=grpo targets=[0.5]     columns step, responses, seconds, accuracy, arm, seed
   sfpo-bench grade ANSWERS.jsonl GRADES.jsonl
   eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""

@@ -23,12 +23,12 @@ def verb_help(verb: str) -> str:
     if verb in VERB_SETTINGS:
         lines += _describe(VERB_SETTINGS[verb](), "")
     elif verb == "evaluate":
-        lines += ["groups (choose with group=name): model rollout tracking", ""]
+        lines += ["groups (choose with group=name): model rollout tracking launcher", ""]
         lines += ["settings (change with key=value):", *_describe(EvaluateSettings(), "")]
         lines += ["", "suites: " + " ".join(known_sets("suites"))]
         lines += ["benchmarks: " + " ".join(known_sets("benchmarks"))]
         lines += ["prompts: " + " ".join(known_sets("prompts"))]
-        for key in ("model", "rollout"):
+        for key in ("model", "rollout", "launcher"):
             for kind, cls in KINDS[key].items():
                 lines += [
                     "",
@@ -47,7 +47,7 @@ def verb_help(verb: str) -> str:
 
 
 def _groups() -> list[str]:
-    found: dict[str, list[str]] = {group: [] for group in ("experiment", "algorithm", "learner", "tracking")}
+    found: dict[str, list[str]] = {group: [] for group in ("experiment", "study", "algorithm", "learner", "tracking")}
     for group, names in found.items():
         folder = files("sfpo_bench.conf") / group
         names += sorted(_configs(folder))

@@ -61,6 +61,7 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
         changes = {
             "comparison": {},
             "sweep": {},
+            "study": {},
             "threads": config.comparison.threads,
             "tracking.mlflow": False,
             "run_name": "",

@@ -6,26 +6,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sfpo_bench.config import TrackingSettings
+from sfpo_bench.launcher_settings import LauncherSettings
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import DataSettings
-from sfpo_bench.rollout.protocol import Sampling
 from sfpo_bench.rollout.settings import RolloutSettings
+from sfpo_bench.sampling_settings import SampleSettings
 from sfpo_bench.training.settings import Precision, Which
-
-
-@dataclass
-class SampleSettings:
-    """How many samples of each problem, and how they are drawn. All but `samples` is part of what a sample is."""
-
-    samples: int = option(4, "samples of each problem; raising it keeps those that are there", low=1)
-    temperature: float = option(1.0, "softmax temperature; 0 is greedy decoding, with one sample", low=0.0)
-    top_p: float = option(1.0, "nucleus: the most probable tokens that together have this probability", above=0, high=1)
-    max_new_tokens: int = option(2048, "token limit of a response, the end-of-sequence token included", low=1)
-    seed: int = option(0, "seed of the sampling noise; each sample's own seed follows from it", low=0)
-
-    def sampling(self) -> Sampling:
-        """What the engine is told."""
-        return Sampling(self.temperature, self.max_new_tokens, self.top_p)
 
 
 @dataclass
@@ -37,6 +23,7 @@ class EvaluateSettings:
         "", "training run whose checkpoint is evaluated instead of `model`, or a comparison: every run of it"
     )
     checkpoint: Which = option(Which.last, "which checkpoint of the run: last, or best on its select problems")
+    step: int = option(0, "a kept checkpoint of the run by its step, in place of `checkpoint`; 0: none", low=0)
     label: str = option("", "name in tables; empty: the arm of the run, else the model's name")
     model: Any = option(None, "the model that is evaluated")
     rollout: Any = option(None, "the engine that generates; its temperature, group and the like are not used")
@@ -47,6 +34,13 @@ class EvaluateSettings:
         [], "training sets whose problems are also scored without; empty: those of the run's task, if it names any"
     )
     data: DataSettings = option(DataSettings(), "where benchmarks come from")
+    launcher: Any = option(None, "where samples are generated")
+    slots: int = option(
+        1,
+        "processes side by side, each with a model, or with some of a model's questions; 1 with launcher=local: this "
+        "process; 0: one per processor core",
+        low=0,
+    )
     precision: Precision = option(Precision.float32, "number format the model computes in: float32 or bfloat16")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
@@ -57,3 +51,8 @@ class EvaluateSettings:
     def engine(self) -> RolloutSettings:
         """The settings of the engine."""
         return cast(RolloutSettings, self.rollout)
+
+    @property
+    def launching(self) -> LauncherSettings:
+        """The settings of the launcher."""
+        return cast(LauncherSettings, self.launcher)

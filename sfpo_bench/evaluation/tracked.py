@@ -35,13 +35,16 @@ def write_journal(evaluation: Evaluation, numbers: Mapping[str, float]) -> RunFo
     return folder
 
 
-def deliver(evaluation: Evaluation, folder: RunFolder, artifacts: Sequence[Path], delivery: Delivery) -> None:
-    """Bring the journal and the tables to the store; raises `TrackingError` when it fails."""
+def deliver(
+    evaluation: Evaluation, folder: RunFolder, artifacts: Sequence[Path], delivery: Delivery, parent_uid: str = ""
+) -> None:
+    """Bring the journal and the tables to the store, beneath the run of the model or else beneath `parent_uid`; raises
+    `TrackingError` when it fails."""
     owner = evaluation.owner
     key = RunKey(
         uid=folder.uid(),
         name=f"{owner.label} on {evaluation.asked.suite}",
-        parent_uid=owner.run or None,
+        parent_uid=owner.run or parent_uid or None,
         tags={"sfpo_bench.kind": "evaluation", "suite": evaluation.asked.suite, "arm": owner.arm},
         params={
             "sampling": dataclasses.asdict(evaluation.sampling),

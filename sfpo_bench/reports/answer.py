@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from sfpo_bench.reports.axes import MAIN_AXES, Axis
+from sfpo_bench.reports.axes import MAIN_AXES, Axis, known_axes
 from sfpo_bench.reports.formats import level_text, limit_level_text, ratio_text, target_text
 from sfpo_bench.reports.summary import RatioRow, Summary
 from sfpo_bench.statistics import SEEDS_AT_MOST, Claim, Verdict, largest_factor
 
 
 def answers(summary: Summary, target: float) -> list[list[str]]:
-    """For each arm but the baseline one sentence about responses and one about training time, at a fixed target."""
-    return [[sentence(summary, arm.name, target, axis) for axis in MAIN_AXES] for arm in summary.rivals()]
+    """For each arm but the baseline one sentence about responses and one about training time, where they were recorded,
+    at a fixed target."""
+    axes = known_axes(summary.axes, MAIN_AXES)
+    return [[sentence(summary, arm.name, target, axis) for axis in axes] for arm in summary.rivals()]
 
 
 def sentence(summary: Summary, arm: str, target: float, axis: Axis) -> str:

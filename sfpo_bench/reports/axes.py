@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 
@@ -68,5 +69,11 @@ TOTAL_SECONDS = Axis(
 )
 
 AXES = (PROMPTS, RESPONSES, TOKENS, OPTIMIZER_STEPS, TRAIN_SECONDS, TOTAL_SECONDS)
+ALL_KEYS = tuple(axis.key for axis in AXES)
 # What the answer speaks of: one family of statements.
 MAIN_AXES = (RESPONSES, TRAIN_SECONDS)
+
+
+def known_axes(keys: Collection[str], among: Sequence[Axis] = AXES) -> tuple[Axis, ...]:
+    """Those of the axes that were recorded: imported runs may lack some."""
+    return tuple(axis for axis in among if axis.key in keys)

@@ -173,6 +173,11 @@ def _legend(summary: Summary) -> list[tuple[str, Line2D]]:
 def _draw_panel(panel: Axes, summary: Summary, axis: Axis) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    if axis.key not in summary.axes:
+        panel.text(0.5, 0.5, "not recorded in these runs", transform=panel.transAxes, ha="center", color=TEXT_GREY)
+        panel.set_xlabel(_AXIS_TITLES[axis.key])
+        panel.set_xticks([])
+        return
     for target in summary.targets:
         panel.axhline(target, color="0.45", linestyle=(0, (1, 2)), linewidth=0.9, zorder=1)
     for order, arm in enumerate(summary.arms):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS
 from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Table, plain
 from sfpo_bench.reports.environment import Row, environment_rows, setting_rows
 from sfpo_bench.reports.formats import accuracy_text, count_text, seconds_text
@@ -222,7 +223,12 @@ def _run_row(arm: ArmSummary, curve: SeedCurve, content: Page) -> list[str]:
     if not curve.points:
         return [seed, state, count_text(curve.step), "none", "", "", ""]
     last = curve.points[-1]
-    numbers = [count_text(last.n), count_text(last.responses), seconds_text(last.train_seconds)]
+    axes = content.summary.axes
+    numbers = [
+        count_text(last.n) if last.n else "",
+        count_text(last.responses) if RESPONSES.key in axes else "",
+        seconds_text(last.train_seconds) if TRAIN_SECONDS.key in axes else "",
+    ]
     return [seed, state, count_text(curve.step), accuracy_text(last.accuracy), *numbers]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
-from sfpo_bench.reports.axes import AXES
+from sfpo_bench.reports.axes import ALL_KEYS, known_axes
 from sfpo_bench.reports.codec import from_plain
 from sfpo_bench.reports.series import Series, series_of_journal
 from sfpo_bench.tracking.journal import read_journal
@@ -74,7 +74,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Contents of `comparison.json`, written before the first run."""
+    """Contents of `comparison.json`, written before the first run.
+
+    `axes` are the cost axes that were recorded, by key; the others are 0 in every record and mean nothing. `origin`
+    says where imported runs come from and is empty for runs of this package.
+    """
 
     schema_version: int
     name: str
@@ -89,6 +93,8 @@ class Plan:
     steps: int
     code_version: str
     arms: Mapping[str, Arm]
+    axes: tuple[str, ...] = ALL_KEYS
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +145,16 @@ def load_comparison(folder: Path) -> Comparison:
 
 
 def curves_frame(comparison: Comparison) -> pd.DataFrame:
-    """Every evaluation of every run's curve, one per row, with the columns and types of `CURVE_COLUMNS`."""
+    """Every evaluation of every run's curve, one per row, with the columns and types of `CURVE_COLUMNS`.
+
+    Of imported runs the columns of axes that were not recorded are NaN, as float64; so is `n` where it is not known.
+    """
     rows = [_row(run, evaluation) for run in comparison.runs for evaluation in run.curve]
-    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).astype(dict(CURVE_COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).astype(dict(CURVE_COLUMNS))
+    unknown = [key for key in ALL_KEYS if key not in comparison.plan.axes]
+    unknown += ["cpu_seconds"] if comparison.plan.origin else []
+    unknown += ["n"] if len(frame) and not frame["n"].any() else []
+    return frame.assign(**dict.fromkeys(unknown, float("nan")))
 
 
 def metrics_frame(comparison: Comparison) -> pd.DataFrame:
@@ -245,7 +258,7 @@ def _curve(plan: Plan, records: Iterable[JournalRecord]) -> tuple[EvaluationReco
     """The matching evaluations by step; of several at one step the last written counts."""
     matching = {record.step: record for record in _evaluations(records) if _matches(plan, record)}
     curve = tuple(matching[step] for step in sorted(matching))
-    _check(curve)
+    _check(plan, curve)
     return curve
 
 
@@ -255,12 +268,13 @@ def _matches(plan: Plan, record: EvaluationRecord) -> bool:
     return same and (plan.mode == "greedy" or math.isclose(record.temperature, plan.temperature))
 
 
-def _check(curve: Sequence[EvaluationRecord]) -> None:
+def _check(plan: Plan, curve: Sequence[EvaluationRecord]) -> None:
+    fewest = 0 if plan.origin else 1  # a log made elsewhere may not tell how many responses an accuracy is of
     for record in curve:
-        if record.n < 1 or not 0 <= record.accuracy <= 1:
+        if record.n < fewest or not 0 <= record.accuracy <= 1:
             raise ValueError(f"evaluation at step {record.step} has accuracy {record.accuracy} of n = {record.n}")
     for early, late in pairwise(curve):
-        for axis in AXES:
+        for axis in known_axes(plan.axes):
             if not getattr(early.costs, axis.key) <= getattr(late.costs, axis.key):
                 raise ValueError(f"{axis.key} falls between the evaluations at steps {early.step} and {late.step}")
 

@@ -17,7 +17,8 @@ GRID_POINTS = 101
 class MeanCurve:
     """`mean` over `seeds` runs at costs `x`, and the ends of a 95 % band at each x alone, cut to [0, 1].
 
-    `band` says what the band covers: Student's t over seeds, or, for one run, Wilson over its responses.
+    `band` says what the band covers: Student's t over seeds, or, for one run, Wilson over its responses; nothing for
+    one imported run that does not tell how many they are.
     """
 
     x: tuple[float, ...]
@@ -54,11 +55,14 @@ def mean_curve(arm: ArmSummary, axis: str) -> MeanCurve | None:
 
 
 def _single(curve: SeedCurve, axis: str) -> MeanCurve:
+    x, own = tuple(curve.costs(axis)), tuple(curve.accuracies())
+    if not all(point.n for point in curve.points):
+        return MeanCurve(x, own, own, own, seeds=1, band=IntervalKind.none)
     estimates = [wilson_interval(point.accuracy * point.n, point.n) for point in curve.points]
     intervals = [estimate.interval for estimate in estimates if estimate.interval is not None]
     return MeanCurve(
-        x=tuple(curve.costs(axis)),
-        mean=tuple(curve.accuracies()),
+        x=x,
+        mean=own,
         low=tuple(interval.low for interval in intervals),
         high=tuple(interval.high for interval in intervals),
         seeds=1,

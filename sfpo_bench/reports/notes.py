@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfpo_bench.reports.axes import AXES
+from sfpo_bench.reports.axes import AXES, MAIN_AXES, known_axes
 from sfpo_bench.reports.clocks import clock_problem, cpu_shares, one_thread_each
 from sfpo_bench.reports.formats import level_text, limit_level_text, range_text
 from sfpo_bench.reports.load import SeedStatus
@@ -10,11 +10,15 @@ from sfpo_bench.reports.summary import ArmSummary, Summary
 from sfpo_bench.statistics import SMALL_FACTOR, unseen_share
 
 TRIGGER_LABEL = "entropy trigger fired"
+UNKNOWN = "an unknown number of"
 
 
 def responses_per_point(summary: Summary) -> str:
-    """`768`, or `512 to 768`: how many responses one point of one run's curve is the mean of."""
+    """`768`, or `512 to 768`: how many responses one point of one run's curve is the mean of; `an unknown number of`
+    where imported runs do not tell."""
     counts = [point.n for arm in summary.arms for curve in arm.curves for point in curve.points]
+    if summary.origin and not all(counts):
+        return UNKNOWN
     return range_text(min(counts), max(counts)) if counts else "0"
 
 
@@ -27,6 +31,8 @@ def seeds_text(summary: Summary) -> str:
 
 def measure_text(summary: Summary) -> str:
     """What the accuracy is: `sampled accuracy at temperature 1 on the report split`."""
+    if summary.origin:
+        return "accuracy as it was logged"
     how = "greedy accuracy" if summary.mode == "greedy" else f"{summary.mode} accuracy at temperature "
     temperature = "" if summary.mode == "greedy" else f"{summary.temperature:g}"
     return f"{how}{temperature} on the {summary.split} split"
@@ -82,7 +88,9 @@ def figure_caption(summary: Summary) -> str:
     if 2 in sizes:
         parts.append("Thick line: mean over seeds; thin lines: single seeds.")
         parts.append(f"Band: {level} t interval over seeds at each point alone, cut at the panel's edge.")
-    if 1 in sizes:
+    if 1 in sizes and summary.origin and responses_per_point(summary) == UNKNOWN:
+        parts.append("An arm with one seed has no band: how many responses its accuracies are of is not known.")
+    elif 1 in sizes:
         parts.append(f"Band of an arm with one seed: {level} Wilson interval over its responses, blind to other seeds.")
     return " ".join(parts)
 
@@ -109,10 +117,20 @@ def method_lines(summary: Summary) -> list[str]:
         f"({measure_text(summary)}). Final accuracies are means over finished seeds with a {level} t interval over "
         "seeds; with one seed, a Wilson interval over its responses, which is blind to other seeds. Intervals cover "
         "the seeds and the sampling of responses, not another choice of problems, model or starting weights.",
-        *(f"{axis.title.split(',')[0].capitalize()}: {axis.meaning}." for axis in AXES),
+        *(f"{axis.title.split(',')[0].capitalize()}: {axis.meaning}." for axis in known_axes(summary.axes)),
+        *origin_lines(summary),
         *_device_lines(summary),
         f"Code version: {summary.code_version}.",
     ]
+
+
+def origin_lines(summary: Summary) -> list[str]:
+    """Where imported runs come from, and what their log does not tell; empty for runs of this package."""
+    if not summary.origin:
+        return []
+    absent = [axis.title.split(",")[0] for axis in AXES if axis.key not in summary.axes]
+    lacking = f" Not recorded there, and in no table or figure here: {', '.join(absent)}." if absent else ""
+    return [f"Imported from {summary.origin}; costs and accuracies are as they were logged.{lacking}"]
 
 
 def holm_lines(summary: Summary) -> list[str]:
@@ -121,9 +139,15 @@ def holm_lines(summary: Summary) -> list[str]:
     if family == 0:
         return []
     return [
-        f"{family} statements (arms, targets, responses and training time): a difference is called only where it holds "
+        f"{family} statements ({_family_text(summary)}): a difference is called only where it holds "
         f"for all of them together at {level_text(summary.confidence)} (Holm). Each interval stands alone."
     ]
+
+
+def _family_text(summary: Summary) -> str:
+    """`arms, targets, responses and training time`: what the statements of the answer are about."""
+    axes = " and ".join(axis.noun for axis in known_axes(summary.axes, MAIN_AXES))
+    return f"arms, targets, {axes}"
 
 
 def _verdict_lines(summary: Summary) -> list[str]:

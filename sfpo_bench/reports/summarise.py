@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import fsum
 
 from sfpo_bench.errors import BenchError
-from sfpo_bench.reports.axes import AXES, MAIN_AXES, Axis
+from sfpo_bench.reports.axes import AXES, MAIN_AXES, Axis, known_axes
 from sfpo_bench.reports.clocks import clock_problem
 from sfpo_bench.reports.load import Comparison, SeedRun, SeedStatus
 from sfpo_bench.reports.summary import (
@@ -50,6 +50,7 @@ def build_summary(comparison: Comparison) -> Summary:
     if not any(run.curve for run in comparison.runs):
         raise BenchError(_nothing_to_report(comparison))
     arms = tuple(_arm(comparison, name) for name in plan.arms)
+    axes = known_axes(plan.axes)
     return Summary(
         schema_version=SCHEMA_VERSION,
         name=plan.name,
@@ -64,8 +65,10 @@ def build_summary(comparison: Comparison) -> Summary:
         confidence=CONFIDENCE,
         targets=plan.targets,
         arms=arms,
-        absolute=judged(target_block(arms, plan.baseline, plan.targets, ABSOLUTE_NOTE), arms, plan.baseline),
-        paper=_paper_block(arms, plan.baseline),
+        absolute=judged(target_block(arms, plan.baseline, plan.targets, ABSOLUTE_NOTE, axes), arms, plan.baseline),
+        paper=_paper_block(arms, plan.baseline, axes),
+        axes=tuple(axis.key for axis in axes),
+        origin=plan.origin,
     )
 
 
@@ -131,12 +134,15 @@ def _point(evaluation: EvaluationRecord) -> Point:
 def final_accuracy(scores: Sequence[tuple[float | None, int | None]]) -> Accuracy | None:
     """Mean of (accuracy, responses) over seeds with a t interval, cut to [0, 1]; None without a score.
 
-    One seed gets the Wilson interval over its responses instead, which knows nothing of other seeds, and is marked so.
+    One seed gets the Wilson interval over its responses instead, which knows nothing of other seeds, and is marked so;
+    without a number of responses (0) it gets none.
     """
     known = [(accuracy, n) for accuracy, n in scores if accuracy is not None and n is not None]
     if not known:
         return None
     estimate, kind = mean_interval([accuracy for accuracy, _ in known]), IntervalKind.seeds
+    if len(known) == 1 and known[0][1] == 0:
+        return Accuracy(estimate.point, estimate.point, estimate.point, IntervalKind.none, 1, (0,))
     if len(known) == 1:
         estimate, kind = wilson_interval(known[0][0] * known[0][1], known[0][1]), IntervalKind.responses
     assert estimate.interval is not None  # two or more values, or Wilson
@@ -146,12 +152,14 @@ def final_accuracy(scores: Sequence[tuple[float | None, int | None]]) -> Accurac
 
 def _cpu_per_wall(curves: Sequence[SeedCurve]) -> float | None:
     last = [curve.points[-1] for curve in curves if curve.points]
-    shares = [point.cpu_seconds / point.train_seconds for point in last if point.train_seconds > 0]
+    shares = [point.cpu_seconds / point.train_seconds for point in last if point.train_seconds > 0 < point.cpu_seconds]
     return fsum(shares) / len(shares) if shares else None
 
 
-def target_block(arms: Sequence[ArmSummary], baseline: str, targets: Sequence[float], note: str) -> TargetBlock:
-    """Costs and ratios at `targets`, on every axis, from the points of the arms' evaluated runs.
+def target_block(
+    arms: Sequence[ArmSummary], baseline: str, targets: Sequence[float], note: str, axes: Sequence[Axis] = AXES
+) -> TargetBlock:
+    """Costs and ratios at `targets`, on each of the axes, from the points of the arms' evaluated runs.
 
     An unfinished or failed run counts as far as it came: as reached, or as not reached within what it spent. Ratios on
     time axes are withheld where `clock_problem` finds one.
@@ -159,7 +167,7 @@ def target_block(arms: Sequence[ArmSummary], baseline: str, targets: Sequence[fl
     costs, ratios, problem = [], [], clock_problem(arms)
     reference = next(arm for arm in arms if arm.name == baseline)
     for target in targets:
-        for axis in AXES:
+        for axis in axes:
             base = _seed_costs(reference, target, axis.key)
             for arm in arms:
                 own = _seed_costs(arm, target, axis.key)
@@ -221,7 +229,7 @@ def _seeds_needed(row: RatioRow, baseline: ArmSummary, arm: ArmSummary, family: 
     return seeds_needed(base, own, 1 - (1 - CONFIDENCE) / family)
 
 
-def _paper_block(arms: Sequence[ArmSummary], baseline: str) -> TargetBlock | None:
+def _paper_block(arms: Sequence[ArmSummary], baseline: str, axes: Sequence[Axis]) -> TargetBlock | None:
     reference = next(arm for arm in arms if arm.name == baseline)
     best = best_mean_accuracy(reference.counted())
     if best is None:
@@ -231,7 +239,7 @@ def _paper_block(arms: Sequence[ArmSummary], baseline: str) -> TargetBlock | Non
         f"the best mean accuracy of {reference.label} over its {len(reference.counted())} seeds, at step {step}: "
         "the largest of several noisy means, so it is biased upwards and was not known before the run"
     )
-    return target_block(arms, baseline, (accuracy,), note)
+    return target_block(arms, baseline, (accuracy,), note, axes)
 
 
 def best_mean_accuracy(curves: Sequence[SeedCurve]) -> tuple[int, float] | None:

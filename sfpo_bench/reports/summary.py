@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.reports.axes import ALL_KEYS
 from sfpo_bench.reports.codec import from_plain, to_plain
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.statistics import Claim, Verdict
@@ -23,15 +24,17 @@ SCHEMA_VERSION = 1
 
 
 class IntervalKind(StrEnum):
-    """What an interval of an accuracy covers: `seeds`, Student's t over seeds; `responses`, Wilson over one run's."""
+    """What an interval of an accuracy covers: `seeds`, Student's t over seeds; `responses`, Wilson over one run's;
+    `none`, nothing: one imported run whose number of responses is not known has the point for both ends."""
 
     seeds = "seeds"
     responses = "responses"
+    none = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One evaluation of one run: what the run had spent by then, and `accuracy` over `n` responses."""
+    """One evaluation of one run: what the run had spent by then, and `accuracy` over `n` responses (0: not known)."""
 
     step: int
     prompts: int
@@ -178,7 +181,11 @@ class TargetBlock:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A comparison in numbers; intervals hold at `confidence`. `paper` is None while the baseline has no evaluation."""
+    """A comparison in numbers; intervals hold at `confidence`. `paper` is None while the baseline has no evaluation.
+
+    `axes` are the cost axes that were recorded, `origin` says where imported runs come from (empty: of
+    this package).
+    """
 
     schema_version: int
     name: str
@@ -195,6 +202,8 @@ class Summary:
     arms: tuple[ArmSummary, ...]
     absolute: TargetBlock
     paper: TargetBlock | None
+    axes: tuple[str, ...] = ALL_KEYS
+    origin: str = ""
 
     def arm(self, name: str) -> ArmSummary:
         return next(arm for arm in self.arms if arm.name == name)

@@ -15,6 +15,7 @@ from sfpo_bench.reports.axes import (
     TOTAL_SECONDS,
     TRAIN_SECONDS,
     Axis,
+    known_axes,
 )
 from sfpo_bench.reports.formats import (
     accuracy_text,
@@ -31,6 +32,7 @@ from sfpo_bench.reports.notes import (
     is_complete,
     measure_text,
     method_lines,
+    origin_lines,
     trigger_text,
     unfinished_lines,
 )
@@ -85,6 +87,7 @@ def report_markdown(summary: Summary, figure: str = "figure.png") -> str:
         escaped(summary.experiment),
         *_progress(summary),
         *_answer(summary),
+        *(f"**{escaped(line)}**" for line in origin_lines(summary)),
         f"![Accuracy against responses and training time]({figure})",
         escaped(figure_caption(summary)),
         "## Final accuracy",
@@ -141,13 +144,14 @@ def _answer(summary: Summary) -> list[str]:
 
 
 def _final_markdown(summary: Summary) -> str:
-    rows = []
+    rows, axes = [], known_axes(summary.axes, (RESPONSES, TRAIN_SECONDS))
     for arm in summary.arms:
         scores = [_accuracy_cell(score) for score in (arm.final, arm.final_greedy)]
         finals = [curve.points[-1] for curve in arm.counted()] if arm.final else []
-        spent = [_spent(axis, [point.cost(axis.key) for point in finals]) for axis in (RESPONSES, TRAIN_SECONDS)]
+        spent = [_spent(axis, [point.cost(axis.key) for point in finals]) for axis in axes]
         rows.append((escaped(arm.label), f"{arm.seeds_finished} of {arm.seeds_planned}", *scores, *spent))
-    header = ("arm", "seeds", f"{summary.mode} accuracy", "greedy accuracy", "responses spent", "training time, s")
+    columns = ["responses spent" if axis is RESPONSES else axis.title for axis in axes]
+    header = ("arm", "seeds", f"{summary.mode} accuracy", "greedy accuracy", *columns)
     return _markdown(header, rows, left=1)
 
 
@@ -158,8 +162,10 @@ def _spent(axis: Axis, costs: Sequence[float]) -> str:
 def _accuracy_cell(score: Accuracy | None) -> str:
     if score is None:
         return "none"
+    if score.interval is IntervalKind.none:
+        return f"{accuracy_text(score.mean)} (no interval: one seed, n not known)"
     interval = f"{accuracy_text(score.low)} to {accuracy_text(score.high)}"
-    n = "/".join(f"{count:,}" for count in score.responses)
+    n = "/".join(f"{count:,}" if count else "not known" for count in score.responses)
     kind = "" if score.interval is IntervalKind.seeds else "; Wilson, one seed"
     return f"{accuracy_text(score.mean)} ({interval}{kind}; n = {n})"
 
@@ -168,7 +174,7 @@ def _cost_sections(summary: Summary) -> list[str]:
     if not summary.targets:
         return ["None was fixed."]
     sections = []
-    for axis in TABLE_ORDER:
+    for axis in known_axes(summary.axes, TABLE_ORDER):
         header = ("target", "arm", f"{axis.title}: geometric mean", "reached", "ratio to baseline", "would detect")
         rows = [
             (target_text(target), *_cost_cells(summary, summary.absolute, arm, target, axis))
@@ -187,7 +193,9 @@ def _paper_section(summary: Summary) -> list[str]:
     target = block.targets[0]
     header = ("axis", "arm", "geometric mean", "reached", "ratio to baseline", "would detect")
     rows = [
-        (axis.title, *_cost_cells(summary, block, arm, target, axis)) for axis in TABLE_ORDER for arm in summary.arms
+        (axis.title, *_cost_cells(summary, block, arm, target, axis))
+        for axis in known_axes(summary.axes, TABLE_ORDER)
+        for arm in summary.arms
     ]
     warning = f"**Read with care.** The target {target_text(target)} is {escaped(block.note)}."
     return [title, warning, _markdown(header, rows, left=2)]

@@ -103,7 +103,7 @@ def composer(config_name: str, overrides: Sequence[str]) -> Compose:
 
 def run_node(node: DictConfig, threads: int) -> DictConfig:
     """A composed configuration as one run has it: what the sweep asks for is not the run's business."""
-    changes = {"comparison": {}, "sweep": {}, "threads": threads, "tracking.mlflow": False, "run_name": ""}
+    changes = {"comparison": {}, "sweep": {}, "study": {}, "threads": threads, "tracking.mlflow": False, "run_name": ""}
     plain = plain_node(node, changes)
     return plain_node(plain, pinned(from_node(plain).model))
 

@@ -40,7 +40,7 @@ from sfpo_bench.tracking.mlflow_store import (
 )
 from sfpo_bench.tracking.points import Point, PrimaryEvaluation, Told, store_name, tell
 from sfpo_bench.tracking.redaction import REDACTED, looks_secret, redact
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
 
 __all__ = ["Delivery", "PrimaryEvaluation", "RunKey", "SyncSummary"]
 
@@ -416,7 +416,7 @@ def _run_folders(root: Path) -> Iterator[RunFolder]:
         folder = RunFolder(Path(place))
         # Not by config.yaml alone: Hydra leaves one in every output folder.
         started = {folder.config.name, folder.journal.name} <= set(files)
-        if started or {folder.delivery.name, "comparison.json", "sweep.json"} & set(files):
+        if started or {folder.delivery.name, "comparison.json", "sweep.json", STUDY_FILE} & set(files):
             yield folder
 
 

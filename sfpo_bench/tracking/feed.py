@@ -13,7 +13,7 @@ import yaml
 
 from sfpo_bench.errors import BenchError, CheckpointError
 from sfpo_bench.tracking.delivery import Delivery, RunKey
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
 
 CoveredBytes = Callable[[RunFolder], int]
 _PAUSE_SECONDS = 3.0
@@ -24,16 +24,22 @@ _CLOSE_SECONDS = 60.0
 def key_of(folder: RunFolder) -> RunKey | None:
     """How the tracking store shall know a run, a comparison or a sweep; None when the folder is none of them.
 
-    A run inside a comparison or a sweep is a child of its run.
+    A run inside a comparison or a sweep is a child of its run, and a comparison or a sweep inside a study a child of
+    the study's.
     """
+    if (folder.path / STUDY_FILE).is_file():
+        content = json.loads((folder.path / STUDY_FILE).read_text(encoding="utf-8"))
+        return RunKey(folder.uid(), str(content["name"]), tags={"sfpo_bench.kind": "study"}, params=content)
     if (folder.path / "comparison.json").is_file():
         content = json.loads((folder.path / "comparison.json").read_text(encoding="utf-8"))
         about = {name: content[name] for name in ("baseline", "targets", "steps", "code_version", "experiment")}
-        return RunKey(folder.uid(), str(content["name"]), tags={"sfpo_bench.kind": "comparison"}, params=about)
+        tags = {"sfpo_bench.kind": "comparison"}
+        return RunKey(folder.uid(), str(content["name"]), _study_uid(folder, 1), tags, about)
     if (folder.path / "sweep.json").is_file():
         content = json.loads((folder.path / "sweep.json").read_text(encoding="utf-8"))
         about = {name: content[name] for name in ("parameters", "goals", "search", "code_version", "experiment")}
-        return RunKey(folder.uid(), str(content["name"]), tags={"sfpo_bench.kind": "sweep"}, params=about)
+        tags = {"sfpo_bench.kind": "sweep"}
+        return RunKey(folder.uid(), str(content["name"]), _study_uid(folder, 2), tags, about)
     if not folder.config.is_file():
         return None
     settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
@@ -47,6 +53,13 @@ def key_of(folder: RunFolder) -> RunKey | None:
         own = {**tags, "trial": trial.removeprefix("trial-").lstrip("0") or "0"}
         return RunKey(folder.uid(), f"{trial} {folder.path.name}", above.uid(), own, settings)
     return RunKey(folder.uid(), folder.path.name, tags=tags, params=settings)
+
+
+def _study_uid(folder: RunFolder, levels: int) -> str | None:
+    """Who the study is that lies so many folders above; None when there is none."""
+    parents = folder.path.absolute().parents
+    above = parents[levels - 1] if len(parents) >= levels else None
+    return RunFolder(above).uid() if above is not None and (above / STUDY_FILE).is_file() else None
 
 
 class Feed(threading.Thread):

@@ -27,6 +27,15 @@ SWEEP/
   claim.lock         held while trials are taken and ended
   trials/trial-0007/seed-0100/    one RUN per trial and seed
   report.md, …       the report
+
+STUDY/
+  study.json         what is studied: name, arms, seeds, suite, code version
+  parts/tune.json …  one record per part: the inputs it was made from, its result, the hashes of its files
+  sweeps/NAME/       one SWEEP per tuned arm
+  comparison/        the COMPARISON
+  evaluations/       samples of the model before training; those of a run lie in its folder
+  scores.csv         one row per arm, checkpoint and benchmark
+  report.md, …       the report
 """
 
 from __future__ import annotations
@@ -42,6 +51,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.errors import MissingDataError, RunLocked
+
+STUDY_FILE = "study.json"
 
 
 class RunState(StrEnum):

@@ -70,6 +70,10 @@ class StoredRuns(Protocol):
         """The runs whose parent is `run_id`, oldest first."""
         ...
 
+    def of_experiment(self, name: str) -> list[StoredRunInfo]:
+        """The runs of the experiment of that name, oldest first."""
+        ...
+
     def histories(self, runs: Sequence[StoredRunInfo]) -> list[History]:
         """The metric histories of the runs, in their order."""
         ...
@@ -102,6 +106,11 @@ class SqliteRuns:
         of_parent = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
         with self._reading() as connection:
             return self._infos(connection, of_parent, _PARENT_TAG, run_id)
+
+    def of_experiment(self, name: str) -> list[StoredRunInfo]:
+        inside = "experiment_id IN (SELECT experiment_id FROM experiments WHERE name = ?)"
+        with self._reading() as connection:
+            return self._infos(connection, inside, name)
 
     def histories(self, runs: Sequence[StoredRunInfo]) -> list[History]:
         query = "SELECT key, step, value, timestamp FROM metrics WHERE run_uuid = ? ORDER BY rowid"
@@ -158,6 +167,11 @@ class ClientRuns:
     def children(self, run_id: str) -> list[StoredRunInfo]:
         return [_info(run) for run in self._search(f"tags.`{_PARENT_TAG}` = {_quoted(run_id)}")]
 
+    def of_experiment(self, name: str) -> list[StoredRunInfo]:
+        with self._asking("looking for an experiment") as client:
+            experiment = client.get_experiment_by_name(name)
+        return [] if experiment is None else [_info(run) for run in self._search("", [experiment.experiment_id])]
+
     def histories(self, runs: Sequence[StoredRunInfo]) -> list[History]:
         wanted = [(run.run_id, key) for run in runs for key in run.latest]
         with self._asking("reading metric histories") as client:
@@ -171,9 +185,10 @@ class ClientRuns:
         with self._asking(f"reading {name}") as client:
             return _at_once(lambda run: _local_file(run.artifacts, name) or _downloaded(client, run.run_id, name), runs)
 
-    def _search(self, condition: str) -> list[Run]:
+    def _search(self, condition: str, within: Sequence[str] = ()) -> list[Run]:
+        """The runs of the experiments `within`, by default of all."""
         with self._asking("looking for runs") as client:
-            experiments = [one.experiment_id for one in client.search_experiments(max_results=_PAGE)]
+            experiments = list(within) or [one.experiment_id for one in client.search_experiments(max_results=_PAGE)]
             found: list[Run] = []
             token: str | None = None
             while experiments:

@@ -2,7 +2,7 @@
 
     checkpoints/step-000010/
       weights.safetensors     fp32 master weights
-      optimizer.safetensors   the optimizer's state
+      optimizer.safetensors   the optimizer's state; absent in an old one that is kept for evaluation alone
       anchor.safetensors      the anchor, while a later step waits for it (Lookahead's slow weights); else absent
       state.json              step, costs, rule state, journal lengths, best score so far
 
@@ -74,6 +74,11 @@ class Checkpoint:
                 f"{self.path / _STATE} cannot be read ({error}); remove that folder to resume from the one before"
             ) from error
 
+    def keep_weights_alone(self) -> None:
+        """Drop what only a resume needs."""
+        (self.path / _OPTIMIZER).unlink(missing_ok=True)
+        (self.path / _ANCHOR).unlink(missing_ok=True)
+
     def load_into(self, masters: MasterWeights) -> None:
         """Weights, optimizer state and anchor; raises `CheckpointError` when they are damaged or of another model."""
         from safetensors import SafetensorError
@@ -93,10 +98,12 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of one run: the newest `keep_last`, and the best one."""
+    """The checkpoints of one run: the newest `keep_last`, the best one, and the weights of every `keep_every`-th step
+    (0: of none)."""
 
     folder: Path
     keep_last: int = 2
+    keep_every: int = 0
 
     def all(self) -> list[Checkpoint]:
         """Whole checkpoints, oldest first."""
@@ -152,7 +159,11 @@ class CheckpointStore:
 
     def _drop_old(self, best_step: int) -> None:
         for checkpoint in self.all()[: -self.keep_last]:
-            if checkpoint.step != best_step:
+            if checkpoint.step == best_step:
+                continue
+            if self.keep_every and checkpoint.step % self.keep_every == 0:
+                checkpoint.keep_weights_alone()
+            else:
                 # The state goes first: without it the folder is no checkpoint, however far the removal got.
                 (checkpoint.path / _STATE).unlink()
                 shutil.rmtree(checkpoint.path)
@@ -172,6 +183,19 @@ def chosen_checkpoint(folder: RunFolder, which: Which) -> Checkpoint:
             f"{folder.path} holds no best checkpoint: no evaluation so far chose one; use checkpoint=last"
         )
     return best
+
+
+def checkpoint_at(folder: RunFolder, step: int) -> Checkpoint:
+    """The checkpoint of a step; raises `CheckpointError`, with the steps that are there, when it is not kept."""
+    store = CheckpointStore(folder.checkpoints)
+    found = store.at(step)
+    if found is None:
+        there = ", ".join(str(checkpoint.step) for checkpoint in store.all()) or "none"
+        raise CheckpointError(
+            f"{folder.path} holds no checkpoint of step {step}; expected one of {there}. training.keep_every says "
+            "which ones a run keeps"
+        )
+    return found
 
 
 def covered_bytes(folder: RunFolder) -> int:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.options import option
+from sfpo_bench.problem_sets import DataSettings
 
 
 class OptimizerKind(StrEnum):
@@ -99,6 +100,11 @@ class TrainingSettings:
     evaluate_every: int = option(5, "steps between evaluations; step 0 and the last step are always evaluated", low=1)
     checkpoint_every: int = option(10, "steps between checkpoints; the last step always gets one", low=1)
     keep_last: int = option(2, "checkpoints kept, the newest ones; the best one is kept besides", low=1)
+    keep_every: int = option(
+        0,
+        "steps between checkpoints whose weights are kept for good, so that they can be evaluated later; 0: none",
+        low=0,
+    )
     samples_every: int = option(
         10, "steps between stored samples; the first and the last step are always stored", low=1
     )
@@ -121,5 +127,12 @@ class EvaluationSettings:
     select_responses: int = option(
         256, "responses per evaluation of the select split, for the best checkpoint; 0: none", low=0
     )
+    select_suite: str = option(
+        "", "suite of evaluations/ whose problems are the select split; empty: the select problems of the task"
+    )
+    allow_report: str = option(
+        "", "a suite for reporting that select_suite may be all the same, by name; tables of a sweep then say so"
+    )
+    data: DataSettings = option(DataSettings(), "where the problems of select_suite come from")
     greedy_problems: int = option(256, "problems decoded greedily beside the sampled ones; 0: none", low=0)
     temperature: float = option(1.0, "softmax temperature of sampled evaluations", above=0.0)

@@ -67,6 +67,21 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     assert [checkpoint.step for checkpoint in store.all()] == [2, 5, 6]
 
 
+def test_the_weights_of_every_so_many_steps_are_kept_for_good_and_a_resume_finds_what_it_needs(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep_last=1, keep_every=2)
+    for step in range(1, 8):
+        store.write(masters(step), state(step, best_step=1))
+    assert [checkpoint.step for checkpoint in store.all()] == [1, 2, 4, 6, 7]
+    for checkpoint in store.all():
+        assert checkpoint.weights_file.is_file()
+        assert (checkpoint.path / "optimizer.safetensors").is_file() == (checkpoint.step in (1, 7))
+    newest, kept, read = store.newest(), store.at(4), masters(0)
+    assert newest is not None and kept is not None
+    newest.load_into(read)
+    with pytest.raises(CheckpointError, match="does not hold this model's weights and optimizer state"):
+        kept.load_into(read)
+
+
 def test_half_written_folders_are_no_checkpoints_and_are_swept_away(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     store.write(masters(), state(3))

@@ -1,0 +1,24 @@
+"""`sfpo-bench published [NAME]`: published results, and the sampling error that their design allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.settings import PublishedSettings
+from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.reports.published_results import published
+from sfpo_bench.reports.published_tables import published_markdown, write_published
+
+
+def act(node: DictConfig) -> None:
+    settings = verb_settings(node, PublishedSettings)
+    found = published(settings.name)
+    say(published_markdown(found).replace("\\", "").replace("**", "").rstrip())
+    if settings.out:
+        files = write_published(found, Path(settings.out))
+        say("")
+        for path in (files.markdown, files.html, files.latex, files.gains):
+            say(f"{path.suffix.removeprefix('.')}: {path}")

@@ -1,0 +1,52 @@
+"""`sfpo-bench study NAME|FILE`: tune, compare, choose checkpoints, evaluate and score, in one resumable command."""
+
+from __future__ import annotations
+
+import sys
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.sweep_file import sweep_file
+from sfpo_bench.cli.train import check_before_torch
+from sfpo_bench.config import from_node
+from sfpo_bench.evaluation.run import plan
+from sfpo_bench.study.page import StudyFiles
+from sfpo_bench.study.plan import Study, refuse_shared, require_sweep, study_of
+from sfpo_bench.types import Split
+
+
+def act(node: DictConfig) -> None:
+    config = from_node(node)
+    hydra = HydraConfig.get()
+    sweep = require_sweep(config.comparison.tune, sweep_file(config.comparison.tune))
+    study = study_of(config, str(hydra.job.config_name), list(hydra.overrides.task), sweep)
+    _check(study)
+    from sfpo_bench.study.runner import run_study
+
+    announce(run_study(study, _tell))
+
+
+def _check(study: Study) -> None:
+    """Raise for data, models and stores that are not there, before anything is trained."""
+    check_before_torch(study.config)
+    for arm in study.arms:
+        own = from_node(arm.node)
+        if (own.model, own.task) != (study.config.model, study.config.task):
+            check_before_torch(own)
+    refuse_shared(plan(study.evaluation).paper, study.config.policy_task.problems(Split.select))
+
+
+def announce(files: StudyFiles) -> None:
+    """Say what was found, and where it lies."""
+    report = files.report.read_text(encoding="utf-8").split("\n![", 1)[0]
+    say(report.replace("\\", "").replace("**", "").rstrip())
+    say("")
+    say(f"scores: {files.scores}")
+    say(f"figure: {files.figure_png}")
+    say(f"page:   {files.page}")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

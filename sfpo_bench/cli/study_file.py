@@ -1,0 +1,46 @@
+"""Which configuration a study is: a packaged one by name, or a file of the user's by path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from sfpo_bench.errors import ConfigError, MissingDataError
+
+PRIMARY = "study"
+_TAKEN = ("train", "compare", "evaluate", "study")
+
+
+def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The name of the study's primary configuration, and Hydra's arguments that lead to it.
+
+    Raises `ConfigError` when no study is named, and `MissingDataError` when it is not there.
+    """
+    known = ", ".join(known_studies())
+    if not arguments or "=" in arguments[0] or arguments[0].startswith(("-", "+", "~")):
+        raise ConfigError(f"no study is named; expected sfpo-bench study NAME, one of {known}, or FILE.yaml")
+    wanted, rest = arguments[0], [_long(argument) for argument in arguments[1:]]
+    if wanted in known_studies():
+        return PRIMARY, [f"study={wanted}", *rest]
+    file = Path(wanted)
+    if file.suffix not in (".yaml", ".yml") or not file.is_file():
+        raise MissingDataError(
+            f"{wanted} is neither a file nor a packaged study; expected one of {known}, or FILE.yaml"
+        )
+    if file.stem in _TAKEN:
+        raise ConfigError(f"{file} has the name of a packaged configuration; rename it")
+    return file.stem, [*rest, f"--config-dir={file.parent.resolve()}"]
+
+
+def known_studies() -> list[str]:
+    """The packaged studies."""
+    folder = files("sfpo_bench.conf") / "study"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _long(argument: str) -> str:
+    """`data.dir=` and `tune=` without their sections."""
+    if argument.startswith("tune="):
+        return f"comparison.{argument}"
+    return f"study.{argument}" if argument.startswith("data.") else argument

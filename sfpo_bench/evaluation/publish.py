@@ -1,0 +1,39 @@
+"""What an evaluation leaves behind beside its samples: tables, a journal, and a run in the tracking store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sfpo_bench.config import TrackingSettings
+from sfpo_bench.errors import TrackingError
+from sfpo_bench.evaluation.record import Evaluation
+from sfpo_bench.evaluation.scores import Arm
+from sfpo_bench.evaluation.tables import TableFiles, scores_plain, write_tables
+from sfpo_bench.evaluation.tracked import deliver, write_journal
+from sfpo_bench.tracking.delivery import Delivery
+
+
+def delivery_of(tracking: TrackingSettings, store_folder: Path) -> Delivery | None:
+    """Who delivers, or None without tracking."""
+    if not tracking.mlflow:
+        return None
+    return Delivery(tracking.experiment, store_folder, tracking_uri=tracking.uri or None)
+
+
+def publish(
+    found: Evaluation, delivery: Delivery | None, warn: Callable[[str], None], parent_uid: str = ""
+) -> TableFiles:
+    """Write the tables and the journal and deliver them; a store that fails costs a warning.
+
+    In the store the evaluation is a child of the training run it belongs to, or else of `parent_uid`.
+    """
+    arm, k = Arm(found.owner.arm, (found,)), found.asked.samples
+    files = write_tables([arm], arm.name, k, found.folder)
+    folder = write_journal(found, scores_plain(arm, k))
+    if delivery is not None:
+        try:
+            deliver(found, folder, [files.markdown, files.csv], delivery, parent_uid)
+        except TrackingError as error:
+            warn(f"warning: {error}. Scores need no store; `sfpo-bench sync` delivers what is missing")
+    return files

@@ -1,0 +1,122 @@
+"""Imported runs as a comparison's folder: the files that `report`, `list` and the notebooks read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.importing.curves import ImportedRun
+from sfpo_bench.reports.axes import ALL_KEYS
+from sfpo_bench.reports.codec import to_plain
+from sfpo_bench.reports.load import SCHEMA_VERSION, Arm, Plan, run_place
+from sfpo_bench.tracking.journal import encode
+from sfpo_bench.tracking.run_folder import RunFolder, RunStatus, write_atomically
+from sfpo_bench.types import EvaluationRecord, Split, StepRecord
+
+FILE = "comparison.json"
+_NOTE = (
+    "These runs were imported. Nothing here says whether targets were fixed before they ran, or whether their seeds, "
+    "problems and clocks were alike: that is for who imported them to know."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is said of the imported runs: `origin` names the log, `accuracy` its name there."""
+
+    name: str
+    origin: str
+    accuracy: str
+    baseline: str = ""
+    targets: tuple[float, ...] = ()
+    temperature: float = 1.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def common_axes(runs: Sequence[ImportedRun]) -> tuple[list[str], list[str]]:
+    """The axes that every run tells, and a sentence for each that only some do."""
+    shared = [axis for axis in ALL_KEYS if all(axis in run.axes for run in runs)]
+    partial = [axis for axis in ALL_KEYS if axis not in shared and any(axis in run.axes for run in runs)]
+    counts = {axis: sum(axis in run.axes for run in runs) for axis in partial}
+    return shared, [f"{axis} is told by {count} of {len(runs)} runs and left out" for axis, count in counts.items()]
+
+
+def write_comparison(folder: Path, runs: Sequence[ImportedRun], about: About) -> Plan:
+    """Write the runs into `folder`, which must not exist, all of them or none.
+
+    Raises `ConfigError` for a folder that exists, two runs of one arm and seed, an unknown baseline, and runs without
+    any cost.
+    """
+    if folder.exists():
+        raise ConfigError(f"{folder} exists already; give the imported runs another name with name=NAME")
+    plan = _plan(runs, about)
+    keys = _arm_keys(runs)
+    partial = folder.with_name(f".{folder.name}.partial")
+    for run in runs:
+        _write_run(RunFolder(partial / run_place(keys[run.arm], run.seed)), run, about)
+    write_atomically(partial / FILE, json.dumps(to_plain(plan), indent=1, ensure_ascii=False))
+    partial.rename(folder)
+    return plan
+
+
+def _plan(runs: Sequence[ImportedRun], about: About) -> Plan:
+    keys, (axes, _) = _arm_keys(runs), common_axes(runs)
+    _check_runs(runs)
+    if not axes:
+        raise ConfigError(
+            "found no cost that every run tells; expected at least one of responses, prompts, tokens, optimizer_steps "
+            "and seconds: name its column, such as responses=NAME, or say responses_per_step=N"
+        )
+    if about.baseline and about.baseline not in keys:
+        raise ConfigError(f"baseline = {about.baseline!r} is not an arm; expected one of {', '.join(keys)}")
+    return Plan(
+        schema_version=SCHEMA_VERSION,
+        name=about.name,
+        baseline=keys[about.baseline or next(iter(keys))],
+        experiment=f"Imported from {about.origin}. The accuracy is {about.accuracy} of that log.",
+        axes_note=_NOTE,
+        targets=about.targets,
+        split=Split.report,
+        mode="sampled",
+        temperature=about.temperature,
+        seeds=tuple(sorted({run.seed for run in runs})),
+        steps=max(run.evaluations[-1].step for run in runs),
+        code_version="not of this package",
+        arms={key: Arm(about.labels.get(arm, arm)) for arm, key in keys.items()},
+        axes=tuple(axes),
+        origin=about.origin,
+    )
+
+
+def _check_runs(runs: Sequence[ImportedRun]) -> None:
+    seen: dict[tuple[str, int], str] = {}
+    for run in runs:
+        other = seen.setdefault((run.arm, run.seed), run.source)
+        if other is not run.source:
+            raise ConfigError(
+                f"found two runs of arm {run.arm!r} with seed {run.seed} ({other} and {run.source}); expected one"
+            )
+
+
+def _arm_keys(runs: Sequence[ImportedRun]) -> dict[str, str]:
+    """A name for each arm that can be that of a folder."""
+    keys = {run.arm: re.sub(r"[^\w-]+", "-", run.arm).strip("-") or "arm" for run in runs}
+    if len(set(keys.values())) < len(keys):
+        raise ConfigError(
+            f"found the arms {', '.join(map(repr, keys))}; expected names that differ in letters or digits"
+        )
+    return keys
+
+
+def _write_run(folder: RunFolder, run: ImportedRun, about: About) -> None:
+    """The records by step; a training step stands before the evaluation at its end."""
+    both: list[StepRecord | EvaluationRecord] = [*run.steps, *run.evaluations]
+    records = sorted(both, key=lambda record: record.step)
+    write_atomically(folder.journal, b"".join(encode(record) for record in records))
+    last = records[-1].step
+    folder.write_status(RunStatus(run.state, last, last))
+    write_atomically(folder.provenance, json.dumps({"imported_from": about.origin, "log": run.source}, indent=1))

@@ -1,0 +1,135 @@
+"""What a run had spent at a step, on the axes that its log tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.importing.fields import Fields
+from sfpo_bench.importing.log import RunLog
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What logs do not hold and who imports them must say; 0 where it is not told.
+
+    `responses_per_step` were sampled for training in each step, `responses_per_prompt` to each prompt, and
+    `evaluation_responses` stand behind each accuracy.
+    """
+
+    responses_per_step: float = 0.0
+    responses_per_prompt: float = 0.0
+    evaluation_responses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A total that grows with the steps: `values[i]` by `steps[i]`, from 0 at step 0, linear in between."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def at(self, step: int) -> float | None:
+        """None beyond the last step at which it is known."""
+        return None if step > self.steps[-1] else float(np.interp(step, self.steps, self.values))
+
+
+def named(log: RunLog, name: str) -> list[tuple[int, float, str]]:
+    """Step, value and place of every row with `name`, steps rising. Raises `ConfigError` for two at one step."""
+    rows = [(row.step, row.values[name], row.place) for row in log.rows if name and name in row.values]
+    if log.one_value_a_step:
+        return list({step: (step, value, place) for step, value, place in rows}.values())
+    for early, late in pairwise(rows):
+        if early[0] == late[0]:
+            raise ConfigError(
+                f"found two values of {name} at step {late[0]} of arm {log.arm!r}, seed {log.seed} ({early[2]} and "
+                f"{late[2]}); expected one. Is there a column that tells the runs apart? arm=NAME seed=NAME"
+            )
+    return rows
+
+
+def totals(log: RunLog, fields: Fields, told: Told) -> dict[str, Total]:
+    """The run's totals by axis; axes that follow from nothing in the log are not there.
+
+    Raises `ConfigError`, with the place, for a total that is negative or falls.
+    """
+    last = max(row.step for row in log.rows)
+    found = {
+        axis: _logged(log, name)
+        for axis, name in (
+            ("responses", fields.responses),
+            ("prompts", fields.prompts),
+            ("tokens", fields.tokens),
+            ("optimizer_steps", fields.optimizer_steps),
+            ("train_seconds", fields.seconds),
+        )
+    }
+    known = {axis: total for axis, total in found.items() if total is not None}
+    if told.responses_per_step and "responses" not in known:
+        known["responses"] = Total((0, max(1, last)), (0.0, told.responses_per_step * max(1, last)))
+    if fields.step_is_optimizer_step and "optimizer_steps" not in known:
+        known["optimizer_steps"] = Total((0, max(1, last)), (0.0, float(max(1, last))))
+    if "train_seconds" not in known and (seconds := _summed(log, fields)) is not None:
+        known["train_seconds"] = seconds
+    if "tokens" not in known and "responses" in known and (tokens := _tokens(log, fields, known["responses"])):
+        known["tokens"] = tokens
+    if told.responses_per_prompt and "responses" in known and "prompts" not in known:
+        responses = known["responses"]
+        known["prompts"] = Total(responses.steps, tuple(v / told.responses_per_prompt for v in responses.values))
+    return known
+
+
+def _logged(log: RunLog, name: str) -> Total | None:
+    rows = named(log, name)
+    if not rows:
+        return None
+    before = 0.0
+    for _, value, place in rows:
+        if value < before:
+            what = "is negative" if value < 0 else f"falls from {before:g}"
+            raise ConfigError(f"{place}: {name} is {value:g} and {what}; expected a total that only grows")
+        before = value
+    return _from_zero([step for step, _, _ in rows], [value for _, value, _ in rows])
+
+
+def _summed(log: RunLog, fields: Fields) -> Total | None:
+    """Seconds from means per step: each holds for the steps since the row before."""
+    steps: list[int] = []
+    values: list[float] = []
+    spent = 0.0
+    for step, value, place in named(log, fields.step_seconds):
+        row = next(row for row in log.rows if row.place == place and row.step == step)
+        own = value - sum(row.values.get(name, 0.0) for name in fields.not_training)
+        if own < 0:
+            raise ConfigError(
+                f"{place}: {fields.step_seconds} is {value:g} s and {' + '.join(fields.not_training)} are longer; "
+                "expected them inside of it: choose another preset, preset=verl for verl's versions of 2026"
+            )
+        spent += own * (step - (steps[-1] if steps else 0))
+        steps.append(step)
+        values.append(spent)
+    return _from_zero(steps, values) if steps else None
+
+
+def _tokens(log: RunLog, fields: Fields, responses: Total) -> Total | None:
+    """Generated tokens: mean length times the responses since the row before."""
+    steps, values, before, spent = [], [], 0.0, 0.0
+    for step, value, _ in named(log, fields.response_tokens):
+        by_then = responses.at(step)
+        if by_then is None:
+            break
+        spent += value * (by_then - before)
+        before = by_then
+        steps.append(step)
+        values.append(spent)
+    return _from_zero(steps, values) if steps else None
+
+
+def _from_zero(steps: Sequence[int], values: Sequence[float]) -> Total:
+    if steps[0] == 0:
+        return Total(tuple(steps), tuple(values))
+    return Total((0, *steps), (0.0, *values))

@@ -1,0 +1,123 @@
+"""A log's rows as the records of a run: evaluations with their costs, and the numbers of the training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.importing.costs import Told, Total, named, totals
+from sfpo_bench.importing.fields import Fields
+from sfpo_bench.importing.log import RunLog
+from sfpo_bench.tracking.run_folder import RunState
+from sfpo_bench.types import Costs, EvaluationRecord, Split, StepRecord
+
+_TIMES = ("train_seconds",)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRun:
+    """One run in this package's form. `axes` are the costs that its log tells at every evaluation; the others are 0.
+
+    `notes` say what of the log was left out.
+    """
+
+    arm: str
+    seed: int
+    source: str
+    state: RunState
+    evaluations: tuple[EvaluationRecord, ...]
+    steps: tuple[StepRecord, ...]
+    axes: frozenset[str]
+    notes: tuple[str, ...]
+
+
+def imported_run(log: RunLog, fields: Fields, told: Told, scale: float = 1.0, temperature: float = 1.0) -> ImportedRun:
+    """The run of a log; accuracies are multiplied by `scale`, 0.01 for percent.
+
+    A total that was logged at other steps than an evaluation is interpolated linearly. Where one evaluation, the last,
+    lies behind everything that was logged of a cost, it is left out; where several do, that cost is. Raises
+    `ConfigError`, with the place, for steps that fall, two values at one step, an accuracy outside [0, 1], a cost that
+    falls, and no evaluation at all.
+    """
+    _check_order(log)
+    found = [(step, value * scale, place) for step, value, place in named(log, fields.accuracy)]
+    _check_accuracies(log, fields, found)
+    known = totals(log, fields, told)
+    last = found[-1][0]
+    late = {axis: sum(total.at(step) is None for step, _, _ in found) for axis, total in known.items()}
+    notes = [f"{log.source}: {axis} ends at step {known[axis].steps[-1]}" for axis, count in late.items() if count > 1]
+    known = {axis: total for axis, total in known.items() if late[axis] <= 1}
+    if 1 in late.values() and len(found) > 1:
+        notes.append(f"{log.source}: the evaluation at step {last} is left out, no cost was logged by then")
+        found = [one for one in found if one[0] < last]
+    sizes = {step: (value, place) for step, value, place in named(log, fields.n)}
+    evaluations = tuple(
+        EvaluationRecord(
+            step=step,
+            time_unix_s=0.0,
+            costs=_costs(known, step),
+            split=Split.report,
+            mode="sampled",
+            temperature=temperature,
+            accuracy=accuracy,
+            n=_size(sizes, step, told),
+            problems=0,
+            statuses={},
+            truncated=0,
+            seconds=0.0,
+        )
+        for step, accuracy, _ in found
+    )
+    axes = frozenset(axis for axis, total in known.items() if all(total.at(step) is not None for step, _, _ in found))
+    return ImportedRun(
+        log.arm, log.seed, log.source, log.state, evaluations, _steps(log, fields, known), axes, tuple(notes)
+    )
+
+
+def _check_order(log: RunLog) -> None:
+    before = 0
+    for row in log.rows:
+        if row.step < before:
+            raise ConfigError(
+                f"{row.place}: step {row.step} comes after step {before} in arm {log.arm!r}, seed {log.seed}; expected "
+                "steps that rise: sort the rows, or tell the runs apart with arm=NAME seed=NAME"
+            )
+        before = row.step
+
+
+def _check_accuracies(log: RunLog, fields: Fields, found: list[tuple[int, float, str]]) -> None:
+    if not found:
+        raise ConfigError(
+            f"{log.source}: arm {log.arm!r}, seed {log.seed} has no {fields.accuracy}; expected at least one"
+        )
+    for _, value, place in found:
+        if not 0 <= value <= 1:
+            raise ConfigError(
+                f"{place}: {fields.accuracy} is {value:g}; expected a share in [0, 1]: percent=true for percentages"
+            )
+
+
+def _size(sizes: Mapping[int, tuple[float, str]], step: int, told: Told) -> int:
+    if step not in sizes:
+        return told.evaluation_responses
+    value, place = sizes[step]
+    if value < 1 or value != int(value):
+        raise ConfigError(f"{place}: n is {value:g}; expected a whole number of responses, 1 or more")
+    return int(value)
+
+
+def _costs(known: Mapping[str, Total], step: int) -> Costs:
+    values = {axis: total.at(step) or 0.0 for axis, total in known.items()}
+    whole = {axis: value if axis in _TIMES else round(value) for axis, value in values.items()}
+    return Costs(**whole)  # type: ignore[arg-type]  # int where the field is int
+
+
+def _steps(log: RunLog, fields: Fields, known: Mapping[str, Total]) -> tuple[StepRecord, ...]:
+    """A record for every step with numbers that have a metric key here; of two at one step the later one counts."""
+    found: dict[int, dict[str, float]] = {}
+    for row in log.rows:
+        own = {key: row.values[name] for name, key in fields.metrics.items() if name in row.values}
+        if own:
+            found.setdefault(row.step, {}).update(own)
+    return tuple(StepRecord(step, 0.0, _costs(known, step), metrics, ()) for step, metrics in sorted(found.items()))

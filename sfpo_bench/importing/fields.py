@@ -1,0 +1,130 @@
+"""Which names of a log mean what, and presets for programs whose names are known.
+
+TRL 1.16, GRPOTrainer: `step` counts optimizer steps. `step_time` (seconds of training steps, rollouts included,
+evaluation and checkpoints not) and `completions/mean_length` are means since the row before; evaluations are rows of
+their own with names that begin with `eval_`. Neither the number of responses nor that of an evaluation is logged.
+
+verl, ray_trainer: a step is a training step. `timing_s/step` holds rollouts and updates and, where one is written, the
+checkpoint (`timing_s/save_checkpoint`), which is taken off; validation (`timing_s/testing`) is outside of it in the
+versions of 2026 and inside in those of 2025 (preset `verl_2025`). Validation accuracy is
+`val-core/<data source>/acc/mean@<samples>`; MLflow holds `_at_` for `@`. The number of responses is not logged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from sfpo_bench.errors import ConfigError
+
+
+class Preset(StrEnum):
+    """Whose names a log has: one's own, or those of a known program."""
+
+    own = "own"
+    trl = "trl"
+    verl = "verl"
+    verl_2025 = "verl_2025"
+
+
+OWN_NAMES = ("accuracy", "responses", "prompts", "tokens", "optimizer_steps", "seconds", "n")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Names in the log; an empty one is not there. Costs are totals since the start of the run.
+
+    `accuracy_pattern` finds the accuracy where no name is given. `step_seconds` and `response_tokens` are means over
+    the steps since the row before, per step and per response; `not_training` are names to take off the former.
+    `step_is_optimizer_step`: the step is itself the count of optimizer steps. `metrics` maps names to metric keys of
+    this package.
+    """
+
+    accuracy: str = ""
+    accuracy_pattern: str = ""
+    responses: str = ""
+    prompts: str = ""
+    tokens: str = ""
+    optimizer_steps: str = ""
+    seconds: str = ""
+    n: str = ""
+    step_seconds: str = ""
+    not_training: tuple[str, ...] = ()
+    response_tokens: str = ""
+    step_is_optimizer_step: bool = False
+    metrics: Mapping[str, str] = field(default_factory=dict)
+
+    def with_names(self, names: Mapping[str, str]) -> Fields:
+        """The same with those of `names` that are not empty."""
+        return replace(self, **{key: name for key, name in names.items() if name})  # type: ignore[arg-type]
+
+
+_TRL = Fields(
+    accuracy_pattern=r"eval_rewards/.+/mean",
+    step_seconds="step_time",
+    response_tokens="completions/mean_length",
+    step_is_optimizer_step=True,
+    metrics={
+        "reward": "reward_mean",
+        "reward_std": "reward_std",
+        "frac_reward_zero_std": "groups_without_signal_share",
+        "completions/mean_length": "response_tokens_mean",
+        "completions/clipped_ratio": "truncated_share",
+        "entropy": "entropy",
+        "clip_ratio/region_mean": "clip_fraction",
+        "grad_norm": "gradient_norm",
+        "learning_rate": "learning_rate",
+    },
+)
+_VERL = Fields(
+    accuracy_pattern=r"val-core/.+/acc/mean(@|_at_)\d+",
+    step_seconds="timing_s/step",
+    not_training=("timing_s/save_checkpoint",),
+    response_tokens="response_length/mean",
+    metrics={
+        "critic/score/mean": "reward_mean",
+        "response_length/mean": "response_tokens_mean",
+        "response_length/clip_ratio": "truncated_share",
+        "actor/entropy": "entropy",
+        "actor/pg_clipfrac": "clip_fraction",
+        "actor/grad_norm": "gradient_norm",
+        "actor/lr": "learning_rate",
+        "timing_s/gen": "rollout_seconds",
+        "timing_s/old_log_prob": "old_log_prob_seconds",
+        "timing_s/update_actor": "update_seconds",
+        "timing_s/step": "step_seconds",
+    },
+)
+PRESETS: Mapping[Preset, Fields] = {
+    Preset.own: Fields().with_names({name: name for name in OWN_NAMES}),
+    Preset.trl: _TRL,
+    Preset.verl: _VERL,
+    Preset.verl_2025: replace(_VERL, not_training=(*_VERL.not_training, "timing_s/testing")),
+}  # fmt: skip
+
+
+def settle_accuracy(fields: Fields, found: Iterable[str]) -> Fields:
+    """The fields with the name of the accuracy, by `accuracy_pattern` among the names `found` where none is given.
+
+    Raises `ConfigError` when it is not there, or when several names fit.
+    """
+    known = sorted(set(found))
+    if fields.accuracy:
+        if fields.accuracy not in known:
+            raise ConfigError(
+                f"found no {fields.accuracy!r} in the log; expected one of {_listed(known)}: accuracy=NAME"
+            )
+        return fields
+    fitting = [name for name in known if re.fullmatch(fields.accuracy_pattern, name)]
+    if len(fitting) != 1:
+        what = f"{len(fitting)} names that may be the accuracy, {', '.join(fitting)}" if fitting else "no accuracy"
+        raise ConfigError(
+            f"found {what}; expected one: say which with accuracy=NAME, one of {_listed(fitting or known)}"
+        )
+    return replace(fields, accuracy=fitting[0])
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")

@@ -1,0 +1,153 @@
+"""`sfpo-bench import` from the command line and from an MLflow store; `report`, `list` and `show` of what it wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sfpo_bench.cli import main
+from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
+from sfpo_bench.reports import curves_frame, load_comparison
+from sfpo_bench.tracking.run_folder import RunState
+
+HERE = Path(__file__).parent
+
+
+def run(*arguments: str) -> None:
+    main(list(arguments))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        run(*arguments)
+    assert stopped.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_csv_is_imported_reported_listed_and_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("import", str(HERE / "runs.csv"), "arm=method", "name=mine", "targets=[0.5]", "baseline=GRPO")
+    said = capsys.readouterr().out
+    assert "imported from runs.csv: GRPO 2, SFPO (K=3) 2; baseline GRPO" in said
+    assert "accuracy: accuracy; costs: responses, train_seconds" in said
+    run("report", "results/mine")
+    assert "Cannot tell whether SFPO (K=3) needs less training time than GRPO" in capsys.readouterr().out
+    run("list")
+    assert "comparison results/mine" in capsys.readouterr().out
+    run("show", "results/mine/runs/GRPO/seed-0001")
+    assert "accuracy                       0.52" in capsys.readouterr().out
+    assert "exists already" in refused(capsys, "import", str(HERE / "runs.csv"), "arm=method", "name=mine")
+
+
+def test_logs_of_trl_are_imported_by_arm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [f"files.{arm}=[{','.join(str(HERE / 'trl' / f'{arm}-seed{seed}.json') for seed in (0, 1))}]"
+             for arm in ("grpo", "sfpo")]  # fmt: skip
+    per_step = ("responses_per_step_of.grpo=32", "responses_per_step_of.sfpo=10.6666666667")
+    run("import", *files, "preset=trl", "name=trl", *per_step)
+    assert "costs: responses, tokens, optimizer_steps, train_seconds" in capsys.readouterr().out
+    frame = curves_frame(load_comparison(tmp_path / "results" / "trl"))
+    assert frame.groupby(["arm", "seed"])["responses"].max().tolist() == [960] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "found no log; expected one: a CSV file"),
+        (("runs.csv", "mlflow=x"), "found log, mlflow; expected one"),
+        (("nothing.csv",), "nothing.csv is not there"),
+        (("runs.csv", "accuracy=score"), "accuracy = 'score' is not a column of numbers in the log; expected one of"),
+        (
+            ("runs.csv", "arm=method", "baseline=PPO"),
+            "baseline = 'PPO' is not an arm; expected one of GRPO, SFPO (K=3)",
+        ),
+        (("runs.csv",), "step 0 comes after step 30 in arm 'run'"),
+        (("runs.csv", "preset=trlx"), "preset"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_message(
+    arguments: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(HERE)
+    assert said in refused(capsys, "import", *arguments, f"output_root={tmp_path}")
+    assert not list(tmp_path.iterdir())
+
+
+# --- MLflow -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with three runs as somebody's trainer would log them, one of which failed, and one without metrics."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.create_experiment("maths")
+    for number, (arm, seed) in enumerate((("grpo", 1), ("sfpo", 1), ("sfpo", 2), ("idle", 1)), 1):
+        one = client.create_run(experiment, run_name=f"{arm}-{seed}", start_time=number)
+        client.log_param(one.info.run_id, "method", arm)
+        client.log_param(one.info.run_id, "data/seed", str(seed))
+        for step in () if arm == "idle" else (10, 0):
+            client.log_metric(one.info.run_id, "val/acc", 0.1 + 0.01 * step, step=step)
+            client.log_metric(one.info.run_id, "samples", 64.0 * step, step=step)
+        if arm != "idle":
+            client.log_metric(one.info.run_id, "val/acc", 0.3, step=10)  # logged again after a resumption
+        client.set_terminated(one.info.run_id, "FAILED" if seed == 2 else "FINISHED")
+    return uri
+
+
+def test_an_experiment_of_mlflow_is_imported(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(
+        *("import", "mlflow=maths", f"uri={store}", "arm=method", "seed=data/seed"),
+        *("accuracy=val/acc", "responses=samples", "evaluation_responses=50"),
+    )
+    assert "imported from the MLflow experiment maths: grpo 1, sfpo 2; baseline grpo" in capsys.readouterr().out
+    comparison = load_comparison(tmp_path / "results" / "maths")
+    frame = curves_frame(comparison)
+    assert frame[["arm", "seed", "step", "responses", "accuracy", "n"]].values.tolist()[:2] == [
+        ["grpo", 1, 0, 0, 0.1, 50],
+        ["grpo", 1, 10, 640, 0.3, 50],
+    ]
+    states = {(run.arm, run.seed): run.status.value for run in comparison.runs}
+    assert states == {("grpo", 1): "finished", ("grpo", 2): "pending", ("sfpo", 1): "finished", ("sfpo", 2): "failed"}
+
+
+def test_runs_of_a_store_must_tell_their_arm_and_seed(store: str) -> None:
+    runs = mlflow_runs(store, "maths", Names(seed="data/seed"))
+    assert [(log.arm, log.seed, log.state) for log in runs] == [
+        ("grpo-1", 1, RunState.finished),
+        ("sfpo-1", 1, RunState.finished),
+        ("sfpo-2", 2, RunState.failed),
+    ]
+    with pytest.raises(
+        ConfigError, match=r"run grpo-1 has no tag or parameter 'seed'.*seed=NAME, one of method, data/seed"
+    ):
+        mlflow_runs(store, "maths", Names())
+    with pytest.raises(ConfigError, match="run grpo-1: method is 'grpo'; expected a whole number"):
+        mlflow_runs(store, "maths", Names(seed="method"))
+    with pytest.raises(MissingDataError, match="found no run with metrics in the experiment 'chess'"):
+        mlflow_runs(store, "chess", Names())
+
+
+def test_a_client_gives_the_runs_of_an_experiment_as_the_file_does(store: str) -> None:
+    from sfpo_bench.tracking.stored_runs import ClientRuns, stored_runs
+
+    direct, asked = stored_runs(store).of_experiment("maths"), ClientRuns(store, store).of_experiment("maths")
+    assert [(one.run_id, one.name, one.params) for one in direct] == [
+        (one.run_id, one.name, one.params) for one in asked
+    ]
+    assert ClientRuns(store, store).of_experiment("chess") == []
