@@ -69,7 +69,7 @@ class StepSeconds:
 
     @property
     def overlapped(self) -> float:
-        """If the next step's rollouts ran beside this one's update, on weights one step old and devices of their own:
+        """If the next step's rollouts ran beside this one's update, on weights one step old and as many devices again:
         the longer of the two. The trainer does not do so."""
         return max(self.rollout + self.grading, self.update + self.exchange) + self.push
 

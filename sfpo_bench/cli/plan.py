@@ -19,6 +19,7 @@ from sfpo_bench.step_costs import Network, StepCosts, StepShape
 from sfpo_bench.training.settings import Precision
 from sfpo_bench.types import Split
 
+_COLUMNS = ("rollout", "grading", "update", "exchange", "push", "step", "beside")
 _DEVICES = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -93,21 +94,22 @@ def time_lines(config: RunConfig, costs: StepCosts, needs: Plan, prompt_tokens: 
     shape, steps = step_shape(config, prompt_tokens), config.training.steps
     weight_bytes = 2 if config.learner.precision is Precision.bfloat16 else 4
     network = Network(1, weight_bytes=weight_bytes)
+    size = needs.parameters / costs.parameters
     rows = [
         f"seconds of a step with every response {shape.response_tokens_max:g} tokens long; costs measured on one "
         f"{costs.device} with {costs.parameters:,} parameters",
-        f"devices exchange weights at {network.gigabytes_per_second:g} GB/s each (assumed); `beside`: rollouts beside "
-        "the update before them, which the trainer does not do",
-        f"{'devices':>9}{'rollout':>10}{'grading':>10}{'update':>10}{'exchange':>10}{'push':>9}{'step':>10}"
-        f"{'beside':>10}{f'hours of {steps}':>15}{'GiB each':>10}",
+        f"assumed: devices exchange weights at {network.gigabytes_per_second:g} GB/s each. `beside`: rollouts of the "
+        "next step on as many devices again, which the trainer does not do",
+        *([f"{size:.3g} times the measured model: an extrapolation; measure one of its size"] if size > 10 else []),
+        f"{'devices':>9}" + "".join(f"{name:>12}" for name in (*_COLUMNS, f"h of {steps:,}", "GiB each")),
     ]
     for devices in _DEVICES:
         found = costs.predict(shape, replace(network, devices=devices), needs.parameters)
-        rows.append(
-            f"{devices:>9,}{found.rollout:>10.2f}{found.grading:>10.2f}{found.update:>10.2f}{found.exchange:>10.2f}"
-            f"{found.push:>9.2f}{found.in_turn:>10.2f}{found.overlapped:>10.2f}{found.in_turn * steps / 3600:>15.2f}"
-            f"{needs.per_device_bytes(devices) / 2**30:>10.1f}"
-        )
+        numbers = [
+            *(found.rollout, found.grading, found.update, found.exchange, found.push, found.in_turn, found.overlapped),
+            *(found.in_turn * steps / 3600, needs.per_device_bytes(devices) / 2**30),
+        ]
+        rows.append(f"{devices:>9,}" + "".join(f"{number:>12,.4g}" for number in numbers))
     return rows
 
 
