@@ -79,7 +79,8 @@ def read_packed_samples(folder: Path) -> pd.DataFrame:
     """The packed responses with the columns `run` and those of `SAMPLES_COLUMNS`; raises `MissingDataError`."""
     if not (folder / SAMPLES).is_file():
         raise MissingDataError(f"{folder} holds no packed responses; expected {SAMPLES} there")
-    return read_parquet(folder / SAMPLES, ["run", *SAMPLES_COLUMNS]).to_pandas()
+    frame: pd.DataFrame = read_parquet(folder / SAMPLES, ["run", *SAMPLES_COLUMNS]).to_pandas()
+    return frame
 
 
 def pack_runs(source: Path, places: Sequence[str], out: Path, sampled: Sequence[str] = (), steps: int = 3) -> None:
