@@ -96,8 +96,9 @@ def pack_runs(source: Path, places: Sequence[str], out: Path, sampled: Sequence[
     content = json.dumps({"schema_version": SCHEMA_VERSION, "runs": index}, indent=1, ensure_ascii=False)
     write_atomically(out / INDEX, content + "\n")
     _write(pd.concat(frames, ignore_index=True), {"run": "string", **_kinds(CURVES_COLUMNS)}, out / CURVES)
-    if responses:
-        _write(pd.concat(responses, ignore_index=True), {"run": "string", **_kinds(SAMPLES_COLUMNS)}, out / SAMPLES)
+    stored = [frame for frame in responses if len(frame)]
+    if stored:
+        _write(pd.concat(stored, ignore_index=True), {"run": "string", **_kinds(SAMPLES_COLUMNS)}, out / SAMPLES)
 
 
 def _run(raw: Mapping[str, object], table: object) -> PackedRun:
