@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.reports import load_sweep, trials_table, write_sweep_report
+from sfpo_bench.reports.packed_runs import pack_runs
 from sfpo_bench.reports.sweep_load import states
 from sfpo_bench.tracking.journal import JournalWriter
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
@@ -103,3 +105,12 @@ def test_a_running_trial_whose_process_is_silent_is_lost(folder: Path) -> None:
     assert [t["state"] for t in states(folder)[1]["trials"]][-1] == "lost"
     with pytest.raises(MissingDataError, match="is not a sweep"):
         load_sweep(folder / "trials")
+
+
+def test_a_packed_sweep_is_the_sweep(folder: Path, tmp_path: Path) -> None:
+    places = sorted(path.relative_to(folder).as_posix() for path in folder.glob("trials/*/seed-*"))
+    out = tmp_path / "packed"
+    pack_runs(folder, places, out)
+    for name in ("sweep.json", "trials.json"):
+        (out / name).write_bytes((folder / name).read_bytes())
+    assert repr(replace(load_sweep(out), folder=folder)) == repr(load_sweep(folder))  # NaN is not equal to itself
