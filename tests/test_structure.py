@@ -83,7 +83,7 @@ MAY_IMPORT = {
     },
     "study": {
         *("types", "errors", "problem_sets", "study_settings", "config", "run", "search", "launchers", "comparison"),
-        *("sweep", "evaluation", "reports", "tracking", "training"),
+        *("sweep", "evaluation", "evaluate_in_slots", "reports", "tracking", "training"),
     },
 }
 # The command line joins everything.

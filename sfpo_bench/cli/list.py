@@ -1,4 +1,4 @@
-"""`sfpo-bench list`: comparisons, sweeps and runs below the output folder, with their state."""
+"""`sfpo-bench list`: comparisons, sweeps, studies and runs below the output folder, with their state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sfpo_bench.cli.sweep_list import describe_sweep, watch
 from sfpo_bench.comparison.identity import FILE
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.tracking.journal import read_journal
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
 from sfpo_bench.types import EvaluationRecord, Split
 
 
@@ -26,7 +26,8 @@ def act(node: DictConfig) -> None:
     comparisons = sorted(root.glob(f"*/{FILE}"))
     single = sorted(path.parent for path in (root / "runs").glob("*/config.yaml"))
     sweeps = sorted(path.parent for path in root.glob("sweeps/*/sweep.json"))
-    if not comparisons and not single and not sweeps:
+    studies = sorted(path.parent for path in root.glob(f"studies/*/{STUDY_FILE}"))
+    if not comparisons and not single and not sweeps and not studies:
         say(f"nothing below {root} yet; `sfpo-bench compare` makes the first comparison")
     for file in comparisons:
         say(f"comparison {file.parent}")
@@ -35,6 +36,9 @@ def act(node: DictConfig) -> None:
             say(f"  {arm.name:20} {', '.join(f'{count} {state}' for state, count in states.items())}")
     for path in sweeps:
         say(describe_sweep(path))
+    for path in studies:
+        status = RunFolder(path).status()
+        say(f"study {path}  {status.state.value}, {status.step} of {status.steps} parts done")
     for path in single:
         say(f"run {path}  {describe(RunFolder(path))}")
 

@@ -13,6 +13,7 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.reports import ReportFiles, load_from_mlflow, write_report, write_sweep_report
 from sfpo_bench.reports.sweep_write import SweepFiles
+from sfpo_bench.tracking.run_folder import STUDY_FILE
 
 
 def act(node: DictConfig) -> None:
@@ -21,6 +22,11 @@ def act(node: DictConfig) -> None:
     if not settings.run and (Path(settings.folder) / "sweep.json").is_file():
         announce_sweep(write_sweep_report(Path(settings.folder), out))
         return
+    if not settings.run and (Path(settings.folder) / STUDY_FILE).is_file():
+        raise ConfigError(
+            f"{settings.folder} is a study; its report is made again by its own command with study.redo=score, that of "
+            f"its comparison by `sfpo-bench report {settings.folder}/comparison`"
+        )
     if not settings.run:
         announce(write_report(Path(settings.folder), out, settings.baseline or None))
         return

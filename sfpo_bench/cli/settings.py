@@ -91,7 +91,7 @@ class OverlapSettings:
 
 @dataclass
 class ListSettings:
-    """sfpo-bench list: comparisons, sweeps and runs."""
+    """sfpo-bench list: comparisons, sweeps, studies and runs."""
 
     output_root: str = option("results", "folder to look through")
     watch: str = option("", "name or folder of a sweep to follow until it ends; `--watch NAME` says the same")

@@ -13,7 +13,7 @@ VERBS = {
     "import": "runs trained elsewhere (CSV, TRL, verl, MLflow) as a comparison",
     "published": "published results, and the sampling error that their design allows",
     "overlap": "which problems of benchmarks stand in training sets",
-    "list": "comparisons, sweeps and runs, with their state; --watch NAME follows a sweep",
+    "list": "comparisons, sweeps, studies and runs, with their state; --watch NAME follows a sweep",
     "show": "what the model was asked, answered and earned in a step",
     "export": "a checkpoint as an ordinary Hugging Face folder",
     "fetch": "get SmolLM2-135M-Instruct for offline use",
