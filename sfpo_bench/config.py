@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -362,6 +363,11 @@ def check(config: RunConfig) -> None:
             f"learner.mini_batches = {learner.mini_batches} with rollout.prompts = {rollout.prompts} and "
             f"learner.mini_batch_prompts = {learner.mini_batch_prompts}; expected a divisor of rollout.prompts, and "
             "learner.mini_batch_prompts=0, which says the same thing in prompts"
+        )
+    if learner.lora_rank and importlib.util.find_spec("peft") is None:
+        raise ConfigError(
+            f"learner.lora_rank = {learner.lora_rank} needs peft: pip install 'sfpo-bench[lora]', or set "
+            "learner.lora_rank=0"
         )
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")

@@ -22,12 +22,13 @@ MAY_IMPORT = {
     "plugins": {"errors", "options"},
     "resources": {"errors"},
     "algorithms": {"types", "errors", "options"},
+    "attention": set(),
     "integrations": {"types", "algorithms"},
     "statistics": {"seeding"},
     "problem_sets": {"types", "errors", "options", "resources", "seeding"},
     "grading": {"types", "errors"},
     "tasks": {"types", "errors", "options", "plugins", "seeding", "grading", "problem_sets"},
-    "rollout": {"types", "errors", "options", "seeding", "tasks"},
+    "rollout": {"types", "errors", "options", "seeding", "tasks", "attention"},
     "tracking": {"types", "errors", "metric_keys", "resources"},
     "training": {
         *(
@@ -36,6 +37,7 @@ MAY_IMPORT = {
             "options",
             "seeding",
             "algorithms",
+            "attention",
             "grading",
             "problem_sets",
             "tasks",

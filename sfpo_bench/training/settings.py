@@ -68,7 +68,16 @@ class LearnerSettings:
         32, "responses of a block of normalization=block_token_mean: the released code's micro-batch", low=1
     )
     micro_batch_tokens: int = option(
-        16384, "padded tokens of one forward and backward; never changes the result", low=1
+        16384, "tokens of one forward and backward, each prompt counted once; never changes the result", low=1
+    )
+    lora_rank: int = option(0, "train low-rank adapters of this rank instead of the weights; 0: the weights", low=0)
+    recompute_layers: bool = option(
+        False,
+        "keep only each layer's input and compute the rest again in the backward pass (gradient checkpointing): less "
+        "memory, about a third more time; never changes the result",
+    )
+    anchor_on_host: bool = option(
+        False, "keep the copy for reposition in the host's memory instead of the GPU's; never changes the result"
     )
     precision: Precision = option(
         Precision.float32, "number format the model computes in: float32, bfloat16 or float64"
