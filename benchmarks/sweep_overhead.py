@@ -2,14 +2,16 @@
 
     python -m benchmarks.sweep_overhead
 
-Sixty trials of `sweeps/k_alpha_lr.yaml` with TPE, ten reports each, and nothing trained. Prints mean CPU seconds per
-trial, those of child processes (git, for the provenance of a run) included.
+Sixty trials of `sweeps/k_alpha_lr.yaml` with TPE, ten reports each, and nothing trained. Prints mean wall and CPU
+seconds per trial, the latter with those of child processes (git, for the provenance of a run). On a busy machine only
+the CPU seconds say anything.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,16 +35,18 @@ NAME, TRIALS, RUNGS = "k_alpha_lr", 60, 10
 
 
 class Clock:
-    """CPU seconds by what they were spent on."""
+    """Wall and CPU seconds by what they were spent on."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.wall: dict[str, float] = defaultdict(float)
+        self.cpu: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        before = sum(os.times()[:4])
+        wall, cpu = time.perf_counter(), sum(os.times()[:4])
         yield
-        self.seconds[what] += sum(os.times()[:4]) - before
+        self.wall[what] += time.perf_counter() - wall
+        self.cpu[what] += sum(os.times()[:4]) - cpu
 
 
 def main() -> None:
@@ -51,9 +55,11 @@ def main() -> None:
     with initialize_config_dir(str(carried("sweeps")), version_base="1.3"), tempfile.TemporaryDirectory() as folder:
         config = from_node(plain_node(compose(NAME, path), {"comparison": {}}))
         clock = run(plan_of(config, composer(NAME, path)), Path(folder))
-    for what, seconds in clock.seconds.items():
-        print(f"{what:10} {seconds / TRIALS:.3f}")
-    print(f"{'together':10} {sum(clock.seconds.values()) / TRIALS:.3f}")
+    print(f"{'seconds per trial':18} {'wall':>7} {'CPU':>7}")
+    for what in clock.wall:
+        print(f"{what:18} {clock.wall[what] / TRIALS:7.3f} {clock.cpu[what] / TRIALS:7.3f}")
+    wall, cpu = sum(clock.wall.values()), sum(clock.cpu.values())
+    print(f"{'together':18} {wall / TRIALS:7.3f} {cpu / TRIALS:7.3f}")
 
 
 def run(plan: Plan, folder: Path) -> Clock:

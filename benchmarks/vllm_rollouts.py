@@ -18,6 +18,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 
 from sfpo_bench.rollout.vllm_environment import prepare_environment
@@ -48,72 +49,99 @@ GROUP = 8
 NEVER = 49151  # the last token of the vocabulary; nothing ends a response but the limit
 
 
-def main(new_tokens: int, rounds: int, dtype: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Both engines on the same weights, the vLLM beneath ours, and what a push hands over."""
+
+    ours: VllmEngine
+    vllm: InProcessVllm
+    transformers: TransformersEngine
+    push: Callable[[], None]
+    requests: list[Request]
+
+
+def start(dtype: str) -> Engines:
     folder = str(smollm2.locate(smollm2.default_cache()))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     learner = LocalLearner(model, Clipped(), LearnerSettings(precision=Precision(dtype)), 1.0, GROUP)
     task = Addition()
     problems = encode_problems(tokenizer, task, task.problems(Split.train), 128, OverLong.drop)
-    every = [Request(item.problem.id, item.prompt_ids, tuple(range(GROUP))) for item in problems]
+    requests = [Request(item.problem.id, item.prompt_ids, tuple(range(GROUP))) for item in problems]
     launch = Launch(folder, "", dtype, "cpu", 256, 128, 512 * 2**20, False, True, UNTIED)
     side = TrainerSide(learner.weights(), presentation(aliases(model), None), learner.log_probs, dtype, 0)
     ends = frozenset({NEVER})
-    ours = VllmEngine(lambda: InProcessVllm(launch), VllmRollout(), side, tokenizer, ends, every)
-    backend = ours._backend
-    assert isinstance(backend, InProcessVllm)
+    vllm = InProcessVllm(launch)
+    ours = VllmEngine(lambda: vllm, VllmRollout(), side, tokenizer, ends, requests)
     plain = TransformersEngine(model, tokenizer, ends, 128)
+    return Engines(ours, vllm, plain, lambda: vllm.push(side.present(learner.weights())), requests)
+
+
+def bare(vllm: InProcessVllm, requests: list[Request], new_tokens: int, *, as_ours: bool) -> None:
+    """The prompts through `vllm.LLM` itself, with the seeds and log-probs that our engine asks for, or without."""
+    prompts = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests for _ in r.samples]
+    parameters = [
+        SamplingParams(
+            temperature=1.0,
+            max_tokens=new_tokens,
+            detokenize=False,
+            seed=index if as_ours else None,
+            logprobs=0 if as_ours else None,
+            flat_logprobs=as_ours,
+        )
+        for index in range(len(prompts))
+    ]
+    vllm._llm.generate(prompts, parameters, use_tqdm=False)
+
+
+def contestants(engines: Engines, responses: int, new_tokens: int) -> dict[str, Callable[[], object]]:
+    requests = engines.requests[: responses // GROUP]
     sampling, noise = Sampling(1.0, new_tokens), NoiseStream(0, "rollout", 1)
+    return {
+        "ours": lambda: engines.ours.generate(requests, sampling, noise),
+        "bare": lambda: bare(engines.vllm, requests, new_tokens, as_ours=False),
+        "bare, same": lambda: bare(engines.vllm, requests, new_tokens, as_ours=True),
+        "transformers": lambda: engines.transformers.generate(requests, sampling, noise),
+    }
 
-    def bare(requests: list[Request], **more: int | bool) -> None:
-        prompts = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests for _ in r.samples]
-        parameters = [
-            SamplingParams(
-                temperature=1.0,
-                max_tokens=new_tokens,
-                detokenize=False,
-                **({"seed": index, **more} if more else {}),
-            )
-            for index in range(len(prompts))
-        ]
-        backend._llm.generate(prompts, parameters, use_tqdm=False)
 
+def take_turns(engines: Engines, responses: int, new_tokens: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds and CPU seconds of every round but the first, which warms up; transformers has two rounds, being many
+    times slower."""
+    taken: dict[str, list[tuple[float, float]]] = {}
+    for turn in range(rounds + 1):
+        for name, act in contestants(engines, responses, new_tokens).items():
+            if name == "transformers" and turn > 2:
+                continue
+            engines.vllm._llm.reset_prefix_cache()
+            wall, cpu = time.perf_counter(), time.process_time()
+            act()
+            if turn:
+                taken.setdefault(name, []).append((time.perf_counter() - wall, time.process_time() - cpu))
+    return taken
+
+
+def main(new_tokens: int, rounds: int, dtype: str) -> None:
+    engines = start(dtype)
     print(f"SmolLM2, {dtype}, {new_tokens} new tokens, {rounds} rounds in turn, {torch.get_num_threads()} threads")
-    print("start: " + ", ".join(f"{name} {value:.4g}" for name, value in ours.started().items()))
+    print("start: " + ", ".join(f"{name} {value:.4g}" for name, value in engines.ours.started().items()))
     for responses in (32, 128):
-        requests = every[: responses // GROUP]
-        contestants: dict[str, Callable[[], object]] = {
-            "ours": lambda requests=requests: ours.generate(requests, sampling, noise),
-            "bare": lambda requests=requests: bare(requests),
-            "bare, same": lambda requests=requests: bare(requests, logprobs=0, flat_logprobs=True),
-            "transformers": lambda requests=requests: plain.generate(requests, sampling, noise),
-        }
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-        for turn in range(rounds + 1):
-            for name, act in contestants.items():
-                if name == "transformers" and turn > 2:
-                    continue  # many times slower; two rounds tell as much
-                backend._llm.reset_prefix_cache()
-                wall, cpu = time.perf_counter(), time.process_time()
-                act()
-                taken[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+        taken = take_turns(engines, responses, new_tokens, rounds)
         for name, pairs in taken.items():
-            # The first round warms up. Ratios are of the same round.
-            both = list(zip(pairs[1:], taken["ours"][1:], strict=False))
+            both = list(zip(pairs, taken["ours"], strict=False))  # Ratios are of the same round.
             wall_ratio, cpu_ratio = (median(theirs[i] / mine[i] for theirs, mine in both) for i in (0, 1))
-            rate = responses * new_tokens / median(pair[0] for pair in pairs[1:])
-            cpu_seconds = median(pair[1] for pair in pairs[1:])
+            rate = responses * new_tokens / median(pair[0] for pair in pairs)
             print(
-                f"{responses:4} responses  {name:13} {rate:7.1f} tokens/s, {cpu_seconds:6.2f} CPU seconds; "
-                f"ours / it, speed: {wall_ratio:.3f}, by CPU seconds {cpu_ratio:.3f}",
+                f"{responses:4} responses  {name:13} {rate:7.1f} tokens/s, {median(pair[1] for pair in pairs):6.2f} "
+                f"CPU seconds; ours / it, speed: {wall_ratio:.3f}, by CPU seconds {cpu_ratio:.3f}",
                 flush=True,
             )
-    pushes = []
+    seconds = []
     for _ in range(rounds + 1):
         started = time.perf_counter()
-        backend.push(side.present(learner.weights()))
-        pushes.append(time.perf_counter() - started)
-    print(f"push: {median(pushes[1:]):.3f} s (median of {rounds}; {min(pushes):.3f} to {max(pushes):.3f})")
+        engines.push()
+        seconds.append(time.perf_counter() - started)
+    print(f"push: {median(seconds[1:]):.3f} s (median of {rounds}; {min(seconds):.3f} to {max(seconds):.3f})")
 
 
 if __name__ == "__main__":

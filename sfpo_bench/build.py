@@ -13,6 +13,7 @@ from torch import Tensor
 from sfpo_bench.config import RunConfig
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.models import load as models
+from sfpo_bench.models import lora
 from sfpo_bench.models.load import ModelSettings, Policy
 from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
 from sfpo_bench.rollout.parity import Score
@@ -61,6 +62,8 @@ def build_trainer(config: RunConfig, folder: RunFolder, stop: StopRequest, hooks
 def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]]) -> Parts:
     rollout, task = config.rollouts, config.policy_task
     policy = models.load(config.model, config.learner.precision, models.resolve_device(config.device))
+    if config.learner.lora_rank:
+        lora.adapt(policy.model, config.learner.lora_rank, config.seed)
     encoded = {
         split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
         for split, found in problems.items()
@@ -149,7 +152,8 @@ def presentation(
     """From the learner's weights to those vLLM is given: every name of the checkpoint, heads as wide as it needs."""
 
     def present(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        named = {**weights, **{alias: weights[name] for alias, name in aliases.items()}}
+        own = lora.merged(weights)
+        named = {**own, **{alias: own[name] for alias, name in aliases.items()}}
         return small.widen(named) if small is not None else named
 
     return present

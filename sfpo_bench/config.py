@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from sfpo_bench.launcher_settings import LAUNCHERS, LauncherSettings
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
 from sfpo_bench.plugins import Custom, find
+from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.search.settings import GoalSettings, ParameterSettings, SweepSettings
 from sfpo_bench.study_settings import StudySettings
@@ -33,7 +35,9 @@ from sfpo_bench.tasks.addition import Addition
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
 from sfpo_bench.tasks.protocol import Task
+from sfpo_bench.tasks.suite_select import SuiteSelect
 from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
+from sfpo_bench.training.processes import require_trainable
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
 from sfpo_bench.types import Split
 
@@ -154,7 +158,11 @@ class RunConfig:
 
     @property
     def policy_task(self) -> Task:
-        return cast(Task, self.task)
+        """The task, with the select problems that the evaluation asks for."""
+        task, evaluation = cast(Task, self.task), self.evaluation
+        if not evaluation.select_suite:
+            return task
+        return SuiteSelect(task, evaluation.select_suite, evaluation.allow_report, evaluation.data)
 
     @property
     def rollouts(self) -> RolloutSettings:
@@ -356,11 +364,21 @@ def check(config: RunConfig) -> None:
             f"learner.mini_batch_prompts = {learner.mini_batch_prompts}; expected a divisor of rollout.prompts, and "
             "learner.mini_batch_prompts=0, which says the same thing in prompts"
         )
+    if learner.lora_rank and importlib.util.find_spec("peft") is None:
+        raise ConfigError(
+            f"learner.lora_rank = {learner.lora_rank} needs peft: pip install 'sfpo-bench[lora]', or set "
+            "learner.lora_rank=0"
+        )
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
+    if config.launcher is not None:
+        processes = config.launching.processes_per_run
+        require_trainable(processes, f"launcher.processes_per_run = {processes}")
     _check_engine(config)
     _check_comparison(config.comparison)
     evaluation = config.evaluation
+    if evaluation.select_suite:
+        choice_on(evaluation.select_suite, evaluation.allow_report, "evaluation.allow_report")
     measured = evaluation.responses if config.comparison.split is Split.report else evaluation.select_responses
     if config.comparison.arms and not measured:
         raise ConfigError(

@@ -1,4 +1,7 @@
-"""Where runs are trained: on this machine, as jobs of Slurm, or on a Ray cluster. Scheduling is theirs, not ours."""
+"""Where runs are trained and shares of evaluations generated: on this machine, as jobs of Slurm, or on a Ray cluster.
+
+Scheduling is theirs, not ours.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ class LocalLauncher:
     gpus_per_run: int = option(
         0, "GPUs that each slot has for itself; 0: slots share them, slot n using GPU n modulo their number", low=0
     )
+    processes_per_run: int = option(
+        1, "processes of a run, one for each of its GPUs, started by torchrun; a run is trained by one so far", low=1
+    )
 
 
 @dataclass
@@ -30,6 +36,9 @@ class SlurmLauncher:
     )
     cpus: int = option(1, "processor cores of a job", low=1)
     gpus: int = option(0, "GPUs of a job", low=0)
+    processes_per_run: int = option(
+        1, "processes of a run, one for each of its GPUs, started by torchrun; a run is trained by one so far", low=1
+    )
     memory_gb: int = option(0, "memory of a job, GB; 0: the cluster's default", low=0)
     submit_on: str = option("slurm", "slurm, or local: the same jobs as processes here, to try things out")
 
@@ -42,6 +51,9 @@ class RayLauncher:
     address: str = option("", "cluster, such as ray://host:10001 or auto; empty: a cluster of this machine's own")
     cpus: float = option(1.0, "processor cores of a slot", above=0.0)
     gpus: float = option(0.0, "GPUs of a slot; a part of one is allowed", low=0.0)
+    processes_per_run: int = option(
+        1, "processes of a run, one for each of its GPUs, started by torchrun; a run is trained by one so far", low=1
+    )
 
 
 LauncherSettings = LocalLauncher | SlurmLauncher | RayLauncher

@@ -1,9 +1,8 @@
 """What a run will need, from its settings and the model's shape alone: nothing is loaded, nothing is started.
 
 Memory is an estimate. The parts that follow from the settings are exact (weights, gradients, moments, the anchor, the
-key-value cache); activations are counted per token and layer of a decoder of the Llama kind without recomputation, for
-the largest micro-batch the settings allow. Measured on a CPU, the SmolLM2 experiment took 4.07 GiB where its plan said
-4.61; with vLLM 4.04 where it said 5.56, which is too high.
+key-value cache); activations are counted per token and layer of a decoder of the Llama kind, for the largest
+micro-batch the settings allow.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from sfpo_bench.training.settings import OptimizerKind, Precision, TrainingSetti
 _BYTES = {Precision.float32: 4, Precision.bfloat16: 2, Precision.float64: 8}
 # Python with torch and transformers imported, and with vLLM too; measured.
 _PROCESS, _PROCESS_WITH_VLLM = 700 * 2**20, 1100 * 2**20
-_CHUNK_LOGITS = 2**25  # of training/scoring.py: at most so many logits exist at a time
+_CHUNK_LOGITS = 2**24  # of training/scoring.py: at most so many logits exist at a time
 
 
 class Phase(StrEnum):
@@ -75,9 +74,10 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> P
     it is known; else prompts are taken as long as the settings allow."""
     learner, rollout = config.learner, config.rollouts
     size, count = _BYTES[learner.precision], shape.parameters
-    checkpoint = 4 * count * (3 if learner.optimizer is OptimizerKind.adamw else 1)
+    trained = _trained(config, shape)
+    checkpoint = 4 * trained * (3 if learner.optimizer is OptimizerKind.adamw else 1)
     if isinstance(config.rule, Lookahead):
-        checkpoint += 4 * count
+        checkpoint += 4 * trained
     return Plan(
         parameters=count,
         parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
@@ -96,29 +96,36 @@ def _kept_for_good(training: TrainingSettings) -> int:
 
 def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterator[Part]:
     learner, rollout = config.learner, config.rollouts
-    count, size = shape.parameters, _BYTES[learner.precision]
+    count, trained, size = shape.parameters, _trained(config, shape), _BYTES[learner.precision]
     master = 8 if learner.precision is Precision.float64 else 4
     copies = learner.precision is Precision.bfloat16
     moments = 2 if learner.optimizer is OptimizerKind.adamw else 0
     vllm = isinstance(rollout, VllmRollout) and rollout.placement is Placement.in_process
     yield Part("process", _PROCESS_WITH_VLLM if vllm else _PROCESS, Phase.always, host=True)
     yield Part(f"weights ({learner.precision.value})", size * count, Phase.always)
-    yield Part("master weights (float32)", 4 * count * copies, Phase.always)
-    yield Part("gradients", master * count, Phase.always)
-    yield Part("optimizer moments", moments * master * count, Phase.always)
+    if learner.lora_rank:
+        yield Part(f"adapters ({learner.precision.value})", size * trained, Phase.always)
+    yield Part("master weights (float32)", 4 * trained * copies, Phase.always)
+    yield Part("gradients", master * trained, Phase.always)
+    yield Part("optimizer moments", moments * master * trained, Phase.always)
     anchored = isinstance(config.rule, SlowFast | Lookahead)
-    yield Part("copy of the weights for reposition", master * count * anchored, Phase.always)
+    anchor = master * trained * anchored
+    yield Part("copy of the weights for reposition", anchor, Phase.always, host=learner.anchor_on_host)
     yield Part("reference weights for the KL term", size * count * config.objective.uses_reference, Phase.always)
     longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
     batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
     tokens = min(learner.micro_batch_tokens, batch_tokens)
-    yield Part("gradients of one backward pass", size * count * copies, Phase.update)
-    yield Part(f"activations of {tokens} tokens (estimate)", tokens * _activation_bytes(shape, size), Phase.update)
-    # Logits and their gradient, in fp32 and as the head writes them.
+    # The masters take gradients over one by one; those of the embedding and the head are the largest.
+    embeddings = 0 if learner.lora_rank else 2 * shape.embedding
+    yield Part("gradients of the embedding and the head", size * embeddings * copies, Phase.update)
+    activations = tokens * _activation_bytes(shape, size)
+    if learner.recompute_layers:
+        activations = activations // shape.layers + tokens * shape.layers * shape.hidden * size
+    yield Part(f"activations of {tokens} tokens (estimate)", activations, Phase.update)
     logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
-    yield Part("logits (estimate)", logits * (3 * 4 + size), Phase.update)
+    yield Part("logits and their gradient", logits * 2 * size, Phase.update)
     # The serialiser copies what it writes, one file at a time.
-    yield Part("writing a checkpoint", max(1, moments) * master * count, Phase.checkpoint, host=True)
+    yield Part("writing a checkpoint", max(1, moments) * master * trained, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)
 
 
@@ -133,8 +140,16 @@ def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[Part]:
         yield Part("vLLM: weights, the head on its own", size * (shape.parameters + own_head), phase)
         yield Part("vLLM: key-value cache", rollout.kv_cache_mib * 2**20, phase)
         return
-    tokens = rollout.batch_responses * (rollout.max_prompt_tokens + rollout.max_new_tokens)
+    # A prompt is held once; room for response tokens is doubled when it is used up.
+    prompts = -(-rollout.batch_responses // rollout.group)
+    tokens = prompts * rollout.max_prompt_tokens + 2 * rollout.batch_responses * rollout.max_new_tokens
     yield Part("key-value cache of the rollouts, at most", tokens * shape.kv_per_token * size, Phase.generation)
+
+
+def _trained(config: RunConfig, shape: Shape) -> int:
+    """Numbers that the optimizer moves: all, or those of the adapters."""
+    rank = config.learner.lora_rank
+    return shape.adapter(rank) if rank else shape.parameters
 
 
 def _activation_bytes(shape: Shape, size: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.tracking.provenance import code_version, collect_provenance
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, write_atomically
+from sfpo_bench.training.processes import require_trainable, world_size
 
 if TYPE_CHECKING:
     from sfpo_bench.build import Hooks
@@ -100,6 +102,7 @@ def code_changed(folder: RunFolder) -> bool:
 
 def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
     """Train the prepared run at `path`, from its last checkpoint if it has one, and write its tables at the end."""
+    require_trainable(world_size(os.environ), f"WORLD_SIZE = {os.environ.get('WORLD_SIZE')}")
     folder = RunFolder.existing(path)
     config = configuration.read(folder.config)
     if isinstance(config.rollout, VllmRollout):

@@ -22,14 +22,29 @@ MAY_IMPORT = {
     "plugins": {"errors", "options"},
     "resources": {"errors"},
     "algorithms": {"types", "errors", "options"},
+    "attention": set(),
     "integrations": {"types", "algorithms"},
     "statistics": {"seeding"},
-    "problem_sets": {"types", "errors", "options", "resources"},
+    "problem_sets": {"types", "errors", "options", "resources", "seeding"},
     "grading": {"types", "errors"},
     "tasks": {"types", "errors", "options", "plugins", "seeding", "grading", "problem_sets"},
-    "rollout": {"types", "errors", "options", "seeding", "tasks"},
+    "rollout": {"types", "errors", "options", "seeding", "tasks", "attention"},
     "tracking": {"types", "errors", "metric_keys", "resources"},
-    "training": {"types", "errors", "options", "seeding", "algorithms", "grading", "tasks", "rollout", "tracking"},
+    "training": {
+        *(
+            "types",
+            "errors",
+            "options",
+            "seeding",
+            "algorithms",
+            "attention",
+            "grading",
+            "problem_sets",
+            "tasks",
+            "rollout",
+            "tracking",
+        ),
+    },
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
     "reports": {"types", "errors", "algorithms", "statistics", "search", "tracking"},
     "launcher_settings": {"options"},
@@ -37,19 +52,20 @@ MAY_IMPORT = {
     "study_settings": {"options", "problem_sets", "sampling_settings", "search"},
     "search": {"types", "errors", "options", "seeding", "statistics"},
     "config": {
-        *("types", "errors", "options", "plugins", "algorithms", "models", "rollout", "tasks", "training"),
-        *("launcher_settings", "search", "study_settings"),
+        *("types", "errors", "options", "plugins", "algorithms", "models", "problem_sets", "rollout", "tasks"),
+        *("training", "launcher_settings", "search", "study_settings"),
     },
     "evaluation": {
         *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
-        *("training", "tracking", "statistics", "reports", "build", "sampling_settings"),
+        *("training", "tracking", "statistics", "reports", "build", "launcher_settings", "sampling_settings"),
     },
     "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},
     "plan": {"algorithms", "config", "models", "rollout", "training"},
     "run": {"errors", "config", "rollout", "tracking", "training", "build"},
     "doctor": {"errors", "models", "tracking"},
     "importing": {"types", "errors", "reports", "tracking"},
-    "launchers": {"errors", "launcher_settings", "run", "tracking", "training"},
+    "launchers": {"errors", "launcher_settings", "evaluation", "run", "tracking", "training"},
+    "evaluate_in_slots": {"errors", "evaluation", "launchers", "tracking", "training"},
     "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
     "sweep": {
         *(
@@ -60,6 +76,7 @@ MAY_IMPORT = {
             "run",
             "launchers",
             "models",
+            "problem_sets",
             "reports",
             "search",
             "tracking",
@@ -68,7 +85,7 @@ MAY_IMPORT = {
     },
     "study": {
         *("types", "errors", "problem_sets", "study_settings", "config", "run", "search", "launchers", "comparison"),
-        *("sweep", "evaluation", "reports", "tracking", "training"),
+        *("sweep", "evaluation", "evaluate_in_slots", "reports", "tracking", "training"),
     },
 }
 # The command line joins everything.
@@ -91,9 +108,9 @@ LIGHT = (
         "algorithms",
     ),
     *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
-    *("launchers", "sweep", "search", "study", "sampling_settings", "importing"),
+    *("launchers", "sweep", "search", "study", "importing", "sampling_settings"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
-    *("evaluation/settings", "evaluation/run"),
+    *("evaluation/settings", "evaluation/run", "evaluation/share", "evaluate_in_slots"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from sfpo_bench.config import to_settings
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.settings import EvaluateSettings
+from sfpo_bench.launcher_settings import LocalLauncher
+from sfpo_bench.launchers.build import slot_count
+from sfpo_bench.training.processes import require_trainable
 from sfpo_bench.training.stop import StopRequest
 
 
@@ -24,24 +28,38 @@ def act(node: DictConfig) -> None:
         from sfpo_bench.tracking.mlflow_store import check_tracking_uri
 
         check_tracking_uri(settings.tracking.uri or None, _store_folder(settings), os.environ)
+    processes = settings.launching.processes_per_run
+    require_trainable(processes, f"launcher.processes_per_run = {processes}")
     runs = runs_of(Path(settings.run)) if settings.run else []
-    if not runs:
-        say(_evaluate(settings))
-        return
-    plans = [replace(settings, run=str(place)) for place in runs]
-    for one in plans:
-        run.plan(one)  # what is wrong with the last one is said before the first one is evaluated
-    for one in plans:
-        _evaluate(one)
-    say(f"{len(runs)} runs evaluated; sfpo-bench scores folders=[{settings.run}] compares their arms")
+    each = [replace(settings, run=str(place)) for place in runs] or [settings]
+    plans = [run.plan(one) for one in each]  # what is wrong with the last one is said before the first one is evaluated
+    texts = _evaluate_all(settings, plans)
+    if runs:
+        say(f"{len(runs)} runs evaluated; sfpo-bench scores folders=[{settings.run}] compares their arms")
+    else:
+        say(texts[0])
 
 
-def _evaluate(settings: EvaluateSettings) -> str:
-    """Evaluate one model; gives what there is to say of its scores."""
-    plan = run.plan(settings)
-    with _Board(plan) as board:
-        found = run.evaluate(plan, StopRequest(), run.Progress(board.start, board.done))
-    return _report(settings, found)
+def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list[str]:
+    """Evaluate in this process, or in the slots of a launcher; gives what there is to say of each one's scores."""
+    texts: list[str] = []
+
+    def done(plan: run.Plan, found: Evaluation) -> None:
+        texts.append(_report(plan.settings, found))
+
+    slots = slot_count(settings.launching, settings.slots)
+    if slots > 1 or not isinstance(settings.launching, LocalLauncher):
+        from sfpo_bench.evaluate_in_slots import evaluate_in_slots
+
+        name = plans[0].owner.label if len(plans) == 1 else f"{len(plans)} runs"
+        with _Board(f"{name} on {plans[0].suite.name}, {slots} slots") as board:
+            evaluate_in_slots(plans, slots, StopRequest(), run.Progress(board.start, board.done), done)
+        return texts
+    for plan in plans:
+        with _Board(f"{plan.owner.label} on {plan.suite.name}") as board:
+            found = run.evaluate(plan, StopRequest(), run.Progress(board.start, board.done))
+        done(plan, found)
+    return texts
 
 
 def _report(settings: EvaluateSettings, found: Evaluation) -> str:
@@ -65,9 +83,9 @@ def _store_folder(settings: EvaluateSettings) -> Path:
 class _Board:
     """Progress of the generation, in samples."""
 
-    def __init__(self, plan: run.Plan) -> None:
+    def __init__(self, name: str) -> None:
         self._console = Console(stderr=True)
-        self._name = f"{plan.owner.label} on {plan.suite.name}"
+        self._name = name
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -31,18 +31,16 @@ def act(node: DictConfig) -> None:
 
 
 def export(folder: RunFolder, checkpoint: Checkpoint, out: Path) -> None:
-    """Write model and tokenizer to `out`, in the precision the run computed in; all of it or nothing."""
-    import torch
+    """Write model and tokenizer to `out`, in the precision the run computed in, an adapter merged into the weights; all
+    of it or nothing."""
     from safetensors.torch import load_file
 
     from sfpo_bench.models import load as models
+    from sfpo_bench.models.lora import merge_into
 
     config = configuration.read(folder.config)
     policy = models.load(config.model, config.learner.precision, "cpu")
-    weights = load_file(checkpoint.weights_file)
-    with torch.no_grad():
-        for name, parameter in policy.model.named_parameters():
-            parameter.copy_(weights[name])
+    merge_into(policy.model, load_file(checkpoint.weights_file))
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     policy.model.save_pretrained(partial)

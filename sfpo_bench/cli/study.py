@@ -13,7 +13,8 @@ from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.config import from_node
 from sfpo_bench.evaluation.run import plan
 from sfpo_bench.study.page import StudyFiles
-from sfpo_bench.study.plan import Study, require_sweep, study_of
+from sfpo_bench.study.plan import Study, refuse_shared, require_sweep, study_of
+from sfpo_bench.types import Split
 
 
 def act(node: DictConfig) -> None:
@@ -34,7 +35,7 @@ def _check(study: Study) -> None:
         own = from_node(arm.node)
         if (own.model, own.task) != (study.config.model, study.config.task):
             check_before_torch(own)
-    plan(study.evaluation)
+    refuse_shared(plan(study.evaluation).paper, study.config.policy_task.problems(Split.select))
 
 
 def announce(files: StudyFiles) -> None:

@@ -14,9 +14,11 @@ from sfpo_bench.models.load import pinned
 from sfpo_bench.run import code_changed, is_finished, prepare, train
 from sfpo_bench.run import plain_node as resolved
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.training.processes import require_trainable, world_size
 
 
 def act(node: DictConfig) -> None:
+    require_trainable(world_size(os.environ), f"WORLD_SIZE = {os.environ.get('WORLD_SIZE')}")
     config = from_node(node)
     folder = RunFolder(config.run_folder)
     check_before_torch(config)

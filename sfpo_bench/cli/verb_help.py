@@ -23,12 +23,12 @@ def verb_help(verb: str) -> str:
     if verb in VERB_SETTINGS:
         lines += _describe(VERB_SETTINGS[verb](), "")
     elif verb == "evaluate":
-        lines += ["groups (choose with group=name): model rollout tracking", ""]
+        lines += ["groups (choose with group=name): model rollout tracking launcher", ""]
         lines += ["settings (change with key=value):", *_describe(EvaluateSettings(), "")]
         lines += ["", "suites: " + " ".join(known_sets("suites"))]
         lines += ["benchmarks: " + " ".join(known_sets("benchmarks"))]
         lines += ["prompts: " + " ".join(known_sets("prompts"))]
-        for key in ("model", "rollout"):
+        for key in ("model", "rollout", "launcher"):
             for kind, cls in KINDS[key].items():
                 lines += [
                     "",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from safetensors.torch import load_file
 
 from sfpo_bench.build import EngineHost, build_engine
 from sfpo_bench.evaluation.generation import Encode
@@ -13,6 +14,7 @@ from sfpo_bench.evaluation.question_paper import Benchmark, Question
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models import load as models
 from sfpo_bench.models.load import ModelSettings
+from sfpo_bench.models.lora import merge_into
 from sfpo_bench.rollout.encoding import encode_prompts
 from sfpo_bench.rollout.parity import Score
 from sfpo_bench.rollout.protocol import Request, RolloutEngine
@@ -41,7 +43,7 @@ def build_model_engine(
     policy = models.load(model, settings.precision, models.resolve_device(settings.device))
     policy.model.eval()
     if checkpoint is not None:
-        _load_weights(policy.model, checkpoint)
+        merge_into(policy.model, load_file(checkpoint.weights_file))
 
     def encode(questions: Sequence[Question]) -> Sequence[tuple[int, ...]]:
         return encode_prompts(policy.tokenizer, [question.prompt for question in questions])
@@ -69,12 +71,3 @@ def _score(scorer: Scorer, device: torch.device) -> Score:
         return [values[mask].tolist() for values, mask in rows]
 
     return score
-
-
-def _load_weights(model: torch.nn.Module, checkpoint: Checkpoint) -> None:
-    from safetensors.torch import load_file
-
-    weights = load_file(checkpoint.weights_file)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])

@@ -12,7 +12,7 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.problem_sets import Card, DataSettings, PromptTemplate, Suite, load_problem_set, prompt_template
 from sfpo_bench.problem_sets.canonical import problem_key
 from sfpo_bench.problem_sets.overlap import without
-from sfpo_bench.seeding import stream_key
+from sfpo_bench.problem_sets.part import part
 from sfpo_bench.tasks.graded_by_card import require_readable_golds
 from sfpo_bench.types import Problem, Prompt
 
@@ -59,7 +59,7 @@ def _benchmark(name: str, leave_out: Sequence[str], count: int, data: DataSettin
     found = load_problem_set(name, data)
     require_readable_golds(found)
     template = prompt_template(prompt or found.card.prompt)
-    drawn = _draw(name, without(found.problems, leave_out), count)
+    drawn = part(name, without(found.problems, leave_out), count)
     questions = [Question(p, problem_key(p.text), made := template.fill(p), prompt_sha256(made)) for p in drawn]
     twice = [key for key, count in Counter(question.key for question in questions).items() if count > 1]
     if twice:
@@ -69,15 +69,6 @@ def _benchmark(name: str, leave_out: Sequence[str], count: int, data: DataSettin
             "once, for a problem that counts twice changes the score. Take the copies out"
         )
     return Benchmark(found.card, template, tuple(questions), len(found.problems), found.verified)
-
-
-def _draw(name: str, problems: Sequence[Problem], count: int) -> Sequence[Problem]:
-    """`count` of the problems (0: all) in their own order."""
-    if not count or count >= len(problems):
-        return problems
-    order = sorted(problems, key=lambda problem: stream_key(0, "benchmark_part", name, problem_key(problem.text)))
-    drawn = {problem.id for problem in order[:count]}
-    return [problem for problem in problems if problem.id in drawn]
 
 
 def prompt_sha256(prompt: Prompt) -> str:

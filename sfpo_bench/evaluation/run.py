@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from sfpo_bench.tasks.training_sets import TrainingSets
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
 from sfpo_bench.training.stop import StopRequest
+
+# A process whose parent was killed still finishes the part it is at.
+_ORPHAN_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,11 @@ class Plan:
     @property
     def store(self) -> SampleStore:
         return SampleStore(self.folder / self.sampling.digest)
+
+    @property
+    def asked(self) -> int:
+        """Samples of the whole paper."""
+        return self.settings.sampling.samples * sum(len(benchmark.questions) for benchmark in self.paper)
 
 
 def plan(settings: EvaluateSettings) -> Plan:
@@ -101,21 +110,44 @@ def evaluate(plan: Plan, stop: StopRequest, progress: Progress) -> Evaluation:
     A killed evaluation is taken up again by the same call. Nothing is generated, and no model loaded, when every
     sample is there. Raises `Interrupted`, `RunLocked`, `RunFailed` and what `Generation.run` raises.
     """
-    store, samples = plan.store, plan.settings.sampling.samples
     started = time.monotonic()
-    with RunFolder(store.path).locked():
-        write_owner(plan.folder, plan.owner)
-        wanted = missing(plan.paper, samples, store)
-        progress.start(sum(len(one.samples) for one in wanted), samples * sum(len(b.questions) for b in plan.paper))
+    with RunFolder(plan.store.path).locked():
+        wanted = begin(plan)
+        progress.start(sum(len(one.samples) for one in wanted), plan.asked)
         if wanted:
-            _generate(plan, wanted, stop, progress)
-        graded = grade_samples(plan.paper, asked_for(plan.paper, samples, store), store)
-        assert graded
-        write_asked(store, plan.sampling, _asked(plan, time.monotonic() - started))
+            generate(plan, wanted, stop, progress)
+        return finish(plan, started)
+
+
+def begin(plan: Plan) -> list[Wanted]:
+    """Say whose samples these are; what is missing of them. Hold the lock of their folder.
+
+    Raises `RunLocked` when a process of an earlier, killed call does not end.
+    """
+    write_owner(plan.folder, plan.owner)
+    _clear_shares(plan.store)
+    return missing(plan.paper, plan.settings.sampling.samples, plan.store)
+
+
+def finish(plan: Plan, started: float) -> Evaluation:
+    """Grade, write and read back an evaluation whose samples are all there; `started` is its `time.monotonic()`."""
+    store = plan.store
+    graded = grade_samples(plan.paper, asked_for(plan.paper, plan.settings.sampling.samples, store), store)
+    assert graded
+    write_asked(store, plan.sampling, _asked(plan, time.monotonic() - started))
+    _clear_shares(store)
     return read_evaluation(store.path)
 
 
-def _generate(plan: Plan, wanted: Sequence[Wanted], stop: StopRequest, progress: Progress) -> None:
+def _clear_shares(store: SampleStore) -> None:
+    """Remove what was dealt out to other processes (`share`), once none of them works on it."""
+    for folder in store.shares.glob("*/"):
+        RunFolder(folder).wait_until_free(_ORPHAN_SECONDS)
+    shutil.rmtree(store.shares, ignore_errors=True)
+
+
+def generate(plan: Plan, wanted: Sequence[Wanted], stop: StopRequest, progress: Progress) -> None:
+    """Generate what is wanted in this process, which loads the model; raises what `Generation.run` does."""
     if isinstance(plan.settings.engine, VllmRollout):
         prepare_environment(plan.settings.threads)
     from sfpo_bench.evaluation.model_engine import build_model_engine

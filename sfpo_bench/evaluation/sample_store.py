@@ -9,10 +9,13 @@ EVALUATION/                 results/evaluations/LABEL-3f2a9c81, or RUN/evaluatio
     scores.json, scores.csv, table.md, table.tex
     journal.jsonl …         what MLflow is told
     lock                    held by the process that evaluates
+    append.lock             held while a part is written
+    shares/                 where several processes generate (`share`)
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -107,6 +110,10 @@ class SampleStore:
         return self.path / "parts"
 
     @property
+    def shares(self) -> Path:
+        return self.path / "shares"
+
+    @property
     def graded_file(self) -> Path:
         return self.path / "samples.parquet"
 
@@ -115,9 +122,13 @@ class SampleStore:
         return self.path / "sampling.json"
 
     def append(self, samples: Sequence[Sample]) -> None:
-        """Write a new part; a kill leaves it whole or absent."""
-        number = max((int(path.stem) for path in self.parts.glob("*.parquet")), default=-1) + 1
-        write_atomically(self.parts / f"{number:06d}.parquet", _parquet(SAMPLE_COLUMNS, [_row(one) for one in samples]))
+        """Write a new part; a kill leaves it whole or absent. Several processes may do so at once."""
+        content = _parquet(SAMPLE_COLUMNS, [_row(one) for one in samples])
+        self.parts.mkdir(parents=True, exist_ok=True)
+        with open(self.path / "append.lock", "ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            number = max((int(path.stem) for path in self.parts.glob("*.parquet")), default=-1) + 1
+            write_atomically(self.parts / f"{number:06d}.parquet", content)
 
     def samples(self) -> list[Sample]:
         """Every sample ever generated here, in the order it was written."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sfpo_bench.config import TrackingSettings
+from sfpo_bench.launcher_settings import LauncherSettings
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import DataSettings
 from sfpo_bench.rollout.settings import RolloutSettings
@@ -33,6 +34,13 @@ class EvaluateSettings:
         [], "training sets whose problems are also scored without; empty: those of the run's task, if it names any"
     )
     data: DataSettings = option(DataSettings(), "where benchmarks come from")
+    launcher: Any = option(None, "where samples are generated")
+    slots: int = option(
+        1,
+        "processes side by side, each with a model, or with some of a model's questions; 1 with launcher=local: this "
+        "process; 0: one per processor core",
+        low=0,
+    )
     precision: Precision = option(Precision.float32, "number format the model computes in: float32 or bfloat16")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
@@ -43,3 +51,8 @@ class EvaluateSettings:
     def engine(self) -> RolloutSettings:
         """The settings of the engine."""
         return cast(RolloutSettings, self.rollout)
+
+    @property
+    def launching(self) -> LauncherSettings:
+        """The settings of the launcher."""
+        return cast(LauncherSettings, self.launcher)

@@ -4,7 +4,7 @@
 cache, and grades many pairs side by side. math-verify does the algebra, in processes that are killed at the deadline.
 """
 
-from sfpo_bench.grading.failures import GradingFailures
+from sfpo_bench.grading.failures import GradingFailures, failures_so_far
 from sfpo_bench.grading.grader import (
     DEADLINE_S,
     Grader,
@@ -22,6 +22,7 @@ __all__ = [
     "GradingFailures",
     "Pair",
     "answers_equal",
+    "failures_so_far",
     "fingerprint",
     "gold_is_readable",
     "grade_math",

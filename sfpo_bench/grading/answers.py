@@ -247,6 +247,9 @@ def _scalar(text: str) -> Answer:
         return decimal or Words(f"{based['digits']} in base {based['base']}")
     words = _words(text)
     if words is not None:
+        number = read_numeral(words.text)
+        if number is not None:  # `\text{five}`
+            return Either((number, words))
         # Up to three letters may be a product of variables.
         return Either((words, Formula(text))) if re.fullmatch(r"[A-Za-z]{1,3}", text) else words
     without_unit = strip_unit(text)
@@ -378,8 +381,16 @@ def _words(text: str) -> Words | None:
     return Words(_plain(bare))
 
 
+_NO_SOLUTION = re.compile(
+    r"(?:there (?:is|are|exists?) |(?:it |the \w+ )?has )?no (?P<kind>real |integer )?solutions?(?: exists?)?"
+)
+
+
 def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[^\w\s]", " ", text).casefold().split())
+    """Words without case and punctuation; the ways to say that nothing solves an equation are one."""
+    plain = " ".join(re.sub(r"[^\w\s]", " ", text).casefold().split())
+    none = _NO_SOLUTION.fullmatch(plain)
+    return f"no {none['kind'] or ''}solution" if none else plain
 
 
 _SHORT_UNITS = (

@@ -128,7 +128,7 @@ def _percent_readings(formula: Formula, other_has_percent: bool) -> list[str]:
 def _same_collection(gold: Collection, answer: Collection, tolerance: Tolerance) -> bool:
     """Lists and sets in any order; tuples, intervals and matrices in theirs, with the same brackets."""
     if gold.matrix or answer.matrix:
-        return gold.matrix and answer.matrix and _in_order(gold.items, answer.items, tolerance)
+        return any(_in_order(first, second, tolerance) for first in _as_matrix(gold) for second in _as_matrix(answer))
     if gold.brackets == ":" or answer.brackets == ":":
         return gold.brackets == answer.brackets and _same_proportions(gold.items, answer.items)
     unordered = ("", "{}")
@@ -143,6 +143,19 @@ def _same_collection(gold: Collection, answer: Collection, tolerance: Tolerance)
         return (other == "()" or len(gold.items) > 2) and _in_order(gold.items, answer.items, tolerance)
     same_brackets = gold.brackets == answer.brackets
     return (same_brackets or len(gold.items) > 2) and _in_order(gold.items, answer.items, tolerance)
+
+
+def _as_matrix(collection: Collection) -> list[tuple[Answer, ...]]:
+    """The rows of a matrix, of `[[1, 2], [3, 4]]` as programs write it, and of a tuple, which is a row or a column."""
+    if collection.matrix:
+        return [collection.items]
+    if collection.brackets not in ("()", "[]"):
+        return []
+    rows = [item for item in collection.items if isinstance(item, Collection) and item.brackets in ("()", "[]")]
+    if len(rows) == len(collection.items) and len({len(row.items) for row in rows}) == 1:
+        return [tuple(Collection("()", row.items, row.latex) for row in rows)]
+    column = tuple(Collection("()", (item,), "") for item in collection.items)
+    return [column, (Collection("()", collection.items, ""),)]
 
 
 def _latex(answer: Answer) -> str:

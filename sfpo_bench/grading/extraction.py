@@ -144,6 +144,7 @@ def is_prose(text: str) -> bool:
 
 
 _LONGEST_WHOLE = 200
+_SIGNS = "\\\u221e\u2205"  # of LaTeX, infinity, the empty set
 _EMPTY_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{?\s*\}?")
 
 
@@ -151,7 +152,7 @@ def _unmarked(text: str) -> Extraction | None:
     """The whole of a short text that is an answer and nothing else, otherwise the last expression of the text."""
     line = text.strip()
     short = 0 < len(line) <= _LONGEST_WHOLE and "\n\n" not in line
-    says_something = any(character.isalnum() or character == "\\" for character in _EMPTY_BOX.sub("", line))
+    says_something = any(character.isalnum() or character in _SIGNS for character in _EMPTY_BOX.sub("", line))
     if short and says_something and not is_prose(line):
         return Extraction(Rule.whole, (line,))
     places = expressions(text[-_LONGEST_TAIL:])

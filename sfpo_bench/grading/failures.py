@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sfpo_bench.errors import RunFailed
-from sfpo_bench.types import GradeStatus
+from sfpo_bench.types import EvaluationRecord, GradeStatus, JournalRecord, StepRecord
 
 LIMIT = 0.01
 PATIENCE = 10  # failures that are always borne, for one in a small first batch is above any share
@@ -35,6 +35,21 @@ class GradingFailures:
                 f"say nothing about them. Look at those with status timeout or error (`sfpo-bench show`), give a grade "
                 f"more time (task.grading_seconds) or the machine less other work, and run the same command again"
             )
+
+
+def failures_so_far(journal: Iterable[JournalRecord]) -> GradingFailures:
+    """The count as it stood at the end of a run's journal, so that a run resumed is as patient as one never stopped."""
+    graded = unable = responses = 0
+    for record in journal:
+        if isinstance(record, StepRecord):
+            fresh = record.costs.responses - responses
+            responses = record.costs.responses
+            graded += fresh
+            unable += round(record.metrics["grading_failed_share"] * fresh)
+        elif isinstance(record, EvaluationRecord):
+            graded += sum(record.statuses.values())
+            unable += sum(count for name, count in record.statuses.items() if failed(GradeStatus(name)))
+    return GradingFailures(graded, unable)
 
 
 def failed(status: GradeStatus) -> bool:

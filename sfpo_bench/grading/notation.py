@@ -219,9 +219,14 @@ def base_numerals(text: str) -> str:
 _MARKDOWN = re.compile(r"^(?:\*\*|__|`)+|(?:\*\*|__|`)+$")
 
 
+_FOLLOWS = re.compile(r"^(?:=>|\\(?:Rightarrow|implies|therefore)(?![A-Za-z])|=(?!=))\s*")
+
+
 def without_ends(text: str) -> str:
-    """Without emphasis around it, and full stops, commas, colons and semicolons at the end."""
-    return _MARKDOWN.sub("", text.strip().rstrip(".,;: ")).strip().rstrip(".,;: ")
+    """Without emphasis around it, an equals sign with nothing before it, and full stops, commas, colons and semicolons
+    at the end."""
+    text = _MARKDOWN.sub("", text.strip().rstrip(".,;: ")).strip().rstrip(".,;: ")
+    return _FOLLOWS.sub("", text)
 
 
 _STEPS: tuple[Callable[[str], str], ...] = (

@@ -61,8 +61,10 @@ def gold_texts(gold: str) -> tuple[str, ...]:
 
 
 def _says_nothing(found: Extraction) -> bool:
-    """A short text that is words alone, and not those of the gold: `I do not know` is no answer."""
-    return not found.marked and all(isinstance(_read(text), Words) for text in found.texts)
+    """A short text that is words alone, and not those of the gold: `I do not know` is no answer, `1011_2` is."""
+    return not found.marked and all(
+        isinstance(answer := _read(text), Words) and not any(map(str.isdigit, answer.text)) for text in found.texts
+    )
 
 
 @lru_cache(maxsize=4096)

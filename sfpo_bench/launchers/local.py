@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from sfpo_bench.errors import ConfigError
@@ -17,26 +18,27 @@ from sfpo_bench.launchers.protocol import Reply, Seat
 class LocalSeat:
     """A worker process (`launchers.worker`), replaced when it has died."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str], processes: int) -> None:
         self._log = log
         self._environment = environment
+        self._processes = processes
         self._worker: subprocess.Popen[str] | None = None
 
     def train(self, folder: Path) -> Reply | None:
         worker = self._worker = self._worker or self._started()
         assert worker.stdin is not None and worker.stdout is not None
         try:
-            worker.stdin.write(json.dumps({"folder": str(folder)}) + "\n")
+            worker.stdin.write(json.dumps({"folder": str(folder), "processes": self._processes}) + "\n")
             worker.stdin.flush()
             line = worker.stdout.readline()
         except (BrokenPipeError, ValueError):  # ValueError: closed by `close` meanwhile
             line = ""
         if not line.endswith("\n"):
             self._worker = None
-            worker.wait()
+            _wait_and_close(worker)
             return None
         reply = json.loads(line)
-        return Reply(reply["outcome"], reply["message"])
+        return Reply(reply["outcome"], reply["message"]) if reply["outcome"] != "died" else None
 
     def stop(self, *, now: bool) -> None:
         worker = self._worker
@@ -47,9 +49,8 @@ class LocalSeat:
 
     def close(self) -> None:
         worker, self._worker = self._worker, None
-        if worker is not None and worker.stdin is not None:
-            worker.stdin.close()
-            worker.wait()
+        if worker is not None:
+            _wait_and_close(worker)
 
     def _started(self) -> subprocess.Popen[str]:
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +67,15 @@ class LocalSeat:
             )
 
 
+def _wait_and_close(worker: subprocess.Popen[str]) -> None:
+    """A worker ends when its standard input does."""
+    assert worker.stdin is not None and worker.stdout is not None
+    with suppress(BrokenPipeError):  # it was killed before it had read what was sent
+        worker.stdin.close()
+    worker.wait()
+    worker.stdout.close()
+
+
 class Local:
     """The launcher of this machine."""
 
@@ -80,7 +90,7 @@ class Local:
         mine = share(self._gpus, self._settings.gpus_per_run, number)
         if mine:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
-        return LocalSeat(self._log, environment)
+        return LocalSeat(self._log, environment, self._settings.processes_per_run)
 
     def close(self) -> None:
         """Seats close themselves."""
@@ -108,10 +118,16 @@ def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
 def slots_for(settings: LocalLauncher, gpus: tuple[str, ...], wanted: int) -> int:
     """How many slots there are: as wanted, or with 0 one per core, or as many as have GPUs of their own.
 
-    Raises `ConfigError` when more are wanted than have them.
+    Raises `ConfigError` when more are wanted than have them, and when the processes of a run have not a GPU each.
     """
+    processes = settings.processes_per_run
+    if gpus and processes > 1 and settings.gpus_per_run != processes:
+        raise ConfigError(
+            f"launcher.processes_per_run = {processes} with launcher.gpus_per_run = {settings.gpus_per_run} on a "
+            f"machine with {len(gpus)} GPUs; expected a GPU for each process: set launcher.gpus_per_run={processes}"
+        )
     if not settings.gpus_per_run:
-        return wanted or os.cpu_count() or 1
+        return wanted or max(1, (os.cpu_count() or 1) // processes)
     fitting = len(gpus) // settings.gpus_per_run
     if not fitting or wanted > fitting:
         raise ConfigError(

@@ -17,13 +17,14 @@ from sfpo_bench.tracking.run_folder import RunFolder
 class Trainer:
     """What runs inside an actor."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, processes: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+        self._processes = processes
 
-    def train(self, folder: str) -> tuple[str, str]:
+    def train(self, folder: str) -> tuple[str, str] | None:
         """One turn of the run; plain texts travel between Python versions."""
-        reply = take_turn(Path(folder))
-        return reply.outcome, reply.message
+        reply = take_turn(Path(folder), processes=self._processes)
+        return (reply.outcome, reply.message) if reply is not None else None
 
 
 class RayCluster:
@@ -39,15 +40,15 @@ class RayCluster:
 
     def actor(self) -> Any:
         remote = self._ray.remote(num_cpus=self._settings.cpus, num_gpus=self._settings.gpus)(Trainer)
-        return remote.remote(self._threads)
+        return remote.remote(self._threads, self._settings.processes_per_run)
 
     def wait(self, reference: Any) -> Reply | None:
         """The reply to a call; None when its actor died."""
         try:
-            outcome, message = self._ray.get(reference)
+            found = self._ray.get(reference)
         except self._ray.exceptions.RayActorError:
             return None
-        return Reply(outcome, message)
+        return Reply(*found) if found is not None else None
 
     def kill(self, actor: Any) -> None:
         self._ray.kill(actor)
@@ -69,6 +70,7 @@ class RaySeat:
         if self._actor is None:
             self._actor = self._cluster.actor()
         reply = self._cluster.wait(self._actor.train.remote(str(folder.resolve())))
+        self._folder = None
         if reply is None:
             self._actor = None
         return reply

@@ -27,7 +27,8 @@ class Outcome:
 class Slots:
     """`count` seats of a launcher, each with a thread that waits for its run.
 
-    A process that dies is replaced and its run taken up again from its checkpoint, at most `attempts` times.
+    A process that dies is replaced and its run taken up again from its checkpoint, at most `attempts` times. A turn
+    that ends unasked, by a job's time limit, is followed by the next.
     """
 
     def __init__(self, launcher: Launcher, count: int, attempts: int = 3) -> None:
@@ -98,13 +99,24 @@ class Slots:
         self._ended.put((number, outcome))
 
     def _attempt(self, seat: Seat, folder: Path) -> Outcome:
-        for _ in range(self._attempts):
+        deaths, step = 0, -1
+        while deaths < self._attempts:
             reply: Reply | None = seat.train(folder)
-            if reply is not None:
-                return Outcome(folder, reply.outcome, reply.message)
-            if self._stopping.is_set():
+            if reply is None and self._stopping.is_set():
                 return Outcome(folder, "interrupted", "its process was stopped")
+            if reply is None:
+                deaths += 1
+            elif reply.outcome != "interrupted" or self._asked(folder):
+                return Outcome(folder, reply.outcome, reply.message)
+            else:
+                # Its place ended the turn, as a job's time limit does: another one, if this came any further.
+                before, step = step, RunFolder(folder).status().step
+                if step <= before:
+                    return Outcome(folder, "failed", f"turns end before a step is done ({reply.message}); allow more")
         return Outcome(folder, "died", f"its process died {self._attempts} times; see the log of the workers")
+
+    def _asked(self, folder: Path) -> bool:
+        return self._stopping.is_set() or RunFolder(folder).stop_file.exists()
 
 
 def stop_on_signal(slots: Slots) -> None:

@@ -1,8 +1,9 @@
 """Runs as jobs of Slurm, submitted by submitit: each turn of a run is a job.
 
 A job trains until the run is finished. Some time before its limit Slurm sends a signal: the run finishes its step,
-writes a checkpoint and is `interrupted`; whoever asked for it starts it once more, which is a new job that goes on from
-there. With `submit_on: local` submitit runs the same jobs as processes of this machine.
+writes a checkpoint and is `interrupted`; the slot then submits a new job that goes on from there (`Slots`). A run in
+several processes is started by torchrun inside the job. With `submit_on: local` submitit runs the same jobs as
+processes of this machine.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ class Slurm:
 
     def __init__(self, settings: SlurmLauncher, threads: int, logs: Path) -> None:
         self._threads = threads
+        self._processes = settings.processes_per_run
         self._executor = _executor(settings, logs)
         self._submitting = threading.Lock()
 
     def seat(self, number: int) -> Seat:
         return SlurmSeat(self)
 
-    def submit(self, folder: Path) -> Job[Reply]:
+    def submit(self, folder: Path) -> Job[Reply | None]:
         with self._submitting:
-            return self._executor.submit(train_in_job, folder.resolve(), self._threads)
+            return self._executor.submit(train_in_job, folder.resolve(), self._threads, self._processes)
 
     def close(self) -> None:
         """Jobs are ended by their seats."""
@@ -49,7 +51,7 @@ class SlurmSeat:
 
     def __init__(self, launcher: Slurm) -> None:
         self._launcher = launcher
-        self._job: Job[Reply] | None = None
+        self._job: Job[Reply | None] | None = None
         self._folder: Path | None = None
 
     def train(self, folder: Path) -> Reply | None:
@@ -57,9 +59,9 @@ class SlurmSeat:
         job = self._job = self._launcher.submit(folder)
         while not job.done():
             time.sleep(_POLL_SECONDS)
-        self._job = None
+        self._job = self._folder = None
         if job.exception() is None:
-            reply: Reply = job.result()
+            reply: Reply | None = job.result()
             return reply
         # A job that was cut off has left its last checkpoint; what it said of its end stands in its folder, if at all.
         status = RunFolder(folder).status()
@@ -75,10 +77,10 @@ class SlurmSeat:
         self.stop(now=True)
 
 
-def train_in_job(folder: Path, threads: int) -> Reply:
+def train_in_job(folder: Path, threads: int, processes: int) -> Reply | None:
     """What a job does."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    return take_turn(folder)
+    return take_turn(folder, processes=processes)
 
 
 def _executor(settings: SlurmLauncher, logs: Path) -> Executor:

@@ -1,4 +1,7 @@
-"""One turn of one run in the process that trains it, whoever started that process."""
+"""One turn of one piece of work in the process that does it, whoever started that process.
+
+A piece of work is a folder: that of a run, which is trained, or of a share of an evaluation, which is generated.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from sfpo_bench.errors import BenchError, Interrupted
+from sfpo_bench.evaluation.share import generate_share, is_share
 from sfpo_bench.launchers.protocol import Reply
 from sfpo_bench.run import train
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
@@ -15,13 +19,22 @@ from sfpo_bench.training.stop import StopRequest
 _ORPHAN_SECONDS = 600.0
 
 
-def take_turn(folder: Path, parent: int | None = None) -> Reply:
-    """Train the run until it is finished, fails, or is asked to stop: by a signal, by its stop file, or, with a
-    `parent`, by the end of that process."""
+def take_turn(folder: Path, parent: int | None = None, *, processes: int = 1, waits: bool = True) -> Reply | None:
+    """Work in the folder until it is finished, fails, or is asked to stop: by a signal, by its stop file, or, with a
+    `parent`, by the end of that process. None when one of several `processes` died.
+
+    `waits`: first wait for whoever has the folder's lock.
+    """
+    if processes > 1:
+        from sfpo_bench.launchers.torchrun import take_turn_in_ranks
+
+        return take_turn_in_ranks(folder, processes, parent)
     run = RunFolder(folder)
+    work = generate_share if is_share(folder) else train
     try:
-        run.wait_until_free(_ORPHAN_SECONDS)
-        train(folder, StopRequest(parent_pid=parent, file=run.stop_file))
+        if waits:
+            run.wait_until_free(_ORPHAN_SECONDS)
+        work(folder, StopRequest(parent_pid=parent, file=run.stop_file))
     except Interrupted as stopped:
         return Reply("interrupted", str(stopped))
     except BenchError as error:

@@ -1,7 +1,7 @@
-"""A worker process: trains one run after another, as told on standard input, in one line of JSON each.
+"""A worker process: works in one folder after another, as told on standard input, in one line of JSON each.
 
-    parent -> worker   {"folder": "results/arithmetic/runs/sfpo/seed-0003"}
-    worker -> parent   {"folder": ..., "outcome": "finished" | "interrupted" | "failed", "message": ...}
+    parent -> worker   {"folder": "results/arithmetic/runs/sfpo/seed-0003", "processes": 1}
+    worker -> parent   {"folder": ..., "outcome": "finished" | "interrupted" | "failed" | "died", "message": ...}
 
 Standard output belongs to this exchange; whatever a library prints there goes to standard error, which the parent
 keeps in a file. The worker never talks to the tracking store, nor to the study of a sweep.
@@ -14,6 +14,7 @@ import os
 import sys
 from pathlib import Path
 
+from sfpo_bench.launchers.protocol import Reply
 from sfpo_bench.launchers.turn import take_turn
 
 
@@ -22,8 +23,9 @@ def main() -> None:
     os.dup2(2, 1)
     parent = os.getppid()
     for line in sys.stdin:
-        folder = str(json.loads(line)["folder"])
-        reply = take_turn(Path(folder), parent)
+        asked = json.loads(line)
+        folder = str(asked["folder"])
+        reply = take_turn(Path(folder), parent, processes=int(asked["processes"])) or Reply("died", "")
         answer = {"folder": folder, "outcome": reply.outcome, "message": reply.message}
         print(json.dumps(answer), file=replies, flush=True)
 

@@ -42,6 +42,12 @@ class Shape:
         """Numbers of the embedding, and of an output head."""
         return self.vocabulary * self.hidden
 
+    def adapter(self, rank: int) -> int:
+        """Numbers of low-rank adapters to every projection: rank * (in + out) each."""
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        ends = 2 * (self.hidden + queries) + 2 * (self.hidden + keys) + 3 * (self.hidden + self.feed_forward)
+        return self.layers * rank * ends
+
     @property
     def kv_per_token(self) -> int:
         """Numbers that the key-value cache holds for one token."""

@@ -79,8 +79,8 @@ def suite(name: str) -> Suite:
     return found
 
 
-def choice_on(name: str, allow_report: str = "") -> Choice:
-    """The permission to choose by a suite's scores.
+def choice_on(name: str, allow_report: str = "", setting: str = "allow_report") -> Choice:
+    """The permission to choose by a suite's scores; `setting` is where `allow_report` is said.
 
     Raises `ConfigError` for a suite for reporting, unless `allow_report` is its very name.
     """
@@ -89,6 +89,6 @@ def choice_on(name: str, allow_report: str = "") -> Choice:
         select = [other for other in known_sets("suites") if suite(other).role is Role.select]
         raise ConfigError(
             f"{name} is a suite for reporting: what is chosen by its scores makes them too high. Choose on "
-            f"{' or '.join(select)}; or ask for it by name, allow_report={name}, and every table will say so"
+            f"{' or '.join(select)}; or ask for it by name, {setting}={name}, and every table will say so"
         )
     return Choice(name, found.role)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sfpo_bench.reports.look import TEXT_GREY, empty_figure, files_of, look
+from sfpo_bench.reports.paper_names import PaperNames
 from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _figure(scores: Sequence[PaperScore], title: str) -> Figure:
     height = 1.3 + rows * (panel_height + 0.55)
     figure = empty_figure(_WIDTH, height)
     left = min(0.32, 0.03 + 0.0085 * max(map(len, arms)))
-    grid: dict[str, Any] = {"left": left, "right": 0.985, "wspace": 0.08, "hspace": 0.65 / panel_height}
+    grid: dict[str, Any] = {"left": left, "right": 0.985, "wspace": 0.08, "hspace": 0.8 / panel_height}
     grid |= {"top": 1 - 0.75 / height, "bottom": 0.95 / height}
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True, gridspec_kw=grid)
     for index, panel in enumerate(panels.flat):
@@ -43,7 +44,7 @@ def _figure(scores: Sequence[PaperScore], title: str) -> Figure:
             panel.axis("off")
             continue
         _panel(panel, [one for one in scores if one.benchmark == benchmarks[index]], arms)
-        panel.set_title(benchmarks[index], fontsize=9)
+        panel.set_title(PaperNames().benchmark(benchmarks[index]), fontsize=9)
         panel.set_xlabel(f"avg@{scores[0].samples}, %", fontsize=8)
     panels[0][0].set_yticks(range(len(arms)), arms)
     panels[0][0].set_ylim(len(arms) - 0.5, -0.5)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sfpo_bench.reports.look import TEXT_GREY, empty_figure, files_of, look
-from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial, Value
-from sfpo_bench.reports.sweep_tables import goal_text, value_text
+from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial
+from sfpo_bench.reports.sweep_tables import goal_text, goal_value_text, value_text
+from sfpo_bench.search.space import Value
 from sfpo_bench.statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _response(sweep: Sweep) -> Figure:
     columns = min(3, len(sweep.axes))
     rows = -(-len(sweep.axes) // columns)
     figure = empty_figure(_WIDTH, 0.75 + 2.9 * rows)
-    grid: dict[str, Any] = {"hspace": 0.42, "wspace": 0.2, "left": 0.08, "right": 0.99}
+    grid: dict[str, Any] = {"hspace": 0.42, "wspace": 0.2, "left": 0.08, "right": 0.975}
     grid |= {"bottom": 0.6 / (0.75 + 2.9 * rows), "top": 1 - 0.5 / (0.75 + 2.9 * rows)}
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True, gridspec_kw=grid)
     for index, panel in enumerate(panels.flat):
@@ -93,47 +94,44 @@ def _parallel(sweep: Sweep) -> Figure:
     figure = empty_figure(_WIDTH, 4.0)
     panel = figure.add_axes((0.06, 0.14, 0.9, 0.68))
     trials = [trial for trial in sweep.complete if math.isfinite(trial.value)]
-    values = [trial.value for trial in trials]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    width = high - low or 1.0
-    from matplotlib import colormaps
-
-    colours = colormaps["viridis_r" if not sweep.goal.minimise else "viridis"]
-    for trial in reversed(trials):
-        heights = [_height(axis, trial) for axis in sweep.axes]
-        share = (trial.value - low) / width
-        xs = [index for index, height in enumerate([*heights, share]) if height is not None]
-        ys = [height for height in [*heights, share] if height is not None]
-        panel.plot(xs, ys, color=colours(share), linewidth=1.1, alpha=0.85)
+    values = [trial.value for trial in trials] or [0.0, 1.0]
+    low, width = min(values), max(values) - min(values) or 1.0
+    _lines(panel, sweep, {trial.number: (trial.value - low) / width for trial in trials})
     for index, axis in enumerate(sweep.axes):
-        panel.axvline(index, color="0.3", linewidth=0.8)
-        for at, text in _scale(axis):
-            panel.text(index - 0.02, at, text, ha="right", va="center", size=7, color=TEXT_GREY)
-    panel.axvline(len(sweep.axes), color="0.3", linewidth=0.8)
-    for at in (0.0, 0.5, 1.0):
-        panel.text(len(sweep.axes) + 0.02, at, value_text(low + at * width), ha="left", va="center", size=7)
+        _upright(panel, index, _scale(axis), left=True)
+    _upright(panel, len(sweep.axes), [(at, goal_value_text(low + at * width)) for at in (0.0, 0.5, 1.0)], left=False)
     panel.set_xticks(range(len(sweep.axes) + 1), [*(axis.name for axis in sweep.axes), goal_text(sweep.goal)])
     panel.set_yticks([])
     panel.set_xlim(-0.35, len(sweep.axes) + 0.35)
     for side in ("left", "bottom"):
         panel.spines[side].set_visible(False)
-    figure.text(
-        0.06,
-        0.97,
-        f"{sweep.name}: parallel coordinates of {len(trials)} complete trials",
-        va="top",
-        size=11,
-        weight="bold",
-    )
-    figure.text(
-        0.06,
-        0.9,
-        "dark: good. Lines leave out parameters that a trial does not have",
-        va="top",
-        size=7.5,
-        color=TEXT_GREY,
-    )
+    title = f"{sweep.name}: parallel coordinates of {len(trials)} complete trials"
+    figure.text(0.06, 0.97, title, va="top", size=11, weight="bold")
+    said = "dark: good. Lines leave out parameters that a trial does not have"
+    figure.text(0.06, 0.9, said, va="top", size=7.5, color=TEXT_GREY)
     return figure
+
+
+def _lines(panel: Axes, sweep: Sweep, shares: Mapping[int, float]) -> None:
+    """A line for each trial in `shares`, which says by its number where its goal lies from 0 to 1; the best on top."""
+    from matplotlib import colormaps
+
+    colours = colormaps["viridis" if sweep.goal.minimise else "viridis_r"]
+    for trial in reversed([trial for trial in sweep.complete if trial.number in shares]):
+        share = shares[trial.number]
+        heights = [*(_height(axis, trial) for axis in sweep.axes), share]
+        points = [(index, height) for index, height in enumerate(heights) if height is not None]
+        panel.plot([x for x, _ in points], [y for _, y in points], color=colours(share), linewidth=1.1, alpha=0.85)
+
+
+def _upright(panel: Axes, at: int, marks: Sequence[tuple[float, str]], *, left: bool) -> None:
+    """One axis of parallel coordinates, with its marks on the left or on the right."""
+    panel.axvline(at, color="0.3", linewidth=0.8)
+    for height, text in marks:
+        place, side = (at - 0.02, "right") if left else (at + 0.02, "left")
+        # On white, for lines cross where marks stand.
+        white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
+        panel.text(place, height, text, ha=side, va="center", size=7, color=TEXT_GREY, bbox=white, zorder=5)
 
 
 def _history(sweep: Sweep) -> Figure:
@@ -175,7 +173,7 @@ def _curves(sweep: Sweep) -> Figure:
         curve = best.curves[first]
         panel.plot(curve.costs, curve.accuracies, color="0.1", linewidth=2.0)
     panel.set_xlabel(sweep.goal.axis.value.replace("_", " "))
-    panel.set_ylabel(f"sampled accuracy on {sweep.search['split']} problems")
+    panel.set_ylabel(f"sampled accuracy on {sweep.problems}")
     figure.text(
         0.08, 0.97, f"{sweep.name}: curves of all trials, first seed; black: the best", va="top", size=11, weight="bold"
     )
@@ -209,7 +207,7 @@ def _ticks(panel: Axes, axis: Axis) -> None:
     elif axis.is_log:
         panel.set_xscale("log")
         ticks = np.geomspace(axis.low, axis.high, 4)
-        panel.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        panel.set_xticks(ticks, [_short(tick) for tick in ticks])
         panel.minorticks_off()
 
 
@@ -228,7 +226,15 @@ def _scale(axis: Axis) -> Sequence[tuple[float, str]]:
         last = max(1, len(axis.choices) - 1)
         return [(index / last, value_text(choice)) for index, choice in enumerate(axis.choices)]
     ends = np.geomspace(axis.low, axis.high, 3) if axis.is_log else np.linspace(axis.low, axis.high, 3)
-    return [(at, f"{value:.3g}") for at, value in zip((0.0, 0.5, 1.0), ends, strict=True)]
+    return [(at, _short(value)) for at, value in zip((0.0, 0.5, 1.0), ends, strict=True)]
+
+
+def _short(value: float) -> str:
+    """Two or three digits: `0.02`, `1.6e-3`."""
+    if 0 < abs(value) < 0.01:
+        digits, _, power = f"{value:.1e}".partition("e")
+        return f"{digits.removesuffix('.0')}e{int(power)}"
+    return f"{value:.3g}"
 
 
 def figure_names(figures: Mapping[str, object]) -> list[tuple[str, str]]:

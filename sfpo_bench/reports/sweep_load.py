@@ -16,11 +16,11 @@ from sfpo_bench.errors import MissingDataError
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.settings import CostAxis, Kind, Measure
+from sfpo_bench.search.space import Value
+from sfpo_bench.search.trial_view import TrialView
 from sfpo_bench.tracking.journal import read_journal
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.types import JournalRecord, Split
-
-Value = bool | int | float | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +43,24 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepTrial:
-    """One trial. `value` is that of the (first) goal; of a pruned one what it had when it was given up.
+class SweepTrial(TrialView):
+    """A trial with what its runs have to show: `curves` holds that of each seed on the axis of the first goal,
+    `seed_values` the first goal of every seed that was trained to its end, those added to the best trials afterwards
+    included."""
 
-    `curves` holds one curve per seed for each goal, by seed; `seed_values` the first goal of every seed that was
-    trained to its end, those added to the best trials afterwards included.
-    """
-
-    number: int
-    state: str
-    point: Mapping[str, Value]
-    values: tuple[float, ...]
-    rungs: Mapping[int, float]
-    cause: str
-    censored: bool
-    retry_of: int | None
-    started_unix_s: float | None
-    ended_unix_s: float | None
     curves: Mapping[int, Curve]
     seed_values: Mapping[int, float]
 
     @property
     def value(self) -> float:
+        """That of the first goal; NaN without one."""
         return self.values[0] if self.values else math.nan
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it lies in `folder`."""
+    """A sweep as it lies in `folder`. `suite` names the suite that it chooses on, empty for problems of the task;
+    `on_report`: numbers are reported on these problems too."""
 
     folder: Path
     name: str
@@ -79,9 +69,16 @@ class Sweep:
     axes: tuple[Axis, ...]
     goals: tuple[Goal, ...]
     search: Mapping[str, Any]
+    suite: str
+    on_report: bool
     trials: tuple[SweepTrial, ...]
     importances: Mapping[str, float]
     code_version: str
+
+    @property
+    def problems(self) -> str:
+        """Whose problems the goals are measured on."""
+        return f"problems of the suite {self.suite}" if self.suite else f"{self.search['split']} problems"
 
     @property
     def goal(self) -> Goal:
@@ -150,6 +147,8 @@ def load_sweep(folder: Path) -> Sweep:
         axes=tuple(_axis(raw) for raw in about["parameters"].values()),
         goals=goals,
         search=about["search"],
+        suite=str(about.get("chosen_on", "")),
+        on_report=bool(about.get("chosen_on_report", split is Split.report)),
         trials=tuple(_trial(folder, raw, goals[0], split, packed) for raw in found["trials"]),
         importances={str(k): float(v) for k, v in found.get("importances", {}).items()},
         code_version=str(about["code_version"]),
@@ -196,11 +195,7 @@ def _trial(
         curves[seed] = curve = goal.curve(records, split, ended=ended)
         if curve.costs and (ended or curve.costs[-1] >= goal.budget):
             values[seed] = goal.value(curve)
-    known = {key: raw[key] for key in ("number", "state", "point", "cause", "censored", "retry_of")}
-    times = {key: raw[key] for key in ("started_unix_s", "ended_unix_s")}
-    given = tuple(math.nan if value is None else float(value) for value in raw["values"])
-    rungs = {int(step): float(value) for step, value in raw["rungs"].items()}
-    return SweepTrial(**known, **times, values=given, rungs=rungs, curves=curves, seed_values=values)
+    return SweepTrial(**TrialView.fields_of(raw), curves=curves, seed_values=values)
 
 
 def mean_of(values: list[float]) -> float:

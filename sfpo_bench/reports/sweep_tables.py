@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from sfpo_bench.reports.formats import count_text, escaped
-from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial, Value
+from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial
 from sfpo_bench.search.goals import Goal
 from sfpo_bench.search.settings import Measure
+from sfpo_bench.search.space import Value
 from sfpo_bench.statistics import mean_interval
 
 _SHOWN = 10
@@ -32,6 +33,11 @@ def goal_text(goal: Goal) -> str:
 def value_text(value: Value) -> str:
     """A parameter or a goal in at most four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def goal_value_text(value: float) -> str:
+    """The value of a goal: an accuracy with four decimals, whatever they are, a cost in four digits."""
+    return f"{value:.4f}" if abs(value) < 1 else value_text(value)
 
 
 def trials_table(sweep: Sweep) -> pd.DataFrame:
@@ -63,14 +69,14 @@ def _summary(sweep: Sweep) -> Iterator[str]:
     said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     yield f"{escaped(sweep.experiment)}. {len(sweep.trials)} trials of {sweep.wanted} wanted: {said or 'none yet'}."
     goals = " and ".join(escaped(goal_text(goal)) for goal in sweep.goals)
-    yield f"Searched: {goals}, on {sweep.search['split']} problems."
-    if sweep.search["split"] == "report":
+    yield f"Searched: {goals}, on {escaped(sweep.problems)}."
+    if sweep.on_report:
         yield "**These settings were chosen on the problems that are reported: numbers on them are too good.**"
     best = sweep.best
     if best is None:
         return
     point = ", ".join(f"{escaped(name)} = {escaped(value_text(value))}" for name, value in best.point.items())
-    yield f"Best: **trial {best.number}** with {point}: **{value_text(best.value)}**{_fresh(sweep, best)}"
+    yield f"Best: **trial {best.number}** with {point}: **{goal_value_text(best.value)}**{_fresh(sweep, best)}"
     edges = [text for axis in sweep.axes if (text := _edge(axis, best))]
     if edges:
         yield "**At the edge of the space:** " + "; ".join(edges) + ". A better value may lie beyond."
@@ -81,7 +87,7 @@ def _fresh(sweep: Sweep, trial: SweepTrial) -> str:
     values = sweep.fresh_values(trial)
     if not values:
         return ". It is the best of many noisy values, hence too good; sweep.top_trials gives the best ones new seeds."
-    return f"; {value_text(mean_interval(values).point)} over {len(values)} seeds that had no part in the choice."
+    return f"; {goal_value_text(mean_interval(values).point)} over {len(values)} seeds that had no part in the choice."
 
 
 def _edge(axis: Axis, trial: SweepTrial) -> str:
@@ -107,13 +113,13 @@ def _best(sweep: Sweep) -> Iterator[str]:
 
 def _row(sweep: Sweep, trial: SweepTrial, more: bool) -> list[str]:
     point = [value_text(trial.point[axis.name]) if axis.name in trial.point else "" for axis in sweep.axes]
-    values = [value_text(value) + (" (censored)" if trial.censored else "") for value in trial.values]
+    values = [goal_value_text(value) + (" (censored)" if trial.censored else "") for value in trial.values]
     cells = [str(trial.number), *point, *values]
     if more:
         fresh = sweep.fresh_values(trial)
         interval = mean_interval(list(trial.seed_values.values())).interval if trial.seed_values else None
-        cells += [str(len(fresh)), value_text(mean_interval(fresh).point) if fresh else ""]
-        cells.append(f"{value_text(interval.low)} to {value_text(interval.high)}" if interval else "")
+        cells += [str(len(fresh)), goal_value_text(mean_interval(fresh).point) if fresh else ""]
+        cells.append(f"{goal_value_text(interval.low)} to {goal_value_text(interval.high)}" if interval else "")
     return cells
 
 
@@ -125,7 +131,7 @@ def _importance(sweep: Sweep) -> Iterator[str]:
             "it says nothing of direction."
         )
         ranked = sorted(sweep.importances.items(), key=lambda item: -item[1])
-        yield table(["parameter", "share"], [[name, f"{share:.2f}"] for name, share in ranked])
+        yield table(["parameter", "share"], [[name, f"{share:.2f}"] for name, share in ranked], left=(0,))
 
 
 def _all(sweep: Sweep) -> Iterator[str]:
@@ -136,7 +142,7 @@ def _all(sweep: Sweep) -> Iterator[str]:
     rows = []
     for trial in sweep.trials:
         point = [value_text(trial.point[axis.name]) if axis.name in trial.point else "" for axis in sweep.axes]
-        values = [value_text(value) for value in trial.values] or [""] * len(sweep.goals)
+        values = [goal_value_text(value) for value in trial.values] or [""] * len(sweep.goals)
         why = trial.cause if trial.retry_of is None else f"{trial.cause} (trial {trial.retry_of} again)".strip()
         rows.append([str(trial.number), trial.state, *point, *values, why])
     yield table(header, rows, left=(1, len(header) - 1))

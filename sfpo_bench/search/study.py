@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfpo_bench.search.space import Space, Value
+from sfpo_bench.search.trial_view import TrialView
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -61,23 +62,6 @@ class HeldTrial:
             self._trial.report(value, step)
             self._reported.add(step)
         return self._trial.should_prune()
-
-
-@dataclass(frozen=True, slots=True)
-class TrialView:
-    """A trial as anyone may see it. `state` is running, lost, waiting, complete, pruned or failed; `rungs` are its
-    reports; lost is a running one whose process has been silent too long."""
-
-    number: int
-    state: str
-    point: Mapping[str, Value]
-    values: tuple[float, ...]
-    rungs: Mapping[int, float]
-    cause: str
-    censored: bool
-    retry_of: int | None
-    started_unix_s: float | None
-    ended_unix_s: float | None
 
 
 class SharedStudy:

@@ -14,14 +14,15 @@ from omegaconf import OmegaConf
 from sfpo_bench.comparison.arms import Arm, compose_arms
 from sfpo_bench.config import RunConfig, flatten, from_node, to_plain
 from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.evaluation.question_paper import Benchmark
 from sfpo_bench.evaluation.settings import EvaluateSettings
-from sfpo_bench.problem_sets import Role, suite
+from sfpo_bench.problem_sets import Role, overlaps, suite
 from sfpo_bench.run import identity
 from sfpo_bench.study_settings import Redo
 from sfpo_bench.sweep.plan import composer
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 from sfpo_bench.tracking.provenance import code_version
-from sfpo_bench.types import Split
+from sfpo_bench.types import Problem, Split
 
 START, TUNE, COMPARE, CHOOSE, EVALUATE, SCORE = "start", "tune", "compare", "choose", "evaluate", "score"
 PARTS = (START, TUNE, COMPARE, CHOOSE, EVALUATE, SCORE)
@@ -149,6 +150,8 @@ def _evaluation(config: RunConfig) -> EvaluateSettings:
         data=config.study.data,
         precision=config.learner.precision,
         device=config.device,
+        launcher=config.launcher,
+        slots=config.comparison.slots,
         threads=asked.threads,
         output_root=config.output_root,
         tracking=config.tracking,
@@ -205,6 +208,11 @@ def _check(config: RunConfig) -> None:
         raise ConfigError(
             "evaluation.select_responses = 0: no checkpoint could be best on select problems; set it above 0"
         )
+    if config.evaluation.allow_report:
+        raise ConfigError(
+            f"evaluation.allow_report = {config.evaluation.allow_report}: a study chooses on select problems alone; "
+            "leave it empty and name a suite for choosing"
+        )
     if not config.training.keep_every:
         raise ConfigError(
             "training.keep_every = 0: checkpoints of equal budget would not be kept; set the steps between those that "
@@ -213,11 +221,26 @@ def _check(config: RunConfig) -> None:
 
 
 def _check_sweep(file: Path) -> None:
-    section = OmegaConf.select(OmegaConf.load(file), "sweep", default={})
+    content = OmegaConf.load(file)
+    section, evaluation = (OmegaConf.select(content, key, default={}) for key in ("sweep", "evaluation"))
+    if evaluation.get("allow_report", ""):
+        raise ConfigError(f"{file} allows the choice on a suite for reporting; a study does not: take allow_report out")
     if section.get("choose_on_report", False) or section.get("split", Split.select.value) != Split.select.value:
         raise ConfigError(
             f"{file} searches on the problems that are reported; a study chooses on select problems alone: take "
             "split and choose_on_report out of it"
+        )
+
+
+def refuse_shared(paper: Sequence[Benchmark], select: Sequence[Problem]) -> None:
+    """Raise `ConfigError` when a problem that is reported is among those by which checkpoints are chosen."""
+    asked = [question.problem for benchmark in paper for question in benchmark.questions]
+    shared = overlaps(asked, select)
+    if shared:
+        raise ConfigError(
+            f"{len({one.evaluation_id for one in shared})} problems of the suite are among the select problems (the "
+            f"first: {shared[0].evaluation_id}), by which settings and checkpoints are chosen; evaluate on another "
+            "suite, or choose on others"
         )
 
 

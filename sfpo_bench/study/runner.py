@@ -10,6 +10,8 @@ from pathlib import Path
 from sfpo_bench.comparison.arms import Arm, PlannedRun, compose_arms, planned_runs
 from sfpo_bench.comparison.runner import Comparison, run_comparison
 from sfpo_bench.config import ArmSettings
+from sfpo_bench.errors import BenchError, Interrupted
+from sfpo_bench.evaluate_in_slots import evaluate_in_slots
 from sfpo_bench.evaluation import run as evaluations
 from sfpo_bench.evaluation.publish import delivery_of, publish
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation
@@ -43,11 +45,13 @@ def run_study(study: Study, say: Say) -> StudyFiles:
         write_atomically(study.folder / STUDY_FILE, json.dumps(study.describe(), indent=1, ensure_ascii=False))
         parts = Parts(study, ledger, say)
         try:
-            files = parts.run()
-        except BaseException:
+            return parts.run()
+        except (Interrupted, KeyboardInterrupt):
             folder.write_status(RunStatus(RunState.interrupted, parts.done, len(PARTS)))
             raise
-    return files
+        except BenchError as error:
+            folder.write_status(RunStatus(RunState.failed, parts.done, len(PARTS), str(error)))
+            raise
 
 
 class Parts:
@@ -66,7 +70,7 @@ class Parts:
     def run(self) -> StudyFiles:
         """All of them; returns where the report lies."""
         self._folder.write_status(RunStatus(RunState.running, 0, len(PARTS)))
-        open_run(self._folder, self._delivery, self._say)
+        open_run(self._folder, self._delivery, self._give_up)
         start = self._once(START, [], self._start)
         tuned = self._once(TUNE, [], self._tune)
         arms = self._tuned_arms(tuned)
@@ -77,7 +81,7 @@ class Parts:
         self._once(SCORE, [start, tuned, chosen, evaluated], lambda: self._score(start, tuned, chosen, evaluated))
         files = StudyFiles.inside(self._study.folder)
         self._folder.write_status(RunStatus(RunState.finished, self.done, len(PARTS)))
-        close_run(self._folder, self._delivery, read_paper_scores(files.scores), files.told(), self._say)
+        close_run(self._folder, self._delivery, read_paper_scores(files.scores), files.told(), self._give_up)
         return files
 
     def _once(self, part: str, upstream: Sequence[Record], do: Callable[[], Done]) -> Record:
@@ -90,7 +94,7 @@ class Parts:
     def _start(self) -> Done:
         """The model before training, evaluated. It comes first: what is wrong with the evaluation shows before hours
         of training."""
-        found = self._evaluated(replace(self._study.evaluation, label=BEFORE_TRAINING), "the model before training")
+        [found] = self._evaluated([replace(self._study.evaluation, label=BEFORE_TRAINING)])
         return Done({"evaluation": self._place(found)}, [found.folder / "samples.parquet"])
 
     def _tune(self) -> Done:
@@ -137,15 +141,12 @@ class Parts:
     def _evaluate(self, chosen: Record, runs: Sequence[PlannedRun]) -> Done:
         """Every chosen checkpoint on the suite; one that was chosen twice is evaluated once."""
         folders = {(run.arm, run.seed): run.folder for run in runs}
-        wanted = dict.fromkeys((one.arm, one.seed, one.step) for one in checkpoints.from_plain(chosen.result).chosen)
-        places: dict[str, str] = {}
-        files: list[Path] = []
-        for number, (arm, seed, step) in enumerate(sorted(wanted, key=lambda key: key[1:]), start=1):
-            settings = replace(self._study.evaluation, run=str(folders[arm, seed]), step=step)
-            found = self._evaluated(settings, f"{number} of {len(wanted)}: {arm} seed {seed} step {step}")
-            places[_key(arm, seed, step)] = self._place(found)
-            files.append(found.folder / "samples.parquet")
-        return Done({"evaluations": places}, files)
+        chosen_of = checkpoints.from_plain(chosen.result).chosen
+        wanted = sorted(dict.fromkeys((one.arm, one.seed, one.step) for one in chosen_of), key=lambda one: one[1:])
+        asked = [replace(self._study.evaluation, run=str(folders[arm, seed]), step=step) for arm, seed, step in wanted]
+        found = self._evaluated(asked)
+        places = {_key(*own): self._place(one) for own, one in zip(wanted, found, strict=True)}
+        return Done({"evaluations": places}, [one.folder / "samples.parquet" for one in found])
 
     def _score(self, start: Record, tuned: Record, chosen: Record, evaluated: Record) -> Done:
         """Intervals, differences, tables, figures, the page."""
@@ -161,17 +162,28 @@ class Parts:
         files = write_study_report(study, rows, choice, _tuned(tuned.result))
         return Done({"rows": len(rows)}, files.all())
 
-    # --- one evaluation -------------------------------------------------------------------------------------------
+    # --- evaluations ----------------------------------------------------------------------------------------------
 
-    def _evaluated(self, settings: EvaluateSettings, what: str) -> Evaluation:
-        plan = evaluations.plan(settings)
+    def _evaluated(self, asked: Sequence[EvaluateSettings]) -> list[Evaluation]:
+        """The evaluations of these settings, in their order; what is there is not sampled again."""
+        plans = [evaluations.plan(settings) for settings in asked]
+        found: dict[Path, Evaluation] = {}
 
-        def started(missing: int, asked: int) -> None:
-            self._say(f"  {what}: {asked - missing} of {asked} samples are there")
+        def done(plan: evaluations.Plan, evaluation: Evaluation) -> None:
+            publish(evaluation, self._delivery, self._give_up, self._folder.uid())
+            found[plan.store.path] = evaluation
+            self._say(f"  [{len(found)}/{len(plans)}] {evaluation.owner.label} evaluated")
 
-        found = evaluations.evaluate(plan, StopRequest(), evaluations.Progress(start=started))
-        publish(found, self._delivery, self._say, self._folder.uid())
-        return found
+        def started(missing: int, samples: int) -> None:
+            self._say(f"  {samples - missing} of {samples} samples are there")
+
+        evaluate_in_slots(plans, self._slots, StopRequest(), evaluations.Progress(start=started), done)
+        return [found[plan.store.path] for plan in plans]
+
+    def _give_up(self, text: str) -> None:
+        """Say that the store failed, and ask it nothing more: one that does not answer takes minutes to say so."""
+        self._say(text)
+        self._delivery = None
 
     def _place(self, found: Evaluation) -> str:
         return found.folder.resolve().relative_to(self._study.folder.resolve()).as_posix()

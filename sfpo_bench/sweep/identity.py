@@ -14,10 +14,12 @@ from pathlib import Path
 
 from sfpo_bench.config import flatten, to_plain
 from sfpo_bench.errors import ComparisonChanged
+from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.run import differences, identity
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.tracking.provenance import code_version
 from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.types import Split
 
 FILE = "sweep.json"
 SCHEMA_VERSION = 1
@@ -32,6 +34,8 @@ Content = dict[str, object]
 
 def describe(plan: Plan) -> Content:
     """The contents of sweep.json."""
+    evaluation = plan.config.evaluation
+    choice = choice_on(evaluation.select_suite, evaluation.allow_report) if evaluation.select_suite else None
     settings = {key: _plain(value) for key, value in asdict(plan.settings).items()}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -40,6 +44,8 @@ def describe(plan: Plan) -> Content:
         "trials": plan.trials,
         "top_trials": plan.settings.top_trials,
         "parameters": {p.name: {k: _plain(v) for k, v in asdict(p).items()} for p in plan.space.parameters},
+        "chosen_on": choice.suite if choice else "",
+        "chosen_on_report": bool(choice and choice.on_report) or plan.settings.split is Split.report,
         "goals": {goal.name: {k: _plain(v) for k, v in asdict(goal).items()} for goal in plan.goals},
         "search": {key: value for key, value in settings.items() if key not in _FREE},
         "settings": {k: v for k, v in identity(flatten(to_plain(plan.base))).items() if k != "seed"},

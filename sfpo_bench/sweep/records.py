@@ -7,11 +7,10 @@ database of the study.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sfpo_bench.search.study import TrialView
+from sfpo_bench.search.trial_view import TrialView
 from sfpo_bench.tracking.run_folder import write_atomically
 
 FILE = "trials.json"
@@ -25,21 +24,6 @@ def write(
         "schema_version": 1,
         "lease_until_unix_s": lease_until_unix_s,
         "importances": dict(importances),
-        "trials": [_plain(view) for view in views],
+        "trials": [view.plain() for view in views],
     }
     write_atomically(folder / FILE, json.dumps(content, ensure_ascii=False))
-
-
-def _plain(view: TrialView) -> dict[str, object]:
-    return {
-        "number": view.number,
-        "state": view.state,
-        "point": dict(view.point),
-        "values": [value if math.isfinite(value) else None for value in view.values],
-        "rungs": {str(step): value for step, value in sorted(view.rungs.items())},
-        "cause": view.cause,
-        "censored": view.censored,
-        "retry_of": view.retry_of,
-        "started_unix_s": view.started_unix_s,
-        "ended_unix_s": view.ended_unix_s,
-    }

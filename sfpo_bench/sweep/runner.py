@@ -22,7 +22,8 @@ from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.settings import Sampler
 from sfpo_bench.search.space import Value
 from sfpo_bench.search.storage import STORE_ERRORS, open_storage
-from sfpo_bench.search.study import SharedStudy, TrialView
+from sfpo_bench.search.study import SharedStudy
+from sfpo_bench.search.trial_view import TrialView
 from sfpo_bench.sweep import identity, records
 from sfpo_bench.sweep.live import LiveTrial
 from sfpo_bench.sweep.plan import Plan

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from sfpo_bench.comparison.arms import Arm
 from sfpo_bench.config import ArmSettings, RunConfig, from_node
 from sfpo_bench.errors import BenchError, ConfigError
+from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_tables import table, value_text
 from sfpo_bench.run import plain_node
@@ -32,7 +33,7 @@ Run = Callable[[Plan], object]
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """What the search gave one arm. `edges` names the parameters whose best value lies at an end of what was tried;
-    `extended` those whose range was made longer on the way."""
+    `extended` those whose range was made longer on the way; `choice` says so when they were chosen on a suite."""
 
     arm: str
     point: Point
@@ -41,6 +42,7 @@ class Tuned:
     responses: float
     edges: tuple[str, ...]
     extended: tuple[str, ...]
+    choice: str = ""
 
 
 def tune_arms(
@@ -83,6 +85,7 @@ def tuning_markdown(tuned: Sequence[Tuned]) -> str:
         for arm in tuned
     ]
     said = "Settings of each arm, chosen on select problems and on seeds that the comparison does not use."
+    said = " ".join([said, *dict.fromkeys(f"They were {arm.choice}." for arm in tuned if arm.choice)])
     return f"# Tuning\n\n{said}\n\n{table(header, rows, left=(0, len(header) - 1))}\n"
 
 
@@ -104,7 +107,7 @@ def _edge_text(tuned: Tuned) -> str:
 def _note(arm: Arm, found: Tuned) -> str:
     point = ", ".join(f"{name} = {value_text(value)}" for name, value in found.point.items())
     kept = arm.note.replace("tuned learning rate", "").rstrip(", ")
-    return ", ".join(part for part in (kept, f"tuned: {point}") if part)
+    return ", ".join(part for part in (kept, f"tuned: {point}", found.choice) if part)
 
 
 def _section(file: Path) -> DictConfig:
@@ -167,7 +170,9 @@ def _search(arm: str, plan: Plan, run: Run) -> Tuned:
     run(plan)
     point, value = _best(plan)
     at_end = [p for p in plan.space.parameters if p.name in point and p.edge(point[p.name])]
-    tuned = Tuned(arm, point, value, plan.trials, plan.goals[0].budget, tuple(p.name for p in at_end), ())
+    tuned = Tuned(
+        arm, point, value, plan.trials, plan.goals[0].budget, tuple(p.name for p in at_end), (), _choice(plan)
+    )
     if not at_end:
         return tuned
     beyond = {p.name: p.extended(p.edge(point[p.name])) for p in at_end}
@@ -183,6 +188,15 @@ def _search(arm: str, plan: Plan, run: Run) -> Tuned:
         return replace(tuned, trials=trials, edges=(), extended=extended)
     still = tuple(name for name, p in beyond.items() if _far_end(plan, p, new_point))
     return replace(tuned, point=new_point, value=new_value, trials=trials, edges=still, extended=extended)
+
+
+def _choice(plan: Plan) -> str:
+    evaluation = plan.config.evaluation
+    if not evaluation.select_suite:
+        return ""
+    choice = choice_on(evaluation.select_suite, evaluation.allow_report)
+    warning = ", which is for reporting: scores on it are too high" if choice.on_report else ""
+    return f"chosen on the suite {choice.suite}{warning}"
 
 
 def _far_end(plan: Plan, beyond: Parameter, point: Point) -> bool:

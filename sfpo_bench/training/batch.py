@@ -35,9 +35,9 @@ class TrainBatch:
         return len(self.rows_B)
 
     @property
-    def padded_tokens(self) -> int:
-        """Tokens that a forward pass over this batch computes, padding included."""
-        return self.prompts_PL.numel() + self.responses_BT.numel()
+    def tokens(self) -> int:
+        """Tokens of this batch, each prompt counted once."""
+        return int(self.prompt_tokens_P.sum() + self.response_tokens_B.sum())
 
     def counts(self) -> BatchCounts:
         """Denominators for a loss over exactly these rows."""
@@ -108,7 +108,7 @@ def right_pad(rows: Sequence[Sequence[int]] | Sequence[Sequence[float]]) -> Tens
 
 
 def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
-    """The rows in micro-batches of at most `token_budget` padded tokens, each prompt counted once.
+    """The rows in micro-batches of at most `token_budget` tokens, each prompt counted once.
 
     Responses to one prompt stay together where they can, and prompts of like response lengths come together. A row that
     is longer than the budget stands alone.
@@ -120,19 +120,12 @@ def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
     order_B = torch.argsort(key_B, stable=True)
     owners, tokens = batch.owners_B[order_B].tolist(), batch.response_tokens_B[order_B].tolist()
     prompt_tokens = batch.prompt_tokens_P.tolist()
-    parts: list[Tensor] = []
-    start = 0
-    for end in range(1, len(owners) + 1):
-        if (
-            end == len(owners)
-            or _padded(owners[start : end + 1], tokens[start : end + 1], prompt_tokens) > token_budget
-        ):
-            parts.append(order_B[start:end])
-            start = end
-    return [batch.select(rows) for rows in parts]
-
-
-def _padded(owners: Sequence[int], tokens: Sequence[int], prompt_tokens: Sequence[int]) -> int:
-    """Padded tokens of a micro-batch of these rows."""
-    prompts = set(owners)
-    return len(prompts) * max(prompt_tokens[owner] for owner in prompts) + len(tokens) * max(tokens)
+    cuts, size = [0], 0
+    for place, (owner, own) in enumerate(zip(owners, tokens, strict=True)):
+        first = place == cuts[-1] or owners[place - 1] != owner
+        more = own + prompt_tokens[owner] * first
+        if size + more > token_budget and place > cuts[-1]:
+            cuts.append(place)
+            size, more = 0, own + prompt_tokens[owner]
+        size += more
+    return [batch.select(order_B[start:end]) for start, end in zip(cuts, [*cuts[1:], len(owners)], strict=True)]

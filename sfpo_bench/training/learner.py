@@ -63,9 +63,11 @@ class LocalLearner:
         self._settings = settings
         self._mini_batch_rows = settings.mini_batch_prompts * group
         self._block_lengths_B = torch.empty(0)
-        self._scorer = Scorer(model, temperature)
+        self._scorer = Scorer(model, temperature, recompute=settings.recompute_layers)
         self._reference = Scorer(_frozen_copy(model), temperature) if objective.uses_reference else None
-        self.masters = MasterWeights(model, lambda weights: make_optimizer(weights, settings))
+        self.masters = MasterWeights(
+            model, lambda weights: make_optimizer(weights, settings), anchor_on_host=settings.anchor_on_host
+        )
         self._motion = _Motion(WeightProbe(self.masters.masters.values()))
         self._readings = StepReadings(settings.learning_rate)
         self._start: _StartScores | None = None

@@ -18,12 +18,15 @@ class MasterWeights:
 
     Where the module itself is fp32 or fp64 its parameters are the masters; where it runs in bf16 or fp16 each
     parameter has an fp32 master of its own, gradients are summed there, and `publish` copies masters to the module.
-    Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused. From a
-    snapshot to the reposition that uses it the anchor is part of the state of a run (`anchor_tensors`); SFPO's is used
-    within its step, Lookahead's some steps later.
+    Such gradients are taken over one by one as a backward pass makes them: the module never holds all of its own.
+
+    Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused; it may be
+    kept in the host's memory (`anchor_on_host`), from where it comes back a tensor at a time. From a snapshot to the
+    reposition that uses it the anchor is part of the state of a run (`anchor_tensors`); SFPO's is used within its step,
+    Lookahead's some steps later.
     """
 
-    def __init__(self, module: nn.Module, make_optimizer: MakeOptimizer) -> None:
+    def __init__(self, module: nn.Module, make_optimizer: MakeOptimizer, *, anchor_on_host: bool = False) -> None:
         self._working = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.masters = {name: _master(p) for name, p in self._working.items()}
         self._own_copies = any(self.masters[name] is not p for name, p in self._working.items())
@@ -31,35 +34,61 @@ class MasterWeights:
         self._anchor: list[Tensor] = []
         self._anchor_state: list[dict[str, Tensor]] = []
         self._anchor_is_awaited = False
+        self._anchor_on_host = anchor_on_host
+        # Names whose gradient is still that of the last step and counts as zero.
+        self._stale: set[str] = set()
+        for name, parameter in self._working.items():
+            if self.masters[name] is not parameter:
+                parameter.register_post_accumulate_grad_hook(lambda _, name=name: self._collect(name))
 
     def zero_gradients(self) -> None:
         """Every gradient becomes zero (not absent: a step without signal still moves the moments)."""
-        for master in self.masters.values():
+        for name, master in self.masters.items():
             if master.grad is None:
                 master.grad = torch.zeros_like(master)
-            else:
+            elif self._working[name] is master:
                 master.grad.zero_()
+            else:
+                self._stale.add(name)
 
     def collect_gradients(self) -> None:
-        """Add the module's gradients of one backward pass to the fp32 ones; call after each micro-batch."""
-        if not self._own_copies:
+        """Add what gradients the module still holds to the fp32 ones; call after each micro-batch. Those of an ordinary
+        backward pass are there already."""
+        for name in self._working:
+            self._collect(name)
+
+    def _collect(self, name: str) -> None:
+        parameter, master = self._working[name], self.masters[name]
+        if parameter is master or parameter.grad is None:
             return
-        for name, parameter in self._working.items():
-            if parameter.grad is not None:
-                grad = self.masters[name].grad
-                assert grad is not None
-                grad += parameter.grad
-                parameter.grad = None
+        assert master.grad is not None
+        if name in self._stale:
+            self._stale.remove(name)
+            master.grad.copy_(parameter.grad)
+        else:
+            master.grad.add_(parameter.grad)
+        parameter.grad = None
+
+    def _settle(self) -> None:
+        """Write the zeros of gradients that no backward pass has touched."""
+        for name in self._stale:
+            grad = self.masters[name].grad
+            assert grad is not None
+            grad.zero_()
+        self._stale.clear()
 
     def clip_gradients(self, max_norm: float) -> float:
         """Scale gradients to at most `max_norm` (inf: leave them); returns the norm before, finite or not."""
+        self._settle()
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.masters.values() if p.grad is not None])
-        if torch.isfinite(norm):
+        # torch would multiply by 1 where nothing is to be clipped, which is a pass over all gradients.
+        if torch.isfinite(norm) and max_norm / (norm + 1e-6) < 1:
             torch.nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, norm)
         return float(norm)
 
     def step(self) -> None:
         """One optimizer step, published to the module."""
+        self._settle()
         self.optimizer.step()
         self.publish()
 
@@ -75,7 +104,7 @@ class MasterWeights:
         self._anchor_is_awaited = True
         with torch.no_grad():
             if not self._anchor:
-                self._anchor = [torch.empty_like(master) for master in self.masters.values()]
+                self._anchor = [self._empty_anchor(master) for master in self.masters.values()]
             for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
                 anchor.copy_(master)
             if moments is not Moments.carry:
@@ -89,13 +118,18 @@ class MasterWeights:
         self._anchor_is_awaited = False
         with torch.no_grad():
             for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
-                torch.lerp(anchor, master, alpha, out=master)
+                torch.lerp(anchor.to(master.device), master, alpha, out=master)
             if moments is not Moments.carry:
                 kept = alpha if moments is Moments.interpolate else 0.0
                 for master, anchor_state in zip(self.masters.values(), self._anchor_state, strict=True):
                     for name, value in _tensors(self.optimizer.state[master]).items():
                         torch.lerp(anchor_state.get(name, torch.zeros_like(value)), value, kept, out=value)
         self.publish()
+
+    def _empty_anchor(self, master: Tensor) -> Tensor:
+        if not self._anchor_on_host:
+            return torch.empty_like(master)
+        return torch.empty_like(master, device="cpu", pin_memory=master.is_cuda)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over weights by name; names and shapes must be those of the masters."""
@@ -132,7 +166,7 @@ class MasterWeights:
         """Take up an anchor that `anchor_tensors` returned."""
         self._anchor_is_awaited = bool(tensors)
         if tensors:
-            self._anchor = [torch.empty_like(m).copy_(tensors[name]) for name, m in self.masters.items()]
+            self._anchor = [self._empty_anchor(m).copy_(tensors[name]) for name, m in self.masters.items()]
             self._anchor_state = [
                 {key.rsplit("/", 1)[1]: value.clone() for key, value in tensors.items() if key.startswith(f"{name}/")}
                 for name in self.masters

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.options import option
+from sfpo_bench.problem_sets import DataSettings
 
 
 class OptimizerKind(StrEnum):
@@ -67,7 +68,16 @@ class LearnerSettings:
         32, "responses of a block of normalization=block_token_mean: the released code's micro-batch", low=1
     )
     micro_batch_tokens: int = option(
-        16384, "padded tokens of one forward and backward; never changes the result", low=1
+        16384, "tokens of one forward and backward, each prompt counted once; never changes the result", low=1
+    )
+    lora_rank: int = option(0, "train low-rank adapters of this rank instead of the weights; 0: the weights", low=0)
+    recompute_layers: bool = option(
+        False,
+        "keep only each layer's input and compute the rest again in the backward pass (gradient checkpointing): less "
+        "memory, about a third more time; never changes the result",
+    )
+    anchor_on_host: bool = option(
+        False, "keep the copy for reposition in the host's memory instead of the GPU's; never changes the result"
     )
     precision: Precision = option(
         Precision.float32, "number format the model computes in: float32, bfloat16 or float64"
@@ -117,5 +127,12 @@ class EvaluationSettings:
     select_responses: int = option(
         256, "responses per evaluation of the select split, for the best checkpoint; 0: none", low=0
     )
+    select_suite: str = option(
+        "", "suite of evaluations/ whose problems are the select split; empty: the select problems of the task"
+    )
+    allow_report: str = option(
+        "", "a suite for reporting that select_suite may be all the same, by name; tables of a sweep then say so"
+    )
+    data: DataSettings = option(DataSettings(), "where the problems of select_suite come from")
     greedy_problems: int = option(256, "problems decoded greedily beside the sampled ones; 0: none", low=0)
     temperature: float = option(1.0, "softmax temperature of sampled evaluations", above=0.0)

@@ -1,4 +1,7 @@
-"""Stopping on request: the first Ctrl-C or SIGTERM asks for a clean end, the second ends now; a file may ask too."""
+"""Stopping on request: the first Ctrl-C or SIGTERM asks for a clean end, the second ends now; a file may ask too.
+
+SIGUSR2 counts as well: Slurm sends it some time before a job's limit.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 @dataclass(slots=True)
@@ -36,7 +39,7 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle SIGINT and SIGTERM inside the block; does nothing outside the main thread."""
+        """Handle these signals inside the block; does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -15,7 +15,7 @@ import torch
 
 from sfpo_bench.algorithms.protocols import Objective, UpdateRule
 from sfpo_bench.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
-from sfpo_bench.grading import GradingFailures
+from sfpo_bench.grading import GradingFailures, failures_so_far
 from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine, Sampling
 from sfpo_bench.seeding import stream_key
 from sfpo_bench.tasks.protocol import Task, grade_all
@@ -325,8 +325,9 @@ class Trainer:
             self._costs, self._best = state.costs, (state.best_step, state.best_accuracy)
         first = state.step + 1 if state else 1
         self._done = first - 1
-        evaluated = [r.step for r in read_journal(self._folder.journal) if isinstance(r, EvaluationRecord)]
-        self._evaluated = max(evaluated, default=-1)
+        kept = list(read_journal(self._folder.journal))
+        self._evaluated = max((r.step for r in kept if isinstance(r, EvaluationRecord)), default=-1)
+        self._failures = failures_so_far(kept)
         with open(self._folder.sessions, "a", encoding="utf-8") as handle:
             handle.write(json.dumps({"time_unix_s": time.time(), "pid": os.getpid(), "first_step": first}) + "\n")
         self._write_status(RunState.running, step=first - 1)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.errors import RunFailed
-from sfpo_bench.grading import GradingFailures
-from sfpo_bench.types import GradeStatus
+from sfpo_bench.grading import GradingFailures, failures_so_far
+from sfpo_bench.types import Costs, EvaluationRecord, GradeStatus, JournalRecord, Split, StepRecord
 from tests.conftest import TINY, Cli
 
 FINE = [GradeStatus.correct, GradeStatus.wrong, GradeStatus.no_answer, GradeStatus.gold_unparsable]
@@ -28,6 +28,22 @@ def test_few_failures_are_borne_whatever_their_share() -> None:
     failures.count([GradeStatus.timeout] * 10)
     with pytest.raises(RunFailed):
         failures.count([GradeStatus.timeout])
+
+
+def test_a_run_resumed_goes_on_counting_where_its_journal_ends() -> None:
+    journal: list[JournalRecord] = []
+    counted = GradingFailures()
+    for step in (1, 2, 3):
+        lost = GradeStatus.timeout if step == 2 else GradeStatus.error
+        grades = [lost] * step + FINE * 100
+        counted.count(grades)
+        costs = Costs(responses=sum(400 + i for i in range(1, step + 1)))
+        journal.append(StepRecord(step, 0.0, costs, {"grading_failed_share": step / len(grades)}, ()))
+        counted.count([GradeStatus.timeout] + FINE * 5)
+        statuses = {"correct": 5, "wrong": 5, "no_answer": 5, "gold_unparsable": 5, "timeout": 1}
+        journal.append(EvaluationRecord(step, 0.0, costs, Split.report, "sampled", 1.0, 0.25, 21, 21, statuses, 0, 0.0))
+    assert failures_so_far(journal) == counted and counted.failed == 9
+    assert failures_so_far([]) == GradingFailures()
 
 
 def test_a_training_run_stops_with_the_share_and_what_to_do(tmp_path: Path, cli: Cli) -> None:

@@ -1,4 +1,4 @@
-"""`sfpo-bench import` on the command line and from an MLflow store; `report`, `list` and `show` on what it wrote."""
+"""`sfpo-bench import` from the command line and from an MLflow store; `report`, `list` and `show` of what it wrote."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.launchers.local import share, slots_for, visible_gpus
 from sfpo_bench.launchers.protocol import Launcher, Reply, Seat
 from sfpo_bench.launchers.slots import Slots
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from tests.sweep.tiny import sweep, trials
 
 
@@ -78,6 +78,37 @@ def test_one_run_can_be_ended_and_a_stop_file_of_old_does_not_end_the_next(tmp_p
     RunFolder(short).stop_file.touch()
     slots.start(short)
     assert [outcome.outcome for outcome in slots.ended(5.0)] == ["finished"]
+
+
+class LimitedSeat(FakeSeat):
+    """A seat that takes a run off after some steps of its three, as a job's time limit does."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def train(self, folder: Path) -> Reply | None:
+        done = min(3, RunFolder(folder).status().step + self._steps)
+        RunFolder(folder).write_status(RunStatus(RunState.interrupted, done, 3))
+        return Reply("finished", "") if done == 3 else Reply("interrupted", "SIGUSR2")
+
+
+class LimitedLauncher(FakeLauncher):
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def seat(self, number: int) -> Seat:
+        return LimitedSeat(self._steps)
+
+
+@pytest.mark.parametrize(("steps", "outcome"), [(1, "finished"), (2, "finished"), (0, "failed")])
+def test_turns_that_end_unasked_follow_each_other_while_they_come_further(
+    steps: int, outcome: str, tmp_path: Path
+) -> None:
+    slots = Slots(LimitedLauncher(steps), 1)
+    slots.start(tmp_path)
+    [ended] = slots.ended(5.0)
+    assert ended.outcome == outcome
+    assert outcome == "finished" or ended.message == "turns end before a step is done (SIGUSR2); allow more"
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_the_best_is_named_with_its_edge_and_judged_by_seeds_that_had_no_part_in
     assert sweep.fresh_values(sweep.best) == pytest.approx([0.3, 0.35])
     report = write_sweep_report(folder).report.read_text()
     assert "3 complete, 1 failed, 1 pruned, 1 running" in report
-    assert "**0.4**; 0.325 over 2 seeds that had no part in the choice" in report
+    assert "**0.4000**; 0.3250 over 2 seeds that had no part in the choice" in report
     assert "**At the edge of the space:** x = 0.995, the high end" in report
     assert "out of memory" in report and "mean accuracy over 100 responses, on select problems" in report
 

@@ -76,6 +76,18 @@ def test_a_response_does_not_depend_on_what_is_decoded_beside_it(temperature: fl
     assert ids(split) == [ids(together)[2]]
 
 
+def test_a_model_that_does_not_pack_gives_the_same_responses() -> None:
+    """Padding, a copy of the prompt's cache for each response, rows that leave: the same tokens and log-probs."""
+    packed, padded = engine(), engine()
+    assert packed._packs
+    padded._packs = False
+    sampling = Sampling(1.0, 40)
+    one, other = (sampler.generate(REQUESTS, sampling, NOISE) for sampler in (packed, padded))
+    assert ids(one) == ids(other) and len({len(response) for response in ids(one)}) > 2
+    for a, b in zip(one, other, strict=True):
+        assert a.log_probs == pytest.approx(b.log_probs, abs=1e-6)
+
+
 def test_another_seed_step_or_purpose_gives_other_responses() -> None:
     first = ids(engine().generate(REQUESTS, Sampling(1.0, 9), NOISE))
     for noise in (NoiseStream(1, "test", 1), NoiseStream(0, "test", 2), NoiseStream(0, "other", 1)):

@@ -4,6 +4,7 @@ problems when it chooses."""
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from sfpo_bench.reports.paper_score import AVERAGE, PaperCheckpoint, PaperScore, read_paper_scores
 from tests.conftest import TINY, Cli
@@ -21,7 +23,6 @@ from tests.study.tiny_study import (
     IN_THE_SCORES,
     NO_MODEL,
     NO_TRAINING,
-    TINY_STUDY,
     place,
     study,
 )
@@ -149,7 +150,7 @@ def test_all_of_it_is_one_tree_in_the_tracking_store(tmp_path: Path, migrated_da
         states = {row[0] for row in store.execute("SELECT status FROM runs").fetchall()}
         keys = {row[0] for row in store.execute("SELECT key FROM latest_metrics").fetchall()}
     tree = {(name, names[parents[uid]] if uid in parents else "") for uid, name in names.items()}
-    assert states == {"FINISHED"} and len(set(names.values())) == len(names)
+    assert states == {"FINISHED"} and len(tree) == len(names)
     assert {
         ("tiny", ""),
         ("before training on embedded", "tiny"),
@@ -223,6 +224,11 @@ def test_a_study_whose_data_is_not_there_says_which_file_it_wants(cli: Cli, tmp_
     assert f"found no gsm8k_train.jsonl in {tmp_path}" in done.stderr
 
 
-def test_the_file_of_the_tests_is_the_one_that_the_page_shows(tmp_path: Path) -> None:
+def test_the_study_that_the_page_shows_is_one(cli: Cli, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
-    assert "override study: arithmetic" in page and "override study: arithmetic" in TINY_STUDY
+    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert shown is not None
+    (tmp_path / "my_study.yaml").write_text(shown[1])
+    composed = yaml.safe_load(cli("study", "my_study.yaml", "--cfg", "job").stdout)
+    assert (composed["name"], composed["comparison"]["seeds"]) == ("my_study", 5)
+    assert composed["study"]["budget_axis"] == "tokens" and set(composed["comparison"]["arms"]) >= {"grpo", "sfpo"}

@@ -75,10 +75,16 @@ def wait_for_progress(parent: subprocess.Popen[str], folder: Path, changes: int)
             changes, seen = changes - (now != seen), now
 
 
+KILLS = 12  # for each sampler
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
 def test_killed_at_many_moments_it_equals_an_uninterrupted_sweep(sampler: str, tmp_path: Path) -> None:
-    """Parent, worker or both are killed; whoever is left must not do any harm either."""
+    """Parent, worker or both are killed; whoever is left must not do any harm either.
+
+    Equal are the parameters of every trial, its reports and its values to the last bit; every trial has one folder.
+    """
     text = TINY_SWEEP.replace("high: 1e-2}", "high: 1e-2, points: 4}").replace(
         "checkpoint_every: 2", "checkpoint_every: 1"
     )
@@ -88,11 +94,11 @@ def test_killed_at_many_moments_it_equals_an_uninterrupted_sweep(sampler: str, t
     killed.mkdir()
     assert sweep(whole, text=text).returncode == 0
     (killed / "tiny.yaml").write_text(text)
-    draw, kills = random.Random(11), 0
+    draw, kills = random.Random(f"{sampler} 11"), 0
     while True:
         line = command(("sweep", "tiny.yaml"))
         with subprocess.Popen(line, cwd=killed, stderr=subprocess.PIPE, text=True) as parent:
-            wait_for_progress(parent, killed, draw.randrange(4, 16) if kills < 30 else 10**9)
+            wait_for_progress(parent, killed, draw.randrange(4, 16) if kills < KILLS else 10**9)
             victim = draw.choice(["parent", "worker", "both"])
             workers = children(parent.pid)
             if parent.poll() is None:
@@ -110,7 +116,7 @@ def test_killed_at_many_moments_it_equals_an_uninterrupted_sweep(sampler: str, t
             if parent.returncode == 0:
                 break
             assert parent.returncode == -signal.SIGKILL, errors
-    assert kills >= 10
+    assert kills == KILLS
     assert trials(killed) == trials(whole)
     assert len(runs(killed)) == 8
 
@@ -175,6 +181,19 @@ def test_a_budget_that_no_step_count_foretells_ends_runs_when_it_is_spent(tmp_pa
         records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
         assert records[-1]["costs"]["tokens"] >= 400 and records[-1]["step"] < 200
         assert trial["state"] == "complete"
+
+
+@pytest.mark.slow
+def test_goals_are_measured_on_a_suite_and_its_role_is_told(tmp_path: Path) -> None:
+    base = ("task=arithmetic", "model=embedded", "sweep.trials=1")
+    done = sweep(tmp_path, *base, "evaluation.select_suite=embedded_select")
+    assert done.returncode == 0, done.stderr
+    report = (tmp_path / "results/sweeps/tiny/report.md").read_text().replace("\\", "")
+    assert "on problems of the suite embedded_select." in report and "numbers on them" not in report
+    named = ("name=forced", "evaluation.select_suite=embedded", "evaluation.allow_report=embedded")
+    assert sweep(tmp_path, *base, *named).returncode == 0
+    forced = (tmp_path / "results/sweeps/forced/report.md").read_text()
+    assert "numbers on them are too good.**" in forced
 
 
 @pytest.mark.slow

@@ -63,13 +63,47 @@ def test_chunks_do_not_change_the_gradient() -> None:
         assert torch.allclose(a, b, atol=1e-12)
 
 
+def reference_gradients(model: PreTrainedModel, temperature: float) -> list[Tensor]:
+    """Of the same sum, one row at a time, nothing shared and nothing padded, through the whole vocabulary's logits."""
+    data = batch(3)
+    for row in range(len(data)):
+        prompt, response = int(data.prompt_tokens_P[data.owners_B[row]]), int(data.response_tokens_B[row])
+        ids = data.sequences_BS()[row : row + 1, : prompt + response]
+        logits = model(input_ids=ids).logits[0, prompt - 1 : -1] / temperature
+        distribution = logits.log_softmax(dim=-1)
+        chosen = distribution.gather(1, ids[0, prompt:, None])
+        (chosen.square().sum() - (distribution.exp() * distribution).sum()).backward()
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("chunk_logits", [2**25, 5 * VOCABULARY])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("make", [policy, lambda **kw: policy(tied=False, kind="llama", **kw)], ids=["qwen2", "llama"])
+def test_gradients_are_those_of_every_row_on_its_own(  # type: ignore[no-untyped-def]
+    make, dtype: torch.dtype, tolerance: float, chunk_logits: int, recompute: bool
+) -> None:
+    expected = reference_gradients(make(dtype=dtype).eval(), 0.7)
+    for packed in (True, False):
+        model = make(dtype=dtype).eval()
+        scorer = Scorer(model, 0.7, chunk_logits, recompute=recompute)
+        scorer.packs = scorer.packs and packed
+        scores = scorer.score(batch(3), entropy_gradient=True)
+        (scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()).backward()
+        found = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        scale = max(float(a.abs().max()) for a in expected)
+        assert len(found) == len(expected)
+        assert max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True)) <= tolerance * scale
+        assert not any(module.training for module in model.modules())
+
+
 def test_micro_batches_hold_every_row_once_within_their_budget() -> None:
     data = batch(5)
     for budget in (1, 20, 33, 10**6):
         parts = micro_batches(data, budget)
         assert sorted(row for part in parts for row in part.rows_B.tolist()) == list(range(len(data)))
         for part in parts:
-            assert part.padded_tokens <= budget or len(part) == 1
+            assert part.tokens <= budget or len(part) == 1
             assert part.responses_BT.shape[1] == int(part.response_tokens_B.max())
             for row, place in enumerate(part.rows_B.tolist()):
                 assert torch.equal(

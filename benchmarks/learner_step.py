@@ -1,0 +1,211 @@
+"""Seconds and memory of a training step of SmolLM2-135M-Instruct beside TRL's GRPOTrainer, in one run.
+
+    python benchmarks/learner_step.py TRL_PYTHON [ROUNDS] [STEPS] [TOKENS ...]
+
+TRL_PYTHON is the interpreter of an environment with TRL (`make test-trl` makes .venv-trl/bin/python). A step samples 8
+responses to each of 8 prompts and updates the weights once, as TRL's own step does; every response has exactly TOKENS
+tokens (12 and 64 unless told) and every group carries a signal. Model, prompts, bf16, AdamW, clipping and threads are
+the same. Each contestant is a process of its own, started in turn, ROUNDS times; its first step is not counted. `peak`
+is the process's largest resident memory, start and loading included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+PROMPTS, GROUP, RATE, THREADS = 8, 8, 1e-6, int(os.environ.get("THREADS", "2"))
+# Micro-batches by tokens: the smallest that cost no time to speak of.
+MICRO_BATCH_TOKENS = int(os.environ.get("MICRO_BATCH_TOKENS", "640"))
+QUESTIONS = [f"What is {a} + {b}? Answer with just the number." for a in range(10) for b in range(10)]
+CONTESTANTS = {
+    "GRPO": "sfpo_bench, GRPO",
+    "SFPO": "sfpo_bench, SFPO, K = 3",
+    "as_it_comes": "TRL as it comes",
+    "micro_batches": "TRL, micro-batches of 16",
+    "micro_batches_kept": "TRL, micro-batches of 16, no checkpointing",
+}
+
+
+def main(trl_python: str, rounds: int = 2, steps: int = 2, *lengths: int) -> None:
+    print(f"{THREADS} threads, {rounds} rounds of 1 + {steps} steps; medians of steps; load {os.getloadavg()[0]:.1f}")
+    for tokens in lengths or (12, 64):
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+        for _ in range(rounds):
+            for name in CONTESTANTS:
+                python = sys.executable if name in ("GRPO", "SFPO") else trl_python
+                found[name] += _contest(python, name, tokens, steps)
+        print(f"\n8 x 8 responses of {tokens} tokens; load {os.getloadavg()[0]:.1f}")
+        print("| | step, s | sampling, s | update, s | CPU s of a step | sampling | update | peak, GB |")
+        print("|:--|--:|--:|--:|--:|--:|--:|--:|")
+        for name, records in found.items():
+            middle = {key: median(record[key] for record in records) for key in records[0]}
+            peak = max(record["peak_gb"] for record in records)
+            update, update_cpu = (middle[f"step_{s}"] - middle[f"sampling_{s}"] for s in ("s", "cpu_s"))
+            print(
+                f"| {CONTESTANTS[name]} | {middle['step_s']:.2f} | {middle['sampling_s']:.2f} | {update:.2f} "
+                f"| {middle['step_cpu_s']:.2f} | {middle['sampling_cpu_s']:.2f} | {update_cpu:.2f} | {peak:.2f} |"
+            )
+        for key in ("step_s", "step_cpu_s"):
+            mine = median(record[key] for record in found["GRPO"])
+            ratios = [f"{median(r[key] for r in found[name]) / mine:.2f} ({name})" for name in list(CONTESTANTS)[2:]]
+            print(f"{key} of TRL over GRPO here: {', '.join(ratios)}", flush=True)
+
+
+def _contest(python: str, name: str, tokens: int, steps: int) -> list[dict[str, float]]:
+    """The counted steps of one contestant's process."""
+    # Threads that spin while they wait take from each other what little there is.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    command = [python, __file__, "--contestant", name, str(tokens), str(steps)]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    records = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith('{"sampling_s"')]
+    if ran.returncode or len(records) != steps + 1:
+        raise SystemExit(f"{name} ended with {ran.returncode} after {len(records)} steps:\n{ran.stderr[-3000:]}")
+    return records[1:]
+
+
+class Clock:
+    """Seconds and CPU seconds of a step and of its sampling, one line of JSON a step."""
+
+    def __init__(self) -> None:
+        self.record: dict[str, float] = {}
+
+    def start(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def read(self, name: str, since: tuple[float, float] | None = None) -> None:
+        wall, cpu = since or self._started
+        self.record[f"{name}_s"] = time.perf_counter() - wall
+        self.record[f"{name}_cpu_s"] = time.process_time() - cpu
+
+    def write(self) -> None:
+        self.read("step")
+        self.record["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        print(json.dumps(self.record), flush=True)
+
+
+def model_folder() -> str:
+    return str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sfpo_bench" / "SmolLM2-135M-Instruct")
+
+
+def ours(name: str, tokens: int, steps: int) -> None:
+    """The steps of this project's engine and learner."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from sfpo_bench.algorithms.objectives import Clipped
+    from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
+    from sfpo_bench.rollout.encoding import encode_prompts
+    from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
+    from sfpo_bench.rollout.transformers_engine import TransformersEngine
+    from sfpo_bench.training.batch import assemble
+    from sfpo_bench.training.learner import LocalLearner
+    from sfpo_bench.training.settings import LearnerSettings, Precision
+    from sfpo_bench.types import Message, Prompt
+
+    torch.set_num_threads(THREADS)
+    folder, clock = model_folder(), Clock()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    prompts = encode_prompts(tokenizer, [Prompt(text, (Message("user", text),)) for text in QUESTIONS])
+    # No token ends a response, so that all have the same length.
+    engine = TransformersEngine(model, tokenizer, frozenset(), PROMPTS * GROUP)
+    settings = LearnerSettings(learning_rate=RATE, precision=Precision.bfloat16, micro_batch_tokens=MICRO_BATCH_TOKENS)
+    objective = Clipped()
+    learner = LocalLearner(model, objective, settings, 1.0, GROUP)
+    rule = OnePass() if name == "GRPO" else SlowFast(fast_passes=3, alpha=0.8)
+    for step in range(1, steps + 2):
+        clock.start()
+        chosen = [(PROMPTS * step + number) % len(QUESTIONS) for number in range(PROMPTS)]
+        requests = [Request(QUESTIONS[i], prompts[i], tuple(range(GROUP))) for i in chosen]
+        completions = engine.generate(requests, Sampling(1.0, tokens), NoiseStream(0, "rollout", step))
+        clock.read("sampling")
+        rewards_PG = torch.tensor(rewards(len(completions))).view(PROMPTS, GROUP)
+        batch = assemble(completions, objective.advantages(rewards_PG).reshape(-1), tokens, torch.device("cpu"))
+        learner.begin_step(step, batch)
+        rule.update(learner, batch)
+        readings = learner.end_step()
+        clock.record["reposition_s"] = readings.reposition_seconds
+        clock.write()
+
+
+def rewards(count: int) -> list[float]:
+    """Half of every group is right."""
+    return [float(number % 2) for number in range(count)]
+
+
+def trl(name: str, tokens: int, steps: int) -> None:
+    """The steps of TRL's trainer."""
+    import tempfile
+
+    import torch
+    from datasets import Dataset
+    from transformers import AutoTokenizer, TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    torch.set_num_threads(THREADS)
+    clock = Clock()
+
+    class Timed(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            clock.start()
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            clock.write()
+
+    def reward(completions: list[Any], **_: Any) -> list[float]:
+        return rewards(len(completions))
+
+    layout: dict[str, Any] = {"per_device_train_batch_size": PROMPTS * GROUP}
+    if name != "as_it_comes":
+        layout = {"per_device_train_batch_size": 16, "gradient_accumulation_steps": PROMPTS * GROUP // 16}
+    if name == "micro_batches_kept":
+        layout["gradient_checkpointing"] = False
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = GRPOTrainer(
+            model=model_folder(),
+            reward_funcs=reward,
+            args=GRPOConfig(
+                output_dir=folder,
+                model_init_kwargs={"dtype": "bfloat16"},
+                num_generations=GROUP,
+                max_completion_length=tokens,
+                generation_kwargs={"min_new_tokens": tokens},
+                learning_rate=RATE,
+                max_steps=steps + 1,
+                bf16=True,
+                use_cpu=True,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                **layout,
+            ),
+            train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": q}]} for q in QUESTIONS]),
+            processing_class=AutoTokenizer.from_pretrained(model_folder()),
+            callbacks=[Timed()],
+        )
+        sample = trainer._generate
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter(), time.process_time()
+            found = sample(*args, **kwargs)
+            clock.read("sampling", started)
+            return found
+
+        trainer._generate = timed
+        trainer.train()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--contestant":
+        name, tokens, steps = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+        (ours if name in ("GRPO", "SFPO") else trl)(name, tokens, steps)
+    else:
+        main(sys.argv[1], *map(int, sys.argv[2:]))

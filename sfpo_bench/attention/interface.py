@@ -1,0 +1,141 @@
+"""The attention of this package as one of transformers' own, chosen by name: no model is patched."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from sfpo_bench.attention.decoding import Decoding
+from sfpo_bench.attention.packing import Packing
+
+NAME = "sfpo_bench"
+
+
+class Attention(Protocol):
+    """Attention over one row of packed tokens, told layer by layer what the layer made of them."""
+
+    def attend(self, layer: int, queries_NHD: Tensor, keys_NKD: Tensor, values_NKD: Tensor, scale: float) -> Tensor:
+        """What each token's heads gather, [N, H, D]."""
+        ...
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    packed: Attention | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """transformers' own sdpa, unless the call of the model brought `packed`; then [1, H, N, D] to [1, N, H, D].
+
+    Raises `NotImplementedError` for what it cannot do: dropout, a sliding window, a soft cap, sinks.
+    """
+    if packed is None:
+        mixed, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return mixed, None
+    unknown = [name for name in ("dropout", "sliding_window", "softcap", "s_aux", "position_bias") if kwargs.get(name)]
+    if unknown:
+        raise NotImplementedError(f"packed attention met {', '.join(unknown)}, which it does not have")
+    layer: Any = module  # Its attributes depend on the architecture.
+    scale = layer.head_dim**-0.5 if scaling is None else scaling
+    queries, keys, values = (x[0].transpose(0, 1) for x in (query, key, value))
+    return packed.attend(int(layer.layer_idx), queries, keys, values, scale)[None], None
+
+
+def run(model: nn.Module, ids_N: Tensor, positions_N: Tensor, packed: Attention, **kwargs: Any) -> Any:
+    """Call a model (or its base) on one row of packed tokens."""
+    # A mask of four dimensions is handed on as it is, and `attention` does not look at it.
+    no_mask = torch.empty(1, 1, 1, 1, dtype=torch.bool, device=ids_N.device)
+    return model(
+        input_ids=ids_N[None],
+        attention_mask=no_mask,
+        position_ids=positions_N[None],
+        use_cache=False,
+        packed=packed,
+        **kwargs,
+    )
+
+
+def positions_of(tokens_B: Tensor, first_B: Tensor) -> Tensor:
+    """Positions of the packed tokens of runs of these lengths that begin at `first_B`, [N]."""
+    ends_B = tokens_B.cumsum(0)
+    start_N = torch.repeat_interleave(first_B - (ends_B - tokens_B), tokens_B)
+    return start_N + torch.arange(len(start_N), device=start_N.device)
+
+
+def packs(model: PreTrainedModel) -> bool:
+    """Make `model` ready for packed calls and try one: true when it gives the hidden states that the model itself gives
+    to each response behind its prompt, in training and in sampling. Otherwise the model is left as it was.
+
+    Models whose attention does not go through transformers' interface, or has windows, caps or sinks, do not pack.
+    """
+    if "sliding_attention" in (getattr(model.config, "layer_types", None) or ()):
+        return False
+    before = model.config._attn_implementation
+    if before == NAME:
+        return True
+    if before not in ("sdpa", "eager"):
+        return False
+    model.set_attn_implementation(NAME)
+    if model.config._attn_implementation == NAME and _agrees(model):
+        return True
+    model.set_attn_implementation(before)
+    return False
+
+
+def _agrees(model: PreTrainedModel) -> bool:
+    base, device = model.base_model, model.device
+    embeddings: Any = model.get_input_embeddings()
+    vocabulary = int(embeddings.weight.shape[0])
+    ids = torch.linspace(0, vocabulary - 1, 16, device=device).long()
+    prompts, responses = [ids[:5], ids[5:8]], [ids[8:12], ids[12:14], ids[13:16]]
+    owners = [0, 0, 1]
+    prompt_tokens, response_tokens = (torch.tensor([len(x) for x in xs], device=device) for xs in (prompts, responses))
+    owners_B = torch.tensor(owners, device=device)
+    first_B = prompt_tokens[owners_B]
+    with torch.no_grad():
+        own_NH = torch.cat(
+            [
+                base(input_ids=torch.cat([prompts[p], r])[None], use_cache=False).last_hidden_state[0, -len(r) :]
+                for p, r in zip(owners, responses, strict=True)
+            ]
+        )
+        positions_N = torch.cat(
+            [positions_of(prompt_tokens, torch.zeros_like(prompt_tokens)), positions_of(response_tokens, first_B)]
+        )
+        packing = Packing.of(prompt_tokens, response_tokens, owners_B)
+        try:
+            packed_NH = run(base, torch.cat(prompts + responses), positions_N, packing).last_hidden_state[0]
+            sampled_NH = _sampled(base, prompts, responses, owners_B)
+        except (AttributeError, TypeError, ValueError, NotImplementedError):
+            return False  # Another attention, or state that is no keys and values.
+    tolerance = 0.1 if own_NH.dtype == torch.bfloat16 else 1e-3
+    scale = float(own_NH.float().abs().max())
+    difference = (packed_NH[-len(own_NH) :] - own_NH).float().abs().max()
+    first_places = response_tokens.cumsum(0) - response_tokens
+    one_token = (sampled_NH - own_NH[first_places]).float().abs().max()
+    return float(difference.maximum(one_token)) <= tolerance * scale
+
+
+def _sampled(base: nn.Module, prompts: list[Tensor], responses: list[Tensor], owners_B: Tensor) -> Tensor:
+    """Hidden states of each response's first token by way of `Decoding`."""
+    tokens_P = torch.tensor([len(prompt) for prompt in prompts], device=owners_B.device)
+    decoding = Decoding(tokens_P)
+    run(base, torch.cat(prompts), positions_of(tokens_P, torch.zeros_like(tokens_P)), decoding)
+    decoding.begin(owners_B)
+    decoding.advance()
+    first_B = torch.stack([response[0] for response in responses])
+    hidden: Tensor = run(base, first_B, tokens_P[owners_B], decoding).last_hidden_state[0]
+    return hidden
+
+
+AttentionInterface.register(NAME, attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,0 +1,121 @@
+"""Evaluations in the slots of a launcher: a model per slot, or, with more slots than models, a share of its questions.
+
+What is missing is dealt out anew at every start, and found again by what was asked; so it does not matter who
+generated what, nor how often anyone was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from sfpo_bench.errors import Interrupted, RunFailed
+from sfpo_bench.evaluation.record import Evaluation
+from sfpo_bench.evaluation.run import Plan, Progress, begin, finish
+from sfpo_bench.evaluation.share import deal
+from sfpo_bench.launchers.build import build_launcher
+from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.training.stop import StopRequest
+
+_POLL_SECONDS = 0.25
+
+
+def evaluate_in_slots(
+    plans: Sequence[Plan], count: int, stop: StopRequest, progress: Progress, done: Callable[[Plan, Evaluation], None]
+) -> None:
+    """Evaluate all of `plans` (at least one, all of one call's settings) in `count` slots; `done` is told of each as
+    soon as it is graded.
+
+    Raises `Interrupted` when asked to stop and `RunFailed` when a share failed, after all others are through; every
+    finished sample is kept.
+    """
+    started = time.monotonic()
+    with ExitStack() as locks:
+        for plan in plans:
+            locks.enter_context(RunFolder(plan.store.path).locked())
+        missing = [begin(plan) for plan in plans]
+        progress.start(sum(len(o.samples) for wanted in missing for o in wanted), sum(plan.asked for plan in plans))
+        share_count = -(-count // max(1, sum(map(bool, missing))))
+        shares = [deal(plan, wanted, share_count) for plan, wanted in zip(plans, missing, strict=True)]
+        watch = _Watch(plans, shares, started, progress, done)
+        watch.finish_what_is_there()
+        if any(shares):
+            _generate(plans[0], count, watch, stop)
+    if stop.reason:
+        raise Interrupted(f"stopped ({stop.reason}); every finished sample is kept. Run the same command again")
+    if watch.failures:
+        causes = "; ".join(dict.fromkeys(outcome.message for outcome in watch.failures))
+        raise RunFailed(
+            f"{len(watch.failures)} of {sum(map(len, shares))} shares of the evaluation were not generated: {causes}. "
+            "Every finished sample is kept; run the same command again"
+        )
+
+
+def _generate(plan: Plan, count: int, watch: _Watch, stop: StopRequest) -> None:
+    settings, pending = plan.settings, watch.pending()
+    count = min(count, len(pending))
+    threads = settings.threads or max(1, (os.cpu_count() or 1) // count)
+    launcher = build_launcher(settings.launching, threads, plan.store.path / "workers.log")
+    with stop.listening():
+        slots, asked = Slots(launcher, count), False
+        while (pending and slots.free) or slots.busy:
+            while pending and slots.free:
+                slots.start(pending.pop(0))
+            for outcome in slots.ended(_POLL_SECONDS):
+                watch.ended(outcome)
+            watch.count()
+            if stop.reason and not asked:
+                asked = True
+                stop_on_signal(slots)
+        slots.close()
+
+
+class _Watch:
+    """Which shares are through, and with that, which evaluations can be graded."""
+
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        shares: Sequence[Sequence[Path]],
+        started: float,
+        progress: Progress,
+        done: Callable[[Plan, Evaluation], None],
+    ) -> None:
+        self.failures: list[Outcome] = []
+        self._open = {plan.store.path: (plan, set(folders)) for plan, folders in zip(plans, shares, strict=True)}
+        self._started = started
+        self._progress = progress
+        self._done = done
+        self._generated = {folder: 0 for folders in shares for folder in folders}
+
+    def pending(self) -> list[Path]:
+        """The shares, those of the first evaluation first."""
+        return list(self._generated)
+
+    def ended(self, outcome: Outcome) -> None:
+        """A share's turn is over."""
+        if outcome.outcome != "finished":
+            self.failures += [outcome] if outcome.outcome != "interrupted" else []
+            return
+        self.count()
+        self._open[outcome.folder.parents[1]][1].remove(outcome.folder)
+        self.finish_what_is_there()
+
+    def finish_what_is_there(self) -> None:
+        """Grade and report what has no share left."""
+        for path, (plan, folders) in list(self._open.items()):
+            if not folders:
+                del self._open[path]
+                self._done(plan, finish(plan, self._started))
+
+    def count(self) -> None:
+        """Tell the progress how many samples have come since it was last told."""
+        for folder, before in self._generated.items():
+            there = RunFolder(folder).status().step
+            if there > before:
+                self._generated[folder] = there
+                self._progress.done(there - before)

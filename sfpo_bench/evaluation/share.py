@@ -1,0 +1,103 @@
+"""A share of an evaluation: some of its questions, which another process generates into the same samples.
+
+SAMPLING/shares/0003/     below the samples (`sample_store`), until the evaluation is done
+  evaluate.yaml           settings of the evaluation
+  share.json              the questions of this share, by benchmark and key
+  status.json, lock, stop as in the folder of a run; its steps are samples
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench.config import to_settings
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.evaluation.generation import Wanted, missing
+from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
+from sfpo_bench.evaluation.settings import EvaluateSettings
+from sfpo_bench.models.settings import HuggingFaceModel
+from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.training.stop import StopRequest
+
+_QUESTIONS, _SETTINGS = "share.json", "evaluate.yaml"
+
+
+def deal(asked: Plan, wanted: Sequence[Wanted], count: int) -> list[Path]:
+    """Deal what is missing out to at most `count` shares and write their folders.
+
+    Questions go round, so that every share has some of each benchmark.
+    """
+    dealt = [wanted[number::count] for number in range(min(count, len(wanted)))]
+    return [_write(asked, part, number) for number, part in enumerate(dealt)]
+
+
+def is_share(folder: Path) -> bool:
+    """True for the folder of a share."""
+    return (folder / _QUESTIONS).is_file()
+
+
+def generate_share(folder: Path, stop: StopRequest) -> None:
+    """Generate what is missing of a share.
+
+    Raises `Interrupted`, `RunLocked`, what `Generation.run` raises, and `ConfigError` when the model has changed since
+    the share was dealt.
+    """
+    mine = {(benchmark, key) for benchmark, key in json.loads((folder / _QUESTIONS).read_text(encoding="utf-8"))}
+    node = OmegaConf.load(folder / _SETTINGS)
+    assert isinstance(node, DictConfig)
+    asked = plan(to_settings(node, EvaluateSettings))
+    if asked.store.path.resolve() != folder.parents[1].resolve():
+        raise ConfigError(
+            f"{folder} is a share of {folder.parents[1]}, but its model is by now evaluated in {asked.store.path}: the "
+            "model or the run's checkpoint has changed meanwhile; run the same command again"
+        )
+    run = RunFolder(folder)
+    with run.locked():
+        found = missing(asked.paper, asked.settings.sampling.samples, asked.store)
+        wanted = [one for one in found if (one.benchmark, one.question.key) in mine]
+        count = _Count(run, sum(len(one.samples) for one in wanted))
+        if wanted:
+            generate(asked, wanted, stop, Progress(done=count.add))
+
+
+class _Count:
+    """Writes down how many samples of a share are there."""
+
+    def __init__(self, folder: RunFolder, missing: int) -> None:
+        self._folder = folder
+        before = folder.status()
+        self._done, self._steps = before.steps - missing, before.steps
+
+    def add(self, samples: int) -> None:
+        self._done += samples
+        self._folder.write_status(RunStatus(RunState.running, self._done, self._steps))
+
+
+def _write(asked: Plan, part: Sequence[Wanted], number: int) -> Path:
+    folder = asked.store.shares / f"{number:04d}"
+    settings = OmegaConf.structured(_found_from_anywhere(asked))
+    plain = OmegaConf.create(OmegaConf.to_container(settings, enum_to_str=True))
+    write_atomically(folder / _SETTINGS, OmegaConf.to_yaml(plain))
+    write_atomically(folder / _QUESTIONS, json.dumps([[one.benchmark, one.question.key] for one in part]))
+    RunFolder(folder).write_status(RunStatus(RunState.pending, 0, sum(len(one.samples) for one in part)))
+    return folder
+
+
+def _found_from_anywhere(asked: Plan) -> EvaluateSettings:
+    """The settings with every path in full: the process of a share may start in another folder."""
+    settings, model = asked.settings, asked.model
+    if isinstance(model, HuggingFaceModel) and Path(model.path).is_dir():
+        model = replace(model, path=str(Path(model.path).absolute()))
+    data = settings.data.folder
+    return replace(
+        settings,
+        run=str(Path(settings.run).absolute()) if settings.run else "",
+        model=settings.model if settings.run else model,
+        data=replace(settings.data, dir=str(data.absolute()) if data else ""),
+        output_root=str(Path(settings.output_root).absolute()),
+    )

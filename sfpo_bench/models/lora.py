@@ -1,0 +1,76 @@
+"""Low-rank adapters (LoRA, arXiv:2106.09685): W + 2 B A in place of W in every projection of every layer.
+
+A [r, in] and B [out, r] are all that is trained, kept, repositioned and written to checkpoints; B starts at zero, so
+that the adapted model starts as the model itself. The factor 2 is alpha / r with alpha = 2 r, fixed here: to scale it
+is to scale the learning rate of B. `merged` and `merge_into` write an ordinary model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.seeding import stream_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+SCALE = 2.0
+_A, _B, _BASE = ".lora_A.default.weight", ".lora_B.default.weight", ".base_layer"
+
+
+def adapt(model: PreTrainedModel, rank: int, seed: int) -> None:
+    """Give every linear layer but the head an adapter, through peft; nothing else of the model is trained from here on.
+
+    The start of A is drawn from the stream (`seed`, "lora"). Raises `ConfigError` when peft is not installed.
+    """
+    import torch
+
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ConfigError(
+            f"learner.lora_rank = {rank} needs peft: pip install 'sfpo-bench[lora]', or set learner.lora_rank=0"
+        ) from error
+    adapter = LoraConfig(r=rank, lora_alpha=int(SCALE * rank), lora_dropout=0.0, target_modules="all-linear")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_key(seed, "lora"))
+        model.add_adapter(adapter)
+
+
+def merged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of an adapted model as those of an ordinary one, by its names; others are passed on as they are."""
+    found = {}
+    for name, weight in weights.items():
+        if name.endswith((_A, _B)):
+            continue
+        plain = name.replace(_BASE, "")
+        change = _change(weights, plain)
+        found[plain] = weight if change is None else (weight.detach().float() + change).to(weight.dtype)
+    return found
+
+
+def merge_into(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
+    """Give `model`, an ordinary one, the weights of a checkpoint: all of them, or the adapter's added to its own."""
+    import torch
+
+    adapted = any(name.endswith(_A) for name in weights)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not adapted:
+                parameter.copy_(weights[name])
+                continue
+            change = _change(weights, name)
+            if change is not None:
+                parameter.copy_(parameter.float() + change.to(parameter.device))
+
+
+def _change(weights: Mapping[str, Tensor], name: str) -> Tensor | None:
+    """2 B A in fp32, of the layer whose weight has this name."""
+    layer = name.removesuffix(".weight")
+    if layer + _A not in weights:
+        return None
+    product: Tensor = weights[layer + _B].detach().float() @ weights[layer + _A].detach().float()
+    return SCALE * product

@@ -1,0 +1,169 @@
+"""A run in several processes: torchrun inside the worker, the job or the actor; refused where nobody can train it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.launcher_settings import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
+from sfpo_bench.launchers.build import build_launcher
+from sfpo_bench.launchers.local import slots_for
+from sfpo_bench.launchers.protocol import Reply
+from sfpo_bench.launchers.slots import Outcome, Slots
+from sfpo_bench.launchers.torchrun import command, take_turn_in_ranks, write_reply
+from sfpo_bench.training.processes import require_trainable, world_size
+from tests.cli.test_messages import NO_TORCH
+from tests.conftest import TINY, Cli
+
+
+def test_the_command_line_is_torchrun_with_a_rank_per_process() -> None:
+    started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4", "--max-restarts=0"]
+    assert command(Path("/results/run"), 4) == [*started, "-m", "sfpo_bench.launchers.rank", "/results/run"]
+
+
+def test_a_run_in_several_processes_needs_a_gpu_for_each_where_there_are_any() -> None:
+    both = LocalLauncher(gpus_per_run=2, processes_per_run=2)
+    assert slots_for(both, ("0", "1", "2", "3"), 0) == 2
+    with pytest.raises(ConfigError, match=r"set launcher\.gpus_per_run=2"):
+        slots_for(LocalLauncher(processes_per_run=2), ("0", "1"), 1)
+    assert slots_for(LocalLauncher(processes_per_run=10**6), (), 0) == 1
+
+
+def test_only_one_process_is_trainable() -> None:
+    assert world_size({}) == world_size({"WORLD_SIZE": "1"}) == 1 and world_size({"WORLD_SIZE": "4"}) == 4
+    require_trainable(1, "")
+    with pytest.raises(ConfigError, match="here: a run in 2 processes; expected 1"):
+        require_trainable(2, "here")
+
+
+@pytest.mark.parametrize("verb", ["train", "compare", "sweep clip"])
+def test_several_processes_are_refused_before_anything_runs(verb: str, cli: Cli, tmp_path: Path) -> None:
+    done = cli(*verb.split(), "launcher.processes_per_run=2", check=False, prelude=NO_TORCH)
+    assert done.returncode == 2 and "launcher.processes_per_run = 2: a run in 2 processes" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_train_under_torchrun_is_refused(cli: Cli, tmp_path: Path) -> None:
+    done = cli("train", check=False, prelude=f"import os; os.environ['WORLD_SIZE'] = '2'\n{NO_TORCH}")
+    assert done.returncode == 2 and "WORLD_SIZE = 2: a run in 2 processes" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def ranks_saying(replies: dict[int, Reply], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reply | None:
+    """What a turn makes of the replies that its ranks leave."""
+    lines = [
+        f"write_reply(Path({str(folder)!r}), {rank}, Reply({reply.outcome!r}, {reply.message!r}))"
+        for rank, reply in replies.items()
+    ]
+    imports = "from pathlib import Path; from sfpo_bench.launchers.torchrun import write_reply, Reply"
+    said = [sys.executable, "-c", "\n".join([imports, *lines])]
+    monkeypatch.setattr("sfpo_bench.launchers.torchrun.command", lambda folder, processes: said)
+    return take_turn_in_ranks(folder, len(replies), None)
+
+
+def test_a_turn_ends_as_rank_0_says_unless_another_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine, asked, broken = Reply("finished", ""), Reply("interrupted", "SIGTERM"), Reply("failed", "rank 1 is full")
+    write_reply(tmp_path, 1, broken)  # of an earlier turn
+    assert ranks_saying({0: fine, 1: fine}, tmp_path, monkeypatch) == fine
+    assert ranks_saying({0: asked, 1: broken}, tmp_path, monkeypatch) == broken
+    assert ranks_saying({1: fine}, tmp_path, monkeypatch) is None
+
+
+def test_torchrun_ends_when_the_process_that_has_the_turn_is_killed(tmp_path: Path) -> None:
+    turn = (
+        "import sys, sfpo_bench.launchers.torchrun as t\nfrom pathlib import Path\n"
+        "t.command = lambda folder, processes: [sys.executable, '-c', "
+        "'import os, pathlib, time; pathlib.Path(\"pid\").write_text(str(os.getpid())); time.sleep(60)']\n"
+        "t.take_turn_in_ranks(Path('.'), 2, None)"
+    )
+    with subprocess.Popen([sys.executable, "-c", turn], cwd=tmp_path) as worker:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert worker.poll() is None
+            time.sleep(0.02)
+        worker.kill()
+    child = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 20
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline and (Path("/proc") / str(child) / "stat").read_text().split()[2] != "Z":
+            os.kill(child, 0)
+            time.sleep(0.02)
+    assert time.monotonic() < deadline
+
+
+def turn_of(launcher: LauncherSettings, folder: Path, log: Path) -> Outcome:
+    slots = Slots(build_launcher(launcher, 1, log), 1)
+    slots.start(folder)
+    outcomes: list[Outcome] = []
+    while not outcomes:
+        outcomes = list(slots.ended(1.0))
+    slots.close()
+    return outcomes[0]
+
+
+@pytest.fixture
+def run(cli: Cli, tmp_path: Path) -> Path:
+    """A run that is prepared and interrupted: it has steps before and behind it."""
+    cli("train", *TINY, "tracking=none", "training.steps=2", "run_name=one")
+    folder = tmp_path / "results" / "runs" / "one"
+    config = OmegaConf.load(folder / "config.yaml")
+    config.training.steps = 200
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    return folder
+
+
+def sessions(run: Path) -> list[dict[str, int]]:
+    return [json.loads(line) for line in (run / "sessions.jsonl").read_text().splitlines()]
+
+
+SEVERAL: list[LauncherSettings] = [
+    LocalLauncher(processes_per_run=2),
+    SlurmLauncher(processes_per_run=2, submit_on="local"),
+    RayLauncher(processes_per_run=2),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", SEVERAL, ids=lambda launcher: launcher.kind)
+def test_every_launcher_starts_the_ranks_and_hears_what_they_say(
+    launcher: LauncherSettings, run: Path, tmp_path: Path
+) -> None:
+    """The learner refuses to train in two processes, which its ranks say; nothing of the run is touched."""
+    pytest.importorskip({"slurm": "submitit", "ray": "ray"}.get(launcher.kind, "json"))
+    before = (run / "journal.jsonl").read_bytes()
+    outcome = turn_of(launcher, run, tmp_path / "log" / "workers.log")
+    assert outcome.outcome == "failed" and "WORLD_SIZE = 2: a run in 2 processes" in outcome.message
+    assert (run / "journal.jsonl").read_bytes() == before and not (run / "stop").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [LocalLauncher(), SlurmLauncher(submit_on="local")], ids=lambda one: one.kind)
+def test_the_signal_before_a_job_limit_ends_its_turn_and_the_next_goes_on(
+    launcher: LauncherSettings, run: Path, tmp_path: Path
+) -> None:
+    """Slurm sends SIGUSR2 some time before the limit: checkpoint, and a further job from there."""
+    pytest.importorskip("submitit")
+    slots = Slots(build_launcher(launcher, 1, tmp_path / "log" / "workers.log"), 1)
+    slots.start(run)
+    for turn in (2, 3):
+        while len(sessions(run)) < turn or not list(run.glob("checkpoints/step-*")):
+            time.sleep(0.02)
+        time.sleep(0.5)
+        os.kill(sessions(run)[-1]["pid"], signal.SIGUSR2)
+    outcomes: list[Outcome] = []
+    while not outcomes:
+        outcomes = list(slots.ended(1.0))
+    slots.close()
+    assert [outcome.outcome for outcome in outcomes] == ["finished"]
+    steps = [session["first_step"] for session in sessions(run)]
+    assert steps[0] == 1 and steps[1] == 3 < steps[2] < steps[3]
+    assert len(list((tmp_path / "log" / "jobs").glob("*_result.pkl"))) in (0, 3)

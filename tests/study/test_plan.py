@@ -1,0 +1,102 @@
+"""What a study is made of: every packaged one composes, and each part follows from its own settings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from sfpo_bench.cli.study_file import known_studies, primary
+from sfpo_bench.cli.sweep_file import sweep_file
+from sfpo_bench.config import from_node
+from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.evaluation.question_paper import question_paper
+from sfpo_bench.hydra_store import register
+from sfpo_bench.problem_sets import DataSettings, Role, suite
+from sfpo_bench.study.plan import PARTS, Study, refuse_shared, study_of
+from sfpo_bench.types import Split
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    register()
+    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+        yield
+
+
+def planned(*overrides: str) -> Study:
+    config = from_node(compose("study", list(overrides)))
+    return study_of(config, "study", overrides, sweep_file(config.comparison.tune))
+
+
+def changed(*overrides: str) -> set[str]:
+    """The parts of `arithmetic` whose settings differ under these overrides."""
+    before, after = planned("study=arithmetic").settings(), planned("study=arithmetic", *overrides).settings()
+    return {part for part in PARTS if before[part] != after[part]}
+
+
+@pytest.mark.parametrize("name", known_studies())
+def test_every_packaged_study_composes_with_a_suite_for_reporting(name: str) -> None:
+    found = planned(f"study={name}")
+    assert found.name == name and suite(found.evaluation.suite).role is Role.report
+    assert found.config.comparison_folder == found.folder / "comparison"
+    assert found.config.sweep_folder.parent == found.folder / "sweeps"
+    assert {arm.key for arm in found.arms} >= {"grpo", "sfpo", "repeat"}
+
+
+def test_data_is_read_from_one_folder_in_training_and_in_evaluations() -> None:
+    found = planned("study=smollm2_gsm8k", "study.data.dir=/data")
+    assert found.evaluation.data.dir == "/data"
+    assert all(arm.node.task.data.dir == "/data" for arm in found.arms)
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("learner.beta2=0.9", {"tune", "compare"}),
+        ("comparison.seeds=3", {"compare"}),
+        ("study.budget_axis=tokens", {"choose"}),
+        ("study.evaluation.sampling.temperature=0.6", {"start", "evaluate"}),
+        ("comparison.baseline=repeat", {"score"}),
+        ("comparison.slots=1", set()),
+        ("tracking=none", set()),
+        ("output_root=elsewhere", set()),
+    ],
+)
+def test_a_setting_is_one_of_the_parts_whose_result_it_changes(override: str, parts: set[str]) -> None:
+    assert changed(override) == parts
+
+
+def test_a_suite_that_holds_select_problems_is_refused() -> None:
+    select = planned("study=arithmetic").config.policy_task.problems(Split.select)
+    refuse_shared(question_paper(suite("embedded"), DataSettings()), select)
+    with pytest.raises(ConfigError, match="100 problems of the suite are among the select problems"):
+        refuse_shared(question_paper(suite("embedded_select"), DataSettings()), select)
+
+
+def test_choosing_on_a_suite_for_reporting_is_refused_even_where_it_is_allowed_elsewhere(tmp_path: Path) -> None:
+    allowed = ("evaluation.select_suite=embedded", "evaluation.allow_report=embedded")
+    with pytest.raises(ConfigError, match="a study chooses on select problems alone"):
+        planned("study=arithmetic", *allowed)
+    (tmp_path / "sweep.yaml").write_text("evaluation: {allow_report: embedded}\nsweep: {trials: 1}\n")
+    with pytest.raises(ConfigError, match="allows the choice on a suite for reporting"):
+        planned("study=arithmetic", f"comparison.tune={tmp_path / 'sweep.yaml'}")
+
+
+def test_doing_the_evaluation_again_is_doing_that_of_the_start_again_too() -> None:
+    assert planned("study=arithmetic", "study.redo=evaluate").redo == ("start", "evaluate", "score")
+    assert planned("study=arithmetic", "study.redo=score").redo == ("score",)
+    assert planned("study=arithmetic").redo == ()
+
+
+def test_a_study_is_named_first_and_short_forms_are_written_out() -> None:
+    assert primary(["arithmetic", "tune=x", "data.dir=D"]) == (
+        "study",
+        ["study=arithmetic", "comparison.tune=x", "study.data.dir=D"],
+    )
+    with pytest.raises(ConfigError, match="no study is named; expected sfpo-bench study NAME, one of arithmetic"):
+        primary(["comparison.seeds=3"])
+    with pytest.raises(MissingDataError, match="neither a file nor a packaged study"):
+        primary(["arithmetik"])
