@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-# Tokens of context up to which scores are written out: then they are less than a layer's other activations.
-PRODUCT_CONTEXT = 1024
+# Tokens of context up to which products are the faster way on a CPU: `python benchmarks/attention.py`.
+_PRODUCT_CONTEXT = {torch.bfloat16: 160, torch.float16: 160}
+_PRODUCT_CONTEXT_ELSE = 64
 
 
 def attend_prompts(
-    queries_PLHD: Tensor, keys_PLKD: Tensor, values_PLKD: Tensor, scale: float, context: int = PRODUCT_CONTEXT
+    queries_PLHD: Tensor, keys_PLKD: Tensor, values_PLKD: Tensor, scale: float, context: int | None = None
 ) -> Tensor:
     """Causal attention of each prompt to itself, [P, L, H, D]. Padding behind a prompt needs no mask."""
     length, kv_heads = keys_PLKD.shape[1:3]
-    if not _by_products(queries_PLHD, length, context):
+    if not _by_products(queries_PLHD, length, length, context):
         return _sdpa(queries_PLHD, keys_PLKD, values_PLKD, scale, None)
     queries_PKRLD = _by_kv_head(queries_PLHD, kv_heads)
     flat_PKND = (queries_PKRLD * scale).flatten(2, 3)
@@ -45,7 +46,7 @@ def attend_responses(
     own_PGSKD: tuple[Tensor, Tensor],
     prompt_padding_PL: Tensor | None,
     scale: float,
-    context: int = PRODUCT_CONTEXT,
+    context: int | None = None,
 ) -> Tensor:
     """Attention of each response to its prompt and, causally, to itself, [P, G, T, H, D].
 
@@ -54,7 +55,7 @@ def attend_responses(
     """
     prompts, group, tokens = queries_PGTHD.shape[:3]
     (length, kv_heads), seen = prompt_PLKD[0].shape[1:3], own_PGSKD[0].shape[2]
-    if not _by_products(queries_PGTHD, length + seen, context):
+    if not _by_products(queries_PGTHD, tokens, length + seen, context):
         return _sdpa_responses(queries_PGTHD, prompt_PLKD, own_PGSKD, prompt_padding_PL, scale)
     repeats = queries_PGTHD.shape[3] // kv_heads
     split = queries_PGTHD.reshape(prompts, group, tokens, kv_heads, repeats, -1)
@@ -75,7 +76,10 @@ def attend_responses(
     return mixed_PGTHD
 
 
-def _by_products(queries: Tensor, context: int, limit: int) -> bool:
+def _by_products(queries: Tensor, tokens: int, context: int, limit: int | None) -> bool:
+    """Whether scores are written out: on a CPU, for one token at a time and for contexts of up to `limit` tokens."""
+    if limit is None:
+        limit = context if tokens == 1 else _PRODUCT_CONTEXT.get(queries.dtype, _PRODUCT_CONTEXT_ELSE)
     return queries.device.type == "cpu" and context <= limit
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sfpo_bench.attention.grouped import PRODUCT_CONTEXT, attend_prompts, attend_responses
+from sfpo_bench.attention.grouped import attend_prompts, attend_responses
 from sfpo_bench.attention.slots import Slots
 
 
@@ -16,17 +16,18 @@ class Packing:
     """How a packed row is made up: all prompts one after another, then the responses, those of a prompt together.
 
     Attention looks at grids: [P, L] of prompts and [P, G, T] of responses, G the most of one prompt. Everything else in
-    a model sees the N packed tokens alone. `context` is the length up to which scores are written out.
+    a model sees the N packed tokens alone. `context` is the length up to which scores are written out; None: where that
+    is faster.
     """
 
     prompts: Slots
     responses: Slots | None
     prompt_padding_PL: Tensor | None
-    context: int = PRODUCT_CONTEXT
+    context: int | None = None
 
     @classmethod
     def of(
-        cls, prompt_tokens_P: Tensor, response_tokens_B: Tensor, owners_B: Tensor, context: int = PRODUCT_CONTEXT
+        cls, prompt_tokens_P: Tensor, response_tokens_B: Tensor, owners_B: Tensor, context: int | None = None
     ) -> Packing:
         """The packing of prompts and responses of these lengths. `owners_B`, ascending, is the prompt of a response; a
         response may have no token."""
@@ -42,7 +43,7 @@ class Packing:
         return cls(alone.prompts, grid, alone.prompt_padding_PL, context)
 
     @classmethod
-    def of_prompts(cls, prompt_tokens_P: Tensor, context: int = PRODUCT_CONTEXT) -> Packing:
+    def of_prompts(cls, prompt_tokens_P: Tensor, context: int | None = None) -> Packing:
         """The packing of prompts of these lengths, without responses."""
         real_PL = _real(prompt_tokens_P)
         places_N = real_PL.flatten().nonzero()[:, 0]
