@@ -1,4 +1,4 @@
-# make venv | compare | test | test-slow | test-vllm | test-trl | constraints | constraints-vllm | clean
+# make venv | compare | test | test-slow | test-notebooks | test-vllm | test-trl | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
@@ -20,7 +20,7 @@ TORCH_VLLM_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints-vllm.txt)
 # vLLM installs these for pictures and sound; beside a torch from elsewhere they break every import of transformers.
 UNWANTED := torchvision torchaudio torchcodec
 
-.PHONY: venv compare test test-slow test-vllm test-trl constraints constraints-vllm clean
+.PHONY: venv compare test test-slow test-notebooks test-vllm test-trl constraints constraints-vllm clean
 
 venv: .venv/.runtime
 
@@ -35,6 +35,9 @@ test: .venv/.dev
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow -ra -q
+
+test-notebooks: .venv/.dev
+	$(BIN)/python notebooks/run.py --check
 
 # Both threads for torch, asleep when they wait: see sfpo_bench/rollout/vllm_environment.py.
 test-vllm: .venv-vllm/.dev

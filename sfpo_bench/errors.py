@@ -16,6 +16,7 @@
     ├── DownloadError             a fetch failed or its sha256 differs
     ├── StudyStoreError           the database of a sweep's study cannot be reached
     └── TrackingError             the tracking store cannot be used
+        └── DeliveredElsewhere    another process has been delivering the same run for longer than one waits
 
 Messages say what was found, what was expected and what to do.
 """
@@ -91,3 +92,7 @@ class StudyStoreError(BenchError):
 
 class TrackingError(BenchError):
     """The tracking store cannot be used."""
+
+
+class DeliveredElsewhere(TrackingError):
+    """Another process has been delivering the same run, or making the store, for longer than one waits for it."""

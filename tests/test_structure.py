@@ -46,7 +46,7 @@ MAY_IMPORT = {
         ),
     },
     "models": {"types", "errors", "options", "seeding", "tasks", "training"},
-    "reports": {"types", "errors", "statistics", "search", "tracking"},
+    "reports": {"types", "errors", "algorithms", "statistics", "search", "tracking"},
     "launcher_settings": {"options"},
     "sampling_settings": {"options", "rollout"},
     "study_settings": {"options", "problem_sets", "sampling_settings", "search"},

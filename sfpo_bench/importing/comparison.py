@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfpo_bench.errors import ConfigError
@@ -34,7 +34,6 @@ class About:
     baseline: str = ""
     targets: tuple[float, ...] = ()
     temperature: float = 1.0
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def common_axes(runs: Sequence[ImportedRun]) -> tuple[list[str], list[str]]:
@@ -86,7 +85,7 @@ def _plan(runs: Sequence[ImportedRun], about: About) -> Plan:
         seeds=tuple(sorted({run.seed for run in runs})),
         steps=max(run.evaluations[-1].step for run in runs),
         code_version="not of this package",
-        arms={key: Arm(about.labels.get(arm, arm)) for arm, key in keys.items()},
+        arms={key: Arm(arm) for arm, key in keys.items()},
         axes=tuple(axes),
         origin=about.origin,
     )

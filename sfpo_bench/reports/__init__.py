@@ -5,6 +5,7 @@ curves_frame(comparison), metrics_frame(comparison)                   frames wit
 summary = compare(comparison)                                         every number of the report
 figure(comparison), figure(comparison, "anatomy"), table(summary)     matplotlib figures, pandas tables
 write_report(comparison, Path("out"))                                 all files
+answer(summary), show(frame), paper_tables(scores), sweep_figure(sweep) what a notebook shows
 load_sweep(Path("results/sweeps/learning_rate")), write_sweep_report(…)   the same of a sweep
 """
 
@@ -18,7 +19,7 @@ from sfpo_bench.reports.load import (
     load_comparison,
     metrics_frame,
 )
-from sfpo_bench.reports.notebook import compare, figure, table
+from sfpo_bench.reports.notebook import answer, compare, figure, paper_tables, show, sweep_figure, table
 from sfpo_bench.reports.summary import Summary
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_tables import trials_table
@@ -31,6 +32,7 @@ __all__ = [
     "Comparison",
     "ReportFiles",
     "Summary",
+    "answer",
     "compare",
     "curves_frame",
     "figure",
@@ -39,6 +41,9 @@ __all__ = [
     "load_from_mlflow",
     "load_sweep",
     "metrics_frame",
+    "paper_tables",
+    "show",
+    "sweep_figure",
     "table",
     "trials_table",
     "write_report",

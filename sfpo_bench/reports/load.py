@@ -20,6 +20,7 @@ import pandas as pd
 from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
 from sfpo_bench.reports.axes import ALL_KEYS, known_axes
 from sfpo_bench.reports.codec import from_plain
+from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.reports.series import Series, series_of_journal
 from sfpo_bench.tracking.journal import read_journal
 from sfpo_bench.tracking.run_folder import RunFolder
@@ -138,8 +139,14 @@ class Comparison:
 
 
 def load_comparison(folder: Path) -> Comparison:
-    """The comparison in `folder`; raises `MissingDataError` or `ConfigError` when `comparison.json` is not usable."""
+    """The comparison in `folder`, its runs in folders of their own or packed.
+
+    Raises `MissingDataError` or `ConfigError` when `comparison.json` is not usable.
+    """
     plan = _read_plan(folder / "comparison.json")
+    if is_packed(folder):
+        packed = read_packed(folder)
+        return Comparison(plan, tuple(_packed_run(plan, arm, seed, packed) for arm in plan.arms for seed in plan.seeds))
     places = [(arm, seed, folder / run_place(arm, seed)) for arm in plan.arms for seed in plan.seeds]
     return Comparison(plan, tuple(_read_run(plan, arm, seed, RunFolder(place)) for arm, seed, place in places))
 
@@ -218,6 +225,14 @@ def _read_run(plan: Plan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = f"{type(error).__name__}: {error}".replace(f"{folder.path}{os.sep}", "")
         return SeedRun(arm, seed, SeedStatus.unreadable, cause=cause)
+
+
+def _packed_run(plan: Plan, arm: str, seed: int, packed: Mapping[str, PackedRun]) -> SeedRun:
+    run = packed.get(run_place(arm, seed))
+    if run is None:
+        return SeedRun(arm, seed, SeedStatus.pending)
+    progress = Progress(SeedStatus(run.status.state.value), run.status.step, run.status.cause)
+    return seed_run(plan, arm, seed, progress, run.numbers.records(), run.numbers.metrics, run.provenance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from sfpo_bench.reports.anatomy import anatomy_figure, anatomy_frame
+from sfpo_bench.reports.answer import answers
 from sfpo_bench.reports.figures import convergence_figure
+from sfpo_bench.reports.formats import escaped, target_text
 from sfpo_bench.reports.load import Comparison
+from sfpo_bench.reports.look import styled
+from sfpo_bench.reports.paper_frame import paper_frame
+from sfpo_bench.reports.paper_layout import lay_out
+from sfpo_bench.reports.paper_names import PaperNames
+from sfpo_bench.reports.paper_score import PaperScore
+from sfpo_bench.reports.paper_table import bullets, table_markdown
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
+from sfpo_bench.reports.sweep_figures import RESPONSE, SWEEP_FIGURES
+from sfpo_bench.reports.sweep_load import Sweep
 from sfpo_bench.reports.tables import costs_table, final_table
 
 if TYPE_CHECKING:
@@ -44,3 +57,53 @@ def table(summary: Summary, name: Literal["costs", "final"] = "costs") -> pd.Dat
     if name == "final":
         return final_table(summary)
     raise ValueError(f"found table {name!r}; expected one of costs, final")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Markdown that a notebook shows as such: the value of a cell."""
+
+    markdown: str
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+
+def show(frame: pd.DataFrame, digits: int = 4) -> Shown:
+    """The frame as a table, numbers with so many digits; what is missing is an empty cell."""
+    cells = [[_cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
+    header = [escaped(str(name)) for name in frame.columns]
+    numeric = [bool(pd.api.types.is_numeric_dtype(frame[name])) for name in frame.columns]
+    rule = ["---:" if number else ":---" for number in numeric]
+    return Shown("\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *cells)))
+
+
+def answer(summary: Summary) -> Shown:
+    """What the comparison says, in sentences that follow from the intervals."""
+    parts = []
+    for target in summary.targets:
+        lines = [f"- {escaped(' '.join(said))}" for said in answers(summary, target)]
+        parts.append("\n".join([f"**To {target_text(target)}:**", "", *lines]))
+    return Shown("\n\n".join(parts) or "No target was fixed before the run.")
+
+
+def paper_tables(scores: Sequence[PaperScore], names: PaperNames | None = None) -> Shown:
+    """Scores in the form of a paper's table, with footnotes."""
+    tables = lay_out(paper_frame(scores), names or PaperNames())
+    return Shown(
+        "\n\n".join(f"**{escaped(t.caption)}**\n\n{table_markdown(t)}\n\n{bullets(t.footnotes)}" for t in tables)
+    )
+
+
+def sweep_figure(sweep: Sweep, name: str = RESPONSE) -> Figure:
+    """A figure of a sweep: `response`, `parallel`, `history` or `curves`."""
+    if name not in SWEEP_FIGURES:
+        raise ValueError(f"found figure {name!r}; expected one of {', '.join(SWEEP_FIGURES)}")
+    with styled():
+        return SWEEP_FIGURES[name](sweep)
+
+
+def _cell(value: object, digits: int) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.{digits}g}"
+    return "" if value is None or value is pd.NA else escaped(str(value))

@@ -72,6 +72,7 @@ class Published:
     samples: int
     temperature: float
     top_p: float
+    prompt: str
     checkpoint: PaperCheckpoint
     notes: tuple[str, ...]
     benchmarks: tuple[PublishedBenchmark, ...]
@@ -153,6 +154,7 @@ def _scores(found: Published, row: PublishedRow) -> Iterator[PaperScore]:
             difference=None if row is base else (value - other) / 100,
             temperature=found.temperature,
             top_p=found.top_p,
+            prompt=found.prompt,
             source=found.source,
         )
 

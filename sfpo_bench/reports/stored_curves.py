@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,11 @@ class Numbers:
 def numbers_of_parquet(content: bytes) -> Numbers:
     """The numbers in a `curves.parquet`; raises `ValueError` or `KeyError` when it is not one."""
     columns = ["step", "kind", "key", "value", "time_unix_s", *_AXES]
-    table = read_parquet(content, columns, categories=["kind", "key"])
+    return numbers_of_table(read_parquet(content, columns, categories=["kind", "key"]))
+
+
+def numbers_of_table(table: Any) -> Numbers:
+    """The numbers in the rows of such a table of Arrow, kinds and keys as categories."""
     table = table.unify_dictionaries().combine_chunks()
     kind_codes, kinds = _codes(table["kind"])
     codes, names = _codes(table["key"])

@@ -35,13 +35,7 @@ def sweep_figures(sweep: Sweep) -> dict[str, dict[str, bytes]]:
     """Every figure as `png`, `pdf` and `svg`; nothing while no trial has a value."""
     if not any(trial.values for trial in sweep.trials):
         return {}
-    drawn: dict[str, Callable[[Sweep], Figure]] = {
-        RESPONSE: _response,
-        PARALLEL: _parallel,
-        HISTORY: _history,
-        CURVES: _curves,
-    }
-    return {name: files_of(lambda draw=draw: draw(sweep)) for name, draw in drawn.items()}  # type: ignore[misc]
+    return {name: files_of(lambda draw=draw: draw(sweep)) for name, draw in SWEEP_FIGURES.items()}  # type: ignore[misc]
 
 
 def _response(sweep: Sweep) -> Figure:
@@ -246,3 +240,11 @@ def _short(value: float) -> str:
 def figure_names(figures: Mapping[str, object]) -> list[tuple[str, str]]:
     """Words and PNG file name of each figure."""
     return [(WORDS[name], f"{name}.png") for name in figures]
+
+
+SWEEP_FIGURES: Mapping[str, Callable[[Sweep], Figure]] = {
+    RESPONSE: _response,
+    PARALLEL: _parallel,
+    HISTORY: _history,
+    CURVES: _curves,
+}

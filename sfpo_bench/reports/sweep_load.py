@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,14 @@ from statistics import fmean
 from typing import Any
 
 from sfpo_bench.errors import MissingDataError
+from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.settings import CostAxis, Kind, Measure
 from sfpo_bench.search.space import Value
 from sfpo_bench.search.trial_view import TrialView
 from sfpo_bench.tracking.journal import read_journal
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
-from sfpo_bench.types import Split
+from sfpo_bench.types import JournalRecord, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ def load_sweep(folder: Path) -> Sweep:
     about, found = states(folder)
     goals = tuple(_goal(raw) for raw in about["goals"].values())
     split = Split(about["search"]["split"])
+    packed = read_packed(folder) if is_packed(folder) else None
     return Sweep(
         folder=folder,
         name=str(about["name"]),
@@ -147,7 +149,7 @@ def load_sweep(folder: Path) -> Sweep:
         search=about["search"],
         suite=str(about.get("chosen_on", "")),
         on_report=bool(about.get("chosen_on_report", split is Split.report)),
-        trials=tuple(_trial(folder, raw, goals[0], split) for raw in found["trials"]),
+        trials=tuple(_trial(folder, raw, goals[0], split, packed) for raw in found["trials"]),
         importances={str(k): float(v) for k, v in found.get("importances", {}).items()},
         code_version=str(about["code_version"]),
     )
@@ -162,13 +164,35 @@ def _axis(raw: Mapping[str, Any]) -> Axis:
     return Axis(raw["name"], raw["key"], float(raw["low"]), float(raw["high"]), is_log, tuple(raw["choices"]))
 
 
-def _trial(folder: Path, raw: Mapping[str, Any], goal: Goal, split: Split) -> SweepTrial:
+def trial_place(number: int) -> str:
+    """Where a trial's runs lie below its sweep's folder: `trials/trial-0007`."""
+    return f"trials/trial-{number:04d}"
+
+
+def _records(
+    folder: Path, place: str, packed: Mapping[str, PackedRun] | None
+) -> Iterator[tuple[int, RunState, Sequence[JournalRecord]]]:
+    """Seed, state and records of every run at `place`, by seed."""
+    if packed is not None:
+        for run in (run for run in packed.values() if run.place.startswith(f"{place}/")):
+            yield _seed(run.place), run.status.state, run.numbers.records()
+        return
+    for path in sorted((folder / place).glob("seed-*")):
+        yield _seed(path.name), RunFolder(path).status().state, read_journal(RunFolder(path).journal)
+
+
+def _seed(place: str) -> int:
+    return int(place.rsplit("seed-", 1)[1])
+
+
+def _trial(
+    folder: Path, raw: Mapping[str, Any], goal: Goal, split: Split, packed: Mapping[str, PackedRun] | None
+) -> SweepTrial:
     curves: dict[int, Curve] = {}
     values: dict[int, float] = {}
-    for path in sorted((folder / "trials" / f"trial-{raw['number']:04d}").glob("seed-*")):
-        run, seed = RunFolder(path), int(path.name.removeprefix("seed-"))
-        ended = run.status().state is RunState.finished
-        curves[seed] = curve = goal.curve(read_journal(run.journal), split, ended=ended)
+    for seed, state, records in _records(folder, trial_place(int(raw["number"])), packed):
+        ended = state is RunState.finished
+        curves[seed] = curve = goal.curve(records, split, ended=ended)
         if curve.costs and (ended or curve.costs[-1] >= goal.budget):
             values[seed] = goal.value(curve)
     return SweepTrial(**TrialView.fields_of(raw), curves=curves, seed_values=values)

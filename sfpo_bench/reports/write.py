@@ -17,6 +17,7 @@ from sfpo_bench.reports.figures import figure_bytes
 from sfpo_bench.reports.html import Page, page
 from sfpo_bench.reports.latex import Columns, report_tex, tables_tex
 from sfpo_bench.reports.load import Comparison, curves_frame, load_comparison, run_place
+from sfpo_bench.reports.packed_runs import is_packed
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_markdown
@@ -78,8 +79,8 @@ def write_report(source: Path | Comparison, out: Path | None = None, baseline: s
     usable comparison and `BenchError` while there is nothing to report.
     """
     comparison = load_comparison(source) if isinstance(source, Path) else source
-    folder = source if isinstance(source, Path) else None
-    out = out or folder
+    folder = source if isinstance(source, Path) and not is_packed(source) else None
+    out = out or (source if isinstance(source, Path) else None)
     if out is None:
         raise ValueError("found a comparison that lies in no folder, and no `out`; expected a folder to write to")
     if baseline is not None:

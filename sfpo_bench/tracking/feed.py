@@ -7,11 +7,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
-from sfpo_bench.errors import BenchError, CheckpointError
+from sfpo_bench.errors import BenchError, CheckpointError, DeliveredElsewhere
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
 
@@ -94,7 +95,7 @@ class Feed(threading.Thread):
         _low_priority()
         pause = 0.0
         while not self._over.wait(pause):
-            pause = _PAUSE_SECONDS if self._try(self._pass) else _BACK_OFF_SECONDS
+            pause = _PAUSE_SECONDS if self._try(self._pass_or_wait) else _BACK_OFF_SECONDS
 
     def close(self, state: RunState, artifacts: Sequence[Path]) -> None:
         """Deliver the rest, give the comparison its `state` and `artifacts`; warns instead of raising.
@@ -116,6 +117,11 @@ class Feed(threading.Thread):
                 self._warn(f"{error}. Training needs no store; `sfpo-bench sync` delivers what is missing")
             return False
         return True
+
+    def _pass_or_wait(self) -> None:
+        # Several processes of one sweep deliver, and a busy machine is slow to make the store: no reason to warn.
+        with suppress(DeliveredElsewhere):
+            self._pass()
 
     def _pass(self) -> None:
         self._open(self._comparison)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import ConfigError, TrackingError
+from sfpo_bench.errors import ConfigError, DeliveredElsewhere, TrackingError
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
 from sfpo_bench.tracking.points import Point
 from sfpo_bench.tracking.redaction import redact
@@ -299,7 +299,7 @@ def hold(path: Path, seconds: float) -> Iterator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    raise TrackingError(
+                    raise DeliveredElsewhere(
                         f"{path} has been held by another process for more than {seconds:g} s; expected it to be free: "
                         f"one process delivers at a time, let the other one end or stop it"
                     ) from error

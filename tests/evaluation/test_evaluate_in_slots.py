@@ -119,5 +119,5 @@ def test_the_runs_of_a_comparison_are_evaluated_side_by_side(cli: Cli, tmp_path:
     cli("compare", *TINY, *arms, "comparison.seeds=1", "comparison.slots=2", "tracking=none")
     done = cli("evaluate", "run=results/arithmetic", "suite=embedded", *SMALL[1:], "tracking=none", "slots=3")
     assert "2 runs evaluated" in done.stdout
-    found = sorted(tmp_path.glob("results/arithmetic/runs/*/seed-0000/evaluations/step-000006/*"))
-    assert len(found) == 2 and all(len(table(one)) == 60 and (one / "table.md").is_file() for one in found)
+    found = sorted(tmp_path.glob("results/arithmetic/runs/*/seed-0000/evaluations/step-000006/*/table.md"))
+    assert len(found) == 2 and all(len(table(file.parent)) == 60 for file in found)

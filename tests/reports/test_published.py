@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.cli import main
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.problem_sets import card
 from sfpo_bench.reports.paper_score import AVERAGE
@@ -115,3 +116,16 @@ def test_every_form_says_the_same(paper: Published, tmp_path: Path) -> None:
 def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
     with pytest.raises(MissingDataError, match=r"expected one of sfpo_2510_04072"):
         published("sfpo")
+
+
+def test_the_verb_prints_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["published", f"out={tmp_path / 'tables'}"])
+    said = capsys.readouterr().out
+    assert "+4.49" in said and "Of 21 gains 0 are larger than any sampling error" in said
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {
+        f"published.{s}" for s in ("md", "html", "tex", "csv")
+    }
+    with pytest.raises(SystemExit) as stopped:
+        main(["published", "ppo"])
+    assert stopped.value.code == 2
+    assert "expected one of sfpo_2510_04072" in capsys.readouterr().err

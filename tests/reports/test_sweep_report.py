@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.reports import load_sweep, trials_table, write_sweep_report
+from sfpo_bench.reports.packed_runs import pack_runs
 from sfpo_bench.reports.sweep_load import states
 from sfpo_bench.tracking.journal import JournalWriter
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
@@ -72,7 +74,7 @@ def test_the_best_is_named_with_its_edge_and_judged_by_seeds_that_had_no_part_in
     assert sweep.fresh_values(sweep.best) == pytest.approx([0.3, 0.35])
     report = write_sweep_report(folder).report.read_text()
     assert "3 complete, 1 failed, 1 pruned, 1 running" in report
-    assert "**0.4**; 0.325 over 2 seeds that had no part in the choice" in report
+    assert "**0.4000**; 0.3250 over 2 seeds that had no part in the choice" in report
     assert "**At the edge of the space:** x = 0.995, the high end" in report
     assert "out of memory" in report and "mean accuracy over 100 responses, on select problems" in report
 
@@ -103,3 +105,12 @@ def test_a_running_trial_whose_process_is_silent_is_lost(folder: Path) -> None:
     assert [t["state"] for t in states(folder)[1]["trials"]][-1] == "lost"
     with pytest.raises(MissingDataError, match="is not a sweep"):
         load_sweep(folder / "trials")
+
+
+def test_a_packed_sweep_is_the_sweep(folder: Path, tmp_path: Path) -> None:
+    places = sorted(path.relative_to(folder).as_posix() for path in folder.glob("trials/*/seed-*"))
+    out = tmp_path / "packed"
+    pack_runs(folder, places, out)
+    for name in ("sweep.json", "trials.json"):
+        (out / name).write_bytes((folder / name).read_bytes())
+    assert repr(replace(load_sweep(out), folder=folder)) == repr(load_sweep(folder))  # NaN is not equal to itself

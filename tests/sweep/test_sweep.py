@@ -184,6 +184,19 @@ def test_a_budget_that_no_step_count_foretells_ends_runs_when_it_is_spent(tmp_pa
 
 
 @pytest.mark.slow
+def test_goals_are_measured_on_a_suite_and_its_role_is_told(tmp_path: Path) -> None:
+    base = ("task=arithmetic", "model=embedded", "sweep.trials=1")
+    done = sweep(tmp_path, *base, "evaluation.select_suite=embedded_select")
+    assert done.returncode == 0, done.stderr
+    report = (tmp_path / "results/sweeps/tiny/report.md").read_text().replace("\\", "")
+    assert "on problems of the suite embedded_select." in report and "numbers on them" not in report
+    named = ("name=forced", "evaluation.select_suite=embedded", "evaluation.allow_report=embedded")
+    assert sweep(tmp_path, *base, *named).returncode == 0
+    forced = (tmp_path / "results/sweeps/forced/report.md").read_text()
+    assert "numbers on them are too good.**" in forced
+
+
+@pytest.mark.slow
 def test_two_goals_are_searched_by_nsga2(tmp_path: Path) -> None:
     goals = ("sweep.goals.area.measure=area", "sweep.goals.cost.measure=cost", "sweep.goals.cost.target=0.9")
     done = sweep(tmp_path, *goals, "sweep.sampler=nsga2", "sweep.pruner=none", "sweep.trials=3")

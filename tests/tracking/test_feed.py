@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import TrackingError
+from sfpo_bench.errors import DeliveredElsewhere, TrackingError
 from sfpo_bench.tracking import feed as feed_module
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
@@ -78,6 +78,27 @@ def test_the_wait_for_a_slow_store_ends(
     thread.close(RunState.finished, [])
     assert len(warnings) == 1 and "it is too slow to take everything within 0.3 s" in warnings[0]
     assert json.loads(comparison.delivery.read_text())["ending"]["state"] == "finished"
+
+
+def test_another_process_that_delivers_is_waited_for_in_silence_and_named_at_the_end_only(
+    comparison: RunFolder, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+
+    def busy(folder: RunFolder) -> None:
+        tries.append(time.monotonic())
+        raise DeliveredElsewhere("held")
+
+    monkeypatch.setattr(feed_module, "key_of", busy)
+    monkeypatch.setattr(feed_module, "_PAUSE_SECONDS", 0.01)
+    warnings: list[str] = []
+    thread = feed(comparison, f"sqlite:///{store_folder}/mlflow.db", warnings)
+    thread.start()
+    while len(tries) < 3:
+        time.sleep(0.01)
+    assert warnings == []
+    thread.close(RunState.finished, [])
+    assert len(warnings) == 1 and warnings[0].startswith("held. ")
 
 
 def test_an_output_folder_that_cannot_be_written_is_a_warning_too(

@@ -1,0 +1,159 @@
+"""Many runs in two small files, to be carried with a page or a package; read back as if from their folders.
+
+    packed-runs.json        what each run is: its place below the folder, state, step, cause, device and versions
+    packed-runs.parquet     its evaluations and events as they were recorded, and some numbers of its training steps
+    packed-samples.parquet  some of its stored responses
+
+`load_comparison` and `load_sweep` read a folder that holds these instead of `runs/` or `trials/`. Numbers of training
+steps are those that figures show, rounded to five digits; costs and evaluations are exact.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.reports.stored_curves import Numbers, numbers_of_table
+from sfpo_bench.tracking.journal import read_journal, read_samples
+from sfpo_bench.tracking.parquet import read_parquet
+from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.tracking.tables import CURVES_COLUMNS, SAMPLES_COLUMNS, curve_rows
+from sfpo_bench.types import Costs
+
+INDEX, CURVES, SAMPLES = "packed-runs.json", "packed-runs.parquet", "packed-samples.parquet"
+SCHEMA_VERSION = 1
+_DIGITS = 5
+_KEPT = re.compile(
+    r"displacement|fast_slow_cosine|entropy|trigger_z|alpha|learning_rate|reward_mean|correct_share|clip_fraction"
+    r"|gradient_norm|groups_without_signal_share|response_tokens_mean|truncated_share|\w+_seconds"
+    r"|(fast_\d+|pass_\d+|slow)/(clip_fraction|gradient_norm)"
+)
+_PROVENANCE = (
+    "package_version",
+    "code_version",
+    "versions",
+    "python",
+    "device",
+    "threads",
+    "cpu_model",
+    "imported_from",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRun:
+    """One run as it was packed; `place` is where it lay below its folder, such as `runs/sfpo/seed-0003`."""
+
+    place: str
+    status: RunStatus
+    provenance: Mapping[str, object]
+    numbers: Numbers
+
+
+def is_packed(folder: Path) -> bool:
+    """True when the runs of `folder` are packed."""
+    return (folder / INDEX).is_file()
+
+
+def read_packed(folder: Path) -> dict[str, PackedRun]:
+    """The packed runs of `folder` by their place; raises `MissingDataError` or `ConfigError` for damaged files."""
+    index, curves = folder / INDEX, folder / CURVES
+    if not index.is_file() or not curves.is_file():
+        raise MissingDataError(f"{folder} holds no packed runs; expected {INDEX} and {CURVES} there")
+    try:
+        about = json.loads(index.read_text(encoding="utf-8"))
+        table = read_parquet(curves, ["run", *CURVES_COLUMNS], categories=["run", "kind", "key"])
+        names = table["run"].to_pandas()
+        return {raw["place"]: _run(raw, table.filter((names == raw["place"]).to_numpy())) for raw in about["runs"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{folder} holds packed runs that cannot be read ({error}); pack them again") from error
+
+
+def read_packed_samples(folder: Path) -> pd.DataFrame:
+    """The packed responses with the columns `run` and those of `SAMPLES_COLUMNS`; raises `MissingDataError`."""
+    if not (folder / SAMPLES).is_file():
+        raise MissingDataError(f"{folder} holds no packed responses; expected {SAMPLES} there")
+    frame: pd.DataFrame = read_parquet(folder / SAMPLES, ["run", *SAMPLES_COLUMNS]).to_pandas()
+    return frame
+
+
+def pack_runs(source: Path, places: Sequence[str], out: Path, sampled: Sequence[str] = (), steps: int = 3) -> None:
+    """Pack the runs at `places` below `source` into `out`; of those in `sampled` the responses of `steps` stored steps,
+    the first and the last among them. Equal runs give equal bytes."""
+    frames, index, responses = [], [], []
+    for place in places:
+        folder = RunFolder(source / place)
+        frames.append(_curves(folder).assign(run=place))
+        index.append(_about(folder, place))
+        if place in sampled:
+            responses.append(_samples(folder, steps).assign(run=place))
+    content = json.dumps({"schema_version": SCHEMA_VERSION, "runs": index}, indent=1, ensure_ascii=False)
+    write_atomically(out / INDEX, content + "\n")
+    _write(pd.concat(frames, ignore_index=True), {"run": "string", **_kinds(CURVES_COLUMNS)}, out / CURVES)
+    stored = [frame for frame in responses if len(frame)]
+    if stored:
+        _write(pd.concat(stored, ignore_index=True), {"run": "string", **_kinds(SAMPLES_COLUMNS)}, out / SAMPLES)
+
+
+def _run(raw: Mapping[str, object], table: object) -> PackedRun:
+    state, step = RunState(str(raw["state"])), raw["step"]
+    assert isinstance(step, int)
+    provenance = raw["provenance"]
+    assert isinstance(provenance, dict)
+    return PackedRun(
+        str(raw["place"]), RunStatus(state, step, step, str(raw["cause"])), provenance, numbers_of_table(table)
+    )
+
+
+def _about(folder: RunFolder, place: str) -> dict[str, object]:
+    status = folder.status()
+    raw = json.loads(folder.provenance.read_text(encoding="utf-8")) if folder.provenance.is_file() else {}
+    kept = {key: raw[key] for key in _PROVENANCE if key in raw}
+    return {"place": place, "state": status.state.value, "step": status.step, "cause": status.cause, "provenance": kept}
+
+
+def _curves(folder: RunFolder) -> pd.DataFrame:
+    """The rows of the run's `curves.parquet` that are kept; costs stand beside evaluations alone."""
+    rows = [row for record in read_journal(folder.journal) for row in curve_rows(record)]
+    kept = [row for row in rows if row.kind in ("evaluation", "event") or _KEPT.fullmatch(row.key)]
+    columns: dict[str, list[object]] = {
+        "step": [row.step for row in kept],
+        "kind": [row.kind for row in kept],
+        "key": [row.key for row in kept],
+        "value": [row.value if row.kind == "evaluation" else float(f"{row.value:.{_DIGITS}g}") for row in kept],
+        "time_unix_s": [row.time_unix_s if row.kind == "evaluation" else 0.0 for row in kept],
+    }
+    for name in Costs.__dataclass_fields__:
+        columns[name] = [getattr(row.costs, name) if row.kind == "evaluation" else None for row in kept]
+    return pd.DataFrame(columns)
+
+
+def _samples(folder: RunFolder, steps: int) -> pd.DataFrame:
+    records = read_samples(folder.samples)
+    stored = sorted({record.step for record in records})
+    wanted = {stored[round(i * (len(stored) - 1) / max(1, steps - 1))] for i in range(steps)} if stored else set()
+    rows = [{name: getattr(record, name) for name in SAMPLES_COLUMNS} for record in records if record.step in wanted]
+    return pd.DataFrame(rows, columns=list(SAMPLES_COLUMNS))
+
+
+def _kinds(declared: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    return {name: stored for name, (stored, _) in declared.items()}
+
+
+def _write(frame: pd.DataFrame, kinds: Mapping[str, str], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = {name: pa.string() if kind == "string" else getattr(pa, kind)() for name, kind in kinds.items()}
+    arrays = [
+        pa.array([None if pd.isna(value) else value for value in frame[name]], type=kind) for name, kind in made.items()
+    ]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(made)), sink, compression="zstd", compression_level=19)
+    write_atomically(path, sink.getvalue().to_pybytes())
