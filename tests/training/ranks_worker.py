@@ -9,6 +9,7 @@ import gc
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.debug import CommDebugMode
+from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.protocols import Moments, Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.models.lora import adapt
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.process_group import ProcessRanks
@@ -46,6 +49,7 @@ class Case:
     objective: Objective = field(default_factory=Clipped)
     dtype: torch.dtype = torch.float64
     signal_rows: int = -1
+    lora_rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,17 @@ def cases() -> dict[str, Case]:
         "rejection": Case(OnePass(), {**SGD, "engine_correction": Correction.reject, "engine_correction_cap": 1e9}),
         "recomputed layers": Case(SlowFast(fast_passes=2), {**SGD, "recompute_layers": True, "anchor_on_host": True}),
         "moments": Case(SlowFast(fast_passes=2, moments=Moments.interpolate), ADAMW),
+        **({"adapters": Case(SlowFast(fast_passes=2), ADAMW, lora_rank=2)} if find_spec("peft") else {}),
         "adamw in fp32": Case(SlowFast(fast_passes=2), ADAMW, dtype=torch.float32),
         "bf16": Case(SlowFast(fast_passes=2), ADAMW, dtype=torch.bfloat16),
     }
+
+
+def model_of(case: Case) -> PreTrainedModel:
+    model = policy(dtype=case.dtype)
+    if case.lora_rank:
+        adapt(model, case.lora_rank, 0)
+    return model
 
 
 def data(case: Case, step: int) -> TrainBatch:
@@ -88,9 +100,7 @@ def data(case: Case, step: int) -> TrainBatch:
 
 
 def learn(case: Case, ranks: Ranks) -> Found:
-    learner = LocalLearner(
-        policy(dtype=case.dtype), case.objective, LearnerSettings(**case.settings), 1.0, GROUP, ranks
-    )
+    learner = LocalLearner(model_of(case), case.objective, LearnerSettings(**case.settings), 1.0, GROUP, ranks)
     stages: list[tuple[StageStats, ...]] = []
     readings: list[StepReadings] = []
     counter = _Counter(learner)

@@ -17,7 +17,7 @@ from sfpo_bench.training.batch import share_of_rows
 from sfpo_bench.training.ranks import ALONE, Ranks
 from tests.training import ranks_worker
 from tests.training.policies import batch, policy
-from tests.training.ranks_worker import STEPS, Found, cases, learn
+from tests.training.ranks_worker import STEPS, Found, cases, learn, model_of
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
@@ -59,7 +59,7 @@ def difference(found: Found, expected: Found) -> float:
 
 def displacement(name: str, found: Found) -> float:
     """How far the weights moved from their start, Euclidean."""
-    start = {n: p.detach().double() for n, p in policy(dtype=cases()[name].dtype).named_parameters()}
+    start = {n: p.detach().double() for n, p in model_of(cases()[name]).named_parameters()}
     return math.sqrt(sum(float((w.double() - start[n]).square().sum()) for n, w in found.weights.items()))
 
 
