@@ -112,13 +112,15 @@ def share_of_rows(batch: TrainBatch, rank: int, count: int) -> Tensor:
     responses to one prompt together where they can be. Every row is in one share; a share may be empty."""
     if count == 1:
         return torch.arange(len(batch), device=batch.rows_B.device)
-    order_B = torch.argsort(batch.owners_B, stable=True)
-    siblings_P = torch.bincount(batch.owners_B, minlength=len(batch.prompt_tokens_P))
-    tokens_B = batch.response_tokens_B + (batch.prompt_tokens_P / siblings_P)[batch.owners_B]
-    work_B = tokens_B[order_B].double()
+    # On the processor, where every rank comes to the same bits: on a row that two ranks cut apart all would disagree.
+    owners_B, response_tokens_B = batch.owners_B.cpu(), batch.response_tokens_B.cpu()
+    prompt_tokens_P = batch.prompt_tokens_P.cpu()
+    order_B = torch.argsort(owners_B, stable=True)
+    siblings_P = torch.bincount(owners_B, minlength=len(prompt_tokens_P))
+    work_B = (response_tokens_B + (prompt_tokens_P / siblings_P)[owners_B])[order_B].double()
     middle_B = work_B.cumsum(0) - work_B / 2
     share_B = (middle_B / work_B.sum() * count).long()
-    return order_B[share_B == rank].sort().values
+    return order_B[share_B == rank].sort().values.to(batch.rows_B.device)
 
 
 def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
