@@ -74,7 +74,7 @@ def test_shares_are_disjoint_and_together_all_that_is_missing(tmp_path: Path, mo
 
 def test_several_processes_for_one_model_are_refused(cli: Cli) -> None:
     done = cli(*EVALUATE, "launcher.processes_per_run=2", check=False)
-    assert done.returncode == 2 and "expected 1, for the learner trains on one device" in done.stderr
+    assert done.returncode == 2 and "expected 1: raise the number of slots instead" in done.stderr
 
 
 @pytest.fixture(scope="module")

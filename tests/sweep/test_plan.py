@@ -74,7 +74,6 @@ WRONG = {
     "sweep tiny.yaml evaluation.select_suite=embedded": "or ask for it by name, evaluation.allow_report=embedded",
     "sweep tiny.yaml evaluation.select_suite=nowhere": "'nowhere' is not a suite or a benchmark",
     "sweep tiny.yaml evaluation.select_suite=select evaluation.data.dir=nowhere": "no math_test4500.jsonl in nowhere",
-    "sweep tiny.yaml launcher.processes_per_run=2": "a run in 2 processes; expected 1",
     "sweep tiny.yaml sweep.sampler=grid": "a grid needs values",
     "sweep tiny.yaml sweep.sampler=nsga2": "nsga2 is for two goals",
     "sweep tiny.yaml sweep.sampler=cmaes": "expected at least 2: use tpe",
