@@ -22,6 +22,7 @@ class Slots:
     def place(self, tokens: Tensor) -> Tensor:
         """The grid with these tokens in it."""
         if not self.full:
+            # torch types no `apply`.
             tokens = _Place.apply(tokens, self.places_N, math.prod(self.shape))  # type: ignore[no-untyped-call]
         return tokens.reshape(*self.shape, *tokens.shape[1:])
 
@@ -30,7 +31,7 @@ class Slots:
         rows = grid.reshape(-1, *grid.shape[len(self.shape) :])
         if self.full:
             return rows
-        picked: Tensor = _Pick.apply(rows, self.places_N)  # type: ignore[no-untyped-call]
+        picked: Tensor = _Pick.apply(rows, self.places_N)  # type: ignore[no-untyped-call]  # torch types no apply
         return picked
 
 

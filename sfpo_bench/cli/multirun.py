@@ -33,6 +33,7 @@ def sweep_overrides(arguments: Sequence[str], load: Callable[[Sequence[str]], Di
     node = plain_node(composed([]), {"comparison": {}})
     named = {name: {**asdict(p), "kind": p.kind.value} for name, p in parameters.items()}
     with open_dict(node):
+        # `to_container` of a mapping is one.
         node.sweep.parameters = {**OmegaConf.to_container(node.sweep.parameters), **named}  # type: ignore[dict-item]
     config = from_node(node)
     asked = {override.partition("=")[0] for override in fixed}

@@ -58,6 +58,7 @@ class Fields:
 
     def with_names(self, names: Mapping[str, str]) -> Fields:
         """The same with those of `names` that are not empty."""
+        # The names are those of its own fields.
         return replace(self, **{key: name for key, name in names.items() if name})  # type: ignore[arg-type]
 
 

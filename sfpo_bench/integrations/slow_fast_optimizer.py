@@ -120,6 +120,7 @@ class SlowFastOptimizer(Optimizer):
         else:  # for good: a trigger latches
             self._anchor, self._anchor_state = {}, {}
 
+    # torch declares `step` by overloads.
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One attempt: a step of `inner`, then the reposition where it is due.
 

@@ -220,4 +220,4 @@ class PassSampler(Sampler[int]):
                     left -= len(batch)
 
     def __len__(self) -> int:
-        return self._most_passes * len(self._one_pass)  # type: ignore[arg-type]
+        return self._most_passes * len(self._one_pass)  # type: ignore[arg-type]  # any sized loader

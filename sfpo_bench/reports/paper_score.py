@@ -115,7 +115,7 @@ def _cell(value: object) -> str:
 
 def _score(row: Mapping[str, str]) -> PaperScore:
     values: dict[str, object] = {name: _value(name, row[name]) for name in PAPER_COLUMNS}
-    return PaperScore(**values)  # type: ignore[arg-type]
+    return PaperScore(**values)  # type: ignore[arg-type]  # by the fields' declared types
 
 
 def _value(name: str, cell: str) -> object:

@@ -35,6 +35,7 @@ def sweep_figures(sweep: Sweep) -> dict[str, dict[str, bytes]]:
     """Every figure as `png`, `pdf` and `svg`; nothing while no trial has a value."""
     if not any(trial.values for trial in sweep.trials):
         return {}
+    # mypy infers no type for a lambda's default.
     return {name: files_of(lambda draw=draw: draw(sweep)) for name, draw in SWEEP_FIGURES.items()}  # type: ignore[misc]
 
 

@@ -21,12 +21,12 @@ MEMORY: dict[str, Mapping[str, Tensor]] = {}
 
 
 @dataclass
-class SharedWeightsInit(WeightTransferInitInfo):  # type: ignore[misc]
+class SharedWeightsInit(WeightTransferInitInfo):  # type: ignore[misc]  # vLLM is untyped here
     """Nothing to agree on before the first push."""
 
 
 @dataclass
-class SharedWeightsUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]
+class SharedWeightsUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]  # vLLM is untyped here
     """Where the weights of one push lie; exactly one of the two is set."""
 
     memory: str = ""
@@ -48,7 +48,7 @@ class SharedWeightsUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]
                 yield name, file.get_tensor(name)
 
 
-class SharedWeights(WeightTransferEngine):  # type: ignore[misc]
+class SharedWeights(WeightTransferEngine):  # type: ignore[misc]  # vLLM is untyped here
     """Reloads the model layer by layer, into the tensors it computes with."""
 
     init_info_cls = SharedWeightsInit

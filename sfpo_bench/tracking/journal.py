@@ -171,6 +171,7 @@ def _record(raw: dict[str, Any]) -> JournalRecord | SampleRecord:
 
 
 def _stage(raw: Mapping[str, object]) -> StageStats:
+    # Types are those that were written.
     return StageStats(**{key: value if key == "stage" else _number(value) for key, value in raw.items()})  # type: ignore[arg-type]
 
 
@@ -189,7 +190,7 @@ def _plain(value: object) -> object:
 
 
 def _number(value: object) -> float | int:
-    return float(value) if isinstance(value, str) else value  # type: ignore[return-value]
+    return float(value) if isinstance(value, str) else value  # type: ignore[return-value]  # read from JSON
 
 
 def _numbers(raw: Mapping[str, object]) -> dict[str, float]:

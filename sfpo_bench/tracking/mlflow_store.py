@@ -281,6 +281,7 @@ def create_sqlite(path: Path) -> None:
         for left in path.parent.glob(f".{path.name}.*.tmp*"):  # of a process that was killed here
             left.unlink(missing_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        # mlflow's class is untyped.
         store = SqlAlchemyStore(f"sqlite:///{temporary}", artifact_folder(path).as_uri())  # type: ignore[no-untyped-call]
         store.engine.dispose()
         os.replace(temporary, path)

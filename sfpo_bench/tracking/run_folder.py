@@ -200,6 +200,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException:  # An interrupt too must leave no half-written file.
         temporary.unlink(missing_ok=True)
         raise

@@ -14,7 +14,7 @@ The cost axes stand beside every row but those of events, which record none.
 from __future__ import annotations
 
 import dataclasses
-import os
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.tracking.journal import read_journal, read_samples
 from sfpo_bench.tracking.parquet import read_parquet
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.tracking.run_folder import RunFolder, write_atomically
 from sfpo_bench.types import Costs, EvaluationRecord, JournalRecord, SampleRecord, StageStats, StepRecord
 
 if TYPE_CHECKING:
@@ -143,16 +143,9 @@ def _write(path: Path, declared: Mapping[str, tuple[str, str]], columns: Mapping
         name: pa.string() if stored == "string" else getattr(pa, stored)() for name, (stored, _) in declared.items()
     }
     arrays = [pa.array([_storable(value) for value in columns[name]], type=kind) for name, kind in kinds.items()]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as handle:
-            pq.write_table(pa.Table.from_arrays(arrays, names=list(kinds)), handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(kinds)), file)
+    write_atomically(path, file.getvalue())
 
 
 def _read(path: Path, declared: Mapping[str, tuple[str, str]]) -> pd.DataFrame:

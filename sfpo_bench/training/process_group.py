@@ -163,7 +163,7 @@ class ShardedModel:
         found: tuple[Tensor, ...] = self._root(work)
         if not torch.is_grad_enabled():
             # No backward will put the root's parameters back, and an optimizer step may follow.
-            self._root.reshard()  # type: ignore[operator]
+            self._root.reshard()  # type: ignore[operator]  # fully_shard adds it
         return found
 
     def weights(self) -> Mapping[str, Tensor]:

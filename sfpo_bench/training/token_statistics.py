@@ -31,7 +31,7 @@ def token_statistics(
 ) -> tuple[Tensor, Tensor]:
     """Log-prob and entropy (nats) of each target under the head's distribution at `temperature`, both [N], in fp32 or,
     for an fp64 model, in fp64. Entropies carry a gradient when asked for."""
-    log_probs_N, entropies_N = _TokenStatistics.apply(  # type: ignore[no-untyped-call]
+    log_probs_N, entropies_N = _TokenStatistics.apply(  # type: ignore[no-untyped-call]  # torch types no apply
         hidden_NH, head.weight, head.bias, targets_N, temperature, chunk, entropy_gradient
     )
     return log_probs_N, entropies_N if entropy_gradient else entropies_N.detach()
