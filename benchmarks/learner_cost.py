@@ -19,6 +19,12 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from sfpo_bench.training.batch import TrainBatch
 
 GROUP, PROMPT_TOKENS = 8, 32
 # Vocabulary, hidden, feed-forward, layers, heads, key-value heads: towards SmolLM2-135M, which is the last.
@@ -76,53 +82,30 @@ def _measure(size: str, prompts: int, tokens: int, steps: int) -> dict[str, floa
 def point(size: str, prompts: int, tokens: int, steps: int) -> dict[str, float]:
     """The costs of one configuration, in this process."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
     from sfpo_bench.algorithms.objectives import Clipped
     from sfpo_bench.algorithms.protocols import Moments
     from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
-    from sfpo_bench.training.batch import assemble
     from sfpo_bench.training.learner import LocalLearner
     from sfpo_bench.training.settings import LearnerSettings, Precision
-    from sfpo_bench.types import Completion, FinishReason
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     before = _resident_bytes()
-    vocabulary, hidden, feed_forward, layers, heads, kv_heads = SHAPES[size]
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        intermediate_size=feed_forward,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        tie_word_embeddings=True,
-        dtype="bfloat16",
-    )
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model, batch = _model(size), _batch(SHAPES[size][0], prompts, tokens)
     settings = LearnerSettings(precision=Precision.bfloat16, micro_batch_tokens=640)
     learner = LocalLearner(model, Clipped(), settings, 1.0, GROUP)
-    drawn = torch.randint(3, vocabulary, (prompts * GROUP, PROMPT_TOKENS + tokens)).tolist()
-    completions = [
-        Completion("", row, tuple(drawn[row - row % GROUP][:PROMPT_TOKENS]), tuple(drawn[row][PROMPT_TOKENS:]),
-                   (0.0,) * tokens, "", FinishReason.truncated)
-        for row in range(len(drawn))
-    ]  # fmt: skip
-    batch = assemble(completions, torch.randn(len(drawn)), tokens, torch.device("cpu"))
-    rule, seconds = OnePass(), []
-    for step in range(1, steps + 2):
+
+    def update_cpu_s(rule: OnePass | SlowFast) -> float:
         started = time.process_time()
-        learner.begin_step(step, batch)
+        learner.begin_step(1, batch)
         rule.update(learner, batch)
         learner.end_step()
-        seconds.append(time.process_time() - started)
+        return time.process_time() - started
+
+    seconds = [update_cpu_s(OnePass()) for _ in range(steps + 1)]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    started = time.process_time()
-    learner.begin_step(1, batch)
-    SlowFast(fast_passes=3).update(learner, batch)
-    learner.end_step()
-    whole = time.process_time() - started
+    whole = update_cpu_s(SlowFast(fast_passes=3))
     started = time.process_time()
     learner.masters.snapshot(Moments.carry)
     learner.masters.reposition(0.8, Moments.carry)
@@ -134,6 +117,40 @@ def point(size: str, prompts: int, tokens: int, steps: int) -> dict[str, float]:
         "sfpo_cpu_s": whole,
         "reposition_cpu_s": time.process_time() - started,
     }
+
+
+def _model(size: str) -> PreTrainedModel:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    vocabulary, hidden, feed_forward, layers, heads, kv_heads = SHAPES[size]
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=feed_forward,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        tie_word_embeddings=True,
+        dtype="bfloat16",
+    )
+    return LlamaForCausalLM(config).to(torch.bfloat16)
+
+
+def _batch(vocabulary: int, prompts: int, tokens: int) -> TrainBatch:
+    """Tokens at random, the prompt of a group alike."""
+    import torch
+
+    from sfpo_bench.training.batch import assemble
+    from sfpo_bench.types import Completion, FinishReason
+
+    drawn = torch.randint(3, vocabulary, (prompts * GROUP, PROMPT_TOKENS + tokens)).tolist()
+    completions = [
+        Completion("", row, tuple(drawn[row - row % GROUP][:PROMPT_TOKENS]), tuple(drawn[row][PROMPT_TOKENS:]),
+                   (0.0,) * tokens, "", FinishReason.truncated)
+        for row in range(len(drawn))
+    ]  # fmt: skip
+    return assemble(completions, torch.randn(len(drawn)), tokens, torch.device("cpu"))
 
 
 def _resident_bytes() -> int:

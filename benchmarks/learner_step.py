@@ -141,6 +141,28 @@ def rewards(count: int) -> list[float]:
     return [float(number % 2) for number in range(count)]
 
 
+def trl_settings(name: str, tokens: int) -> dict[str, Any]:
+    """What TRL's trainer is told so that its work is ours, and how this contestant lays it out."""
+    layout: dict[str, Any] = {"per_device_train_batch_size": PROMPTS * GROUP}
+    if name != "as_it_comes":
+        layout = {"per_device_train_batch_size": 16, "gradient_accumulation_steps": PROMPTS * GROUP // 16}
+    if name == "micro_batches_kept":
+        layout["gradient_checkpointing"] = False
+    return {
+        "model_init_kwargs": {"dtype": "bfloat16"},
+        "num_generations": GROUP,
+        "max_completion_length": tokens,
+        "generation_kwargs": {"min_new_tokens": tokens},
+        "learning_rate": RATE,
+        "bf16": True,
+        "use_cpu": True,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        **layout,
+    }
+
+
 def trl(name: str, tokens: int, steps: int) -> None:
     """The steps of TRL's trainer."""
     import tempfile
@@ -163,30 +185,11 @@ def trl(name: str, tokens: int, steps: int) -> None:
     def reward(completions: list[Any], **_: Any) -> list[float]:
         return rewards(len(completions))
 
-    layout: dict[str, Any] = {"per_device_train_batch_size": PROMPTS * GROUP}
-    if name != "as_it_comes":
-        layout = {"per_device_train_batch_size": 16, "gradient_accumulation_steps": PROMPTS * GROUP // 16}
-    if name == "micro_batches_kept":
-        layout["gradient_checkpointing"] = False
     with tempfile.TemporaryDirectory() as folder:
         trainer = GRPOTrainer(
             model=model_folder(),
             reward_funcs=reward,
-            args=GRPOConfig(
-                output_dir=folder,
-                model_init_kwargs={"dtype": "bfloat16"},
-                num_generations=GROUP,
-                max_completion_length=tokens,
-                generation_kwargs={"min_new_tokens": tokens},
-                learning_rate=RATE,
-                max_steps=steps + 1,
-                bf16=True,
-                use_cpu=True,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                **layout,
-            ),
+            args=GRPOConfig(output_dir=folder, max_steps=steps + 1, **trl_settings(name, tokens)),
             train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": q}]} for q in QUESTIONS]),
             processing_class=AutoTokenizer.from_pretrained(model_folder()),
             callbacks=[Timed()],

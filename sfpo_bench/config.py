@@ -11,6 +11,7 @@ import difflib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -337,7 +338,16 @@ def explain_composition(error: Exception) -> str:
             return explain(link)
     lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith("See https"))
-    return text.split(" Config search path:")[0]
+    return text.split(" Config search path:")[0] + _nested_options(text)
+
+
+def _nested_options(text: str) -> str:
+    """Experiments that lie in folders of their group, which Hydra does not list."""
+    if "Available options in 'experiment':" not in text:
+        return ""
+    folders = [one for one in (files("sfpo_bench.conf") / "experiment").iterdir() if one.is_dir()]
+    names = [f"{folder.name}/{file.name}" for folder in folders for file in folder.iterdir()]
+    return "".join(f" {name.removesuffix('.yaml')}" for name in sorted(names) if name.endswith(".yaml"))
 
 
 def check(config: RunConfig) -> None:

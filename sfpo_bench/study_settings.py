@@ -15,6 +15,7 @@ class Redo(StrEnum):
     """The part from which on everything is done again although its settings have changed; none: a change is refused."""
 
     none = "none"
+    compare = "compare"
     choose = "choose"
     evaluate = "evaluate"
     score = "score"
@@ -43,4 +44,6 @@ class StudySettings:
         CostAxis.optimizer_steps, "what arms have equal amounts of at the equal-budget checkpoint"
     )
     model: str = option("", "name of the model in tables; empty: that of its folder or on the hub")
-    redo: Redo = option(Redo.none, "none, or the part to do again, with all after it: choose, evaluate or score")
+    redo: Redo = option(
+        Redo.none, "none, or the part to do again, with all after it: compare (more seeds), choose, evaluate or score"
+    )

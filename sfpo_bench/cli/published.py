@@ -16,9 +16,9 @@ from sfpo_bench.reports.published_tables import published_markdown, write_publis
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, PublishedSettings)
     found = published(settings.name)
+    files = write_published(found, Path(settings.out)) if settings.out else None
     say(published_markdown(found).replace("\\", "").replace("**", "").rstrip())
-    if settings.out:
-        files = write_published(found, Path(settings.out))
+    if files:
         say("")
         for path in (files.markdown, files.html, files.latex, files.gains):
             say(f"{path.suffix.removeprefix('.')}: {path}")

@@ -65,8 +65,8 @@ class Ledger:
             found = "; ".join(f"{line} ({', '.join(parts)})" for line, parts in changed.items())
             raise ComparisonChanged(
                 f"{self.folder} holds parts that were done with other settings: {found}. Undo the change to continue, "
-                "give this study another name (name=...), or have the last parts done again: study.redo=choose, "
-                "evaluate or score"
+                "give this study another name (name=...), or have the last parts done again: study.redo=compare "
+                "(seeds alone may be other ones), choose, evaluate or score"
             )
 
     def once(

@@ -88,6 +88,7 @@ def test_choosing_on_a_suite_for_reporting_is_refused_even_where_it_is_allowed_e
 def test_doing_the_evaluation_again_is_doing_that_of_the_start_again_too() -> None:
     assert planned("study=arithmetic", "study.redo=evaluate").redo == ("start", "evaluate", "score")
     assert planned("study=arithmetic", "study.redo=score").redo == ("score",)
+    assert planned("study=arithmetic", "study.redo=compare").redo == ("start", "compare", "choose", "evaluate", "score")
     assert planned("study=arithmetic").redo == ()
 
 

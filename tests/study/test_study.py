@@ -95,6 +95,18 @@ def test_the_last_parts_are_done_again_when_asked_and_reuse_the_samples_there_ar
     assert {one.samples for one in rows(tmp_path)} == {3}
 
 
+def test_seeds_are_added_to_those_that_are_there(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "results", tmp_path / "results")
+    trained = [path.stat().st_mtime_ns for path in sorted(place(tmp_path).rglob("seed-0001/journal.jsonl"))]
+    refused = study(tmp_path, "comparison.seeds=3")
+    assert refused.returncode == 2 and "study.redo=compare" in refused.stderr
+    done = study(tmp_path, "comparison.seeds=3", "study.redo=compare")
+    assert done.returncode == 0, done.stderr
+    assert "[2/6] tune: done before" in done.stderr
+    assert [path.stat().st_mtime_ns for path in sorted(place(tmp_path).rglob("seed-0001/journal.jsonl"))] == trained
+    assert {one.seeds for one in rows(tmp_path) if one.checkpoint is not PaperCheckpoint.start} == {3}
+
+
 def test_a_part_whose_result_is_gone_is_done_again_and_comes_out_the_same(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "results", tmp_path / "results")
     (place(tmp_path) / "scores.csv").unlink()
