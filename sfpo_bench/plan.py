@@ -8,7 +8,7 @@ micro-batch the settings allow.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sfpo_bench.algorithms.update_rules import Lookahead, SlowFast
@@ -28,18 +28,21 @@ class Phase(StrEnum):
 
     always = "always"
     update = "update"
+    step = "optimizer step"
     generation = "generation"
     checkpoint = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that takes memory in the training process; `host` parts stay in the host's memory beside a GPU."""
+    """One thing that takes memory in the training process; `host` parts stay in the host's memory beside a GPU, `spread`
+    ones are divided among several even where they are not held all the time."""
 
     name: str
     size_bytes: int
     phase: Phase
     host: bool = False
+    spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ class Plan:
         spread = sum(part.size_bytes for part in here if part.phase is Phase.always) // devices
         weights = sum(part.size_bytes for part in here if part.name.startswith("weights "))
         gathered = Part("gathered weights", weights, Phase.generation)
-        return spread + _peak((gathered, *(part for part in here if part.phase is not Phase.always)))
+        others = [part for part in here if part.phase is not Phase.always]
+        own = [replace(part, size_bytes=part.size_bytes // devices) if part.spread else part for part in others]
+        return spread + _peak((gathered, *own))
 
 
 def _peak(parts: tuple[Part, ...]) -> int:
@@ -116,7 +121,10 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     yield Part(f"weights ({learner.precision.value})", size * count, Phase.always)
     if learner.lora_rank:
         yield Part(f"adapters ({learner.precision.value})", size * trained, Phase.always)
-    yield Part("master weights (float32)", 4 * trained * copies, Phase.always)
+    # While gradients are computed a master is its rounded weight and two bytes more.
+    yield Part("master weights: what bfloat16 lacks", 2 * trained * copies, Phase.always)
+    for phase in (Phase.step, Phase.generation, Phase.checkpoint):
+        yield Part("master weights: the rest of float32", 2 * trained * copies, phase, spread=True)
     yield Part("gradients", master * trained, Phase.always)
     yield Part("optimizer moments", moments * master * trained, Phase.always)
     anchored = isinstance(config.rule, SlowFast | Lookahead)

@@ -135,11 +135,13 @@ def test_an_architecture_that_is_not_known_is_named(tmp_path: Path) -> None:
 SMOLLM2 = Shape(49152, 576, 1536, 30, 9, 3, 64, tied=True)
 
 
-def test_the_memory_of_the_smollm2_experiment_is_within_a_fifth_of_what_was_measured() -> None:
-    """Largest resident set of `sfpo-bench train experiment=smollm2_addition algorithm=grpo training.steps=2
+@pytest.mark.parametrize(("algorithm", "measured_kib"), [("grpo", 3_540_460), ("sfpo", 4_192_236)])
+def test_the_memory_of_the_smollm2_experiment_is_within_a_fifth_of_what_was_measured(
+    algorithm: str, measured_kib: int
+) -> None:
+    """Largest resident set of `sfpo-bench train experiment=smollm2_addition algorithm=… training.steps=2
     training.checkpoint_every=1`, on a CPU."""
-    measured_kib = 3_701_300
-    found = plan(composed("experiment=smollm2_addition", "algorithm=grpo"), SMOLLM2, prompt_tokens=46)
+    found = plan(composed("experiment=smollm2_addition", f"algorithm={algorithm}"), SMOLLM2, prompt_tokens=46)
     assert found.parameters == 134_515_008
     assert abs(found.peak_bytes / (measured_kib * 1024) - 1) <= 0.2
 
@@ -147,9 +149,8 @@ def test_the_memory_of_the_smollm2_experiment_is_within_a_fifth_of_what_was_meas
 def test_the_peak_is_what_is_always_there_and_the_largest_phase_beside_it() -> None:
     found = plan(composed("experiment=smollm2_addition", "algorithm=sfpo"), SMOLLM2)
     held = {phase: sum(part.size_bytes for part in found.parts if part.phase is phase) for phase in Phase}
-    assert found.peak_bytes == held[Phase.always] + max(
-        held[Phase.update], held[Phase.generation], held[Phase.checkpoint]
-    )
+    assert found.peak_bytes == held[Phase.always] + max(held[phase] for phase in Phase if phase is not Phase.always)
+    assert held[Phase.update] > held[Phase.step] > 0, "weights whole only when no gradient is computed"
     without = plan(composed("experiment=smollm2_addition", "algorithm=grpo"), SMOLLM2)
     assert found.peak_bytes - without.peak_bytes == 4 * found.parameters, "SFPO's copy of the weights"
 

@@ -91,6 +91,7 @@ def study_markdown(study: Study, scores: Sequence[PaperScore], choice: Choice, t
     for found in lay_out(paper_frame(trained), PaperNames()):
         sections += [f"## {escaped(found.caption)}", table_markdown(found), bullets(found.footnotes)]
     sections += [f"![{WORDS}](figure.png)"]
+    sections += ["## Scores with their intervals", _scores_table(scores)]
     compared = [one for one in scores if one.difference is not None]
     if compared:
         sections += [f"## Differences to {escaped(compared[0].baseline)}", _differences_table(compared)]
@@ -127,6 +128,23 @@ def _notes(study: Study, scores: Sequence[PaperScore], choice: Choice) -> list[s
 def _score_text(one: PaperScore) -> str:
     text = f"{100 * one.avg_at_k:.1f}"
     return text if one.low is None or one.high is None else f"{text} ({100 * one.low:.1f} to {100 * one.high:.1f})"
+
+
+def _scores_table(rows: Sequence[PaperScore]) -> str:
+    cells = [
+        [
+            escaped(one.arm),
+            CHECKPOINT_TITLES[one.checkpoint],
+            escaped(one.benchmark),
+            f"{one.problems:,}" if one.problems else "",
+            str(one.samples or ""),
+            str(one.seeds or ""),
+            _score_text(one),
+        ]
+        for one in rows
+    ]
+    header = ("arm", "checkpoint", "benchmark", "problems", "samples a problem", "runs", "avg@k in percent (95 %)")
+    return pipe_table(header, cells, left=3)
 
 
 def _differences_table(rows: Sequence[PaperScore]) -> str:

@@ -188,6 +188,16 @@ class LocalLearner:
 
     def _optimizer_step(self, mini_batch: TrainBatch, totals: _PassTotals, stage: str) -> None:
         self.masters.zero_gradients()
+        with self.masters.at_rest():
+            [loss] = self._ranks.sums([self._gradients(mini_batch, totals)])
+        norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
+        taken = self._may_step(loss, norm, stage)
+        if taken:
+            self.masters.step()
+        totals.add_step(loss, norm, taken=taken)
+
+    def _gradients(self, mini_batch: TrainBatch, totals: _PassTotals) -> float:
+        """This rank's share of the loss; its gradient is added to that of the masters."""
         counts = mini_batch.counts()
         loss = 0.0
         for micro, needs_gradient, counted in self._work(mini_batch):
@@ -203,12 +213,7 @@ class LocalLearner:
                 self.masters.collect_gradients()
             loss += float(share.value.detach())
             totals.add_tokens(scores, old_BT, int(share.clipped_tokens))
-        [loss] = self._ranks.sums([loss])
-        norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
-        taken = self._may_step(loss, norm, stage)
-        if taken:
-            self.masters.step()
-        totals.add_step(loss, norm, taken=taken)
+        return loss
 
     def _take_part(self, scores: Scores, needs_gradient: bool) -> None:
         """A backward that adds nothing, while other ranks have rows left."""

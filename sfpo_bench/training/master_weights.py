@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.training.ranks import local, sharded_like
+from sfpo_bench.training.split_weights import join, low_bits, round_to_bfloat16
 
 MakeOptimizer = Callable[[list[Tensor]], Optimizer]
 
@@ -19,8 +21,9 @@ class MasterWeights:
     """Trainable parameters in fp32, their optimizer, and one anchor to come back to.
 
     Where the module itself is fp32 or fp64 its parameters are the masters; where it runs in bf16 or fp16 each
-    parameter has an fp32 master of its own, gradients are summed there, and `publish` copies masters to the module.
+    parameter has an fp32 master of its own, gradients are summed there, and `publish` rounds masters to the module.
     Such gradients are taken over one by one as a backward pass makes them: the module never holds all of its own.
+    While it computes them (`at_rest`), the masters of a bf16 module are its weights and the bits that these lack.
 
     Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused; it may be
     kept in the host's memory (`anchor_on_host`), from where it comes back a tensor at a time. From a snapshot to the
@@ -52,6 +55,27 @@ class MasterWeights:
                 master.grad.zero_()
             else:
                 self._stale.add(name)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Inside the block the masters of bf16 parameters have no memory of their own but two bytes a weight; at its
+        end they are what they were, bit for bit. The module must not be changed inside, nor a master read."""
+        resting: dict[str, tuple[Tensor, int]] = {}
+        try:
+            for name, parameter in self._working.items():
+                if _is_rounded(parameter):
+                    memory = local(self.masters[name]).untyped_storage()
+                    resting[name] = low_bits(local(self.masters[name])), memory.nbytes()
+                    memory.resize_(0)
+            yield
+        finally:
+            # One by one, so that no weight is held twice.
+            for name in list(resting):
+                low, size = resting.pop(name)
+                master = local(self.masters[name])
+                master.untyped_storage().resize_(size)
+                with torch.no_grad():
+                    join(local(self._working[name]), low, master)
 
     def collect_gradients(self) -> None:
         """Add what gradients the module still holds to the fp32 ones; call after each micro-batch. Those of an ordinary
@@ -97,11 +121,14 @@ class MasterWeights:
         self.publish()
 
     def publish(self) -> None:
-        """Copy masters to a module that runs in another precision."""
+        """Round masters to a module that runs in another precision."""
         if self._own_copies:
             with torch.no_grad():
                 for name, parameter in self._working.items():
-                    parameter.copy_(self.masters[name])
+                    if _is_rounded(parameter):
+                        round_to_bfloat16(local(self.masters[name]), local(parameter))
+                    else:
+                        parameter.copy_(self.masters[name])
 
     def snapshot(self, moments: Moments) -> None:
         """Remember the weights, and the optimizer's state where reposition is to touch it."""
@@ -189,6 +216,10 @@ def _master(parameter: nn.Parameter) -> Tensor:
     if parameter.dtype in (torch.float32, torch.float64):
         return parameter
     return parameter.detach().float().requires_grad_(True)
+
+
+def _is_rounded(parameter: Tensor) -> bool:
+    return parameter.dtype == torch.bfloat16
 
 
 def _tensors(state: Mapping[str, object], *, clone: bool = False) -> dict[str, Tensor]:
