@@ -35,8 +35,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that takes memory in the training process; `host` parts stay in the host's memory beside a GPU, `spread`
-    ones are divided among several even where they are not held all the time."""
+    """One thing that takes memory in the training process; `host` parts stay in the host's memory beside a GPU,
+    `spread` ones are divided among several although they are not held all the time."""
 
     name: str
     size_bytes: int
