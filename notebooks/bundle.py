@@ -1,12 +1,12 @@
 """Makes the runs that the notebooks carry: a comparison, a sweep and a study's scores, packed small.
 
-    sfpo-bench study arithmetic                        minutes on two cores
-    sfpo-bench study smollm2_addition data.dir=DATA    an hour and more
-    sfpo-bench sweep k_alpha_lr                        64 trials
-    python notebooks/bundle.py comparison results/studies/arithmetic/comparison notebooks/data/arithmetic
-    python notebooks/bundle.py scores results/studies/arithmetic/scores.csv notebooks/data/arithmetic/scores.csv
-    (the same of smollm2_addition)
-    python notebooks/bundle.py sweep results/sweeps/k_alpha_lr notebooks/data/k_alpha_lr
+sfpo-bench study arithmetic                        minutes on two cores
+sfpo-bench study smollm2_addition data.dir=DATA    an hour and more
+sfpo-bench sweep k_alpha_lr                        64 trials
+python notebooks/bundle.py comparison results/studies/arithmetic/comparison notebooks/data/arithmetic
+python notebooks/bundle.py scores results/studies/arithmetic/scores.csv notebooks/data/arithmetic/scores.csv
+(the same of smollm2_addition)
+python notebooks/bundle.py sweep results/sweeps/k_alpha_lr notebooks/data/k_alpha_lr
 """
 
 from __future__ import annotations

@@ -54,7 +54,12 @@ class Plan:
     kv_bytes_per_token: int
     sequence_tokens: int
     checkpoint_bytes: int
-    run_bytes: int
+    kept_bytes: int
+
+    @property
+    def run_bytes(self) -> int:
+        """Disk that a run asks for: what it keeps, and the checkpoint being written."""
+        return self.kept_bytes + self.checkpoint_bytes
 
     @property
     def peak_bytes(self) -> int:
@@ -100,8 +105,8 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> P
         kv_bytes_per_token=shape.kv_per_token * size,
         sequence_tokens=rollout.max_prompt_tokens + rollout.max_new_tokens,
         checkpoint_bytes=checkpoint,
-        # Those kept, the best one, and the one being written.
-        run_bytes=checkpoint * (config.training.keep_last + 2) + 4 * count * _kept_for_good(config.training),
+        # Of the best one, and of those kept for good, the weights alone.
+        kept_bytes=checkpoint * config.training.keep_last + 4 * trained * (1 + _kept_for_good(config.training)),
     )
 
 

@@ -67,7 +67,18 @@ MAY_IMPORT = {
     "importing": {"types", "errors", "reports", "tracking"},
     "launchers": {"errors", "launcher_settings", "evaluation", "run", "tracking", "training"},
     "evaluate_in_slots": {"errors", "evaluation", "launchers", "tracking", "training"},
-    "comparison": {"errors", "seeding", "config", "run", "launchers", "models", "tracking", "training", "reports"},
+    "comparison": {
+        "errors",
+        "seeding",
+        "config",
+        "run",
+        "launchers",
+        "models",
+        "plan",
+        "tracking",
+        "training",
+        "reports",
+    },
     "sweep": {
         *(
             "types",

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sfpo_bench.comparison import identity
 from sfpo_bench.comparison.arms import Arm, PlannedRun, planned_runs
-from sfpo_bench.config import RunConfig
+from sfpo_bench.comparison.room import require_room
+from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import Interrupted, RunFailed
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
@@ -49,6 +50,8 @@ class Comparison:
         folder = identity.settle(config.comparison_folder, content, new_on_change=config.comparison.new_on_change)
         runs = planned_runs(arms, seeds, folder)
         nodes = {arm.key: arm.node for arm in arms}
+        new = [from_node(nodes[run.arm]) for run in runs if not RunFolder(run.folder).checkpoints.exists()]
+        require_room(folder, new, slots)
         for run in runs:
             if not is_finished(RunFolder(run.folder), config.training.steps):
                 node = plain_node(nodes[run.arm], {"seed": run.seed, "run_name": f"{run.arm}-seed{run.seed}"})

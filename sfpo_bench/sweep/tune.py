@@ -130,7 +130,7 @@ def _plan(
 
     def prepared(node: DictConfig) -> DictConfig:
         changes: dict[str, object] = {f"evaluation.{key!s}": value for key, value in evaluation.items()}
-        return plain_node(node, {**changes, "comparison": {}, "name": study})
+        return plain_node(node, {**changes, "training.keep_every": 0, "comparison": {}, "name": study})
 
     searched = from_node(
         plain_node(prepared(composer(config_name, [*shared, *arm.overrides])([])), {"sweep": section.sweep})
@@ -166,8 +166,16 @@ def _check_alike(config: RunConfig, plans: Sequence[Plan]) -> None:
             )
 
 
-def _search(arm: str, plan: Plan, run: Run) -> Tuned:
+def _run_through(plan: Plan, run: Run) -> None:
+    """Run a plan to its end and remove the weights of its trials: the chosen settings are trained anew. What a
+    checkpoint says of the journal stays, so that a store that was down can still be told."""
     run(plan)
+    for weights in plan.folder.glob("trials/*/seed-*/checkpoints/**/*.safetensors"):
+        weights.unlink()
+
+
+def _search(arm: str, plan: Plan, run: Run) -> Tuned:
+    _run_through(plan, run)
     point, value = _best(plan)
     at_end = [p for p in plan.space.parameters if p.name in point and p.edge(point[p.name])]
     tuned = Tuned(
@@ -177,7 +185,7 @@ def _search(arm: str, plan: Plan, run: Run) -> Tuned:
         return tuned
     beyond = {p.name: p.extended(p.edge(point[p.name])) for p in at_end}
     further = _extended(plan, beyond)
-    run(further)
+    _run_through(further, run)
     new_point, new_value = _best(further)
     goal = plan.goals[0]
     better = new_value < value if goal.minimise else new_value > value

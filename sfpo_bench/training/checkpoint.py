@@ -120,8 +120,8 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of one run: the newest `keep_last`, the best one, and the weights of every `keep_every`-th step
-    (0: of none). Of several `ranks` each writes its part."""
+    """The checkpoints of one run: the newest `keep_last`, and the weights of the best one and of every `keep_every`-th
+    step (0: of none). Of several `ranks` each writes its part."""
 
     folder: Path
     keep_last: int = 2
@@ -186,9 +186,7 @@ class CheckpointStore:
 
     def _drop_old(self, best_step: int) -> None:
         for checkpoint in self.all()[: -self.keep_last]:
-            if checkpoint.step == best_step:
-                continue
-            if self.keep_every and checkpoint.step % self.keep_every == 0:
+            if checkpoint.step == best_step or (self.keep_every and checkpoint.step % self.keep_every == 0):
                 checkpoint.keep_weights_alone()
             else:
                 # The state goes first: without it the folder is no checkpoint, however far the removal got.

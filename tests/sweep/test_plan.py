@@ -139,3 +139,5 @@ def test_arms_are_tuned_alike_and_the_end_of_the_range_is_extended_once(cli: Cli
     assert r"learning\_rate: extended once" in table, "both values of a grid of two are ends"
     names = {path.name for path in (tmp_path / "results/sweeps").iterdir()}
     assert names == {"t-rates-grpo", "t-rates-grpo-extended", "t-rates-sfpo", "t-rates-sfpo-extended"}
+    weights = {path.relative_to(tmp_path / "results").parts[0] for path in (tmp_path / "results").rglob("weights.*")}
+    assert weights == {"t"}, "trials leave no weights, runs of the comparison do"
