@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -44,7 +45,7 @@ class MasterWeights:
         self._stale: set[str] = set()
         for name, parameter in self._working.items():
             if self.masters[name] is not parameter:
-                parameter.register_post_accumulate_grad_hook(lambda _, name=name: self._collect(name))
+                parameter.register_post_accumulate_grad_hook(_collecting(weakref.ref(self), name))
 
     def zero_gradients(self) -> None:
         """Every gradient becomes zero (not absent: a step without signal still moves the moments)."""
@@ -210,6 +211,18 @@ class MasterWeights:
                 }
                 for name, master in self.masters.items()
             ]
+
+
+def _collecting(masters: weakref.ref[MasterWeights], name: str) -> Callable[[Tensor], None]:
+    """The hook that takes a gradient over. It must not own what owns the parameter: through a hook, which C++ holds,
+    such a circle is never found, and the weights of every run of a worker would stay."""
+
+    def collect(_: Tensor) -> None:
+        found = masters()
+        if found is not None:
+            found._collect(name)
+
+    return collect
 
 
 def _master(parameter: nn.Parameter) -> Tensor:

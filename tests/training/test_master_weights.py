@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -228,3 +230,17 @@ def test_the_optimizer_state_survives_a_round_trip() -> None:
     masters.load_optimizer_tensors(optimizer)
     learner.optimize(None, "x")
     assert torch.equal(module.w, expected)
+
+
+def test_nothing_is_left_of_them_when_they_are_gone() -> None:
+    """A worker trains one run after another; what a hook kept of each would be gigabytes."""
+    module = nn.Linear(8, 8).bfloat16()
+    masters = MasterWeights(module, adamw)
+    masters.zero_gradients()
+    module(torch.ones(1, 8).bfloat16()).float().sum().backward()
+    masters.step()
+    left = [weakref.ref(masters), weakref.ref(module), *(weakref.ref(p) for p in module.parameters())]
+    left += [weakref.ref(master) for master in masters.masters.values()]
+    del module, masters
+    gc.collect()
+    assert [found() for found in left] == [None] * len(left)
