@@ -19,17 +19,17 @@ def grade_samples(paper: Sequence[Benchmark], samples: Sequence[Sample], store: 
     """Grades of `samples`, in their order, written into the store.
 
     Grades of the same grader version and gold answer that are in the store already are kept; everything else is graded.
-    Raises `RunFailed` when the grader could not decide on more than 1 % of them.
+    Raises `RunFailed` when the grader could not decide on more than 1 % of them, and on more than one.
     """
     known = {name_of(one.sample): one for one in store.graded()}
     graded = [one for benchmark in paper for one in _grade_benchmark(benchmark, samples, known)]
     by_name = {name_of(one.sample): one for one in graded}
     ordered = [by_name[name_of(sample)] for sample in samples]
     undecided = sum(failed(one.status) for one in ordered)
-    if undecided > LIMIT * len(ordered):
+    if undecided > max(1, LIMIT * len(ordered)):
         raise RunFailed(
-            f"the grader timed out or failed on {undecided} of {len(ordered)} samples, expected at most 1 %; the "
-            f"samples are kept in {store.path}. Give the machine less to do beside it and run the same command again"
+            f"the grader timed out or failed on {undecided} of {len(ordered)} samples, expected at most 1 % or one; "
+            f"the samples are kept in {store.path}. Give the machine less to do beside it and run the same command again"
         )
     store.write_graded(ordered)
     return ordered

@@ -165,7 +165,11 @@ def _unmarked(text: str) -> Extraction | None:
 
 _BRACED = r"\{(?:[^{}]|\{[^{}]*\}){0,200}\}"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
-_SIGNED = rf"(?:(?<![\w)\]}}])[-+\u2212]\s?)?{_NUMBER}"
+_SIGN = r"(?:(?<![\w)\]}])[-+\u2212]\s?)?"
+_SIGNED = rf"{_SIGN}{_NUMBER}"
+# Between numbers of a group every comma separates: were it one of a decimal or of thousands too, the ways to read a
+# long list that is never closed would double with each number.
+_ENTRY = rf"{_SIGN}(?:\d+(?:\.\d+)?|\.\d+)"
 _EXPRESSION = re.compile(
     "|".join(
         (
@@ -174,7 +178,7 @@ _EXPRESSION = re.compile(
             r"\\\((?P<paren>.{1,1000}?)\\\)",
             r"(?<!\\)\$(?P<inline>(?:\\\$|[^$\n]){1,1000}?)(?<!\\)\$",
             rf"(?P<latex>(?:[-\u2212]\s?)?\d*\s?\\(?:[dt]?frac\s*(?:{_BRACED}|\d)\s*(?:{_BRACED}|\d)|sqrt\s*(?:{_BRACED}|\d)|pi\b))",
-            rf"(?P<group>[(\[]\s*{_SIGNED}(?:\s*[,;]\s*{_SIGNED})+\s*[)\]])",
+            rf"(?P<group>[(\[]\s*{_ENTRY}(?:\s*[,;]\s*{_ENTRY})+\s*[)\]])",
             rf"(?<![A-Za-z_^\\.,\d])(?P<number>{_SIGNED}(?:\s?/\s?{_NUMBER})?(?:\s*(?:\\?%|percent\b))?)",
         )
     ),

@@ -20,6 +20,7 @@ from sfpo_bench.run import differences
 from sfpo_bench.tracking.run_folder import write_atomically
 
 Settings = Mapping[str, object]
+CODE_VERSION = "code_version"  # the one setting that says what made a part, not what the part is
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The records of one study. `say` is told what is kept and what is done; `names` are the parts in their order."""
+    """The records of one study. `say` is told what is kept and what is done; `names` are the parts in their order. With
+    `any_code` a part that another version of the code made is kept all the same."""
 
     folder: Path
     names: Sequence[str]
     say: Callable[[str], None]
+    any_code: bool = False
 
     def check(self, settings: Mapping[str, Settings], redo: Iterable[str] = ()) -> None:
         """Raise `ComparisonChanged` when a part was done with other settings, unless it is among `redo`."""
@@ -59,7 +62,7 @@ class Ledger:
         for part in self.names:
             old = self.read(part)
             if old is not None and part not in set(redo):
-                for line in differences(old.settings, plain(settings[part])):
+                for line in differences(self._compared(old.settings), self._compared(plain(settings[part]))):
                     changed.setdefault(line, []).append(part)
         if changed:
             found = "; ".join(f"{line} ({', '.join(parts)})" for line, parts in changed.items())
@@ -76,7 +79,8 @@ class Ledger:
         place = f"[{self.names.index(part) + 1}/{len(self.names)}] {part}"
         made_from = hashlib.sha256(" ".join(record.sha256 for record in upstream).encode()).hexdigest()
         old = self.read(part)
-        if old is not None and not redo and old.settings == plain(settings) and old.upstream == made_from:
+        same = old is not None and self._compared(old.settings) == self._compared(plain(settings))
+        if old is not None and same and not redo and old.upstream == made_from:
             changed = self._changed(old)
             if not changed:
                 self.say(f"{place}: done before")
@@ -103,6 +107,9 @@ class Ledger:
     def write(self, part: str, record: Record) -> None:
         """Remember that a part is done."""
         write_atomically(self._file(part), json.dumps(asdict(record), indent=1, ensure_ascii=False))
+
+    def _compared(self, settings: Settings) -> Settings:
+        return {key: value for key, value in settings.items() if not (self.any_code and key == CODE_VERSION)}
 
     def _changed(self, record: Record) -> str:
         """The first file that is gone or other than it was; empty when there is none."""

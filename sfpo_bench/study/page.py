@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -65,12 +65,17 @@ class StudyFiles:
 
 
 def write_study_report(
-    study: Study, scores: Sequence[PaperScore], choice: Choice, tuned: Sequence[Tuned]
+    study: Study,
+    scores: Sequence[PaperScore],
+    choice: Choice,
+    tuned: Sequence[Tuned],
+    versions: Mapping[str, object],
 ) -> StudyFiles:
-    """Write every file, each whole or not at all; equal studies give equal bytes."""
+    """Write every file, each whole or not at all; equal studies give equal bytes. `versions` are those of the code that
+    made each part."""
     files = StudyFiles.inside(study.folder)
     figures = score_figure(scores, f"{study.name}: scores on {study.evaluation.suite}")
-    markdown = study_markdown(study, scores, choice, tuned)
+    markdown = study_markdown(study, scores, choice, tuned, versions)
     write_paper_scores(files.scores, scores)
     write_paper_tables(scores, study.folder, study.name)
     for path, content in (
@@ -84,9 +89,16 @@ def write_study_report(
     return files
 
 
-def study_markdown(study: Study, scores: Sequence[PaperScore], choice: Choice, tuned: Sequence[Tuned]) -> str:
+def study_markdown(
+    study: Study,
+    scores: Sequence[PaperScore],
+    choice: Choice,
+    tuned: Sequence[Tuned],
+    versions: Mapping[str, object],
+) -> str:
     """The report as Markdown."""
-    sections = [f"# {escaped(study.name)}", escaped(study.config.description), *_bullets(_notes(study, scores, choice))]
+    notes = [*_notes(study, scores, choice), *_mixed_code(versions)]
+    sections = [f"# {escaped(study.name)}", escaped(study.config.description), *_bullets(notes)]
     trained = [one for one in scores if one.checkpoint is not PaperCheckpoint.start]
     for found in lay_out(paper_frame(trained), PaperNames()):
         sections += [f"## {escaped(found.caption)}", table_markdown(found), bullets(found.footnotes)]
@@ -123,6 +135,14 @@ def _notes(study: Study, scores: Sequence[PaperScore], choice: Choice) -> list[s
             "training.keep_every keeps more of them."
         )
     return [escaped(line) for line in lines]
+
+
+def _mixed_code(versions: Mapping[str, object]) -> list[str]:
+    """What to say of parts that different versions of the code made."""
+    if len(set(versions.values())) < 2:
+        return []
+    made = "; ".join(f"{part}: {version}" for part, version in versions.items())
+    return [escaped(f"Parts of this study were made by different versions of the code. {made}.")]
 
 
 def _score_text(one: PaperScore) -> str:

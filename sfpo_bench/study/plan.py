@@ -18,6 +18,7 @@ from sfpo_bench.evaluation.question_paper import Benchmark
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.problem_sets import Role, overlaps, suite
 from sfpo_bench.run import identity
+from sfpo_bench.study.ledger import CODE_VERSION
 from sfpo_bench.study_settings import Redo
 from sfpo_bench.sweep.plan import composer
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
@@ -101,7 +102,7 @@ class Study:
                 **{f"{arm.key}.label": arm.label for arm in self.arms},
             },
         }
-        return {part: {"code_version": code_version(), **found} for part, found in own.items()}
+        return {part: {CODE_VERSION: code_version(), **found} for part, found in own.items()}
 
 
 def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], sweep: Path | None) -> Study:

@@ -20,7 +20,7 @@ from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.reports.paper_score import read_paper_scores
 from sfpo_bench.study import checkpoints
 from sfpo_bench.study.frame import BEFORE_TRAINING, Evaluated, score_rows
-from sfpo_bench.study.ledger import Done, Ledger, Record
+from sfpo_bench.study.ledger import CODE_VERSION, Done, Ledger, Record
 from sfpo_bench.study.page import StudyFiles, write_study_report
 from sfpo_bench.study.plan import CHOOSE, COMPARE, COMPARISON, EVALUATE, PARTS, SCORE, START, TUNE, Study
 from sfpo_bench.study.tracked import close_run, open_run
@@ -39,7 +39,7 @@ def run_study(study: Study, say: Say) -> StudyFiles:
     asked to stop (everything is kept), and what the parts raise.
     """
     folder = RunFolder(study.folder)
-    ledger = Ledger(study.folder, PARTS, say)
+    ledger = Ledger(study.folder, PARTS, say, any_code=bool(study.redo))
     ledger.check(study.settings(), study.redo)
     with folder.locked():
         write_atomically(study.folder / STUDY_FILE, json.dumps(study.describe(), indent=1, ensure_ascii=False))
@@ -159,7 +159,9 @@ class Parts:
         labels = {arm.key: arm.label for arm in study.arms}
         baseline = study.config.comparison.baseline
         rows = score_rows(before, found, choice, labels, baseline, study.config.study.model)
-        files = write_study_report(study, rows, choice, _tuned(tuned.result))
+        versions = {part: found.settings[CODE_VERSION] for part in PARTS if (found := self._ledger.read(part))}
+        versions[SCORE] = self._settings[SCORE][CODE_VERSION]
+        files = write_study_report(study, rows, choice, _tuned(tuned.result), versions)
         return Done({"rows": len(rows)}, files.all())
 
     # --- evaluations ----------------------------------------------------------------------------------------------

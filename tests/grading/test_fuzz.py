@@ -122,7 +122,10 @@ NOISE = "{}[]()\\$^_%#&,;:.=<>|+-*/!'\"`~ \n\t\x00\u00e9\u4e2d\ud800\u202e012345
 
 def expression(draw: random.Random, depth: int) -> str:
     """A formula of at most 2^depth atoms, sometimes with a character lost, doubled or replaced."""
-    if depth == 0 or draw.random() < 0.3:
+    if draw.random() < 0.01:  # a long list, closed or not
+        entries = [draw.choice(["1", "-2", "1.5", "0,5", r"\frac12", "x"]) for _ in range(draw.randrange(200))]
+        text = draw.choice("([{") + draw.choice([",", ", ", ";", " "]).join(entries) + draw.choice(["", ")", "]", "}"])
+    elif depth == 0 or draw.random() < 0.3:
         text = draw.choice(ATOMS)
     elif draw.random() < 0.4:
         text = draw.choice(UNARY).format(expression(draw, depth - 1))

@@ -67,6 +67,18 @@ def test_other_settings_are_refused_with_every_difference_and_the_parts_it_touch
     own.check({"first": {"rate": 1e-4, "same": 1}, "second": {"rate": 0.01}}, redo=["second"])
 
 
+def test_other_code_is_a_change_unless_something_is_to_be_done_again(tmp_path: Path) -> None:
+    work = Work(tmp_path, "first")
+    before = ledger(tmp_path).once("first", {"code_version": "a", "rate": 1}, [], work)
+    with pytest.raises(ComparisonChanged, match="code_version: a -> b"):
+        ledger(tmp_path).check({"first": {"code_version": "b", "rate": 1}, "second": {}})
+    kept = Ledger(tmp_path, NAMES, lambda text: None, any_code=True)
+    kept.check({"first": {"code_version": "b", "rate": 1}, "second": {}})
+    assert kept.once("first", {"code_version": "b", "rate": 1}, [], work) == before and work.times == 1
+    with pytest.raises(ComparisonChanged, match="rate: 1 -> 2"):
+        kept.check({"first": {"code_version": "b", "rate": 2}, "second": {}})
+
+
 def test_settings_of_a_part_that_was_never_done_may_change(tmp_path: Path) -> None:
     own = ledger(tmp_path)
     own.once("first", {"rate": 1}, [], Work(tmp_path, "first"))
