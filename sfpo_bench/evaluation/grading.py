@@ -29,7 +29,8 @@ def grade_samples(paper: Sequence[Benchmark], samples: Sequence[Sample], store: 
     if undecided > max(1, LIMIT * len(ordered)):
         raise RunFailed(
             f"the grader timed out or failed on {undecided} of {len(ordered)} samples, expected at most 1 % or one; "
-            f"the samples are kept in {store.path}. Give the machine less to do beside it and run the same command again"
+            f"the samples are kept in {store.path}. Give the machine less to do beside it, and run the same command "
+            "again"
         )
     store.write_graded(ordered)
     return ordered
