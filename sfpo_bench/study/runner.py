@@ -159,7 +159,8 @@ class Parts:
         labels = {arm.key: arm.label for arm in study.arms}
         baseline = study.config.comparison.baseline
         rows = score_rows(before, found, choice, labels, baseline, study.config.study.model)
-        versions = {part: found.settings[CODE_VERSION] for part in PARTS if (found := self._ledger.read(part))}
+        made = {part: record for part in PARTS if (record := self._ledger.read(part))}
+        versions = {part: record.settings[CODE_VERSION] for part, record in made.items()}
         versions[SCORE] = self._settings[SCORE][CODE_VERSION]
         files = write_study_report(study, rows, choice, _tuned(tuned.result), versions)
         return Done({"rows": len(rows)}, files.all())

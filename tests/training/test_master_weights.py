@@ -239,7 +239,11 @@ def test_nothing_is_left_of_them_when_they_are_gone() -> None:
     masters.zero_gradients()
     module(torch.ones(1, 8).bfloat16()).float().sum().backward()
     masters.step()
-    left = [weakref.ref(masters), weakref.ref(module), *(weakref.ref(p) for p in module.parameters())]
+    left: list[weakref.ref[object]] = [
+        weakref.ref(masters),
+        weakref.ref(module),
+        *(weakref.ref(p) for p in module.parameters()),
+    ]
     left += [weakref.ref(master) for master in masters.masters.values()]
     del module, masters
     gc.collect()
