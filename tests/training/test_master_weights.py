@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -239,7 +240,7 @@ def test_nothing_is_left_of_them_when_they_are_gone() -> None:
     masters.zero_gradients()
     module(torch.ones(1, 8).bfloat16()).float().sum().backward()
     masters.step()
-    left: list[weakref.ref[object]] = [
+    left: list[weakref.ref[Any]] = [
         weakref.ref(masters),
         weakref.ref(module),
         *(weakref.ref(p) for p in module.parameters()),
