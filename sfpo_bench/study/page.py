@@ -141,7 +141,7 @@ def _mixed_code(versions: Mapping[str, object]) -> list[str]:
     """What to say of parts that different versions of the code made."""
     if len(set(versions.values())) < 2:
         return []
-    made = "; ".join(f"{part}: {version}" for part, version in versions.items())
+    made = "; ".join(f"{part}: {str(version)[:12]}" for part, version in versions.items())
     return [escaped(f"Parts of this study were made by different versions of the code. {made}.")]
 
 
