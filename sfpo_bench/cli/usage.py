@@ -49,7 +49,7 @@ examples:
   sfpo-bench sweep learning_rate                       a packaged search; sweeps/README.md says what each is for
   sfpo-bench sweep my_space.yaml sweep.trials=40 sweep.slots=2
   sfpo-bench study arithmetic                          arms tuned, compared, evaluated: tables with intervals
-  sfpo-bench study smollm2_gsm8k data.dir=DATA
+  sfpo-bench study smollm2_addition data.dir=DATA
   sfpo-bench report results/arithmetic baseline=repeat out=against-repeat
   sfpo-bench report run=arithmetic uri=http://127.0.0.1:5000     from MLflow alone
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
