@@ -49,7 +49,7 @@ def _logs(settings: ImportSettings) -> tuple[list[RunLog], str]:
     given = [name for name in ("log", "files", "mlflow") if getattr(settings, name)]
     if len(given) != 1:
         raise ConfigError(
-            f"found {', '.join(given) or 'no log'}; expected one: a CSV file (sfpo-bench import runs.csv), files by "
+            f"found {', '.join(given) or 'no log'}; expected one: a CSV file (sfpo-bench import mine.csv), files by "
             "arm (files.grpo=[a.json]), or an MLflow experiment (mlflow=NAME uri=URI)"
         )
     if settings.mlflow:

@@ -59,6 +59,6 @@ examples:
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
   sfpo-bench published out=FOLDER                      the SFPO paper's results, and how far off they may be
-  sfpo-bench import runs.csv baseline=grpo targets=[0.5]     columns step, responses, seconds, accuracy, arm, seed
+  sfpo-bench import mine.csv baseline=grpo targets=[0.5]     columns step, responses, seconds, accuracy, arm, seed
   sfpo-bench grade ANSWERS.jsonl GRADES.jsonl
   eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""
