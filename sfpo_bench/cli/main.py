@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 from sfpo_bench.cli.usage import POSITIONAL, USAGE, VERBS
 from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.training.processes import is_first
 
+_UNTIL_FIRST_HAS_SPOKEN_SECONDS = 20.0
 _MODULES = {"import": "import_runs"}  # `import` is a word of Python and no name of a module that others can import
 
 
@@ -22,7 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchError as error:
         # What every process of a run finds alike is said once.
         if is_first(os.environ) or error.exit_code == BenchError.exit_code:
-            print(f"sfpo-bench: {error}", file=sys.stderr)
+            print(f"sfpo-bench: {error}", file=sys.stderr, flush=True)
+        else:
+            # torchrun ends all as soon as one has ended: the one that speaks must come to it. It ends this wait.
+            time.sleep(_UNTIL_FIRST_HAS_SPOKEN_SECONDS)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
