@@ -57,17 +57,11 @@ def build_trainer(
     if config.threads:
         torch.set_num_threads(config.threads)
     parts = _parts(config, problems, ranks)
-    require_space(folder.path, _run_bytes(config, sum(4 * w.numel() for w in parts.learner.masters.masters.values())))
+    weights = sum(4 * w.numel() for w in parts.learner.masters.masters.values())
+    checkpoint = 3 * weights  # with two moments
+    require_space(folder.path, config.training.kept_bytes(weights, checkpoint) + checkpoint)
     hooks = hooks or Hooks()
     return Trainer(parts, folder, stop, hooks.observe, hooks.on_checkpoint, started)
-
-
-def _run_bytes(config: RunConfig, weights: int) -> int:
-    """Weights and two moments for the newest checkpoints and the one being written; weights alone for the best one and
-    for those that are kept for good."""
-    training = config.training
-    kept = training.steps // training.keep_every if training.keep_every else 0
-    return weights * (3 * (training.keep_last + 1) + 1 + kept)
 
 
 def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks: Ranks) -> Parts:

@@ -15,7 +15,7 @@ from sfpo_bench.algorithms.update_rules import Lookahead, SlowFast
 from sfpo_bench.config import RunConfig
 from sfpo_bench.models.shapes import Shape
 from sfpo_bench.rollout.settings import Placement, VllmRollout
-from sfpo_bench.training.settings import OptimizerKind, Precision, TrainingSettings
+from sfpo_bench.training.settings import OptimizerKind, Precision
 
 _BYTES = {Precision.float32: 4, Precision.bfloat16: 2, Precision.float64: 8}
 # Python with torch and transformers imported, and with vLLM too; measured.
@@ -105,14 +105,8 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> P
         kv_bytes_per_token=shape.kv_per_token * size,
         sequence_tokens=rollout.max_prompt_tokens + rollout.max_new_tokens,
         checkpoint_bytes=checkpoint,
-        # Of the best one, and of those kept for good, the weights alone.
-        kept_bytes=checkpoint * config.training.keep_last + 4 * trained * (1 + _kept_for_good(config.training)),
+        kept_bytes=config.training.kept_bytes(4 * trained, checkpoint),
     )
-
-
-def _kept_for_good(training: TrainingSettings) -> int:
-    """Checkpoints of which a run keeps the weights to its end and beyond."""
-    return training.steps // training.keep_every if training.keep_every else 0
 
 
 def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterator[Part]:

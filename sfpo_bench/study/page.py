@@ -26,6 +26,7 @@ from sfpo_bench.study.plan import COMPARISON, Study
 from sfpo_bench.sweep.tune import Tuned, tuning_markdown
 from sfpo_bench.tracking.run_folder import write_atomically
 
+_NAMED = ("arm", "checkpoint", "benchmark", "problems")
 _SPENT = (PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.equal_budget)
 
 
@@ -150,30 +151,29 @@ def _score_text(one: PaperScore) -> str:
     return text if one.low is None or one.high is None else f"{text} ({100 * one.low:.1f} to {100 * one.high:.1f})"
 
 
+def _named(one: PaperScore) -> list[str]:
+    problems = f"{one.problems:,}" if one.problems else ""
+    return [escaped(one.arm), CHECKPOINT_TITLES[one.checkpoint], escaped(one.benchmark), problems]
+
+
 def _scores_table(rows: Sequence[PaperScore]) -> str:
     cells = [
         [
-            escaped(one.arm),
-            CHECKPOINT_TITLES[one.checkpoint],
-            escaped(one.benchmark),
-            f"{one.problems:,}" if one.problems else "",
+            *_named(one),
             str(one.samples or ""),
             str(one.seeds or ""),
             _score_text(one),
         ]
         for one in rows
     ]
-    header = ("arm", "checkpoint", "benchmark", "problems", "samples a problem", "runs", "avg@k in percent (95 %)")
+    header = (*_NAMED, "samples a problem", "runs", "avg@k in percent (95 %)")
     return pipe_table(header, cells, left=3)
 
 
 def _differences_table(rows: Sequence[PaperScore]) -> str:
     cells = [
         [
-            escaped(one.arm),
-            CHECKPOINT_TITLES[one.checkpoint],
-            escaped(one.benchmark),
-            f"{one.problems:,}" if one.problems else "",
+            *_named(one),
             _points(one),
             _p_text(one.p_value),
             _p_text(one.p_holm),
@@ -181,16 +181,7 @@ def _differences_table(rows: Sequence[PaperScore]) -> str:
         ]
         for one in rows
     ]
-    header = (
-        "arm",
-        "checkpoint",
-        "benchmark",
-        "problems",
-        "difference, points",
-        "p",
-        "p by Holm",
-        "would detect, points",
-    )
+    header = (*_NAMED, "difference, points", "p", "p by Holm", "would detect, points")
     return pipe_table(header, cells, left=3)
 
 

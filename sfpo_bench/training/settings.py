@@ -119,6 +119,12 @@ class TrainingSettings:
         high=1.0,
     )
 
+    def kept_bytes(self, weights: int, checkpoint: int) -> int:
+        """Disk that a run keeps in the end, of bytes of weights alone and of a whole checkpoint: the newest ones whole,
+        of the best one and of every `keep_every`-th step the weights."""
+        kept = self.steps // self.keep_every if self.keep_every else 0
+        return checkpoint * self.keep_last + weights * (1 + kept)
+
 
 @dataclass
 class EvaluationSettings:
