@@ -20,7 +20,7 @@ from sfpo_bench.training.settings import OptimizerKind, Precision
 _BYTES = {Precision.float32: 4, Precision.bfloat16: 2, Precision.float64: 8}
 # Python with torch and transformers imported, and with vLLM too; measured.
 _PROCESS, _PROCESS_WITH_VLLM = 700 * 2**20, 1100 * 2**20
-_CHUNK_LOGITS = 2**24  # of training/scoring.py: at most so many logits exist at a time
+_CHUNK_LOGITS = 2**25  # of training/scoring.py: at most so many logits exist at a time
 
 
 class Phase(StrEnum):
@@ -120,11 +120,12 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     yield Part(f"weights ({learner.precision.value})", size * count, Phase.always)
     if learner.lora_rank:
         yield Part(f"adapters ({learner.precision.value})", size * trained, Phase.always)
-    # While gradients are computed a master is its rounded weight and two bytes more.
+    # While there are gradients a master is its rounded weight and two bytes more; the optimizer wakes one at a time.
     yield Part("master weights: what bfloat16 lacks", 2 * trained * copies, Phase.always)
-    for phase in (Phase.step, Phase.generation, Phase.checkpoint):
+    for phase in (Phase.generation, Phase.checkpoint):
         yield Part("master weights: the rest of float32", 2 * trained * copies, phase, spread=True)
-    yield Part("gradients", master * trained, Phase.always)
+    for phase in (Phase.update, Phase.step):
+        yield Part("gradients", master * trained, phase, spread=True)
     yield Part("optimizer moments", moments * master * trained, Phase.always)
     anchored = isinstance(config.rule, SlowFast | Lookahead)
     anchor = master * trained * anchored
@@ -136,12 +137,13 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     # The masters take gradients over one by one; those of the embedding and the head are the largest.
     embeddings = 0 if learner.lora_rank else 2 * shape.embedding
     yield Part("gradients of the embedding and the head", size * embeddings * copies, Phase.update)
+    yield Part("master of the embedding: the rest of float32", embeddings * copies, Phase.step)
     activations = tokens * _activation_bytes(shape, size)
     if learner.recompute_layers:
         activations = activations // shape.layers + tokens * shape.layers * shape.hidden * size
     yield Part(f"activations of {tokens} tokens (estimate)", activations, Phase.update)
     logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
-    yield Part("logits and their gradient", logits * 2 * size, Phase.update)
+    yield Part("logits, then their gradient", logits * size, Phase.update)
     # The serialiser copies what it writes, one file at a time.
     yield Part("writing a checkpoint", max(1, moments) * master * trained, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)

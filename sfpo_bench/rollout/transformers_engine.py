@@ -16,7 +16,9 @@ from sfpo_bench.seeding import uniforms
 from sfpo_bench.types import Completion, FinishReason
 
 # Logits worked on at a time: so many numbers stay in a processor's cache from one pass over them to the next.
-_BLOCK_LOGITS = 2**20
+_BLOCK_LOGITS = 2**19
+# Neighbouring tokens whose probabilities are summed before the one to choose is looked for among them.
+_BUCKET = 256
 
 
 class TransformersEngine:
@@ -135,25 +137,54 @@ def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p:
 
 def _choose(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     """Tokens and log-probs of a few rows; a row that has no distribution gets a log-prob of NaN."""
-    logits_BV = logits_BV.float()
-    if temperature > 0:
-        logits_BV = logits_BV / temperature
-    largest_B1 = logits_BV.amax(dim=-1, keepdim=True)
-    odds_BV = (logits_BV - largest_B1).exp()
-    # Sums in fp64: an fp32 sum over a large vocabulary is off by more than many a token's probability.
-    cumulative_BV = odds_BV.cumsum(dim=-1, dtype=torch.float64)
-    normalizer_B1 = cumulative_BV[:, -1:]
+    odds_BV = _tempered(logits_BV, temperature)
+    largest_B1 = odds_BV.amax(dim=-1, keepdim=True)
+    odds_BV.sub_(largest_B1).exp_()
+    buckets_BNW, ends_BN = _bucketed(odds_BV)
+    normalizer_B1 = ends_BN[:, -1:]
     if temperature == 0:
         tokens_B1 = logits_BV.argmax(dim=-1, keepdim=True)
     else:
         if top_p < 1:
-            cumulative_BV = nucleus(odds_BV / normalizer_B1, top_p).cumsum(dim=-1)
-        total_B1 = cumulative_BV[:, -1:]
-        # A point below the row's own total always lies inside a token of positive probability.
-        points_B1 = (draws_B[:, None] * total_B1).minimum(total_B1.nextafter(torch.zeros_like(total_B1)))
-        tokens_B1 = torch.searchsorted(cumulative_BV, points_B1, right=True).clamp_(max=logits_BV.shape[1] - 1)
-    log_probs_B1 = (logits_BV.gather(1, tokens_B1) - largest_B1).double() - normalizer_B1.log()
+            buckets_BNW, ends_BN = _bucketed(nucleus(odds_BV / normalizer_B1, top_p))
+        tokens_B1 = _invert(buckets_BNW, ends_BN, draws_B).clamp_(max=logits_BV.shape[1] - 1)
+    chosen_B1 = _tempered(logits_BV.gather(1, tokens_B1), temperature)
+    log_probs_B1 = (chosen_B1 - largest_B1).double() - normalizer_B1.log()
     return tokens_B1[:, 0], log_probs_B1[:, 0].float()
+
+
+def _tempered(logits: Tensor, temperature: float) -> Tensor:
+    """An fp32 copy at the temperature; at 0 untempered."""
+    copied = logits.to(torch.float32, copy=True)
+    return copied if temperature in (0.0, 1.0) else copied.div_(temperature)
+
+
+def _bucketed(odds_BV: Tensor) -> tuple[Tensor, Tensor]:
+    """Odds in buckets of neighbouring tokens [B, N, W], and their sums up to the end of each bucket [B, N], in fp64: an
+    fp32 sum over a large vocabulary is off by more than many a token's probability."""
+    width = min(_BUCKET, odds_BV.shape[1])
+    missing = -odds_BV.shape[1] % width
+    whole_BV = torch.nn.functional.pad(odds_BV, (0, missing)) if missing else odds_BV
+    buckets_BNW = whole_BV.unflatten(1, (-1, width))
+    return buckets_BNW, buckets_BNW.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+
+
+def _invert(buckets_BNW: Tensor, ends_BN: Tensor, draws_B: Tensor) -> Tensor:
+    """The token of each row, [B, 1], in which its cumulative odds pass `draws_B` of their sum: first the bucket is
+    found, then the token in it, so that most cumulative sums are never made."""
+    rows, count, width = buckets_BNW.shape
+    # A point below the row's own total always lies inside a token of positive probability; so in the bucket.
+    points_B1 = _below(draws_B[:, None] * ends_BN[:, -1:], ends_BN[:, -1:])
+    bucket_B1 = torch.searchsorted(ends_BN, points_B1, right=True).clamp_(max=count - 1)
+    starts_BN = torch.nn.functional.pad(ends_BN, (1, 0))
+    chosen_BW = buckets_BNW[torch.arange(rows, device=ends_BN.device), bucket_B1[:, 0]]
+    inside_BW = chosen_BW.cumsum(dim=-1, dtype=torch.float64)
+    rest_B1 = _below(points_B1 - starts_BN.gather(1, bucket_B1), inside_BW[:, -1:])
+    return bucket_B1 * width + torch.searchsorted(inside_BW, rest_B1, right=True)
+
+
+def _below(points_B1: Tensor, end_B1: Tensor) -> Tensor:
+    return points_B1.minimum(end_B1.nextafter(torch.zeros_like(end_B1)))
 
 
 def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:

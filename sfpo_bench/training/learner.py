@@ -80,6 +80,7 @@ class LocalLearner:
         self.masters = MasterWeights(
             model, lambda weights: make_optimizer(weights, settings), anchor_on_host=settings.anchor_on_host
         )
+        self._scorer.lead_head(self.masters.leaf)
         self._motion = _Motion(WeightProbe(self.masters.masters.values(), ranks=ranks))
         self._readings = StepReadings(settings.learning_rate)
         self._start: _StartScores | None = None
@@ -190,10 +191,10 @@ class LocalLearner:
         self.masters.zero_gradients()
         with self.masters.at_rest():
             [loss] = self._ranks.sums([self._gradients(mini_batch, totals)])
-        norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
-        taken = self._may_step(loss, norm, stage)
-        if taken:
-            self.masters.step()
+            norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
+            taken = self._may_step(loss, norm, stage)
+            if taken:
+                self.masters.step()
         totals.add_step(loss, norm, taken=taken)
 
     def _gradients(self, mini_batch: TrainBatch, totals: _PassTotals) -> float:

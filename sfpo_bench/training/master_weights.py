@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.training.ranks import local, sharded_like
-from sfpo_bench.training.split_weights import join, low_bits, round_to_bfloat16
+from sfpo_bench.training.split_weights import add_rounded, join, low_bits, round_to_bfloat16
 
+# An optimizer of one parameter group.
 MakeOptimizer = Callable[[list[Tensor]], Optimizer]
 
 
@@ -24,7 +25,8 @@ class MasterWeights:
     Where the module itself is fp32 or fp64 its parameters are the masters; where it runs in bf16 or fp16 each
     parameter has an fp32 master of its own, gradients are summed there, and `publish` rounds masters to the module.
     Such gradients are taken over one by one as a backward pass makes them: the module never holds all of its own.
-    While it computes them (`at_rest`), the masters of a bf16 module are its weights and the bits that these lack.
+    While it computes them (`at_rest`), the masters of a bf16 module are its weights and the bits that these lack, and
+    their memory holds the gradients; `step` wakes one after another.
 
     Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused; it may be
     kept in the host's memory (`anchor_on_host`), from where it comes back a tensor at a time. From a snapshot to the
@@ -35,74 +37,102 @@ class MasterWeights:
     def __init__(self, module: nn.Module, make_optimizer: MakeOptimizer, *, anchor_on_host: bool = False) -> None:
         self._working = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.masters = {name: _master(p) for name, p in self._working.items()}
-        self._own_copies = any(self.masters[name] is not p for name, p in self._working.items())
         self.optimizer = make_optimizer(list(self.masters.values()))
         self._anchor: list[Tensor] = []
         self._anchor_state: list[dict[str, Tensor]] = []
         self._anchor_is_awaited = False
         self._anchor_on_host = anchor_on_host
-        # Names whose gradient is still that of the last step and counts as zero.
-        self._stale: set[str] = set()
+        # Of bf16 parameters: the bits that they lacked of their masters when these were put to rest.
+        self._low_bits = {
+            name: torch.empty(local(p).shape, dtype=torch.int16, device=p.device)
+            for name, p in self._working.items()
+            if p.dtype == torch.bfloat16
+        }
+        self._resting: set[str] = set()
         for name, parameter in self._working.items():
             if self.masters[name] is not parameter:
                 parameter.register_post_accumulate_grad_hook(_collecting(weakref.ref(self), name))
+        for embedding in (part for part in module.modules() if type(part) is nn.Embedding):
+            # Rows of the tokens at hand instead of a gradient as large as the vocabulary.
+            embedding.sparse = self._name_of_copied(embedding.weight) is not None
+
+    def leaf(self, parameter: Tensor) -> Tensor | None:
+        """A second leaf over a parameter's memory whose gradient is taken over at once: that of a head need not wait
+        for that of the embedding it is tied to. None where gradients are not taken over."""
+        name = self._name_of_copied(parameter)
+        if name is None:
+            return None
+        leaf = parameter.detach().requires_grad_(True)
+        leaf.register_post_accumulate_grad_hook(_collecting(weakref.ref(self), name))
+        return leaf
+
+    def _name_of_copied(self, parameter: Tensor) -> str | None:
+        """The name of a whole, trainable parameter that has an fp32 master."""
+        for name, own in self._working.items():
+            if own is parameter and own is not self.masters[name] and not isinstance(own, DTensor):
+                return name
+        return None
 
     def zero_gradients(self) -> None:
-        """Every gradient becomes zero (not absent: a step without signal still moves the moments)."""
-        for name, master in self.masters.items():
-            if master.grad is None:
-                master.grad = torch.zeros_like(master)
-            elif self._working[name] is master:
-                master.grad.zero_()
-            else:
-                self._stale.add(name)
+        """Forget every gradient; one that no backward pass brings counts as zero."""
+        for master in self.masters.values():
+            master.grad = None
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Inside the block the masters of bf16 parameters have no memory of their own but two bytes a weight; at its
-        end they are what they were, bit for bit. The module must not be changed inside, nor a master read."""
-        resting: dict[str, tuple[Tensor, int]] = {}
+        """Inside the block the masters of bf16 parameters lend their memory to their gradients, until `step` moves
+        them; at its end they are what they were or what `step` made of them, bit for bit. It begins without gradients.
+        Inside, the module must not be changed but by `step`, nor a master read."""
+        self.zero_gradients()
+        for name, low in self._low_bits.items():
+            low_bits(local(self.masters[name]), low)
+            self._resting.add(name)
         try:
-            for name, parameter in self._working.items():
-                if _is_rounded(parameter):
-                    memory = local(self.masters[name]).untyped_storage()
-                    resting[name] = low_bits(local(self.masters[name])), memory.nbytes()
-                    memory.resize_(0)
             yield
         finally:
-            # One by one, so that no weight is held twice.
-            for name in list(resting):
-                low, size = resting.pop(name)
-                master = local(self.masters[name])
-                master.untyped_storage().resize_(size)
-                with torch.no_grad():
-                    join(local(self._working[name]), low, master)
+            for name in list(self._resting):
+                self._wake(name)
+
+    @torch.no_grad()
+    def _wake(self, name: str) -> None:
+        """Make a master itself again; its gradient, if there is one, moves to memory of its own."""
+        if name in self._resting:
+            self._resting.remove(name)
+            master = self.masters[name]
+            master.grad = None if master.grad is None else master.grad.clone()
+            join(local(self._working[name]), self._low_bits[name], local(master))
 
     def collect_gradients(self) -> None:
         """Add what gradients the module still holds to the fp32 ones; call after each micro-batch. Those of an ordinary
         backward pass are there already."""
-        for name in self._working:
-            self._collect(name)
+        for name, parameter in self._working.items():
+            self._collect(name, parameter)
 
-    def _collect(self, name: str) -> None:
-        parameter, master = self._working[name], self.masters[name]
-        if parameter is master or parameter.grad is None:
+    @torch.no_grad()
+    def _collect(self, name: str, leaf: Tensor) -> None:
+        master, gradient = self.masters[name], leaf.grad
+        if leaf is master or gradient is None:
             return
-        assert master.grad is not None
-        if name in self._stale:
-            self._stale.remove(name)
-            master.grad.copy_(parameter.grad)
+        if gradient.is_sparse:
+            if master.grad is None:
+                master.grad = self._memory_for_gradient(name).zero_()
+            master.grad.index_add_(0, gradient._indices()[0], gradient._values().to(master.dtype))
+        elif master.grad is None:
+            master.grad = self._memory_for_gradient(name).copy_(gradient)
         else:
-            master.grad.add_(parameter.grad)
-        parameter.grad = None
+            add_rounded(local(master.grad), local(gradient))
+        leaf.grad = None
 
+    def _memory_for_gradient(self, name: str) -> Tensor:
+        master = self.masters[name]
+        return master.detach() if name in self._resting else torch.empty_like(master)
+
+    @torch.no_grad()
     def _settle(self) -> None:
-        """Write the zeros of gradients that no backward pass has touched."""
-        for name in self._stale:
-            grad = self.masters[name].grad
-            assert grad is not None
-            grad.zero_()
-        self._stale.clear()
+        """Gradients that no backward pass has brought become zeros: a step without signal still moves the moments."""
+        for name, master in self.masters.items():
+            if master.grad is None:
+                master.grad = self._memory_for_gradient(name).zero_()
 
     def clip_gradients(self, max_norm: float) -> float:
         """Scale gradients to at most `max_norm` (inf: leave them); returns the norm before, finite or not."""
@@ -116,20 +146,37 @@ class MasterWeights:
         return float(norm)
 
     def step(self) -> None:
-        """One optimizer step, published to the module."""
+        """One optimizer step, published to the module. The gradients are used up."""
         self._settle()
-        self.optimizer.step()
-        self.publish()
+        if not self._resting:
+            self.optimizer.step()
+            self.publish()
+            self.zero_gradients()
+            return
+        [group] = self.optimizer.param_groups
+        every = group["params"]
+        try:
+            for name, master in self.masters.items():
+                self._wake(name)
+                group["params"] = [master]
+                self.optimizer.step()
+                self._publish(name)
+                master.grad = None
+        finally:
+            group["params"] = every
 
     def publish(self) -> None:
         """Round masters to a module that runs in another precision."""
-        if self._own_copies:
-            with torch.no_grad():
-                for name, parameter in self._working.items():
-                    if _is_rounded(parameter):
-                        round_to_bfloat16(local(self.masters[name]), local(parameter))
-                    else:
-                        parameter.copy_(self.masters[name])
+        for name in self._working:
+            self._publish(name)
+
+    @torch.no_grad()
+    def _publish(self, name: str) -> None:
+        parameter, master = self._working[name], self.masters[name]
+        if name in self._low_bits:
+            round_to_bfloat16(local(master), local(parameter))
+        elif parameter is not master:
+            parameter.copy_(master)
 
     def snapshot(self, moments: Moments) -> None:
         """Remember the weights, and the optimizer's state where reposition is to touch it."""
@@ -217,10 +264,10 @@ def _collecting(masters: weakref.ref[MasterWeights], name: str) -> Callable[[Ten
     """The hook that takes a gradient over. It must not own what owns the parameter: through a hook, which C++ holds,
     such a circle is never found, and the weights of every run of a worker would stay."""
 
-    def collect(_: Tensor) -> None:
+    def collect(leaf: Tensor) -> None:
         found = masters()
         if found is not None:
-            found._collect(name)
+            found._collect(name, leaf)
 
     return collect
 
@@ -229,10 +276,6 @@ def _master(parameter: nn.Parameter) -> Tensor:
     if parameter.dtype in (torch.float32, torch.float64):
         return parameter
     return parameter.detach().float().requires_grad_(True)
-
-
-def _is_rounded(parameter: Tensor) -> bool:
-    return parameter.dtype == torch.bfloat16
 
 
 def _tensors(state: Mapping[str, object], *, clone: bool = False) -> dict[str, Tensor]:

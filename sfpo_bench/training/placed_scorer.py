@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -18,6 +19,10 @@ class PlacedScorer:
     def __init__(self, model: PreTrainedModel, temperature: float, ranks: Ranks, *, recompute: bool = False) -> None:
         self._scorer = Scorer(model, temperature, recompute=recompute)
         self.placed: PlacedModel = ranks.place(model)
+
+    def lead_head(self, leaf_of: Callable[[Tensor], Tensor | None]) -> None:
+        """See `Scorer.lead_head`."""
+        self._scorer.lead_head(leaf_of)
 
     def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
         """Scores of the batch's responses; every rank must ask equally often."""

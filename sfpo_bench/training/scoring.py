@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class Scorer:
     """
 
     def __init__(
-        self, model: PreTrainedModel, temperature: float, chunk_logits: int = 2**24, *, recompute: bool = False
+        self, model: PreTrainedModel, temperature: float, chunk_logits: int = 2**25, *, recompute: bool = False
     ) -> None:
         self._model = model
         self._temperature = temperature
@@ -51,7 +51,13 @@ class Scorer:
         if not self._head_is_plain():
             self._head = None
         self.packs = self._head is not None and packs(model)
+        self._head_leaf: Tensor | None = None
         self._layers = _recomputing(model) if recompute else []
+
+    def lead_head(self, leaf_of: Callable[[Tensor], Tensor | None]) -> None:
+        """Let the gradient of the head's weight go to the leaf that `leaf_of` has for it, if it has one."""
+        if self._head is not None:
+            self._head_leaf = leaf_of(self._head.weight)
 
     def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
         """Scores of the batch's responses, padded with zeros; gradients flow where the caller has them enabled."""
@@ -66,7 +72,13 @@ class Scorer:
                 hidden_NH = self._own_rows(batch)[rows_N, positions_N]
         if self._head is not None:
             log_probs_N, entropies_N = token_statistics(
-                hidden_NH, self._head, targets_N, self._temperature, self._chunk, entropy_gradient=entropy_gradient
+                hidden_NH,
+                self._head.weight if self._head_leaf is None else self._head_leaf,
+                self._head.bias,
+                targets_N,
+                self._temperature,
+                self._chunk,
+                entropy_gradient=entropy_gradient,
             )
         else:
             log_probs_N, entropies_N = self._statistics(hidden_NH, targets_N, entropy_gradient)

@@ -24,18 +24,22 @@ def round_to_bfloat16(weights: Tensor, out: Tensor) -> None:
         rounded.copy_((bits + 0x8000).bitwise_right_shift_(16))
 
 
-def low_bits(weights: Tensor) -> Tensor:
-    """The lower 16 bits of fp32 weights, as signed numbers of the same shape."""
-    found = torch.empty(weights.shape, dtype=torch.int16, device=weights.device)
-    for bits, low in _runs(weights.view(torch.int32), found):
+def low_bits(weights: Tensor, out: Tensor) -> None:
+    """Write the lower 16 bits of fp32 `weights`, as signed numbers, to int16 `out`."""
+    for bits, low in _runs(weights.view(torch.int32), out):
         low.copy_(bits)  # takes the lower half
-    return found
 
 
 def join(rounded: Tensor, low: Tensor, out: Tensor) -> None:
     """Write to fp32 `out` the weights that `round_to_bfloat16` and `low_bits` took apart."""
     for high, below, bits in _runs(rounded.view(torch.int16), low, out.view(torch.int32)):
         bits.copy_(high).bitwise_left_shift_(16).add_(below)
+
+
+def add_rounded(total: Tensor, part: Tensor) -> None:
+    """Add a tensor in another format to fp32 `total`. In one go torch would copy all of it to fp32 first."""
+    for sums, numbers in _runs(total, part):
+        sums.add_(numbers)
 
 
 def _runs(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -5,8 +5,9 @@ With logits z = (h W^T + b) / temperature, p = softmax(z) and the token y:
     log-prob  log p_y = z_y - logsumexp(z)              d log p_y / dz_j = [j = y] - p_j
     entropy   H = logsumexp(z) - sum_j p_j z_j          dH / dz_j        = -p_j (log p_j + H)
 
-At most `chunk` tokens have logits at a time. One chunk's are kept for the backward pass in the model's own format; of
-more than one the backward pass computes them again. Either way memory does not grow with vocabulary times tokens.
+At most `chunk` tokens have logits at a time. One chunk's are kept in the model's own format for the backward pass,
+which writes their gradient over them; of more than one it computes them again. Either way memory does not grow with
+vocabulary times tokens.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ _BLOCK_LOGITS = 2**20
 
 def token_statistics(
     hidden_NH: Tensor,
-    head: torch.nn.Linear,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
     targets_N: Tensor,
     temperature: float,
     chunk: int,
     *,
     entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Log-prob and entropy (nats) of each target under the head's distribution at `temperature`, both [N], in fp32 or,
-    for an fp64 model, in fp64. Entropies carry a gradient when asked for."""
+    """Log-prob and entropy (nats) of each target under the head W, b at `temperature`, both [N], in fp32 or, for an
+    fp64 model, in fp64. Entropies carry a gradient when asked for."""
     log_probs_N, entropies_N = _TokenStatistics.apply(  # type: ignore[no-untyped-call]  # torch types no apply
-        hidden_NH, head.weight, head.bias, targets_N, temperature, chunk, entropy_gradient
+        hidden_NH, weight_VH, bias_V, targets_N, temperature, chunk, entropy_gradient
     )
     return log_probs_N, entropies_N if entropy_gradient else entropies_N.detach()
 
@@ -50,26 +52,28 @@ class _TokenStatistics(torch.autograd.Function):
         entropy_gradient: bool,
     ) -> tuple[Tensor, Tensor]:
         found: list[Tensor] = []
-        kept = None
+        # Not among the saved tensors: a backward pass uses them up, and a second one computes them again.
+        ctx.kept = []
         for part in _runs(len(targets_N), chunk):
             logits_CV = torch.nn.functional.linear(hidden_NH[part], weight_VH, bias_V)
             found.append(_statistics(logits_CV, targets_N[part], temperature))
-            kept = logits_CV if len(targets_N) <= chunk and any(ctx.needs_input_grad) else None
+            if len(targets_N) <= chunk and any(ctx.needs_input_grad):
+                ctx.kept.append(logits_CV)
         log_probs_N, entropies_N, normalizers_N = torch.cat(found, dim=1).unbind()
-        ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, entropies_N, normalizers_N, kept)
+        ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, entropies_N, normalizers_N)
         ctx.temperature, ctx.chunk, ctx.entropy_gradient = temperature, chunk, entropy_gradient
         return log_probs_N.clone(), entropies_N.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_NH, weight_VH, bias_V, targets_N, entropies_N, normalizers_N, kept = ctx.saved_tensors
+        hidden_NH, weight_VH, bias_V, targets_N, entropies_N, normalizers_N = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         hidden_gradient_NH = torch.empty_like(hidden_NH) if wanted[0] else None
         weight_gradient_VH = bias_gradient_V = None
         for part in _runs(len(targets_N), ctx.chunk):
-            logits_CV = torch.nn.functional.linear(hidden_NH[part], weight_VH, bias_V) if kept is None else kept
-            slope_CV = _slope(
-                logits_CV,
+            slope_CV = ctx.kept.pop() if ctx.kept else torch.nn.functional.linear(hidden_NH[part], weight_VH, bias_V)
+            _to_slope(
+                slope_CV,
                 targets_N[part],
                 normalizers_N[part],
                 entropies_N[part],
@@ -80,9 +84,13 @@ class _TokenStatistics(torch.autograd.Function):
             if hidden_gradient_NH is not None:
                 torch.mm(slope_CV, weight_VH, out=hidden_gradient_NH[part])
             if wanted[1]:
-                weight_gradient_VH = _sum(weight_gradient_VH, slope_CV.T @ hidden_NH[part])
+                if weight_gradient_VH is None:
+                    weight_gradient_VH = slope_CV.T @ hidden_NH[part]
+                else:
+                    weight_gradient_VH.addmm_(slope_CV.T, hidden_NH[part])
             if bias_V is not None and wanted[2]:
-                bias_gradient_V = _sum(bias_gradient_V, slope_CV.sum(dim=0))
+                bias_part_V = slope_CV.sum(dim=0)
+                bias_gradient_V = bias_part_V if bias_gradient_V is None else bias_gradient_V.add_(bias_part_V)
         return hidden_gradient_NH, weight_gradient_VH, bias_gradient_V, None, None, None, None
 
 
@@ -117,7 +125,7 @@ def _statistics(logits_CV: Tensor, targets_C: Tensor, temperature: float) -> Ten
     return torch.cat(found, dim=1)
 
 
-def _slope(
+def _to_slope(
     logits_CV: Tensor,
     targets_C: Tensor,
     normalizers_C: Tensor,
@@ -125,9 +133,8 @@ def _slope(
     log_prob_gradient_C: Tensor,
     entropy_gradient_C: Tensor | None,
     temperature: float,
-) -> Tensor:
-    """The gradient with respect to the head's output, [C, V], in its format."""
-    out_CV = torch.empty_like(logits_CV)
+) -> None:
+    """Write over the head's output, [C, V], the gradient with respect to it."""
     for block in _blocks(logits_CV):
         z = _scaled(logits_CV[block], temperature)
         z -= normalizers_C[block, None]
@@ -139,9 +146,4 @@ def _slope(
             surprise = z.clamp_(min=torch.finfo(z.dtype).min).add_(entropies_C[block, None])
             slope = surprise.mul_(entropy_gradient_C[block, None]).add_(upstream).mul_(p).neg_()
         slope.scatter_add_(1, targets_C[block, None], upstream)
-        out_CV[block] = slope if temperature == 1.0 else slope.div_(temperature)
-    return out_CV
-
-
-def _sum(total: Tensor | None, part: Tensor) -> Tensor:
-    return part if total is None else total.add_(part)
+        logits_CV[block] = slope if temperature == 1.0 else slope.div_(temperature)

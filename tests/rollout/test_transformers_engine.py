@@ -47,6 +47,24 @@ def test_tokens_are_drawn_from_the_distribution_at_the_temperature() -> None:
         assert torch.allclose(log_probs, expected.log()[tokens], atol=1e-5)
 
 
+@pytest.mark.parametrize("vocabulary", [3, 256, 257, 1000, 49_152])
+@pytest.mark.parametrize("top_p", [1.0, 0.6])
+def test_a_token_is_where_the_cumulative_distribution_passes_the_draw(vocabulary: int, top_p: float) -> None:
+    source = torch.Generator().manual_seed(vocabulary)
+    logits = torch.randn(vocabulary, generator=source) * 3
+    logits[vocabulary // 3 : 2 * vocabulary // 3] = -torch.inf  # of the larger ones, whole buckets
+    draws = torch.cat([torch.linspace(0, 1, 97, dtype=torch.float64), torch.rand(200, generator=source).double()])
+    draws[96] = 1 - 2**-53
+    tokens, log_probs = choose_tokens(logits.expand(len(draws), -1), 1.0, draws, top_p)
+    probs = (logits - logits.max()).exp().double() / (logits - logits.max()).exp().double().sum()
+    kept = nucleus(probs[None], top_p)[0] if top_p < 1 else probs
+    ends = kept.cumsum(0) / kept.sum()
+    starts = ends - kept / kept.sum()
+    assert bool((kept[tokens] > 0).all())
+    assert bool(((starts[tokens] - 1e-12 <= draws) & (draws <= ends[tokens] + 1e-12)).all())
+    assert torch.allclose(log_probs.double(), probs[tokens].log(), atol=1e-6)
+
+
 def test_the_ends_of_the_unit_interval_give_possible_tokens() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]])
     for draw, token in ((0.0, 1), (1.0 - 2**-53, 3)):

@@ -63,6 +63,17 @@ def test_chunks_do_not_change_the_gradient() -> None:
         assert torch.allclose(a, b, atol=1e-12)
 
 
+@pytest.mark.parametrize("chunk_logits", [2**25, 3 * VOCABULARY])
+def test_a_second_backward_pass_brings_the_same_gradient(chunk_logits: int) -> None:
+    model = policy()
+    scores = Scorer(model, 1.0, chunk_logits).score(batch(3), entropy_gradient=True)
+    loss = scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()
+    weights = list(model.parameters())
+    first, second = (torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert (a is None) == (b is None) and (a is None or torch.allclose(a, b, atol=1e-12))
+
+
 def reference_gradients(model: PreTrainedModel, temperature: float) -> list[Tensor]:
     """Of the same sum, one row at a time, nothing shared and nothing padded, through the whole vocabulary's logits."""
     data = batch(3)

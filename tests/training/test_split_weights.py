@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,9 @@ def split_and_joined(weights: Tensor) -> tuple[Tensor, Tensor]:
     rounded = torch.empty(weights.shape, dtype=torch.bfloat16)
     round_to_bfloat16(weights, rounded)
     joined = torch.full_like(weights, 7.0)
-    join(rounded, low_bits(weights), joined)
+    low = torch.empty(weights.shape, dtype=torch.int16)
+    low_bits(weights, low)
+    join(rounded, low, joined)
     return rounded, joined
 
 
@@ -41,20 +45,81 @@ def test_infinities_are_kept() -> None:
     assert torch.equal(joined, weights) and torch.equal(rounded.float(), weights)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_masters_at_rest_come_back_and_hold_nothing_meanwhile(dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    module = nn.Linear(64, 48).to(dtype)
-    masters = MasterWeights(module, lambda weights: torch.optim.AdamW(weights, lr=1e-3))
-    for _ in range(3):  # weights that bf16 cannot hold
+class Tied(nn.Module):
+    """An embedding that is the head too, and a layer between."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding, self.layer = nn.Embedding(50, 16), nn.Linear(16, 16)
+        self.to(dtype)
+
+    def loss(self, tokens: Tensor, head: Tensor) -> Tensor:
+        logits: Tensor = self.layer(self.embedding(tokens)) @ head.T
+        return logits.float().square().mean()
+
+
+def adamw(weights: list[Tensor]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(weights, lr=1e-3, fused=True)
+
+
+def trained(dtype: torch.dtype, *, rest: bool, lead_head: bool) -> tuple[Tied, MasterWeights]:
+    """A module and its masters after three steps of two micro-batches each, with tokens in both, in one and in none."""
+    module = Tied(dtype)
+    masters = MasterWeights(module, adamw)
+    leaf = masters.leaf(module.embedding.weight) if lead_head else None
+    for step in range(3):
         masters.zero_gradients()
-        module(torch.randn(8, 64).to(dtype)).float().square().mean().backward()
-        masters.collect_gradients()
-        masters.step()
+        with masters.at_rest() if rest else contextlib.nullcontext():
+            for tokens in (torch.tensor([1, 1, 2, 40]), torch.tensor([3, 1, step])):
+                module.loss(tokens, module.embedding.weight if leaf is None else leaf).backward()
+                masters.collect_gradients()
+            masters.clip_gradients(0.1)
+            masters.step()
+    return module, masters
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_a_step_of_masters_at_rest_is_that_of_masters_that_never_rest(dtype: torch.dtype) -> None:
+    _, expected = trained(dtype, rest=False, lead_head=False)
+    _, found = trained(dtype, rest=True, lead_head=False)
+    assert all(torch.equal(one, found.masters[name]) for name, one in expected.masters.items())
+    state = found.optimizer_tensors()
+    assert all(torch.equal(one, state[name]) for name, one in expected.optimizer_tensors().items())
+
+
+def test_the_leaf_of_a_tied_head_sums_to_the_same_gradient_and_sooner() -> None:
+    module, plain = Tied(torch.bfloat16), Tied(torch.bfloat16).double()
+    masters = MasterWeights(module, adamw)
+    leaf = masters.leaf(module.embedding.weight)
+    assert leaf is not None and leaf.data_ptr() == module.embedding.weight.data_ptr()
+    tokens = torch.tensor([1, 1, 2, 40])
+    plain.loss(tokens, plain.embedding.weight).backward()
+    with masters.at_rest():
+        module.loss(tokens, leaf).backward()
+        found, expected = masters.masters["embedding.weight"].grad, plain.embedding.weight.grad
+        assert found is not None and expected is not None and leaf.grad is None
+        assert torch.allclose(found.double(), expected, rtol=0.02, atol=0.02 * float(expected.abs().max()))
+        assert not torch.equal(found[1], found[2]) and bool((found[49] != 0).any()), "of the head every row has one"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_masters_that_are_the_module_take_no_gradient_over(dtype: torch.dtype) -> None:
+    module = Tied(dtype)
+    masters = MasterWeights(module, adamw)
+    assert masters.leaf(module.embedding.weight) is None and not module.embedding.sparse
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_masters_at_rest_come_back_and_hold_their_gradients_meanwhile(dtype: torch.dtype) -> None:
+    module, masters = trained(dtype, rest=True, lead_head=True)
     before = {name: master.detach().clone() for name, master in masters.masters.items()}
     with masters.at_rest():
-        held = sum(master.untyped_storage().nbytes() for master in masters.masters.values())
-        assert held == (0 if dtype is torch.bfloat16 else sum(4 * one.numel() for one in before.values()))
+        for parameter in module.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        masters.collect_gradients()
+        shared = [m.grad is not None and m.grad.data_ptr() == m.data_ptr() for m in masters.masters.values()]
+        assert shared == [dtype is torch.bfloat16] * len(shared)
     assert all(torch.equal(before[name], master) for name, master in masters.masters.items())
     if dtype is torch.bfloat16:
         assert any(not torch.equal(master, master.bfloat16().float()) for master in before.values())
