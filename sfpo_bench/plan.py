@@ -120,12 +120,11 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     yield Part(f"weights ({learner.precision.value})", size * count, Phase.always)
     if learner.lora_rank:
         yield Part(f"adapters ({learner.precision.value})", size * trained, Phase.always)
-    # While there are gradients a master is its rounded weight and two bytes more; the optimizer wakes one at a time.
+    yield Part("master weights (float32)", master * trained * copies, Phase.always)
+    # While there are gradients these are in the masters' memory.
     yield Part("master weights: what bfloat16 lacks", 2 * trained * copies, Phase.always)
-    for phase in (Phase.generation, Phase.checkpoint):
-        yield Part("master weights: the rest of float32", 2 * trained * copies, phase, spread=True)
     for phase in (Phase.update, Phase.step):
-        yield Part("gradients", master * trained, phase, spread=True)
+        yield Part("gradients", master * trained * (not copies), phase, spread=True)
     yield Part("optimizer moments", moments * master * trained, Phase.always)
     anchored = isinstance(config.rule, SlowFast | Lookahead)
     anchor = master * trained * anchored
@@ -134,10 +133,10 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
     batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
     tokens = min(learner.micro_batch_tokens, batch_tokens)
-    # The masters take gradients over one by one; those of the embedding and the head are the largest.
-    embeddings = 0 if learner.lora_rank else 2 * shape.embedding
-    yield Part("gradients of the embedding and the head", size * embeddings * copies, Phase.update)
-    yield Part("master of the embedding: the rest of float32", embeddings * copies, Phase.step)
+    # The masters take gradients over one by one; that of the head is the largest.
+    head = 0 if learner.lora_rank else shape.embedding
+    yield Part("gradient of the head", size * head * copies, Phase.update)
+    yield Part("gradient of the embedding beside its master", master * head * copies, Phase.step)
     activations = tokens * _activation_bytes(shape, size)
     if learner.recompute_layers:
         activations = activations // shape.layers + tokens * shape.layers * shape.hidden * size
