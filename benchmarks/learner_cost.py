@@ -71,7 +71,7 @@ def exponent(xs: list[float], costs: list[float]) -> float:
 
 def _measure(size: str, prompts: int, tokens: int, steps: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--point", size, str(prompts), str(tokens), str(steps)]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True)
     if ran.returncode:
         raise SystemExit(ran.stderr[-3000:])

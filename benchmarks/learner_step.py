@@ -22,15 +22,15 @@ from statistics import median
 from typing import Any
 
 PROMPTS, GROUP, RATE, THREADS = 8, 8, 1e-6, int(os.environ.get("THREADS", "2"))
-# Micro-batches by tokens: the smallest that cost no time to speak of, and small ones for the sake of memory.
-MICRO_BATCH_TOKENS, SMALL_MICRO_BATCH_TOKENS = 640, 160
+# Micro-batches by tokens: the smallest that cost no time to speak of, and those of a step with the least memory.
+MICRO_BATCH_TOKENS, LEAST_MICRO_BATCH_TOKENS = 640, 160
 QUESTIONS = [f"What is {a} + {b}? Answer with just the number." for a in range(10) for b in range(10)]
-OURS = ("GRPO", "SFPO", "GRPO_small", "SFPO_small")
+OURS = ("GRPO", "SFPO", "GRPO_least_memory", "SFPO_least_memory")
 CONTESTANTS = {
     "GRPO": "sfpo_bench, GRPO",
     "SFPO": "sfpo_bench, SFPO, K = 3",
-    "GRPO_small": "sfpo_bench, GRPO, micro-batches of 160 tokens",
-    "SFPO_small": "sfpo_bench, SFPO, micro-batches of 160 tokens",
+    "GRPO_least_memory": "sfpo_bench, GRPO, micro-batches of 160 tokens, layers computed again",
+    "SFPO_least_memory": "sfpo_bench, SFPO, micro-batches of 160 tokens, layers computed again",
     "as_it_comes": "TRL as it comes",
     "micro_batches": "TRL, micro-batches of 16",
     "micro_batches_kept": "TRL, micro-batches of 16, no checkpointing",
@@ -121,10 +121,12 @@ def ours(name: str, tokens: int, steps: int) -> None:
     prompts = encode_prompts(tokenizer, [Prompt(text, (Message("user", text),)) for text in QUESTIONS])
     # No token ends a response, so that all have the same length.
     engine = TransformersEngine(model, tokenizer, frozenset(), PROMPTS * GROUP)
+    least = name.endswith("least_memory")
     settings = LearnerSettings(
         learning_rate=RATE,
         precision=Precision.bfloat16,
-        micro_batch_tokens=SMALL_MICRO_BATCH_TOKENS if name.endswith("small") else MICRO_BATCH_TOKENS,
+        micro_batch_tokens=LEAST_MICRO_BATCH_TOKENS if least else MICRO_BATCH_TOKENS,
+        recompute_layers=least,
     )
     objective = Clipped()
     learner = LocalLearner(model, objective, settings, 1.0, GROUP)
