@@ -29,8 +29,8 @@ OURS = ("GRPO", "SFPO", "GRPO_least_memory", "SFPO_least_memory")
 CONTESTANTS = {
     "GRPO": "sfpo_bench, GRPO",
     "SFPO": "sfpo_bench, SFPO, K = 3",
-    "GRPO_least_memory": "sfpo_bench, GRPO, micro-batches of 160 tokens, layers computed again",
-    "SFPO_least_memory": "sfpo_bench, SFPO, micro-batches of 160 tokens, layers computed again",
+    "GRPO_least_memory": "sfpo_bench, GRPO, micro-batches of 160 tokens",
+    "SFPO_least_memory": "sfpo_bench, SFPO, micro-batches of 160 tokens",
     "as_it_comes": "TRL as it comes",
     "micro_batches": "TRL, micro-batches of 16",
     "micro_batches_kept": "TRL, micro-batches of 16, no checkpointing",
@@ -121,12 +121,10 @@ def ours(name: str, tokens: int, steps: int) -> None:
     prompts = encode_prompts(tokenizer, [Prompt(text, (Message("user", text),)) for text in QUESTIONS])
     # No token ends a response, so that all have the same length.
     engine = TransformersEngine(model, tokenizer, frozenset(), PROMPTS * GROUP)
-    least = name.endswith("least_memory")
     settings = LearnerSettings(
         learning_rate=RATE,
         precision=Precision.bfloat16,
-        micro_batch_tokens=LEAST_MICRO_BATCH_TOKENS if least else MICRO_BATCH_TOKENS,
-        recompute_layers=least,
+        micro_batch_tokens=LEAST_MICRO_BATCH_TOKENS if name.endswith("least_memory") else MICRO_BATCH_TOKENS,
     )
     objective = Clipped()
     learner = LocalLearner(model, objective, settings, 1.0, GROUP)
