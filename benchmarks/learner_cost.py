@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 GROUP, PROMPT_TOKENS = 8, 32
 # Vocabulary, hidden, feed-forward, layers, heads, key-value heads: towards SmolLM2-135M, which is the last.
 SHAPES = {
-    "2.4 M": (8192, 144, 384, 6, 3, 1),
-    "9.2 M": (16384, 288, 768, 8, 6, 2),
-    "34.4 M": (24576, 432, 1152, 15, 9, 3),
+    "2.5 M": (8192, 144, 384, 6, 3, 1),
+    "11.8 M": (16384, 288, 768, 8, 6, 2),
+    "40.5 M": (24576, 432, 1152, 15, 9, 3),
     "134.5 M": (49152, 576, 1536, 30, 9, 3),
 }
 AXES = {
-    "prompts": [("34.4 M", prompts, 32) for prompts in (2, 4, 8, 16)],
-    "response tokens": [("34.4 M", 4, tokens) for tokens in (16, 32, 64, 128, 256)],
+    "prompts": [("40.5 M", prompts, 32) for prompts in (2, 4, 8, 16)],
+    "response tokens": [("40.5 M", 4, tokens) for tokens in (16, 32, 64, 128, 256)],
     "parameters": [(size, 4, 32) for size in SHAPES],
 }
 
