@@ -150,7 +150,7 @@ def test_the_peak_is_what_is_always_there_and_the_largest_phase_beside_it() -> N
     found = plan(composed("experiment=smollm2_addition", "algorithm=sfpo"), SMOLLM2)
     held = {phase: sum(part.size_bytes for part in found.parts if part.phase is phase) for phase in Phase}
     assert found.peak_bytes == held[Phase.always] + max(held[phase] for phase in Phase if phase is not Phase.always)
-    assert held[Phase.update] > held[Phase.step] > 0, "weights whole only when no gradient is computed"
+    assert held[Phase.update] > held[Phase.step] > 0, "gradients in the masters' memory"
     without = plan(composed("experiment=smollm2_addition", "algorithm=grpo"), SMOLLM2)
     assert found.peak_bytes - without.peak_bytes == 4 * found.parameters, "SFPO's copy of the weights"
 

@@ -188,7 +188,6 @@ class LocalLearner:
     # One optimizer step.
 
     def _optimizer_step(self, mini_batch: TrainBatch, totals: _PassTotals, stage: str) -> None:
-        self.masters.zero_gradients()
         with self.masters.at_rest():
             [loss] = self._ranks.sums([self._gradients(mini_batch, totals)])
             norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)

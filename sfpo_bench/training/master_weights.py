@@ -91,6 +91,7 @@ class MasterWeights:
             yield
         finally:
             for name in list(self._resting):
+                self.masters[name].grad = None  # of a step that was not taken
                 self._wake(name)
 
     @torch.no_grad()
@@ -116,7 +117,9 @@ class MasterWeights:
         if gradient.is_sparse:
             if master.grad is None:
                 master.grad = self._memory_for_gradient(name).zero_()
-            master.grad.index_add_(0, gradient._indices()[0], gradient._values().to(master.dtype))
+            # Rows of one token are summed first: on a GPU `index_add_` of equal rows has no fixed order.
+            rows = gradient.to(master.dtype).coalesce()
+            master.grad.index_add_(0, rows.indices()[0], rows.values())
         elif master.grad is None:
             master.grad = self._memory_for_gradient(name).copy_(gradient)
         else:
