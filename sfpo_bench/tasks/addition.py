@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.options import option
-from sfpo_bench.tasks.splits import split_of
+from sfpo_bench.tasks.splits import split_of, unordered
 from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Message, Problem, Prompt, Split
 
 # A number: digits, and what a comma or a point joins to them. A minus sign belongs to it unless a digit stands before.
@@ -63,8 +63,8 @@ class Addition:
         return found
 
     def _split(self, a: int, b: int) -> Split:
-        pair = f"{min(a, b)}+{max(a, b)}"
-        return split_of(pair, salt="addition", select_share=self.select_share, report_share=self.report_share)
+        shares = {"select_share": self.select_share, "report_share": self.report_share}
+        return split_of(unordered("+", a, b), salt="addition", **shares)
 
     def prompt(self, problem: Problem) -> Prompt:
         """One user turn, as in `What is 3 + 4? Answer with just the number.`"""

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import product
 
 from sfpo_bench.options import option
-from sfpo_bench.tasks.splits import split_of
+from sfpo_bench.tasks.splits import split_of, unordered
 from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Problem, Prompt, Split
 
 
@@ -18,7 +18,8 @@ class Arithmetic:
 
     The prompt is the problem and `=`; a full response writes the product first, as in `7*8-35=56-35=21`. Reward 1 when
     the text after the last `=` is exactly the answer and the response ended by itself, else 0. Problems are split by a
-    hash of their text: 80 % train, 10 % select, 10 % report.
+    hash of `Expression.canonical`: of the 6,480 that differ in more than order, about 80 % are for train, 10 % for
+    select, 10 % for report, each in all its spellings.
     """
 
     kind: str = option("arithmetic", "name of the task")
@@ -53,6 +54,14 @@ class Expression:
         return f"{product_text}{self.sign}{self.c}" if self.product_first else f"{self.c}{self.sign}{product_text}"
 
     @property
+    def canonical(self) -> str:
+        """`7*8-35` for `7*8-35`, `8*7-35`, `35-7*8` and `35-8*7`: the problem whatever the order of factors and terms.
+
+        A difference the other way round is the same work, with another sign before the answer.
+        """
+        return f"{unordered('*', self.a, self.b)}{self.sign}{self.c}"
+
+    @property
     def answer(self) -> int:
         left, right = (self.a * self.b, self.c) if self.product_first else (self.c, self.a * self.b)
         return left + right if self.sign == "+" else left - right
@@ -71,8 +80,8 @@ def expressions() -> list[Expression]:
 
 
 def expression_split(expression: Expression) -> Split:
-    """The split of the problem with this text."""
-    return split_of(expression.text, salt="arithmetic")
+    """The split of the problem, the same for every order of its factors and terms."""
+    return split_of(expression.canonical, salt="arithmetic")
 
 
 @cache

@@ -1,4 +1,8 @@
-"""Splits as a function of a problem alone: adding, removing or reordering problems moves no other problem."""
+"""Splits as a function of a problem alone: adding, removing or reordering problems moves no other problem.
+
+A problem is what it asks, not how it is written: a generated task hands `split_of` the one text that all spellings of a
+problem share, made with `unordered`, so that nothing is reported that was trained on in another order.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,13 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.types import Split
 
 
-def split_of(problem_id: str, *, salt: str, select_share: float = 0.1, report_share: float = 0.1) -> Split:
-    """The split of `problem_id`: a point in [0, 1) from its hash, cut into report, select and train in this order.
+def unordered(sign: str, *operands: int) -> str:
+    """`3+4` for 3 and 4 as for 4 and 3: a sum or a product whatever the order of its operands."""
+    return sign.join(str(operand) for operand in sorted(operands))
+
+
+def split_of(canonical_text: str, *, salt: str, select_share: float = 0.1, report_share: float = 0.1) -> Split:
+    """The split of a problem: a point in [0, 1) from the hash of its text, cut into report, select and train.
 
     The shares are those of expectation: of n problems about n * share fall into a split, give or take
     sqrt(n * share * (1 - share)). `salt` keeps the splits of different tasks independent.
@@ -20,7 +29,7 @@ def split_of(problem_id: str, *, salt: str, select_share: float = 0.1, report_sh
             f"{1 - select_share - report_share:g} of the problems for training; expected shares that are not negative "
             f"and together at most 1"
         )
-    text = f"{salt}\x1f{problem_id}".encode("utf-8", "surrogatepass")
+    text = f"{salt}\x1f{canonical_text}".encode("utf-8", "surrogatepass")
     point = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") / 2**64
     if point < report_share:
         return Split.report
