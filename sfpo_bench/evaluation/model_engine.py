@@ -47,6 +47,8 @@ def build_model_engine(
     def encode(questions: Sequence[Question]) -> Sequence[tuple[int, ...]]:
         return encode_prompts(policy.tokenizer, [question.prompt for question in questions])
 
+    # Each is encoded again when its turn comes; a prompt that the model cannot read is an error before any work.
+    encode([question for benchmark in paper for question in benchmark.questions])
     first = paper[0].questions[:_PROBES]
     probes = [Request(one.key, ids, (0,)) for one, ids in zip(first, encode(first), strict=True)]
     host = EngineHost(

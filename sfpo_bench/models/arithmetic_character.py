@@ -24,7 +24,7 @@ from sfpo_bench.types import Split
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+    from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 SEED = 0
 CHARACTERS = "0123456789+-*="
@@ -78,15 +78,15 @@ def mixture(expression: Expression, rng: np.random.Generator) -> str:
 LESSONS = (Lesson("clean", 1500, 3e-3, clean), Lesson("diluted", 300, 1e-3, mixture))
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character; no beginning-of-sequence token."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+def build_tokenizer() -> Qwen2Tokenizer:
+    """One token per character; no beginning-of-sequence token.
 
-    tokenizer = Tokenizer(models.WordLevel(VOCABULARY, unk_token=PAD))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD)
+    Of the class that transformers makes of any tokenizer beside a Qwen2 model, whatever class its files name. It
+    adds an unknown token of its own unless it is given one: a seventeenth token where the model has sixteen.
+    """
+    from transformers import Qwen2Tokenizer
+
+    return Qwen2Tokenizer(vocab=dict(VOCABULARY), merges=[], unk_token=PAD, eos_token=EOS, pad_token=PAD)
 
 
 def build_model(seed: int = SEED) -> Qwen2ForCausalLM:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.rollout.known_characters import broken_characters, encode
 from sfpo_bench.rollout.settings import OverLong
 from sfpo_bench.tasks.protocol import Task
 from sfpo_bench.types import Problem, Prompt
@@ -25,17 +26,33 @@ class EncodedProblem:
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
     """Token ids of each prompt. Chat turns go through the model's template, which writes its own special tokens, so
-    the tokenizer adds none; raw text gets the tokenizer's own, unless it begins with the BOS token already."""
+    the tokenizer adds none; raw text gets the tokenizer's own, unless it begins with the BOS token already.
+
+    Raises `ConfigError` for prompts with characters that the tokenizer does not know: the model would read other text.
+    """
     rendered = [_render(tokenizer, prompt) for prompt in prompts]
+    _refuse_lost(prompts, [broken_characters(text) for text, _ in rendered])
     encoded: list[tuple[int, ...]] = [()] * len(prompts)
-    for add_special_tokens in (False, True):
-        chosen = [index for index, (_, special) in enumerate(rendered) if special is add_special_tokens]
-        if not chosen:
-            continue
-        ids = tokenizer([rendered[index][0] for index in chosen], add_special_tokens=add_special_tokens)["input_ids"]
-        for index, row in zip(chosen, ids, strict=True):
-            encoded[index] = tuple(row)
+    lost: list[list[str]] = [[] for _ in prompts]
+    for special in (False, True):
+        chosen = [index for index, (_, own) in enumerate(rendered) if own is special]
+        made = encode(tokenizer, [rendered[index][0] for index in chosen], add_special_tokens=special)
+        for index, ids, characters in zip(chosen, made.ids, made.lost, strict=True):
+            encoded[index], lost[index] = ids, characters
+    _refuse_lost(prompts, lost)
     return encoded
+
+
+def _refuse_lost(prompts: Sequence[Prompt], lost: Sequence[Sequence[str]]) -> None:
+    bad = [(prompt.problem_id, characters) for prompt, characters in zip(prompts, lost, strict=True) if characters]
+    if bad:
+        first, characters = bad[0]
+        raise ConfigError(
+            f"{len(bad)} of {len(prompts)} prompts have characters that the model's tokenizer lacks (the first: "
+            f"problem {first}, with {', '.join(map(ascii, characters))}); expected characters of its vocabulary, since "
+            "without these the model would read another text. Write the problems or the prompt template otherwise, or "
+            "take a model that knows them"
+        )
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[str, bool]:
