@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from sfpo_bench.cli.progress import say
 from sfpo_bench.config import to_settings
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
+from sfpo_bench.evaluation.sample_board import SampleBoard
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.launchers.build import slot_count
@@ -56,11 +55,11 @@ def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list
         from sfpo_bench.evaluate_in_slots import evaluate_in_slots
 
         name = plans[0].owner.label if len(plans) == 1 else f"{len(plans)} runs"
-        with _Board(f"{name} on {plans[0].suite.name}, {slots} slots") as board:
+        with SampleBoard(f"{name} on {plans[0].suite.name}, {slots} slots") as board:
             evaluate_in_slots(plans, slots, StopRequest(), run.Progress(board.start, board.done), done)
         return texts
     for plan in plans:
-        with _Board(f"{plan.owner.label} on {plan.suite.name}") as board:
+        with SampleBoard(f"{plan.owner.label} on {plan.suite.name}") as board:
             found = run.evaluate(plan, StopRequest(), run.Progress(board.start, board.done))
         done(plan, found)
     return texts
@@ -82,46 +81,3 @@ def _store_folder(settings: EvaluateSettings) -> Path:
             if (above / "mlflow.db").is_file():
                 return above
     return Path(settings.output_root)
-
-
-class _Board:
-    """Progress of the generation, in samples."""
-
-    def __init__(self, name: str) -> None:
-        self._console = Console(stderr=True)
-        self._name = name
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task: TaskID | None = None
-        self._counts = (0, 0)
-
-    def __enter__(self) -> _Board:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def start(self, missing: int, asked: int) -> None:
-        """Say what there is already."""
-        self._counts = (asked - missing, asked)
-        self._task = self._bar.add_task(self._name, total=asked, completed=asked - missing)
-        self._say(f"{self._name}: {asked - missing} of {asked} samples are there")
-
-    def done(self, samples: int) -> None:
-        """A part of so many samples was written."""
-        there, asked = self._counts
-        self._counts = (there + samples, asked)
-        if self._task is not None:
-            self._bar.advance(self._task, samples)
-        if not self._console.is_terminal:
-            self._say(f"{there + samples} of {asked} samples")
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)

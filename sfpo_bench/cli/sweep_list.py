@@ -11,8 +11,9 @@ from typing import Any
 from sfpo_bench.cli.progress import say
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.reports.sweep_load import states
+from sfpo_bench.search.trial_view import OVER
 
-_ORDER = ("complete", "pruned", "failed", "running", "waiting", "lost")
+_ORDER = (*OVER, "running", "waiting", "lost")
 _WATCH_SECONDS = 2.0
 
 
@@ -21,7 +22,7 @@ def describe_sweep(folder: Path) -> str:
     about, found = states(folder)
     counts = Counter(trial["state"] for trial in found["trials"])
     said = ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
-    over = sum(counts[state] for state in ("complete", "pruned", "failed"))
+    over = sum(counts[state] for state in OVER)
     return f"sweep {folder}  {over} of {about['trials']} trials: {said or 'none yet'}{_best(about, found)}"
 
 
@@ -41,7 +42,7 @@ def watch(root: Path, name: str) -> None:
                 say(_trial(trial))
         if line != (line := describe_sweep(folder)):
             say(line)
-        over = sum(state in ("complete", "pruned", "failed") for state in seen.values())
+        over = sum(state in OVER for state in seen.values())
         if over >= int(about["trials"]):
             return
         time.sleep(_WATCH_SECONDS)

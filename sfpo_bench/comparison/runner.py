@@ -6,9 +6,7 @@ import sys
 import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import Self
 
 from sfpo_bench.comparison import identity
 from sfpo_bench.comparison.arms import Arm, PlannedRun, planned_runs
@@ -17,6 +15,7 @@ from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import Interrupted, RunFailed
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.progress import Board
 from sfpo_bench.reports import ReportFiles, write_report
 from sfpo_bench.run import is_finished, plain_node, prepare
 from sfpo_bench.seeding import generator
@@ -27,6 +26,7 @@ from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.stop import StopRequest
 
 _POLL_SECONDS = 0.25
+_REFRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,34 +141,21 @@ def _feed(comparison: Comparison) -> Feed | None:
     )
 
 
-class _Board:
-    """Progress of the whole comparison: finished runs, and steps of those that train now."""
+class _Board(Board):
+    """Progress of the whole comparison: finished runs, and steps of all."""
 
     def __init__(self, comparison: Comparison) -> None:
+        super().__init__(comparison.config.name)
         self._comparison = comparison
-        self._steps = comparison.config.training.steps
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task(comparison.config.name, total=len(comparison.runs), numbers="")
         self._done = len(comparison.runs) - len(comparison.pending())
         self._refreshed = 0.0
 
-    def __enter__(self) -> _Board:
-        self._bar.start()
-        runs, slots = len(self._comparison.runs), self._comparison.slots
-        self.say(f"{self._comparison.folder}: {runs} runs of {self._steps} steps, {self._done} finished, {slots} slots")
+    def __enter__(self) -> Self:
+        super().__enter__()
+        share, words, _ = self._state()
+        self.begin(share, words)
+        self.say(f"{self._comparison.folder}: {words}; {self._comparison.slots} slots")
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
     def ended(self, outcome: Outcome) -> None:
         self._done += outcome.outcome == "finished"
@@ -177,12 +164,17 @@ class _Board:
         self.say(f"[{self._done}/{len(self._comparison.runs)}] {run.arm} seed {run.seed} {outcome.outcome}{note}")
 
     def refresh(self) -> None:
-        if self._bar.disable or time.monotonic() - self._refreshed < 1.0:
+        if time.monotonic() - self._refreshed < _REFRESH_SECONDS:
             return
         self._refreshed = time.monotonic()
-        training = [(run, RunFolder(run.folder).status()) for run in self._comparison.runs]
-        now = [f"{r.arm}:{r.seed} {s.step}/{s.steps}" for r, s in training if s.state is RunState.running]
-        self._bar.update(self._task, completed=self._done, numbers="  ".join(now))
+        share, words, now = self._state()
+        self.update(share, ", ".join(part for part in (words, now) if part))
 
-    def say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+    def _state(self) -> tuple[float, str, str]:
+        """The share of all steps that is done, what is done in words, and the runs that train now."""
+        runs, steps = self._comparison.runs, self._comparison.config.training.steps
+        states = [(run, RunFolder(run.folder).status()) for run in runs]
+        done, wanted = sum(min(status.step, steps) for _, status in states), len(runs) * steps
+        words = f"{self._done} of {len(runs)} runs finished, {done:,} of {wanted:,} steps done"
+        now = [f"{run.arm}:{run.seed} {s.step}/{steps}" for run, s in states if s.state is RunState.running]
+        return done / wanted, words, "  ".join(now)

@@ -9,6 +9,8 @@ from typing import Any
 
 from sfpo_bench.search.space import Value
 
+OVER = ("complete", "pruned", "failed")  # the states of a trial that has ended
+
 
 @dataclass(frozen=True, slots=True)
 class TrialView:

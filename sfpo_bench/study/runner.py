@@ -15,6 +15,7 @@ from sfpo_bench.evaluate_in_slots import evaluate_in_slots
 from sfpo_bench.evaluation import run as evaluations
 from sfpo_bench.evaluation.publish import delivery_of, publish
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation
+from sfpo_bench.evaluation.sample_board import SampleBoard
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.reports.paper_score import read_paper_scores
@@ -177,10 +178,8 @@ class Parts:
             found[plan.store.path] = evaluation
             self._say(f"  [{len(found)}/{len(plans)}] {evaluation.owner.label} evaluated")
 
-        def started(missing: int, samples: int) -> None:
-            self._say(f"  {samples - missing} of {samples} samples are there")
-
-        evaluate_in_slots(plans, self._slots, StopRequest(), evaluations.Progress(start=started), done)
+        with SampleBoard(f"{self._study.name}, evaluation") as board:
+            evaluate_in_slots(plans, self._slots, StopRequest(), evaluations.Progress(board.start, board.done), done)
         return [found[plan.store.path] for plan in plans]
 
     def _give_up(self, text: str) -> None:

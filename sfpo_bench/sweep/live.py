@@ -14,6 +14,7 @@ from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.settings import Pruner, SweepSettings
 from sfpo_bench.search.study import HeldTrial
 from sfpo_bench.tracking.journal import decode
+from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.types import EvaluationRecord
 
 
@@ -80,6 +81,11 @@ class LiveTrial:
     @property
     def is_last_seed(self) -> bool:
         return self.current == len(self.folders) - 1
+
+    def share(self) -> float:
+        """How much of the work of all its runs is done, by their steps."""
+        status = RunFolder(self.folder).status()
+        return (self.current + (status.step / status.steps if status.steps else 0.0)) / len(self.folders)
 
     def curve(self, goal: Goal, seed: int, *, ended: bool) -> Curve:
         return goal.curve(self._readers[seed].records(), self.settings.split, ended=ended)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
 
 from sfpo_bench.errors import BenchError, ConfigError, Interrupted, RunFailed, RunLocked
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.progress import Board
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_write import SweepFiles, write_sweep_report
 from sfpo_bench.run import is_finished, plain_node, prepare
@@ -23,7 +23,7 @@ from sfpo_bench.search.settings import Sampler
 from sfpo_bench.search.space import Value
 from sfpo_bench.search.storage import STORE_ERRORS, open_storage
 from sfpo_bench.search.study import SharedStudy
-from sfpo_bench.search.trial_view import TrialView
+from sfpo_bench.search.trial_view import OVER, TrialView
 from sfpo_bench.sweep import identity, records
 from sfpo_bench.sweep.live import LiveTrial
 from sfpo_bench.sweep.plan import Plan
@@ -77,7 +77,7 @@ class Sweep:
         self._warned = False
         self._look_again_at = 0.0
         self._snapshot_at = 0.0
-        self._console = Console(stderr=True)
+        self._board = Board(plan.name)
 
     # --- beginning ------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Sweep:
         try:
             if feed is not None:
                 feed.start()
-            with stop.listening():
+            with stop.listening(), self._board:
                 self._search(slots, stop)
                 if not (stop.reason or self._gave_up or self._settings.attach):
                     self._more_seeds(slots, stop)
@@ -162,8 +162,9 @@ class Sweep:
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def _search(self, slots: Slots, stop: StopRequest) -> None:
-        wanted, over = self._plan.trials, len(self._over())
-        self._say(f"{self._plan.folder}: {wanted} trials, {over} finished, {self._slot_count} slots")
+        share, words = self._state_of_trials(self._study.views())
+        self._board.begin(share, words)
+        self._say(f"{self._plan.folder}: {words}; {self._slot_count} slots")
         stopping = False
         while True:
             left = self._pass(slots, stopping)
@@ -308,7 +309,7 @@ class Sweep:
                 self._say(f"trial {number} was taken over by another process")
 
     def _over(self) -> list[TrialView]:
-        return [view for view in self._study.views() if view.state in ("complete", "pruned", "failed")]
+        return [view for view in self._study.views() if view.state in OVER]
 
     def _others_work(self) -> bool:
         """True while a trial is not over that another process holds, or that nobody does yet."""
@@ -323,9 +324,11 @@ class Sweep:
         pending = self._further_runs()
         if pending:
             self._say(f"{len(pending)} runs with further seeds for the best {self._settings.top_trials} trials")
-        asked = False
+        self._board.begin(0.0 if pending else 1.0)
+        asked, folders = False, list(pending)
         while (pending and slots.free) or slots.busy:
             self._study.renew()
+            self._show_runs(folders)
             while pending and slots.free:
                 folder = pending.pop(0)
                 self._runs.append(RunFolder(folder))
@@ -336,6 +339,13 @@ class Sweep:
             if stop.reason and not asked:
                 asked = True
                 stop_on_signal(slots)
+
+    def _show_runs(self, folders: Sequence[Path]) -> None:
+        if time.monotonic() >= self._snapshot_at:
+            self._snapshot_at = time.monotonic() + _SNAPSHOT_SECONDS
+            states = [RunFolder(folder).status() for folder in folders]
+            done, wanted = sum(state.step for state in states), sum(state.steps for state in states)
+            self._board.update(done / max(wanted, 1), f"further seeds: {done:,} of {wanted:,} steps done")
 
     def _further_runs(self) -> list[Path]:
         complete = [view for view in self._study.views() if view.state == "complete" and len(view.values) == 1]
@@ -367,15 +377,26 @@ class Sweep:
             self._snapshot(importances=False)
 
     def _snapshot(self, *, importances: bool) -> None:
-        shares = self._study.importances() if importances else {}
-        records.write(self._plan.folder, self._study.views(), self._study.latest_lease(), shares)
+        shares, views = self._study.importances() if importances else {}, self._study.views()
+        records.write(self._plan.folder, views, self._study.latest_lease(), shares)
+        if not importances:
+            self._board.update(*self._state_of_trials(views))
+
+    def _state_of_trials(self, views: Sequence[TrialView]) -> tuple[float, str]:
+        """The share of the trials' work that is done, a trial of this process by its steps; and that in words."""
+        over = sum(view.state in OVER for view in views)
+        shares = [live.share() for live in self._live.values()]
+        words = f"{over} of {self._plan.trials} trials are over"
+        if shares:
+            words += f", {len(shares)} under way ({', '.join(f'{share:.0%}' for share in shares)})"
+        return min(1.0, (over + sum(shares)) / self._plan.trials), words
 
     def _report(self, number: int, text: str) -> None:
         over = self._over()
         self._say(f"[{len(over)}/{self._plan.trials}] trial {number} {text}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._board.say(text)
 
 
 def short(value: Value) -> str:

@@ -105,7 +105,7 @@ def test_again_it_keeps_what_is_finished(finished: Path) -> None:
     weights = sorted((finished / "results").rglob("weights.safetensors"))
     before = {path: path.stat().st_mtime_ns for path in weights}
     done = compare(finished)
-    assert done.returncode == 0 and "4 finished" in done.stderr
+    assert done.returncode == 0 and "4 of 4 runs finished, 24 of 24 steps done" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in weights} == before
 
 

@@ -1,0 +1,130 @@
+"""How far long work is, for whoever waits: a bar with the time left on a terminal, elsewhere a line a minute."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+_LINE_SECONDS = 60.0
+
+
+class Board:
+    """Shows one piece of long work while it is entered: the caller says which share is done, and that in words.
+
+    A thread of its own writes the lines, so that they come while the caller waits for something. Time left is what the
+    rest takes at the speed since `begin`; what was there before says nothing of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        console: Console | None = None,
+        *,
+        line_seconds: float = _LINE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._console = console or Console(stderr=True)
+        self._line_seconds = line_seconds
+        self._clock = clock
+        self._words = ""
+        self._began_at = self._changed_at = clock()
+        self._began_with = self._share = 0.0
+        self._ended = threading.Event()
+        self._lines = threading.Thread(target=self._write_lines, daemon=True)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            _Words(self),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=1.0)
+
+    @property
+    def is_terminal(self) -> bool:
+        return self._console.is_terminal
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        if not self.is_terminal:
+            self._lines.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._bar.stop()
+        if self._lines.is_alive():
+            self._lines.join()
+
+    def begin(self, share: float, words: str = "") -> None:
+        """Work starts now, with this share of it done before."""
+        self._began_at = self._changed_at = self._clock()
+        self._began_with = self._share = share
+        self._show(words)
+
+    def update(self, share: float, words: str) -> None:
+        """So much is done by now."""
+        if share != self._share:
+            self._share, self._changed_at = share, self._clock()
+        self._show(words)
+
+    def line(self) -> str:
+        """What is done, the time since it began and the time left, in one line without the name."""
+        now = self._clock()
+        parts = [self._words, f"{duration_text(now - self._began_at)} so far", self._left_text(now)]
+        still = now - self._changed_at
+        if self._share < 1 and still >= 2 * self._line_seconds:
+            parts.append(f"no change for {duration_text(still)}")
+        return ", ".join(part for part in parts if part)
+
+    def say(self, text: str) -> None:
+        """Write a line of text of its own."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _left_text(self, now: float) -> str:
+        done = self._share - self._began_with
+        if self._share >= 1:
+            return ""
+        if done <= 0:
+            return "time left not known yet"
+        left = (self._changed_at - self._began_at) * (1 - self._share) / done - (now - self._changed_at)
+        return f"about {duration_text(max(left, 1.0))} left"
+
+    def _show(self, words: str) -> None:
+        self._words = words
+        self._bar.update(self._task, completed=self._share)
+
+    def _write_lines(self) -> None:
+        while not self._ended.wait(self._line_seconds):
+            self.say(f"{self._name}: {self.line()}")
+
+
+class _Words(ProgressColumn):
+    """The line of a board behind its bar, made anew at every refresh."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self._board = board
+
+    def render(self, task: Task) -> Text:
+        return Text(self._board.line())
+
+
+def duration_text(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 05 min`, `4 d 2 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    if hours < 48:
+        return f"{hours} h {minutes % 60:02d} min"
+    return f"{hours // 24} d {hours % 24} h"
