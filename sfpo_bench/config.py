@@ -23,7 +23,7 @@ from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.launcher_settings import LAUNCHERS, LauncherSettings
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
@@ -40,6 +40,7 @@ from sfpo_bench.tasks.suite_select import SuiteSelect
 from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
 from sfpo_bench.types import Split
+from sfpo_bench.yaml_files import read_yaml
 
 Settings = TypeVar("Settings")
 
@@ -204,11 +205,25 @@ def from_node(node: DictConfig) -> RunConfig:
     Raises `ConfigError` for an unknown key, a wrong type, a value out of range, or settings that contradict each other.
     """
     config = to_settings(node, RunConfig)
+    _require_kinds(config)
     config.algorithm.objective = _instance(config.algorithm.objective, "algorithm.objective", Objective)
     config.algorithm.update_rule = _instance(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
     config.task = _instance(config.task, "task", Task)
     check(config)
     return config
+
+
+def _require_kinds(config: RunConfig) -> None:
+    """Raise `ConfigError` for a node that nobody chose: a file of settings that starts from no other one."""
+    for key, kinds in KINDS.items():
+        value: Any = config
+        for part in key.split("."):
+            value = getattr(value, part, "")  # a class of the user's may lack it
+        if value is None:
+            raise ConfigError(
+                f"{key} is not set; expected one of {', '.join(kinds)}: choose it with {key.replace('.', '/')}=NAME, "
+                "or begin the file of the configuration with `defaults: [train, _self_]`, which sets everything"
+            )
 
 
 def to_settings(node: DictConfig, schema: type[Settings]) -> Settings:
@@ -221,12 +236,7 @@ def to_settings(node: DictConfig, schema: type[Settings]) -> Settings:
 
 def read(path: Path) -> RunConfig:
     """The configuration saved in a run's folder."""
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist; expected the config.yaml of a run folder")
-    node = OmegaConf.load(path)
-    if not isinstance(node, DictConfig):
-        raise ConfigError(f"{path} holds a {type(node).__name__}, expected a mapping of settings")
-    return from_node(node)
+    return from_node(read_yaml(path))
 
 
 def to_yaml(node: DictConfig) -> str:

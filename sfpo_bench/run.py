@@ -18,6 +18,7 @@ from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vll
 from sfpo_bench.tracking.provenance import code_version, collect_provenance
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.training.processes import is_first
+from sfpo_bench.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from sfpo_bench.build import Hooks
@@ -66,9 +67,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     """
     new = configuration.flatten(configuration.to_plain(node))
     if folder.config.is_file():
-        saved = OmegaConf.load(folder.config)
-        assert isinstance(saved, DictConfig)
-        old = configuration.flatten(configuration.to_plain(saved))
+        old = configuration.flatten(configuration.to_plain(read_yaml(folder.config)))
         changed = differences(identity(old), identity(new))
         if changed:
             raise ComparisonChanged(

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
+import yaml
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import OPEN, explain_composition
+from sfpo_bench.config import OPEN, explain, explain_composition
 from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.hydra_store import GROUPS, register
+from sfpo_bench.override_text import parse_overrides, written
+from sfpo_bench.yaml_files import explain_yaml, not_utf8, read_yaml
 
 # Hydra's own output folder, working directory and log files are of no use here: a run has a folder of its own.
 _QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
@@ -37,35 +40,61 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
     Hydra's flags (--cfg, --info, --config-dir, --multirun, shell completion …) work as always. Raises `ConfigError`.
     """
     register()
-    check_additions([argument for argument in arguments if argument.startswith(("+", "~"))])
-    arguments = [_open_key(argument) for argument in arguments]
+    flags, overrides = _apart(arguments)
+    parsed = parse_overrides(overrides)
+    _check_additions(parsed)
+    overrides = [_open_key(override) for override in overrides]
+    searches = {"--multirun", "-m"} & set(flags)
+    if not searches:
+        _check_single(parsed)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting by itself.
     completion = any(argument.startswith(("-sc", "--shell")) for argument in arguments)
-    if verb == "train" and not any(argument.startswith("hydra/sweeper=") for argument in arguments):
-        arguments = [*arguments, "hydra/sweeper=sfpo_bench"]
-    sys.argv = [f"sfpo-bench {verb}", *_flags_last([*arguments, *([] if completion else _QUIET)])]
-    raised: list[BenchError] = []
+    if verb == "train" and not any(override.startswith("hydra/sweeper=") for override in overrides):
+        overrides.append("hydra/sweeper=sfpo_bench")
+    sys.argv = [f"sfpo-bench {verb}", *overrides, *([] if completion else _QUIET), *flags]
+    raised: list[Exception] = []
 
     def task(node: DictConfig) -> None:
         # Hydra would print a line of its own about an error that passes through it.
         try:
             act(node)
-        except BenchError as error:
-            raised.append(error)
         except OSError as error:
             raised.append(BenchError(f"{error}; check that the path is right and may be written, and the disk"))
+        except OmegaConfBaseException as error:
+            raised.append(ConfigError(explain(error)))
+        except Exception as error:
+            raised.append(error)
 
     app: Any = hydra.main(version_base="1.3", config_path="pkg://sfpo_bench.conf", config_name=primary or verb)(task)
     try:
         app()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain_composition(error)) from error
+    except BenchError:
+        raise
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(_of_files(error, flags)) from error
+    except (ValueError, TypeError) as error:  # how Hydra refuses a `defaults` that it cannot use
+        if searches:  # then the application runs inside Hydra's call, and the fault may be its own
+            raise
+        raise ConfigError(_of_files(error, flags)) from error
     if raised:
         raise raised[0]
 
 
-def _flags_last(arguments: Sequence[str]) -> list[str]:
-    """Every override, then the flags of Hydra, whose parser takes overrides in one piece only."""
+def _of_files(error: Exception, flags: Sequence[str]) -> str:
+    """What is wrong with the configuration that could not be composed."""
+    if isinstance(error, yaml.YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        return f"{mark.name if mark is not None else 'a configuration'}{explain_yaml(error)}"
+    if not isinstance(error, UnicodeDecodeError):
+        return explain_composition(error)
+    folders = [flag.partition("=")[2] for flag in flags if flag.startswith(("--config-dir=", "-cd="))]
+    for file in (file for folder in folders for file in sorted(Path(folder).rglob("*.yaml"))):
+        read_yaml(file)  # raises for the one that it was
+    return f"a configuration file: {not_utf8(error)}"
+
+
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The flags of Hydra with their values, and the overrides, which its parser takes in one piece only."""
     flags: list[str] = []
     overrides: list[str] = []
     waiting: Sequence[str] | None = None  # what the flag before may take as its value; empty: anything
@@ -74,7 +103,7 @@ def _flags_last(arguments: Sequence[str]) -> list[str]:
         is_flag = not is_value and argument.startswith("-")
         (flags if is_value or is_flag else overrides).append(argument)
         waiting = _FLAG_VALUES.get(argument) if is_flag else None
-    return [*overrides, *flags]
+    return flags, overrides
 
 
 def _open_key(argument: str) -> str:
@@ -85,9 +114,20 @@ def _open_key(argument: str) -> str:
     return f"++{argument}" if is_open and "=" in argument else argument
 
 
-def check_additions(overrides: Sequence[str]) -> None:
+def _check_single(overrides: Sequence[Override]) -> None:
+    """Raise `ConfigError` for several values of one setting where nothing searches over them."""
+    for override in overrides:
+        if override.is_sweep_override():
+            key, _, value = str(override.input_line).partition("=")
+            raise ConfigError(
+                f"{override.input_line!r} is several values; expected one: write {written(key, value)} for that text, "
+                f"{key}=[{value}] for a list, or search over them with `sfpo-bench train --multirun`"
+            )
+
+
+def _check_additions(overrides: Sequence[Override]) -> None:
     """Refuse `+key=` and `++key=` except for whole groups: an added key would bypass the schema in silence."""
-    for override in _parse(overrides):
+    for override in overrides:
         key = override.key_or_group
         if (override.is_add() or override.is_force_add()) and key not in (*GROUPS, *_TOP_GROUPS):
             raise ConfigError(
@@ -96,12 +136,3 @@ def check_additions(overrides: Sequence[str]) -> None:
             )
         if override.is_delete() and key not in _TOP_GROUPS and not key.startswith(_OPEN):
             raise ConfigError(f"{override.input_line}: settings cannot be removed; set {key} to a value instead")
-
-
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(
-            f"{explain_composition(error)}. Overrides are written key=value, values with special characters in quotes"
-        ) from error

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from sfpo_bench.cli.usage import POSITIONAL, USAGE, VERBS
+from sfpo_bench.cli.usage import USAGE, VERBS
 from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.training.processes import is_first
 
@@ -91,19 +91,16 @@ def _action(verb: str, **more: str) -> Callable[..., None]:
 
 
 def _named(verb: str, arguments: list[str]) -> list[str]:
-    """`RUN` written without its name becomes `run='RUN'`."""
+    """Names and paths written without their key get it."""
+    from sfpo_bench.cli.places import with_names
+    from sfpo_bench.override_text import quoted
+
     if verb == "list" and "--watch" in arguments[:-1]:
         at = arguments.index("--watch")
-        arguments = [*arguments[:at], f"watch={arguments[at + 1]}", *arguments[at + 2 :]]
+        arguments = [*arguments[:at], f"watch={quoted(arguments[at + 1])}", *arguments[at + 2 :]]
     if verb == "compare":
         arguments = [f"comparison.{text}" if text.startswith("tune=") else text for text in arguments]
-    named = []
-    for key, argument in zip(POSITIONAL.get(verb, ()), arguments, strict=False):
-        if "=" in argument or argument.startswith(("-", "+", "~")):
-            break
-        quoted = argument.replace("\\", "\\\\").replace("'", "\\'")
-        named.append(f"{key}='{quoted}'")
-    return [*named, *arguments[len(named) :]]
+    return with_names(verb, arguments)
 
 
 def _completion(arguments: list[str]) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from sfpo_bench.cli.places import is_place
+from sfpo_bench.cli.sweep_file import require_defaults
 from sfpo_bench.errors import ConfigError, MissingDataError
 
 PRIMARY = "study"
@@ -18,7 +20,7 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
     Raises `ConfigError` when no study is named, and `MissingDataError` when it is not there.
     """
     known = ", ".join(known_studies())
-    if not arguments or "=" in arguments[0] or arguments[0].startswith(("-", "+", "~")):
+    if not arguments or not is_place(arguments[0]):
         raise ConfigError(f"no study is named; expected sfpo-bench study NAME, one of {known}, or FILE.yaml")
     wanted, rest = arguments[0], [_long(argument) for argument in arguments[1:]]
     if wanted in known_studies():
@@ -30,6 +32,7 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
         )
     if file.stem in _TAKEN:
         raise ConfigError(f"{file} has the name of a packaged configuration; rename it")
+    require_defaults(file, "study")
     return file.stem, [*rest, f"--config-dir={file.parent.resolve()}"]
 
 

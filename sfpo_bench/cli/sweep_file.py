@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sfpo_bench.cli.places import is_place
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.resources import carried
+from sfpo_bench.yaml_files import read_yaml
 
 
 def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -16,7 +18,7 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """
     folder = carried("sweeps")
     known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-    if not arguments or "=" in arguments[0] or arguments[0].startswith(("-", "+", "~")):
+    if not arguments or not is_place(arguments[0]):
         raise ConfigError(f"no sweep is named; expected sfpo-bench sweep NAME, one of {known}, or FILE.yaml")
     wanted, rest = arguments[0], list(arguments[1:])
     file = sweep_file(wanted)
@@ -26,7 +28,17 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
         )
     if file.stem in ("train", "compare"):
         raise ConfigError(f"{file} has the name of a packaged configuration; rename it")
+    require_defaults(file, "train")
     return file.stem, [*rest, f"--config-dir={file.parent.resolve()}"]
+
+
+def require_defaults(file: Path, base: str) -> None:
+    """Raise `ConfigError` for a file that cannot be read, or that starts from no other configuration."""
+    if "defaults" not in read_yaml(file):
+        raise ConfigError(
+            f"{file} has no `defaults`; begin it with `defaults: [{base}, _self_]`: what it changes then stands on the "
+            f"settings of `{base}`"
+        )
 
 
 def sweep_file(wanted: str) -> Path | None:

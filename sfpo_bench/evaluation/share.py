@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from sfpo_bench.config import to_settings
 from sfpo_bench.errors import ConfigError
@@ -23,6 +23,7 @@ from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.settings import HuggingFaceModel
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.yaml_files import read_yaml
 
 _QUESTIONS, _SETTINGS = "share.json", "evaluate.yaml"
 
@@ -48,9 +49,7 @@ def generate_share(folder: Path, stop: StopRequest) -> None:
     the share was dealt.
     """
     mine = {(benchmark, key) for benchmark, key in json.loads((folder / _QUESTIONS).read_text(encoding="utf-8"))}
-    node = OmegaConf.load(folder / _SETTINGS)
-    assert isinstance(node, DictConfig)
-    asked = plan(to_settings(node, EvaluateSettings))
+    asked = plan(to_settings(read_yaml(folder / _SETTINGS), EvaluateSettings))
     if asked.store.path.resolve() != folder.parents[1].resolve():
         raise ConfigError(
             f"{folder} is a share of {folder.parents[1]}, but its model is by now evaluated in {asked.store.path}: the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -42,17 +43,30 @@ def locate(settings: ModelSettings) -> str:
         from sfpo_bench.models import smollm2
 
         return str(smollm2.locate(_cache(settings), settings.source))
-    path = Path(settings.path).expanduser()
+    path = Path(os.path.expanduser(settings.path))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise MissingDataError(
                 f"model.path = {settings.path} has no config.json; expected a folder that save_pretrained wrote"
             )
         return str(path)
-    if settings.path.startswith(("/", ".", "~")) or settings.path.count("/") > 1:
-        raise MissingDataError(f"model.path = {settings.path} does not exist; name a model folder or a hub model")
+    if not _is_hub_name(settings.path):
+        raise MissingDataError(
+            f"model.path = {settings.path} does not exist; name a model folder, or a hub model as NAME or OWNER/NAME"
+        )
     check_hub(settings.path, settings.revision)
     return settings.path
+
+
+def _is_hub_name(name: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # its docs name it there
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def check_hub(name: str, revision: str) -> None:

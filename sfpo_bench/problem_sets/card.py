@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.resources import carried
+from sfpo_bench.yaml_files import read_yaml
 
 Entry = TypeVar("Entry")
 
@@ -91,7 +92,7 @@ class Card:
 def read_entry(path: Path, schema: type[Entry]) -> Entry:
     """The typed content of a YAML file of `evaluations/`; raises `ConfigError` that names the file and the key."""
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), {"name": path.stem}, OmegaConf.load(path))
+        merged = OmegaConf.merge(OmegaConf.structured(schema), {"name": path.stem}, read_yaml(path))
         return cast(Entry, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path}: {str(error.msg or error).splitlines()[0]} ({error.full_key})") from error

@@ -35,7 +35,7 @@ class DataSettings:
     def folder(self) -> Path | None:
         """The local folder; None when sets come from the hub."""
         place = self.dir or os.environ.get(VARIABLE, "")
-        return Path(place).expanduser() if place else None
+        return Path(os.path.expanduser(place)) if place else None
 
 
 @dataclass(frozen=True, slots=True)

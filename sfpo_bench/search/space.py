@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.override_text import quoted
 from sfpo_bench.search.settings import Kind, ParameterSettings
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def override_text(value: Value) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     plain = value.replace("_", "").replace("-", "").isalnum()
-    return value if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return value if plain else quoted(value)
 
 
 def space_of(settings: Mapping[str, ParameterSettings]) -> Space:

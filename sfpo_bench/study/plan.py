@@ -16,6 +16,7 @@ from sfpo_bench.config import RunConfig, flatten, from_node, to_plain
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.question_paper import Benchmark
 from sfpo_bench.evaluation.settings import EvaluateSettings
+from sfpo_bench.override_text import quoted
 from sfpo_bench.problem_sets import Role, overlaps, suite
 from sfpo_bench.run import identity
 from sfpo_bench.study.ledger import CODE_VERSION
@@ -24,6 +25,7 @@ from sfpo_bench.sweep.plan import composer
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 from sfpo_bench.tracking.provenance import code_version
 from sfpo_bench.types import Problem, Split
+from sfpo_bench.yaml_files import read_yaml
 
 START, TUNE, COMPARE, CHOOSE, EVALUATE, SCORE = "start", "tune", "compare", "choose", "evaluate", "score"
 PARTS = (START, TUNE, COMPARE, CHOOSE, EVALUATE, SCORE)
@@ -115,9 +117,9 @@ def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], swee
     _check(config)
     if sweep is not None:
         _check_sweep(sweep)
-    own = [*overrides, f"name={COMPARISON}", f"output_root={_quoted(str(config.study_folder))}"]
+    own = [*overrides, f"name={COMPARISON}", f"output_root={quoted(str(config.study_folder))}"]
     if config.tracking.mlflow and not (config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")):
-        own.append(f"tracking.uri={_quoted(resolve_tracking_uri(None, Path(config.output_root), os.environ))}")
+        own.append(f"tracking.uri={quoted(resolve_tracking_uri(None, Path(config.output_root), os.environ))}")
     inner = from_node(composer(config_name, own)([]))
     arms = tuple(compose_arms(inner, config_name, own))
     _check_arms(arms)
@@ -181,7 +183,7 @@ def _arm_identity(arm: Arm) -> Settings:
 
 
 def _sweep_identity(file: Path, arms: Sequence[Arm], config: RunConfig) -> Settings:
-    section = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    section = OmegaConf.to_container(read_yaml(file), resolve=False)
     assert isinstance(section, dict)
     kept = {str(key): section[key] for key in ("sweep", "evaluation") if key in section}
     tuned = {f"{arm.key}.tune": bool(config.comparison.arms[arm.key].tune) for arm in arms}
@@ -222,7 +224,7 @@ def _check(config: RunConfig) -> None:
 
 
 def _check_sweep(file: Path) -> None:
-    content = OmegaConf.load(file)
+    content = read_yaml(file)
     section, evaluation = (OmegaConf.select(content, key, default={}) for key in ("sweep", "evaluation"))
     if evaluation.get("allow_report", ""):
         raise ConfigError(f"{file} allows the choice on a suite for reporting; a study does not: take allow_report out")
@@ -259,12 +261,6 @@ def require_sweep(name: str, file: Path | None) -> Path | None:
             f"comparison.tune = {name!r} is neither a file nor a packaged sweep; see sweeps/README.md"
         )
     return file
-
-
-def _quoted(text: str) -> str:
-    """A value of a Hydra override that may hold any character."""
-    inner = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{inner}'"
 
 
 def _value(value: object) -> object:

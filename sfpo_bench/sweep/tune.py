@@ -26,6 +26,7 @@ from sfpo_bench.search.settings import Sampler
 from sfpo_bench.search.space import Parameter, Point, Space
 from sfpo_bench.sweep.plan import Compose, Plan, composer, plan_of
 from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.yaml_files import read_yaml
 
 Run = Callable[[Plan], object]
 
@@ -111,8 +112,8 @@ def _note(arm: Arm, found: Tuned) -> str:
 
 
 def _section(file: Path) -> DictConfig:
-    loaded = OmegaConf.load(file)
-    if not isinstance(loaded, DictConfig) or "sweep" not in loaded:
+    loaded = read_yaml(file)
+    if "sweep" not in loaded:
         raise ConfigError(f"{file} has no `sweep`; expected the file of a sweep")
     return loaded
 

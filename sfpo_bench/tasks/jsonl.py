@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,7 +108,7 @@ class Jsonl:
         return {split: tuple(problems) for split, problems in found.items()}
 
     def _read(self, path: str, key: str) -> list[Problem]:
-        file = Path(path).expanduser()
+        file = Path(os.path.expanduser(path))
         if not path or not file.is_file():
             raise MissingDataError(
                 f"{key} = {path!r}: found no such file, expected one JSON object per line with the fields "

@@ -1,0 +1,30 @@
+"""Which arguments of a verb are names and paths, given without `key=`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sfpo_bench.cli.usage import POSITIONAL
+from sfpo_bench.override_text import quoted
+
+# A setting with its value: `seed=1`, `rollout.group=4`.
+_SETTING = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@:-]*=.*", re.DOTALL | re.ASCII)
+
+
+def is_place(argument: str) -> bool:
+    """True for a name or path rather than a setting or a flag: `results/runs/my run a=1` is one, `run=1` is none."""
+    if argument.startswith(("-", "+", "~")) or not argument:
+        return False
+    return "=" not in argument or Path(argument).exists() or not _SETTING.fullmatch(argument)
+
+
+def with_names(verb: str, arguments: Sequence[str]) -> list[str]:
+    """`RUN` written without its name becomes `run='RUN'`."""
+    named: list[str] = []
+    for key, argument in zip(POSITIONAL.get(verb, ()), arguments, strict=False):
+        if not is_place(argument):
+            break
+        named.append(f"{key}={quoted(argument)}")
+    return [*named, *arguments[len(named) :]]
