@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from sfpo_bench.algorithms.moments import is_number, pull_back
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.algorithms.triggers import Trigger
 
@@ -84,7 +85,7 @@ class SlowFastOptimizer(Optimizer):
         self.anchor_device = anchor_device
         self._open_passes = self._steps_per_pass = self._attempts = 0
         self._anchor: dict[Tensor, Tensor] = {}
-        self._anchor_state: dict[Tensor, dict[str, Tensor]] = {}
+        self._anchor_state: dict[Tensor, dict[str, Any]] = {}
         # Not Optimizer.__init__, which would make groups and state of its own; this is the rest of it, hooks included.
         super().__setstate__({})
 
@@ -197,7 +198,7 @@ class SlowFastOptimizer(Optimizer):
             kept = self._anchor_state
             self._anchor_state = {
                 parameter: {
-                    slot: self._copied(value, into=kept.get(parameter, {}).get(slot))
+                    slot: self._kept(value, into=kept.get(parameter, {}).get(slot))
                     for slot, value in self._state_of(parameter).items()
                 }
                 for parameter in self._anchor
@@ -206,13 +207,18 @@ class SlowFastOptimizer(Optimizer):
     @torch.no_grad()
     def _reposition(self) -> None:
         for parameter, anchor in self._anchor.items():
-            _pull_back(_local(parameter), anchor, self.alpha)
+            torch.lerp(anchor.to(parameter.device), _local(parameter), self.alpha, out=_local(parameter))
         if self.moments is not Moments.carry:
             kept = self.alpha if self.moments is Moments.interpolate else 0.0
-            for parameter, slots in self._anchor_state.items():
-                for slot, value in self._state_of(parameter).items():
-                    # A state that was not there yet at the snapshot counts as having been zeros.
-                    _pull_back(value, slots.get(slot, torch.zeros_like(value)), kept)
+            groups = {parameter: group for group in self.inner.param_groups for parameter in group["params"]}
+            for parameter, before in self._anchor_state.items():
+                state = self._state_of(parameter)
+                pull_back(state, before, kept, groups[parameter])
+                self.inner.state[parameter].update({slot: value for slot, value in state.items() if is_number(value)})
+
+    def _kept(self, value: Any, into: Any) -> Any:
+        """What the anchor keeps of an optimizer's state: numbers as they are, tensors copied."""
+        return self._copied(value, into) if isinstance(value, Tensor) else value
 
     def _copied(self, value: Tensor, into: Tensor | None) -> Tensor:
         """A copy where anchors live, in the memory of the last one if that fits."""
@@ -225,9 +231,11 @@ class SlowFastOptimizer(Optimizer):
         for group in self.inner.param_groups:
             yield from group["params"]
 
-    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+    def _state_of(self, parameter: Tensor) -> dict[str, Any]:
+        """The tensors (of sharded ones this rank's shard, sharing memory) and numbers of a parameter's state."""
         state = self.inner.state.get(parameter, {})
-        return {slot: _local(value) for slot, value in state.items() if isinstance(value, Tensor)}
+        tensors = {slot: _local(value) for slot, value in state.items() if isinstance(value, Tensor)}
+        return tensors | {slot: value for slot, value in state.items() if is_number(value)}
 
     # What the wrapped optimizer has.
 
@@ -311,7 +319,7 @@ class SlowFastOptimizer(Optimizer):
         parameters = list(self._parameters())
         self._anchor = {parameters[place]: self._copied(anchor, into=None) for place, anchor in own["anchor"].items()}
         self._anchor_state = {
-            parameters[place]: {slot: self._copied(value, into=None) for slot, value in slots.items()}
+            parameters[place]: {slot: self._kept(value, into=None) for slot, value in slots.items()}
             for place, slots in own["anchor_state"].items()
         }
 
@@ -340,17 +348,3 @@ def _local(tensor: Tensor) -> Tensor:
         if isinstance(tensor, DTensor):
             return tensor.to_local()
     return tensor
-
-
-def _pull_back(value: Tensor, anchor: Tensor, kept: float) -> None:
-    """value <- lerp(anchor, value, kept), in place; exact at 0 and 1."""
-    start = anchor.to(value.device)
-    if value.is_floating_point():
-        torch.lerp(start, value, kept, out=value)
-    elif kept == 0:
-        value.copy_(start)
-    else:
-        raise RuntimeError(
-            f"moments=interpolate met an optimizer state of dtype {value.dtype}, expected floating point: set "
-            "moments=carry or moments=restore for this optimizer"
-        )

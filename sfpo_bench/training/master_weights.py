@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from sfpo_bench.algorithms.moments import pull_back
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.training.ranks import local, sharded_like
 from sfpo_bench.training.split_weights import add_rounded, join, low_bits, round_to_bfloat16
@@ -193,7 +194,8 @@ class MasterWeights:
                 self._anchor_state = [_tensors(self.optimizer.state[m], clone=True) for m in self.masters.values()]
 
     def reposition(self, alpha: float, moments: Moments) -> None:
-        """theta <- lerp(anchor, theta, alpha), exact at 0 and 1 (arXiv:2510.04072, stage II), and the moments with it.
+        """theta <- lerp(anchor, theta, alpha), exact at 0 and 1 (arXiv:2510.04072, stage II), and the moments with it
+        (`algorithms.moments`).
 
         Of sharded weights each rank moves its own, without a word to the others.
         An optimizer without state at the snapshot counts as having had zeros.
@@ -204,10 +206,9 @@ class MasterWeights:
                 torch.lerp(anchor.to(master.device), local(master), alpha, out=local(master))
             if moments is not Moments.carry:
                 kept = alpha if moments is Moments.interpolate else 0.0
-                for master, anchor_state in zip(self.masters.values(), self._anchor_state, strict=True):
-                    for name, value in _tensors(self.optimizer.state[master]).items():
-                        before = anchor_state.get(name, torch.zeros_like(value))
-                        torch.lerp(local(before), local(value), kept, out=local(value))
+                [group] = self.optimizer.param_groups
+                for master, before in zip(self.masters.values(), self._anchor_state, strict=True):
+                    pull_back(_shards(self.optimizer.state[master]), _shards(before), kept, group)
         self.publish()
 
     def _empty_anchor(self, master: Tensor) -> Tensor:
@@ -279,6 +280,11 @@ def _master(parameter: nn.Parameter) -> Tensor:
     if parameter.dtype in (torch.float32, torch.float64):
         return parameter
     return parameter.detach().float().requires_grad_(True)
+
+
+def _shards(state: Mapping[str, object]) -> dict[str, Tensor]:
+    """This rank's part of each tensor, sharing its memory."""
+    return {name: local(value) for name, value in _tensors(state).items()}
 
 
 def _tensors(state: Mapping[str, object], *, clone: bool = False) -> dict[str, Tensor]:

@@ -181,8 +181,11 @@ def test_moments_are_carried_put_back_or_interpolated() -> None:
     anchor, moved, restored = state_after(0.3, Moments.restore)
     assert all(torch.equal(restored[key], anchor[key]) for key in moved)
     anchor, moved, between = state_after(0.3, Moments.interpolate)
-    assert all(torch.allclose(between[key], anchor[key] + 0.3 * (moved[key] - anchor[key])) for key in moved)
     assert set(anchor) == {"w/exp_avg", "w/exp_avg_sq", "w/step"}
+    for slot, beta in (("w/exp_avg", 0.9), ("w/exp_avg_sq", 0.999)):  # each with the weight that it holds
+        weight = 0.7 * (1 - beta ** float(anchor["w/step"])) + 0.3 * (1 - beta ** float(moved["w/step"]))
+        mean = (anchor[slot] + 0.3 * (moved[slot] - anchor[slot])) / weight
+        assert torch.allclose(between[slot] / (1 - beta ** float(between["w/step"])), mean, rtol=1e-12, atol=0)
 
 
 def test_a_snapshot_before_the_first_optimizer_step_counts_as_zero_moments() -> None:
