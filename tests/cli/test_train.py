@@ -136,7 +136,7 @@ def test_any_causal_model_trains_on_any_jsonl(tmp_path: Path, cli: Cli) -> None:
     assert json.loads((run / "status.json").read_text())["state"] == "finished"
     weights = load_file(run / "checkpoints/step-000006/weights.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.float32}, "checkpoints hold the fp32 masters"
-    unknown = cli("train", *own, "run_name=x", "tracking=none", *TINY, check=False)
+    unknown = cli("train", *own, "run_name=unknown", "tracking=none", *TINY, check=False)
     assert unknown.returncode == 2 and "characters that the model's tokenizer lacks" in unknown.stderr
     plain = (*own, "task.prompt_template='{problem}'", "rollout.max_prompt_tokens=2")
     long = cli("train", *plain, "run_name=x", "tracking=none", *TINY, check=False)
