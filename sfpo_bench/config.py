@@ -104,14 +104,16 @@ class ArmSettings:
     label: str = option("", "name in tables and figures; empty: the arm's key")
     note: str = option("", "one line on what the arm is for")
     overrides: list[str] = option([], "Hydra overrides of this arm, such as `algorithm=sfpo`")
+    like: str = option("", "another arm whose overrides come first: this one differs by its own alone")
     tune: bool = option(True, "search this arm's settings when comparison.tune names a sweep")
+    tuned_as: str = option("", "an arm that is searched in place of this one, which takes what is found")
 
 
 @dataclass
 class ComparisonSettings:
     """Arms × seeds, and what is asked of them. Read by `compare`, ignored by `train`."""
 
-    arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, label, note")
+    arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, like, label, note")
     baseline: str = option("", "the arm that ratios refer to")
     split: Split = option(
         Split.report, "problems the curves are measured on: report, or select when a setting is chosen"

@@ -58,6 +58,7 @@ MAY_IMPORT = {
         *("types", "errors", "options", "plugins", "algorithms", "models", "problem_sets", "rollout", "tasks"),
         *("training", "launcher_settings", "search", "study_settings", "yaml_files"),
     },
+    "overrides": {"errors", "options", "override_text", "config"},
     "evaluation": {
         *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
         *(
@@ -85,6 +86,8 @@ MAY_IMPORT = {
         "progress",
         "seeding",
         "config",
+        "override_text",
+        "overrides",
         "run",
         "launchers",
         "models",
@@ -100,6 +103,8 @@ MAY_IMPORT = {
             "progress",
             "comparison",
             "config",
+            "override_text",
+            "overrides",
             "run",
             "launchers",
             "models",

@@ -10,15 +10,15 @@ from typing import Any
 
 import hydra
 import yaml
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import OPEN, explain, explain_composition
+from sfpo_bench.config import explain, explain_composition
 from sfpo_bench.errors import BenchError, ConfigError
-from sfpo_bench.hydra_store import GROUPS, register
-from sfpo_bench.override_text import parse_overrides, written
+from sfpo_bench.hydra_store import VERB_SETTINGS, register
+from sfpo_bench.override_text import parse_overrides
+from sfpo_bench.overrides import MAPPINGS, check_additions, check_single, mappings_of, opened
 from sfpo_bench.yaml_files import explain_yaml, not_utf8, read_yaml
 
 # Hydra's own output folder, working directory and log files are of no use here: a run has a folder of its own.
@@ -29,9 +29,6 @@ _FLAG_VALUES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), ()),
     **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
 }
-_TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "launcher", "experiment", "study")
-# Mappings that may get new names; their values are checked against a schema.
-_OPEN = (*(f"{holder}.{key}." for holder, key, _ in OPEN), "files.", "responses_per_step_of.")
 
 
 def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], primary: str | None = None) -> None:
@@ -42,11 +39,12 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
     register()
     flags, overrides = _apart(arguments)
     parsed = parse_overrides(overrides)
-    _check_additions(parsed)
-    overrides = [_open_key(override) for override in overrides]
+    mappings = mappings_of(VERB_SETTINGS[verb]()) if verb in VERB_SETTINGS else MAPPINGS
+    check_additions(parsed, mappings)
+    overrides = [opened(override, mappings) for override in overrides]
     searches = {"--multirun", "-m"} & set(flags)
     if not searches:
-        _check_single(parsed)
+        check_single(parsed)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting by itself.
     completion = any(argument.startswith(("-sc", "--shell")) for argument in arguments)
     if verb == "train" and not any(override.startswith("hydra/sweeper=") for override in overrides):
@@ -104,35 +102,3 @@ def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         (flags if is_value or is_flag else overrides).append(argument)
         waiting = _FLAG_VALUES.get(argument) if is_flag else None
     return flags, overrides
-
-
-def _open_key(argument: str) -> str:
-    """`comparison.arms.NAME…=`, `sweep.parameters.NAME…=`, `….options.NAME=` and such may name new keys: those mappings
-    are open, and their values are checked against a schema or the user's class. Hydra wants to be told so."""
-    key = argument.partition("=")[0]
-    is_open = key.startswith(_OPEN) or ".options." in key
-    return f"++{argument}" if is_open and "=" in argument else argument
-
-
-def _check_single(overrides: Sequence[Override]) -> None:
-    """Raise `ConfigError` for several values of one setting where nothing searches over them."""
-    for override in overrides:
-        if override.is_sweep_override():
-            key, _, value = str(override.input_line).partition("=")
-            raise ConfigError(
-                f"{override.input_line!r} is several values; expected one: write {written(key, value)} for that text, "
-                f"{key}=[{value}] for a list, or search over them with `sfpo-bench train --multirun`"
-            )
-
-
-def _check_additions(overrides: Sequence[Override]) -> None:
-    """Refuse `+key=` and `++key=` except for whole groups: an added key would bypass the schema in silence."""
-    for override in overrides:
-        key = override.key_or_group
-        if (override.is_add() or override.is_force_add()) and key not in (*GROUPS, *_TOP_GROUPS):
-            raise ConfigError(
-                f"{override.input_line}: `+` may add whole groups only ({', '.join(_TOP_GROUPS)}); "
-                f"every setting exists already, write {key}=VALUE"
-            )
-        if override.is_delete() and key not in _TOP_GROUPS and not key.startswith(_OPEN):
-            raise ConfigError(f"{override.input_line}: settings cannot be removed; set {key} to a value instead")

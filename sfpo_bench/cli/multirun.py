@@ -12,6 +12,7 @@ from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.config import from_node
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.launchers.build import slot_count
+from sfpo_bench.overrides import opened
 from sfpo_bench.run import plain_node
 from sfpo_bench.search.overrides import split_overrides
 from sfpo_bench.search.settings import Pruner, Sampler
@@ -28,7 +29,7 @@ def sweep_overrides(arguments: Sequence[str], load: Callable[[Sequence[str]], Di
     parameters, fixed = split_overrides(arguments)
 
     def composed(further: Sequence[str]) -> DictConfig:
-        return _without_hydra(load([*fixed, *further]))
+        return _without_hydra(load([opened(override) for override in (*fixed, *further)]))
 
     node = plain_node(composed([]), {"comparison": {}})
     named = {name: {**asdict(p), "kind": p.kind.value} for name, p in parameters.items()}

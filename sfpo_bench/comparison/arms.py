@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import RunConfig, explain_composition, from_node
+from sfpo_bench.config import ArmSettings, RunConfig, from_node
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.models.load import pinned
+from sfpo_bench.override_text import parse_overrides
+from sfpo_bench.overrides import composed
 from sfpo_bench.run import plain_node
 
 
@@ -53,11 +51,12 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
     shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
     arms = []
     for key, settings in config.comparison.arms.items():
+        own = overrides_of(config.comparison.arms, key)
+        _refuse_conflicts(key, own, shared)
         try:
-            _refuse_conflicts(key, settings.overrides, shared)
-            node = compose(config_name, [*shared, *settings.overrides])
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(f"comparison.arms.{key}.overrides: {explain_composition(error)}") from error
+            node = composed(config_name, [*shared, *own])
+        except ConfigError as error:
+            raise ConfigError(f"comparison.arms.{key}.overrides: {error}") from error
         changes = {
             "comparison": {},
             "sweep": {},
@@ -69,7 +68,7 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
         # What the comparison asks for is not the arm's business, and is left out before the arm is checked.
         arm_node = plain_node(node, changes)
         arm_node = plain_node(arm_node, pinned(from_node(arm_node).model))
-        arms.append(Arm(key, settings.label or key, settings.note, tuple(settings.overrides), arm_node))
+        arms.append(Arm(key, settings.label or key, settings.note, tuple(own), arm_node))
     return arms
 
 
@@ -78,10 +77,36 @@ def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> lis
     return [PlannedRun(arm.key, seed, folder / "runs" / arm.key / f"seed-{seed:04d}") for seed in seeds for arm in arms]
 
 
+def overrides_of(arms: Mapping[str, ArmSettings], key: str) -> list[str]:
+    """The overrides of an arm after those of the arm it is like; what it sets itself takes the place of theirs.
+
+    Raises `ConfigError` for an arm that is not there, or that is like itself.
+    """
+    chain = [key]
+    while like := arms[chain[-1]].like:
+        if like not in arms or like in chain:
+            raise ConfigError(
+                f"comparison.arms.{chain[-1]}.like = {like!r}; expected another arm, one of "
+                f"{', '.join(arm for arm in arms if arm not in chain)}"
+            )
+        chain.append(like)
+    merged: dict[str, str] = {}
+    for arm in reversed(chain):
+        for text in arms[arm].overrides:
+            merged[_key_of(arm, text)] = text
+    return list(merged.values())
+
+
+def _key_of(arm: str, override: str) -> str:
+    try:
+        return str(parse_overrides([override])[0].key_or_group)
+    except ConfigError as error:
+        raise ConfigError(f"comparison.arms.{arm}.overrides: {error}") from error
+
+
 def _refuse_conflicts(arm: str, own: Sequence[str], shared: Sequence[str]) -> None:
-    parser = OverridesParser.create()
-    own_keys = {override.key_or_group for override in parser.parse_overrides(list(own))}
-    for override in parser.parse_overrides(list(shared)):
+    own_keys = {_key_of(arm, override) for override in own}
+    for override in parse_overrides(shared):
         if override.key_or_group in own_keys:
             raise ConfigError(
                 f"{override.input_line}: arm {arm} sets {override.key_or_group} itself ({', '.join(own)}); change the "

@@ -186,7 +186,8 @@ def _sweep_identity(file: Path, arms: Sequence[Arm], config: RunConfig) -> Setti
     section = OmegaConf.to_container(read_yaml(file), resolve=False)
     assert isinstance(section, dict)
     kept = {str(key): section[key] for key in ("sweep", "evaluation") if key in section}
-    tuned = {f"{arm.key}.tune": bool(config.comparison.arms[arm.key].tune) for arm in arms}
+    settings = config.comparison.arms
+    tuned = {f"{arm.key}.tune": settings[arm.key].tuned_as or bool(settings[arm.key].tune) for arm in arms}
     return {**flatten(kept, "sweep_file."), **tuned, "training.steps": config.training.steps}
 
 

@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import RunConfig, explain_composition, from_node
+from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.models.load import pinned
+from sfpo_bench.override_text import parse_overrides
+from sfpo_bench.overrides import composed as compose
 from sfpo_bench.run import plain_node
 from sfpo_bench.search import space as spaces
 from sfpo_bench.search.address import check_url
@@ -94,9 +92,9 @@ def composer(config_name: str, overrides: Sequence[str]) -> Compose:
     def composed(further: Sequence[str]) -> DictConfig:
         try:
             return compose(config_name, [*overrides, *further])
-        except (HydraException, OmegaConfBaseException) as error:
+        except ConfigError as error:
             place = f"{' '.join(further)}: " if further else ""
-            raise ConfigError(f"{place}{explain_composition(error)}") from error
+            raise ConfigError(f"{place}{error}") from error
 
     return composed
 
@@ -111,7 +109,7 @@ def run_node(node: DictConfig, threads: int) -> DictConfig:
 def refuse_conflicts(space: Space, overrides: Sequence[str]) -> None:
     """Raise `ConfigError` when the caller sets what the space sets: which should win would be a guess."""
     keys = {parameter.key: parameter.name for parameter in space.parameters}
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in parse_overrides(overrides):
         if override.key_or_group in keys:
             name = keys[override.key_or_group]
             raise ConfigError(

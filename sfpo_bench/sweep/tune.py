@@ -7,17 +7,17 @@ more value of a grid or by half its width; what then lies at the end again is re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench.comparison.arms import Arm
 from sfpo_bench.config import ArmSettings, RunConfig, from_node
 from sfpo_bench.errors import BenchError, ConfigError
+from sfpo_bench.override_text import parse_overrides
 from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_tables import table, value_text
@@ -34,7 +34,8 @@ Run = Callable[[Plan], object]
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """What the search gave one arm. `edges` names the parameters whose best value lies at an end of what was tried;
-    `extended` those whose range was made longer on the way; `choice` says so when they were chosen on a suite."""
+    `extended` those whose range was made longer on the way; `choice` says so when they were chosen on a suite;
+    `follows` is the arm that was searched in place of this one."""
 
     arm: str
     point: Point
@@ -44,6 +45,7 @@ class Tuned:
     edges: tuple[str, ...]
     extended: tuple[str, ...]
     choice: str = ""
+    follows: str = ""
 
 
 def tune_arms(
@@ -51,23 +53,45 @@ def tune_arms(
 ) -> tuple[dict[str, ArmSettings], list[Tuned]]:
     """The arms' settings with the best of their sweeps, and what the sweeps found; `run` runs a plan to its end.
 
-    `file` is a sweep whose space, goal and evaluation are used. An arm with `tune: false` stays as it is. Raises
-    `ConfigError` when the sweep would use the comparison's seeds, or its arms would not be searched alike.
+    `file` is a sweep whose space, goal and evaluation are used. An arm with `tune: false` stays as it is, one with
+    `tuned_as` takes what is found for that arm. Raises `ConfigError` when the sweep would use the comparison's seeds,
+    or its arms would not be searched alike.
     """
     section = _section(file)
     settings: dict[str, ArmSettings] = dict(config.comparison.arms)
-    chosen = [arm for arm in arms if settings[arm.key].tune]
-    if not chosen:
-        raise ConfigError("comparison.tune is set, but every arm has tune: false; tune at least one")
-    plans = {arm.key: _plan(config, arm, config_name, overrides, section, file.stem) for arm in chosen}
+    leaders = _leaders(settings)
+    # One that follows could be searched alike as well: what is found for its leader fits it.
+    plans = {
+        arm.key: _plan(config, arm, config_name, overrides, section, file.stem) for arm in arms if arm.key in leaders
+    }
     _check_alike(config, list(plans.values()))
+    found = {key: _search(key, plan, run) for key, plan in plans.items() if leaders[key] == key}
     tuned = []
-    for arm in chosen:
-        space, found = plans[arm.key].space, _search(arm.key, plans[arm.key], run)
-        own = [*_without(arm.overrides, space), *space.overrides(found.point)]
-        settings[arm.key] = replace(settings[arm.key], overrides=own, note=_note(arm, found))
-        tuned.append(found)
+    for arm in arms:
+        if arm.key not in leaders:
+            continue
+        leader = leaders[arm.key]
+        result = found[leader] if leader == arm.key else replace(found[leader], arm=arm.key, trials=0, follows=leader)
+        space = plans[leader].space
+        own = [*_without(arm.overrides, space), *space.overrides(result.point)]
+        settings[arm.key] = replace(settings[arm.key], overrides=own, like="", note=_note(arm, result))
+        tuned.append(result)
     return settings, tuned
+
+
+def _leaders(settings: Mapping[str, ArmSettings]) -> dict[str, str]:
+    """Of every arm whose settings are found by search, the arm that is searched: itself, or the one it follows."""
+    leaders = {key: arm.tuned_as or key for key, arm in settings.items() if arm.tune}
+    if not leaders:
+        raise ConfigError("comparison.tune is set, but every arm has tune: false; tune at least one")
+    searched = [key for key, leader in leaders.items() if key == leader]
+    for key, leader in leaders.items():
+        if leader not in searched:
+            raise ConfigError(
+                f"comparison.arms.{key}.tuned_as = {leader}, which is no arm that is searched; expected one of "
+                f"{', '.join(searched) or 'none'}, or comparison.arms.{key}.tune=false to leave {key} as it is"
+            )
+    return leaders
 
 
 def tuning_markdown(tuned: Sequence[Tuned]) -> str:
@@ -78,10 +102,7 @@ def tuning_markdown(tuned: Sequence[Tuned]) -> str:
         [
             arm.arm,
             *(value_text(arm.point[name]) if name in arm.point else "" for name in names),
-            value_text(arm.value),
-            str(arm.trials),
-            f"{arm.responses:,.0f}",
-            _edge_text(arm),
+            *_searched_cells(arm),
         ]
         for arm in tuned
     ]
@@ -90,9 +111,18 @@ def tuning_markdown(tuned: Sequence[Tuned]) -> str:
     return f"# Tuning\n\n{said}\n\n{table(header, rows, left=(0, len(header) - 1))}\n"
 
 
+def _searched_cells(arm: Tuned) -> list[str]:
+    if arm.follows:
+        return ["", f"as {arm.follows}", "", ""]
+    return [value_text(arm.value), str(arm.trials), f"{arm.responses:,.0f}", _edge_text(arm)]
+
+
 def write_tuning(folder: Path, tuned: Sequence[Tuned]) -> Path:
     """Write tuning.md and tuning.csv into the comparison's folder; returns the former."""
-    rows = [{"arm": t.arm, **t.point, "goal": t.value, "trials": t.trials, "edge": _edge_text(t)} for t in tuned]
+    rows = [
+        {"arm": t.arm, **t.point, "goal": t.value, "trials": t.trials, "edge": _edge_text(t), "as": t.follows}
+        for t in tuned
+    ]
     write_atomically(folder / "tuning.csv", pd.DataFrame(rows).to_csv(index=False))
     write_atomically(folder / "tuning.md", tuning_markdown(tuned))
     return folder / "tuning.md"
@@ -108,7 +138,8 @@ def _edge_text(tuned: Tuned) -> str:
 def _note(arm: Arm, found: Tuned) -> str:
     point = ", ".join(f"{name} = {value_text(value)}" for name, value in found.point.items())
     kept = arm.note.replace("tuned learning rate", "").rstrip(", ")
-    return ", ".join(part for part in (kept, f"tuned: {point}", found.choice) if part)
+    tuned = f"as tuned for {found.follows}: {point}" if found.follows else f"tuned: {point}"
+    return ", ".join(part for part in (kept, tuned, found.choice) if part)
 
 
 def _section(file: Path) -> DictConfig:
@@ -125,7 +156,7 @@ def _plan(
     from sfpo_bench.search.space import space_of
 
     shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
-    evaluation = OmegaConf.to_container(section.get("evaluation", {}))
+    evaluation = OmegaConf.to_container(section.get("evaluation") or OmegaConf.create())
     assert isinstance(evaluation, dict)
     study = f"{config.name}-{name}-{arm.key}"
 
@@ -145,8 +176,7 @@ def _plan(
 def _without(overrides: Sequence[str], space: Space) -> list[str]:
     """The overrides without those that the space makes."""
     keys = {parameter.key for parameter in space.parameters}
-    parser = OverridesParser.create()
-    return [text for text in overrides if parser.parse_overrides([text])[0].key_or_group not in keys]
+    return [text for text in overrides if parse_overrides([text])[0].key_or_group not in keys]
 
 
 def _check_alike(config: RunConfig, plans: Sequence[Plan]) -> None:
