@@ -28,6 +28,9 @@ VERB_SETTINGS = {
     "grade": verbs.GradeSettings,
 }
 
+# What Hydra finds by name without a file.
+SCHEMAS = {"run_schema": config.RunConfig, "evaluate_schema": EvaluateSettings, **VERB_SETTINGS}
+
 VerbSettings = TypeVar("VerbSettings")
 
 
@@ -41,9 +44,7 @@ def verb_settings(node: DictConfig, schema: type[VerbSettings]) -> VerbSettings:
 def register() -> None:
     """Put the schemas into Hydra's store; doing it twice changes nothing."""
     store = ConfigStore.instance()
-    store.store(name="run_schema", node=config.RunConfig)
-    store.store(name="evaluate_schema", node=EvaluateSettings)
-    for name, schema in VERB_SETTINGS.items():
+    for name, schema in SCHEMAS.items():
         store.store(name=name, node=schema)
     for group, kinds in GROUPS.items():
         for kind, cls in kinds.items():

@@ -13,6 +13,7 @@ from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.training.processes import is_first
 
 _UNTIL_FIRST_HAS_SPOKEN_SECONDS = 20.0
+_FROM_FILES = ("compare", "sweep", "study")  # their first argument may be a name or a file of the user's
 _MODULES = {"import": "import_runs"}  # `import` is a word of Python and no name of a module that others can import
 
 
@@ -58,18 +59,6 @@ def _dispatch(arguments: list[str]) -> None:
         return
     from sfpo_bench.cli.hydra_app import run
 
-    if verb == "sweep":
-        from sfpo_bench.cli.sweep_file import primary
-
-        name, rest = primary(rest)
-        run(verb, rest, _action(verb), name)
-        return
-    if verb == "study":
-        from sfpo_bench.cli.study_file import primary as study_primary
-
-        name, rest = study_primary(rest)
-        run(verb, rest, _action(verb), name)
-        return
     action = verb
     costs: dict[str, str] = {}
     for argument in [argument for argument in rest if argument == "--plan" or argument.startswith("--plan=")]:
@@ -78,7 +67,11 @@ def _dispatch(arguments: list[str]) -> None:
         action = "plan"
         rest = [other for other in rest if other != argument]
         costs = {"costs": argument.partition("=")[2]}
-    run(verb, _named(verb, rest), _action(action, **costs))
+    if verb in _FROM_FILES:
+        name, rest = importlib.import_module(f"sfpo_bench.cli.{verb}_file").primary(rest)
+        run(verb, rest, _action(verb), name)
+    else:
+        run(verb, _named(verb, rest), _action(action, **costs))
 
 
 def _action(verb: str, **more: str) -> Callable[..., None]:
@@ -98,8 +91,6 @@ def _named(verb: str, arguments: list[str]) -> list[str]:
     if verb == "list" and "--watch" in arguments[:-1]:
         at = arguments.index("--watch")
         arguments = [*arguments[:at], f"watch={quoted(arguments[at + 1])}", *arguments[at + 2 :]]
-    if verb == "compare":
-        arguments = [f"comparison.{text}" if text.startswith("tune=") else text for text in arguments]
     return with_names(verb, arguments)
 
 

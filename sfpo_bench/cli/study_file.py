@@ -7,11 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from sfpo_bench.cli.places import is_place
-from sfpo_bench.cli.sweep_file import require_defaults
+from sfpo_bench.cli.user_file import hydra_arguments, is_yaml
 from sfpo_bench.errors import ConfigError, MissingDataError
 
 PRIMARY = "study"
-_TAKEN = ("train", "compare", "evaluate", "study")
 
 
 def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -26,14 +25,12 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if wanted in known_studies():
         return PRIMARY, [f"study={wanted}", *rest]
     file = Path(wanted)
-    if file.suffix not in (".yaml", ".yml") or not file.is_file():
+    if not is_yaml(wanted) or not file.is_file():
         raise MissingDataError(
             f"{wanted} is neither a file nor a packaged study; expected one of {known}, or FILE.yaml"
         )
-    if file.stem in _TAKEN:
-        raise ConfigError(f"{file} has the name of a packaged configuration; rename it")
-    require_defaults(file, "study")
-    return file.stem, [*rest, f"--config-dir={file.parent.resolve()}"]
+    name, found = hydra_arguments(file, PRIMARY)
+    return name, [*rest, *found]
 
 
 def known_studies() -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfpo_bench.cli.places import is_place
+from sfpo_bench.cli.user_file import hydra_arguments, is_yaml
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.resources import carried
-from sfpo_bench.yaml_files import read_yaml
 
 
 def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -26,24 +26,13 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
         raise MissingDataError(
             f"{wanted} is neither a file nor a packaged sweep; expected one of {known}, or FILE.yaml"
         )
-    if file.stem in ("train", "compare"):
-        raise ConfigError(f"{file} has the name of a packaged configuration; rename it")
-    require_defaults(file, "train")
-    return file.stem, [*rest, f"--config-dir={file.parent.resolve()}"]
-
-
-def require_defaults(file: Path, base: str) -> None:
-    """Raise `ConfigError` for a file that cannot be read, or that starts from no other configuration."""
-    if "defaults" not in read_yaml(file):
-        raise ConfigError(
-            f"{file} has no `defaults`; begin it with `defaults: [{base}, _self_]`: what it changes then stands on the "
-            f"settings of `{base}`"
-        )
+    name, found = hydra_arguments(file, "train")
+    return name, [*rest, *found]
 
 
 def sweep_file(wanted: str) -> Path | None:
     """The file of a sweep named by path, or by the name of a packaged one; None when there is none."""
-    if wanted.endswith((".yaml", ".yml")):
+    if is_yaml(wanted):
         return Path(wanted) if Path(wanted).is_file() else None
     packaged = carried("sweeps") / f"{wanted}.yaml"
     return packaged if packaged.is_file() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 VERBS = {
     "train": "train one run",
-    "compare": "train arms x seeds and write figure and tables",
+    "compare": "train arms x seeds and write figure and tables; of an experiment by NAME, or a file of your own",
     "sweep": "search a space of settings, resumable: sweep NAME, or a file of your own",
     "study": "tune, compare, evaluate and score, resumable: study NAME, or a file of your own",
     "report": "write figures, tables and page of a comparison or a sweep again",
@@ -42,6 +42,7 @@ group=name. Hydra's flags work after the verb: --cfg job, --info defaults, --con
 examples:
   sfpo-bench compare                                   the default comparison: SFPO against GRPO, minutes on two cores
   sfpo-bench compare comparison.seeds=3                the same with three seeds
+  sfpo-bench compare my_arms.yaml                      arms of your own: defaults: [compare, _self_], comparison: ...
   sfpo-bench train experiment=paper/qwen2.5-math-7b --plan   what a run would need, without starting it
   sfpo-bench train experiment=paper/qwen2.5-math-7b --plan=costs.json   and how long a step takes on 8 to 1,024 GPUs
   sfpo-bench train algorithm=sfpo learner.learning_rate=2e-4
