@@ -99,7 +99,7 @@ def test_every_command_shown_is_a_verb_with_overrides_that_parse(line: str) -> N
     _, verb, *rest = line.replace('"', "").split()
     assert verb in VERBS
     overrides = [word for word in rest if not word.startswith("-")]
-    for _ in (*POSITIONAL.get(verb, ()), *(["name"] if verb in ("sweep", "study") else [])):
+    for _ in (*POSITIONAL.get(verb, ()), *(["name"] if verb in ("compare", "sweep", "study") else [])):
         if overrides and "=" not in overrides[0]:
             overrides = overrides[1:]
     OverridesParser.create().parse_overrides(overrides)
