@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,14 +21,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped
-from sfpo_bench.algorithms.protocols import Objective, UpdateRule
+from sfpo_bench.algorithms.protocols import Loss, Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.errors import ConfigError, DamagedFile
 from sfpo_bench.launcher_settings import LAUNCHERS, LauncherSettings
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
-from sfpo_bench.plugins import Custom, find
+from sfpo_bench.plugins import Check, Custom, a, find, guarded, many, raised
 from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.search.settings import GoalSettings, ParameterSettings, SweepSettings
@@ -35,11 +36,11 @@ from sfpo_bench.study_settings import StudySettings
 from sfpo_bench.tasks.addition import Addition
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
-from sfpo_bench.tasks.protocol import Task
+from sfpo_bench.tasks.protocol import TASK_CHECKS, Task
 from sfpo_bench.tasks.suite_select import SuiteSelect
 from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
-from sfpo_bench.types import Split
+from sfpo_bench.types import Split, StageStats
 from sfpo_bench.yaml_files import read_yaml
 
 Settings = TypeVar("Settings")
@@ -76,6 +77,25 @@ KINDS: dict[str, dict[str, type]] = {
     "model": MODELS,
     "rollout": ROLLOUTS,
     "launcher": LAUNCHERS,
+}
+
+
+# What the methods of a user's own class must return.
+CHECKS: Mapping[type, Mapping[str, Check]] = {
+    Task: TASK_CHECKS,
+    Objective: {
+        "advantages": lambda found, rewards_PG: (
+            "" if getattr(found, "shape", None) == rewards_PG.shape else f"a tensor of shape {tuple(rewards_PG.shape)}"
+        ),
+        "loss": a(Loss),
+    },
+    UpdateRule: {
+        "update": many(StageStats),
+        "observe": a(bool),
+        "metrics": a(Mapping),
+        "state": a(Mapping),
+        "restore": a(NoneType),
+    },
 }
 
 
@@ -238,7 +258,21 @@ def to_settings(node: DictConfig, schema: type[Settings]) -> Settings:
 
 def read(path: Path) -> RunConfig:
     """The configuration saved in a run's folder."""
-    return from_node(read_yaml(path))
+    try:
+        return from_node(read_saved(path))
+    except DamagedFile:
+        raise
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def read_saved(path: Path) -> DictConfig:
+    """The resolved tree in a run's folder; raises `DamagedFile` for one that is not whole."""
+    node = read_yaml(path)
+    lacking = [key for key in ("algorithm", "model", "task", "rollout") if not isinstance(node.get(key), DictConfig)]
+    if lacking:
+        raise DamagedFile(f"{path} is damaged: it has no {', '.join(lacking)}; restore it, or remove the run's folder")
+    return node
 
 
 def to_yaml(node: DictConfig) -> str:
@@ -314,13 +348,24 @@ def _instance(node: Any, key: str, seam: type) -> Any:
         raise ConfigError(explain(error, f"{key}.options")) from error
     except TypeError as error:
         raise ConfigError(f"{key}.options = {node.options} do not fit {node.factory}: {error}") from error
-    missing = [name for name in _members(seam) if not hasattr(made, name)]
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{key}.factory = {node.factory} {raised(error)}; mend the class or its options") from error
+    missing = [name for name in _members(seam) if not _has(made, name, f"{key}.factory = {node.factory}")]
     if missing:
         raise ConfigError(
             f"{key}.factory = {node.factory}: the class lacks {', '.join(missing)}; "
             f"see {seam.__module__}.{seam.__name__} for what it must have"
         )
-    return made
+    return guarded(made, CHECKS[seam], node.factory)
+
+
+def _has(made: object, name: str, where: str) -> bool:
+    try:
+        return hasattr(made, name)
+    except Exception as error:  # a property of the user's
+        raise ConfigError(f"{where}: {name} {raised(error)}; mend the class") from error
 
 
 def _members(seam: type) -> list[str]:

@@ -3,12 +3,14 @@
     BenchError                    exit code 1; base of all, its message is the whole story for the user
     ├── ConfigError               exit code 2; a setting, path or name is wrong: found, expected, what to do
     │   ├── MissingDataError      a data file, model folder or cached download is not there
+    │   ├── DamagedFile           a file of a run, comparison, sweep, study or evaluation cannot be read back
     │   └── ComparisonChanged     a results folder belongs to other settings or other code
     ├── Interrupted               exit code 130; stopped on request, resumable
     ├── RunFailed                 the run cannot go on; its last checkpoint holds
     │   ├── NonFiniteError        a loss or gradient is not finite
     │   ├── EngineFailed          the rollout engine died, hung or ran out of memory
     │   ├── EngineMismatch        the rollout engine's log-probs are not the trainer's: stale or wrong weights
+    │   ├── PluginError           a class or function of the user's raised, or returned another thing than expected
     │   ├── RankLost              another process of the same run died or fell silent
     │   └── DiskFullError         not enough space for the next write
     ├── RunLocked                 another live process owns this run folder
@@ -40,6 +42,10 @@ class MissingDataError(ConfigError):
     """A data file, model folder or cached download is not where the settings say."""
 
 
+class DamagedFile(ConfigError):
+    """A file that this package wrote holds something else by now."""
+
+
 class ComparisonChanged(ConfigError):
     """The results folder was made with other settings or other code; the message shows the difference."""
 
@@ -64,6 +70,10 @@ class EngineFailed(RunFailed):
 
 class EngineMismatch(RunFailed):
     """The rollout engine computes with other weights than the trainer."""
+
+
+class PluginError(RunFailed):
+    """A user's own objective, rule, task or reward raised, or returned another thing than expected."""
 
 
 class RankLost(RunFailed):

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.errors import BenchError, ConfigError, PluginError
 from sfpo_bench.options import option
+
+# Of what a method returned, and the arguments it was given: what was expected instead; empty when all is well.
+Check = Callable[..., str]
+
+_OURS = str(Path(__file__).parent)
 
 
 @dataclass
@@ -34,7 +43,88 @@ def find(name: str, key: str) -> Any:
             f"{key} = {name!r}: importing {module_name} failed ({error}); install the package that has it into this "
             "environment"
         ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{key} = {name!r}: importing {module_name} {raised(error)}; mend the module") from error
     if not hasattr(module, attribute):
         names = ", ".join(name for name in vars(module) if not name.startswith("_"))
         raise ConfigError(f"{key} = {name!r}: {module_name} has no {attribute}; it has {names}")
     return getattr(module, attribute)
+
+
+def called(function: Callable[..., Any], name: str, check: Check, *arguments: Any, **named: Any) -> Any:
+    """What the user's `function` returns; raises `PluginError` when it raises, or when `check` finds another thing than
+    it expected and says what that is."""
+    try:
+        found = function(*arguments, **named)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{name} {raised(error)}; mend it, and run the same command again") from error
+    expected = check(found, *arguments)
+    if expected:
+        raise PluginError(f"{name} returned {_shown(found)}; expected {expected}: mend it, and run the command again")
+    return found
+
+
+def guarded(made: Any, checks: Mapping[str, Check], name: str) -> Any:
+    """The user's object, whose methods in `checks` say in one line what they did wrong instead of ending the program.
+
+    It stays of its class: a subclass with these methods takes its place, so `isinstance` and `==` are as before.
+    """
+    try:
+        made.__class__ = _guarded_class(type(made), tuple(checks.items()), name)
+    except TypeError as error:  # it has slots or is built in
+        raise ConfigError(f"{name} cannot be watched over ({error}); expected a class without __slots__") from error
+    return made
+
+
+@functools.cache
+def _guarded_class(cls: type, checks: tuple[tuple[str, Check], ...], name: str) -> type:
+    methods = {
+        method: _watched(getattr(cls, method), f"{name}.{method}()", check)
+        for method, check in checks
+        if hasattr(cls, method)
+    }
+    return type(cls.__name__, (cls,), {**methods, "__module__": cls.__module__, "__qualname__": cls.__qualname__})
+
+
+def _watched(method: Callable[..., Any], name: str, check: Check) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def watched(self: object, *arguments: Any, **named: Any) -> Any:
+        return called(functools.partial(method, self), name, check, *arguments, **named)
+
+    return watched
+
+
+def raised(error: BaseException) -> str:
+    """`raised ValueError (…) at my_methods.py line 12: return 1 / 0`: where in the user's code it came from."""
+    ours = (_OURS, "<", importlib.__file__)  # "<": written by Python, as the __init__ of a dataclass is
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/omegaconf/" not in frame.filename]
+    theirs = [frame for frame in frames if not frame.filename.startswith(ours)]
+    # Libraries may lie below; the user's file is the one that was entered first.
+    last = next((frame for frame in reversed(theirs) if frame.filename == theirs[0].filename), None)
+    where = f" at {last.filename} line {last.lineno}: {last.line}" if last else ""
+    text = " ".join(str(error).split())[:300]
+    return f"raised {type(error).__name__}{f' ({text})' if text else ''}{where}"
+
+
+def a(kind: type) -> Check:
+    """The check that something is of a kind."""
+    return lambda found, *_: "" if isinstance(found, kind) else f"a {kind.__module__}.{kind.__qualname__}"
+
+
+def many(kind: type, *, like: int | None = None) -> Check:
+    """The check for a list or tuple of a kind; as long as the argument number `like`, if that is given."""
+
+    def check(found: object, *arguments: Any) -> str:
+        wanted = f"a list of {kind.__module__}.{kind.__qualname__}"
+        if not isinstance(found, (list, tuple)) or not all(isinstance(one, kind) for one in found):
+            return wanted
+        length = len(found) if like is None else len(arguments[like])
+        return "" if len(found) == length else f"{wanted} of length {length}, not {len(found)}"
+
+    return check
+
+
+def _shown(value: object) -> str:
+    return f"a {type(value).__name__} ({' '.join(repr(value).split())[:80]})"

@@ -15,10 +15,10 @@ from sfpo_bench import config as configuration
 from sfpo_bench.errors import ComparisonChanged, ConfigError, RankLost, RunFailed
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
+from sfpo_bench.stored_files import read_object, reading
 from sfpo_bench.tracking.provenance import code_version, collect_provenance
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.training.processes import is_first
-from sfpo_bench.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from sfpo_bench.build import Hooks
@@ -67,7 +67,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     """
     new = configuration.flatten(configuration.to_plain(node))
     if folder.config.is_file():
-        old = configuration.flatten(configuration.to_plain(read_yaml(folder.config)))
+        old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
         changed = differences(identity(old), identity(new))
         if changed:
             raise ComparisonChanged(
@@ -100,7 +100,8 @@ def code_changed(folder: RunFolder) -> bool:
     """True when the run was started by other code than the present one."""
     if not folder.provenance.is_file():
         return False
-    return bool(json.loads(folder.provenance.read_text(encoding="utf-8"))["code_version"] != code_version())
+    with reading(folder.provenance):
+        return bool(read_object(folder.provenance)["code_version"] != code_version())
 
 
 def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
@@ -148,8 +149,8 @@ def wait_until_prepared(folder: RunFolder, node: DictConfig) -> None:
 
 def _record_device(folder: RunFolder, device: str) -> None:
     """Put the device that `auto` came to stand for into the run's provenance."""
-    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
-    if provenance["device"] != device:
+    provenance = read_object(folder.provenance)
+    if provenance.get("device") != device:
         write_atomically(folder.provenance, json.dumps({**provenance, "device": device}, indent=2, ensure_ascii=False))
 
 

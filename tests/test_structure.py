@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "plugins": {"errors", "options"},
     "resources": {"errors"},
     "yaml_files": {"errors"},
+    "stored_files": {"errors"},
     "override_text": {"errors"},
     "algorithms": {"types", "errors", "options"},
     "attention": set(),
@@ -181,7 +182,8 @@ def test_imports_point_one_way(path: Path) -> None:
     if here in TOP:
         return
     wanted = {name.split(".")[1] for name, _ in imports(path) if name.startswith("sfpo_bench.")}
-    assert wanted - {here} <= MAY_IMPORT[here], f"{here} may import {sorted(MAY_IMPORT[here])}"
+    allowed = MAY_IMPORT[here] | ({"stored_files"} if "errors" in MAY_IMPORT[here] else set())  # who reads may fail
+    assert wanted - {here} <= allowed, f"{here} may import {sorted(allowed)}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

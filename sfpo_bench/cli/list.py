@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,7 +12,9 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ListSettings
 from sfpo_bench.cli.sweep_list import describe_sweep, watch
 from sfpo_bench.comparison.identity import FILE
+from sfpo_bench.errors import BenchError
 from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.stored_files import reading
 from sfpo_bench.tracking.journal import read_journal
 from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
 from sfpo_bench.types import EvaluationRecord, Split
@@ -32,22 +35,42 @@ def act(node: DictConfig) -> None:
     for file in comparisons:
         say(f"comparison {file.parent}")
         for arm in sorted(path for path in (file.parent / "runs").glob("*") if path.is_dir()):
-            states = Counter(RunFolder(path).status().state.value for path in sorted(arm.glob("seed-*")))
+            states = Counter(_state(RunFolder(path)) for path in sorted(arm.glob("seed-*")))
             say(f"  {arm.name:20} {', '.join(f'{count} {state}' for state, count in states.items())}")
     for path in sweeps:
-        say(describe_sweep(path))
+        say(_readable(path, "sweep", describe_sweep))
     for path in studies:
-        status = RunFolder(path).status()
-        say(f"study {path}  {status.state.value}, {status.step} of {status.steps} parts done")
+        say(_readable(path, "study", _describe_study))
     for path in single:
-        say(f"run {path}  {describe(RunFolder(path))}")
+        say(_readable(path, "run", lambda path: f"run {path}  {describe(RunFolder(path))}"))
+
+
+def _readable(path: Path, what: str, line: Callable[[Path], str]) -> str:
+    """The line on a folder, or what is damaged there: the others are listed all the same."""
+    try:
+        return line(path)
+    except BenchError as error:
+        return f"{what} {path}  unreadable: {error}"
+
+
+def _state(folder: RunFolder) -> str:
+    try:
+        return folder.status().state.value
+    except BenchError as error:
+        return f"unreadable ({error})"
+
+
+def _describe_study(path: Path) -> str:
+    status = RunFolder(path).status()
+    return f"study {path}  {status.state.value}, {status.step} of {status.steps} parts done"
 
 
 def describe(folder: RunFolder) -> str:
     """State, step and latest held-out accuracy of a run, in one line."""
     status = folder.status()
-    curve = [r for r in read_journal(folder.journal) if isinstance(r, EvaluationRecord)]
-    latest = next((r for r in reversed(curve) if r.split is Split.report and r.mode == "sampled"), None)
-    accuracy = f", accuracy {latest.accuracy:.3f} (n = {latest.n}) at step {latest.step}" if latest else ""
+    with reading(folder.journal):
+        curve = [r for r in read_journal(folder.journal) if isinstance(r, EvaluationRecord)]
+        latest = next((r for r in reversed(curve) if r.split is Split.report and r.mode == "sampled"), None)
+        accuracy = f", accuracy {latest.accuracy:.3f} (n = {latest.n}) at step {latest.step}" if latest else ""
     cause = f": {status.cause}" if status.cause else ""
     return f"{status.state.value}, step {status.step} of {status.steps}{accuracy}{cause}"

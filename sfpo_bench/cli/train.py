@@ -68,7 +68,8 @@ def check_before_torch(config: RunConfig) -> None:
         require_vllm(config.rollout)
     locate(config.model)
     for split in Split:
-        config.policy_task.problems(split)
+        for problem in config.policy_task.problems(split)[:1]:
+            config.policy_task.prompt(problem)
 
 
 def _train(config: RunConfig, folder: RunFolder) -> None:

@@ -14,6 +14,7 @@ from sfpo_bench.comparison.arms import Arm
 from sfpo_bench.config import RunConfig, flatten, to_plain
 from sfpo_bench.errors import ComparisonChanged
 from sfpo_bench.run import differences, identity
+from sfpo_bench.stored_files import read_object
 from sfpo_bench.tracking.provenance import code_version
 from sfpo_bench.tracking.run_folder import write_atomically
 
@@ -110,8 +111,7 @@ def _saved(folder: Path) -> Content | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    content: Content = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_object(path)
 
 
 def _arms(content: Content) -> dict[str, Mapping[str, object]]:

@@ -6,17 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.answer_sheet import Sheet, sheets
 from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
+from sfpo_bench.reports.codec import from_plain
+from sfpo_bench.stored_files import read_object, reading
 from sfpo_bench.tracking.run_folder import write_atomically
 
 OWNER_FILE = "evaluation.json"
 SCORED_FILE = "scores.json"
 CHOICE_FILE = "choice.json"
+_AGAIN = "restore it, or evaluate again, which writes it anew"
 SCHEMA_VERSION = 1
 
 
@@ -69,7 +71,7 @@ class Evaluation:
 def write_owner(folder: Path, owner: Owner) -> None:
     """Write or renew `evaluation.json`; raises `ConfigError` when the folder is another model's."""
     file = folder / OWNER_FILE
-    if file.is_file() and (found := _read(file)["model"]) != asdict(owner.model):
+    if file.is_file() and (found := asdict(_owner(file).model)) != asdict(owner.model):
         raise ConfigError(
             f"{folder} holds samples of another model ({found['source']}, sha256 {found['sha256'][:12]}…), not of "
             f"{owner.model.source} ({owner.model.sha256[:12]}…); give this one another label=NAME"
@@ -90,13 +92,15 @@ def read_evaluation(folder: Path) -> Evaluation:
     """
     place = _graded_place(folder)
     store = SampleStore(place)
-    owner, content = _read(place.parent / OWNER_FILE), _read(store.identity_file)
-    owner.pop("schema_version", None)
+    content = _read(store.identity_file)
+    with reading(store.identity_file, _AGAIN):
+        sampling = from_plain(SamplingIdentity, content["sampling"], str(store.identity_file))
+        asked = from_plain(Asked, content["asked"], str(store.identity_file))
     return Evaluation(
         folder=place,
-        owner=Owner(**{**owner, "model": ModelPin(**owner["model"])}),
-        sampling=SamplingIdentity(**content["sampling"]),
-        asked=Asked(**content["asked"]),
+        owner=_owner(place.parent / OWNER_FILE),
+        sampling=sampling,
+        asked=asked,
         sheets=sheets(store.graded()),
         choice_note=choice_note(place.parent),
     )
@@ -112,7 +116,10 @@ def runs_of(folder: Path) -> list[Path]:
 def choice_note(folder: Path) -> str:
     """What is to be said of a model that was chosen by scores on a suite for reporting; empty otherwise."""
     file = folder / CHOICE_FILE
-    return str(_read(file)["note"]) if file.is_file() else ""
+    if not file.is_file():
+        return ""
+    with reading(file):
+        return str(_read(file)["note"])
 
 
 def _graded_place(folder: Path) -> Path:
@@ -132,11 +139,11 @@ def _graded_place(folder: Path) -> Path:
     return inner[0]
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _owner(file: Path) -> Owner:
+    return from_plain(Owner, _read(file), str(file))
+
+
+def _read(file: Path) -> dict[str, object]:
     if not file.is_file():
         raise MissingDataError(f"{file} is not there; expected the folder of an evaluation, which has one")
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{file} is not JSON ({error}); restore it, or evaluate into a new folder") from error
-    return content
+    return read_object(file)

@@ -24,11 +24,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.errors import BenchError
+from sfpo_bench.stored_files import reading
 from sfpo_bench.tracking.parquet import read_parquet
 from sfpo_bench.tracking.run_folder import write_atomically
 from sfpo_bench.types import FinishReason, GradeStatus
 
+_REMEDY = "remove it and evaluate again: what it held is made anew"
 SAMPLE_COLUMNS = {
     "benchmark": "string",
     "problem_id": "string",
@@ -132,7 +133,11 @@ class SampleStore:
 
     def samples(self) -> list[Sample]:
         """Every sample ever generated here, in the order it was written."""
-        return [_sample(row) for path in sorted(self.parts.glob("*.parquet")) for row in _rows(path, SAMPLE_COLUMNS)]
+        found: list[Sample] = []
+        for path in sorted(self.parts.glob("*.parquet")):
+            with reading(path, _REMEDY):
+                found += [_sample(row) for row in _rows(path, SAMPLE_COLUMNS)]
+        return found
 
     def write_graded(self, graded: Sequence[GradedSample]) -> None:
         """Replace `samples.parquet`."""
@@ -140,7 +145,10 @@ class SampleStore:
 
     def graded(self) -> list[GradedSample]:
         """The content of `samples.parquet`; empty when there is none yet."""
-        return [_graded(row) for row in _rows(self.graded_file, GRADED_COLUMNS)] if self.graded_file.is_file() else []
+        if not self.graded_file.exists():
+            return []
+        with reading(self.graded_file, _REMEDY):
+            return [_graded(row) for row in _rows(self.graded_file, GRADED_COLUMNS)]
 
 
 def _row(sample: Sample) -> dict[str, object]:
@@ -182,10 +190,5 @@ def _parquet(columns: Mapping[str, str], rows: Iterable[Mapping[str, object]]) -
 
 
 def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
-    try:
-        rows: list[dict[str, Any]] = read_parquet(path, list(columns)).to_pylist()
-    except (ValueError, OSError, KeyError) as error:
-        raise BenchError(
-            f"{path} cannot be read as samples ({error}); remove that file, and what it held is made anew"
-        ) from error
+    rows: list[dict[str, Any]] = read_parquet(path, list(columns)).to_pylist()
     return rows

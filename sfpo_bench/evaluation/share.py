@@ -21,6 +21,7 @@ from sfpo_bench.evaluation.generation import Wanted, missing
 from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.settings import HuggingFaceModel
+from sfpo_bench.stored_files import reading
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.training.stop import StopRequest
 from sfpo_bench.yaml_files import read_yaml
@@ -48,7 +49,8 @@ def generate_share(folder: Path, stop: StopRequest) -> None:
     Raises `Interrupted`, `RunLocked`, what `Generation.run` raises, and `ConfigError` when the model has changed since
     the share was dealt.
     """
-    mine = {(benchmark, key) for benchmark, key in json.loads((folder / _QUESTIONS).read_text(encoding="utf-8"))}
+    with reading(folder / _QUESTIONS, "run the evaluation again, which deals its questions anew"):
+        mine = {(benchmark, key) for benchmark, key in json.loads((folder / _QUESTIONS).read_text(encoding="utf-8"))}
     asked = plan(to_settings(read_yaml(folder / _SETTINGS), EvaluateSettings))
     if asked.store.path.resolve() != folder.parents[1].resolve():
         raise ConfigError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.stored_files import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,12 @@ PUBLISHED = {
 
 def read_shape(config: Path) -> Shape:
     """The shape in a model folder's config.json; raises `ConfigError` for an architecture that is not of this kind."""
-    raw: Mapping[str, int | bool | str | None] = json.loads(config.read_text(encoding="utf-8"))
+    with reading(config, "get the model again"):
+        raw: Mapping[str, int | bool | str | None] = json.loads(config.read_text(encoding="utf-8"))
+        return _shape(raw, config)
+
+
+def _shape(raw: Mapping[str, int | bool | str | None], config: Path) -> Shape:
     kind = str(raw.get("model_type"))
     if kind not in _KINDS:
         raise ConfigError(

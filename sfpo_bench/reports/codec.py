@@ -12,7 +12,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ def _value(kind: object, raw: object, where: str) -> object:
     if isinstance(kind, types.UnionType):
         return _optional(kind, raw, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(_listed(raw, where)))
     if origin is Mapping:
         return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in _mapped(raw, where).items()}

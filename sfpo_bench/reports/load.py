@@ -22,6 +22,7 @@ from sfpo_bench.reports.axes import ALL_KEYS, known_axes
 from sfpo_bench.reports.codec import from_plain
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.reports.series import Series, series_of_journal
+from sfpo_bench.stored_files import read_object
 from sfpo_bench.tracking.journal import read_journal
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
@@ -187,13 +188,7 @@ def _read_plan(path: Path) -> Plan:
             f"{path.parent} is not a comparison folder: found no {path.name} there; "
             "give the folder that `sfpo-bench compare` wrote"
         )
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(
-            f"{path} is not JSON ({error}); restore it, or run the comparison into a new folder"
-        ) from error
-    return plan_from(raw, str(path))
+    return plan_from(read_object(path), str(path))
 
 
 def plan_from(raw: object, path: str) -> Plan:
@@ -309,11 +304,10 @@ def _evaluations(records: Iterable[JournalRecord]) -> Iterable[EvaluationRecord]
 
 
 def read_provenance(path: Path) -> Mapping[str, object]:
-    """The contents of `provenance.json`; empty when there is none, or nothing with names in it."""
+    """The contents of `provenance.json`; empty when there is none."""
     if not path.is_file():
         return {}
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    return raw if isinstance(raw, dict) else {}
+    return read_object(path)
 
 
 def _device(provenance: Mapping[str, object]) -> str:

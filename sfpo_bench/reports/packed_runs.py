@@ -20,6 +20,7 @@ import pandas as pd
 
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.reports.stored_curves import Numbers, numbers_of_table
+from sfpo_bench.stored_files import read_object, reading
 from sfpo_bench.tracking.journal import read_journal, read_samples
 from sfpo_bench.tracking.parquet import read_parquet
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
@@ -71,7 +72,7 @@ def read_packed(folder: Path) -> dict[str, PackedRun]:
         table = read_parquet(curves, ["run", *CURVES_COLUMNS], categories=["run", "kind", "key"])
         names = table["run"].to_pandas()
         return {raw["place"]: _run(raw, table.filter((names == raw["place"]).to_numpy())) for raw in about["runs"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise ConfigError(f"{folder} holds packed runs that cannot be read ({error}); pack them again") from error
 
 
@@ -79,8 +80,9 @@ def read_packed_samples(folder: Path) -> pd.DataFrame:
     """The packed responses with the columns `run` and those of `SAMPLES_COLUMNS`; raises `MissingDataError`."""
     if not (folder / SAMPLES).is_file():
         raise MissingDataError(f"{folder} holds no packed responses; expected {SAMPLES} there")
-    frame: pd.DataFrame = read_parquet(folder / SAMPLES, ["run", *SAMPLES_COLUMNS]).to_pandas()
-    return frame
+    with reading(folder / SAMPLES, "pack the runs again"):
+        frame: pd.DataFrame = read_parquet(folder / SAMPLES, ["run", *SAMPLES_COLUMNS]).to_pandas()
+        return frame
 
 
 def pack_runs(source: Path, places: Sequence[str], out: Path, sampled: Sequence[str] = (), steps: int = 3) -> None:
@@ -113,7 +115,7 @@ def _run(raw: Mapping[str, object], table: object) -> PackedRun:
 
 def _about(folder: RunFolder, place: str) -> dict[str, object]:
     status = folder.status()
-    raw = json.loads(folder.provenance.read_text(encoding="utf-8")) if folder.provenance.is_file() else {}
+    raw = read_object(folder.provenance) if folder.provenance.is_file() else {}
     kept = {key: raw[key] for key in _PROVENANCE if key in raw}
     return {"place": place, "state": status.state.value, "step": status.step, "cause": status.cause, "provenance": kept}
 

@@ -18,6 +18,7 @@ from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.settings import CostAxis, Kind, Measure
 from sfpo_bench.search.space import Value
 from sfpo_bench.search.trial_view import TrialView
+from sfpo_bench.stored_files import read_object, reading
 from sfpo_bench.tracking.journal import read_journal
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.types import JournalRecord, Split
@@ -124,12 +125,13 @@ def states(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise MissingDataError(
             f"{folder} is not a sweep: found no sweep.json there; `sfpo-bench list` shows those that are"
         )
-    about: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    about: dict[str, Any] = read_object(folder / "sweep.json")
     file = folder / "trials.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"trials": []}
-    if float(found.get("lease_until_unix_s", 0.0)) < time.time():
-        for trial in found["trials"]:
-            trial["state"] = "lost" if trial["state"] == "running" else trial["state"]
+    with reading(file, "run the sweep again, which writes it anew from its study"):
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"trials": []}
+        if float(found.get("lease_until_unix_s", 0.0)) < time.time():
+            for trial in found["trials"]:
+                trial["state"] = "lost" if trial["state"] == "running" else trial["state"]
     return about, found
 
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sfpo_bench.errors import BenchError, ComparisonChanged
+from sfpo_bench.errors import ComparisonChanged
 from sfpo_bench.run import differences
+from sfpo_bench.stored_files import reading
 from sfpo_bench.tracking.run_folder import write_atomically
 
 Settings = Mapping[str, object]
@@ -97,12 +98,12 @@ class Ledger:
     def read(self, part: str) -> Record | None:
         """The record of a part, if it is done; raises `BenchError` for a file that is no record."""
         file = self._file(part)
-        if not file.is_file():
+        if not file.exists():
             return None
-        try:
-            return Record(**json.loads(file.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise BenchError(f"{file} is not the record of a part ({error}); remove it to do the part again") from error
+        with reading(file, "remove it to do the part again"):
+            record = Record(**json.loads(file.read_text(encoding="utf-8")))
+            assert all(isinstance(part, dict) for part in (record.settings, record.result, record.files))
+            return record
 
     def write(self, part: str, record: Record) -> None:
         """Remember that a part is done."""

@@ -16,6 +16,7 @@ from sfpo_bench.config import flatten, to_plain
 from sfpo_bench.errors import ComparisonChanged
 from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.run import differences, identity
+from sfpo_bench.stored_files import read_object
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.tracking.provenance import code_version
 from sfpo_bench.tracking.run_folder import write_atomically
@@ -72,8 +73,7 @@ def saved(folder: Path) -> Content | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    content: Content = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_object(path)
 
 
 def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.grading import DEADLINE_S, Pair, grade_math, shared_grader
 from sfpo_bench.options import option
-from sfpo_bench.plugins import find
+from sfpo_bench.plugins import called, find
+from sfpo_bench.tasks.protocol import check_grade
 from sfpo_bench.tasks.splits import split_of
 from sfpo_bench.types import Completion, Grade, Message, Problem, Prompt, Split
 
@@ -63,7 +64,10 @@ class Jsonl:
 
         An exception of your own function stops the run: a broken grader must not look like wrong answers.
         """
-        return self._grader(problem, completion.text)
+        if self.grader == "math":
+            return self._grader(problem, completion.text)
+        graded: Grade = called(self._grader, f"task.grader = {self.grader}", check_grade, problem, completion.text)
+        return graded
 
     def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
         """As `grade`, side by side on all cores where the grader is `math`."""

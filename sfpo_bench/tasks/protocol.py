@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from sfpo_bench.types import Completion, Grade, Problem, Prompt, Split
+from sfpo_bench.plugins import Check, many
+from sfpo_bench.types import Completion, Grade, GradeStatus, Problem, Prompt, Split
 
 
 class Task(Protocol):
@@ -27,6 +29,41 @@ class Task(Protocol):
     def grade(self, problem: Problem, completion: Completion) -> Grade:
         """Verdict, reward and extracted answer. Never raises for anything a model can write."""
         ...
+
+
+def check_prompt(found: object, *_: object) -> str:
+    """What a prompt was expected to be; empty when `found` is one."""
+    wanted = "a sfpo_bench.types.Prompt, its content a text or a tuple of sfpo_bench.types.Message"
+    if not isinstance(found, Prompt) or not isinstance(found.problem_id, str):
+        return wanted
+    turns = found.content if isinstance(found.content, tuple) else ()
+    texts = [found.content] if not turns else [text for turn in turns for text in (turn.role, turn.content)]
+    return "" if all(isinstance(text, str) for text in texts) else wanted
+
+
+def check_grade(found: object, *_: object) -> str:
+    """What a grade was expected to be; empty when `found` is one."""
+    wanted = "a sfpo_bench.types.Grade(status: GradeStatus, reward: finite number, extracted: text or None)"
+    if not isinstance(found, Grade) or not isinstance(found.status, GradeStatus):
+        return wanted
+    is_number = isinstance(found.reward, (int, float)) and math.isfinite(found.reward)
+    return "" if is_number and isinstance(found.extracted, (str, type(None))) else wanted
+
+
+def _check_problems(found: object, *_: object) -> str:
+    wanted = "a list of sfpo_bench.types.Problem, whose id, text and answer are texts"
+    if not isinstance(found, Sequence) or not all(isinstance(one, Problem) for one in found):
+        return wanted
+    return "" if all(isinstance(text, str) for one in found for text in (one.id, one.text, one.answer)) else wanted
+
+
+# What the methods of a user's own task must return.
+TASK_CHECKS: Mapping[str, Check] = {
+    "problems": _check_problems,
+    "prompt": check_prompt,
+    "grade": check_grade,
+    "grade_many": many(Grade, like=0),
+}
 
 
 @runtime_checkable

@@ -77,9 +77,7 @@ class Cursor:
             if ending is not None:
                 ending = Ending(RunState(ending["state"]), ending["cause"], tuple(ending["artifacts"]))
             return cls(**{**raw, "key": RunKey(**raw["key"]), "ending": ending})
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from sfpo_bench.errors import BenchError, CheckpointError, DeliveredElsewhere
+from sfpo_bench.stored_files import read_object, reading
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
 
@@ -29,22 +29,26 @@ def key_of(folder: RunFolder) -> RunKey | None:
     the study's.
     """
     if (folder.path / STUDY_FILE).is_file():
-        content = json.loads((folder.path / STUDY_FILE).read_text(encoding="utf-8"))
-        return RunKey(folder.uid(), str(content["name"]), tags={"sfpo_bench.kind": "study"}, params=content)
+        content = read_object(folder.path / STUDY_FILE)
+        return RunKey(
+            folder.uid(), str(content.get("name", folder.path.name)), tags={"sfpo_bench.kind": "study"}, params=content
+        )
     if (folder.path / "comparison.json").is_file():
-        content = json.loads((folder.path / "comparison.json").read_text(encoding="utf-8"))
-        about = {name: content[name] for name in ("baseline", "targets", "steps", "code_version", "experiment")}
+        content = read_object(folder.path / "comparison.json")
+        about = {name: content.get(name) for name in ("baseline", "targets", "steps", "code_version", "experiment")}
         tags = {"sfpo_bench.kind": "comparison"}
-        return RunKey(folder.uid(), str(content["name"]), _study_uid(folder, 1), tags, about)
+        return RunKey(folder.uid(), str(content.get("name", folder.path.name)), _study_uid(folder, 1), tags, about)
     if (folder.path / "sweep.json").is_file():
-        content = json.loads((folder.path / "sweep.json").read_text(encoding="utf-8"))
-        about = {name: content[name] for name in ("parameters", "goals", "search", "code_version", "experiment")}
+        content = read_object(folder.path / "sweep.json")
+        about = {name: content.get(name) for name in ("parameters", "goals", "search", "code_version", "experiment")}
         tags = {"sfpo_bench.kind": "sweep"}
-        return RunKey(folder.uid(), str(content["name"]), _study_uid(folder, 2), tags, about)
+        return RunKey(folder.uid(), str(content.get("name", folder.path.name)), _study_uid(folder, 2), tags, about)
     if not folder.config.is_file():
         return None
-    settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    tags = {"algorithm": str(settings["algorithm"]["name"]), "seed": str(settings["seed"]), "sfpo_bench.kind": "run"}
+    with reading(folder.config):
+        settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+        seed, algorithm = str(settings["seed"]), str(settings["algorithm"]["name"])
+    tags = {"algorithm": algorithm, "seed": seed, "sfpo_bench.kind": "run"}
     above = RunFolder(folder.path.parents[2]) if len(folder.path.parents) > 2 else None
     if above is not None and (above.path / "comparison.json").is_file():
         arm = folder.path.parent.name

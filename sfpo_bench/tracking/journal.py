@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from sfpo_bench.errors import BenchError, CheckpointError, DiskFullError
+from sfpo_bench.stored_files import reading
 from sfpo_bench.types import (
     Costs,
     EvaluationRecord,
@@ -127,7 +128,7 @@ def read_samples(path: Path, length: int | None = None) -> list[SampleRecord]:
 def _records(path: Path, length: int | None) -> Iterator[JournalRecord | SampleRecord]:
     if not path.exists():
         return
-    with open(path, "rb") as handle:
+    with reading(path), open(path, "rb") as handle:
         content = handle.read() if length is None else handle.read(length)
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         if line.endswith(b"\n"):

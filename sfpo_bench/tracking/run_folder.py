@@ -51,6 +51,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.errors import MissingDataError, RunLocked
+from sfpo_bench.stored_files import reading
 
 STUDY_FILE = "study.json"
 
@@ -148,15 +149,20 @@ class RunFolder:
         """The recorded status; `pending` when none was written."""
         if not self.status_file.is_file():
             return RunStatus(RunState.pending, 0, 0)
-        raw = json.loads(self.status_file.read_text(encoding="utf-8"))
-        return RunStatus(RunState(raw["state"]), int(raw["step"]), int(raw["steps"]), str(raw["cause"]))
+        with reading(self.status_file, "remove it and run the command again: work goes on from the last checkpoint"):
+            raw = json.loads(self.status_file.read_text(encoding="utf-8"))
+            return RunStatus(RunState(raw["state"]), int(raw["step"]), int(raw["steps"]), str(raw["cause"]))
 
     def uid(self) -> str:
         """A name that no other run has, made at the first call; what the tracking store knows the run by."""
         file = self.path / "uid"
         if not file.is_file():
             write_atomically(file, uuid.uuid4().hex)
-        return file.read_text(encoding="utf-8")
+        with reading(file, "remove it, and the tracking store will know the run by a new name"):
+            name = file.read_text(encoding="utf-8")
+            if not name.isalnum():
+                raise ValueError(f"{name[:40]!r} is no name")
+            return name
 
     def write_status(self, status: RunStatus) -> None:
         content = {"state": status.state.value, "step": status.step, "steps": status.steps, "cause": status.cause}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sfpo_bench.errors import MissingDataError
+from sfpo_bench.stored_files import reading
 from sfpo_bench.tracking.journal import read_journal, read_samples
 from sfpo_bench.tracking.parquet import read_parquet
 from sfpo_bench.tracking.run_folder import RunFolder, write_atomically
@@ -155,8 +156,9 @@ def _read(path: Path, declared: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; a run writes it when it ends: let the run finish, or resume it")
     nullable = {pa.int64(): pd.Int64Dtype()}.get  # a missing whole number stays missing, a large one exact
-    frame: pd.DataFrame = read_parquet(path, list(declared)).to_pandas(types_mapper=nullable)
-    return frame.astype({name: kind for name, (_, kind) in declared.items()})
+    with reading(path, "remove it and run the command again, which writes it anew from the journal"):
+        frame: pd.DataFrame = read_parquet(path, list(declared)).to_pandas(types_mapper=nullable)
+        return frame.astype({name: kind for name, (_, kind) in declared.items()})
 
 
 def _storable(value: object) -> object:

@@ -97,5 +97,5 @@ def test_a_part_that_fails_leaves_no_record(tmp_path: Path) -> None:
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "first.json").write_text("{}")
-    with pytest.raises(BenchError, match="is not the record of a part"):
+    with pytest.raises(BenchError, match=r"is damaged.* remove it to do the part again"):
         ledger(tmp_path).read("first")
