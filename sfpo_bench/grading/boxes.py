@@ -1,54 +1,140 @@
-r"""Boxed answers: `\boxed{…}` and its kin, in one pass over the text whatever its braces."""
+r"""Boxed answers: `\boxed{…}` and its kin, in one pass over the text whatever its braces.
+
+Several boxes are one answer where nothing but commas, `and`, `or` or a few words with one of these stand between them.
+Otherwise the last box counts. A box that is repeated is one box.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
-_TOKEN = re.compile(r"\\\\?(?:begin)?(?:boxed|fbox|framebox)\s*\{|\\.|[{}]", re.DOTALL)
-_UNBRACED = re.compile(r"\\boxed\s+([^\s{}$\\]{1,50})|\\boxed(\d[\d.,]{0,50})")
+_TOKEN = re.compile(r"\\\\?(?:begin)?(?:boxed|fbox|framebox)\s*\{|(?<![A-Za-z\\])b?oxed\{|\\.|[{}]", re.DOTALL)
+_UNBRACED = re.compile(r"\\boxed\s*([-+]?\d[\d.,/]{0,50})|\\boxed\s+([A-Z])(?=[\s.$]|$)")
 _ENVIRONMENT = re.compile(r"\\begin\{boxed\}(.{0,2000}?)\\end\{boxed\}", re.DOTALL)
-# What may stand between two boxes of one answer, as in `\boxed{1} \text{ and } \boxed{2}` …
-_TIGHT = re.compile(
-    r"(?:[^A-Za-z0-9\\]|\\q?quad|\\[,;:!() \[\]]|\\text\s*\{[\s,;]*(?:and|or)?[\s,;]*\}|\b(?:and|or)\b)*"
+_PLACEHOLDER = re.compile(
+    r"\W*(?:\\(?:text|mathrm|mathbf)\s*\{)?\W*(?:your |the |final |my )*"
+    r"(?:answer|result|number|solution|value|expression)?(?: here)?\W*",
+    re.IGNORECASE,
 )
-# … and, with words in it, between two that may be one: `\boxed{1} papers and \boxed{2} bins`.
+# What may stand between two boxes of one answer, as in `\boxed{1} \text{ and } \boxed{2}` …
+_JOINED = re.compile(
+    r"(?:[\s,;:$&/|\u3001\uff0c\uff1b=\u2192\u21d2()*]"
+    r"|\\(?:q?quad|[,;:!() \[\]\\]|rightarrow|to|Rightarrow|lor|land)(?![A-Za-z])"
+    r"|\\text\s?\{[\s,;]{0,5}(?:and|or)?[\s,;]{0,5}\}|\b(?:and|or|und|oder|et|ou)\b|\u6216|\u548c)*"
+)
+# … and what says that the later box takes the place of the earlier one.
+_LATER = re.compile(
+    r"[.!?\u3002](?:\s|$)|\n\s*\n|\b(?:then|so|hence|thus|therefore|but|however|instead|actually|rather|wait|no|which|because|since|"
+    r"gives|giving|becomes|yields|not|finally|is|are|was)\b",
+    re.IGNORECASE,
+)
 _LOOSE_LENGTH = 70
-_LOOSE = re.compile(r"\b(?:and|or)\b|[,;]")
+_JOINING = re.compile(r"\b(?:and|or)\b|[,;]")
+_HEDGE = re.compile(r"\b(?:maybe|perhaps|possibly|otherwise|alternatively|or else)\b|\u6216", re.IGNORECASE)
+_UNDECIDED = re.compile(
+    r"(?:cannot|can't|can not|could not|couldn't|unable to) (?:decide|determine|tell|say|choose)"
+    r"|not (?:sure|certain|clear) (?:which|if|whether)"
+    r"|\bunsure\b|either (?:one|of (?:them|these|the two)|could|may|might|is possible)|both (?:are|seem|could)|"
+    r"(?:do not|don't) know which",
+    re.IGNORECASE,
+)
+_OR_ANOTHER = re.compile(
+    r"[\s$)\]},]{0,12}(?:\(?\s?(?:or|maybe|perhaps|possibly)\b[^.\n]{0,30}?)([-+]?[\d\\][^\s.,)$]{0,40})"
+)
+_DENIED_BEFORE = re.compile(
+    r"(?:\bnot|n't|\bcannot|\bnever|\bneither)\s+(?:be\s+|equal\s+(?:to\s+)?)?[\s$\\(\[:*]{0,10}$", re.IGNORECASE
+)
+_DENIED_BEHIND = re.compile(
+    r"[\s$)\]},*\\]{0,12}(?:is|was|would be|seems|looks)\s+(?:also\s+)?(?:not|wrong|incorrect|false|impossible)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Boxes:
-    """The contents of the boxes that end a text: those that are one answer beyond doubt, and those that may be."""
+    """The contents of the boxes that are the answer, in the order of the text. `start` is where the last one starts.
 
-    tight: tuple[str, ...]
-    loose: tuple[str, ...]
+    `denied` is True where the text says that the box is not the answer.
+    """
+
+    contents: tuple[str, ...]
+    start: int
+    denied: bool = False
 
 
 def last_boxes(text: str) -> Boxes | None:
-    """The last box and those that belong to it, in the order of the text; None when no box closes around anything."""
-    spans = _spans(text)
+    """The boxes that are the answer of `text`; None when no box closes around anything."""
+    spans = [span for span in _spans(text) if not _PLACEHOLDER.fullmatch(text[span[1] : span[2]][:60])]
     if not spans:
         return _unusual(text)
-    contents: list[str] = []
-    tight = 0
-    start_after = len(text)
-    for start, inner, end in reversed(spans):
-        if contents:
-            if end + 1 > start_after:
-                break  # around the box taken already
-            between = text[end + 1 : start_after]
-            joined = len(between) <= 200 and _TIGHT.fullmatch(between) is not None
-            if not joined and not (len(between) < _LOOSE_LENGTH and _LOOSE.search(between)):
+    chosen = [spans[-1]]
+    start, _, end = spans[-1]
+    tail = text[end + 1 : end + 400]
+    if _UNDECIDED.search(tail):
+        chosen = _outermost(spans)
+    else:
+        for span in reversed(spans[:-1]):
+            between = text[span[2] + 1 : chosen[0][0]]
+            if span[2] > chosen[0][0] or not joins(between):
                 break
-            if joined and tight == len(contents):
-                tight += 1
-        else:
-            tight = 1
-        contents.append(text[inner:end].strip())
-        start_after = start
-    ordered = tuple(reversed(contents))
-    return Boxes(ordered[len(ordered) - tight :], ordered)
+            chosen.insert(0, span)
+    contents = [text[inner:close].strip() for _, inner, close in chosen]
+    kept = _without_repetitions(contents, [text[before[2] + 1 : after[0]] for before, after in pairwise(chosen)])
+    if other := _OR_ANOTHER.match(tail):
+        kept.append(other[1])
+    line_start = max(text.rfind("\n", 0, start), start - 80, 0)
+    denied = bool(_DENIED_BEFORE.search(text[line_start:start]) or _DENIED_BEHIND.match(tail))
+    return Boxes(tuple(kept), start, denied)
+
+
+def joins(between: str) -> bool:
+    """True when two boxes with this text between them are one answer."""
+    if len(between) > 200 or "\n\n" in between:
+        return False
+    if _JOINED.fullmatch(between):
+        return True
+    if len(between) > _LOOSE_LENGTH:
+        return False
+    if re.search(r"[.!?](?:\s|$)", between):
+        return False
+    if _HEDGE.search(between):
+        return True
+    return bool(_JOINING.search(between)) and not _LATER.search(between)
+
+
+def loose_boxes(text: str) -> tuple[str, ...]:
+    """All boxes of a gold solution that end it with no more than signs between them, as one list."""
+    spans = _outermost(_spans(text))
+    chosen = spans[-1:]
+    for span in reversed(spans[:-1]):
+        between = text[span[2] + 1 : chosen[0][0]]
+        if len(between) > _LOOSE_LENGTH or not (re.fullmatch(r"[^A-Za-z0-9\\]*", between) or _JOINING.search(between)):
+            break
+        chosen.insert(0, span)
+    return tuple(text[inner:close].strip() for _, inner, close in chosen)
+
+
+def _outermost(spans: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The boxes that are in no other box."""
+    kept: list[tuple[int, int, int]] = []
+    for span in spans:
+        if not kept or span[0] > kept[-1][2]:
+            kept.append(span)
+    return kept
+
+
+def _without_repetitions(contents: list[str], between: list[str]) -> list[str]:
+    """Without boxes that repeat the one before. Two equal boxes with a comma or a word between them are two values."""
+    kept = contents[:1]
+    for content, text in zip(contents[1:], between, strict=False):
+        separate = re.search(r"[,;]|\b(?:and|or)\b", text) is not None
+        if text.strip(" $") == "=":
+            kept[-1] = f"{kept[-1]} = {content}"
+        elif separate or "".join(content.split()) != "".join(kept[-1].split()):
+            kept.append(content)
+    return kept
 
 
 def _spans(text: str) -> list[tuple[int, int, int]]:
@@ -70,12 +156,11 @@ def _spans(text: str) -> list[tuple[int, int, int]]:
 
 def _unusual(text: str) -> Boxes | None:
     r"""`\boxed 5`, `\boxed5` and the environment `boxed`."""
-    environments = _ENVIRONMENT.findall(text)
-    if environments and environments[-1].strip():
-        content = environments[-1].strip()
-        return Boxes((content,), (content,))
-    found = _UNBRACED.findall(text)
+    environments = list(_ENVIRONMENT.finditer(text))
+    if environments and environments[-1][1].strip():
+        return Boxes((environments[-1][1].strip(),), environments[-1].start())
+    found = list(_UNBRACED.finditer(text))
     if not found:
         return None
-    content = (found[-1][0] or found[-1][1]).rstrip(".,;")
-    return Boxes((content,), (content,)) if content else None
+    content = (found[-1][1] or found[-1][2]).rstrip(".,;/")
+    return Boxes((content,), found[-1].start()) if content else None

@@ -1,260 +1,400 @@
-"""When an answer equals the gold answer. Structure first, then numbers, then algebra; each kind has its function.
-
-Imported in grading processes only.
-"""
+"""Whether an answer is the gold, by the kinds of their trees. What follows from no proof here is not the same."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence as Ordered
 from fractions import Fraction
 
-from sfpo_bench.grading import algebra
-from sfpo_bench.grading.answers import (
-    Answer,
-    Collection,
+from sfpo_bench.grading.identity import ratio_is_constant, same_expression, vanishes
+from sfpo_bench.grading.matrices import as_matrix
+from sfpo_bench.grading.meanings import alternatives, items_of, named, record, statements_of, value_of
+from sfpo_bench.grading.real_sets import is_set, same_set
+from sfpo_bench.grading.rounding import Tolerance, same_number
+from sfpo_bench.grading.scalars import same_scalars
+from sfpo_bench.grading.terms import negative
+from sfpo_bench.grading.tree import (
+    EMPTY_SET,
+    Apply,
+    Based,
+    Choice,
+    Clock,
     Either,
-    Formula,
-    Named,
-    Union,
+    Logic,
+    Matrix,
+    Node,
+    Number,
+    Relation,
+    Sequence,
+    SetBuilder,
+    Symbol,
+    Where,
     Words,
-    is_equation,
-    is_inequality,
-    read,
+    has,
 )
-from sfpo_bench.grading.numerals import Numeral, Tolerance, hundredth, same_number
 
-_MOST_ITEMS = 60  # items of an unordered list that are tried against each other
+_LONGEST_LIST = 200
+_NOTHING = re.compile(
+    r"(?:there (?:is|are) )?(?:no (?:\w+ )?solutions?(?: exists?)?|none|(?:the )?empty set|no such \w+)"
+)
 
 
-def same(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:
-    """`answer` is `gold`. Not symmetric: where the gold is a value, the answer may be an equation that ends in it."""
+def same(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    """True when the answer is the gold; of notation with several readings any may be right."""
+    if gold == answer:
+        return not _undefined(gold)
     if isinstance(gold, Either):
         return any(same(reading, answer, tolerance) for reading in gold.readings)
     if isinstance(answer, Either):
         return any(same(gold, reading, tolerance) for reading in answer.readings)
-    if isinstance(gold, Named) or isinstance(answer, Named):
-        return _same_named(gold, answer, tolerance)
+    if isinstance(gold, Where) or isinstance(answer, Where):
+        return _same_where(gold, answer, tolerance)
+    if isinstance(gold, Choice) or isinstance(answer, Choice):
+        return _same_choice(gold, answer, tolerance)
     if isinstance(gold, Words) or isinstance(answer, Words):
-        return isinstance(gold, Words) and isinstance(answer, Words) and _same_words(gold, answer)
-    if isinstance(gold, Numeral) and isinstance(answer, Numeral):
-        return same_number(gold, answer, tolerance)
-    if isinstance(gold, Collection) and isinstance(answer, Collection):
-        return _same_collection(gold, answer, tolerance) or _same_sets(gold, answer)
-    if isinstance(gold, Union) and isinstance(answer, Union):
-        return _matched(gold.parts, answer.parts, tolerance) or _same_sets(gold, answer)
-    if (_is_matrix(gold) and isinstance(answer, Formula)) or (_is_matrix(answer) and isinstance(gold, Formula)):
-        return algebra.same_formula(_latex(gold), _latex(answer), tolerance)
-    if isinstance(gold, (Collection, Union)) or isinstance(answer, (Collection, Union)):
-        return _same_ratio(gold, answer, tolerance) or _same_sets(gold, answer)
-    return _same_scalar(gold, answer, tolerance)
+        return _same_words(gold, answer)
+    if isinstance(gold, (Clock, Based)) or isinstance(answer, (Clock, Based)):
+        return _same_clock(gold, answer)
+    if _speaks(gold) or _speaks(answer):
+        return _same_statements(gold, answer, tolerance)
+    return _same_values(gold, answer, tolerance)
 
 
-def _same_words(gold: Words, answer: Words) -> bool:
-    """The same words, whatever their case and punctuation; or the same letter of a choice (`(C)` is `C) 42`)."""
-    return gold.text == answer.text or (gold.letter != "" and gold.letter == answer.letter)
+def _undefined(node: Node) -> bool:
+    """A division by zero is the same as nothing, not even as itself."""
+    return isinstance(node, Apply) and node.name == "div" and node.arguments[1] == Number(Fraction(0))
 
 
-def _same_named(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:
-    """Names of single variables must agree where both sides give one; otherwise the values count.
+def _speaks(node: Node) -> bool:
+    return isinstance(node, (Relation, Logic))
 
-    Two equations may also be the same with the variables on other sides (`y = 2x - 1` and `2x - y = 1`).
-    """
-    if isinstance(gold, Named) and isinstance(answer, Named):
-        if gold.name == answer.name or not (_is_variable(gold.name) and _is_variable(answer.name)):
-            if same(gold.value, answer.value, tolerance):
-                return True
-        elif not isinstance(gold.value, Formula):
+
+def _same_where(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    """Equal values; two conditions have to be the same too, one alone says what is understood."""
+    first, second = (node if isinstance(node, Where) else Where(node, None) for node in (gold, answer))
+    if first.condition is not None and second.condition is not None:
+        if not same(first.condition, second.condition, tolerance):
             return False
-        return (
-            is_equation(gold.latex)
-            and is_equation(answer.latex)
-            and algebra.same_formula(gold.latex, answer.latex, tolerance)
-        )
-    if isinstance(gold, Named):
-        if isinstance(answer, Formula) and is_equation(answer.latex):
-            return algebra.same_formula(gold.latex, answer.latex, tolerance)
-        if isinstance(answer, Formula) and is_inequality(answer.latex):
-            return _same_sets(gold.value, answer)
-        return same(gold.value, answer, tolerance)
-    assert isinstance(answer, Named)
-    if isinstance(gold, Formula) and is_equation(gold.latex):
-        return algebra.same_formula(gold.latex, answer.latex, tolerance)
-    return same(gold, answer.value, tolerance)
+    elif first.condition is not None or second.condition is not None:
+        whole = [node.condition for node in (first, second) if node.condition is not None]
+        if not all(_about_parameters(condition) for condition in whole) and isinstance(first.value, (Sequence, Number)):
+            return False
+    return same(first.value, second.value, tolerance)
 
 
-def _is_variable(name: str) -> bool:
-    return len(name.split("_")[0].lstrip("\\")) == 1 and "(" not in name
-
-
-def _same_scalar(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:
-    """Two formulas, or a number and a formula; a percentage is its number or a hundredth of it."""
-    if (
-        isinstance(answer, Formula)
-        and is_equation(answer.latex)
-        and not (isinstance(gold, Formula) and is_equation(gold.latex))
-    ):
-        return same(gold, read(answer.latex.rsplit("=", 1)[1]), tolerance)
-    if (
-        isinstance(gold, Formula)
-        and is_equation(gold.latex)
-        and not (isinstance(answer, Formula) and is_equation(answer.latex))
-    ):
-        return False
-    if isinstance(gold, Formula) and isinstance(answer, Formula):
-        if gold.latex == answer.latex and gold.percent == answer.percent:
-            return True
-        return any(
-            algebra.same_formula(first, second, tolerance)
-            for first in _percent_readings(gold, answer.percent)
-            for second in _percent_readings(answer, gold.percent)
-        )
-    numeral, formula = (gold, answer) if isinstance(gold, Numeral) else (answer, gold)
-    assert isinstance(numeral, Numeral) and isinstance(formula, Formula)
-    numerals = [numeral] if numeral.percent == formula.percent else [numeral, hundredth(numeral)]
-    if formula.percent and not numeral.percent:
-        numerals[1] = Numeral(numeral.value * 100, None if numeral.decimals is None else numeral.decimals - 2)
-    return any(
-        algebra.same_value(each, formula.latex, tolerance, numeral_is_gold=isinstance(gold, Numeral))
-        for each in numerals
+def _about_parameters(condition: Node) -> bool:
+    return isinstance(condition, (Relation, Logic)) and not any(
+        named(part) for part in statements_of(condition) if isinstance(part, Relation) and part.signs == ("=",)
     )
 
 
-def _percent_readings(formula: Formula, other_has_percent: bool) -> list[str]:
-    if formula.percent and not other_has_percent:
-        return [formula.latex, rf"\frac{{{formula.latex}}}{{100}}"]
-    return [formula.latex]
+def _same_choice(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    """The same letter; a value behind the answer's letter may also be the value that was asked for."""
+    if isinstance(gold, Choice):
+        letter = answer.letter if isinstance(answer, Choice) else answer.name if isinstance(answer, Symbol) else ""
+        return letter == gold.letter
+    assert isinstance(answer, Choice)
+    if answer.rest is None:
+        return isinstance(gold, Symbol) and gold.name == answer.letter
+    return same(gold, answer.rest, tolerance)
 
 
-def _same_collection(gold: Collection, answer: Collection, tolerance: Tolerance) -> bool:
-    """Lists and sets in any order; tuples, intervals and matrices in theirs, with the same brackets."""
-    if gold.matrix or answer.matrix:
-        return any(_in_order(first, second, tolerance) for first in _as_matrix(gold) for second in _as_matrix(answer))
-    if gold.brackets == ":" or answer.brackets == ":":
-        return gold.brackets == answer.brackets and _same_proportions(gold.items, answer.items)
-    unordered = ("", "{}")
-    if gold.brackets in unordered and answer.brackets in unordered:
-        if _named_apart(gold) != _named_apart(answer):
-            return _in_order(gold.items, answer.items, tolerance)
-        return _matched(gold.items, answer.items, tolerance)
-    if "{}" in (gold.brackets, answer.brackets):
-        return False
-    if "" in (gold.brackets, answer.brackets):
-        other = gold.brackets or answer.brackets
-        return (other == "()" or len(gold.items) > 2) and _in_order(gold.items, answer.items, tolerance)
-    same_brackets = gold.brackets == answer.brackets
-    return (same_brackets or len(gold.items) > 2) and _in_order(gold.items, answer.items, tolerance)
-
-
-def _as_matrix(collection: Collection) -> list[tuple[Answer, ...]]:
-    """The rows of a matrix, of `[[1, 2], [3, 4]]` as programs write it, and of a tuple, which is a row or a column."""
-    if collection.matrix:
-        return [collection.items]
-    if collection.brackets not in ("()", "[]"):
-        return []
-    rows = [item for item in collection.items if isinstance(item, Collection) and item.brackets in ("()", "[]")]
-    if len(rows) == len(collection.items) and len({len(row.items) for row in rows}) == 1:
-        return [tuple(Collection("()", row.items, row.latex) for row in rows)]
-    column = tuple(Collection("()", (item,), "") for item in collection.items)
-    return [column, (Collection("()", collection.items, ""),)]
-
-
-def _latex(answer: Answer) -> str:
-    return answer.latex if isinstance(answer, (Collection, Formula, Union, Named)) else ""
-
-
-def _is_matrix(answer: Answer) -> bool:
-    return isinstance(answer, Collection) and answer.matrix
-
-
-def _named_apart(collection: Collection) -> bool:
-    """True for `x = 1, y = 2`, whose items are told apart by names, so that their order has a meaning to others."""
-    names = [item.name for item in collection.items if isinstance(item, Named)]
-    return len(names) == len(collection.items) and len(set(names)) == len(names) > 1
-
-
-def _in_order(gold: Sequence[Answer], answer: Sequence[Answer], tolerance: Tolerance) -> bool:
-    return len(gold) == len(answer) and all(
-        same(first, second, tolerance) for first, second in zip(gold, answer, strict=True)
+def _same_words(gold: Node, answer: Node) -> bool:
+    first, second = (
+        " ".join(_NOTHING.sub(_normal_nothing, node.text).split()) if isinstance(node, Words) else ""
+        for node in (gold, answer)
     )
+    if isinstance(gold, Words) and isinstance(answer, Words):
+        return first.removesuffix("s") == second.removesuffix("s") != ""
+    words, other = (gold, answer) if isinstance(gold, Words) else (answer, gold)
+    assert isinstance(words, Words)
+    if other == EMPTY_SET:
+        return _NOTHING.fullmatch(words.text) is not None
+    value = value_of(other) if _speaks(other) else None
+    if isinstance(value, Words):
+        return _same_words(words, value)
+    return isinstance(other, Symbol) and other.name == words.text
 
 
-def _matched(gold: Sequence[Answer], answer: Sequence[Answer], tolerance: Tolerance) -> bool:
-    """Every item of one has its own equal in the other."""
-    if len(gold) != len(answer) or len(gold) > _MOST_ITEMS:
-        return False
-    left = list(answer)
-    for item in gold:
-        partner = next((place for place, other in enumerate(left) if same(item, other, tolerance)), None)
-        if partner is None:
-            return False
-        del left[partner]
-    return True
+def _normal_nothing(match: re.Match[str]) -> str:
+    text = re.sub(r"^there (?:is|are) |exists?$", "", match.group())
+    return text.replace("solutions", "solution")
 
 
-def _same_proportions(gold: Sequence[Answer], answer: Sequence[Answer]) -> bool:
-    """`2:4` is `1:2`; but what may be a time of day (`10:30`) has to be the same."""
-    first = [item.value for item in gold if isinstance(item, Numeral)]
-    second = [item.value for item in answer if isinstance(item, Numeral)]
-    if len(first) != len(second) or first == second:
-        return first == second
-    clock = len(first) == 2 and any(10 <= pair[1] < 60 and 0 <= pair[0] <= 24 for pair in (first, second))
-    pairs = list(zip(first, second, strict=True))
-    return not clock and any(first) and any(second) and all(a * d == b * c for a, b in pairs for c, d in pairs)
+def _same_clock(gold: Node, answer: Node) -> bool:
+    """Times of day with the same hours and minutes, and half of the day where both tell it; numbers in one base."""
+    if isinstance(gold, Clock) and isinstance(answer, Clock):
+        halves = {gold.half, answer.half} - {""}
+        return gold.fields == answer.fields and len(halves) < 2
+    if isinstance(gold, Based) and isinstance(answer, Based):
+        return gold == answer
+    clock, other = (gold, answer) if isinstance(gold, Clock) else (answer, gold)
+    if not isinstance(clock, Clock) or clock.half or isinstance(other, Based):
+        return _value_is(gold, answer)
+    if isinstance(other, (Sequence, Number, Apply)):
+        # `7:32` may be a ratio too, where the other side is written as one.
+        items = tuple(Number(Fraction(field)) for field in clock.fields)
+        as_ratio = Sequence(":", items)
+        return _same_values(as_ratio, other, Tolerance())
+    return _value_is(gold, answer)
 
 
-def _same_ratio(gold: Answer, answer: Answer, tolerance: Tolerance) -> bool:
-    """The ratio `7:32` is the number `\\frac{7}{32}`."""
-    ratio, other = (gold, answer) if isinstance(gold, Collection) else (answer, gold)
-    if not isinstance(ratio, Collection) or ratio.brackets != ":" or len(ratio.items) != 2:
-        return False
-    above, below = ratio.items
-    if not isinstance(above, Numeral) or not isinstance(below, Numeral) or not below.value:
-        return False
-    return isinstance(other, Numeral) and other.value == Fraction(above.value, below.value)
-
-
-def _same_sets(gold: Answer, answer: Answer) -> bool:
-    """Intervals, unions, inequalities and sets of numbers that are the same set, as math-verify decides.
-
-    Several inequalities joined by `or` or commas are the union of what they say.
-    """
-    if not (_maybe_a_set(gold) and _maybe_a_set(answer)):
-        return False
-    if not any(isinstance(part, (Formula, Union)) for side in (gold, answer) for part in _parts(side)):
-        return False
-    return algebra.same_set(_set_latex(gold), _set_latex(answer))
-
-
-def _parts(answer: Answer) -> list[Answer]:
-    plain_list = isinstance(answer, Collection) and answer.brackets == "" and not answer.matrix
-    return list(answer.items) if isinstance(answer, Collection) and plain_list else [answer]
-
-
-def _maybe_a_set(answer: Answer) -> bool:
-    if isinstance(answer, Union):
-        return True
-    if isinstance(answer, Formula):
-        return True
-    if isinstance(answer, Collection) and not answer.matrix:
-        inequalities = [isinstance(part, Formula) and is_inequality(part.latex) for part in answer.items]
-        return all(inequalities) if answer.brackets == "" else answer.brackets != ":"
+def _value_is(gold: Node, answer: Node) -> bool:
+    """One side names a value that is the other side."""
+    for one, other in ((gold, answer), (answer, gold)):
+        if _speaks(one) and not _speaks(other) and (value := value_of(one)) is not None:
+            return same(other, value, Tolerance())
     return False
 
 
-def _set_latex(answer: Answer) -> list[str]:
-    return [part.latex for part in _parts(answer) if isinstance(part, (Formula, Union, Collection))]
+def _same_statements(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    if _speaks(gold) and _speaks(answer):
+        return _same_both(gold, answer, tolerance)
+    if _speaks(gold):
+        return _same_as_value(gold, answer, tolerance, strict=True)
+    return _same_as_value(answer, gold, tolerance, strict=False)
 
 
-def readable(gold: Answer) -> bool:
-    """True when the gold can be compared as more than text: every formula in it can be parsed."""
-    if isinstance(gold, Either):
-        return any(readable(reading) for reading in gold.readings)
-    if isinstance(gold, Named):
-        return readable(gold.value)
-    if isinstance(gold, Collection):
-        return all(readable(item) for item in gold.items)
-    if isinstance(gold, Union):
-        return all(readable(part) for part in gold.parts)
-    if isinstance(gold, Formula):
-        return algebra.parsed(gold.latex) is not None
-    return True
+def _same_as_value(statement: Node, value: Node, tolerance: Tolerance, *, strict: bool) -> bool:
+    """A statement beside what is none: the value that it names, its alternatives, its pair, or the set that it tells.
+
+    `strict` for a gold: an equation stands for its right side only where its left side is a name.
+    """
+    found = named(statement)
+    stated = (found[1] if found else None) if strict else value_of(statement)
+
+    def equal(one: Node) -> bool:
+        return same(one, value, tolerance) if strict else same(value, one, tolerance)
+
+    if stated is not None and equal(stated):
+        return True
+    if (several := alternatives(statement)) is not None and _same_lists(several[1], items_of(value), tolerance):
+        return (isinstance(value, Sequence) and value.brackets in ("", "{}")) or len(several[1]) == 1
+    if (pairs := record(statement)) is not None and isinstance(value, (Sequence, Matrix)):
+        if isinstance(value, Matrix) or value.brackets in ("()", ""):
+            return equal(Sequence("()", tuple(pairs[name] for name in sorted(pairs))))
+        return False
+    return is_set(value) and same_set(statement, value)
+
+
+def _same_both(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    first, second = named(gold), named(answer)
+    if first and second and (_same_name(first[0], second[0])):
+        return same(first[1], second[1], tolerance)
+    one, other = record(gold), record(answer)
+    if one is not None and other is not None and set(one) == set(other):
+        return all(same(one[name], other[name], tolerance) for name in one)
+    several, others = alternatives(gold), alternatives(answer)
+    if several and others and several[0] == others[0]:
+        return _same_lists(several[1], others[1], tolerance)
+    for alternative, pair, is_gold in ((several, second, True), (others, first, False)):
+        if alternative and pair and isinstance(pair[0], Symbol) and pair[0].name == alternative[0]:
+            lists = (alternative[1], items_of(pair[1]))
+            return _same_lists(*(lists if is_gold else lists[::-1]), tolerance)
+    return _same_relations(gold, answer) or same_set(gold, answer)
+
+
+def _same_name(first: Node, second: Node) -> bool:
+    """The same name, or `y` and `f(x)` for the value of a function."""
+    if same_expression(first, second) or first == second:
+        return True
+    function, variable = (first, second) if isinstance(first, Apply) else (second, first)
+    match function, variable:
+        case Apply("?f", (Symbol("x"),)), Symbol("y"):
+            return True
+        case _:
+            return False
+
+
+def _same_relations(gold: Node, answer: Node) -> bool:
+    """Chains and conjunctions of comparisons that say the same, one by one, in any order."""
+    if isinstance(gold, Logic) and isinstance(answer, Logic) and gold.joined_by == answer.joined_by == "or":
+        return len(gold.parts) == len(answer.parts) and _matched(gold.parts, answer.parts, _same_relations)
+    if "or" in [node.joined_by for node in (gold, answer) if isinstance(node, Logic)]:
+        return False
+    first, second = _comparisons(gold), _comparisons(answer)
+    return (
+        first is not None
+        and second is not None
+        and len(first) == len(second)
+        and _matched(first, second, _same_comparison)
+    )
+
+
+def _matched(first: Ordered[object], second: Ordered[object], test: object) -> bool:
+    """Each of `first` has a partner of its own among `second`."""
+    assert callable(test)
+    left = list(second)
+    for item in first:
+        partner = next((place for place, other in enumerate(left) if test(item, other)), None)
+        if partner is None:
+            return False
+        del left[partner]
+    return not left
+
+
+def _comparisons(node: Node) -> list[tuple[str, Node, Node]] | None:
+    """All comparisons of two neighbours, (sign, left, right), with `<` and `<=` turned around."""
+    found: list[tuple[str, Node, Node]] = []
+    for part in statements_of(node):
+        if not isinstance(part, Relation) or len(part.sides) < len(part.signs) + 1:
+            return None
+        modulus = part.sides[len(part.signs) + 1 :]
+        for left, sign, right in zip(part.sides, part.signs, part.sides[1:], strict=False):
+            turned = {"<": ">", r"\le": r"\ge"}.get(sign)
+            found.append((turned, right, left) if turned else (sign, left, right))
+        found += [("modulus", value, value) for value in modulus]
+    return found
+
+
+def _same_comparison(first: tuple[str, Node, Node], second: tuple[str, Node, Node]) -> bool:
+    """Equations and inequalities whose differences of sides are constant multiples of each other, for inequalities
+    positive ones; other relations side by side."""
+    sign, left, right = first
+    if sign != second[0]:
+        return False
+    if sign in ("=", r"\ne", ">", r"\ge") and all(map(_is_expression, (left, right, *second[1:]))):
+        one = Apply("add", (left, negative(right)))
+        other = Apply("add", (second[1], negative(second[2])))
+        if vanishes(one) or vanishes(other):
+            return False
+        ratio = ratio_is_constant(one, other)
+        if sign in ("=", r"\ne"):
+            return ratio != 0 or _same_but_for_a_factor(one, other)
+        return ratio > 0
+    return same(left, second[1], Tolerance()) and same(right, second[2], Tolerance())
+
+
+def _is_expression(node: Node) -> bool:
+    return isinstance(node, (Number, Symbol, Apply))
+
+
+def _same_but_for_a_factor(first: Node, second: Node) -> bool:
+    """One equation is the other divided by a parameter, which a denominator already keeps from zero."""
+    for one, other in ((first, second), (second, first)):
+        for divisor in _divisors(other):
+            multiplied = Apply("mul", (divisor, other))
+            if ratio_is_constant(one, multiplied):
+                return True
+    return False
+
+
+def _divisors(node: Node) -> list[Symbol]:
+    """The variables that are a whole denominator in a term of `node`."""
+    found: list[Symbol] = []
+    pending = [node]
+    while pending:
+        here = pending.pop()
+        if isinstance(here, Apply) and here.name in ("add", "mul", "div"):
+            pending += here.arguments[:1] if here.name == "div" else here.arguments
+            if here.name == "div" and isinstance(here.arguments[1], Symbol) and here.arguments[1] not in found:
+                found.append(here.arguments[1])
+    return found[:4]
+
+
+def _same_values(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    """What is neither a statement nor words."""
+    if has(gold, "pm") or has(answer, "pm") or has(gold, "mp") or has(answer, "mp"):
+        return _same_lists(items_of(gold), items_of(answer), tolerance)
+    if (first := as_matrix(gold)) is not None and (second := as_matrix(answer)) is not None:
+        return _same_matrices(first, second, tolerance)
+    if isinstance(gold, Sequence) or isinstance(answer, Sequence):
+        return _same_sequences(gold, answer, tolerance)
+    if isinstance(gold, SetBuilder) or isinstance(answer, SetBuilder) or is_set(gold) or is_set(answer):
+        return same_set(gold, answer) or (
+            isinstance(gold, Apply) and isinstance(answer, Apply) and _same_operation(gold, answer)
+        )
+    return same_scalars(gold, answer, tolerance)
+
+
+def _same_operation(gold: Apply, answer: Apply) -> bool:
+    """The same operation on the same sets."""
+    return (
+        gold.name == answer.name
+        and len(gold.arguments) == len(answer.arguments)
+        and all(same(*pair, Tolerance()) for pair in zip(gold.arguments, answer.arguments, strict=True))
+    )
+
+
+def _same_matrices(gold: Matrix, answer: Matrix, tolerance: Tolerance) -> bool:
+    shapes = [[len(row) for row in matrix.rows] for matrix in (gold, answer)]
+    pairs = zip(sum(gold.rows, ()), sum(answer.rows, ()), strict=False)
+    return shapes[0] == shapes[1] and all(same(one, other, tolerance) for one, other in pairs)
+
+
+def _same_sequences(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    kinds = [node.brackets if isinstance(node, Sequence) else None for node in (gold, answer)]
+    if ":" in kinds:
+        return _same_ratio(gold, answer, tolerance)
+    if isinstance(gold, Matrix) or isinstance(answer, Matrix):
+        return _same_vector(gold, answer, tolerance)
+    unordered = ("", "{}", None)
+    if all(kind in unordered for kind in kinds):
+        return _same_lists(items_of(gold), items_of(answer), tolerance)
+    assert isinstance(gold, Sequence) or isinstance(answer, Sequence)
+    if isinstance(gold, Sequence) and isinstance(answer, Sequence) and "{}" not in kinds and "" not in kinds:
+        return _same_tuples(gold, answer, tolerance)
+    if isinstance(gold, Sequence) and isinstance(answer, Sequence) and "{}" not in kinds:
+        # A plain list beside a tuple: the same in order. Square brackets around two numbers are an interval.
+        lists = len(gold.items) == len(answer.items) and ("()" in kinds or len(gold.items) > 2)
+        return lists and all(same(*pair, tolerance) for pair in zip(gold.items, answer.items, strict=True))
+    return is_set(gold) and is_set(answer) and same_set(gold, answer)
+
+
+def _same_tuples(gold: Sequence, answer: Sequence, tolerance: Tolerance) -> bool:
+    """The same entries in the same order, and for two the same brackets, which may be those of an interval."""
+    if len(gold.items) != len(answer.items) or (len(gold.items) == 2 and gold.brackets != answer.brackets):
+        return False
+    return all(same(one, other, tolerance) for one, other in zip(gold.items, answer.items, strict=True))
+
+
+def _same_vector(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    """A tuple and a matrix of one row or one column."""
+    matrix, other = (gold, answer) if isinstance(gold, Matrix) else (answer, gold)
+    if not isinstance(matrix, Matrix) or not isinstance(other, Sequence) or other.brackets not in ("()", "[]", ""):
+        return False
+    if len(matrix.rows) > 1 and len(matrix.rows[0]) > 1:
+        return False
+    entries = sum(matrix.rows, ())
+    pairs = list(zip(entries, other.items, strict=False))
+    ordered = pairs if isinstance(gold, Matrix) else [(second, first) for first, second in pairs]
+    return len(entries) == len(other.items) and all(same(*pair, tolerance) for pair in ordered)
+
+
+def _same_ratio(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
+    """Ratios in proportion; the ratio of two numbers is their quotient."""
+    if isinstance(gold, Sequence) and isinstance(answer, Sequence) and gold.brackets == answer.brackets:
+        first, second = gold.items, answer.items
+        if len(first) != len(second) or not all(map(_is_expression, (*first, *second))):
+            return False
+        products = [
+            (Apply("mul", (first[0], other)), Apply("mul", (second[0], one)))
+            for one, other in zip(first, second, strict=True)
+        ]
+        return not any(map(vanishes, (first[0], second[0]))) and all(same_expression(*pair) for pair in products)
+    ratio, other = (gold, answer) if isinstance(gold, Sequence) and gold.brackets == ":" else (answer, gold)
+    if not isinstance(ratio, Sequence) or len(ratio.items) != 2 or not _is_expression(other):
+        return False
+    return all(map(_is_expression, ratio.items)) and same_number(Apply("div", ratio.items), other, tolerance)
+
+
+def _same_lists(gold: Ordered[Node], answer: Ordered[Node], tolerance: Tolerance) -> bool:
+    """The same members in any order. An answer may repeat a member where the gold repeats none."""
+    if len(gold) > _LONGEST_LIST or len(answer) > _LONGEST_LIST:
+        return False
+
+    def test(one: object, other: object) -> bool:
+        return same(one, other, tolerance)  # type: ignore[arg-type]  # both are nodes of the lists
+
+    if len(gold) == len(answer):
+        return _matched(gold, answer, test)
+    kept = _once(answer)
+    return len(gold) >= 2 and len(answer) > len(gold) and len(kept) == len(gold) and _matched(gold, kept, test)
+
+
+def _once(items: Ordered[Node]) -> list[Node]:
+    kept: list[Node] = []
+    for item in items:
+        if not any(same(other, item, Tolerance()) for other in kept):
+            kept.append(item)
+    return kept

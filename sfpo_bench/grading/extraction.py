@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sfpo_bench.grading.boxes import last_boxes
+from sfpo_bench.grading.expressions import expressions, is_prose
+from sfpo_bench.grading.sentences import DENIES, chosen_letter, denied_before, first_clause, stated
 
 
 class Rule(StrEnum):
@@ -22,7 +24,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What may be the final answer: `texts` are readings of one place, the likeliest first, and any may be right.
+    """The final answer: one text, or those of several boxes that are one list.
 
     `marked` is True when the response itself says that this is its answer.
     """
@@ -35,112 +37,116 @@ class Extraction:
         return self.rule not in (Rule.whole, Rule.last_expression)
 
 
-_END = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|end)\|>|</s>")
-_THOUGHT = re.compile(r"</think(?:ing)?>")
+_FINAL_CHANNEL = re.compile(r"<\|channel\|>final[^<]{0,40}<\|message\|>")
+_ANY_CHANNEL = re.compile(r"<\|channel\|>")
+_END = re.compile(
+    r"<\|(?!channel|message|start\|)[A-Za-z_]{2,30}\|>|<\uff5c[^\uff5c>]{2,40}\uff5c>|</s>|<eos>|<end_of_turn>|<pad>|\[/INST\]"
+)
+_OPENED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|begin_of_thought\|>", re.IGNORECASE)
+_CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|end_of_thought\|>", re.IGNORECASE)
 _LONGEST_TAIL = 4000  # characters at the end in which answers that nothing marks are looked for
 
 
 def extract(response: str) -> Extraction | None:
     """The final answer of a response; None when there is none."""
     text = spoken(response)
-    statement = _last_statement(text)
     boxes = last_boxes(text)
-    box_place = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
-    if statement is not None and boxes is not None and statement.final and statement.start > box_place:
-        return Extraction(Rule.final_answer_is, statement.texts)
+    statement = _last_statement(text)
+    if statement is not None and boxes is not None and statement.replaces(boxes.start):
+        return Extraction(Rule.final_answer_is, (statement.text,))
     if boxes is not None:
-        texts = dict.fromkeys((", ".join(boxes.tight), ", ".join(boxes.loose)))
-        return Extraction(Rule.boxed, tuple(texts))
-    hashes = _HASHES.findall(text)
-    if hashes and hashes[-1].strip(" *.$"):
-        return Extraction(Rule.hashes, (hashes[-1].strip(),))
+        texts = boxes.contents if not boxes.denied else (f"not {', '.join(boxes.contents)}",)
+        return Extraction(Rule.boxed, texts)
+    if (hashed := _behind_hashes(text)) is not None:
+        return Extraction(Rule.hashes, (hashed,))
     if statement is not None:
-        return Extraction(Rule.answer_is, statement.texts)
+        return Extraction(Rule.answer_is, (statement.text,))
     return _unmarked(text)
 
 
 def spoken(response: str) -> str:
-    """What the response says: without what follows its end token, and without the thoughts before the answer."""
-    end = _END.search(response, 1)
-    text = response[: end.start()] if end and response[: end.start()].strip() else response
-    thoughts = list(_THOUGHT.finditer(text))
-    after = text[thoughts[-1].end() :] if thoughts else ""
-    return after if after.strip() else text
+    """What the response says: without what follows its end token, and without thoughts, finished or not.
+
+    A thought that never ends, or with nothing behind it, leaves what stands before it.
+    """
+    if channels := list(_FINAL_CHANNEL.finditer(response)):
+        response = response[channels[-1].end() :]
+    elif _ANY_CHANNEL.search(response):
+        return ""
+    closed = list(_CLOSED.finditer(response))
+    begin = closed[-1].end() if closed else 0
+    text = response[begin:]
+    if opened := _OPENED.search(text):
+        text = text[: opened.start()]
+    end = _END.search(text)
+    while end is not None and not text[: end.start()].strip():
+        text = text[end.end() :]
+        end = _END.search(text)
+    return text[: end.start()] if end else text
 
 
-_HASHES = re.compile(r"####[ \t]*(\S[^\n]{0,999})")
+_HASHES = re.compile(r"^[ \t]*####[ \t]*([^\n#]{1,999})$", re.MULTILINE)
+_HEADING = re.compile(
+    r"\W*(?:\d{1,3}[.):]\s|step\b|case\b|part\b|answer\b|final answer\b|solution\b|conclusion\b)", re.IGNORECASE
+)
+
+
+def _behind_hashes(text: str) -> str | None:
+    """What stands behind the last `####`, unless that is the heading of what follows."""
+    found = list(_HASHES.finditer(text))
+    if not found:
+        return None
+    content = found[-1][1].strip().strip("*").strip()
+    last_line = not text[found[-1].end() :].strip()
+    if not content.strip(" *.$") or _HEADING.match(content):
+        return None
+    if is_prose(content):
+        if not last_line or not expressions(content):
+            return None
+        return stated(content)
+    return content
+
+
 _ANSWER = (
-    r"(?:answers?|correct\s+(?:option|choice)|r[ée]ponse(?:\s+finale)?|respuesta(?:\s+final)?|resposta|risposta|antwort|odpowied[zź]|"
-    r"\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u7b54\u3048|\u7b54|\u6b63\u89e3)"
+    r"(?:answers?|correct\s+(?:option|choice)|ans|r[ée]ponse(?:\s+finale)?|respuesta(?:\s+final)?|resposta|risposta|antwort|odpowied[zź]|"
+    r"\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u7b54\u3048|\u7b54|\u6b63\u89e3|\u0627\u0644\u062c\u0648\u0627\u0628|\u0627\u0644\u0625\u062c\u0627\u0628\u0629)"
 )
 _STATEMENT = re.compile(
-    rf"(?P<final>final\s+|finale?\s+)?{_ANSWER}\**(?:"
-    r"\s*(?:\u662f|\u4e3a|\u70ba|\u306f)\s*[:\uff1a=]?"
+    rf"(?P<final>final\s+|finale?\s+)?\b{_ANSWER}\**(?:"
+    r"\s*(?:\u662f|\u4e3a|\u70ba|\u306f|\u0647\u0648|\u0647\u064a)\s*[:\uff1a=]?"
     r"|\s*\**\s*[:\uff1a=]\s*\**"
     r"|\s+(?:is|are|was|would\s+be|should\s+be|must\s+be|est|es|ist|\u00e8|\u00e9)\b\s*[:\uff1a]?"
+    r"|\s+(?P<denied>is\s+not|isn't|cannot\s+be|can't\s+be|could\s+be|may\s+be|might\s+be)\b"
     r"|[^\n.:]{1,60}?\s(?:is|are)\s*[:\uff1a]"
     r"|\s*\n)",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"(?<!\b[A-Za-z])[.!?\u3002](?=\s|$|\*)|\n")
 
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
     start: int
     final: bool
-    texts: tuple[str, ...]
+    text: str
+
+    def replaces(self, box_start: int) -> bool:
+        """True for an explicit final answer behind the last box; a remark about the box is prose."""
+        return self.final and self.start > box_start and not is_prose(self.text)
 
 
 def _last_statement(text: str) -> _Statement | None:
     """The last `the answer is …`, `Answer: …` or the same in another language that states anything."""
     tail_start = max(0, len(text) - 4 * _LONGEST_TAIL)
     for match in reversed(list(_STATEMENT.finditer(text, tail_start))):
-        texts = _stated(text[match.end() : match.end() + 1000])
-        if texts:
-            is_final = bool(match["final"]) and "\n" not in match.group()
-            return _Statement(match.start(), is_final, texts)
+        rest = text[match.end() : match.end() + 1000]
+        if match["denied"]:
+            return _Statement(match.start(), False, f"{match['denied']} {first_clause(rest)}")
+        found = stated(rest)
+        if found:
+            at_line = not text[: match.start()].rpartition("\n")[2].strip(" *#_")
+            is_final = (bool(match["final"]) or (":" in match.group() and at_line)) and "\n" not in match.group()
+            return _Statement(match.start(), is_final, found)
     return None
-
-
-def _stated(rest: str) -> tuple[str, ...]:
-    """The answer in what follows `the answer is`: the whole sentence, or the first expression in it if it is prose."""
-    rest = rest.lstrip(" \t\n*:=>")
-    display = re.match(r"(\\\[|\$\$)(.{1,900}?)(\\\]|\$\$)", rest, re.DOTALL)
-    if display:
-        return (display[2].strip(),)
-    end = _SENTENCE_END.search(rest)
-    sentence = (rest[: end.start()] if end else rest).strip(" *")
-    if not sentence:
-        return ()
-    if not is_prose(sentence):
-        return (sentence,)
-    choice = re.match(r"(?:option|choice)?\s*(\([A-J]\)|[A-J](?=[\s).:,]|$))", sentence)
-    if choice and not sentence.startswith("A "):
-        return (choice[1],)
-    focus = re.split(r"\s(?:is|are|equals|equal to)\s|(?<![<>!])=(?!=)", sentence)[-1]
-    places = expressions(focus) or expressions(sentence)
-    if places:
-        return (places[0], sentence)
-    return (sentence,) if len(sentence.split()) <= 8 else ()
-
-
-# Words that a formula may have: none of them makes a text prose.
-_MATHEMATICAL_WORDS = (
-    "and or percent sqrt frac sin cos tan cot sec csc log exp arcsin arccos arctan sinh cosh tanh inf infinity mod min "
-    "max lim gcd lcm det deg floor ceil abs dfrac tfrac cdot times pmatrix bmatrix begin end boxed"
-)
-_NOT_PROSE = frozenset(_MATHEMATICAL_WORDS.split())
-_TEXT_COMMAND = re.compile(r"\\(?:text|math|operatorname|mbox)[a-z]*\s*\{[^{}]*\}|\\[A-Za-z]+(?:\{[a-z]+matrix\*?\})?")
-_WORD = re.compile(
-    r"(?i:\b(?:so|is|it|we|to|of|he|if|by|be|as)\b)|[A-Za-z\u00c0-\u024f]{3,}|[\u0400-\u04ff]{2,}"
-    r"|[\u3040-\u30ff\u4e00-\u9fff]"
-)
-
-
-def is_prose(text: str) -> bool:
-    r"""True when words of a language stand in `text`, outside `\text{}` and the names of functions."""
-    return any(word.lower() not in _NOT_PROSE for word in _WORD.findall(_TEXT_COMMAND.sub(" ", text)))
 
 
 _LONGEST_WHOLE = 200
@@ -149,63 +155,29 @@ _EMPTY_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{?\s*\}?")
 
 
 def _unmarked(text: str) -> Extraction | None:
-    """The whole of a short text that is an answer and nothing else, otherwise the last expression of the text."""
-    line = text.strip()
+    """The whole of a short text that is an answer and nothing else, otherwise the last expression of the text, or the
+    only letter of a choice in it."""
+    line = text.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
     short = 0 < len(line) <= _LONGEST_WHOLE and "\n\n" not in line
     says_something = any(character.isalnum() or character in _SIGNS for character in _EMPTY_BOX.sub("", line))
     if short and says_something and not is_prose(line):
         return Extraction(Rule.whole, (line,))
-    places = expressions(text[-_LONGEST_TAIL:])
-    if places:
-        return Extraction(Rule.last_expression, (places[-1], line) if short else (places[-1],))
+    tail = text[-_LONGEST_TAIL:]
+    found = expressions(tail)
+    if found:
+        return Extraction(Rule.last_expression, (_last(tail, found[-1]),))
+    letter = chosen_letter(tail[-500:])
+    if letter is not None:
+        return Extraction(Rule.last_expression, (letter,))
     if short and says_something and len(line.split()) <= 8:
         return Extraction(Rule.whole, (line,))
     return None
 
 
-_BRACED = r"\{(?:[^{}]|\{[^{}]*\}){0,200}\}"
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
-_SIGN = r"(?:(?<![\w)\]}])[-+\u2212]\s?)?"
-_SIGNED = rf"{_SIGN}{_NUMBER}"
-# Between numbers of a group every comma separates: were it one of a decimal or of thousands too, the ways to read a
-# long list that is never closed would double with each number.
-_ENTRY = rf"{_SIGN}(?:\d+(?:\.\d+)?|\.\d+)"
-_EXPRESSION = re.compile(
-    "|".join(
-        (
-            r"(?<!\\)\$\$(?P<display>[^$]{1,2000}?)\$\$",
-            r"\\\[(?P<bracket>.{1,2000}?)\\\]",
-            r"\\\((?P<paren>.{1,1000}?)\\\)",
-            r"(?<!\\)\$(?P<inline>(?:\\\$|[^$\n]){1,1000}?)(?<!\\)\$",
-            rf"(?P<latex>(?:[-\u2212]\s?)?\d*\s?\\(?:[dt]?frac\s*(?:{_BRACED}|\d)\s*(?:{_BRACED}|\d)|sqrt\s*(?:{_BRACED}|\d)|pi\b))",
-            rf"(?P<group>[(\[]\s*{_ENTRY}(?:\s*[,;]\s*{_ENTRY})+\s*[)\]])",
-            rf"(?<![A-Za-z_^\\.,\d])(?P<number>{_SIGNED}(?:\s?/\s?{_NUMBER})?(?:\s*(?:\\?%|percent\b))?)",
-        )
-    ),
-    re.DOTALL,
-)
-_BETWEEN_FORMULAS = re.compile(r"\s*(?:,?\s*\b(?:and|or)\b|,|;)\s*")
-
-
-def expressions(text: str) -> list[str]:
-    """The pieces of mathematics in `text`, in order, without delimiters; formulas that only commas, `and` or `or`
-    separate are one piece. A dollar sign may be one of currency: what stands between two is no formula if it is prose.
-    """
-    found: list[str] = []
-    place, formula_end = 0, -1
-    while match := _EXPRESSION.search(text, place):
-        kind = str(match.lastgroup)
-        content = match[kind].strip()
-        if kind == "inline" and (is_prose(content) or not content):
-            place = match.start() + 1
-            continue
-        place = match.end()
-        if not any(character.isalnum() or character == "\\" for character in content):
-            continue
-        is_formula = kind in ("display", "bracket", "paren", "inline")
-        if is_formula and formula_end >= 0 and _BETWEEN_FORMULAS.fullmatch(text, formula_end, match.start()):
-            found[-1] += f", {content}"
-        else:
-            found.append(content)
-        formula_end = match.end() if is_formula else -1
-    return found
+def _last(tail: str, found: str) -> str:
+    """The last expression, with the word before it that denies, bounds or changes it."""
+    if not denied_before(tail, found):
+        return found
+    place = tail.rfind(found)
+    words = list(DENIES.finditer(tail[max(0, place - 40) : place]))
+    return f"{words[-1].group()} {found}"

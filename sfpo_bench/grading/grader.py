@@ -70,6 +70,11 @@ class Grader:
         requests = [Request(Question.read, gold, "") for gold in golds]
         return [reply.status is GradeStatus.correct for reply in self._ask(requests, deadline_s)]
 
+    def second_opinions(self, pairs: Iterable[Pair], *, deadline_s: float | None = None) -> list[GradeStatus]:
+        """What plain math-verify says of each pair, `timeout` where it goes on longer than the deadline."""
+        requests = [Request(Question.second, pair.gold, pair.response[-LONGEST_RESPONSE:]) for pair in pairs]
+        return [reply.status for reply in self._ask(requests, deadline_s)]
+
     def close(self) -> None:
         """End the processes; the grader can be used again, and starts new ones then."""
         self._pool.close()
@@ -159,6 +164,6 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    for package in ("math-verify", "latex2sympy2_extended", "sympy"):
+    for package in ("python-flint",):
         digest.update(f"{package}=={version(package)}\n".encode())
     return digest.hexdigest()[:16]

@@ -23,11 +23,15 @@ class Pair:
 
 
 class Question(StrEnum):
-    """What a process is asked: to grade a response, to compare two bare answers, or whether it can read a gold."""
+    """What a process is asked.
+
+    `grade` a response, `compare` two bare answers, `read` a gold (can it be?), or what math-verify says (`second`).
+    """
 
     grade = "grade"
     compare = "compare"
     read = "read"
+    second = "second"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A process that grades: `python -m sfpo_bench.grading.worker MEMORY_BYTES`; only here is sympy imported.
+"""A process that grades: `python -m sfpo_bench.grading.worker MEMORY_BYTES`; only here is FLINT imported.
 
 Reads a JSON line for each request until its input ends, and writes one for each reply. The kernel kills it when a
 request takes longer than its alarm, in the middle of anything.

@@ -12,7 +12,24 @@ from sfpo_bench.grading.extraction import Rule, extract
     [
         (r"\boxed{\frac{1}{1+\sqrt{2}}} is it", r"\frac{1}{1+\sqrt{2}}", Rule.boxed),
         (r"\boxed{\left\{1, 2\right\}}", r"\left\{1, 2\right\}", Rule.boxed),
-        (r"\boxed{7} or \boxed{8", "7", Rule.boxed),
+        (r"\boxed{7} or \boxed{8", r"7, \boxed{8", Rule.boxed),
+        (r"\boxed{7} or maybe 8", "7, 8", Rule.boxed),
+        (r"it is not \boxed{7}", "not 7", Rule.boxed),
+        (r"Either \boxed{3} or maybe \boxed{5}", "3, 5", Rule.boxed),
+        (r"Case 1 gives \boxed{3}. Case 2 gives \boxed{5}. I cannot decide.", "3, 5", Rule.boxed),
+        (r"\boxed{10} and then \boxed{42}", "42", Rule.boxed),
+        ("\\boxed{42}\n\n\\boxed{42}", "42", Rule.boxed),
+        (r"\boxed{42} \boxed{42}", "42", Rule.boxed),
+        (r"\boxed{7}. The final answer is boxed above.", "7", Rule.boxed),
+        ("#### Step 2: add\n3 + 4 = 7. The answer is 7.", "7", Rule.answer_is),
+        ("The answer is 6 because 6^2 = 36.", "6", Rule.answer_is),
+        ("The answer is at least 5.", "at least 5", Rule.answer_is),
+        (r"\boxed{7}<end_of_turn>\boxed{9}", "7", Rule.boxed),
+        (
+            r"<|channel|>analysis<|message|>\boxed{9}<|end|><|channel|>final<|message|>\boxed{8}<|return|>",
+            "8",
+            Rule.boxed,
+        ),
         (r"#### 3 and \boxed{4}", "4", Rule.boxed),
         (r"$\boxed{1}, \boxed{2}$ and $\boxed{3}$", "1, 2, 3", Rule.boxed),
         (r"case \boxed{1} gives nothing. So \boxed{2} or \boxed{3}", "2, 3", Rule.boxed),
@@ -39,7 +56,20 @@ from sfpo_bench.grading.extraction import Rule, extract
 )
 def test_the_final_answer_is_found_and_by_this_rule(response: str, answer: str, rule: Rule) -> None:
     found = extract(response)
-    assert found is not None and (found.texts[0], found.rule) == (answer, rule)
+    assert found is not None and (", ".join(found.texts), found.rule) == (answer, rule)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        r"<think>maybe \boxed{12}, but let me check",
+        "<think>\\boxed{9}</think>\n\n",
+        r"[THINK]\boxed{9}",
+        r"<|channel|>analysis<|message|>maybe \boxed{9}<|end|>",
+    ],
+)
+def test_a_thought_is_no_answer(response: str) -> None:
+    assert extract(response) is None
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,17 @@ def test_nothing_to_grade_is_no_answer(response: str) -> None:
 
 
 def test_a_gold_that_cannot_be_read_is_counted_apart_unless_repeated() -> None:
-    assert not gold_is_readable("np.arcsin(10/13)")
-    assert status("np.arcsin(10/13)", r"\boxed{0.877}") is GradeStatus.gold_unparsable
-    assert status("np.arcsin(10/13)", r"\boxed{np.arcsin(10 / 13)}") is GradeStatus.correct
+    gold = r"\frac{2 k n}{n+k-1}-2 \frac{k!n!"
+    assert not gold_is_readable(gold)
+    assert status(gold, r"\boxed{0.877}") is GradeStatus.gold_unparsable
+    assert status(gold, gold.replace(" ", "  ")) is GradeStatus.correct
+
+
+def test_a_gold_typed_as_in_a_program_is_read() -> None:
+    assert gold_is_readable("np.arcsin(10/13)")
+    assert status("np.arcsin(10/13)", r"\boxed{0.8776}") is GradeStatus.correct
+    assert status("np.arcsin(10/13)", r"\boxed{\arcsin\frac{10}{13}}") is GradeStatus.correct
+    assert status("np.arcsin(10/13)", r"\boxed{0.8777}") is GradeStatus.wrong
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ ROWS = [
     {"id": "a/2", "gold": "5", "pred": r"\boxed{6}", "expected": True, "finish_reason": "truncated"},
     {"id": 3, "gold": 5, "pred": 5, "expected": False},
     {"id": "none", "gold": "5", "pred": ""},
-    {"id": "bad gold", "gold": "np.arcsin(10/13)", "pred": "0.877"},
+    {"id": "bad gold", "gold": "\\frac{2 k n", "pred": "0.877"},
     {"id": "near", "gold": "0.53", "pred": "0.54", "relative_tolerance": 0.02},
     {"gold": "1", "pred": "2"},
 ]

@@ -18,13 +18,14 @@ from sfpo_bench.grading.pool import Pool
 from sfpo_bench.grading.records import Question, Request
 from sfpo_bench.types import GradeStatus
 
+# What math-verify never finishes: deadlines are tried on its second opinions, as every verdict of ours has an end.
 ENDLESS = r"\boxed{\int_0^1 \sin(\sin(\sin(x^{7})))^{x^x} dx}"
 RIGHT, WRONG = Pair("5", r"\boxed{5.0}"), Pair("5", r"\boxed{6}")
 
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[Grader]:
-    with Grader(workers=2, deadline_s=0.7, cache_size=0) as grader:
+    with Grader(workers=2, deadline_s=6.0, cache_size=0) as grader:
         yield grader
 
 
@@ -43,21 +44,19 @@ def children(grader: Grader) -> list[int]:
 def test_an_endless_grade_is_a_timeout_and_everything_else_keeps_its_verdict_and_place(quick: Grader) -> None:
     pairs = [RIGHT, WRONG, Pair("5", ENDLESS), RIGHT, Pair("7", ENDLESS), WRONG, RIGHT, RIGHT, WRONG]
     expected = ["correct", "wrong", "timeout", "correct", "timeout", "wrong", "correct", "correct", "wrong"]
-    assert [grade.status.value for grade in quick.grade_many(pairs)] == expected
+    assert [status.value for status in quick.second_opinions(pairs)] == expected
 
 
 def test_the_deadline_counts_from_the_start_of_an_item_and_ends_it(quick: Grader) -> None:
     started = time.monotonic()
     # Distinct ones, as equal pairs are graded once. Four in a row would need longer than one deadline.
-    grades = quick.grade_many([Pair(str(n), ENDLESS) for n in range(4)])
-    assert [grade.status for grade in grades] == [GradeStatus.timeout] * 4
-    assert [grade.reward for grade in grades] == [0.0] * 4
+    assert quick.second_opinions([Pair(str(n), ENDLESS) for n in range(4)]) == [GradeStatus.timeout] * 4
     assert time.monotonic() - started < 30  # two processes, two deadlines each, and their replacement on a busy machine
 
 
 def test_a_process_over_its_deadline_is_killed_and_replaced(quick: Grader) -> None:
     before = children(quick)
-    assert quick.grade("5", ENDLESS).status is GradeStatus.timeout
+    assert quick.second_opinions([Pair("5", ENDLESS)]) == [GradeStatus.timeout]
     gone = [pid for pid in before if pid not in children(quick)]
     assert len(gone) == 1
     with pytest.raises(ProcessLookupError):
@@ -78,7 +77,7 @@ def test_a_process_killed_at_work_is_an_error_and_the_next_grade_is_right(quick:
     with slow:
         slow.grade("5", "5")
         [pid] = children(slow)
-        thread = threading.Thread(target=lambda: found.append(slow.grade("5", ENDLESS).status))
+        thread = threading.Thread(target=lambda: found.extend(slow.second_opinions([Pair("5", ENDLESS)])))
         thread.start()
         time.sleep(0.5)
         os.kill(pid, signal.SIGKILL)
@@ -92,7 +91,7 @@ def test_a_child_left_alone_with_an_endless_request_is_ended_by_the_kernel() -> 
     pool = Pool(1, 2**31)
     pool.ask([Request(Question.compare, "1", "2")], 5.0)
     [child] = pool._idle
-    replies = child.converse([Request(Question.grade, "5", ENDLESS)], 0.2)
+    replies = child.converse([Request(Question.second, "5", ENDLESS)], 0.2)
     line = child._line
     child._line = lambda until: b""  # type: ignore[method-assign]
     kill = child.kill
@@ -259,7 +258,7 @@ def test_pairs_met_before_come_from_the_cache_and_a_timeout_is_tried_again() -> 
         assert grader.grade_many([WRONG, RIGHT, RIGHT]) == [first[1], first[0], first[0]]
         del grader._pool.ask
         for _ in range(2):
-            assert grader.grade("5", ENDLESS).status is GradeStatus.timeout
+            assert grader.second_opinions([Pair("5", ENDLESS)]) == [GradeStatus.timeout]
             assert children(grader) == []
 
 

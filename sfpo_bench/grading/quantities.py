@@ -1,0 +1,189 @@
+r"""Numbers with words and units around them: `5 million dollars`, `12\text{ cm}^2`, `negative 5`, `22^\circ 30'`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+from sfpo_bench.grading.lexer import Token, Unreadable
+from sfpo_bench.grading.number_words import POWER_WORDS, SCALES, SIGN_WORDS, number_in_words
+from sfpo_bench.grading.terms import negative
+from sfpo_bench.grading.tree import Apply, Either, Node, Number, Quantity, Unit
+from sfpo_bench.grading.units import NO_UNIT, SINGLE_LETTERS, product, unit_in_words, unit_of
+from sfpo_bench.grading.vocabulary import words
+
+Tokens = tuple[Token, ...]
+Reader = Callable[[Tokens], Node]
+_CURRENCIES = {"$": "dollar", "\u20ac": "euro", "\u00a3": "pound sterling", "\u00a5": "yen", "\u20b9": "rupee"}
+# Words that are no noun of a count: they change the value, deny it, or bring another one.
+_NO_NOUNS = words(
+    "not no nor or and either neither maybe perhaps possibly may might could should would but except without "
+    "unless never false wrong incorrect isn aren cannot can minus plus times over less more greater fewer "
+    "least most between than twice double triple half multiple divided squared cubed if when where because "
+    "since such that also however unsure about approximately nearly almost is are was were be other else "
+    "instead rather percent per equals equal ten hundred thousand million billion dozen one two three four "
+    "five six seven eight nine works factorial to"
+)
+
+
+def quantity(tokens: Tokens, expression: Reader) -> Node:
+    """A value with what changes it and its unit. Raises Unreadable where words are left."""
+    if not tokens:
+        raise Unreadable("nothing")
+    first = tokens[0]
+    if first.kind == "word" and first.text.lower() in SIGN_WORDS and len(tokens) > 1:
+        value = quantity(tokens[1:], expression)
+        if isinstance(value, (Number, Apply)):
+            return negative(value) if SIGN_WORDS[first.text.lower()] < 0 else value
+        raise Unreadable("a sign before what is no number")
+    if first.kind == "sign" and first.text in _CURRENCIES:
+        return _in_currency(tokens, expression)
+    if not any(_may_be_unit(token) for token in tokens):
+        return expression(tokens)
+    return _with_unit(tokens, expression)
+
+
+def _in_currency(tokens: Tokens, expression: Reader) -> Node:
+    value = quantity(tokens[1:], expression)
+    if isinstance(value, Quantity):
+        value = value.value
+    return Quantity(value, Unit(((_CURRENCIES[tokens[0].text], 1),)))
+
+
+def _may_be_unit(token: Token) -> bool:
+    if token.kind == "group":
+        return any(_may_be_unit(inner) or inner.text in SINGLE_LETTERS for inner in token.inner[0])
+    if token.kind == "function":
+        return token.text in ("min", "sec")
+    if token.kind == "letter":
+        return bool(token.run and unit_of(token.run)) or token.text in SINGLE_LETTERS
+    return token.kind == "word" or (token.kind == "sign" and token.text in ("%", *_CURRENCIES))
+
+
+def _with_unit(tokens: Tokens, expression: Reader) -> Node:
+    """A value and the longest end of `tokens` that is a unit; both readings where letters may be variables too."""
+    readings: list[Node] = []
+    for cut in range(1, len(tokens) + 1):
+        unit, scale, power = _unit(tokens[cut:], tokens[cut - 1]) if cut < len(tokens) else (NO_UNIT, Fraction(1), 1)
+        if unit is None:
+            continue
+        try:
+            value = _value(tokens[:cut], expression)
+        except Unreadable:
+            continue
+        value = Apply("pow", (value, Number(Fraction(power)))) if power != 1 else value
+        value = _scaled(value, scale) if scale != 1 else value
+        readings.append(Quantity(value, unit) if unit != NO_UNIT else value)
+        if cut < len(tokens) and not all(token.kind in ("letter", "sign", "number", "group") for token in tokens[cut:]):
+            break  # words are no variables
+    if not readings:
+        raise Unreadable("words")
+    return readings[0] if len(readings) == 1 else Either(tuple(readings[:4]))
+
+
+def _value(tokens: Tokens, expression: Reader) -> Node:
+    if all(token.kind == "word" or token.text == "-" for token in tokens):
+        number = number_in_words([token.text.lower() for token in tokens if token.kind == "word"])
+        if number is None:
+            raise Unreadable("words")
+        return Number(number)
+    return expression(tokens)
+
+
+def _scaled(value: Node, scale: Fraction) -> Node:
+    if isinstance(value, Number):
+        places = len(str(scale.numerator)) - 1 if scale.numerator > 1 else 1 - len(str(scale.denominator))
+        if value.digits is None:
+            return Number(value.value * scale)
+        return Number(value.value * scale, value.digits, value.places - places)
+    return Apply("mul", (Number(scale), value))
+
+
+def _unit(tokens: Tokens, before: Token) -> tuple[Unit | None, Fraction, int]:
+    """The unit that `tokens` are, with the scale words and power words before it; None when they are none."""
+    scale, power, start = Fraction(1), 1, 0
+    while start < len(tokens) and tokens[start].kind == "word" and tokens[start].text.lower() in SCALES:
+        scale *= SCALES[tokens[start].text.lower()]
+        start += 1
+    if start < len(tokens) and tokens[start].kind == "word" and tokens[start].text.lower() in POWER_WORDS:
+        power = POWER_WORDS[tokens[start].text.lower()]
+        start += 1
+    rest = tokens[start:]
+    if start and rest and rest[0].text.lower() == "of":
+        rest = rest[1:]
+    if not rest:
+        return NO_UNIT, scale, power
+    if len(rest) == 1 and rest[0].text in _CURRENCIES:
+        return Unit(((_CURRENCIES[rest[0].text], 1),)), scale, power
+    return _phrase(rest, before if not start else tokens[start - 1]), scale, power
+
+
+def _phrase(tokens: Tokens, before: Token) -> Unit | None:
+    """A phrase of words, or a product of powers of units."""
+    if all(token.kind == "word" or token.text in ("-", "'", ".") for token in tokens):
+        words = [token.text.lower() for token in tokens if token.kind == "word"]
+        if not words or any(word in _NO_NOUNS and word not in ("per", "squared", "cubed") for word in words):
+            return None
+        if words[0] in ("squared", "cubed") or len(words) > 8:
+            return None
+        single = len(words) == 1 and len(tokens[0].text) == 1 and unit_of(tokens[0].text) is None
+        return (
+            Unit(known=False)
+            if single
+            else unit_in_words(words)
+            if len(words[0]) > 1
+            else _power_product(tokens, before)
+        )
+    return _power_product(tokens, before)
+
+
+def _power_product(tokens: Tokens, before: Token) -> Unit | None:
+    r"""`\text{m}/\text{s}^2`, `m s^{-1}`, `\frac{\text{km}}{\text{h}}`, `cm^3`."""
+    total: Unit | None = NO_UNIT
+    sign, place, found = 1, 0, False
+    while place < len(tokens) and total is not None:
+        token = tokens[place]
+        if token.text in (r"\cdot", "*") or token.text == "/" or token.text == "per":
+            if not found and token.text != "/":
+                return None
+            sign = -1 if token.text in ("/", "per") else sign
+            place += 1
+            continue
+        if token.text == r"\frac" and place + 2 < len(tokens):
+            above = _phrase(tokens[place + 1].inner[0], before) if tokens[place + 1].kind == "group" else None
+            below = _phrase(tokens[place + 2].inner[0], before) if tokens[place + 2].kind == "group" else None
+            total = product(product(total, above), below, -1) if above and below else None
+            place, found = place + 3, True
+            continue
+        unit, place = _named_unit(tokens, place, before, first=not found)
+        if unit is None:
+            return None
+        exponent, place = _exponent(tokens, place)
+        total = product(total, unit, sign * exponent) if exponent else None
+        sign, found = 1, True
+    return total if found else None
+
+
+def _named_unit(tokens: Tokens, place: int, before: Token, *, first: bool) -> tuple[Unit | None, int]:
+    """One unit, in words or as a run of letters; of single letters only behind a decimal or a space."""
+    token = tokens[place]
+    if token.kind == "word" or (token.kind == "function" and _may_be_unit(token)):
+        known = unit_of(token.text)
+        noun = token.text.lower() not in _NO_NOUNS and len(token.text) > 1
+        return known if known is not None else Unit(known=False) if noun else None, place + 1
+    if token.kind == "letter" and token.run:
+        unit = unit_of(token.run)
+        apart = token.space or (before.number is not None and before.number.digits is not None)
+        if unit is not None and (len(token.run) > 1 or not first or (apart and before.kind in ("number", "group"))):
+            return unit, place + len(token.run)
+    return None, place
+
+
+def _exponent(tokens: Tokens, place: int) -> tuple[int, int]:
+    """The whole exponent behind a unit, 1 without one, 0 for what is none."""
+    if place >= len(tokens) or tokens[place].text != "^":
+        return 1, place
+    after = tokens[place + 1] if place + 1 < len(tokens) else None
+    inner = after.inner[0] if after is not None and after.kind == "group" else (after,) if after is not None else ()
+    text = "".join(token.text for token in inner)
+    return (int(text), place + 2) if text.lstrip("-").isdigit() and len(text) < 3 else (0, place + 2)
