@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +15,13 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ImportSettings
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.importing.comparison import About, common_axes, write_comparison
+from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
 from sfpo_bench.importing.costs import Told
-from sfpo_bench.importing.csv_log import Keys, csv_runs
+from sfpo_bench.importing.csv_log import Form, Keys, csv_runs
 from sfpo_bench.importing.curves import ImportedRun, imported_run
 from sfpo_bench.importing.fields import OWN_NAMES, PRESETS, Fields, settle_accuracy
 from sfpo_bench.importing.json_log import json_run
-from sfpo_bench.importing.log import RunLog
+from sfpo_bench.importing.log import RunLog, as_resumed
 from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 
@@ -28,8 +30,10 @@ def act(node: DictConfig) -> None:
     settings = verb_settings(node, ImportSettings)
     logs, origin = _logs(settings)
     fields = PRESETS[settings.preset].with_names({name: getattr(settings, name) for name in OWN_NAMES})
-    _check_names(settings, logs)
-    fields = settle_accuracy(fields, [name for log in logs for row in log.rows for name in row.values])
+    found = sorted({name for log in logs for row in log.rows for name in (*row.values, *row.unread)})
+    _check_names(settings, found)
+    fields = settle_accuracy(fields, found)
+    _check_told(settings, logs, fields)
     runs = [_run(log, fields, settings) for log in logs]
     name = settings.name or _name(settings)
     folder = Path(settings.output_root) / name
@@ -39,7 +43,8 @@ def act(node: DictConfig) -> None:
     arms = ", ".join(f"{arm} {count}" for arm, count in counts.items())
     say(f"imported from {origin}: {arms}; baseline {plan.baseline}")
     say(f"accuracy: {fields.accuracy}; costs: {', '.join(plan.axes)}")
-    for line in [*(note for run in runs for note in run.notes), *common_axes(runs)[1]]:
+    notes = [*(note for run in runs for note in run.notes), *common_axes(runs)[1], *uneven_seeds(runs)]
+    for line in dict.fromkeys(notes):
         say(f"note: {line}")
     say(f"sfpo-bench report {folder}")
 
@@ -52,37 +57,106 @@ def _logs(settings: ImportSettings) -> tuple[list[RunLog], str]:
             f"found {', '.join(given) or 'no log'}; expected one: a CSV file (sfpo-bench import mine.csv), files by "
             "arm (files.grpo=[a.json]), or an MLflow experiment (mlflow=NAME uri=URI)"
         )
+    _check_unread(settings)
     if settings.mlflow:
         uri = resolve_tracking_uri(settings.uri or None, Path("results"), os.environ)
-        runs = mlflow_runs(uri, settings.mlflow, Names(settings.arm, settings.seed))
+        runs = mlflow_runs(uri, settings.mlflow, Names(settings.arm, settings.seed), settings.later_wins)
         return runs, f"the MLflow experiment {settings.mlflow}"
     if settings.log:
-        return _file(Path(settings.log), settings, "run", 0), Path(settings.log).name
+        found, origin = _file(Path(settings.log), settings, "run", 0), Path(settings.log).name
+    else:
+        found = _by_arm(settings)
+        origin = f"{len(found)} logs ({settings.preset})"
+    return ([as_resumed(log) for log in found] if settings.later_wins else found), origin
+
+
+def _by_arm(settings: ImportSettings) -> list[RunLog]:
+    """The logs of `files`, each of the arm that it is named under."""
+    empty = [arm for arm, paths in settings.files.items() if not arm.strip() or not paths]
+    if empty:
+        raise ConfigError(f"files has the arm {empty[0]!r} without a name or a log; expected files.ARM=[LOG,…]")
+    paths = [Path(path).resolve() for own in settings.files.values() for path in own]
+    twice = [path for path, count in Counter(paths).items() if count > 1]
+    if twice:
+        raise ConfigError(f"files names {twice[0]} twice; expected every log once: it is one run")
     found = [
-        log
-        for arm, paths in settings.files.items()
-        for seed, path in enumerate(paths)
+        (arm, log)
+        for arm, own in settings.files.items()
+        for seed, path in enumerate(own)
         for log in _file(Path(path), settings, arm, seed)
     ]
-    return found, f"{len(found)} logs ({settings.preset})"
+    for arm, log in found:
+        if log.arm != arm:
+            raise ConfigError(
+                f"files.{arm} names {log.source}, whose column of arms says {log.arm!r}; expected {arm!r} there, or "
+                "name another column with arm=NAME"
+            )
+    return [log for _, log in found]
 
 
 def _file(path: Path, settings: ImportSettings, arm: str, seed: int) -> list[RunLog]:
-    if path.suffix in (".json", ".jsonl"):
-        return [json_run(path, arm, seed, settings.step)]
-    keys = Keys(settings.step, settings.arm or "arm", settings.seed)
-    return csv_runs(path, keys, arm, seed)
+    if _is_json(path):
+        return [json_run(path, arm, seed, settings.step, settings.cut_last_line)]
+    keys = Keys(settings.step, settings.arm or Keys().arm, settings.seed)
+    return csv_runs(path, keys, arm, seed, Form(settings.separator, settings.decimal, settings.cut_last_line))
 
 
-def _check_names(settings: ImportSettings, logs: Sequence[RunLog]) -> None:
+def _is_json(path: Path) -> bool:
+    return path.suffix in (".json", ".jsonl")
+
+
+def _check_unread(settings: ImportSettings) -> None:
+    """Refuse settings that nothing reads for this kind of log."""
+    usual = ImportSettings()
+    files = [settings.log] if settings.log else [path for own in settings.files.values() for path in own]
+    csv = any(not _is_json(Path(path)) for path in files)
+    readers = {
+        "uri": (bool(settings.mlflow), "an MLflow experiment"),
+        "separator": (csv, "CSV files"),
+        "decimal": (csv, "CSV files"),
+        "cut_last_line": (not settings.mlflow, "files"),
+        "arm": (csv or bool(settings.mlflow), "CSV files and MLflow experiments: name arms of JSON with files.ARM=[…]"),
+        "seed": (csv or bool(settings.mlflow), "CSV files and MLflow experiments: the seeds of JSON files are 0, 1, …"),
+        "step": (not settings.mlflow, "files: MLflow has steps of its own"),
+    }
+    for name, (is_read, of) in readers.items():
+        if not is_read and getattr(settings, name) != getattr(usual, name):
+            raise ConfigError(f"{name} = {str(getattr(settings, name))!r} is not read for this log; it is of {of}")
+
+
+def _check_names(settings: ImportSettings, known: Sequence[str]) -> None:
     """A name that was given must be there; one of the preset may be missing."""
-    known = sorted({name for log in logs for row in log.rows for name in row.values})
     for setting in OWN_NAMES:
         name = getattr(settings, setting)
         if name and name not in known:
             raise ConfigError(
                 f"{setting} = {name!r} is not a column of numbers in the log; expected one of {', '.join(known[:40])}"
             )
+
+
+def _check_told(settings: ImportSettings, logs: Sequence[RunLog], fields: Fields) -> None:
+    """Refuse what is told of arms that are not there, told without effect, or cannot be."""
+    arms = list(dict.fromkeys(log.arm for log in logs))
+    for arm, responses in settings.responses_per_step_of.items():
+        if arm not in arms:
+            raise ConfigError(f"responses_per_step_of has the arm {arm!r}; expected one of {', '.join(arms)}")
+        if not (math.isfinite(responses) and responses > 0):
+            raise ConfigError(f"responses_per_step_of.{arm} = {responses:g}; expected a number above 0")
+    told = {
+        "responses_per_step": (settings.responses_per_step, fields.responses),
+        "responses_per_step_of": (settings.responses_per_step_of, fields.responses),
+        "responses_per_prompt": (settings.responses_per_prompt, fields.prompts),
+        "evaluation_responses": (settings.evaluation_responses, fields.n),
+    }
+    for setting, (value, name) in told.items():
+        if value and name and all(any(name in row.values for row in log.rows) for log in logs):
+            raise ConfigError(f"{setting} is told, and the log tells it itself as {name}; expected one of the two")
+    levels = [row.values[fields.accuracy] for log in logs for row in log.rows if fields.accuracy in row.values]
+    if settings.percent and levels and max(levels) <= 1:
+        raise ConfigError(
+            f"percent = true, and no {fields.accuracy} is above {max(levels):g}; expected percentages: leave percent "
+            "out where they are shares"
+        )
 
 
 def _run(log: RunLog, fields: Fields, settings: ImportSettings) -> ImportedRun:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfpo_bench.grading import DEADLINE_S
+from sfpo_bench.importing.csv_log import Separator
 from sfpo_bench.importing.fields import Preset
+from sfpo_bench.importing.log import Decimal
 from sfpo_bench.models.settings import Source
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import DataSettings
@@ -52,7 +54,15 @@ class ImportSettings:
     name: str = option("", "name of the comparison; empty: that of the file or the experiment")
     output_root: str = option("results", "folder that the comparison's folder is written to")
     baseline: str = option("", "the arm that ratios refer to; empty: the first")
-    targets: list[float] = option([], "accuracies to compare the costs to")
+    targets: list[float] = option(
+        [], "accuracies to compare the costs to, as shares: 0.5 for 50 %", above=0.0, high=1.0
+    )
+    separator: Separator = option(Separator.comma, "between the cells of a CSV file: comma, semicolon or tab")
+    decimal: Decimal = option(Decimal.point, "before the decimals of its numbers: point or comma")
+    cut_last_line: bool = option(False, "leave out the last line of a file where it is not whole")
+    later_wins: bool = option(
+        False, "where the steps of a run fall back, what was logged later counts: the run was resumed there"
+    )
     step: str = option("step", "name of the step")
     arm: str = option("", "name of the arm's column, tag or parameter; empty: arm, in MLflow the run's name")
     seed: str = option("seed", "name of the seed's column, tag or parameter")

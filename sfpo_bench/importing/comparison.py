@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,15 @@ def common_axes(runs: Sequence[ImportedRun]) -> tuple[list[str], list[str]]:
     return shared, [f"{axis} is told by {count} of {len(runs)} runs and left out" for axis, count in counts.items()]
 
 
+def uneven_seeds(runs: Sequence[ImportedRun]) -> list[str]:
+    """A sentence where the arms do not have the same seeds: those runs do not exist, they are not waited for."""
+    seeds = {arm: sorted(run.seed for run in runs if run.arm == arm) for arm in dict.fromkeys(run.arm for run in runs)}
+    if len({tuple(own) for own in seeds.values()}) == 1:
+        return []
+    listed = "; ".join(f"{arm} {', '.join(map(str, own))}" for arm, own in seeds.items())
+    return [f"the arms have different seeds: {listed}"]
+
+
 def write_comparison(folder: Path, runs: Sequence[ImportedRun], about: About) -> Plan:
     """Write the runs into `folder`, which must not exist, all of them or none.
 
@@ -55,6 +65,7 @@ def write_comparison(folder: Path, runs: Sequence[ImportedRun], about: About) ->
     plan = _plan(runs, about)
     keys = _arm_keys(runs)
     partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of an import that was killed here
     for run in runs:
         _write_run(RunFolder(partial / run_place(keys[run.arm], run.seed)), run, about)
     write_atomically(partial / FILE, json.dumps(to_plain(plan), indent=1, ensure_ascii=False))

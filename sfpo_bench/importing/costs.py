@@ -10,7 +10,7 @@ import numpy as np
 
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.importing.fields import Fields
-from sfpo_bench.importing.log import RunLog
+from sfpo_bench.importing.log import Decimal, LogRow, RunLog, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,34 @@ class Total:
 
 
 def named(log: RunLog, name: str) -> list[tuple[int, float, str]]:
-    """Step, value and place of every row with `name`, steps rising. Raises `ConfigError` for two at one step."""
-    rows = [(row.step, row.values[name], row.place) for row in log.rows if name and name in row.values]
+    """Step, value and place of every row with `name`, steps rising.
+
+    Raises `ConfigError`, with the place, for what is no finite number there and for two values at one step.
+    """
+    rows = [row for row in log.rows if name and (name in row.values or name in row.unread)]
     if log.one_value_a_step:
-        return list({step: (step, value, place) for step, value, place in rows}.values())
-    for early, late in pairwise(rows):
+        rows = list({row.step: row for row in rows}.values())
+    found = [(row.step, _value(row, name), row.place) for row in rows]
+    for early, late in pairwise(found):
         if early[0] == late[0]:
             raise ConfigError(
                 f"found two values of {name} at step {late[0]} of arm {log.arm!r}, seed {log.seed} ({early[2]} and "
-                f"{late[2]}); expected one. Is there a column that tells the runs apart? arm=NAME seed=NAME"
+                f"{late[2]}); expected one. Is there a column that tells the runs apart? arm=NAME seed=NAME. Was the "
+                "run resumed? later_wins=true"
             )
-    return rows
+    return found
+
+
+def _value(row: LogRow, name: str) -> float:
+    if name not in row.unread:
+        return row.values[name]
+    text = row.unread[name]
+    hint = ""
+    if number(text, Decimal.comma) is not None:
+        hint = ": say decimal=comma"
+    elif text.strip('"+-').lower() in ("nan", "inf", "infinity"):
+        hint = ": give what was measured in its place (0 where no answer was right), or take the row out"
+    raise ConfigError(f"{row.place}, column {name}: found {text!r:.80}; expected a finite number{hint}")
 
 
 def totals(log: RunLog, fields: Fields, told: Told) -> dict[str, Total]:
@@ -103,7 +120,8 @@ def _summed(log: RunLog, fields: Fields) -> Total | None:
     spent = 0.0
     for step, value, place in named(log, fields.step_seconds):
         row = next(row for row in log.rows if row.place == place and row.step == step)
-        own = value - sum(row.values.get(name, 0.0) for name in fields.not_training)
+        inside = [name for name in fields.not_training if name in row.values or name in row.unread]
+        own = value - sum(_value(row, name) for name in inside)
         if own < 0:
             raise ConfigError(
                 f"{place}: {fields.step_seconds} is {value:g} s and {' + '.join(fields.not_training)} are longer; "

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.importing.log import LogRow, RunLog
+from sfpo_bench.importing.log import Decimal, LogRow, RunLog, number
+
+
+class Separator(StrEnum):
+    """What stands between the cells of a row."""
+
+    comma = "comma"
+    semicolon = "semicolon"
+    tab = "tab"
+
+    @property
+    def character(self) -> str:
+        return {"comma": ",", "semicolon": ";", "tab": "\t"}[self.value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,67 +34,136 @@ class Keys:
     seed: str = "seed"
 
 
-def csv_runs(path: Path, keys: Keys, arm: str = "run", seed: int = 0) -> list[RunLog]:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a file is written. `cut_last_line`: leave its last line out where it is not whole."""
+
+    separator: Separator = Separator.comma
+    decimal: Decimal = Decimal.point
+    cut_last_line: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    place: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    lines: tuple[_Line, ...]
+    notes: tuple[str, ...]
+
+
+def csv_runs(path: Path, keys: Keys, arm: str = "run", seed: int = 0, form: Form | None = None) -> list[RunLog]:
     """The runs of the file, in the order in which they are met; `arm` and `seed` are those of a file without columns.
 
-    Empty cells are not there; columns of text are left out. Raises `MissingDataError` without the file and
-    `ConfigError`, with the line, for a file that is no table, lacks the step, or has a step or seed that is no whole
-    number.
+    Empty cells are not there; what is no finite number is kept as text, for whoever asks for that number. Raises
+    `MissingDataError` without the file and `ConfigError`, with the line, for a file that is no table, a row with more
+    or fewer cells than the header, a named column that is not there, a step or seed that is no whole number, and an
+    empty arm.
     """
+    form = form or Form()
+    table = _read(path, keys, form)
+    if not table.lines:
+        raise ConfigError(f"{path} has a header and no rows; expected at least one")
+    found: dict[tuple[str, int], list[LogRow]] = {}
+    for line in table.lines:
+        found.setdefault(_run_of(line, keys, (arm, seed), form), []).append(_row(line, keys, form))
+    return [RunLog(name, own, str(path), tuple(rows), notes=table.notes) for (name, own), rows in found.items()]
+
+
+def _read(path: Path, keys: Keys, form: Form) -> _Table:
+    """The cells by the names of the header, blanks around them taken off; rows without any text are left out."""
+    text, notes = _text(path, form)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=form.separator.character, strict=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {reader.line_num} is not CSV: {error}") from error
+    rows = [(line, cells) for line, cells in rows if any(cells)]
+    header = tuple(rows[0][1]) if rows else ()
+    _check_header(path, header, keys, form)
+    body = rows[1:]
+    if form.cut_last_line and body and len(body[-1][1]) < len(header):
+        notes += (f"{path}: line {body[-1][0]} was cut off and is left out",)
+        body = body[:-1]
+    for line, cells in body:
+        _check_length(f"{path}, line {line}", len(cells), len(header), is_last=line == body[-1][0])
+    lines = (_Line(f"{path}, line {line}", dict(zip(header, cells, strict=True))) for line, cells in body)
+    return _Table(tuple(lines), notes)
+
+
+def _text(path: Path, form: Form) -> tuple[str, tuple[str, ...]]:
+    """The file's text, where asked without a last line that does not end, and what is to be said of that."""
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; expected a CSV file with a header")
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        try:
-            table = csv.DictReader(handle)
-            header = list(table.fieldnames or ())
-            _check_header(path, header, keys)
-            rows = [(f"{path}, line {table.line_num}", row) for row in table]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    if not rows:
-        raise ConfigError(f"{path} has a header and no rows; expected at least one")
-    names = [name for name in header if name not in (keys.step, keys.arm, keys.seed)]
-    texts = {name for name in names if any(not _is_number(row[name]) for _, row in rows if (row[name] or "").strip())}
-    numeric = [name for name in names if name not in texts]
-    found: dict[tuple[str, int], list[LogRow]] = {}
-    for place, row in rows:
-        own = _key(row, keys, place, arm, seed)
-        found.setdefault(own, []).append(LogRow(_whole(row, keys.step, place), dict(_numbers(row, numeric)), place))
-    return [RunLog(name, number, str(path), tuple(own)) for (name, number), own in found.items()]
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    if not form.cut_last_line or not text or text.endswith(("\n", "\r")):
+        return text, ()
+    whole = text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
+    return whole, (f"{path}: line {whole.count(chr(10)) + 1} was cut off and is left out",)
 
 
-def _check_header(path: Path, header: list[str], keys: Keys) -> None:
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{path} has the column {', '.join(twice)} twice; expected every name once")
-    if keys.step not in header:
+def _check_length(place: str, cells: int, names: int, is_last: bool) -> None:
+    if cells > names:
         raise ConfigError(
-            f"{path} has no column {keys.step!r}; found {', '.join(header) or 'nothing'}: say which one it is with "
-            "step=NAME"
+            f"{place} has {cells} cells under a header of {names}; expected as many: put cells that hold the separator "
+            "into quotes, and say how the file is written where it is not with commas and decimal points: "
+            "separator=semicolon or tab, decimal=comma"
+        )
+    if cells < names:
+        cut = "; a last line that was cut off is left out with cut_last_line=true" if is_last else ""
+        raise ConfigError(
+            f"{place} has {cells} cells under a header of {names}; expected as many, empty ones where a number is not "
+            f"known{cut}"
         )
 
 
-def _key(row: Mapping[str, str | None], keys: Keys, place: str, arm: str, seed: int) -> tuple[str, int]:
-    name = (row.get(keys.arm) or arm).strip()
-    return name, _whole(row, keys.seed, place) if keys.seed in row else seed
+def _check_header(path: Path, header: Sequence[str], keys: Keys, form: Form) -> None:
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{path} has the column {', '.join(twice)} twice; expected every name once")
+    other = [one for one in Separator if one is not form.separator and one.character in "".join(header)]
+    hint = f"; is it written with another separator? separator={other[0].value}" if other else ""
+    if keys.step not in header:
+        raise ConfigError(
+            f"{path} has no column {keys.step!r}; found {', '.join(header) or 'nothing'}: say which one it is with "
+            f"step=NAME{hint}"
+        )
+    for setting, name, usual in (("arm", keys.arm, Keys().arm), ("seed", keys.seed, Keys().seed)):
+        if name not in header and name != usual:
+            raise ConfigError(
+                f"{path} has no column {name!r}; expected {setting}=NAME to be one of {', '.join(header)}"
+            )
 
 
-def _whole(row: Mapping[str, str | None], name: str, place: str) -> int:
-    text = (row[name] or "").strip()
-    if not _is_number(text) or float(text) != int(float(text)) or float(text) < 0:
-        raise ConfigError(f"{place}: {name} is {text!r}; expected a whole number, 0 or more")
-    return int(float(text))
+def _run_of(line: _Line, keys: Keys, usual: tuple[str, int], form: Form) -> tuple[str, int]:
+    """Arm and seed of a row; those of `usual` where the file has no such column."""
+    arm = line.cells.get(keys.arm, usual[0])
+    if not arm:
+        raise ConfigError(f"{line.place}, column {keys.arm}: the name of the arm is empty; expected one in every row")
+    return arm, _whole(line, keys.seed, form) if keys.seed in line.cells else usual[1]
 
 
-def _numbers(row: Mapping[str, str | None], names: list[str]) -> Iterator[tuple[str, float]]:
-    for name in names:
-        text = (row[name] or "").strip()
-        if text:
-            yield name, float(text)
+def _row(line: _Line, keys: Keys, form: Form) -> LogRow:
+    told = {
+        name: text
+        for name, text in line.cells.items()
+        if name and text and name not in (keys.step, keys.arm, keys.seed)
+    }
+    read = {name: number(text, form.decimal) for name, text in told.items()}
+    values = {name: value for name, value in read.items() if value is not None}
+    unread = {name: text for name, text in told.items() if read[name] is None}
+    return LogRow(_whole(line, keys.step, form), values, line.place, unread)
 
 
-def _is_number(text: str | None) -> bool:
-    try:
-        return math.isfinite(float(text or ""))
-    except ValueError:
-        return False
+def _whole(line: _Line, name: str, form: Form) -> int:
+    text = line.cells[name]
+    value = number(text, form.decimal)
+    if value is None or value != int(value) or value < 0:
+        raise ConfigError(f"{line.place}: {name} is {text!r}; expected a whole number, 0 or more")
+    return int(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.importing.costs import Told, Total, named, totals
@@ -37,8 +38,8 @@ def imported_run(log: RunLog, fields: Fields, told: Told, scale: float = 1.0, te
 
     A total that was logged at other steps than an evaluation is interpolated linearly. Where one evaluation, the last,
     lies behind everything that was logged of a cost, it is left out; where several do, that cost is. Raises
-    `ConfigError`, with the place, for steps that fall, two values at one step, an accuracy outside [0, 1], a cost that
-    falls, and no evaluation at all.
+    `ConfigError`, with the place, for steps that fall, two values at one step, an accuracy or a cost that is no finite
+    number, an accuracy outside [0, 1], a cost that falls, and no evaluation at all.
     """
     _check_order(log)
     found = [(step, value * scale, place) for step, value, place in named(log, fields.accuracy)]
@@ -46,7 +47,8 @@ def imported_run(log: RunLog, fields: Fields, told: Told, scale: float = 1.0, te
     known = totals(log, fields, told)
     last = found[-1][0]
     late = {axis: sum(total.at(step) is None for step, _, _ in found) for axis, total in known.items()}
-    notes = [f"{log.source}: {axis} ends at step {known[axis].steps[-1]}" for axis, count in late.items() if count > 1]
+    notes = [*log.notes, *_ends_early(log, [step for step, _, _ in found]), *_unread_metrics(log, fields)]
+    notes += [f"{log.source}: {axis} ends at step {known[axis].steps[-1]}" for axis, count in late.items() if count > 1]
     known = {axis: total for axis, total in known.items() if late[axis] <= 1}
     if 1 in late.values() and len(found) > 1:
         notes.append(f"{log.source}: the evaluation at step {last} is left out, no cost was logged by then")
@@ -81,9 +83,28 @@ def _check_order(log: RunLog) -> None:
         if row.step < before:
             raise ConfigError(
                 f"{row.place}: step {row.step} comes after step {before} in arm {log.arm!r}, seed {log.seed}; expected "
-                "steps that rise: sort the rows, or tell the runs apart with arm=NAME seed=NAME"
+                "steps that rise: sort the rows, tell the runs apart with arm=NAME seed=NAME, or, where the run was "
+                "resumed, let what was logged later count: later_wins=true"
             )
         before = row.step
+
+
+def _ends_early(log: RunLog, steps: list[int]) -> list[str]:
+    """A note where the log goes on for longer than evaluations are apart, without another one."""
+    end, apart = max(row.step for row in log.rows), max((b - a for a, b in pairwise(steps)), default=0)
+    if end - steps[-1] <= apart or end == steps[-1]:
+        return []
+    return [f"{log.source}: arm {log.arm}, seed {log.seed} goes on to step {end}; its last accuracy is of {steps[-1]}"]
+
+
+def _unread_metrics(log: RunLog, fields: Fields) -> list[str]:
+    """A note for every number of the training steps that was no finite one somewhere; those values are left out."""
+    rows = {name: [row for row in log.rows if name in row.unread] for name in fields.metrics}
+    return [
+        f"{found[0].place}, column {name}: {found[0].unread[name]} is left out, with {len(found) - 1} others like it"
+        for name, found in rows.items()
+        if found
+    ]
 
 
 def _check_accuracies(log: RunLog, fields: Fields, found: list[tuple[int, float, str]]) -> None:

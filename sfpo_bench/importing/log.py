@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from sfpo_bench.tracking.run_folder import RunState
 
 
+class Decimal(StrEnum):
+    """What stands before the decimals of a number."""
+
+    point = "point"
+    comma = "comma"
+
+
+_NUMBERS = {
+    Decimal.point: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+    Decimal.comma: re.compile(r"[+-]?([0-9]+,?[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?"),
+}
+
+
+def number(text: str, decimal: Decimal = Decimal.point) -> float | None:
+    """The finite number that the whole of `text` is; None for any other text, thousands separators included."""
+    if not _NUMBERS[decimal].fullmatch(text):
+        return None
+    value = float(text.replace(",", "."))
+    return value if math.isfinite(value) else None
+
+
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """What was logged at once at `step`: finite numbers by name. `place` says where, for errors: `line 12`."""
+    """What was logged at once at `step`: finite numbers by name. `place` says where, for errors: `line 12`.
+
+    `unread` holds, by name, the text of what stands there and is no finite number.
+    """
 
     step: int
     values: Mapping[str, float]
     place: str
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +50,7 @@ class RunLog:
     """One run: its method, its seed, what was logged in the order of logging, and how it ended.
 
     `source` names file or run in errors and in the provenance. `one_value_a_step`: of two values of a name at one step
-    the later one counts, as in a tracking store; elsewhere they are an error.
+    the later one counts, as in a tracking store; elsewhere they are an error. `notes` say what was left out of it.
     """
 
     arm: str
@@ -31,3 +59,23 @@ class RunLog:
     rows: tuple[LogRow, ...]
     state: RunState = RunState.finished
     one_value_a_step: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def as_resumed(log: RunLog) -> RunLog:
+    """The log without what a resumption undid: where steps fall back, rows from that step on give way to later ones,
+    and of two values at one step the later one counts."""
+    kept: list[LogRow] = []
+    undone: list[LogRow] = []
+    for row in log.rows:
+        if kept and row.step < kept[-1].step:
+            undone += [one for one in kept if one.step >= row.step]
+            kept = [one for one in kept if one.step < row.step]
+        kept.append(row)
+    steps = [row.step for row in undone]
+    notes = (
+        [f"{log.source}: {len(undone)} rows of steps {min(steps)} to {max(steps)} gave way to later ones"]
+        if undone
+        else []
+    )
+    return replace(log, rows=tuple(kept), one_value_a_step=True, notes=(*log.notes, *notes))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.importing.log import LogRow, RunLog
+from sfpo_bench.importing.log import LogRow, RunLog, number
 from sfpo_bench.tracking.run_folder import RunState
 from sfpo_bench.tracking.stored_runs import History, StoredRunInfo, stored_runs
 
@@ -28,14 +28,17 @@ class Names:
     seed: str = "seed"
 
 
-def mlflow_runs(uri: str, experiment: str, names: Names) -> list[RunLog]:
+def mlflow_runs(uri: str, experiment: str, names: Names, later_wins: bool = False) -> list[RunLog]:
     """The runs of the experiment that logged anything, oldest first.
 
-    Raises `MissingDataError` for an experiment without runs, `ConfigError` where a run does not tell its arm or seed or
-    two tell the same, and `TrackingError` when the store fails.
+    Of two values of a metric at one step the later one counts, and that is noted. `later_wins`: a metric whose steps
+    fall back was resumed there, and what it had logged from that step on is left out. Raises `MissingDataError` for an
+    experiment without runs, `ConfigError` where a run does not tell its arm or seed or two tell the same, and
+    `TrackingError` when the store fails.
     """
     store = stored_runs(uri)
-    infos = [info for info in store.of_experiment(experiment) if info.latest]
+    everyone = store.of_experiment(experiment)
+    infos = [info for info in everyone if info.latest]
     if not infos:
         raise MissingDataError(f"found no run with metrics in the experiment {experiment!r}; expected at least one")
     keys = [(_arm(info, names), _seed(info, names)) for info in infos]
@@ -45,30 +48,42 @@ def mlflow_runs(uri: str, experiment: str, names: Names) -> list[RunLog]:
             f"found several runs of arm {twice[0][0]!r} with seed {twice[0][1]}; expected one of each: name the tag or "
             f"parameter that tells them apart with arm=NAME or seed=NAME, one of {', '.join(_told(infos))}"
         )
-    histories = store.histories(infos)
-    return [
-        RunLog(arm, seed, f"run {info.name or info.run_id}", _rows(history), _state(info), one_value_a_step=True)
-        for (arm, seed), info, history in zip(keys, infos, histories, strict=True)
+    idle = [one for one in everyone if not one.latest]
+    silent = tuple(f"run {one.name or one.run_id} logged no metric and is left out" for one in idle)
+    logs = [
+        _log(key, info, history, later_wins)
+        for key, info, history in zip(keys, infos, store.histories(infos), strict=True)
     ]
+    return [replace(logs[0], notes=(*silent, *logs[0].notes)), *logs[1:]]
+
+
+def _log(key: tuple[str, int], info: StoredRunInfo, history: History, later_wins: bool) -> RunLog:
+    source = f"run {info.name or info.run_id}"
+    metrics, again = _by_metric(history, later_wins)
+    names = ", ".join(list(again)[:5]) + (f" and {len(again) - 5} more" if len(again) > 5 else "")
+    what = "steps that were logged again or undone" if later_wins else "steps that were logged again"
+    notes = (f"{source}: {sum(again.values())} values at {what} gave way to later ones, of {names}",) if again else ()
+    rows = _rows(metrics, source)
+    return RunLog(*key, source, rows, _STATES.get(info.status, RunState.running), one_value_a_step=True, notes=notes)
 
 
 def _arm(info: StoredRunInfo, names: Names) -> str:
     if not names.arm:
         return info.name or info.run_id
-    return _value(info, names.arm, "arm")
+    return _value(info, names.arm, "arm").strip()
 
 
 def _seed(info: StoredRunInfo, names: Names) -> int:
     text = _value(info, names.seed, "seed")
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ConfigError(f"run {info.name}: {names.seed} is {text!r}; expected a whole number") from error
+    value = number(text.strip())
+    if value is None or value != int(value) or value < 0:
+        raise ConfigError(f"run {info.name}: {names.seed} is {text!r}; expected a whole number, 0 or more")
+    return int(value)
 
 
 def _value(info: StoredRunInfo, name: str, what: str) -> str:
     found = info.tags.get(name, info.params.get(name))
-    if found is None:
+    if found is None or not found.strip():
         raise ConfigError(
             f"run {info.name or info.run_id} has no tag or parameter {name!r}; expected one that tells its {what}: "
             f"{what}=NAME, one of {', '.join(_told([info])) or '(it has none)'}"
@@ -82,14 +97,33 @@ def _told(infos: Sequence[StoredRunInfo]) -> list[str]:
     return list(found)[:40]
 
 
-def _rows(history: History) -> tuple[LogRow, ...]:
-    """One row per step, steps rising; of two values of a metric at one step the later one counts."""
-    steps: dict[int, dict[str, float]] = {}
-    for key, step, value in zip(history.keys, history.steps, history.values, strict=True):
-        if math.isfinite(value):
-            steps.setdefault(int(step), {})[key] = float(value)
-    return tuple(LogRow(step, steps[step], f"step {step}") for step in sorted(steps))
+def _by_metric(history: History, later_wins: bool) -> tuple[dict[str, dict[int, float]], dict[str, int]]:
+    """Every metric's values by step, and how many of it gave way to a later one that differs."""
+    found: dict[str, dict[int, float]] = {}
+    last: dict[str, int] = {}
+    again: dict[str, int] = {}
+    points = zip(history.times_ms, history.keys, history.steps, history.values, strict=True)
+    for _, key, step, value in sorted(points, key=lambda point: point[0]):
+        own = found.setdefault(key, {})
+        undone = [at for at in own if at > step] if later_wins and step < last.get(key, step) else []
+        undone += [step] if step in own and repr(own[step]) != repr(value) else []
+        for at in undone:
+            del own[at]
+        if undone:
+            again[key] = again.get(key, 0) + len(undone)
+        own[step], last[key] = value, step
+    return found, again
 
 
-def _state(info: StoredRunInfo) -> RunState:
-    return _STATES.get(info.status, RunState.running)
+def _rows(metrics: Mapping[str, Mapping[int, float]], source: str) -> tuple[LogRow, ...]:
+    """One row per step, steps rising."""
+    values: dict[int, dict[str, float]] = {}
+    unread: dict[int, dict[str, str]] = {}
+    for key, own in metrics.items():
+        for step, value in own.items():
+            values.setdefault(step, {})
+            if math.isfinite(value):
+                values[step][key] = float(value)
+            else:
+                unread.setdefault(step, {})[key] = repr(value)
+    return tuple(LogRow(step, values[step], f"{source}, step {step}", unread.get(step, {})) for step in sorted(values))

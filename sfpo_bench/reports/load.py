@@ -149,7 +149,9 @@ def load_comparison(folder: Path) -> Comparison:
         packed = read_packed(folder)
         return Comparison(plan, tuple(_packed_run(plan, arm, seed, packed) for arm in plan.arms for seed in plan.seeds))
     places = [(arm, seed, folder / run_place(arm, seed)) for arm in plan.arms for seed in plan.seeds]
-    return Comparison(plan, tuple(_read_run(plan, arm, seed, RunFolder(place)) for arm, seed, place in places))
+    # An imported run that is not there was never to be: nothing is pending in runs that were made elsewhere.
+    known = [place for place in places if not plan.origin or place[2].is_dir()]
+    return Comparison(plan, tuple(_read_run(plan, arm, seed, RunFolder(place)) for arm, seed, place in known))
 
 
 def curves_frame(comparison: Comparison) -> pd.DataFrame:

@@ -9,10 +9,12 @@ raised as `TrackingError`, with credentials taken out.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _REQUESTS_AT_ONCE = 8
 _PAGE = 1000
+# MLflow's tables hold NaN as 0 with a mark, and an infinity as the largest float.
+_VALUE = "CASE WHEN is_nan THEN 'nan' ELSE value END"
 _NAME_TAG, _PARENT_TAG = "mlflow.runName", "mlflow.parentRunId"
 
 T = TypeVar("T")
@@ -113,7 +117,7 @@ class SqliteRuns:
             return self._infos(connection, inside, name)
 
     def histories(self, runs: Sequence[StoredRunInfo]) -> list[History]:
-        query = "SELECT key, step, value, timestamp FROM metrics WHERE run_uuid = ? ORDER BY rowid"
+        query = f"SELECT key, step, {_VALUE}, timestamp FROM metrics WHERE run_uuid = ? ORDER BY rowid"
         with self._reading() as connection:
             return [_history(connection.execute(query, (run.run_id,)).fetchall()) for run in runs]
 
@@ -127,9 +131,10 @@ class SqliteRuns:
             StoredRunInfo(
                 *row,
                 *(
-                    dict(connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid = ?", row[:1]).fetchall())
-                    for table in ("tags", "params", "latest_metrics")
+                    dict(connection.execute(f"SELECT key, {value} FROM {table} WHERE run_uuid = ?", row[:1]).fetchall())
+                    for table, value in (("tags", "value"), ("params", "value"))
                 ),
+                _latest(connection.execute(f"SELECT key, {_VALUE} FROM latest_metrics WHERE run_uuid = ?", row[:1])),
             )
             for row in found
         ]
@@ -236,13 +241,23 @@ def _info(run: Run) -> StoredRunInfo:
     data = run.data
     place = run.info.artifact_uri or ""
     return StoredRunInfo(
-        run.info.run_id, name, run.info.status, place, dict(data.tags), dict(data.params), dict(data.metrics)
+        run.info.run_id, name, run.info.status, place, dict(data.tags), dict(data.params), _latest(data.metrics.items())
     )
 
 
-def _history(rows: Sequence[tuple[str, int, float, int]]) -> History:
+def _history(rows: Sequence[tuple[str, int, float | str, int]]) -> History:
     keys, steps, values, times = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return History(keys, steps, values, times)
+    return History(keys, steps, [_logged(value) for value in values], times)
+
+
+def _latest(rows: Iterable[tuple[str, float | str]]) -> dict[str, float]:
+    return {key: _logged(value) for key, value in rows}
+
+
+def _logged(stored: float | str) -> float:
+    """The number that was logged."""
+    value = float(stored)
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
 def _local_file(folder: str, name: str) -> bytes | None:

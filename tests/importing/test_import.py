@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from dataclasses import replace
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 
 from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.importing.comparison import About, common_axes, write_comparison
+from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
 from sfpo_bench.importing.costs import Told
-from sfpo_bench.importing.csv_log import Keys, csv_runs
+from sfpo_bench.importing.csv_log import Form, Keys, Separator, csv_runs
 from sfpo_bench.importing.curves import ImportedRun, imported_run
 from sfpo_bench.importing.fields import PRESETS, Fields, Preset, settle_accuracy
 from sfpo_bench.importing.json_log import json_run
-from sfpo_bench.importing.log import LogRow, RunLog
+from sfpo_bench.importing.log import Decimal, LogRow, RunLog, as_resumed
 from sfpo_bench.reports import Summary, compare, curves_frame, load_comparison, metrics_frame, write_report
 from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS
 
@@ -140,9 +141,141 @@ def test_bad_input_is_refused_with_its_place(text: str, said: str, tmp_path: Pat
         runs_of(text, tmp_path)
 
 
-def test_text_among_numbers_is_no_column_of_numbers(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="found no 'accuracy'"):
-        runs_of("step,accuracy,responses\n1,0.5,80\n2,oops,90\n", tmp_path)
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("oops", "'oops'; expected a finite number$"),
+        ("nan", "'nan'; expected a finite number: give what was measured in its place"),
+        ("-inf", "'-inf'; expected a finite number: give what was measured"),
+        ('"0,5"', "'0,5'; expected a finite number: say decimal=comma"),
+        ("1_0", "'1_0'; expected a finite number$"),
+        ("50 %", "'50 %'; expected a finite number$"),
+        ("1e999", "'1e999'; expected a finite number$"),
+    ],
+)
+@pytest.mark.parametrize("column", ["accuracy", "responses", "n"])
+def test_a_cell_that_is_no_finite_number_is_named_by_file_line_and_column(
+    cell: str, said: str, column: str, tmp_path: Path
+) -> None:
+    cells = ",".join({"accuracy": "0.5", "responses": "90", "n": "8", column: cell}.values())
+    text = f"step,accuracy,responses,n,note\n1,0.5,80,8,fine\n2,{cells},nan\n"
+    with pytest.raises(ConfigError, match=rf"log.csv, line 3, column {column}: found {said}"):
+        runs_of(text, tmp_path)
+
+
+def test_text_in_a_column_that_nothing_reads_is_of_no_matter(tmp_path: Path) -> None:
+    [run] = runs_of("step,accuracy,responses,note\n1,0.5,80,good\n2,0.6,90,nan\n", tmp_path)
+    assert [one.accuracy for one in run.evaluations] == [0.5, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("step,accuracy,responses\n1,0,5,80\n", "line 2 has 4 cells under a header of 3; .*separator=semicolon"),
+        ("step,accuracy,responses\n1,0.5,80\n2,0.6,90,\n", "line 3 has 4 cells under a header of 3"),
+        ("step,accuracy,responses\n1,0.5\n2,0.6,90\n", "line 2 has 2 cells under a header of 3; [^;]*known$"),
+        ("step,accuracy,responses\n1,0.5,80\n2,0.\n", "line 3 has 2 cells .*cut_last_line=true"),
+        ("step;accuracy;responses\n1;0,5;80\n", "has no column 'step'.*separator=semicolon"),
+        ("step\taccuracy\n1\t0.5\n", "has no column 'step'.*separator=tab"),
+        ("step,arm,accuracy,responses\n1,a,0.5,80\n1,,0.5,80\n", "line 3, column arm: the name of the arm is empty"),
+        ('step,accuracy,responses\n1,"0.5,80\n2,0.6,90\n', "is not CSV: unexpected end of data"),
+    ],
+)
+def test_a_row_that_is_not_as_long_as_the_header_and_an_arm_without_a_name_are_refused(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        runs_of(text, tmp_path)
+
+
+def test_columns_that_were_named_must_be_there(tmp_path: Path) -> None:
+    for keys, said in ((Keys(arm="methd"), "arm=NAME"), (Keys(seed="sed"), "seed=NAME")):
+        with pytest.raises(ConfigError, match=f"has no column '(methd|sed)'; expected {said}"):
+            runs_of("step,accuracy,responses\n1,0.5,80\n", tmp_path, keys)
+
+
+@pytest.mark.parametrize("separator", list(Separator))
+@pytest.mark.parametrize("decimal", list(Decimal))
+def test_every_separator_and_decimal_reads_the_same_numbers(
+    separator: Separator, decimal: Decimal, tmp_path: Path
+) -> None:
+    rows = [(0, "arm, the first", 0.125, 0.0), (10, "arm, the first", 0.5, 19.5)]
+    point = "." if decimal is Decimal.point else ","
+    with (tmp_path / "log.csv").open("w", newline="", encoding="utf-8") as handle:
+        table = csv.writer(handle, delimiter=separator.character)
+        table.writerow(["step", "arm", "accuracy", "seconds"])
+        table.writerows([[step, arm, *(str(one).replace(".", point) for one in told)] for step, arm, *told in rows])
+    [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(separator, decimal))
+    assert [(row.step, log.arm, row.values["accuracy"], row.values["seconds"]) for row in log.rows] == rows
+
+
+def test_with_decimal_commas_a_point_is_no_number(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step;accuracy;seconds\n1;0,5;1.234\n", encoding="utf-8")
+    [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(Separator.semicolon, Decimal.comma))
+    with pytest.raises(ConfigError, match=r"line 2, column seconds: found '1.234'"):
+        imported_run(log, replace(OWN, accuracy="accuracy"), Told())
+
+
+@pytest.mark.parametrize("end", ["2,0.", "2,0.6,9", "2", '2,"0.6'])
+def test_a_cut_last_line_is_left_out_where_asked_for(end: str, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(f"step,accuracy,responses\n1,0.5,80\n{end}", encoding="utf-8")
+    [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(cut_last_line=True))
+    assert [row.step for row in log.rows] == [1]
+    assert log.notes == (f"{tmp_path / 'log.csv'}: line 3 was cut off and is left out",)
+    (tmp_path / "log.csv").write_text("step,accuracy,responses\n1,0.5,80\n2,0.6,90\n", encoding="utf-8")
+    [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(cut_last_line=True))
+    assert [row.step for row in log.rows] == [1, 2] and not log.notes
+
+
+def test_a_resumed_log_is_what_an_uninterrupted_one_would_have_been(tmp_path: Path) -> None:
+    """Killed at 40 after the checkpoint of 20: what was logged at 30 and 40 never came to be."""
+    before = "0,0.1,0\n10,0.2,80\n20,0.3,160\n30,0.9,240\n40,0.95,320\n"
+    after = "30,0.4,240\n"
+    head = "step,accuracy,responses\n"
+    (tmp_path / "log.csv").write_text(head + before + after, encoding="utf-8")
+    [log] = csv_runs(tmp_path / "log.csv", Keys())
+    fields = replace(OWN, accuracy="accuracy")
+    with pytest.raises(ConfigError, match=r"line 7: step 30 comes after step 40 .*later_wins=true"):
+        imported_run(log, fields, Told())
+    run = imported_run(as_resumed(log), fields, Told())
+    [whole] = runs_of(head + "0,0.1,0\n10,0.2,80\n20,0.3,160\n" + after, tmp_path)
+    assert run.evaluations == whole.evaluations
+    assert run.notes == (f"{tmp_path / 'log.csv'}: 2 rows of steps 30 to 40 gave way to later ones",)
+
+
+def test_of_two_values_at_one_step_the_later_one_counts_where_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,accuracy,responses\n1,0.5,80\n1,0.6,80\n", encoding="utf-8")
+    [log] = csv_runs(tmp_path / "log.csv", Keys())
+    assert [one.accuracy for one in imported_run(as_resumed(log), OWN, Told()).evaluations] == [0.6]
+
+
+def test_a_log_that_goes_on_without_an_accuracy_says_so(tmp_path: Path) -> None:
+    [run] = runs_of("step,accuracy,responses\n0,0.1,0\n10,0.9,80\n20,,160\n30,,240\n", tmp_path)
+    assert run.notes == (f"{tmp_path / 'log.csv'}: arm run, seed 0 goes on to step 30; its last accuracy is of 10",)
+
+
+def test_arms_with_different_seeds_have_no_pending_runs(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{step},{arm},{seed},{step / 100 + seed / 50},{8 * step}\n"
+        for arm, seed in (("a", 0), ("a", 1), ("b", 7))
+        for step in (0, 10)
+    )
+    runs = runs_of(f"step,arm,seed,accuracy,responses\n{rows}", tmp_path)
+    assert uneven_seeds(runs) == ["the arms have different seeds: a 0, 1; b 7"]
+    assert uneven_seeds(runs[:2]) == []
+    write_comparison(tmp_path / "imported", runs, ABOUT)
+    comparison = load_comparison(tmp_path / "imported")
+    assert [(one.arm, one.seed, one.status.value) for one in comparison.runs] == [
+        ("a", 0, "finished"), ("a", 1, "finished"), ("b", 7, "finished"),
+    ]  # fmt: skip
+    assert "pending" not in write_report(tmp_path / "imported").report.read_text(encoding="utf-8")
+
+
+def test_what_a_killed_import_left_is_no_part_of_the_next_one(tmp_path: Path) -> None:
+    write_comparison(tmp_path / "killed", runs_of("step,arm,accuracy,responses\n1,other,0.5,8\n", tmp_path), ABOUT)
+    (tmp_path / "killed").rename(tmp_path / ".imported.partial")
+    write_comparison(tmp_path / "imported", runs_of("step,arm,accuracy,responses\n1,a,0.5,8\n", tmp_path), ABOUT)
+    assert [one.name for one in (tmp_path / "imported" / "runs").iterdir()] == ["a"]
 
 
 def test_what_is_no_csv_in_utf_8_is_refused(tmp_path: Path) -> None:
@@ -247,10 +380,41 @@ def test_a_json_that_is_no_log_is_refused(tmp_path: Path) -> None:
         ("[]", "has no log_history"),
         ('{"log_history": []}', "holds no logged row"),
         ('{"log_history": [{"loss": 1.0}]}', r"log_history\[0\]: step is None"),
+        ('{"log_history": [{"loss": 1.0, "step": NaN}]}', r"log_history\[0\]: step is nan"),
+        ('{"log_history": [{"loss": 1.0, "step": 1}, 2]}', r"log_history\[1\] is no JSON object"),
     ):
         path.write_text(content, encoding="utf-8")
         with pytest.raises(ConfigError, match=said):
             json_run(path, "a", 0)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '"nan"', "true", "[0.5]"])
+def test_an_accuracy_in_json_that_is_no_finite_number_is_named_by_its_place(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "trainer_state.json"
+    good = '{"step": 1, "eval_rewards/correct/mean": 0.5}'
+    path.write_text(
+        f'{{"log_history": [{good}, {{"step": 2, "eval_rewards/correct/mean": {value}}}]}}', encoding="utf-8"
+    )
+    log = json_run(path, "a", 0)
+    with pytest.raises(ConfigError, match=r"log_history\[1\], column eval_rewards/correct/mean: found"):
+        imported_run(log, settle_accuracy(TRL, ["eval_rewards/correct/mean"]), Told())
+
+
+def test_a_step_metric_that_is_no_finite_number_is_left_out_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1, "accuracy": 0.5, "grad_norm": 2.0}\n{"step": 2, "grad_norm": NaN}\n', encoding="utf-8")
+    run = imported_run(json_run(path, "a", 0), replace(TRL, accuracy="accuracy"), Told())
+    assert [(one.step, one.metrics) for one in run.steps] == [(1, {"gradient_norm": 2.0})]
+    assert f"{path}, line 2, column grad_norm: NaN is left out, with 0 others like it" in run.notes
+
+
+def test_a_cut_last_line_of_json_is_left_out_where_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1, "accuracy": 0.5}\n{"step": 2, "accu', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"line 2 is not JSON.*cut_last_line=true"):
+        json_run(path, "a", 0)
+    log = json_run(path, "a", 0, cut_last_line=True)
+    assert [row.step for row in log.rows] == [1] and log.notes == (f"{path}: line 2 was cut off and is left out",)
 
 
 # --- verl -------------------------------------------------------------------------------------------------------------

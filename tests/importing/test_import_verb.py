@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from sfpo_bench.cli import main
 from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.importing.costs import Told
+from sfpo_bench.importing.curves import imported_run
+from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
 from sfpo_bench.reports import curves_frame, load_comparison
 from sfpo_bench.tracking.run_folder import RunState
@@ -69,6 +73,24 @@ def test_logs_of_trl_are_imported_by_arm(
         ),
         (("runs.csv",), "step 0 comes after step 30 in arm 'run'"),
         (("runs.csv", "preset=trlx"), "preset"),
+        (("runs.csv", "arm=method", "targets=[50]"), "targets = 50 is out of range"),
+        (("runs.csv", "arm=method", "percent=true"), "percent = true, and no accuracy is above 0.61"),
+        (
+            ("runs.csv", "arm=method", "responses_per_step_of.GRP=64"),
+            "responses_per_step_of has the arm 'GRP'; expected one of GRPO, SFPO (K=3)",
+        ),
+        (
+            ("runs.csv", "arm=method", "responses_per_step=64"),
+            "responses_per_step is told, and the log tells it itself",
+        ),
+        (("runs.csv", "arm=method", "uri=sqlite:///x.db"), "uri = 'sqlite:///x.db' is not read for this log"),
+        (("files.a=[runs.csv,./runs.csv]",), "runs.csv twice; expected every log once"),
+        (("files.a=[runs.csv]", "files.b=[]"), "files has the arm 'b' without a name or a log"),
+        (("files.a=[runs.csv]", "arm=method"), "files.a names runs.csv, whose column of arms says 'GRPO'"),
+        (
+            ("files.a=[trl/grpo-seed0.json]", "preset=trl", "decimal=comma"),
+            "decimal = 'comma' is not read for this log",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_message(
@@ -123,7 +145,40 @@ def test_an_experiment_of_mlflow_is_imported(
         ["grpo", 1, 10, 640, 0.3, 50],
     ]
     states = {(run.arm, run.seed): run.status.value for run in comparison.runs}
-    assert states == {("grpo", 1): "finished", ("grpo", 2): "pending", ("sfpo", 1): "finished", ("sfpo", 2): "failed"}
+    assert states == {("grpo", 1): "finished", ("sfpo", 1): "finished", ("sfpo", 2): "failed"}
+
+
+def resumed_store(folder: Path) -> str:
+    """A run that was logged to step 30, resumed from 10 and logged to 20; then a number that is none."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    client = MlflowClient(tracking_uri=uri)
+    one = client.create_run(client.create_experiment("maths"), run_name="grpo")
+    client.log_param(one.info.run_id, "seed", "0")
+    for time, (step, value) in enumerate(((0, 0.1), (10, 0.2), (20, 0.8), (30, 0.9), (20, 0.3)), 1):
+        client.log_metric(one.info.run_id, "accuracy", value, step=step, timestamp=time)
+    client.log_metric(one.info.run_id, "seconds", math.nan, step=20, timestamp=9)
+    client.log_metric(one.info.run_id, "tokens", -math.inf, step=20, timestamp=9)
+    return uri
+
+
+def test_a_resumed_run_of_a_store_and_what_is_no_number_in_it(tmp_path: Path) -> None:
+    from sfpo_bench.tracking.stored_runs import ClientRuns, stored_runs
+
+    uri = resumed_store(tmp_path)
+    [log] = mlflow_runs(uri, "maths", Names())
+    assert [(row.step, row.values["accuracy"]) for row in log.rows] == [(0, 0.1), (10, 0.2), (20, 0.3), (30, 0.9)]
+    assert log.notes == ("run grpo: 1 values at steps that were logged again gave way to later ones, of accuracy",)
+    assert log.rows[2].unread == {"seconds": "nan", "tokens": "-inf"}
+    [log] = mlflow_runs(uri, "maths", Names(), later_wins=True)
+    assert [(row.step, row.values["accuracy"]) for row in log.rows] == [(0, 0.1), (10, 0.2), (20, 0.3)]
+    fields = Fields(accuracy="accuracy", seconds="seconds")
+    with pytest.raises(ConfigError, match="run grpo, step 20, column seconds: found 'nan'"):
+        imported_run(log, fields, Told())
+    for store in (stored_runs(uri), ClientRuns(uri, uri)):
+        [info] = store.of_experiment("maths")
+        assert math.isnan(info.latest["seconds"]) and info.latest["tokens"] == -math.inf
 
 
 def test_runs_of_a_store_must_tell_their_arm_and_seed(store: str) -> None:
@@ -139,6 +194,7 @@ def test_runs_of_a_store_must_tell_their_arm_and_seed(store: str) -> None:
         mlflow_runs(store, "maths", Names())
     with pytest.raises(ConfigError, match="run grpo-1: method is 'grpo'; expected a whole number"):
         mlflow_runs(store, "maths", Names(seed="method"))
+    assert runs[0].notes[0] == "run idle-1 logged no metric and is left out"
     with pytest.raises(MissingDataError, match="found no run with metrics in the experiment 'chess'"):
         mlflow_runs(store, "chess", Names())
 
