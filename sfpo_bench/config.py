@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sfpo_bench import names
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import Loss, Objective, UpdateRule
@@ -196,9 +197,14 @@ class RunConfig:
         return cast(LauncherSettings, self.launcher)
 
     @property
+    def own_run_name(self) -> str:
+        """The name of a run that is not part of a comparison."""
+        return self.run_name or f"{self.name}-{self.algorithm.name}-seed{self.seed}"
+
+    @property
     def run_folder(self) -> Path:
-        """Where a run that is not part of a comparison lives."""
-        return Path(self.output_root) / "runs" / (self.run_name or f"{self.name}-{self.algorithm.name}-seed{self.seed}")
+        """Where such a run lives."""
+        return Path(self.output_root) / names.RUNS / self.own_run_name
 
     @property
     def comparison_folder(self) -> Path:
@@ -206,11 +212,11 @@ class RunConfig:
 
     @property
     def study_folder(self) -> Path:
-        return Path(self.output_root) / "studies" / self.name
+        return Path(self.output_root) / names.STUDIES / self.name
 
     @property
     def sweep_folder(self) -> Path:
-        return Path(self.output_root) / "sweeps" / self.name
+        return Path(self.output_root) / names.SWEEPS / self.name
 
 
 # Mappings whose keys are free names; what stands below a name has these fields.
@@ -410,6 +416,9 @@ def _nested_options(text: str) -> str:
 def check(config: RunConfig) -> None:
     """Raise `ConfigError` for values out of range and settings that contradict each other."""
     check_ranges(config)
+    names.check_root(config.output_root)
+    names.check_name("name", config.name)
+    names.check_name("run_name" if config.run_name else "run_name, made of algorithm.name,", config.own_run_name)
     rollout, learner = config.rollouts, config.learner
     trigger = getattr(config.algorithm.update_rule, "trigger", None)
     if isinstance(trigger, Trigger):
@@ -495,3 +504,6 @@ def _check_comparison(comparison: ComparisonSettings) -> None:
             raise ConfigError(
                 f"comparison.arms has the key {arm!r}; expected letters, digits, - and _, since it names a folder"
             )
+    labels = [settings.label.strip() or arm for arm, settings in comparison.arms.items()]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"comparison.arms has the labels {', '.join(labels)}; expected every one once")

@@ -14,12 +14,14 @@ from sfpo_bench.comparison.runner import Comparison, run_comparison
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.launchers.build import slot_count
+from sfpo_bench.names import BESIDE_COMPARISONS, check_name
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
 
 
 def act(node: DictConfig) -> None:
     config = from_node(node)
+    check_name("name", config.name, BESIDE_COMPARISONS)
     hydra = HydraConfig.get()
     arms = compose_arms(config, str(hydra.job.config_name), list(hydra.overrides.task))
     for arm in arms:

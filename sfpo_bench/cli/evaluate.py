@@ -34,6 +34,12 @@ def act(node: DictConfig) -> None:
             "raise the number of slots instead"
         )
     runs = runs_of(Path(settings.run)) if settings.run else []
+    arms = sorted({place.parent.name for place in runs})
+    if settings.label and len(arms) > 1:
+        raise ConfigError(
+            f"label = {settings.label!r} for the arms {', '.join(arms)}, which tables would hold to be one; expected "
+            "no label: the arms have names"
+        )
     each = [replace(settings, run=str(place)) for place in runs] or [settings]
     plans = [run.plan(one) for one in each]  # what is wrong with the last one is said before the first one is evaluated
     texts = _evaluate_all(settings, plans)

@@ -23,11 +23,13 @@ from sfpo_bench.importing.fields import OWN_NAMES, PRESETS, Fields, settle_accur
 from sfpo_bench.importing.json_log import json_run
 from sfpo_bench.importing.log import RunLog, as_resumed
 from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
+from sfpo_bench.names import BESIDE_COMPARISONS, check_name, check_root
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ImportSettings)
+    check_root(settings.output_root)
     logs, origin = _logs(settings)
     fields = PRESETS[settings.preset].with_names({name: getattr(settings, name) for name in OWN_NAMES})
     found = sorted({name for log in logs for row in log.rows for name in (*row.values, *row.unread)})
@@ -36,6 +38,7 @@ def act(node: DictConfig) -> None:
     _check_told(settings, logs, fields)
     runs = [_run(log, fields, settings) for log in logs]
     name = settings.name or _name(settings)
+    check_name("name", name, BESIDE_COMPARISONS)
     folder = Path(settings.output_root) / name
     about = About(name, origin, fields.accuracy, settings.baseline, tuple(settings.targets), settings.temperature)
     plan = write_comparison(folder, runs, about)
@@ -167,5 +170,6 @@ def _run(log: RunLog, fields: Fields, settings: ImportSettings) -> ImportedRun:
 
 def _name(settings: ImportSettings) -> str:
     """A folder's name from that of the log or the experiment."""
-    text = Path(settings.log).stem if settings.log else settings.mlflow or "imported"
-    return re.sub(r"[^\w.-]+", "-", text).strip(".-") or "imported"
+    text = Path(settings.log).stem if settings.log else settings.mlflow
+    name = re.sub(r"[^\w.-]+", "-", text).strip(".-")[:60]
+    return name if name and name.casefold() not in BESIDE_COMPARISONS else f"{name}-imported".lstrip("-")

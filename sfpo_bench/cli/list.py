@@ -14,6 +14,7 @@ from sfpo_bench.cli.sweep_list import describe_sweep, watch
 from sfpo_bench.comparison.identity import FILE
 from sfpo_bench.errors import BenchError
 from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.names import RUNS, STUDIES, SWEEPS
 from sfpo_bench.stored_files import reading
 from sfpo_bench.tracking.journal import read_journal
 from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
@@ -27,9 +28,9 @@ def act(node: DictConfig) -> None:
         watch(root, settings.watch)
         return
     comparisons = sorted(root.glob(f"*/{FILE}"))
-    single = sorted(path.parent for path in (root / "runs").glob("*/config.yaml"))
-    sweeps = sorted(path.parent for path in root.glob("sweeps/*/sweep.json"))
-    studies = sorted(path.parent for path in root.glob(f"studies/*/{STUDY_FILE}"))
+    single = sorted(path.parent for path in (root / RUNS).glob("*/config.yaml"))
+    sweeps = sorted(path.parent for path in root.glob(f"{SWEEPS}/*/sweep.json"))
+    studies = sorted(path.parent for path in root.glob(f"{STUDIES}/*/{STUDY_FILE}"))
     if not comparisons and not single and not sweeps and not studies:
         say(f"nothing below {root} yet; `sfpo-bench compare` makes the first comparison")
     for file in comparisons:

@@ -18,6 +18,7 @@ from sfpo_bench.evaluation.record import Asked, Evaluation, Owner, read_evaluati
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.load import ModelSettings
+from sfpo_bench.names import EVALUATIONS, check_name, check_root
 from sfpo_bench.options import check_ranges
 from sfpo_bench.problem_sets import Suite, load_problem_set, overlaps, suite
 from sfpo_bench.rollout.settings import VllmRollout
@@ -69,6 +70,9 @@ def plan(settings: EvaluateSettings) -> Plan:
     Raises `ConfigError` and its kin; no torch is loaded.
     """
     check_ranges(settings)
+    check_root(settings.output_root)
+    if settings.label:
+        check_name("label", settings.label)
     if isinstance(settings.engine, VllmRollout):
         require_vllm(settings.engine)
     if settings.sampling.temperature == 0 and settings.sampling.samples > 1:
@@ -195,7 +199,7 @@ def _folder(settings: EvaluateSettings, run: RunFolder | None, owner: Owner) -> 
     if run is not None:
         return run.path / "evaluations" / f"step-{owner.step:06d}"
     plain = "".join(character if character.isalnum() or character in "-_." else "-" for character in owner.label)
-    return Path(settings.output_root) / "evaluations" / f"{plain}-{owner.model.sha256[:8]}"
+    return Path(settings.output_root) / EVALUATIONS / f"{plain}-{owner.model.sha256[:8]}"
 
 
 def _asked(plan: Plan, seconds: float) -> Asked:

@@ -193,8 +193,6 @@ def _sweep_identity(file: Path, arms: Sequence[Arm], config: RunConfig) -> Setti
 
 def _check(config: RunConfig) -> None:
     study = config.study
-    if not config.name.replace("_", "").replace("-", "").isalnum():
-        raise ConfigError(f"name = {config.name!r}; a study's name is made of letters, digits, - and _")
     if not study.evaluation.suite:
         raise ConfigError("study.evaluation.suite is empty; name the suite that the arms are evaluated on")
     found = suite(study.evaluation.suite)

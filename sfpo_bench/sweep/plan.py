@@ -120,8 +120,6 @@ def refuse_conflicts(space: Space, overrides: Sequence[str]) -> None:
 
 def _check(config: RunConfig, space: Space, goals: Sequence[Goal]) -> None:
     settings, evaluation = config.sweep, config.evaluation
-    if not config.name.replace("_", "").replace("-", "").isalnum():
-        raise ConfigError(f"name = {config.name!r}; a sweep's name is made of letters, digits, - and _")
     if settings.split is Split.train:
         raise ConfigError("sweep.split = train; expected select: problems that rollouts do not use")
     if settings.split is Split.report and not settings.choose_on_report:

@@ -81,7 +81,7 @@ WRONG = {
     "sweep tiny.yaml sweep.goals.a.axis=tokens": "is not known beforehand",
     "sweep tiny.yaml sweep.trials=0": "sweep.trials = 0 means the whole grid",
     "sweep tiny.yaml sweep.storage=mysql://x": "sweep.storage begins with 'mysql'",
-    "sweep tiny.yaml name=a/b": "a sweep's name is made of letters",
+    "sweep tiny.yaml name=a/b": "name = 'a/b' cannot be the name of a folder",
     "compare tune=nowhere": "comparison.tune = 'nowhere' is neither a file nor a packaged sweep",
     "compare tune=learning_rate comparison.first_seed=95": "meet those of the comparison, 95 to 104",
 }
