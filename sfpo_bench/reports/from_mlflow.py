@@ -27,6 +27,7 @@ from sfpo_bench.reports.load import (
     seed_run,
 )
 from sfpo_bench.reports.stored_curves import Numbers, numbers_of_history, numbers_of_parquet
+from sfpo_bench.tracking.delivery import CHANGED_PARAM_TAG
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 from sfpo_bench.tracking.stored_runs import StoredRunInfo, StoredRuns, stored_runs
 
@@ -74,7 +75,8 @@ def _plan(store: StoredRuns, parent: StoredRunInfo, children: Sequence[StoredRun
     raw = raw or _of_params(parent, children)
     arms = {**raw.get("arms", {})}
     for child in children:
-        arms.setdefault(child.tags["arm"], {"label": child.tags["arm"], "settings": _settings(child)})
+        own = arms.setdefault(child.tags["arm"], {"label": child.tags["arm"]})
+        own.setdefault("settings", _settings(child))
     seeds = dict.fromkeys([*raw.get("seeds", []), *sorted({int(child.tags["seed"]) for child in children})])
     return plan_from({**raw, "arms": arms, "seeds": list(seeds)}, f"the plan of {parent.name!r}")
 
@@ -103,12 +105,14 @@ def _of_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_params(parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> dict[str, Any]:
-    """What parameters say of a comparison that was never reported: labels are then the arms' keys."""
-    own = {key: _parsed(value) for key, value in parent.params.items()}
+    """What parameters say of a comparison whose files cannot be had."""
+    changed = {key.removeprefix(CHANGED_PARAM_TAG): text for key, text in parent.tags.items()}
+    own = {key: _parsed(changed.get(key, value)) for key, value in parent.params.items()}
     first = {key: _parsed(value) for key, value in children[0].params.items()} if children else {}
     return {
         "schema_version": SCHEMA_VERSION,
         "name": parent.name,
+        "arms": {arm: {"label": label} for arm, label in own.get("arms", [])},
         "axes_note": "",
         "split": first.get("comparison.split", "report"),
         "mode": "sampled",

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ _PARENT_UID_TAG = "sfpo_bench.parent_uid"
 _LEFT_OUT_TAG = "sfpo_bench.non_finite_left_out"
 _STATE_TAG = "sfpo_bench.state"
 _CAUSE_TAG = "sfpo_bench.cause"
-_CHANGED_PARAM_TAG = "sfpo_bench.changed_param."
+CHANGED_PARAM_TAG = "sfpo_bench.changed_param."
 _PARENT_TAG = "mlflow.parentRunId"
 
 _LONGEST_PARAM = 6000
@@ -232,7 +233,7 @@ class Delivery:
             if parent is not None:
                 tags[_PARENT_TAG] = parent.run_id
         changed = {name: value for name, value in key.params.items() if run.params.get(name, value) != value}
-        tags.update({f"{_CHANGED_PARAM_TAG}{name}"[:250]: value[:_LONGEST_TAG] for name, value in changed.items()})
+        tags.update({f"{CHANGED_PARAM_TAG}{name}"[:250]: value[:_LONGEST_TAG] for name, value in changed.items()})
         lacking = {name: value for name, value in tags.items() if run.tags.get(name) != value}
         if lacking:
             self._store.set_tags(run.run_id, lacking)
@@ -410,9 +411,13 @@ def _files(folder: RunFolder, ending: Ending) -> list[Path]:
 
 
 def _run_folders(root: Path) -> Iterator[RunFolder]:
-    """Folders of runs, comparisons and sweeps in and below `root`; what lies above runs comes first."""
+    """Folders of runs, comparisons and sweeps in and below `root`; what lies above runs comes first.
+
+    A store's copies of their files, `RUN_ID/artifacts`, are none.
+    """
     for place, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if name != "checkpoints")
+        is_stored_run = re.fullmatch(r"[0-9a-f]{32}", Path(place).name) is not None
+        folders[:] = sorted(name for name in folders if name != ("artifacts" if is_stored_run else "checkpoints"))
         folder = RunFolder(Path(place))
         # Not by config.yaml alone: Hydra leaves one in every output folder.
         started = {folder.config.name, folder.journal.name} <= set(files)

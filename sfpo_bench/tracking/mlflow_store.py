@@ -19,8 +19,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
 
 from sfpo_bench.errors import ConfigError, DeliveredElsewhere, TrackingError
+from sfpo_bench.names import ARTIFACTS
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
 from sfpo_bench.tracking.points import Point
 from sfpo_bench.tracking.redaction import redact
@@ -227,6 +229,7 @@ class MlflowStore:
                     raise TrackingError(f"{refusal}: {ELSEWHERE}")
                 create_sqlite(path)
                 _check_sqlite(path)
+                _follow_artifacts(path)
             from mlflow import MlflowClient
 
             silence()
@@ -260,7 +263,36 @@ def sqlite_path(uri: str) -> Path | None:
 
 def artifact_folder(database: Path) -> Path:
     """Where the artifacts of an sqlite store lie: beside it."""
-    return database.with_name("mlartifacts")
+    return database.with_name(ARTIFACTS)
+
+
+def moved_artifacts(uri: str, database: Path) -> str:
+    """Where the artifacts at `uri` lie now: beside the database, if that is where they were before both were moved.
+
+    MLflow stores absolute places. One counts as moved when its folder `mlartifacts` is gone, or when the one beside the
+    database holds the same.
+    """
+    place = urlparse(uri)
+    path = Path(unquote(place.path))
+    if place.scheme not in ("", "file") or ARTIFACTS not in path.parts:
+        return uri
+    depth = len(path.parts) - path.parts[::-1].index(ARTIFACTS)
+    old, new, rest = Path(*path.parts[:depth]), artifact_folder(database), path.parts[depth:]
+    if old == new or (old.is_dir() and not new.joinpath(*rest).is_dir()):
+        return uri
+    return new.joinpath(*rest).as_uri()
+
+
+def _follow_artifacts(database: Path) -> None:
+    """Write the places of moved artifacts into the store, so that nothing is written to where they were."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=20)) as connection, connection:
+        for table, key, column in (
+            ("experiments", "experiment_id", "artifact_location"),
+            ("runs", "run_uuid", "artifact_uri"),
+        ):
+            rows = connection.execute(f"SELECT {key}, {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
+            changed = [(new, name) for name, old in rows if (new := moved_artifacts(old, database)) != old]
+            connection.executemany(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", changed)
 
 
 def create_sqlite(path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import unquote, urlparse
 
 from sfpo_bench.errors import TrackingError
-from sfpo_bench.tracking.mlflow_store import patience, silence, sqlite_path, store_failures
+from sfpo_bench.tracking.mlflow_store import moved_artifacts, patience, silence, sqlite_path, store_failures
 from sfpo_bench.tracking.redaction import redact
 
 if TYPE_CHECKING:
@@ -127,16 +127,21 @@ class SqliteRuns:
     def _infos(self, connection: sqlite3.Connection, where: str, *values: str) -> list[StoredRunInfo]:
         query = f"SELECT run_uuid, name, status, artifact_uri FROM runs WHERE lifecycle_stage = 'active' AND {where}"
         found = connection.execute(f"{query} ORDER BY start_time, run_uuid", values).fetchall()
+
+        def named(run_id: str, table: str, value: str = "value") -> list[tuple[str, str]]:
+            return connection.execute(f"SELECT key, {value} FROM {table} WHERE run_uuid = ?", (run_id,)).fetchall()
+
         return [
             StoredRunInfo(
-                *row,
-                *(
-                    dict(connection.execute(f"SELECT key, {value} FROM {table} WHERE run_uuid = ?", row[:1]).fetchall())
-                    for table, value in (("tags", "value"), ("params", "value"))
-                ),
-                _latest(connection.execute(f"SELECT key, {_VALUE} FROM latest_metrics WHERE run_uuid = ?", row[:1])),
+                run_id,
+                name,
+                status,
+                moved_artifacts(place or "", self._path),
+                dict(named(run_id, "tags")),
+                dict(named(run_id, "params")),
+                _latest(named(run_id, "latest_metrics", _VALUE)),
             )
-            for row in found
+            for run_id, name, status, place in found
         ]
 
     @contextmanager

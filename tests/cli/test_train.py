@@ -74,7 +74,9 @@ def test_a_finished_run_is_left_alone_made_longer_or_refused(trained: Path, cli:
 
 def test_sync_delivers_what_was_not(trained: Path, tmp_path: Path, cli: Cli, migrated_database: Path) -> None:
     shutil.copy(migrated_database, tmp_path / "results" / "mlflow.db")
-    assert "1 runs: " in cli("sync").stdout
+    left = cli("sync").stdout
+    assert "0 runs: " in left and "1 of tracking=none were left alone; untracked=true delivers them too" in left
+    assert "1 runs: " in cli("sync", "untracked=true").stdout
     assert "1 runs: 0 records delivered, 1 runs were complete" in cli("sync").stdout
     with closing(sqlite3.connect(tmp_path / "results" / "mlflow.db")) as connection:
         assert connection.execute("SELECT name, status FROM runs").fetchall() == [(RUN.name, "FINISHED")]

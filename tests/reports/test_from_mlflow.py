@@ -20,8 +20,9 @@ from sfpo_bench.reports import Comparison, curves_frame, load_comparison, load_f
 from sfpo_bench.reports import from_mlflow as module
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.stored_curves import numbers_of_history, numbers_of_parquet
-from sfpo_bench.tracking.delivery import Delivery
+from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.feed import key_of
+from sfpo_bench.tracking.mlflow_store import moved_artifacts
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.stored_runs import ClientRuns, SqliteRuns, stored_runs
 from sfpo_bench.tracking.tables import write_curves_table
@@ -184,14 +185,51 @@ def test_the_reports_summary_stands_in_for_the_plan(stored: Stored) -> None:
     assert load_from_mlflow("synthetic", stored.uri) == stored.whole
 
 
-def test_parameters_stand_in_for_both_with_the_arms_keys_as_labels(stored: Stored) -> None:
+def test_parameters_stand_in_for_both(stored: Stored) -> None:
     for name in ("comparison.json", "summary.json"):
         for path in stored.artifacts(name):
             path.unlink()
     plan = load_from_mlflow("synthetic", stored.uri).plan
     assert (plan.baseline, plan.targets, plan.seeds, plan.steps) == ("grpo", (0.5,), (0, 1), 10)
-    assert {arm: about.label for arm, about in plan.arms.items()} == {"grpo": "grpo", "sfpo": "sfpo"}
+    whole = stored.whole.plan.arms
+    assert [(arm, about.label) for arm, about in plan.arms.items()] == [(arm, one.label) for arm, one in whole.items()]
     assert plan.arms["sfpo"].settings["temperature"] == 0.5
+
+
+def test_a_store_that_was_moved_is_read_and_written_where_it_lies(stored: Stored, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    with changing(stored.store) as connection:
+        for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
+            connection.execute(
+                f"UPDATE {table} SET {column} = replace(replace({column}, ?, ?), ?, ?)",
+                (
+                    *(stored.store.as_uri(), old.as_uri()),
+                    *(stored.folder.parent.joinpath("store").as_uri(), old.as_uri()),
+                ),
+            )
+    before = (stored.store / "mlflow.db").read_bytes()
+    assert load_from_mlflow("synthetic", stored.uri) == stored.whole
+    assert (stored.store / "mlflow.db").read_bytes() == before
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / "figure.svg").write_text("<svg/>")
+    delivery = Delivery("test", stored.store, environ={})
+    run_id = delivery.open_run(run, RunKey("new", "new"))
+    delivery.finish(run, RunState.finished, artifacts=[run.path / "figure.svg"])
+    assert (stored.store / "mlartifacts" / run_id / "artifacts" / "figure.svg").is_file() and not old.exists()
+    for one in ClientRuns(stored.uri, stored.uri).named("synthetic"):
+        assert one.artifacts.startswith(stored.store.as_uri())
+
+
+def test_artifacts_that_were_never_beside_the_store_stay_where_they_are(tmp_path: Path) -> None:
+    database, shared = tmp_path / "here" / "mlflow.db", tmp_path / "shared" / "mlartifacts"
+    shared.mkdir(parents=True)
+    for uri in (f"{shared.as_uri()}/0/abc/artifacts", "s3://bucket/mlartifacts/abc", (tmp_path / "other").as_uri()):
+        assert moved_artifacts(uri, database) == uri
+    shared.rmdir()
+    assert moved_artifacts(f"{shared.as_uri()}/0/abc/artifacts", database) == (
+        (tmp_path / "here" / "mlartifacts" / "0" / "abc" / "artifacts").as_uri()
+    )
 
 
 def test_a_seed_added_since_is_there(stored: Stored) -> None:

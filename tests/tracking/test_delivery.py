@@ -526,6 +526,15 @@ def test_sync_delivers_a_comparison_that_trained_without_a_store(
     assert (again.runs, again.records, again.already_complete) == (3, 0, 3)
 
 
+def test_sync_takes_no_copy_of_a_store_for_a_run(tmp_path: Path, store_folder: Path, new_delivery: NewDelivery) -> None:
+    comparison(tmp_path)
+    copies = tmp_path / "mlruns" / "0" / ("0123456789abcdef" * 2) / "artifacts"
+    shutil.copytree(tmp_path / "c1", copies)
+    assert new_delivery().sync(tmp_path, whole, key_of).runs == 3
+    assert len(stored.active_runs(store_folder)) == 3
+    assert not list(copies.rglob("delivery.json"))
+
+
 def test_sync_sends_no_more_than_a_checkpoint_covers(
     tmp_path: Path, store_folder: Path, new_delivery: NewDelivery
 ) -> None:
