@@ -53,7 +53,7 @@ def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> Ta
     contents = {
         files.markdown: markdown,
         files.csv: scores_frame(arms, k).to_csv(index=False),
-        files.latex: tables_tex(blocks(markdown), Columns.one),
+        files.latex: tables_tex(blocks(markdown), Columns.two),
     }
     if len(arms) > 1:
         contents[files.differences] = differences_frame(arms, baseline, k).to_csv(index=False)
@@ -184,7 +184,8 @@ def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> st
             size = "" if score is None else f"{score.problems:,}"
             runs = f"{len(arm.evaluations)}"
             cells = [_score_text(found[metric].get(name)) for metric in found]
-            rows.append((escaped(arm.name), escaped(name), size, runs, *cells))
+            shown = _average_name(arm.benchmarks, arms) if name == AVERAGE else name
+            rows.append((escaped(arm.name), escaped(shown), size, runs, *cells))
     header = ("arm", "benchmark", "problems", "runs", f"avg@{k}", f"pass@{k}", f"maj@{k}")
     return _table(header, rows, left=2)
 
@@ -192,10 +193,13 @@ def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> st
 def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: Collection[str]) -> str:
     rows = []
     for arm in others:
-        for name, one in differences(arm, baseline, "avg", k, leave_out).items():
+        found = differences(arm, baseline, "avg", k, leave_out)
+        average = _average_name([name for name in found if name != AVERAGE], [*others, baseline])
+        for name, one in found.items():
             adjusted = "" if one.adjusted_p is None else _p_text(one.adjusted_p)
             cells = (f"{one.problems:,}", _difference_text(one), _p_text(one.p_value), adjusted)
-            rows.append((escaped(arm.name), escaped(name), *cells, f"{100 * one.detectable:.1f}"))
+            shown = average if name == AVERAGE else name
+            rows.append((escaped(arm.name), escaped(shown), *cells, f"{100 * one.detectable:.1f}"))
     header = (
         "arm",
         "benchmark",
@@ -206,6 +210,12 @@ def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: C
         "would detect, points",
     )
     return _table(header, rows, left=2)
+
+
+def _average_name(covered: Sequence[str], arms: Sequence[Arm]) -> str:
+    """`average`, where all arms have these benchmarks and no others; else with what it is of."""
+    alike = all(set(arm.benchmarks) == set(covered) for arm in arms)
+    return AVERAGE if alike else f"{AVERAGE} of {', '.join(covered)}"
 
 
 def _difference_notes(others: Sequence[Arm], baseline: Arm, k: int) -> list[str]:

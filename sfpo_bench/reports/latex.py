@@ -27,7 +27,11 @@ class Columns(Enum):
 
 
 _NARROW = 70.0  # characters that fit side by side into one of two columns of text, with lines of two or three
-_SIZE = {Columns.one: r"\small", Columns.two: r"\footnotesize"}
+# The widths in points of a column and of the text in LaTeX's own article, of the text in the report, of the blank
+# between two columns of a table, and of a character in every size, bold headings and figures among them.
+_COLUMN_POINTS, _TEXT_POINTS, _REPORT_POINTS, _BETWEEN_POINTS = 200.0, 345.0, 455.0, 6.0
+_CHARACTER_POINTS = {r"\small": 4.8, r"\footnotesize": 4.4, r"\scriptsize": 4.0, r"\tiny": 3.4}
+_LARGEST = {Columns.one: r"\small", Columns.two: r"\footnotesize"}
 
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -68,6 +72,7 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 _BLANKS = re.compile(r"[ \t\n\r\f\v]+")
 # What belongs together in a cell: `1.51 to 1.89`, `10 of 10`, `97.5 %`.
 _TOGETHER = re.compile(r"(?<=\d) (to|of) (?=\d)|(?<=\d) (?=%)")
+_BREAKS = re.compile(r" |(?<=[_/=])")  # where a line of a cell may end
 _HERE, _ANYWHERE = "H", "htbp"
 
 
@@ -158,14 +163,17 @@ def _picture(name: str, caption: str) -> str:
 
 
 def _float(caption: str, table: Table, columns: Columns, number: int, where: str) -> str:
-    wide = columns is Columns.two and sum(_lengths(table)) > _NARROW
+    narrow = sum(_lengths(table)) <= _NARROW and _fits(table, _COLUMN_POINTS, _LARGEST[columns])
+    wide = columns is Columns.two and not narrow
     kind, width = ("table*", r"\textwidth") if wide else ("table", r"\columnwidth")
+    full = _REPORT_POINTS if where == _HERE else _TEXT_POINTS
+    points = _COLUMN_POINTS if columns is Columns.two and narrow else full
     header = " & ".join(_cell(cell) for cell in table.header) + r" \\"
     return "\n".join(
         [
             rf"\begin{{{kind}}}[{where}]",
             r"\centering",
-            _SIZE[columns],
+            _size(table, points, _LARGEST[columns]),
             rf"\caption{{{caption}}}",
             rf"\label{{tab:sfpo-bench-{number}}}",
             r"\setlength{\tabcolsep}{3pt}",
@@ -210,6 +218,24 @@ def _widths(table: Table) -> str:
         rf">{{\hsize={share:.3f}\hsize\linewidth=\hsize\{'raggedright' if left else 'raggedleft'}\arraybackslash}}X"
         for share, left in zip(shares, table.left, strict=True)
     )
+
+
+def _size(table: Table, points: float, largest: str) -> str:
+    """The largest size of letters in which the table fits so many points without words over one another."""
+    sizes = list(_CHARACTER_POINTS)
+    fitting = [size for size in sizes[sizes.index(largest) :] if _fits(table, points, size)]
+    return fitting[0] if fitting else sizes[-1]
+
+
+def _fits(table: Table, points: float, size: str) -> bool:
+    """True when no column is narrower than its longest word; columns are as wide as `_lengths` has it."""
+    lengths, cells = _lengths(table), [table.header, *table.rows]
+    words = [
+        max(len(word) for row in cells for word in _BREAKS.split(_bound(plain(row[column]))))
+        for column in range(len(lengths))
+    ]
+    room = (points - _BETWEEN_POINTS * (len(lengths) - 1)) / _CHARACTER_POINTS[size]
+    return max(word / length for word, length in zip(words, lengths, strict=True)) * sum(lengths) <= room
 
 
 def _lengths(table: Table) -> list[float]:

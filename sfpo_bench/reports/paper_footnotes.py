@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import comb
 
 from sfpo_bench.reports.formats import count_text, range_text
+from sfpo_bench.reports.paper_average import benchmarks_differ
 from sfpo_bench.reports.paper_frame import LEVEL, MARK, PaperRow, benchmarks_of
 from sfpo_bench.reports.paper_names import PaperNames
 from sfpo_bench.reports.paper_score import AVERAGE, PaperCheckpoint, PaperScore
@@ -89,12 +90,30 @@ def _sizes(table: Sequence[PaperRow], names: PaperNames) -> Iterator[str]:
         if name != AVERAGE
     }
     sizes = [f"{names.benchmark(name)} {count}" for name, count in counts.items() if count]
-    average = " The average weighs every benchmark alike." if AVERAGE in benchmarks_of(table) else ""
-    if sizes:
-        yield f"Problems: {', '.join(sizes)}.{average}"
+    average = f" {_average(table, names)}" if AVERAGE in benchmarks_of(table) else ""
+    if sizes or average:
+        yield (f"Problems: {', '.join(sizes)}.{average}" if sizes else average.strip())
     runs = _range([row.score.seeds for row in table])
     if runs:
         yield f"Training runs of a method: {runs}."
+
+
+def _average(table: Sequence[PaperRow], names: PaperNames) -> str:
+    """What the averages are of."""
+    shown = [name for name in benchmarks_of(table) if name != AVERAGE]
+    own = [row.score for row in table if row.score.benchmark == AVERAGE]
+    if not shown:
+        counts = _range([score.problems for score in own])
+        return f"The average is of benchmarks that are not shown{f', {counts} problems' if counts else ''}."
+    if benchmarks_differ([row.score for row in table]):
+        return (
+            "The average of a row weighs every benchmark of that row alike; rows with other benchmarks have averages "
+            "that cannot be compared."
+        )
+    measured = any(row.score.low is not None for row in table if row.score.benchmark != AVERAGE)
+    unknown = measured and any(score.low is None for score in own)
+    untold = " Its interval and test are known only for the benchmarks that were measured together." if unknown else ""
+    return f"The average weighs every benchmark alike.{untold}"
 
 
 def _range(values: Sequence[int | None]) -> str:

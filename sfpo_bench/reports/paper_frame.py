@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 import pandas as pd
 
 from sfpo_bench.errors import BenchError
+from sfpo_bench.reports.paper_average import averages_of_shown, benchmarks_differ
 from sfpo_bench.reports.paper_score import AVERAGE, PAPER_COLUMNS, PaperCheckpoint, PaperScore
 
 LEVEL = 0.05  # of the significance mark
@@ -42,10 +43,12 @@ def paper_frame(scores: Sequence[PaperScore]) -> pd.DataFrame:
 
     `best`: the highest of its table, model and benchmark at the digits that are shown; all of them where several are,
     none where all are alike. `mark` is `*` where the difference has p at most 0.05: Holm's over benchmarks, and the
-    average's own. What is not known is NaN or <NA>. Raises `BenchError` for no score, one that is there twice, or one
-    outside [0, 1].
+    average's own. An average is that of the benchmarks that are given beside it: where it is another it is computed
+    anew, without interval and test. What is not known is NaN or <NA>. Raises `BenchError` for no score, one that is
+    there twice, or one outside [0, 1].
     """
     _check(scores)
+    scores = averages_of_shown(scores)
     frame = pd.DataFrame([astuple(score) for score in scores], columns=list(PAPER_COLUMNS))
     frame["checkpoint"] = [score.checkpoint.value for score in scores]
     frame["best"] = _best(scores)
@@ -83,9 +86,16 @@ def _row(values: dict[str, object]) -> PaperRow:
 
 def _best(scores: Sequence[PaperScore]) -> list[bool]:
     shown: dict[tuple[object, ...], list[float]] = {}
+    models: dict[tuple[object, ...], list[PaperScore]] = {}
     for score in scores:
         shown.setdefault(_column(score), []).append(_shown(score))
-    return [min(own) < _shown(score) == max(own) for score in scores for own in [shown[_column(score)]]]
+        models.setdefault(_column(score)[:3], []).append(score)
+    unlike = {model for model, own in models.items() if benchmarks_differ(own)}
+    return [
+        min(own) < _shown(score) == max(own) and not (score.benchmark == AVERAGE and _column(score)[:3] in unlike)
+        for score in scores
+        for own in [shown[_column(score)]]
+    ]
 
 
 def _column(score: PaperScore) -> tuple[object, ...]:

@@ -69,7 +69,7 @@ def _latex(found: Published, markdown: str) -> str:
     report = blocks(markdown)
     first = next(place for place, block in enumerate(report) if isinstance(block, Table))
     rest = [*report[:first], *report[first + 1 :]]
-    return paper_tex(lay_out(paper_frame(published_scores(found)), _NAMES)) + "\n" + tables_tex(rest, Columns.one)
+    return paper_tex(lay_out(paper_frame(published_scores(found)), _NAMES)) + "\n" + tables_tex(rest, Columns.two)
 
 
 def gains_frame(found: Published) -> pd.DataFrame:

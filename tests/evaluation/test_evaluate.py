@@ -120,7 +120,7 @@ def test_a_checkpoint_of_a_run_is_tracked_beneath_it_and_compared_with_another(c
     scores = pd.read_csv(tmp_path / "results/scores/scores.csv")
     assert set(scores.runs) == {2} and set(scores.arm) == {"grpo", "sfpo"}
     text = (tmp_path / "results/scores/table.tex").read_text()
-    assert text.count(r"\begin{table}") == 3
+    assert text.count(r"\begin{table}") + text.count(r"\begin{table*}") == 3
 
 
 @pytest.mark.slow

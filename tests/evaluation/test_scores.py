@@ -13,7 +13,7 @@ from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.record import Asked, Evaluation, Owner
 from sfpo_bench.evaluation.sample_store import SamplingIdentity
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, arm_scores, arms_of, best_arm, differences, unlike
-from sfpo_bench.evaluation.tables import differences_frame, scores_frame, scores_markdown
+from sfpo_bench.evaluation.tables import differences_frame, scores_frame, scores_markdown, write_tables
 from sfpo_bench.reports.document import Table, blocks, plain
 from sfpo_bench.statistics import holm_adjusted
 
@@ -156,6 +156,23 @@ def test_the_best_is_the_highest_mean_and_needs_every_benchmark() -> None:
     assert best_arm([low, high], "avg", 4, ["math500"]).name == "high"
     with pytest.raises(ConfigError, match="low has no avg@4 on aime24"):
         best_arm([low, high], "avg", 4, ["math500", "aime24"])
+
+
+def test_an_average_of_other_benchmarks_than_those_of_all_arms_is_named_after_what_it_is_of() -> None:
+    more = [arm("a", CHANCES, (1,)), arm("b", CHANCES | {"minerva": 0.5}, (2,))]
+    text = scores_markdown(more, "a", 4)
+    both = ", ".join(CHANCES)
+    assert text.count(f"| {AVERAGE} of {both} |") == 2 and text.count(f"| {AVERAGE} of {both}, minerva |") == 1
+    assert f"| {AVERAGE} |" not in text
+    alike = scores_markdown([more[0], arm("b", CHANCES, (2,))], "a", 4)
+    assert alike.count(f"| {AVERAGE} |") == 3 and f"{AVERAGE} of" not in alike
+
+
+def test_the_latex_of_scores_gives_wide_tables_both_columns(tmp_path: Path) -> None:
+    text = write_tables([arm("a", CHANCES, (1,)), arm("b", CHANCES, (2,))], "a", 4, tmp_path).latex.read_text()
+    for caption in ("Scores on all problems", "Differences to a"):
+        opened = text[: text.index(rf"\caption{{{caption}}}")].rsplit(r"\begin{", 1)[1]
+        assert opened.startswith("table*}")
 
 
 def test_tables_are_tables_whatever_the_names() -> None:

@@ -140,6 +140,46 @@ def test_every_checkpoint_and_every_source_has_a_table_of_its_own() -> None:
     assert tables[2].blocks[0].rows[2].cells[0].below == "(±0.5 to 5.8)"
 
 
+def test_an_average_is_that_of_the_benchmarks_that_are_shown() -> None:
+    """Kept of six published benchmarks: two, with the average that was of all."""
+    kept = ("math500", "olympiadbench", AVERAGE)
+    some = [score for score in published_scores(published()) if score.benchmark in kept]
+    frame = paper_frame(some)
+    rows = frame.pivot(index=["model", "arm"], columns="benchmark", values=["avg_at_k", "difference", "problems"])
+    level = rows["avg_at_k"]
+    assert (level[AVERAGE] - (level["math500"] + level["olympiadbench"]) / 2).abs().max() < 1e-12
+    gain = rows["difference"].dropna()
+    assert len(gain) == 3
+    assert (gain[AVERAGE] - (gain["math500"] + gain["olympiadbench"]) / 2).abs().max() < 1e-12
+    assert (rows["problems"][AVERAGE] == rows["problems"]["math500"] + rows["problems"]["olympiadbench"]).all()
+    best = frame[frame["best"] & (frame["benchmark"] == AVERAGE)]
+    for model, own in frame[frame["benchmark"] == AVERAGE].groupby("model"):
+        assert best[best["model"] == model]["arm"].tolist() == own.sort_values("avg_at_k")["arm"].tolist()[-1:]
+    whole = published_scores(published())
+    assert [row.score for row in rows_of(paper_frame(whole))] == whole
+
+
+def test_an_average_of_a_part_of_what_was_measured_has_no_interval_and_no_mark() -> None:
+    one = [replace(score, benchmark="amc23") if score.benchmark == "aime24" else score for score in TABLE]
+    [average] = [row for row in rows_of(paper_frame([GRPO, SFPO, *MEAN])) if row.score.difference is not None][1:]
+    assert (average.score.avg_at_k, average.score.difference) == (SFPO.avg_at_k, SFPO.difference)
+    assert (average.score.low, average.score.p_value, average.mark) == (None, None, "")
+    assert "known only for the benchmarks that were measured together" in notes([GRPO, SFPO, *MEAN])
+    assert [row.score for row in rows_of(paper_frame(one))] == one
+
+
+def test_averages_of_different_benchmarks_are_not_compared() -> None:
+    scores = [score for score in TABLE if (score.arm, score.benchmark) != ("sfpo", "aime24")]
+    [_, average] = [row for row in rows_of(paper_frame(scores)) if row.score.benchmark == AVERAGE]
+    assert average.score.avg_at_k == SFPO.avg_at_k and average.score.difference is None and not average.best
+    assert "rows with other benchmarks have averages that cannot be compared" in notes(scores)
+
+
+def test_an_average_alone_says_what_it_is_of() -> None:
+    assert "The average is of benchmarks that are not shown, 530 problems." in notes(MEAN)
+    assert [row.score for row in rows_of(paper_frame(MEAN))] == MEAN
+
+
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
