@@ -47,8 +47,16 @@ def test_the_names_that_are_taken_are_refused_in_every_case_of_letters() -> None
             check_name("name", name, BESIDE_COMPARISONS)
 
 
-@pytest.mark.parametrize("verb", [["train"], ["compare"], ["sweep", "learning_rate"], ["study", "arithmetic"]])
-@pytest.mark.parametrize("setting", ["name=../outer", "name=deep/er", "name=''", "output_root=''"])
+@pytest.mark.parametrize(
+    ("verb", "setting"),
+    [
+        (["train"], "name=''"),
+        (["train"], "output_root=''"),
+        (["compare"], "name=../outer"),
+        (["sweep", "learning_rate"], "name=deep/er"),
+        (["study", "arithmetic"], "name=../outer"),
+    ],
+)
 def test_every_verb_refuses_them_before_it_writes(
     verb: list[str],
     setting: str,
