@@ -1,16 +1,18 @@
 """Executes the notebooks from start to end and writes them as pages.
 
     python notebooks/run.py                              all, on the bundled runs, as pages of docs/notebooks/
-    python notebooks/run.py 1_convergence --out page source=../results/arithmetic       one, on runs of your own
+    python notebooks/run.py 1_convergence source=./results/arithmetic --out page         one, on runs of your own
     python notebooks/run.py --check                      all, and fails where git holds outputs; writes nothing
 
-The cell tagged `parameters` holds the defaults; NAME=VALUE sets a text of it in a cell behind. Paths are relative to
-this folder. Needs `pip install -e .[dev]`.
+The cell tagged `parameters` holds the defaults; NAME=VALUE sets a text of it in a cell behind. A path that begins with
+a dot or a slash is taken from where the command is given; the defaults lie in this folder. Needs
+`pip install -e .[dev]`.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import base64
 import io
 from collections.abc import Mapping, Sequence
@@ -80,17 +82,52 @@ def stripped(path: Path) -> bool:
     return not any(cell.outputs or cell.execution_count for cell in cells)
 
 
+def parameter_names(path: Path) -> list[str]:
+    """What the cell of parameters assigns."""
+    cells = nbformat.read(path, as_version=4).cells
+    [source] = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assigned = [target for node in ast.parse(source).body if isinstance(node, ast.Assign) for target in node.targets]
+    return [target.id for target in assigned if isinstance(target, ast.Name)]
+
+
+def chosen_notebooks(names: Sequence[str], parameters: Mapping[str, str]) -> list[Path]:
+    """The notebooks whose names begin with one of `names`, or all.
+
+    Raises `ValueError` for a name that begins none, and for a parameter that one of the chosen does not have.
+    """
+    every = sorted(HERE.glob("*.ipynb"))
+    for name in names:
+        if not any(path.stem.startswith(name) for path in every):
+            raise ValueError(f"found no notebook {name!r}; expected one of {', '.join(path.stem for path in every)}")
+    chosen = [path for path in every if not names or path.stem.startswith(tuple(names))]
+    for path in chosen:
+        known = parameter_names(path)
+        for name in parameters:
+            if name not in known:
+                raise ValueError(
+                    f"{path.stem} has no parameter {name!r}; expected one of {', '.join(known)}; name the notebooks "
+                    "that it is for"
+                )
+    return chosen
+
+
+def _value(text: str) -> str:
+    """The text; a path from where the command is given as a whole one, for notebooks run in their own folder."""
+    return str(Path(text).resolve()) if text.startswith((".", "/")) else text
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="notebooks, by the beginning of their names, and NAME=VALUE")
     parser.add_argument("--out", type=Path, default=PAGES, help="folder for the pages")
     parser.add_argument("--check", action="store_true", help="execute and write nothing")
-    given = parser.parse_args(arguments)
-    parameters = dict(name.split("=", 1) for name in given.names if "=" in name)
-    wanted = tuple(name for name in given.names if "=" not in name)
-    for path in sorted(HERE.glob("*.ipynb")):
-        if wanted and not path.stem.startswith(wanted):
-            continue
+    given = parser.parse_intermixed_args(arguments)
+    parameters = {name: _value(text) for name, text in (word.split("=", 1) for word in given.names if "=" in word)}
+    try:
+        chosen = chosen_notebooks([word for word in given.names if "=" not in word], parameters)
+    except ValueError as error:
+        parser.error(str(error))
+    for path in chosen:
         if not stripped(path):
             parser.error(f"{path} holds outputs; expected none: clear them before committing")
         text, pictures = page(executed(path, parameters), path.stem)

@@ -122,7 +122,7 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
         with joined(config.training.rank_timeout_seconds) as ranks:
             trainer = build_trainer(config, folder, stop, hooks, ranks)
             if ranks.is_first:
-                _record_device(folder, trainer.device)
+                _record_machine(folder, trainer.device, ranks.count)
             trainer.run()
             del trainer  # Nothing may hold on to the other processes when they part.
     except RankLost as lost:
@@ -147,11 +147,12 @@ def wait_until_prepared(folder: RunFolder, node: DictConfig) -> None:
         time.sleep(0.1)
 
 
-def _record_device(folder: RunFolder, device: str) -> None:
-    """Put the device that `auto` came to stand for into the run's provenance."""
+def _record_machine(folder: RunFolder, device: str, processes: int) -> None:
+    """Put the device that `auto` came to stand for, and the processes that train, into the run's provenance."""
     provenance = read_object(folder.provenance)
-    if provenance.get("device") != device:
-        write_atomically(folder.provenance, json.dumps({**provenance, "device": device}, indent=2, ensure_ascii=False))
+    found = {**provenance, "device": device, "processes": processes}
+    if found != provenance:
+        write_atomically(folder.provenance, json.dumps(found, indent=2, ensure_ascii=False))
 
 
 def plain_node(node: DictConfig, changes: Mapping[str, object]) -> DictConfig:

@@ -14,6 +14,7 @@ from sfpo_bench.problem_sets import card
 from sfpo_bench.reports.document import blocks
 from sfpo_bench.reports.formats import escaped
 from sfpo_bench.reports.latex import Columns, tables_tex
+from sfpo_bench.statistics.permutation import RUNS_ONLY
 from sfpo_bench.tracking.run_folder import write_atomically
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ def _difference_notes(others: Sequence[Arm], baseline: Arm, k: int) -> list[str]
         "comparison would detect is the smallest true difference that it would find with 80 % power."
     ]
     if "runs change places" in tests:
+        several.append(RUNS_ONLY)
         several.append("With n and m runs the test's p cannot be below 1 / C(n + m, n), twice that where n = m.")
     return several
 

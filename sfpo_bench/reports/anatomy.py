@@ -14,6 +14,7 @@ The figure is drawn from `anatomy_frame` alone, which is also written as a table
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,24 +71,29 @@ _TIME_COLORS = ("#0072B2", "#56B4E9", "#999999", "#D55E00", "#CC79A7", "#009E73"
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: the rows of `anatomy_frame` it shows, its title, and what its x is."""
+    """One panel: the rows of `anatomy_frame` it shows, its title, what its x is, and between which ends its values lie
+    by definition."""
 
     key: str
     title: str
     x: str = "step"
+    ends: tuple[float, float] = (-math.inf, math.inf)
+
+
+_SHARE, _AMOUNT = (0.0, 1.0), (0.0, math.inf)
 
 
 PANELS = (
-    Panel("displacement", "displacement: norm of the weights' change"),
-    Panel("fast_slow_cosine", "cosine of fast and slow part of a step"),
-    Panel("gradient_norm", "gradient norm, mean over a step's passes"),
-    Panel("entropy", "token entropy, nats"),
+    Panel("displacement", "displacement: norm of the weights' change", ends=_AMOUNT),
+    Panel("fast_slow_cosine", "cosine of fast and slow part of a step", ends=(-1.0, 1.0)),
+    Panel("gradient_norm", "gradient norm, mean over a step's passes", ends=_AMOUNT),
+    Panel("entropy", "token entropy, nats", ends=_AMOUNT),
     Panel("trigger_z", "z-score that the entropy trigger watches"),
-    Panel("groups_without_signal_share", "share of groups without signal"),
-    Panel("clip_fraction_by_pass", "clip fraction of each pass, mean over steps", "pass of a step"),
-    Panel("clip_fraction", "clip fraction, mean over a step's passes"),
+    Panel("groups_without_signal_share", "share of groups without signal", ends=_SHARE),
+    Panel("clip_fraction_by_pass", "clip fraction of each pass, mean over steps", "pass of a step", _SHARE),
+    Panel("clip_fraction", "clip fraction, mean over a step's passes", ends=_SHARE),
 )
-SECONDS = Panel("seconds", "where a step's seconds go", "seconds")
+SECONDS = Panel("seconds", "where a step's seconds go", "seconds", _AMOUNT)
 
 
 def anatomy_frame(comparison: Comparison) -> pd.DataFrame:
@@ -126,13 +132,15 @@ def _arm_rows(comparison: Comparison, arm: str) -> Iterator[tuple[object, ...]]:
     metrics = [_with_means(run.metrics) for run in runs]
     label = comparison.plan.arms[arm].label
     over_steps = [panel.key for panel in PANELS if panel.key != "clip_fraction_by_pass"]
+    ends = {panel.key: panel.ends for panel in (*PANELS, SECONDS)}
     for key in over_steps:
         steps, values = wide(metrics, key)
-        yield from ((arm, label, key, "", *row) for row in _bands(steps.tolist(), values.T.tolist()))
+        yield from ((arm, label, key, "", *row) for row in _bands(steps.tolist(), values.T.tolist(), ends[key]))
+    by_pass = "clip_fraction_by_pass"
     for number, shares in _clip_by_pass(metrics):
-        yield from ((arm, label, "clip_fraction_by_pass", "", *row) for row in _bands([number], [shares]))
+        yield from ((arm, label, by_pass, "", *row) for row in _bands([number], [shares], ends[by_pass]))
     for part, spent in _seconds(metrics):
-        yield from ((arm, label, SECONDS.key, part, *row) for row in _bands([0], [spent]))
+        yield from ((arm, label, SECONDS.key, part, *row) for row in _bands([0], [spent], SECONDS.ends))
     for run in runs:
         if run.trigger_step is not None and "entropy" in run.metrics:
             entropy = run.metrics["entropy"]
@@ -194,13 +202,17 @@ def _finite_mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
     return float(finite.mean()) if len(finite) else float("nan")
 
 
-def _bands(places: Sequence[float], columns: Sequence[Sequence[float]]) -> Iterator[tuple[object, ...]]:
-    """`(x, mean, low, high, seeds)` at each place, over its finite values; a place without one is left out."""
+def _bands(
+    places: Sequence[float], columns: Sequence[Sequence[float]], ends: tuple[float, float]
+) -> Iterator[tuple[object, ...]]:
+    """`(x, mean, low, high, seeds)` at each place, over its finite values, the band cut to what the values can be; a
+    place without one is left out."""
     for place, column in zip(places, columns, strict=True):
         values = [float(value) for value in column if np.isfinite(value)]
         if values:
             estimate = mean_interval(values)
-            low, high = (None, None) if estimate.interval is None else (estimate.interval.low, estimate.interval.high)
+            interval = estimate.interval
+            low, high = (None, None) if interval is None else (max(ends[0], interval.low), min(ends[1], interval.high))
             yield place, estimate.point, low, high, estimate.n
 
 

@@ -5,14 +5,32 @@ from __future__ import annotations
 from sfpo_bench.reports.axes import MAIN_AXES, Axis, known_axes
 from sfpo_bench.reports.formats import level_text, limit_level_text, ratio_text, target_text
 from sfpo_bench.reports.summary import RatioRow, Summary
-from sfpo_bench.statistics import SEEDS_AT_MOST, Claim, Verdict, largest_factor
+from sfpo_bench.statistics import FEWEST_SEEDS, SEEDS_AT_MOST, Claim, Verdict, largest_factor
 
 
 def answers(summary: Summary, target: float) -> list[list[str]]:
     """For each arm but the baseline one sentence about responses and one about training time, where they were recorded,
-    at a fixed target."""
-    axes = known_axes(summary.axes, MAIN_AXES)
+    at a fixed target; none on an axis of which `unanswered` speaks."""
+    axes = [axis for axis in known_axes(summary.axes, MAIN_AXES) if _common_reason(summary, axis) is None]
     return [[sentence(summary, arm.name, target, axis) for axis in axes] for arm in summary.rivals()]
+
+
+def unanswered(summary: Summary) -> list[str]:
+    """One line for each axis on which no arm and target can be compared for one and the same reason."""
+    reasons = {axis: _common_reason(summary, axis) for axis in known_axes(summary.axes, MAIN_AXES)}
+    return [
+        f"{axis.noun.capitalize()}: no arm is compared with {summary.arm(summary.baseline).label}: {reason}."
+        for axis, reason in reasons.items()
+        if reason is not None
+    ]
+
+
+def _common_reason(summary: Summary, axis: Axis) -> str | None:
+    """Why nothing is said on the axis, where that is the same for each of several statements."""
+    rows = [row for row in summary.absolute.ratios if row.axis == axis.key]
+    reasons = {row.reason for row in rows}
+    same = len(rows) > 1 and len(reasons) == 1 and all(row.claim is Claim.none for row in rows)
+    return reasons.pop() if same else None
 
 
 def sentence(summary: Summary, arm: str, target: float, axis: Axis) -> str:
@@ -57,9 +75,16 @@ def _unclear(row: RatioRow, names: tuple[str, str], axis: Axis, confidence: floa
         side, limit = ("at least", row.low) if row.claim is Claim.at_least else ("at most", row.high)
         assert limit is not None
         basis = f"a bound at {limit_level_text(confidence)}; {_reached(row, names)}"
+        few = min(row.arm_seeds, row.baseline_seeds) < FEWEST_SEEDS
+        basis += f"; fewer than {FEWEST_SEEDS} seeds of an arm, too few for a verdict" if few else ""
         return f"{_undecided(names, axis)}: all that is known is a ratio of {side} {ratio_text(limit)} ({basis})."
     assert row.low is not None and row.high is not None
     apart = row.low > 1 or row.high < 1
+    if min(row.arm_seeds, row.baseline_seeds) < FEWEST_SEEDS:
+        why = (
+            f"the interval {ratio_text(row.low)} to {ratio_text(row.high)} of the ratio is of fewer than {FEWEST_SEEDS}"
+        )
+        return f"{_undecided(names, axis)}: {why} seeds of an arm, too few for a verdict ({_basis(row, confidence)})."
     why = f"excludes 1 alone but not among {row.family} statements" if apart else "contains 1"
     interval = f"the interval {ratio_text(row.low)} to {ratio_text(row.high)} of the ratio {why}"
     return f"{_undecided(names, axis)}: {interval}; {_needed(row)} ({_basis(row, confidence)})."

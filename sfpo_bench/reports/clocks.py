@@ -10,15 +10,19 @@ CLOCK_TOLERANCE = 0.10
 
 
 def clock_problem(arms: Sequence[ArmSummary]) -> str | None:
-    """Why the arms' times cannot be compared, or None: runs on different devices, or clocks that disagree by over 10 %.
+    """Why the arms' times cannot be compared, or None: runs on different devices or with different numbers of
+    processes, or clocks that disagree by over 10 %.
 
-    CPU seconds per training second must agree between arms. Where every run computes in one thread of a CPU they must
-    besides be within 10 % of 1: on a shared machine a run that waits for a processor falls below. With several threads,
-    or a GPU, no one number is to be expected.
+    CPU seconds per training second and process must agree between arms. Where every process computes in one
+    thread of a CPU they must besides be within 10 % of 1: on a shared machine a run that waits for a processor falls
+    below. With several threads, or a GPU, no one number is to be expected.
     """
     devices = dict.fromkeys(curve.device for arm in arms for curve in arm.curves if curve.device)
     if len(devices) > 1:
         return f"runs differ in device ({'; '.join(devices)})"
+    processes = sorted({curve.processes for arm in arms for curve in arm.evaluated()})
+    if len(processes) > 1:
+        return f"runs differ in processes ({', '.join(str(count) for count in processes)})"
     shares = cpu_shares(arms)
     if not shares:
         return None
@@ -30,12 +34,12 @@ def clock_problem(arms: Sequence[ArmSummary]) -> str | None:
 
 
 def cpu_shares(arms: Sequence[ArmSummary]) -> dict[str, float]:
-    """CPU seconds per training second by the arm's label, where known."""
+    """CPU seconds per training second and process by the arm's label, where known."""
     return {arm.label: arm.cpu_per_wall for arm in arms if arm.cpu_per_wall is not None}
 
 
 def one_thread_each(arms: Sequence[ArmSummary]) -> bool:
-    """True when every run computes in a single thread of a CPU."""
+    """True when every process of every run computes in a single thread of a CPU."""
     return all(
         arm.settings.get("threads") == 1 and all(curve.device in ("", "cpu") for curve in arm.evaluated())
         for arm in arms

@@ -31,6 +31,7 @@ from sfpo_bench.reports.notes import (
     any_trigger,
     figure_caption,
     measure_text,
+    problems_per_point,
     responses_per_point,
     seeds_text,
 )
@@ -110,7 +111,8 @@ class _Words:
 
 
 def _words(summary: Summary) -> _Words:
-    sizes = f"{seeds_text(summary)}, {responses_per_point(summary)} responses per point of a seed"
+    asked = f"{responses_per_point(summary)} responses{problems_per_point(summary)}"
+    sizes = f"{seeds_text(summary)}, {asked} per point of a seed"
     labels = [_legend_label(arm) for arm in summary.arms] + [TRIGGER_LABEL] * any_trigger(summary)
     columns = max(1, min(len(labels), 145 // (max(map(len, labels)) + 15)))
     return _Words(

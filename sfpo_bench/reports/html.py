@@ -19,7 +19,7 @@ from urllib.parse import quote
 from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS
 from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Table, plain
 from sfpo_bench.reports.environment import Row, environment_rows, setting_rows
-from sfpo_bench.reports.formats import accuracy_text, count_text, seconds_text
+from sfpo_bench.reports.formats import accuracy_text, count_text, seconds_text, target_text
 from sfpo_bench.reports.load import Comparison
 from sfpo_bench.reports.summary import ArmSummary, SeedCurve, Summary
 
@@ -27,7 +27,9 @@ Places = Callable[[str, int], str | None]
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _NUMBER = re.compile(r"\d")
-_FIGURE = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?!\w)")  # a number that is a word of its own
+# A number that is a word of its own and comes from runs: no level, no threshold (`contains 1`, `fewer than 3 seeds`).
+_CONSTANT_AFTER = r"(?<!than )(?<!contains )(?<!excludes )"
+_FIGURE = re.compile(_CONSTANT_AFTER + r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w,]|\.\d| %| statements)")
 _STYLE = """
 :root { color-scheme: light; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 66rem; color: #1a1a1a; background: #fff;
@@ -121,11 +123,12 @@ class _Links:
         }
         # The longest first: one arm's name may begin with another's.
         names = "|".join(re.escape(label) for label in sorted(self._anchors, key=len, reverse=True) if label)
+        self._constants = {target_text(target) for target in summary.targets}
         self._words = re.compile(rf"(?<!\w)({names})(?!\w)|{_FIGURE.pattern}") if names else None
 
     def linked(self, line: Line) -> Callable[[str], str]:
-        """How the texts of a sentence become HTML: an arm's name leads to its runs, and so does every number, to those
-        of the first arm that the sentence names."""
+        """How the texts of a sentence become HTML: an arm's name leads to its runs, and so does every number that
+        is not a target, a level or another constant, to those of the first arm that the sentence names."""
         words = self._words
         named = next((match[1] for match in words.finditer(plain(line)) if match[1]), None) if words else None
         if words is None or named is None:
@@ -135,6 +138,8 @@ class _Links:
     def _parts(self, text: str, words: re.Pattern[str], anchor: str) -> Iterator[str]:
         end = 0
         for match in words.finditer(text):
+            if match[0] in self._constants and not match[1]:
+                continue
             yield html.escape(text[end : match.start()])
             yield _link(self._anchors.get(match[0], anchor), html.escape(match[0]))
             end = match.end()

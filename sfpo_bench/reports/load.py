@@ -105,8 +105,8 @@ class SeedRun:
 
     `curve` holds the evaluations of the comparison's split and mode by ascending step; `greedy` is the last greedy
     evaluation of that split; `trigger_step` is the step at which the fast stage was switched off (None: it was not);
-    `step` is the last complete step and `cause` says why a run failed or cannot be read; `metrics` are the numbers of
-    its training steps by key, `provenance` is what it ran on and with.
+    `processes` trained it together; `step` is the last complete step and `cause` says why a run failed or cannot be
+    read; `metrics` are the numbers of its training steps by key, `provenance` is what it ran on and with.
     """
 
     arm: str
@@ -118,6 +118,7 @@ class SeedRun:
     greedy: EvaluationRecord | None = None
     trigger_step: int | None = None
     device: str = ""
+    processes: int = 1
     metrics: Mapping[str, Series] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
 
@@ -261,6 +262,7 @@ def seed_run(
         _last_greedy(plan, records),
         _trigger_step(records),
         _device(provenance),
+        _processes(provenance),
         metrics,
         provenance,
     )
@@ -316,3 +318,9 @@ def _device(provenance: Mapping[str, object]) -> str:
     """The device that the provenance names; empty when it names none."""
     device = provenance.get("device", "")
     return device if isinstance(device, str) else json.dumps(device, sort_keys=True)
+
+
+def _processes(provenance: Mapping[str, object]) -> int:
+    """The processes that the provenance tells of; 1 where it was written before they were recorded."""
+    count = provenance.get("processes", 1)
+    return count if isinstance(count, int) and count > 0 else 1

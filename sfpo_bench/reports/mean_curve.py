@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sfpo_bench.reports.one_run import one_run_interval
 from sfpo_bench.reports.summary import ArmSummary, IntervalKind, SeedCurve
-from sfpo_bench.statistics import mean_interval, wilson_interval
+from sfpo_bench.statistics import mean_interval
 
 GRID_POINTS = 101
 
@@ -17,8 +18,8 @@ GRID_POINTS = 101
 class MeanCurve:
     """`mean` over `seeds` runs at costs `x`, and the ends of a 95 % band at each x alone, cut to [0, 1].
 
-    `band` says what the band covers: Student's t over seeds, or, for one run, Wilson over its responses; nothing for
-    one imported run that does not tell how many they are.
+    `band` says what the band covers: Student's t over seeds, or, for one run, Wilson over its responses or
+    problems; nothing for one imported run that does not tell how many they are.
     """
 
     x: tuple[float, ...]
@@ -47,8 +48,8 @@ def mean_curve(arm: ArmSummary, axis: str) -> MeanCurve | None:
     return MeanCurve(
         x=tuple(grid),
         mean=tuple(estimate.point for estimate in estimates),
-        low=tuple(max(0.0, interval.low) for interval in intervals),
-        high=tuple(min(1.0, interval.high) for interval in intervals),
+        low=tuple(min(1.0, max(0.0, interval.low)) for interval in intervals),
+        high=tuple(min(1.0, max(0.0, interval.high)) for interval in intervals),
         seeds=len(curves),
         band=IntervalKind.seeds,
     )
@@ -58,15 +59,14 @@ def _single(curve: SeedCurve, axis: str) -> MeanCurve:
     x, own = tuple(curve.costs(axis)), tuple(curve.accuracies())
     if not all(point.n for point in curve.points):
         return MeanCurve(x, own, own, own, seeds=1, band=IntervalKind.none)
-    estimates = [wilson_interval(point.accuracy * point.n, point.n) for point in curve.points]
-    intervals = [estimate.interval for estimate in estimates if estimate.interval is not None]
+    intervals = [one_run_interval(point.accuracy, point.n, point.problems) for point in curve.points]
     return MeanCurve(
         x=x,
         mean=own,
-        low=tuple(interval.low for interval in intervals),
-        high=tuple(interval.high for interval in intervals),
+        low=tuple(interval.low for interval, _ in intervals),
+        high=tuple(interval.high for interval, _ in intervals),
         seeds=1,
-        band=IntervalKind.responses,
+        band=max((kind for _, kind in intervals), key=list(IntervalKind).index),
     )
 
 

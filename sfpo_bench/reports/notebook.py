@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from sfpo_bench.reports.anatomy import anatomy_figure, anatomy_frame
-from sfpo_bench.reports.answer import answers
+from sfpo_bench.reports.answer import answers, unanswered
 from sfpo_bench.reports.figures import convergence_figure
 from sfpo_bench.reports.formats import escaped, target_text
 from sfpo_bench.reports.load import Comparison
@@ -80,9 +80,9 @@ def show(frame: pd.DataFrame, digits: int = 4) -> Shown:
 
 def answer(summary: Summary) -> Shown:
     """What the comparison says, in sentences that follow from the intervals."""
-    parts = []
+    parts = [escaped(line) for line in unanswered(summary)]
     for target in summary.targets:
-        lines = [f"- {escaped(' '.join(said))}" for said in answers(summary, target)]
+        lines = [f"- {escaped(' '.join(said))}" for said in answers(summary, target) if said]
         parts.append("\n".join([f"**To {target_text(target)}:**", "", *lines]))
     return Shown("\n\n".join(parts) or "No target was fixed before the run.")
 

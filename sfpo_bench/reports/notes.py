@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sfpo_bench.reports.axes import AXES, MAIN_AXES, known_axes
+from sfpo_bench.reports.axes import AXES, MAIN_AXES, TRAIN_SECONDS, known_axes
 from sfpo_bench.reports.clocks import clock_problem, cpu_shares, one_thread_each
 from sfpo_bench.reports.formats import level_text, limit_level_text, range_text
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.summary import ArmSummary, Summary
-from sfpo_bench.statistics import SMALL_FACTOR, unseen_share
+from sfpo_bench.statistics import FEWEST_SEEDS, SMALL_FACTOR, unseen_share
+from sfpo_bench.statistics.few_problems import few_problems
 
 TRIGGER_LABEL = "entropy trigger fired"
 UNKNOWN = "an unknown number of"
@@ -20,6 +21,21 @@ def responses_per_point(summary: Summary) -> str:
     if summary.origin and not all(counts):
         return UNKNOWN
     return range_text(min(counts), max(counts)) if counts else "0"
+
+
+def problems_per_point(summary: Summary) -> str:
+    """` to 6 problems` where the responses of a point answer fewer problems than they are; empty where each has its
+    own, or where nobody knows."""
+    points = [point for arm in summary.arms for curve in arm.curves for point in curve.points]
+    counts = [point.problems for point in points if 0 < point.problems < point.n]
+    return f" to {range_text(min(counts), max(counts))} problems" if counts else ""
+
+
+def few_problems_warning(summary: Summary) -> str | None:
+    """What so few problems leave open; None where there are enough, or where nobody knows how many there are."""
+    counts = [point.problems for arm in summary.arms for curve in arm.curves for point in curve.points]
+    known = [count for count in counts if count]
+    return few_problems(min(known), summary.split) if known else None
 
 
 def seeds_text(summary: Summary) -> str:
@@ -62,13 +78,19 @@ def clock_warning(summary: Summary) -> str | None:
     listed = ", ".join(f"{label} {share:.2f}" for label, share in cpu_shares(summary.arms).items())
     alone = "1 for one thread that never waits, " if one_thread_each(summary.arms) else ""
     return (
-        f"ratios on time axes are withheld: {problem}; CPU seconds per training second are {listed or 'not known'}, "
+        f"ratios on time axes are withheld: {problem}; CPU seconds per training second and process are "
+        f"{listed or 'not known'}, "
         f"expected is {alone}the same in every arm"
     )
 
 
-def trigger_text(arm: ArmSummary) -> str:
-    """`steps 31, 34 (2 of 3 runs)`: where the fast stage was switched off, or that it never was."""
+def trigger_text(arm: ArmSummary, origin: str = "") -> str:
+    """`steps 31, 34 (2 of 3 runs)`: where the fast stage was switched off, or that it never was; `not recorded` of
+    imported runs, whose log does not tell."""
+    if origin:
+        return "not recorded"
+    if not arm.evaluated():
+        return "no run yet"
     steps = [curve.trigger_step for curve in arm.curves if curve.trigger_step is not None]
     if not steps:
         return "did not fire"
@@ -91,7 +113,11 @@ def figure_caption(summary: Summary) -> str:
     if 1 in sizes and summary.origin and responses_per_point(summary) == UNKNOWN:
         parts.append("An arm with one seed has no band: how many responses its accuracies are of is not known.")
     elif 1 in sizes:
-        parts.append(f"Band of an arm with one seed: {level} Wilson interval over its responses, blind to other seeds.")
+        over = "problems" if problems_per_point(summary) else "responses"
+        parts.append(f"Band of an arm with one seed: {level} Wilson interval over its {over}, blind to other seeds.")
+    problem = clock_problem(summary.arms) if TRAIN_SECONDS.key in summary.axes else None
+    if problem:
+        parts.append(f"Times are not compared and ratios of them are withheld: {problem}.")
     return " ".join(parts)
 
 
@@ -113,10 +139,12 @@ def method_lines(summary: Summary) -> list[str]:
         "(arm did not reach) or at least (baseline did not reach) what the budgets spent give, the runs that stopped "
         f"with no less spread than the other arm. Limits are one-sided, {limit}. When both did not reach, nothing is "
         "said. A run that was there at its first evaluation at no cost cannot be compared.",
-        f"n: an accuracy of one run is the share correct among {responses_per_point(summary)} responses "
-        f"({measure_text(summary)}). Final accuracies are means over finished seeds with a {level} t interval over "
-        "seeds; with one seed, a Wilson interval over its responses, which is blind to other seeds. Intervals cover "
-        "the seeds and the sampling of responses, not another choice of problems, model or starting weights.",
+        f"n: an accuracy of one run is the share correct among {responses_per_point(summary)} responses"
+        f"{problems_per_point(summary)} ({measure_text(summary)}). Final accuracies are means over finished seeds with "
+        f"a {level} t interval over seeds; with one seed, a Wilson interval over its responses, or over its problems "
+        "where they are fewer (as if each were solved always or never), which is blind to other seeds. Intervals over "
+        "seeds cover the seeds and the sampling of responses, not another choice of problems, model or starting "
+        "weights.",
         *(f"{axis.title.split(',')[0].capitalize()}: {axis.meaning}." for axis in known_axes(summary.axes)),
         *origin_lines(summary),
         *_device_lines(summary),
@@ -134,20 +162,22 @@ def origin_lines(summary: Summary) -> list[str]:
 
 
 def holm_lines(summary: Summary) -> list[str]:
-    """How many statements the answer judges together; empty when it compares nothing."""
+    """How many statements the answer judges together on each axis; empty when it compares nothing."""
     family = max((row.family for row in summary.absolute.ratios), default=0)
     if family == 0:
         return []
     return [
-        f"{family} statements ({_family_text(summary)}): a difference is called only where it holds "
-        f"for all of them together at {level_text(summary.confidence)} (Holm). Each interval stands alone."
+        f"{family} statements ({_family_text(summary)}): a difference is called only where it holds for all of them "
+        f"together at {level_text(summary.confidence)} (Holm), and where both arms have {FEWEST_SEEDS} seeds or more. "
+        "Each interval stands alone."
     ]
 
 
 def _family_text(summary: Summary) -> str:
-    """`arms, targets, responses and training time`: what the statements of the answer are about."""
-    axes = " and ".join(axis.noun for axis in known_axes(summary.axes, MAIN_AXES))
-    return f"arms, targets, {axes}"
+    """`arms and targets, of responses and of training time each`: what the statements of the answer are about."""
+    axes = [axis.noun for axis in known_axes(summary.axes, MAIN_AXES)]
+    each = " each" if len(axes) > 1 else ""
+    return f"arms and targets, {' and '.join(f'of {noun}' for noun in axes)}{each}"
 
 
 def _verdict_lines(summary: Summary) -> list[str]:

@@ -10,6 +10,7 @@ from sfpo_bench.reports.paper_average import benchmarks_differ
 from sfpo_bench.reports.paper_frame import LEVEL, MARK, PaperRow, benchmarks_of
 from sfpo_bench.reports.paper_names import PaperNames
 from sfpo_bench.reports.paper_score import AVERAGE, PaperCheckpoint, PaperScore
+from sfpo_bench.statistics.permutation import RUNS_ONLY
 
 _CHECKPOINTS = {
     PaperCheckpoint.last: "Checkpoint: the last one of each run",
@@ -149,6 +150,8 @@ def _mark(table: Sequence[PaperRow]) -> Iterator[str]:
         f"{MARK}: p at most {LEVEL:g} in a two-sided permutation test, after Holm over the benchmarks; of the average "
         "its own p."
     )
+    if any(_smallest_p(table, score) > 0 for score in tested):
+        yield RUNS_ONLY
     floor = min(_smallest_p(table, score) for score in tested)
     if floor > LEVEL:
         yield f"With so few training runs p cannot be below {floor:.2g}, so that no mark can appear."

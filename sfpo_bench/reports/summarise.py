@@ -10,6 +10,7 @@ from sfpo_bench.errors import BenchError
 from sfpo_bench.reports.axes import AXES, MAIN_AXES, Axis, known_axes
 from sfpo_bench.reports.clocks import clock_problem
 from sfpo_bench.reports.load import Comparison, SeedRun, SeedStatus
+from sfpo_bench.reports.one_run import one_run_interval
 from sfpo_bench.reports.summary import (
     SCHEMA_VERSION,
     Accuracy,
@@ -37,7 +38,6 @@ from sfpo_bench.statistics import (
     seeds_needed,
     typical_cost,
     verdict,
-    wilson_interval,
 )
 from sfpo_bench.types import EvaluationRecord
 
@@ -95,8 +95,10 @@ def _arm(comparison: Comparison, name: str) -> ArmSummary:
         seeds_planned=len(runs),
         seeds_finished=len(finished),
         curves=curves,
-        final=final_accuracy([(c.points[-1].accuracy, c.points[-1].n) for c in finished if c.points]),
-        final_greedy=final_accuracy([(c.greedy_accuracy, c.greedy_n) for c in finished]),
+        final=final_accuracy(
+            [(c.points[-1].accuracy, c.points[-1].n, c.points[-1].problems) for c in finished if c.points]
+        ),
+        final_greedy=final_accuracy([(c.greedy_accuracy, c.greedy_n, c.greedy_problems) for c in finished]),
         cpu_per_wall=_cpu_per_wall(curves),
     )
 
@@ -112,6 +114,8 @@ def _seed_curve(run: SeedRun) -> SeedCurve:
         greedy_accuracy=None if run.greedy is None else run.greedy.accuracy,
         greedy_n=None if run.greedy is None else run.greedy.n,
         points=tuple(_point(evaluation) for evaluation in run.curve),
+        greedy_problems=0 if run.greedy is None else run.greedy.problems,
+        processes=run.processes,
     )
 
 
@@ -128,31 +132,36 @@ def _point(evaluation: EvaluationRecord) -> Point:
         cpu_seconds=costs.cpu_seconds,
         accuracy=evaluation.accuracy,
         n=evaluation.n,
+        problems=evaluation.problems,
     )
 
 
-def final_accuracy(scores: Sequence[tuple[float | None, int | None]]) -> Accuracy | None:
-    """Mean of (accuracy, responses) over seeds with a t interval, cut to [0, 1]; None without a score.
+def final_accuracy(scores: Sequence[tuple[float | None, int | None, int]]) -> Accuracy | None:
+    """Mean of (accuracy, responses, problems) over seeds with a t interval, cut to [0, 1]; None without a score.
 
-    One seed gets the Wilson interval over its responses instead, which knows nothing of other seeds, and is marked so;
-    without a number of responses (0) it gets none.
+    One seed gets the interval of its own evaluation instead (`one_run_interval`), and is marked so.
     """
-    known = [(accuracy, n) for accuracy, n in scores if accuracy is not None and n is not None]
+    known = [(accuracy, n, problems) for accuracy, n, problems in scores if accuracy is not None and n is not None]
     if not known:
         return None
-    estimate, kind = mean_interval([accuracy for accuracy, _ in known]), IntervalKind.seeds
-    if len(known) == 1 and known[0][1] == 0:
-        return Accuracy(estimate.point, estimate.point, estimate.point, IntervalKind.none, 1, (0,))
+    sizes = tuple(sorted({n for _, n, _ in known})), tuple(sorted({problems for _, _, problems in known}))
     if len(known) == 1:
-        estimate, kind = wilson_interval(known[0][0] * known[0][1], known[0][1]), IntervalKind.responses
-    assert estimate.interval is not None  # two or more values, or Wilson
+        [(accuracy, n, problems)] = known
+        interval, kind = one_run_interval(accuracy, n, problems)
+        return Accuracy(accuracy, interval.low, interval.high, kind, 1, *sizes)
+    estimate = mean_interval([accuracy for accuracy, _, _ in known])
+    assert estimate.interval is not None  # two or more values
     low, high = max(0.0, estimate.interval.low), min(1.0, estimate.interval.high)
-    return Accuracy(estimate.point, low, high, kind, len(known), tuple(sorted({n for _, n in known})))
+    return Accuracy(estimate.point, low, high, IntervalKind.seeds, len(known), *sizes)
 
 
 def _cpu_per_wall(curves: Sequence[SeedCurve]) -> float | None:
-    last = [curve.points[-1] for curve in curves if curve.points]
-    shares = [point.cpu_seconds / point.train_seconds for point in last if point.train_seconds > 0 < point.cpu_seconds]
+    last = [(curve.points[-1], curve.processes) for curve in curves if curve.points]
+    shares = [
+        point.cpu_seconds / point.train_seconds / processes
+        for point, processes in last
+        if point.train_seconds > 0 < point.cpu_seconds
+    ]
     return fsum(shares) / len(shares) if shares else None
 
 
@@ -199,12 +208,19 @@ def _ratio_row(
 
 
 def judged(block: TargetBlock, arms: Sequence[ArmSummary], baseline: str) -> TargetBlock:
-    """The block with verdicts on the ratios of the main axes: one family of tests, adjusted by Holm.
+    """The block with verdicts on the ratios of the main axes: each axis is a family of tests of its own, adjusted by
+    Holm.
 
-    A ratio without a p-value counts in the family, with p = 1.
+    A family is every arm and target, whatever came of them: a ratio without a p-value counts in it, with p = 1. What
+    the clock of a busy machine withholds on one axis changes nothing on another.
     """
-    main = [axis.key for axis in MAIN_AXES]
-    family = [row for row in block.ratios if row.axis in main]
+    for axis in MAIN_AXES:
+        block = _judged_axis(block, axis.key, arms, baseline)
+    return block
+
+
+def _judged_axis(block: TargetBlock, axis: str, arms: Sequence[ArmSummary], baseline: str) -> TargetBlock:
+    family = [row for row in block.ratios if row.axis == axis]
     adjusted = holm_adjusted([1.0 if row.p_value is None else row.p_value for row in family])
     by_name = {arm.name: arm for arm in arms}
     verdicts = {
@@ -212,7 +228,9 @@ def judged(block: TargetBlock, arms: Sequence[ArmSummary], baseline: str) -> Tar
             row,
             family=len(family),
             adjusted_p=p_value,
-            verdict=verdict(Statement(row.claim, row.point, row.low, row.high), p_value),
+            verdict=verdict(
+                Statement(row.claim, row.point, row.low, row.high), p_value, min(row.arm_seeds, row.baseline_seeds)
+            ),
             seeds_needed=_seeds_needed(row, by_name[baseline], by_name[row.arm], len(family)),
         )
         for row, p_value in zip(family, adjusted, strict=True)

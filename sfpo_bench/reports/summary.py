@@ -25,16 +25,19 @@ SCHEMA_VERSION = 1
 
 class IntervalKind(StrEnum):
     """What an interval of an accuracy covers: `seeds`, Student's t over seeds; `responses`, Wilson over one run's;
+    `problems`, Wilson over the problems that one run's responses answer, fewer than the responses;
     `none`, nothing: one imported run whose number of responses is not known has the point for both ends."""
 
     seeds = "seeds"
     responses = "responses"
+    problems = "problems"
     none = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One evaluation of one run: what the run had spent by then, and `accuracy` over `n` responses (0: not known)."""
+    """One evaluation of one run: what the run had spent by then, and `accuracy` over `n` responses to `problems`
+    problems (0: not known)."""
 
     step: int
     prompts: int
@@ -46,6 +49,7 @@ class Point:
     cpu_seconds: float
     accuracy: float
     n: int
+    problems: int = 0
 
     def cost(self, axis: str) -> float:
         """The cost on the axis of that key."""
@@ -56,7 +60,8 @@ class Point:
 class SeedCurve:
     """One planned run. `points` is empty when it has not been evaluated; `cause` says why it failed or is unreadable.
 
-    `trigger_step` is the step at which the fast stage was switched off for good, None when it was not.
+    `trigger_step` is the step at which the fast stage was switched off for good, None when it was not. `processes`
+    trained the run together.
     """
 
     seed: int
@@ -68,6 +73,8 @@ class SeedCurve:
     greedy_accuracy: float | None
     greedy_n: int | None
     points: tuple[Point, ...]
+    greedy_problems: int = 0
+    processes: int = 1
 
     def costs(self, axis: str) -> list[float]:
         return [point.cost(axis) for point in self.points]
@@ -78,7 +85,8 @@ class SeedCurve:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Mean accuracy of `seeds` finished runs. `responses`: the distinct numbers of responses per evaluation."""
+    """Mean accuracy of `seeds` finished runs. `responses`: the distinct numbers of responses per evaluation;
+    `problems`: those of the problems that they answer (0: not known)."""
 
     mean: float
     low: float
@@ -86,13 +94,14 @@ class Accuracy:
     interval: IntervalKind
     seeds: int
     responses: tuple[int, ...]
+    problems: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
     """One method: what it is, how much of it has run, and where its finished runs ended.
 
-    `cpu_per_wall` is the mean over runs of CPU seconds per training second: about 1 for one busy thread.
+    `cpu_per_wall` is the mean over runs of CPU seconds per training second and process: about 1 for one busy thread.
     """
 
     name: str

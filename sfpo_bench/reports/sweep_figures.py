@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sfpo_bench.reports.look import TEXT_GREY, empty_figure, files_of, look
 from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial
-from sfpo_bench.reports.sweep_tables import goal_text, goal_value_text, value_text
+from sfpo_bench.reports.sweep_tables import goal_interval, goal_text, goal_value_text, value_text
 from sfpo_bench.search.space import Value
-from sfpo_bench.statistics import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,11 +68,12 @@ def _scatter(panel: Axes, sweep: Sweep, axis: Axis) -> None:
         panel.plot(
             [x], [trial.value], "o" if complete else "x", color=_COMPLETE if complete else _PRUNED, alpha=0.75, ms=4
         )
-        estimate = mean_interval(list(trial.seed_values.values())) if len(trial.seed_values) > 1 else None
-        if complete and estimate and estimate.interval:
-            half = [[estimate.point - estimate.interval.low], [estimate.interval.high - estimate.point]]
-            panel.errorbar([x], [estimate.point], yerr=half, fmt="_", color="0.1", elinewidth=1.0, capsize=2.0, ms=5)
-    if sweep.best is not None and axis.name in sweep.best.point:
+        interval = goal_interval(sweep.goal, list(trial.seed_values.values()))
+        if complete and interval:
+            mean = fmean(trial.seed_values.values())
+            half = [[mean - interval.low], [interval.high - mean]]
+            panel.errorbar([x], [mean], yerr=half, fmt="_", color="0.1", elinewidth=1.0, capsize=2.0, ms=5)
+    if len(sweep.goals) == 1 and sweep.best is not None and axis.name in sweep.best.point:
         ring: dict[str, Any] = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.2}
         panel.plot([places(sweep.best.point[axis.name])], [sweep.best.value], color="0.1", linestyle="none", **ring)
     _limits(panel, sweep)
@@ -169,15 +170,14 @@ def _curves(sweep: Sweep) -> Figure:
         panel.plot(curve.costs, curve.accuracies, color=style[0], alpha=style[1], linewidth=0.9)
         if trial.state == "pruned":
             panel.plot(curve.costs[-1:], curve.accuracies[-1:], "x", color=style[0], ms=4)
-    best = sweep.best
+    best = sweep.best if len(sweep.goals) == 1 else None
     if best is not None and first in best.curves:
         curve = best.curves[first]
         panel.plot(curve.costs, curve.accuracies, color="0.1", linewidth=2.0)
     panel.set_xlabel(sweep.goal.axis.value.replace("_", " "))
     panel.set_ylabel(f"sampled accuracy on {sweep.problems}")
-    figure.text(
-        0.08, 0.97, f"{sweep.name}: curves of all trials, first seed; black: the best", va="top", size=11, weight="bold"
-    )
+    black = "" if best is None else "; black: the best"
+    figure.text(0.08, 0.97, f"{sweep.name}: curves of all trials, first seed{black}", va="top", size=11, weight="bold")
     _key(figure)
     return figure
 

@@ -13,7 +13,7 @@ from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial
 from sfpo_bench.search.goals import Goal
 from sfpo_bench.search.settings import Measure
 from sfpo_bench.search.space import Value
-from sfpo_bench.statistics import mean_interval
+from sfpo_bench.statistics import Interval, mean_interval
 
 _SHOWN = 10
 _EDGE = 0.02
@@ -38,6 +38,14 @@ def value_text(value: Value) -> str:
 def goal_value_text(value: float) -> str:
     """The value of a goal: an accuracy with four decimals, whatever they are, a cost in four digits."""
     return f"{value:.4f}" if abs(value) < 1 else value_text(value)
+
+
+def goal_interval(goal: Goal, values: Sequence[float]) -> Interval | None:
+    """The 95 % t interval of a goal over seeds, inside [0, 1] where the goal is a share; None below two seeds."""
+    interval = mean_interval(values).interval if values else None
+    if interval is None or goal.minimise:
+        return interval
+    return Interval(max(0.0, interval.low), min(1.0, interval.high))
 
 
 def trials_table(sweep: Sweep) -> pd.DataFrame:
@@ -75,6 +83,13 @@ def _summary(sweep: Sweep) -> Iterator[str]:
     best = sweep.best
     if best is None:
         return
+    if len(sweep.goals) > 1:
+        yield f"{len(sweep.front())} trials are beaten by no other in both goals; with two goals there is no best one."
+        return
+    equal = [trial.number for trial in sweep.complete if trial.value == best.value and trial is not best]
+    if equal:
+        numbers = ", ".join(str(number) for number in equal)
+        yield f"**Tied:** trials {numbers} have exactly the value of trial {best.number}, the first of them."
     point = ", ".join(f"{escaped(name)} = {escaped(value_text(value))}" for name, value in best.point.items())
     yield f"Best: **trial {best.number}** with {point}: **{goal_value_text(best.value)}**{_fresh(sweep, best)}"
     edges = [text for axis in sweep.axes if (text := _edge(axis, best))]
@@ -117,7 +132,7 @@ def _row(sweep: Sweep, trial: SweepTrial, more: bool) -> list[str]:
     cells = [str(trial.number), *point, *values]
     if more:
         fresh = sweep.fresh_values(trial)
-        interval = mean_interval(list(trial.seed_values.values())).interval if trial.seed_values else None
+        interval = goal_interval(sweep.goal, list(trial.seed_values.values()))
         cells += [str(len(fresh)), goal_value_text(mean_interval(fresh).point) if fresh else ""]
         cells.append(f"{goal_value_text(interval.low)} to {goal_value_text(interval.high)}" if interval else "")
     return cells

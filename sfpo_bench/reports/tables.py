@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from sfpo_bench.reports.answer import answers
+from sfpo_bench.reports.answer import answers, unanswered
 from sfpo_bench.reports.axes import (
     OPTIMIZER_STEPS,
     PROMPTS,
@@ -22,11 +22,13 @@ from sfpo_bench.reports.formats import (
     cost_text,
     escaped,
     limit_level_text,
+    range_text,
     ratio_text,
     target_text,
 )
 from sfpo_bench.reports.notes import (
     clock_warning,
+    few_problems_warning,
     figure_caption,
     holm_lines,
     is_complete,
@@ -36,6 +38,7 @@ from sfpo_bench.reports.notes import (
     trigger_text,
     unfinished_lines,
 )
+from sfpo_bench.reports.one_run import one_run_interval
 from sfpo_bench.reports.summary import (
     Accuracy,
     ArmSummary,
@@ -51,9 +54,9 @@ COST_COLUMNS = (
     "block", "target", "axis", "arm", "label", "reached", "seeds",
     "cost_claim", "cost", "cost_low", "cost_high", "cost_reason",
     "ratio_claim", "ratio", "ratio_low", "ratio_high", "ratio_reason", "baseline_reached", "baseline_seeds",
-    "detectable_ratio", "p_value", "holm_adjusted_p", "verdict",
+    "detectable_ratio", "p_value", "holm_adjusted_p", "verdict", "cost_text", "ratio_text",
 )  # fmt: skip
-FINAL_COLUMNS = ("arm", "label", "mode", "accuracy", "low", "high", "interval", "seeds", "responses")
+FINAL_COLUMNS = ("arm", "label", "mode", "accuracy", "low", "high", "interval", "seeds", "responses", "problems")
 
 TABLE_ORDER = (RESPONSES, TRAIN_SECONDS, PROMPTS, TOKENS, OPTIMIZER_STEPS, TOTAL_SECONDS)
 
@@ -72,7 +75,7 @@ def final_table(summary: Summary) -> pd.DataFrame:
     """Final accuracies over finished runs, one row per arm and mode: columns `FINAL_COLUMNS`."""
     rows = [
         (arm.name, arm.label, mode, score.mean, score.low, score.high, score.interval.value, score.seeds,
-         " ".join(str(n) for n in score.responses))
+         " ".join(str(n) for n in score.responses), " ".join(str(n) for n in score.problems))
         for arm in summary.arms
         for mode, score in ((summary.mode, arm.final), ("greedy", arm.final_greedy))
         if score is not None
@@ -107,13 +110,21 @@ def _csv_row(summary: Summary, name: str, block: TargetBlock, cost: CostRow) -> 
     label = summary.arm(cost.arm).label
     left = (name, cost.target, cost.axis, cost.arm, label, cost.reached, cost.seeds)
     middle = (cost.claim.value, cost.point, cost.low, cost.high, cost.reason)
+    [axis] = known_axes([cost.axis])
+    said = _cost_cell(cost, axis, summary.confidence, _own_mark(cost))
     if cost.arm == summary.baseline:
-        return (*left, *middle, "baseline", None, None, None, "", None, None, None, None, None, "")
+        return (*left, *middle, "baseline", None, None, None, "", None, None, None, None, None, "", said, "baseline")
     ratio = block.ratio(cost.arm, cost.target, cost.axis)
     right = (ratio.claim.value, ratio.point, ratio.low, ratio.high, ratio.reason)
     judged = "" if ratio.verdict is None else ratio.verdict.value
     power = (ratio.detectable, ratio.p_value, ratio.adjusted_p, judged)
-    return (*left, *middle, *right, ratio.baseline_reached, ratio.baseline_seeds, *power)
+    texts = (said, _ratio_cell(ratio, summary.confidence, _own_mark(ratio)))
+    return (*left, *middle, *right, ratio.baseline_reached, ratio.baseline_seeds, *power, *texts)
+
+
+def _own_mark(row: CostRow | RatioRow) -> dict[str, str]:
+    """A table of numbers has no lines below it: the reason stands in the cell."""
+    return {row.reason: f"({row.reason})"}
 
 
 def _progress(summary: Summary) -> list[str]:
@@ -125,9 +136,8 @@ def _progress(summary: Summary) -> list[str]:
     unfinished = unfinished_lines(summary)
     if unfinished:
         lines.append(_bullets(unfinished))
-    warning = clock_warning(summary)
-    if warning:
-        lines.append(f"**Warning:** {escaped(warning)}.")
+    warnings = (clock_warning(summary), few_problems_warning(summary))
+    lines += [f"**Warning:** {escaped(warning)}." for warning in warnings if warning]
     return lines
 
 
@@ -136,10 +146,10 @@ def _answer(summary: Summary) -> list[str]:
         return ["## Answer", "No target was fixed before the run, so no cost to a target is compared."]
     if not summary.rivals():
         return ["## Answer", "There is only the baseline, so nothing is compared."]
-    sections = ["## Answer", *holm_lines(summary)]
+    sections = ["## Answer", *holm_lines(summary), *map(escaped, unanswered(summary))]
     for target in summary.targets:
-        lines = [" ".join(said) for said in answers(summary, target)]
-        sections += [f"### To {target_text(target)}, {measure_text(summary)}", _bullets(lines)]
+        lines = [" ".join(said) for said in answers(summary, target) if said]
+        sections += [f"### To {target_text(target)}, {measure_text(summary)}", _bullets(lines)] if lines else []
     return sections
 
 
@@ -167,22 +177,35 @@ def _accuracy_cell(score: Accuracy | None) -> str:
     interval = f"{accuracy_text(score.low)} to {accuracy_text(score.high)}"
     n = "/".join(f"{count:,}" if count else "not known" for count in score.responses)
     kind = "" if score.interval is IntervalKind.seeds else "; Wilson, one seed"
-    return f"{accuracy_text(score.mean)} ({interval}{kind}; n = {n})"
+    return f"{accuracy_text(score.mean)} ({interval}{kind}; n = {n}{_over_problems(score)})"
+
+
+def _over_problems(score: Accuracy) -> str:
+    """` to 6 problems`, with the interval over them where the one that is shown is over seeds; empty where every
+    response has a problem of its own, or where nobody knows."""
+    known = [count for count in score.problems if count]
+    if not known or min(known) >= max(score.responses):
+        return ""
+    text = f" to {range_text(min(known), max(known))} problems"
+    if score.interval is not IntervalKind.seeds:
+        return text
+    over, _ = one_run_interval(score.mean, max(score.responses), min(known))
+    return f"{text}, over which it is {accuracy_text(over.low)} to {accuracy_text(over.high)}"
 
 
 def _cost_sections(summary: Summary) -> list[str]:
     if not summary.targets:
         return ["None was fixed."]
-    sections = []
+    sections, marks = [], _marks(summary.absolute)
     for axis in known_axes(summary.axes, TABLE_ORDER):
         header = ("target", "arm", f"{axis.title}: geometric mean", "reached", "ratio to baseline", "would detect")
         rows = [
-            (target_text(target), *_cost_cells(summary, summary.absolute, arm, target, axis))
+            (target_text(target), *_cost_cells(summary, summary.absolute, arm, target, axis, marks))
             for target in summary.targets
             for arm in summary.arms
         ]
         sections += [f"### {axis.title.split(',')[0].capitalize()}", _markdown(header, rows, left=2)]
-    return sections
+    return [*sections, _reasons_text(marks)]
 
 
 def _paper_section(summary: Summary) -> list[str]:
@@ -190,48 +213,67 @@ def _paper_section(summary: Summary) -> list[str]:
     title, block = "## Cost to the baseline's best accuracy (the SFPO paper's target)", summary.paper
     if block is None:
         return [title, "The baseline has no evaluated run."]
-    target = block.targets[0]
+    target, marks = block.targets[0], _marks(block)
     header = ("axis", "arm", "geometric mean", "reached", "ratio to baseline", "would detect")
     rows = [
-        (axis.title, *_cost_cells(summary, block, arm, target, axis))
+        (axis.title, *_cost_cells(summary, block, arm, target, axis, marks))
         for axis in known_axes(summary.axes, TABLE_ORDER)
         for arm in summary.arms
     ]
     warning = f"**Read with care.** The target {target_text(target)} is {escaped(block.note)}."
-    return [title, warning, _markdown(header, rows, left=2)]
+    return [title, warning, _markdown(header, rows, left=2), _reasons_text(marks)]
 
 
-def _cost_cells(summary: Summary, block: TargetBlock, arm: ArmSummary, target: float, axis: Axis) -> tuple[str, ...]:
+def _marks(block: TargetBlock) -> dict[str, str]:
+    """A letter for every reason that stands in the tables of a block: said once below them, not in each cell."""
+    found = [*(row.reason for row in block.costs), *(row.reason for row in block.ratios)]
+    reasons = [reason for reason in dict.fromkeys(found) if reason]
+    return {reason: f"({chr(ord('a') + place)})" for place, reason in enumerate(reasons)}
+
+
+def _reasons_text(marks: Mapping[str, str]) -> str:
+    return " ".join(f"{mark} {escaped(reason)}." for reason, mark in marks.items())
+
+
+def _cost_cells(
+    summary: Summary, block: TargetBlock, arm: ArmSummary, target: float, axis: Axis, marks: Mapping[str, str]
+) -> tuple[str, ...]:
     cost = block.cost(arm.name, target, axis.key)
-    left = (escaped(arm.label), _cost_cell(cost, axis, summary.confidence), f"{cost.reached} of {cost.seeds}")
+    left = (escaped(arm.label), _cost_cell(cost, axis, summary.confidence, marks), f"{cost.reached} of {cost.seeds}")
     if arm.name == summary.baseline:
         return (*left, "baseline", "")
     row = block.ratio(arm.name, target, axis.key)
     detectable = "" if row.detectable is None else ratio_text(row.detectable)
-    return (*left, _ratio_cell(row, summary.confidence), detectable)
+    return (*left, _ratio_cell(row, summary.confidence, marks), detectable)
 
 
-def _cost_cell(row: CostRow, axis: Axis, confidence: float) -> str:
+def _cost_cell(row: CostRow, axis: Axis, confidence: float, marks: Mapping[str, str]) -> str:
     numbers = [None if value is None else cost_text(axis, value) for value in (row.point, row.low, row.high)]
-    return _cell(row, numbers, confidence)
+    return kind_text(row, numbers, confidence, marks)
 
 
-def _ratio_cell(row: RatioRow, confidence: float) -> str:
+def _ratio_cell(row: RatioRow, confidence: float, marks: Mapping[str, str]) -> str:
     numbers = [None if value is None else ratio_text(value) for value in (row.point, row.low, row.high)]
-    return _cell(row, numbers, confidence)
+    return kind_text(row, numbers, confidence, marks)
 
 
-def _cell(row: CostRow | RatioRow, numbers: Sequence[str | None], confidence: float) -> str:
-    """`2.31 (1.90 to 2.62)`, `at least 1.31 (97.5 % limit)`, or why there is no number."""
+def kind_text(
+    row: CostRow | RatioRow, numbers: Sequence[str | None], confidence: float, marks: Mapping[str, str]
+) -> str:
+    """`2.31 (1.90 to 2.62)`, `at least 1.31 (97.5 % limit)`, or why there is no number: a number with its kind.
+
+    `marks` has a letter for the reason of each row that has one.
+    """
     point, low, high = numbers
     if row.claim is Claim.none:
-        return f"cannot tell: {escaped(row.reason)}"
+        return f"cannot tell {marks[row.reason]}"
+    mark = f" {marks[row.reason]}" if row.reason else ""
     if row.claim is Claim.estimate:
-        return f"{point} (no interval: one seed)" if low is None else f"{point} ({low} to {high})"
+        return f"{point}{mark}" if low is None else f"{point} ({low} to {high}){mark}"
     side, limit = ("at least", low) if row.claim is Claim.at_least else ("at most", high)
     if limit is None:
-        return f"{side} {point} in these runs ({row.reason})"
-    return f"{side} {limit} ({limit_level_text(confidence)} limit)"
+        return f"{side} {point} in these runs{mark}"
+    return f"{side} {limit} ({limit_level_text(confidence)} limit){mark}"
 
 
 def _arms_markdown(summary: Summary) -> str:
@@ -239,9 +281,9 @@ def _arms_markdown(summary: Summary) -> str:
     for arm in summary.arms:
         role = " (baseline)" if arm.name == summary.baseline else ""
         clock = "unknown" if arm.cpu_per_wall is None else f"{arm.cpu_per_wall:.2f}"
-        cells = (arm.label + role, arm.note, ", ".join(arm.overrides), trigger_text(arm))
+        cells = (arm.label + role, arm.note, ", ".join(arm.overrides), trigger_text(arm, summary.origin))
         rows.append((*(escaped(cell) for cell in cells), clock))
-    header = ("arm", "what it is", "settings of its own", "entropy trigger", "CPU s per training s")
+    header = ("arm", "what it is", "settings of its own", "entropy trigger", "CPU s per training s and process")
     return _markdown(header, rows, left=4)
 
 

@@ -32,10 +32,11 @@ from sfpo_bench.statistics.intervals import (
 )
 from sfpo_bench.statistics.multiplicity import holm_adjusted
 from sfpo_bench.statistics.power import POWER, SEEDS_AT_MOST, detectable_ratio, seeds_needed
-from sfpo_bench.statistics.verdicts import SMALL_FACTOR, Verdict, largest_factor, verdict
+from sfpo_bench.statistics.verdicts import FEWEST_SEEDS, SMALL_FACTOR, Verdict, largest_factor, verdict
 
 __all__ = [
     "CONFIDENCE",
+    "FEWEST_SEEDS",
     "POWER",
     "SEEDS_AT_MOST",
     "SMALL_FACTOR",

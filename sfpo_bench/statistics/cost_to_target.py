@@ -55,6 +55,7 @@ from sfpo_bench.statistics.intervals import (
 
 LATE = 0.6  # share of a run's budget above which its cost may be among those that the budget cuts off
 NO_LIMIT = "too few runs for a limit"
+AT_FIRST = "a run was already there at its first evaluation"
 
 
 class Outcome(StrEnum):
@@ -147,7 +148,7 @@ def typical_cost(seeds: Sequence[SeedCost], confidence: float = CONFIDENCE) -> S
     if _usable(_lowers(seeds)):
         return _at_least(geometric_mean_interval(_lowers(seeds)).point, limits)
     if _usable(_uppers(seeds)):
-        return _at_most(geometric_mean_interval(_uppers(seeds)).point, limits)
+        return _at_most(geometric_mean_interval(_uppers(seeds)).point, limits, reason=AT_FIRST)
     return Statement(Claim.none, reason=_why_unknown(seeds))
 
 
@@ -242,16 +243,16 @@ def _at_least(point: float, limits: Interval | None, p_value: float | None = Non
     return Statement(Claim.at_least, point, low=limits.low, p_value=p_value)
 
 
-def _at_most(point: float, limits: Interval | None, p_value: float | None = None) -> Statement:
+def _at_most(point: float, limits: Interval | None, p_value: float | None = None, reason: str = NO_LIMIT) -> Statement:
     if limits is None:
-        return Statement(Claim.at_most, point, reason=NO_LIMIT)
+        return Statement(Claim.at_most, point, reason=reason)
     return Statement(Claim.at_most, point, high=limits.high, p_value=p_value)
 
 
 def _why_incomparable(baseline: Sequence[SeedCost], arm: Sequence[SeedCost]) -> str:
     both = (*baseline, *arm)
     if any(seed.outcome is Outcome.at_first for seed in both):
-        return "a run was already there at its first evaluation"
+        return AT_FIRST
     if any(seed.cost == 0 for seed in both):
         return "a run has spent nothing yet"
     return "in both arms some runs did not reach it"
@@ -259,5 +260,5 @@ def _why_incomparable(baseline: Sequence[SeedCost], arm: Sequence[SeedCost]) -> 
 
 def _why_unknown(seeds: Sequence[SeedCost]) -> str:
     if any(seed.outcome is Outcome.at_first for seed in seeds):
-        return "a run was already there at its first evaluation"
+        return AT_FIRST
     return "a run has spent nothing yet"

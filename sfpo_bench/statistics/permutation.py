@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from sfpo_bench.seeding import generator
 
 DRAWS = 20_000
+# What `run_permutation_p` leaves open, said wherever its p is shown.
+RUNS_ONLY = (
+    "Where runs change places p speaks of other training runs on these problems only: where an arm is better at some "
+    "problems and worse at others, it rejects equal arms more often than it says on another choice of problems; the "
+    "interval beside it covers both."
+)
 _EXACT_UP_TO = 2**14
 _ROUNDING = 1e-9
 

@@ -8,14 +8,15 @@ from sfpo_bench.statistics.cost_to_target import Statement
 from sfpo_bench.statistics.intervals import CONFIDENCE
 
 SMALL_FACTOR = 1.25
+FEWEST_SEEDS = 3  # of each arm: intervals of two seeds have not been calibrated
 
 
 class Verdict(StrEnum):
     """What may be said of the arm beside the baseline.
 
     `cheaper`, `dearer`: the interval (or the limit of a bound) excludes 1, and so does Holm's test over the family.
-    `alike`: the interval lies between 1 / 1.25 and 1.25. `unclear`: anything else that has an interval or a limit.
-    `unknown`: no interval and no limit.
+    `alike`: the interval lies between 1 / 1.25 and 1.25. `unclear`: anything else that has an interval or a limit,
+    and all of them where an arm has fewer than `FEWEST_SEEDS` seeds. `unknown`: no interval and no limit.
     """
 
     cheaper = "cheaper"
@@ -25,10 +26,13 @@ class Verdict(StrEnum):
     unknown = "unknown"
 
 
-def verdict(said: Statement, adjusted_p: float, confidence: float = CONFIDENCE) -> Verdict:
-    """The verdict on a ratio of baseline over arm, with its p-value adjusted for the family it is judged in."""
+def verdict(said: Statement, adjusted_p: float, seeds: int, confidence: float = CONFIDENCE) -> Verdict:
+    """The verdict on a ratio of baseline over arm, with its p-value adjusted for the family it is judged in; `seeds`
+    are those of the arm that has fewer."""
     if said.low is None and said.high is None:
         return Verdict.unknown
+    if seeds < FEWEST_SEEDS:
+        return Verdict.unclear
     proven = adjusted_p <= 1 - confidence
     if proven and said.low is not None and said.low > 1:
         return Verdict.cheaper

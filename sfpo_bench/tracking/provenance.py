@@ -49,7 +49,8 @@ class GitState:
 class Provenance:
     """Everything recorded about the origin of a run. The host's name is left out on purpose.
 
-    `versions` holds None for a package that is not installed; `git` is None outside of a checkout.
+    `versions` holds None for a package that is not installed; `git` is None outside of a checkout; `processes` train
+    the run together, each with `threads`.
     """
 
     package_version: str
@@ -65,6 +66,7 @@ class Provenance:
     command: str
     tracking_uri: str | None
     started_unix_s: float
+    processes: int = 1
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False)

@@ -57,3 +57,17 @@ def test_a_notebook_takes_parameters_and_says_which_cell_failed(tmp_path: Path) 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "is not a comparison folder" in done.stderr
+
+
+def run_refused(*words: str) -> str:
+    pytest.importorskip("nbclient", reason="pip install -e '.[dev]'")
+    command = [sys.executable, "notebooks/run.py", *words, "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    return done.stderr
+
+
+def test_misspelt_parameters_and_notebooks_are_refused_before_anything_runs() -> None:
+    assert "1_convergence has no parameter 'sorce'; expected one of source, baseline" in run_refused("1", "sorce=x")
+    assert "2_paper_tables has no parameter 'source'" in run_refused("source=x")
+    assert "found no notebook '7'" in run_refused("7")

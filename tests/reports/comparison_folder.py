@@ -22,6 +22,8 @@ class Run:
     step_seconds: float = 0.5
     every: int = 2
     n: int = 100
+    problems: int = 0  # 0: a problem for each response
+    processes: int = 1
     state: RunState = RunState.finished
     cause: str = ""
     trigger_step: int | None = None
@@ -94,7 +96,7 @@ def write_run(path: Path, run: Run) -> None:
     with JournalWriter(folder.journal) as journal:
         journal.append(_records(run, last))
     folder.write_status(RunStatus(run.state, last, 10, run.cause))
-    folder.provenance.write_text(json.dumps({"device": run.device}), encoding="utf-8")
+    folder.provenance.write_text(json.dumps({"device": run.device, "processes": run.processes}), encoding="utf-8")
 
 
 def evaluation(
@@ -102,7 +104,9 @@ def evaluation(
 ) -> EvaluationRecord:
     temperature = 1.0 if mode == "sampled" else 0.0
     costs = costs_at(run, step)
-    return EvaluationRecord(step, 0.0, costs, split, mode, temperature, accuracy, run.n, run.n, {}, 0, 0.1)
+    return EvaluationRecord(
+        step, 0.0, costs, split, mode, temperature, accuracy, run.n, run.problems or run.n, {}, 0, 0.1
+    )
 
 
 def _records(run: Run, last: int) -> list[JournalRecord]:

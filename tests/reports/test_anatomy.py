@@ -58,7 +58,8 @@ def test_a_mean_is_over_finished_seeds_at_each_step(frame: pd.DataFrame) -> None
     assert found["x"].tolist() == [1.0, 2.0, 3.0, 4.0]
     assert found["mean"].tolist() == [3.0] * 4
     assert found["seeds"].tolist() == [2] * 4
-    assert found["low"].iloc[0] == pytest.approx(3 - 12.7062047362)  # t(1) = 12.706, standard error 1
+    assert found["high"].iloc[0] == pytest.approx(3 + 12.7062047362)  # t(1) = 12.706, standard error 1
+    assert found["low"].iloc[0] == 0.0  # no norm is negative
 
 
 def test_one_seed_has_no_interval_and_an_arm_without_runs_no_rows(frame: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
-from sfpo_bench.reports import answer, compare, load_comparison, paper_tables, show
+from sfpo_bench.reports import answer, compare, load_comparison, paper_tables, show, table
 from sfpo_bench.reports.load import SeedRun, SeedStatus
 from sfpo_bench.reports.published_results import published, published_scores
 from sfpo_bench.reports.series import series
@@ -33,9 +33,22 @@ def test_a_frame_shows_its_numbers_and_leaves_missing_ones_empty() -> None:
 
 def test_the_answer_is_that_of_the_report(tmp_path: Path) -> None:
     slow, fast = Run((0.1, 0.3, 0.6)), Run((0.1, 0.5, 0.7))
-    folder = Folder({"grpo": {0: slow, 1: slow}, "sfpo": {0: fast, 1: fast}}).write(tmp_path)
+    arms = {"grpo": dict.fromkeys(range(3), slow), "sfpo": dict.fromkeys(range(3), fast)}
+    folder = Folder(arms, seeds=range(3)).write(tmp_path)
     said = answer(compare(load_comparison(folder))).markdown
     assert said.startswith("**To 0.50:**\n\n- SFPO reached 0.50 with fewer responses than GRPO")
+
+
+def test_a_printed_cost_or_ratio_says_its_kind(tmp_path: Path) -> None:
+    slow, never, fast = Run((0.1, 0.3, 0.6)), Run((0.1, 0.3, 0.4)), Run((0.1, 0.5, 0.7))
+    arms = {"grpo": {0: slow, 1: slow, 2: never}, "sfpo": {0: fast, 1: fast, 2: fast}}
+    summary = compare(load_comparison(Folder(arms, seeds=range(3)).write(tmp_path)))
+    frame = table(summary).query("block == 'absolute' and axis == 'responses'")
+    costs, ratios = (
+        dict(zip(frame["arm"], frame[name].astype(str), strict=True)) for name in ("cost_text", "ratio_text")
+    )
+    assert costs["grpo"].startswith("at least ") and ratios["sfpo"].startswith("at least ")
+    assert " to " in costs["sfpo"] and ratios["grpo"] == "baseline"
 
 
 def test_paper_tables_hold_the_published_rows() -> None:

@@ -12,10 +12,11 @@ from sfpo_bench.reports import Summary, load_comparison
 from sfpo_bench.reports.answer import sentence
 from sfpo_bench.reports.axes import AXES, RESPONSES, TRAIN_SECONDS
 from sfpo_bench.reports.formats import count_text, escaped, ratio_text, seconds_text, target_text
-from sfpo_bench.reports.notes import clock_warning
+from sfpo_bench.reports.notes import clock_warning, figure_caption, trigger_text
 from sfpo_bench.reports.summarise import build_summary
+from sfpo_bench.reports.summary import IntervalKind
 from sfpo_bench.reports.tables import TABLE_ORDER, costs_table, final_table, report_markdown
-from sfpo_bench.statistics import Claim, Verdict
+from sfpo_bench.statistics import Claim, Verdict, wilson_interval
 from sfpo_bench.tracking.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 
@@ -88,8 +89,94 @@ def test_an_interval_that_does_not_survive_its_family_says_so(tmp_path: Path) ->
 
 def test_the_answer_names_its_family(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST, never=NEVER)
-    assert {row.family for row in summary.absolute.ratios if row.verdict} == {4}  # 2 arms, 1 target, 2 axes
-    assert "4 statements (arms, targets, responses and training time)" in report_markdown(summary)
+    assert {row.family for row in summary.absolute.ratios if row.verdict} == {2}  # 2 arms, 1 target, each axis apart
+    assert "2 statements (arms and targets, of responses and of training time each)" in report_markdown(summary)
+
+
+def judged_on(summary: Summary, axis: str) -> list[tuple[object, ...]]:
+    rows = [row for row in summary.absolute.ratios if row.axis == axis]
+    return [(row.arm, row.verdict, row.p_value, row.adjusted_p, row.family, row.seeds_needed) for row in rows]
+
+
+def test_the_verdict_on_responses_does_not_depend_on_the_clock(tmp_path: Path) -> None:
+    # What a busy machine does: CPU seconds far below wall-clock seconds, in every arm.
+    def busy(runs: dict[int, Run]) -> dict[int, Run]:
+        return {seed: replace(run, cpu_per_wall=0.4) for seed, run in runs.items()}
+
+    quiet = summary_of(tmp_path / "quiet", grpo=SLOW, sfpo=FAST, never=NEVER)
+    loud = summary_of(tmp_path / "loud", grpo=busy(SLOW), sfpo=busy(FAST), never=busy(NEVER))
+    assert clock_warning(quiet) is None and clock_warning(loud) is not None
+    assert judged_on(loud, "responses") == judged_on(quiet, "responses")
+    assert judged_on(loud, "train_seconds") != judged_on(quiet, "train_seconds")
+
+
+def test_one_reason_is_said_once(tmp_path: Path) -> None:
+    waiting = {seed: replace(run, cpu_per_wall=0.4) for seed, run in SLOW.items()}
+    faster = {seed: replace(run, cpu_per_wall=0.4) for seed, run in FAST.items()}
+    summary = summary_of(tmp_path, grpo=waiting, sfpo=faster, never=faster)
+    reason = "CPU and wall-clock seconds disagree by 60 %"
+    head, tables = report_markdown(summary).split("## Final accuracy")
+    # The warning, the answer and the figure's caption; then once below the tables of each block.
+    assert (head.count(reason), tables.count(reason)) == (3, 2)
+    assert "Training time: no arm is compared with GRPO: " + reason in head
+    assert reason in figure_caption(summary)
+
+
+def test_two_seeds_are_too_few_for_a_verdict(tmp_path: Path) -> None:
+    folder = Folder({"grpo": {s: SLOW[s] for s in (0, 1)}, "sfpo": {s: FAST[s] for s in (0, 1)}}, seeds=(0, 1))
+    summary = build_summary(load_comparison(folder.write(tmp_path)))
+    row = summary.absolute.ratio("sfpo", 0.5, "responses")
+    assert row.verdict is Verdict.unclear
+    assert "fewer than 3 seeds of an arm, too few for a verdict" in said(summary)
+
+
+def with_problems(runs: dict[int, Run], problems: int) -> dict[int, Run]:
+    return {seed: replace(run, problems=problems) for seed, run in runs.items()}
+
+
+def test_few_problems_are_said_beside_the_responses(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=with_problems(SLOW, 6), sfpo=with_problems(FAST, 6))
+    text = report_markdown(summary)
+    assert "n = 100 to 6 problems, over which it is" in text
+    assert "of 6 report problems" in text and "off by up to 40 points" in text
+    assert "100 responses to 6 problems" in text
+    own = report_markdown(summary_of(tmp_path / "own", grpo=SLOW, sfpo=FAST))
+    assert "problems, over which" not in own and "of 6 report problems" not in own
+
+
+def test_the_interval_of_one_run_is_over_its_problems_where_they_are_fewer(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, grpo=with_problems({0: SLOW[0]}, 6))
+    final = summary.arm("grpo").final
+    assert final is not None and final.interval is IntervalKind.problems
+    expected = wilson_interval(6 * final.mean, 6).interval
+    assert expected is not None and (final.low, final.high) == (expected.low, expected.high)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_seconds_of_a_processor_are_expected_of_each_process(tmp_path: Path, processes: int) -> None:
+    together = {seed: replace(r, cpu_per_wall=float(processes), processes=processes) for seed, r in SLOW.items()}
+    summary = summary_of(tmp_path, grpo=together, sfpo=together)
+    assert summary.arm("grpo").cpu_per_wall == pytest.approx(1.0)
+    assert clock_warning(summary) is None
+
+
+def test_times_of_unlike_numbers_of_processes_are_not_compared(tmp_path: Path) -> None:
+    together = {seed: replace(run, cpu_per_wall=2.0, processes=2) for seed, run in FAST.items()}
+    warning = clock_warning(summary_of(tmp_path, grpo=SLOW, sfpo=together))
+    assert warning is not None and "runs differ in processes (1, 2)" in warning
+
+
+def test_runs_that_are_there_at_first_are_not_called_too_few(tmp_path: Path) -> None:
+    there = {seed: Run((0.6, 0.7, 0.8)) for seed in range(3)}
+    text = report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=there))
+    assert "a run was already there at its first evaluation" in text
+    assert "too few runs for a limit" not in text
+
+
+def test_an_imported_arm_has_a_trigger_that_nobody_recorded(tmp_path: Path) -> None:
+    summary = replace(summary_of(tmp_path, grpo=SLOW, sfpo=FAST), origin="runs.csv")
+    assert trigger_text(summary.arm("sfpo"), summary.origin) == "not recorded"
+    assert "did not fire" not in report_markdown(summary)
 
 
 def test_ratios_of_times_are_withheld_and_costs_and_counts_are_not(tmp_path: Path) -> None:
@@ -186,7 +273,7 @@ def test_tables_show_every_axis_in_cells_a_reader_can_use(tmp_path: Path) -> Non
     text = report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=FAST, never=NEVER))
     assert set(TABLE_ORDER) == set(AXES)
     assert re.search(r"\| 0\.50 \| GRPO \| 2\d\d \(\d+ to \d+\) \| 3 of 3 \| baseline \|", text)
-    assert "| NEVER | at least 256 in these runs (too few runs for a limit) | 0 of 3 |" in text
+    assert "| NEVER | at least 256 in these runs (a) | 0 of 3 |" in text and "(a) too few runs for a limit." in text
     assert re.search(r"\| 0 of 3 \| at most \d\.\d\d \(97\.5 % limit\) \|", text)
 
 

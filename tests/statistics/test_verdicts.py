@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfpo_bench.statistics import Claim, Statement, Verdict, holm_adjusted, largest_factor, verdict
+from sfpo_bench.statistics import FEWEST_SEEDS, Claim, Statement, Verdict, holm_adjusted, largest_factor, verdict
 
 
 def interval(low: float, high: float) -> Statement:
@@ -34,7 +34,13 @@ def interval(low: float, high: float) -> Statement:
 def test_a_verdict_follows_from_the_interval_and_the_family(
     said: Statement, adjusted_p: float, expected: Verdict
 ) -> None:
-    assert verdict(said, adjusted_p) is expected
+    assert verdict(said, adjusted_p, seeds=3) is expected
+
+
+@pytest.mark.parametrize("said", [interval(1.2, 1.9), interval(0.9, 1.1), Statement(Claim.at_least, 1.6, low=1.3)])
+def test_two_seeds_of_an_arm_give_no_verdict(said: Statement) -> None:
+    assert verdict(said, 0.001, seeds=FEWEST_SEEDS - 1) is Verdict.unclear
+    assert verdict(said, 0.001, seeds=FEWEST_SEEDS) is not Verdict.unclear
 
 
 def test_the_largest_factor_looks_both_ways() -> None:
