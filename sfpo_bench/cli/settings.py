@@ -140,7 +140,7 @@ class SyncSettings:
 
     output_root: str = option("results", "folder whose runs are delivered")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
-    experiment: str = option("sfpo_bench", "name of the MLflow experiment")
+    experiment: str = option("", "name of the MLflow experiment; empty: of every run its own, else sfpo_bench")
     untracked: bool = option(False, "deliver runs that were made with tracking=none too")
 
 

@@ -52,8 +52,8 @@ class Ending:
 class Cursor:
     """Contents of `delivery.json`. `sha256` is over the first `size` bytes of the journal; `records` were delivered.
 
-    `artifacts` maps what was uploaded to the sha256 of what was sent. `store` is for the reader: the tracking URI
-    without its credentials.
+    `artifacts` maps what was uploaded to the sha256 of what was sent. `store` is the tracking URI without its
+    credentials, and `experiment` the one that the run was made in.
     """
 
     key: RunKey
@@ -64,6 +64,7 @@ class Cursor:
     sha256: str = ""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     ending: Ending | None = None
+    experiment: str = ""
 
     def save(self, folder: RunFolder) -> None:
         write_atomically(folder.delivery, json.dumps(asdict(self), indent=1))

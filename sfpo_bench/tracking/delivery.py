@@ -115,6 +115,7 @@ class Delivery:
         self._environ = dict(os.environ if environ is None else environ)
         self.tracking_uri = resolve_tracking_uri(tracking_uri, store_folder, self._environ)
         self._primary = primary or PrimaryEvaluation()
+        self._experiment = experiment
         self._store = MlflowStore(self.tracking_uri, experiment, self._environ)
         self._keys: dict[Path, RunKey] = {}
         self._runs: dict[Path, StoredRun] = {}
@@ -130,7 +131,7 @@ class Delivery:
             key = self._clean(key)
             self._keys[folder.path.resolve()] = key
             cursor = Cursor.load(folder) or Cursor(key, redact(self.tracking_uri, self._environ))
-            replace(cursor, key=key).save(folder)
+            replace(cursor, key=key, experiment=self._experiment).save(folder)
             if cursor.key != key:
                 self._runs.pop(folder.path.resolve(), None)
             return self._opened(folder, JournalView.read(folder.journal)).run_id
@@ -170,14 +171,16 @@ class Delivery:
         root: Path,
         covered_bytes: Callable[[RunFolder], int],
         key_of: Callable[[RunFolder], RunKey | None] | None = None,
+        wanted: Callable[[RunFolder], bool] = lambda folder: True,
     ) -> SyncSummary:
         """Deliver whatever is missing of the runs in and below `root`: records, artifacts, status; parents first.
 
-        A run's key is the one `open_run` wrote down; `key_of` makes one for a run or comparison that has none.
+        A run's key is the one `open_run` wrote down; `key_of` makes one for a run or comparison that has none. Folders
+        that are not `wanted` are left alone.
         """
         runs = records = complete = 0
         unknown: list[Path] = []
-        for folder in _run_folders(root):
+        for folder in filter(wanted, run_folders(root)):
             known = Cursor.load(folder)
             key = known.key if known else key_of(folder) if key_of else None
             if key is None:
@@ -346,7 +349,7 @@ class Delivery:
                 f"{folder.path} has no run in the tracking store: found no {folder.delivery.name}; expected `open_run` "
                 f"to have been called for it: call it, or give `sync` a way to make the key"
             )
-        return Cursor(key, redact(self.tracking_uri, self._environ))
+        return Cursor(key, redact(self.tracking_uri, self._environ), experiment=self._experiment)
 
     def _clean(self, key: RunKey) -> RunKey:
         """The key as it is stored: flat parameters, names MLflow accepts, no secrets, nothing too long."""
@@ -410,7 +413,7 @@ def _files(folder: RunFolder, ending: Ending) -> list[Path]:
     return [path for path in dict.fromkeys(every) if path.is_file()]
 
 
-def _run_folders(root: Path) -> Iterator[RunFolder]:
+def run_folders(root: Path) -> Iterator[RunFolder]:
     """Folders of runs, comparisons and sweeps in and below `root`; what lies above runs comes first.
 
     A store's copies of their files, `RUN_ID/artifacts`, are none.

@@ -62,36 +62,6 @@ def key_of(folder: RunFolder) -> RunKey | None:
     return RunKey(folder.uid(), folder.path.name, tags=tags, params=settings)
 
 
-def is_tracked(folder: RunFolder) -> bool:
-    """True unless the run, or the comparison, sweep or study that it belongs to, was made with tracking=none.
-
-    What lies above runs is delivered by one process, whose first act is to write down the key.
-    """
-    above = _container(folder)
-    if above is not None:
-        return next(above.path.rglob(folder.delivery.name), None) is not None
-    with reading(folder.config):
-        return bool(yaml.safe_load(folder.config.read_text(encoding="utf-8"))["tracking"]["mlflow"])
-
-
-def has_own_numbers(folder: RunFolder) -> bool:
-    """True for runs that were trained here, and for what lies above some: imported runs, and those that came packed
-    with the package, have nothing to deliver."""
-    if next(folder.path.rglob(folder.journal.name), None) is None:
-        return False
-    above = _container(folder) or folder
-    return not (above.plan.is_file() and read_object(above.plan).get("origin"))
-
-
-def _container(folder: RunFolder) -> RunFolder | None:
-    """The comparison, sweep or study that `folder` is or belongs to as a run; None for a run by itself."""
-    files = (folder.plan.name, "sweep.json", STUDY_FILE)
-    for place in (folder.path, *list(folder.path.absolute().parents)[2:3]):
-        if any((place / file).is_file() for file in files):
-            return RunFolder(place)
-    return None
-
-
 def _study_uid(folder: RunFolder, levels: int) -> str | None:
     """Who the study is that lies so many folders above; None when there is none."""
     parents = folder.path.absolute().parents

@@ -1,0 +1,75 @@
+"""Which folders `sync` delivers, and where their runs belong in the tracking store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import yaml
+
+from sfpo_bench.stored_files import read_object, reading
+from sfpo_bench.tracking.cursor import Cursor
+from sfpo_bench.tracking.mlflow_store import sqlite_path
+from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a run is delivered to; an empty name is told nowhere. `store` is without its credentials."""
+
+    store: str = ""
+    experiment: str = ""
+
+    def is_elsewhere(self, store: str) -> bool:
+        """True when the run belongs to another store than `store`, one that is not a file that is gone or was moved."""
+        if self.store in ("", store):
+            return False
+        file = sqlite_path(self.store)
+        return file is None or file.is_file()
+
+
+def is_tracked(folder: RunFolder) -> bool:
+    """True unless the run, or the comparison, sweep or study that it belongs to, was made with tracking=none.
+
+    What lies above runs is delivered by one process, whose first act is to write down the key.
+    """
+    above = _container(folder)
+    if above is not None:
+        return next(above.path.rglob(folder.delivery.name), None) is not None
+    return bool(_settings(folder).get("mlflow"))
+
+
+def has_own_numbers(folder: RunFolder) -> bool:
+    """True for runs that were trained here, and for what lies above some: imported runs, and those that came packed
+    with the package, have nothing to deliver."""
+    if next(folder.path.rglob(folder.journal.name), None) is None:
+        return False
+    above = _container(folder) or folder
+    return not (above.plan.is_file() and read_object(above.plan).get("origin"))
+
+
+def home_of(folder: RunFolder) -> Home:
+    """Where the run was delivered to, or else what it belongs to; for a run by itself what its settings say."""
+    above = _container(folder)
+    for place in (folder, above):
+        cursor = Cursor.load(place) if place is not None else None
+        if cursor is not None:
+            return Home(cursor.store, cursor.experiment)
+    if above is not None or not folder.config.is_file():
+        return Home()
+    settings = _settings(folder)
+    return Home(str(settings.get("uri") or ""), str(settings.get("experiment") or ""))
+
+
+def _settings(folder: RunFolder) -> dict[str, object]:
+    """The run's settings of tracking."""
+    with reading(folder.config):
+        return dict(yaml.safe_load(folder.config.read_text(encoding="utf-8"))["tracking"])
+
+
+def _container(folder: RunFolder) -> RunFolder | None:
+    """The comparison, sweep or study that `folder` is or belongs to as a run; None for a run by itself."""
+    files = (folder.plan.name, "sweep.json", STUDY_FILE)
+    for place in (folder.path, *list(folder.path.absolute().parents)[2:3]):
+        if any((place / file).is_file() for file in files):
+            return RunFolder(place)
+    return None
