@@ -1,9 +1,9 @@
-# make venv | compare | test | test-slow | test-notebooks | test-vllm | test-trl | constraints | constraints-vllm | clean
+# make venv | compare | test | test-slow | mutants | test-notebooks | test-vllm | test-trl | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
 #   TORCH_INDEX  another index for torch alone, such as the one that serves CPU-only or other CUDA builds
-#   ARGS         what `make compare` adds to the command line, such as ARGS="comparison.seeds=3"
+#   ARGS         what `make compare` and `make mutants` add to the command line, such as ARGS="comparison.seeds=3"
 
 PYTHON ?= python3
 PIP_INDEX ?=
@@ -20,7 +20,7 @@ TORCH_VLLM_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints-vllm.txt)
 # vLLM installs these for pictures and sound; beside a torch from elsewhere they break every import of transformers.
 UNWANTED := torchvision torchaudio torchcodec
 
-.PHONY: venv compare test test-slow test-notebooks test-vllm test-trl constraints constraints-vllm clean
+.PHONY: venv compare test test-slow mutants test-notebooks test-vllm test-trl constraints constraints-vllm clean
 
 venv: .venv/.runtime
 
@@ -35,6 +35,10 @@ test: .venv/.dev
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow -ra -q
+
+# Wrong versions of the project's arithmetic, one after another, each of which a test must notice; see CONTRIBUTING.md.
+mutants: .venv/.dev
+	$(BIN)/python tests/mutants/run.py $(ARGS)
 
 test-notebooks: .venv/.dev
 	$(BIN)/python notebooks/run.py --check

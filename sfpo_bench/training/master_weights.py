@@ -82,7 +82,8 @@ class MasterWeights:
     @contextmanager
     def at_rest(self) -> Iterator[None]:
         """Inside the block the masters of bf16 parameters lend their memory to their gradients, until `step` moves
-        them; at its end they are what they were or what `step` made of them, bit for bit. It begins without gradients.
+        them; at its end they are what they were or what `step` made of them, bit for bit. It begins and ends without
+        gradients.
         Inside, the module must not be changed but by `step`, nor a master read."""
         self.zero_gradients()
         for name, low in self._low_bits.items():
@@ -91,8 +92,8 @@ class MasterWeights:
         try:
             yield
         finally:
+            self.zero_gradients()  # of a step that was not taken
             for name in list(self._resting):
-                self.masters[name].grad = None  # of a step that was not taken
                 self._wake(name)
 
     @torch.no_grad()

@@ -12,6 +12,11 @@ def test_two_responses_one_right_give_plus_and_minus_one_over_sqrt_two() -> None
     assert torch.allclose(advantages, torch.tensor([[0.5**0.5, -(0.5**0.5)]], dtype=torch.float64), atol=1e-12)
 
 
+def test_a_millionth_is_added_to_the_deviation_unless_another_number_is_asked_for() -> None:
+    advantages = group_advantages(torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    assert float(advantages[0, 0]) == pytest.approx(0.5 / (0.5**0.5 + 1e-6), rel=1e-12)
+
+
 @pytest.mark.parametrize("reward", [0.0, 1.0, 0.1, 0.7])
 @pytest.mark.parametrize("scale", list(AdvantageScale))
 def test_a_group_of_equal_rewards_carries_exactly_no_signal(reward: float, scale: AdvantageScale) -> None:

@@ -57,8 +57,11 @@ def test_weights_are_those_of_the_loop(correction: Correction, cap: float) -> No
 
 @pytest.mark.parametrize(("correction", "cap"), [("truncate", 2.0), ("sequence_mask", 3.0), ("reject", 2.0)])
 def test_no_cap_means_the_published_one(correction: str, cap: float) -> None:
-    kind = Correction(correction)
-    assert torch.equal(loss_weights(LOG_RATIOS, MASK, kind, 0.0), loss_weights(LOG_RATIOS, MASK, kind, cap))
+    kind, mask = Correction(correction), torch.ones(6, 1, dtype=torch.bool)
+    log_ratios = torch.tensor([[0.3], [1.9], [2.1], [2.9], [3.1], [9.0]]).log()  # on both sides of either cap
+    found = loss_weights(log_ratios, mask, kind, 0.0)
+    assert torch.equal(found, loss_weights(log_ratios, mask, kind, cap))
+    assert not torch.equal(found, loss_weights(log_ratios, mask, kind, 5.0 - cap))
 
 
 @pytest.mark.parametrize("correction", Correction)

@@ -159,3 +159,11 @@ def test_a_count_without_averages_is_what_was_taken() -> None:
     state: dict[str, Any] = {"step": torch.tensor(5.0), "sum": torch.tensor([4.0])}
     pull_back(state, {"step": torch.tensor(2.0), "sum": torch.tensor([1.0])}, 0.5, {"lr_decay": 0.1})
     assert float(state["step"]) == 5.0 and float(state["sum"]) == 2.5
+
+
+def test_an_average_without_memory_stays_the_last_gradient_when_nothing_was_before() -> None:
+    """With both betas 0 its weight is 1 after any step and 0 before the first: a part of it, at that weight, is it."""
+    state = {"step": torch.tensor(3.0), "exp_avg": SLOPE.clone(), "exp_avg_sq": SLOPE**2}
+    pull_back(state, {}, 0.25, {"betas": (0.0, 0.0)})
+    assert torch.allclose(state["exp_avg"], SLOPE) and torch.allclose(state["exp_avg_sq"], SLOPE**2)
+    assert float(state["step"]) == 3.0

@@ -145,6 +145,25 @@ def test_blocks_of_one_are_response_means_and_one_block_is_the_token_mean(block:
     assert blocks.item() == pytest.approx(Clipped(normalization=limit).loss(batch).value.item(), abs=1e-15)
 
 
+def test_weights_multiply_the_policy_gradient_of_each_token_and_nothing_else() -> None:
+    """The loss is affine in them: the surrogate's part at weight w, and the penalty and the bonus as without any."""
+    batch, source = inputs(8), torch.Generator().manual_seed(8)
+    weights = 3 * torch.rand(batch.mask_BT.shape, generator=source, dtype=torch.float64)
+    whole, plain = Clipped(kl_coefficient=0.3, entropy_coefficient=0.2), Clipped()
+    rest = whole.loss(batch).value - plain.loss(batch).value
+    for factor in (weights, torch.zeros_like(weights)):
+        weighted = replace(batch, weights_BT=factor)
+        surrogate = plain.loss(weighted).value
+        assert whole.loss(weighted).value.item() == pytest.approx((surrogate + rest).item(), abs=1e-13)
+    assert plain.loss(replace(batch, weights_BT=torch.zeros_like(weights))).value.item() == 0.0
+    one = torch.zeros_like(weights)
+    one[1, 0] = 2.5
+    alone = replace(batch, mask_BT=batch.mask_BT & (one > 0), weights_BT=None, counts=batch.counts)
+    length = int(batch.mask_BT[1].sum())
+    found = plain.loss(replace(batch, weights_BT=one)).value.item()
+    assert found == pytest.approx(2.5 * plain.loss(alone).value.item() / length, abs=1e-14)
+
+
 def test_padding_contributes_nothing_whatever_it_holds() -> None:
     batch = inputs(4)
     dirty = batch.log_probs_BT.detach().masked_fill(~batch.mask_BT, 50.0)

@@ -16,6 +16,7 @@ from sfpo_bench.evaluation.scores import AVERAGE, Arm, arm_scores, arms_of, best
 from sfpo_bench.evaluation.tables import differences_frame, scores_frame, scores_markdown, write_tables
 from sfpo_bench.reports.document import Table, blocks, plain
 from sfpo_bench.statistics import holm_adjusted
+from sfpo_bench.statistics.crossed import difference_interval, difference_spread
 
 
 def sheet(benchmark: str, classes: np.ndarray) -> Sheet:
@@ -106,6 +107,20 @@ def test_only_problems_that_both_answered_count() -> None:
     half = Arm("b", (evaluation("b", {"math500": 0.5}, draw=2),))
     half.evaluations[0].sheets["math500"] = whole.only(whole.keys[:10])  # type: ignore[index]
     assert differences(first, half, "avg", 4)["math500"].problems == 10
+
+
+@pytest.mark.parametrize(("metric", "samples"), [("avg", 4), ("pass", 1), ("maj", 1)])
+def test_pseudo_observations_are_counted_in_samples_for_means_and_once_for_pass_and_majority(
+    metric: str, samples: int
+) -> None:
+    """A mean of 4 samples is 4 observations of a problem; one of its passes, or its majority, is one."""
+    first, second = arm("a", {"math500": 0.5}, (1,)), arm("b", {"math500": 0.45}, (2,))
+    scores = [one.evaluations[0].sheets["math500"].scores(metric, 4) for one in (first, second)]
+    assert scores[0] is not None and scores[1] is not None
+    spread = difference_spread([scores[0][None]], [scores[1][None]], samples)
+    found = differences(first, second, metric, 4)["math500"]
+    assert found.interval == difference_interval(spread)
+    assert found.interval != difference_interval(difference_spread([scores[0][None]], [scores[1][None]], 5 - samples))
 
 
 def test_several_runs_of_an_arm_are_averaged_and_widen_the_interval_when_they_differ() -> None:

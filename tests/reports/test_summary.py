@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from sfpo_bench.reports.axes import AXES
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.summarise import best_mean_accuracy, build_summary
 from sfpo_bench.reports.summary import IntervalKind
-from sfpo_bench.statistics import Claim, mean_interval, wilson_interval
+from sfpo_bench.statistics import Claim, detectable_ratio, mean_interval, seeds_needed, wilson_interval
 from sfpo_bench.tracking.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 
@@ -61,6 +61,36 @@ def test_ratios_recompute_from_the_stored_points(two_arms: Summary) -> None:
         assert row["point"] == pytest.approx(math.exp(np.mean(logs["grpo"]) - np.mean(logs[row["arm"]])))
         assert row["low"] < row["point"] < row["high"]
     assert len(raw["absolute"]["ratios"]) == len(AXES)
+
+
+def test_a_statement_without_a_p_value_counts_in_the_family_as_proven_by_nothing(tmp_path: Path) -> None:
+    """Holm over known and unknown ones: the smallest p-value times the size of the family; 1 where there is none."""
+    arms = {
+        "grpo": {0: SLOW, 1: Run((0.1, 0.2, 0.3, 0.45, 0.55)), 2: Run((0.1, 0.2, 0.35, 0.4, 0.6))},
+        "sfpo": {0: FAST, 1: Run((0.1, 0.3, 0.55, 0.6, 0.65)), 2: Run((0.1, 0.35, 0.6, 0.6, 0.6))},
+        "single": {0: FAST},
+    }
+    block = summary_of(Folder(arms, seeds=[0, 1, 2]), tmp_path).absolute
+    known, missing = block.ratio("sfpo", 0.5, "responses"), block.ratio("single", 0.5, "responses")
+    assert known.p_value is not None and 0 < known.p_value < 0.05 and known.family >= 2
+    assert known.adjusted_p == pytest.approx(min(1.0, known.family * known.p_value))
+    assert missing.p_value is None and missing.adjusted_p == 1.0
+
+
+def test_the_seeds_needed_are_those_for_one_statement_of_the_family(tmp_path: Path) -> None:
+    runs = {
+        arm: {seed: Run((0.1, 0.2, middle + shift, 0.55, 0.6)) for seed, shift in enumerate((-0.1, 0.0, 0.12))}
+        for arm, middle in (("grpo", 0.35), ("sfpo", 0.45))
+    }
+    summary = summary_of(Folder(runs, seeds=[0, 1, 2], targets=(0.4, 0.5)), tmp_path)
+    row = summary.absolute.ratio("sfpo", 0.5, "responses")
+    base, own = (
+        [first_crossing([asdict(point) for point in curve.points], "responses", 0.5) for curve in arm.curves]
+        for arm in (summary.arm("grpo"), summary.arm("sfpo"))
+    )
+    expected, alone = seeds_needed(base, own, 1 - 0.05 / row.family), seeds_needed(base, own)
+    assert row.seeds_needed == expected and expected is not None and alone is not None and expected > alone > 3
+    assert row.detectable == pytest.approx(detectable_ratio(base, own), rel=1e-3)
 
 
 def first_crossing(points: list[dict[str, float]], axis: str, target: float) -> float:

@@ -41,6 +41,10 @@ def test_target_met_exactly_costs_what_that_evaluation_cost() -> None:
     assert cost_to_target(RESPONSES, (0.1, 0.3, 0.5, 0.8), 0.5) == SeedCost(Outcome.reached, 512.0, RESPONSES[-1])
 
 
+def test_a_target_met_exactly_at_the_last_evaluation_is_reached() -> None:
+    assert cost_to_target(RESPONSES, (0.1, 0.2, 0.3, 0.5), 0.5) == SeedCost(Outcome.reached, 768.0, 768.0)
+
+
 def test_only_the_first_crossing_counts() -> None:
     assert cost_to_target(RESPONSES, (0.0, 0.6, 0.2, 0.9), 0.3).cost == 128.0
 
@@ -176,6 +180,14 @@ def test_runs_that_stopped_at_one_budget_borrow_the_other_arms_spread() -> None:
     assert own is not None and cost_ratio(wide, reached(*arm)).low == own.low
 
 
+def test_the_borrowed_spread_has_the_degrees_of_freedom_of_the_arm_that_lends_it() -> None:
+    arm, logs = (5000.0, 5500.0, 6100.0), np.log((5000.0, 5500.0, 6100.0))
+    half = 4.302653 * logs.std(ddof=1) * math.sqrt(1 / 3 + 1 / 5)  # two degrees of freedom, though five runs stopped
+    gap = math.log(15360) - logs.mean()
+    assert cost_ratio(missed(*[15360.0] * 5), reached(*arm)).low == pytest.approx(math.exp(gap - half))
+    assert cost_ratio(reached(*arm), missed(*[15360.0] * 5)).high == pytest.approx(math.exp(half - gap))
+
+
 def test_p_values_agree_with_the_interval_or_the_limit() -> None:
     baseline, arm = (2100.0, 2600.0, 1900.0), (900.0, 1100.0, 1000.0)
     estimate = cost_ratio(reached(*baseline), reached(*arm))
@@ -239,6 +251,17 @@ def test_a_late_run_widens_the_interval_of_a_cost_by_one_nth_and_moves_no_point(
     assert plain.point == late.point
     assert math.log(late.high / late.low) == pytest.approx((1 + 1 / 3) * math.log(plain.high / plain.low))
     assert math.log(late.high / late.point) == pytest.approx(math.log(late.point / late.low))
+
+
+def test_late_is_after_six_tenths_of_the_budget_and_of_one_run_is_enough() -> None:
+    """The share of docs/protocol.md, whose calibration holds for it and no other."""
+    costs = (200.0, 300.0, 590.0)
+    plain = typical_cost(reached(*costs))
+    assert typical_cost(late_runs(costs, 1000.0)) == plain != typical_cost(late_runs((*costs[:2], 610.0), 1000.0))
+    later = typical_cost(late_runs((*costs[:2], 610.0), 1000.0))
+    alone = typical_cost(reached(*costs[:2], 610.0))
+    assert later.low and alone.low and later.high and alone.high
+    assert later.low < alone.low and later.high > alone.high
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

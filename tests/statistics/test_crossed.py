@@ -110,6 +110,24 @@ def test_a_model_against_itself_differs_by_nothing_and_two_at_zero_may_yet_diffe
     assert 0.03 < difference_interval(zero).high < 0.1
 
 
+@pytest.mark.parametrize(("samples", "runs"), [(1, 1), (4, 1), (1, 2), (4, 3)])
+def test_models_that_differ_nowhere_have_the_variance_of_the_pseudo_observations(samples: int, runs: int) -> None:
+    """1 / N on the squares and 2 / N on the number of problems, N = samples x runs of the smaller arm."""
+    n = samples * runs
+    spread = difference_spread([np.zeros((runs, 30))], [np.zeros((runs + 1, 30))], samples)
+    size = 30 + 2 / n
+    assert spread.problems_variance == pytest.approx(1 / n / (size - 1) / size)
+
+
+def test_an_interval_of_a_difference_ends_at_one() -> None:
+    ours, theirs = np.array([[1.0, 1.0, 1.0, 0.0]]), np.zeros((1, 4))
+    up, down = (
+        difference_interval(difference_spread([ours], [theirs])),
+        difference_interval(difference_spread([theirs], [ours])),
+    )
+    assert up.high == 1.0 and down.low == -1.0 and up.low == -down.high < 0.75
+
+
 @pytest.mark.parametrize(
     "wrong", [[], [np.ones((2, 1))], [np.ones((2, 5)), np.ones((3, 5))], [np.full((1, 3), np.nan)]]
 )

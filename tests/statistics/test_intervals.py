@@ -9,6 +9,8 @@ import pytest
 from scipy import stats
 
 from sfpo_bench.statistics import (
+    CONFIDENCE,
+    POWER,
     geometric_mean_interval,
     mean_interval,
     ratio_of_geometric_means,
@@ -49,6 +51,21 @@ def test_ratio_matches_scipy_welch_on_logs() -> None:
     assert estimate.interval is not None
     assert (estimate.interval.low, estimate.interval.high) == pytest.approx((math.exp(welch.low), math.exp(welch.high)))
     assert (estimate.n_numerator, estimate.n_denominator) == (3, 4)
+
+
+def test_the_p_value_is_welchs_and_that_of_the_interval_at_its_own_level() -> None:
+    expected = stats.ttest_ind(np.log(OTHERS), np.log(COSTS), equal_var=False).pvalue
+    for ratio in (ratio_of_geometric_means(OTHERS, COSTS), ratio_of_geometric_means(COSTS, OTHERS)):
+        assert ratio.p_value == pytest.approx(expected)
+    touching = ratio_of_geometric_means(OTHERS, COSTS, confidence=1 - expected).interval
+    assert touching is not None and touching.low == pytest.approx(1.0)
+    assert ratio_of_geometric_means([2.0, 2.0], [2.0, 2.0]).p_value == 1.0
+    assert ratio_of_geometric_means([2.0, 2.0], [1.0, 1.0]).p_value == 0.0
+
+
+def test_the_level_is_95_percent_unless_another_is_asked_for() -> None:
+    assert CONFIDENCE == 0.95 and POWER == 0.80
+    assert mean_interval(COSTS) == mean_interval(COSTS, 0.95)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 0.5, 1e9])

@@ -7,7 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from sfpo_bench.statistics.permutation import run_permutation_p, sign_flip_p
+from sfpo_bench.statistics.permutation import DRAWS, run_permutation_p, sign_flip_p
 
 
 def test_sign_flips_are_all_sign_patterns() -> None:
@@ -33,6 +33,24 @@ def test_benchmarks_weigh_alike() -> None:
     """One problem of a small benchmark weighs as much as ten of one ten times as large."""
     assert sign_flip_p([np.array([1.0]), np.zeros(10)]) == 1.0
     assert sign_flip_p([np.array([1.0, 1.0]), np.r_[np.ones(5), np.zeros(15)]]) < 0.05
+
+
+def test_benchmarks_of_unequal_size_are_all_sign_patterns_of_the_mean_of_their_means() -> None:
+    small, large = np.array([1.0, -0.5, 0.5]), np.array([0.5, 0.5, -1.0, 1.0, 0.0])
+    gaps = [
+        abs((signs[:3] * small).mean() + (signs[3:] * large).mean())
+        for signs in map(np.array, product((1, -1), repeat=8))
+    ]
+    expected = np.mean([gap >= abs(small.mean() + large.mean()) - 1e-12 for gap in gaps])
+    assert sign_flip_p([small, large]) == sign_flip_p([large, small]) == pytest.approx(expected)
+
+
+def test_a_drawn_p_value_counts_the_observed_pattern_and_is_never_zero() -> None:
+    """40 problems all won: two of 2^40 patterns are as extreme, and none of them is drawn."""
+    assert sign_flip_p([np.ones(40)]) == 1 / (1 + DRAWS)
+    first, second = [1.0 + i / 100 for i in range(20)], [i / 100 for i in range(20)]
+    assert run_permutation_p(first, second) == run_permutation_p(second, first) == 1 / (1 + DRAWS)
+    assert run_permutation_p([0.5] * 20, [0.5] * 20) == sign_flip_p([np.zeros(40)]) == 1.0
 
 
 def test_runs_are_all_ways_to_choose() -> None:

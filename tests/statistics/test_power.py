@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from sfpo_bench.statistics import detectable_ratio, ratio_of_geometric_means, seeds_needed
 
@@ -40,6 +41,15 @@ def test_the_detectable_ratio_is_detected_in_four_of_five_repetitions(
     assert share_detected(ratio, spreads, n) == pytest.approx(0.80, abs=0.045)
 
 
+@pytest.mark.parametrize("n", [3, 5, 12])
+def test_where_one_arm_has_no_spread_power_is_that_of_students_test(n: int) -> None:
+    """A closed form: t has n - 1 degrees of freedom and the non-centrality log(R) sqrt(n) / s."""
+    ratio = detectable_ratio(with_spread(0.3, n), [1.0] * n)
+    assert ratio is not None
+    needed, centre = stats.t.ppf(0.975, n - 1), math.log(ratio) * math.sqrt(n) / 0.3
+    assert stats.nct.sf(needed, n - 1, centre) == pytest.approx(0.80, abs=0.01)
+
+
 def test_a_true_ratio_of_two_is_found_at_ten_seeds() -> None:
     # Log costs of the embedded experiment spread by 0.05 to 0.2 between seeds; 0.3 is half as much again.
     assert share_detected(2.0, (0.3, 0.3), (10, 10)) >= 0.95
@@ -68,6 +78,14 @@ def test_the_seeds_needed_detect_the_observed_ratio_and_one_fewer_does_not(ratio
     enough, fewer = (detectable(0.2, count) for count in (n, n - 1))
     assert enough is not None and fewer is not None
     assert enough <= ratio < fewer
+
+
+def test_a_statement_among_nine_needs_the_seeds_of_its_own_level() -> None:
+    strict, numerator, denominator = 1 - 0.05 / 9, with_spread(0.2, 6, 1.3), with_spread(0.2, 6)
+    n, alone = seeds_needed(numerator, denominator, strict), seeds_needed(numerator, denominator)
+    assert n is not None and alone is not None and n > alone
+    enough, fewer = (detectable_ratio(with_spread(0.2, k), with_spread(0.2, k), strict) for k in (n, n - 1))
+    assert enough is not None and fewer is not None and enough <= 1.3 < fewer
 
 
 def test_a_hopeless_difference_and_a_strict_level_are_survived() -> None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
 from sfpo_bench.rollout.encoding import EncodedProblem
-from sfpo_bench.training.evaluation import quizzes
+from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
+from sfpo_bench.seeding import uniforms
+from sfpo_bench.tasks.arithmetic import Arithmetic
+from sfpo_bench.training.evaluation import Evaluator, Quiz, quizzes
 from sfpo_bench.training.settings import EvaluationSettings
-from sfpo_bench.types import Problem, Split
+from sfpo_bench.types import Completion, Costs, EvaluationRecord, FinishReason, Grade, GradeStatus, Problem, Split
+from tests.in_process import sfpo_bench
 
 
 def problems(split: str, count: int) -> list[EncodedProblem]:
@@ -31,3 +41,109 @@ def test_every_run_is_asked_the_same_problems() -> None:
 def test_nothing_asked_is_nothing_measured() -> None:
     settings = EvaluationSettings(responses=0, select_responses=5, greedy_problems=0)
     assert [quiz.split for quiz in quizzes(settings, problems("report", 3), problems("select", 5))] == [Split.select]
+
+
+class Dice:
+    """An engine whose answers are made of its noise alone: right below 1/2, cut off from 3/4 on; greedy ones are right.
+    It keeps the first number of every stream that it was given."""
+
+    def __init__(self) -> None:
+        self.drawn: list[float] = []
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
+        found = []
+        for request in requests:
+            for sample in request.samples:
+                [[draw]] = uniforms([noise.key(request.problem_id, sample)], 1).tolist()
+                self.drawn.append(draw)
+                right = draw < 0.5 or sampling.temperature == 0
+                end = FinishReason.stopped if right or draw < 0.75 else FinishReason.truncated
+                text = request.problem_id.split("/")[1] if right else "x"
+                found.append(Completion(request.problem_id, sample, request.prompt_ids, (1,), (0.0,), text, end))
+        return found
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """It has none."""
+
+    def rest(self) -> None:
+        """It has nothing to give back."""
+
+    def metrics(self) -> Mapping[str, float]:
+        return {}
+
+    def started(self) -> Mapping[str, float]:
+        return {}
+
+    def close(self) -> None:
+        """It has nothing to let go of."""
+
+
+def asked(*, seed: int = 0, step: int = 1, samples: int = 3) -> tuple[list[EvaluationRecord], list[float]]:
+    """Records of both splits, sampled, and of the report split, greedily, and the noise behind them; the problem
+    `report/n` and the problem `select/n` have the answer n."""
+    engine = Dice()
+    problems = {
+        split: tuple(
+            EncodedProblem(Problem(f"{split}/{n}", f"{n}+0=", str(n)), (n,))
+            for n in range(20 if split == "report" else 7)
+        )
+        for split in ("report", "select")
+    }
+    quiz = [
+        Quiz(Split.report, problems["report"], samples, 1.0),
+        Quiz(Split.select, problems["select"], samples, 1.0),
+        Quiz(Split.report, problems["report"], 1, 0.0),
+    ]
+    return Evaluator(engine, Arithmetic(), quiz, 8, seed).evaluate(step, Costs(prompts=5)), engine.drawn
+
+
+def test_accuracy_is_the_share_of_right_answers_over_all_responses() -> None:
+    """Counted from the noise by hand: an answer is right where its first number is below 1/2."""
+    (report, select, greedy), drawn = asked()
+    assert (report.n, select.n, greedy.n) == (60, 21, 20)
+    assert (report.problems, select.problems, greedy.problems) == (20, 7, 20)
+    assert report.accuracy == sum(draw < 0.5 for draw in drawn[:60]) / 60
+    assert select.accuracy == sum(draw < 0.5 for draw in drawn[60:81]) / 21
+    assert greedy.accuracy == 1.0
+    assert report.truncated == sum(draw >= 0.75 for draw in drawn[:60]) not in (0, 60)
+    assert select.truncated == sum(draw >= 0.75 for draw in drawn[60:81]) and greedy.truncated == 0
+    assert report.costs == Costs(prompts=5) and (report.step, report.temperature, greedy.temperature) == (1, 1.0, 0.0)
+
+
+def test_no_two_responses_of_a_run_share_their_noise_and_a_repeated_evaluation_has_it_again() -> None:
+    """Over steps, splits, modes, problems, samples and seeds."""
+    drawn = [draw for seed in (0, 1) for step in (0, 1, 2) for draw in asked(seed=seed, step=step)[1]]
+    assert len(set(drawn)) == len(drawn) == 6 * 101
+    assert asked(seed=1, step=2)[1] == drawn[-101:]
+
+
+def test_rollouts_of_a_policy_that_stands_still_differ_from_step_to_step_and_from_seed_to_seed(tmp_path: Path) -> None:
+    """As many problems a step as there are, and a rate of nothing: but for the noise every step would be the same."""
+    files = {"path": (3, 5, 7), "select_path": (2,), "report_path": (4,)}
+    for key, numbers in files.items():
+        rows = [{"problem": f"{n}*2+1=", "answer": f"{2 * n + 1}"} for n in numbers]
+        (tmp_path / f"{key}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seen = []
+    for seed in (0, 1):
+        done = sfpo_bench(
+            tmp_path,
+            *("train", "tracking=none", "task=jsonl", f"seed={seed}", f"name=seed{seed}"),
+            *("task.chat=false", "task.prompt_template='{problem}'", f"task.grader={__name__}:alike"),
+            *(f"task.{key}={tmp_path / key}.jsonl" for key in files),
+            *("learner.learning_rate=1e-30", "rollout.prompts=3", "rollout.group=8", "training.steps=3"),
+            *("training.samples_every=1", "evaluation.responses=1", "evaluation.select_responses=0"),
+            "evaluation.greedy_problems=0",
+        )
+        assert done.code == 0, done.out + done.err
+        lines = next(tmp_path.glob(f"results/runs/seed{seed}-*/samples.jsonl")).read_text().splitlines()
+        samples = [json.loads(line) for line in lines]
+        for step in (1, 2, 3):
+            ordered = sorted((s["problem"], s["sample"], s["response"]) for s in samples if s["step"] == step)
+            assert len(ordered) == 24
+            seen.append(tuple(ordered))
+    assert len(set(seen)) == 6
+
+
+def alike(problem: Problem, text: str) -> Grade:
+    """A grader for which every answer is as good as another: no advantage, no step."""
+    return Grade(GradeStatus.wrong, 0.0, None)
