@@ -4,6 +4,7 @@
     python -m benchmarks.calibration pairing                         Welch against pairs that share data order
     python -m benchmarks.calibration paper                           the target that the baseline's own runs choose
     python -m benchmarks.calibration power                           how often a true ratio is found
+    python -m benchmarks.calibration shapes                          seeds of two kinds, and slow tails
     python -m benchmarks.calibration aa FOLDER [--arm grpo] [--seeds 10] [--splits 500]
                                                                      random halves of one arm's real runs
 
@@ -293,6 +294,56 @@ def _found(seen: Sequence[Array], n: int, repetitions: int, random: np.random.Ge
     return found / repetitions
 
 
+SHAPES: dict[str, Callable[[np.random.Generator, int], Array]] = {
+    "lognormal, 0.14": lambda random, n: 0.14 * random.standard_normal(n),
+    "lognormal, 0.3": lambda random, n: 0.3 * random.standard_normal(n),
+    "a fifth three times slower, 0.14": lambda random, n: _fifth_slower(random, n, 0.14),
+    "a fifth three times slower, 0.3": lambda random, n: _fifth_slower(random, n, 0.3),
+    "slow tail: exponential logs, 0.3": lambda random, n: 0.3 * random.standard_exponential(n),
+}
+
+
+def _fifth_slower(random: np.random.Generator, n: int, spread: float) -> Array:
+    slow: Array = spread * random.standard_normal(n) + math.log(3) * (random.random(n) < 0.2)
+    return slow
+
+
+def shapes(repetitions: int, seed: int) -> str:
+    """What is said of one cost, and of its ratio to a lognormal arm, where log costs are not normal, in %."""
+    random = np.random.default_rng(seed)
+    head = ("log costs", "seeds", "Student covers", "two kinds", "bound right", "interval right", "ratio right")
+    lines = [f"| {' | '.join(head)} |", "| :--- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for name, draw in SHAPES.items():
+        truth = float(draw(random, 1_000_000).mean())
+        for n in SEEDS:
+            cells = _shape_cells(draw, truth, n, repetitions, random)
+            lines.append(f"| {name} | {n} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _shape_cells(
+    draw: Callable[[np.random.Generator, int], Array],
+    truth: float,
+    n: int,
+    repetitions: int,
+    random: np.random.Generator,
+) -> list[str]:
+    student: list[bool] = []
+    bounds: list[bool] = []
+    intervals: list[bool] = []
+    ratios: list[bool] = []
+    for _ in range(repetitions):
+        costs, other = np.exp(draw(random, n)), np.exp(0.14 * random.standard_normal(n))
+        said, ratio = typical_cost(seed_costs(costs)), cost_ratio(seed_costs(costs), seed_costs(other))
+        plain = geometric_mean_interval(costs.tolist()).interval
+        student.append(plain is not None and plain.contains(math.exp(truth)))
+        (intervals if said.claim is Claim.estimate else bounds).append(is_right(said, truth) is True)
+        ratios.append(is_right(ratio, truth) is True)
+    share = f"{100 * len(bounds) / repetitions:.1f}"
+    shown = [f"{100 * np.mean(part):.1f}" if len(part) >= SHOWN_FROM else "-" for part in (bounds, intervals, ratios)]
+    return [f"{100 * np.mean(student):.1f}", share, *shown]
+
+
 def aa(folder: Path, arm: str, seeds: int, splits: int, seed: int) -> str:
     """What the report would have said of one arm's real runs against others of the same arm.
 
@@ -356,6 +407,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "paper": paper_target,
         "pairing": pairing,
         "power": power,
+        "shapes": shapes,
     }
     for verb in simulations:
         verbs.add_parser(verb).add_argument("--repetitions", type=int, default=2000)

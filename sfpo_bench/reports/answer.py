@@ -57,7 +57,7 @@ def _difference(row: RatioRow, names: tuple[str, str], axis: Axis, confidence: f
         low, high = sorted(ends)
         factor = f"between {ratio_text(low)} and {ratio_text(high)}"
         return f"{arm} reached {target} with {kind} than {base}, by a factor {factor} ({_basis(row, confidence)})."
-    basis = f"a bound at {limit_level_text(confidence)}; {_reached(row, names)}"
+    basis = f"a bound at {limit_level_text(confidence)}; {_reached(row, names)}{_shape(row)}"
     return f"To {target} {arm} needs {kind} than {base}, by a factor of at least {ratio_text(ends[0])} ({basis})."
 
 
@@ -74,7 +74,7 @@ def _unclear(row: RatioRow, names: tuple[str, str], axis: Axis, confidence: floa
     if row.claim is not Claim.estimate:
         side, limit = ("at least", row.low) if row.claim is Claim.at_least else ("at most", row.high)
         assert limit is not None
-        basis = f"a bound at {limit_level_text(confidence)}; {_reached(row, names)}"
+        basis = f"a bound at {limit_level_text(confidence)}; {_reached(row, names)}{_shape(row)}"
         few = min(row.arm_seeds, row.baseline_seeds) < FEWEST_SEEDS
         basis += f"; fewer than {FEWEST_SEEDS} seeds of an arm, too few for a verdict" if few else ""
         return f"{_undecided(names, axis)}: all that is known is a ratio of {side} {ratio_text(limit)} ({basis})."
@@ -103,6 +103,11 @@ def _undecided(names: tuple[str, str], axis: Axis) -> str:
 def _basis(row: RatioRow, confidence: float) -> str:
     spread = "; no spread between seeds" if row.low == row.high else ""
     return f"{level_text(confidence)} interval, {row.arm_seeds} and {row.baseline_seeds} seeds{spread}"
+
+
+def _shape(row: RatioRow) -> str:
+    """What of the costs' shape made a bound of it, where it was that."""
+    return f"; {row.reason}" if row.reason else ""
 
 
 def _reached(row: RatioRow, names: tuple[str, str]) -> str:

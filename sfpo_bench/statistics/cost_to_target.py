@@ -28,6 +28,9 @@ Student's interval of their mean is too narrow (it covers 90 to 94 % where half 
 Where the slowest run needed more than `LATE` of its budget the interval of a cost is therefore wider by the factor
 1 + 1/n, which was chosen in simulation (docs/protocol.md).
 
+Where the costs of an arm's seeds fall into two kinds (`kinds.py`) its cost is a bound from the larger kind, and so is a
+ratio in which one of the arms does; where both do, Welch's interval covers (docs/protocol.md).
+
 A seed whose first evaluation already reaches the target costs at most what it had spent by then; with nothing spent its
 log cost does not exist and the arms cannot be compared at this target.
 
@@ -52,9 +55,11 @@ from sfpo_bench.statistics.intervals import (
     geometric_mean_interval,
     ratio_of_geometric_means,
 )
+from sfpo_bench.statistics.kinds import GAP, two_kinds
 
 LATE = 0.6  # share of a run's budget above which its cost may be among those that the budget cuts off
 NO_LIMIT = "too few runs for a limit"
+TWO_KINDS = f"costs fall into two kinds, a factor {GAP:g} or more apart: a bound from the larger one"
 AT_FIRST = "a run was already there at its first evaluation"
 
 
@@ -141,14 +146,17 @@ def typical_cost(seeds: Sequence[SeedCost], confidence: float = CONFIDENCE) -> S
         return Statement(Claim.none, reason="no run has been evaluated")
     known = reached_costs(seeds)
     if _all_reached(seeds):
-        estimate = geometric_mean_interval(known, confidence)
+        estimate, kinds = geometric_mean_interval(known, confidence), two_kinds(known)
+        if kinds is not None:
+            side = _at_least if kinds.mostly_fast else _at_most
+            return side(estimate.point, geometric_mean_interval(kinds.larger, confidence).interval, reason=TWO_KINDS)
         late = any(seed.cost > LATE * seed.budget for seed in seeds)
         return _estimate(estimate.point, _widened(estimate, 1 + 1 / estimate.n) if late else estimate.interval)
     limits = geometric_mean_interval(known, confidence).interval if known else None
     if _usable(_lowers(seeds)):
-        return _at_least(geometric_mean_interval(_lowers(seeds)).point, limits)
+        return _at_least(geometric_mean_interval(_lowers(seeds)).point, limits, none=NO_LIMIT)
     if _usable(_uppers(seeds)):
-        return _at_most(geometric_mean_interval(_uppers(seeds)).point, limits, reason=AT_FIRST)
+        return _at_most(geometric_mean_interval(_uppers(seeds)).point, limits, none=AT_FIRST)
     return Statement(Claim.none, reason=_why_unknown(seeds))
 
 
@@ -161,7 +169,8 @@ def cost_ratio(baseline: Sequence[SeedCost], arm: Sequence[SeedCost], confidence
         return Statement(Claim.none, reason="an arm has no run that has been evaluated")
     if _all_reached(baseline) and _all_reached(arm):
         ratio = ratio_of_geometric_means(reached_costs(baseline), reached_costs(arm), confidence)
-        return _estimate(ratio.point, ratio.interval, ratio.p_value)
+        bound = _ratio_of_kinds(baseline, arm, ratio.point, confidence)
+        return bound or _estimate(ratio.point, ratio.interval, ratio.p_value)
     stopped = Side.denominator if _all_reached(baseline) else Side.numerator if _all_reached(arm) else None
     if _usable(_lowers(baseline)) and _usable(_uppers(arm)):
         ratio = ratio_of_geometric_means(_lowers(baseline), _uppers(arm), confidence, stopped)
@@ -170,6 +179,23 @@ def cost_ratio(baseline: Sequence[SeedCost], arm: Sequence[SeedCost], confidence
         ratio = ratio_of_geometric_means(_uppers(baseline), _lowers(arm), confidence, stopped)
         return _at_most(ratio.point, ratio.interval, _one_sided(ratio, above=False))
     return Statement(Claim.none, reason=_why_incomparable(baseline, arm))
+
+
+def _ratio_of_kinds(
+    baseline: Sequence[SeedCost], arm: Sequence[SeedCost], point: float, confidence: float
+) -> Statement | None:
+    """A bound where the seeds of one arm fall into two kinds; None where none does, or both, whose shapes cancel."""
+    sides = reached_costs(baseline), reached_costs(arm)
+    base_kinds, arm_kinds = (two_kinds(costs) for costs in sides)
+    if (base_kinds is None) is (arm_kinds is None):
+        return None
+    numerator, denominator = (
+        costs if kinds is None else kinds.larger for costs, kinds in zip(sides, (base_kinds, arm_kinds), strict=True)
+    )
+    ratio = ratio_of_geometric_means(numerator, denominator, confidence)
+    above = base_kinds.mostly_fast if base_kinds is not None else arm_kinds is not None and not arm_kinds.mostly_fast
+    side = _at_least if above else _at_most
+    return side(point, ratio.interval, _one_sided(ratio, above=above), reason=TWO_KINDS)
 
 
 def reached_costs(seeds: Sequence[SeedCost]) -> list[float]:
@@ -237,16 +263,21 @@ def _estimate(point: float, interval: Interval | None, p_value: float | None = N
     return Statement(Claim.estimate, point, interval.low, interval.high, p_value=p_value)
 
 
-def _at_least(point: float, limits: Interval | None, p_value: float | None = None) -> Statement:
+def _at_least(
+    point: float, limits: Interval | None, p_value: float | None = None, reason: str = "", none: str = NO_LIMIT
+) -> Statement:
+    """`reason` stands beside a limit, `none` says why there is none."""
     if limits is None:
-        return Statement(Claim.at_least, point, reason=NO_LIMIT)
-    return Statement(Claim.at_least, point, low=limits.low, p_value=p_value)
+        return Statement(Claim.at_least, point, reason=none)
+    return Statement(Claim.at_least, point, low=limits.low, reason=reason, p_value=p_value)
 
 
-def _at_most(point: float, limits: Interval | None, p_value: float | None = None, reason: str = NO_LIMIT) -> Statement:
+def _at_most(
+    point: float, limits: Interval | None, p_value: float | None = None, reason: str = "", none: str = NO_LIMIT
+) -> Statement:
     if limits is None:
-        return Statement(Claim.at_most, point, reason=reason)
-    return Statement(Claim.at_most, point, high=limits.high, p_value=p_value)
+        return Statement(Claim.at_most, point, reason=none)
+    return Statement(Claim.at_most, point, high=limits.high, reason=reason, p_value=p_value)
 
 
 def _why_incomparable(baseline: Sequence[SeedCost], arm: Sequence[SeedCost]) -> str:

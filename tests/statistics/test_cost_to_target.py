@@ -20,7 +20,8 @@ from sfpo_bench.statistics import (
     typical_cost,
     unseen_share,
 )
-from sfpo_bench.statistics.cost_to_target import LATE
+from sfpo_bench.statistics.cost_to_target import LATE, TWO_KINDS
+from sfpo_bench.statistics.kinds import two_kinds
 
 RESPONSES = (0.0, 256.0, 512.0, 768.0)
 
@@ -274,3 +275,50 @@ def test_the_interval_of_costs_that_a_budget_cuts_off_covers(seeds: int) -> None
     said = [typical_cost(late_runs(row, budget)) for row in rows]
     covered = [one.low is not None and one.high is not None and one.low <= math.exp(truth) <= one.high for one in said]
     assert len(rows) == 2500 and 0.935 <= np.mean(covered) <= 0.965
+
+
+FAST_AND_SLOW = (95.0, 100.0, 105.0, 102.0, 300.0)
+
+
+def test_costs_of_two_kinds_give_a_bound_from_the_larger_kind() -> None:
+    said, turned = (typical_cost(reached(*costs)) for costs in (FAST_AND_SLOW, [1e4 / cost for cost in FAST_AND_SLOW]))
+    limits = geometric_mean_interval(FAST_AND_SLOW[:4]).interval
+    assert limits is not None and (said.claim, said.low, said.high) == (Claim.at_least, limits.low, None)
+    assert said.reason == TWO_KINDS
+    assert turned.claim is Claim.at_most and turned.high == pytest.approx(1e4 / limits.low)
+
+
+def test_two_kinds_do_not_depend_on_unit_or_order_and_need_a_gap_of_both_sizes() -> None:
+    found = two_kinds(FAST_AND_SLOW)
+    assert found is not None and found.slow == (300.0,)
+    scaled = two_kinds([7 * cost for cost in reversed(FAST_AND_SLOW)])
+    assert scaled is not None and scaled.fast == pytest.approx([7 * cost for cost in found.fast])
+    assert two_kinds([100.0, 101.0, 102.0, 160.0]) is None  # less than a factor 1.7
+    assert two_kinds([10.0, 20.0, 40.0, 80.0]) is None  # apart, but no more than all are
+    assert two_kinds([100.0, 300.0]) is None  # nothing to tell a kind from a spread
+
+
+def test_a_ratio_with_two_kinds_on_one_side_is_a_bound_and_swapping_inverts_it() -> None:
+    even = reached(48.0, 50.0, 52.0, 51.0)
+    said, turned = cost_ratio(reached(*FAST_AND_SLOW), even), cost_ratio(even, reached(*FAST_AND_SLOW))
+    assert (said.claim, turned.claim) == (Claim.at_least, Claim.at_most)
+    assert said.low is not None and turned.high == pytest.approx(1 / said.low)
+    assert said.p_value == pytest.approx(turned.p_value)
+    assert cost_ratio(reached(*FAST_AND_SLOW), reached(*FAST_AND_SLOW)).claim is Claim.estimate
+
+
+@pytest.mark.parametrize(("seeds", "repetitions"), [(5, 400), (10, 400)])
+def test_where_a_fifth_of_the_seeds_is_three_times_slower_what_is_said_is_right(seeds: int, repetitions: int) -> None:
+    """A bound is right of all seeds; an interval, of runs that showed no second kind, of the kind that they showed."""
+    random, right = np.random.default_rng(seeds), {Claim.estimate: list[bool](), Claim.at_least: list[bool]()}
+    truth = 100 * 3**0.2
+    for _ in range(repetitions):
+        slow = random.random(seeds) < 0.2
+        costs = 100 * np.exp(0.14 * random.standard_normal(seeds)) * np.where(slow, 3.0, 1.0)
+        said = typical_cost(reached(*costs.tolist()))
+        if said.claim is Claim.at_least:
+            right[said.claim].append(said.low is not None and said.low <= truth)
+        elif said.claim is Claim.estimate and not slow.any():
+            right[said.claim].append(said.low is not None and said.high is not None and said.low <= 100 <= said.high)
+    assert np.mean(right[Claim.at_least]) >= 0.975 and len(right[Claim.at_least]) > 200
+    assert np.mean(right[Claim.estimate]) >= 0.87  # 0.95 less two standard errors of 40 cases
