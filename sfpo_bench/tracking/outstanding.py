@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from sfpo_bench.names import EVALUATIONS
 from sfpo_bench.stored_files import read_object, reading
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.mlflow_store import sqlite_path
@@ -30,11 +31,13 @@ class Home:
 def is_tracked(folder: RunFolder) -> bool:
     """True unless the run, or the comparison, sweep or study that it belongs to, was made with tracking=none.
 
-    What lies above runs is delivered by one process, whose first act is to write down the key.
+    What lies above runs is delivered by one process, whose first act is to write down the key. An evaluation inside is
+    delivered for itself.
     """
     above = _container(folder)
     if above is not None:
-        return next(above.path.rglob(folder.delivery.name), None) is not None
+        found = (file.relative_to(above.path) for file in above.path.rglob(folder.delivery.name))
+        return any(EVALUATIONS not in place.parts for place in found)
     return bool(_settings(folder).get("mlflow"))
 
 

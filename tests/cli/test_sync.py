@@ -38,6 +38,9 @@ def test_a_run_of_a_comparison_is_tracked_as_the_comparison_is(file: str, tmp_pa
     above = RunFolder(tmp_path / "above")
     one = run(above.path / "runs" / "sfpo" / "seed-0000", False)
     (above.path / file).write_text("{}")
+    evaluation = one.path / "evaluations" / "step-000006" / "delivery.json"
+    evaluation.parent.mkdir(parents=True)
+    evaluation.write_text("{}")
     assert not is_tracked(above) and not is_tracked(one)
     above.delivery.write_text("{}")
     assert is_tracked(above) and is_tracked(one)
