@@ -5,6 +5,7 @@
     python -m benchmarks.calibration paper                           the target that the baseline's own runs choose
     python -m benchmarks.calibration power                           how often a true ratio is found
     python -m benchmarks.calibration shapes                          seeds of two kinds, and slow tails
+    python -m benchmarks.calibration crossings [--repetitions 60]    how early noisy curves cross
     python -m benchmarks.calibration aa FOLDER [--arm grpo] [--seeds 10] [--splits 500]
                                                                      random halves of one arm's real runs
 
@@ -48,6 +49,7 @@ from sfpo_bench.statistics import (
     typical_cost,
     wilson_interval,
 )
+from sfpo_bench.statistics.crossing_bias import crossing_bias
 
 SEEDS = (3, 5, 10, 20)
 SHOWN_FROM = 200  # fewer cases have a standard error above 1.5 points
@@ -344,6 +346,25 @@ def _shape_cells(
     return [f"{100 * np.mean(student):.1f}", share, *shown]
 
 
+def crossings(repetitions: int, seed: int) -> str:
+    """First crossings over those of the same curves without noise, and what `crossing_bias` says of them."""
+    random, arm = np.random.default_rng(seed), SimulatedArm()
+    costs_T = arm.grid()
+    lines = ["| responses a point | target | noisy / true | estimated | standard deviation of one run's |"]
+    lines.append("| ---: | ---: | ---: | ---: | ---: |")
+    for n in (64, 256, 768):
+        for target in TARGETS[:2]:
+            true = true_accuracies(arm, 4000, random)
+            curves = random.binomial(n, true) / n
+            logs = np.log(first_crossings(costs_T, curves, target)) - np.log(first_crossings(costs_T, true, target))
+            sizes = [n] * len(costs_T)
+            said = [crossing_bias(costs_T.tolist(), row, sizes, target) for row in curves[:repetitions].tolist()]
+            known = [one for one in said if one is not None]
+            cells = (math.exp(logs[np.isfinite(logs)].mean()), np.mean(known), np.std(known))
+            lines.append(f"| {n} | {target:.2f} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+    return "\n".join(lines)
+
+
 def aa(folder: Path, arm: str, seeds: int, splits: int, seed: int) -> str:
     """What the report would have said of one arm's real runs against others of the same arm.
 
@@ -408,6 +429,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "pairing": pairing,
         "power": power,
         "shapes": shapes,
+        "crossings": crossings,
     }
     for verb in simulations:
         verbs.add_parser(verb).add_argument("--repetitions", type=int, default=2000)
