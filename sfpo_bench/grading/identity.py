@@ -26,6 +26,7 @@ _PRECISIONS = (192, 3_400, 20_000)  # bits; the first tells most differences, th
 _OF_AN_INTEGRAL = 96  # bits in which a definite integral has to agree
 _POINT_PRECISIONS = (192, 1_200)
 _FEWEST_POINTS = 8
+_POINTS_OF_STEPS = 80  # where a floor is: functions of whole numbers may agree at most of them
 _MOST_LEAVES = 400
 _COMPLEX_PARTS = ("conj", "Re", "Im", "arg")
 
@@ -79,7 +80,10 @@ def modes(first: Node, second: Node) -> Iterator[tuple[bool, bool]]:
         for part in walk(node)
     )
     imaginary = any(has(node, name) for node in (first, second) for name in ("i", *_COMPLEX_PARTS))
-    for natural in (True, False) if bare else (False,):
+    both = any(has(node, "ln") for node in (first, second)) and any(
+        has(n, "ln") and has(n, "log") for n in (first, second)
+    )
+    for natural in (True, False) if bare and not both else (False,):
         if not imaginary:
             yield False, natural
         yield True, natural
@@ -175,7 +179,8 @@ def points(first: Node, second: Node, is_complex: bool, natural: bool) -> Iterat
 
 def needed(first: Node, second: Node) -> int:
     """The number of points at which two expressions have to agree."""
-    return max(_FEWEST_POINTS, leaves(first, second) + 2)
+    steps = any(has(node, name) for node in (first, second) for name in ("floor", "ceil"))
+    return max(_FEWEST_POINTS, leaves(first, second) + 2, _POINTS_OF_STEPS if steps else 0)
 
 
 def _drawn(draw: random.Random, scale: Fraction) -> Fraction:
@@ -196,7 +201,7 @@ def _whole_variables(node: Node) -> frozenset[str]:
         match part:
             case Apply("sum" | "prod", (_, _, lower, upper)):
                 found |= variables(lower) | variables(upper)
-            case Apply("mod" | "gcd" | "lcm", arguments):
+            case Apply("mod" | "gcd" | "lcm" | "floor" | "ceil", arguments):
                 found = found.union(*(variables(argument) for argument in arguments))
             case Apply("pow", (base, exponent)) if base == Symbol("i") or (exact(base) or 0) < 0:
                 found |= variables(exponent)

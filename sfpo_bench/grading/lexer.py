@@ -116,7 +116,7 @@ _NUMBER = re.compile(
     r"|(?P<spaced>\d{1,3}(?: \d{3})+(?![\d.]| \d)|\d{1,3}(?:_\d{3})+(?!\d))"
     r"|(?P<decimal>\d*\.\d+|\d+(?:\.(?=[/*+^()\\-]))?)"
 )
-_EXPONENT = re.compile(r"[eE]([+-]?\d{1,9})(?![A-Za-z0-9.])")
+_EXPONENT = re.compile(r"[eE]([+-]?\d{1,9})(?![A-Za-z0-9]|\.\d)")
 _REPETEND = re.compile(r"\\overline\s*\{\s*(\d{1,60})\s*\}|\\(?:dot|overline)\s*\{?\s*(\d)\s*\}?|\((\d{1,60})\)")
 _DOTS = re.compile(r"\s*(?:\\[lc]?dots(?![A-Za-z])|\.\.\.|\u2026)")
 _COMMAND = re.compile(r"\\(?:([A-Za-z]+\*?)|(.))", re.DOTALL)
@@ -218,7 +218,9 @@ class _Lexer:
         digits = re.sub("[, _]", "", whole)
         if self.decimal_comma and (comma := re.compile(r",(\d+)").match(self.text, self.place)):
             digits, self.place = f"{digits}.{comma[1]}", comma.end()
-        self._add("number", digits, number=self._value(digits))
+        behind = self.place
+        value = self._value(digits)
+        self._add("number", digits + self.text[behind : self.place], number=value)
 
     def _continues_a_number(self) -> bool:
         return bool(self.found) and self.found[-1].kind == "number"
@@ -286,6 +288,8 @@ class _Lexer:
         elif name in _DROPPED_WITH_ARGUMENT or name in _FIRST_ARGUMENT_DROPPED:
             if argument := _ARGUMENT.match(self.text, self.place):
                 self.place = argument.end()
+            if name in _FIRST_ARGUMENT_DROPPED:
+                self.found += self._nested(self._raw_argument())
         elif name in _TEXT_FONTS:
             self._font(self._raw_argument(), upright=True)
         elif name in _PLAIN_FONTS:
@@ -454,5 +458,5 @@ def tokens_of(text: str, *, decimal_comma: bool = False) -> tuple[Token, ...]:
     """
     if len(text) > LONGEST:
         raise Unreadable("too long")
-    spaced = re.search(r",\s", text) is not None
+    spaced = re.search(r"(?<!\\),\s", text) is not None
     return _Lexer(text, grouped_in_brackets=spaced, decimal_comma=decimal_comma).tokens()

@@ -135,7 +135,7 @@ def record(node: Node) -> dict[str, Node] | None:
 
 
 def _key(name: Node) -> str:
-    return name.name if isinstance(name, (Symbol, Apply)) else repr(name)
+    return name.name if isinstance(name, Symbol) else repr(name)
 
 
 def alternatives(node: Node) -> tuple[str, tuple[Node, ...]] | None:
@@ -146,7 +146,7 @@ def alternatives(node: Node) -> tuple[str, tuple[Node, ...]] | None:
     if any(pair is None for pair in found):
         return None
     pairs = [pair for pair in found if pair is not None]
-    names = {re.sub(r"_.*", "", _key(name)) for name, _ in pairs}
+    names = {re.sub(r"_.*", "", _key(name)) if isinstance(name, Symbol) else repr(name) for name, _ in pairs}
     exact_names = {_key(name) for name, _ in pairs}
     if len(names) != 1 or (len(exact_names) > 1 and node.joined_by == "or" and len(exact_names) != len(pairs)):
         return None

@@ -252,13 +252,14 @@ class Operators:
 
     def _bracketed(self, start: int) -> tuple[Token, ...]:
         """The tokens inside the brackets that open at `start`."""
-        depth = 0
+        open_brackets: list[str] = []
         for place in range(start, len(self.tokens)):
             token = self.tokens[place]
             if token.kind == "sign" and token.text in ("(", "[", r"\{"):
-                depth += 1
+                open_brackets.append({"(": ")", "[": "]", r"\{": r"\}"}[token.text])
             elif token.kind == "sign" and token.text in (")", "]", r"\}"):
-                depth -= 1
-                if depth == 0:
+                if token.text != open_brackets.pop():
+                    raise Unreadable("brackets that do not match")
+                if not open_brackets:
                     return self.tokens[start + 1 : place]
         raise Unreadable("a bracket is not closed")

@@ -65,11 +65,12 @@ class Parser(Operators):
         inverse = self._inverse()
         if self._peek() == "(" and isinstance(node, Symbol):
             content = self._bracketed(self.place)
-            single = len(content) == 1 and content[0].kind in ("letter", "command") and content[0].text != node.name
+            alone = content[0].kind if len(content) == 1 else ""
+            single = alone in ("letter", "command") and content[0].text != node.name
             known = node.name.strip("'")[:1] in _FUNCTION_LETTERS or node.name.startswith(
                 (r"\phi", r"\psi", r"\varphi")
             )
-            if known or "'" in node.name or (single and node.name[:1] not in "xyznk\\") or inverse:
+            if known or "'" in node.name or alone == "number" or (single and node.name[:1] not in "xyznk\\") or inverse:
                 self.place += len(content) + 2
                 return self._call(f"{node.name}{inverse}", content)
         if inverse:
@@ -304,6 +305,8 @@ class Parser(Operators):
         if self._peek() == "<group>" and name in _TAKES_A_LIST:
             parts = split_commas(self._take().inner[0])
             return tuple(self.nested(part) for part in parts)
+        if name in _TAKES_A_LIST:
+            raise Unreadable(f"{name} of one value")
         factors = [self._signed()]
         while self._starts() and self._peek() not in ("(", "[", "<function>", r"\{", *BIG):
             factors.append(self._juxtaposed())

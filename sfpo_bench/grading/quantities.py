@@ -120,7 +120,7 @@ def _unit(tokens: Tokens, before: Token) -> tuple[Unit | None, Fraction, int]:
 
 def _phrase(tokens: Tokens, before: Token) -> Unit | None:
     """A phrase of words, or a product of powers of units."""
-    if all(token.kind == "word" or token.text in ("-", "'", ".") for token in tokens):
+    if all(token.kind == "word" or token.text in ("-", ".") for token in tokens):
         words = [token.text.lower() for token in tokens if token.kind == "word"]
         if not words or any(word in _NO_NOUNS and word not in ("per", "squared", "cubed") for word in words):
             return None

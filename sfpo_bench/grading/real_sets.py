@@ -180,6 +180,8 @@ def _chain(node: Relation) -> tuple[Description, Node | None]:
 
 
 def _comparison(left: Node, sign: str, right: Node) -> tuple[Description, Node]:
+    if not all(isinstance(side, (Number, Symbol, Apply)) for side in (left, right)):
+        raise NoSet
     if not _varies(left) and _varies(right):
         left, sign, right = right, _FLIPPED[sign], left
     if not _varies(left) or _varies(right):
@@ -198,7 +200,7 @@ def _comparison(left: Node, sign: str, right: Node) -> tuple[Description, Node]:
 
 
 def _varies(node: Node) -> bool:
-    return bool(variables(node)) or any(isinstance(node, kind) for kind in (Sequence,)) or _is_unknown(node)
+    return bool(variables(node)) or _is_unknown(node)
 
 
 def _is_unknown(node: Node) -> bool:

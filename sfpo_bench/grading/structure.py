@@ -302,10 +302,14 @@ def bracketed(tokens: Tokens) -> Node | None:
     if len(parts) < 2:
         if parts and parts[0] != inner:
             return None
+        if opener + closer not in ("()", "[]"):
+            raise Unreadable("brackets that do not match")
         single = item(inner) if inner else None
         return single if isinstance(single, (Sequence, Words, Relation, Matrix)) else None
     if {"and", "or"} & set(separators):
         return statements(inner)
+    if len(parts) != 2 and opener + closer not in ("()", "[]"):
+        raise Unreadable("brackets that do not match")
     return Sequence(opener + closer, tuple(statements(part) for part in parts))
 
 
@@ -359,9 +363,13 @@ def choice(tokens: Tokens) -> Node | None:
         rest = rest[1:]
     elif start or (rest and (rest[0].text not in (".", ":") or (len(rest) > 1 and not rest[1].space))):
         return None
+    if rest and rest[0].text in (",", ";", r"\approx", "=", r"\Rightarrow", "\n") and rest[0].kind != "word":
+        return None
     rest = list(without_ends(tuple(rest)))
     if not rest:
         return Choice(letter)
+    if rest[0].kind == "sign" and rest[0].text not in ("-", "(", r"\{", "[", "$", "|"):
+        return None
     if any(token.kind in ("word", "letter") and (token.text in "ABCDEFGHIJ" or _denies(token)) for token in rest):
         raise Unreadable("more than one choice")
     if closed and rest[0].kind == "sign" and rest[0].text in ("(", "+", "-", "^", "_", "/", "*", "="):
