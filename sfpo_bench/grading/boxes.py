@@ -47,7 +47,8 @@ _DENIED_BEFORE = re.compile(
     r"(?:\bnot|n't|\bcannot|\bnever|\bneither)\s+(?:be\s+|equal\s+(?:to\s+)?)?[\s$\\(\[:*]{0,10}$", re.IGNORECASE
 )
 _DENIED_BEHIND = re.compile(
-    r"[\s$)\]},*\\]{0,12}(?:is|was|would be|seems|looks)\s+(?:also\s+)?(?:not|wrong|incorrect|false|impossible)\b",
+    r"[\s$)\]},.*\\]{0,12}(?:(?:is|was|would be|seems|looks)\s+(?:also\s+)?(?:not|wrong|incorrect|false|impossible)|"
+    r"but\s+(?:actually|no|wait)|no,\s+wait|wait,)\b",
     re.IGNORECASE,
 )
 

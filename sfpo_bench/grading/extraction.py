@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sfpo_bench.grading.boxes import last_boxes
 from sfpo_bench.grading.expressions import expressions, is_prose
-from sfpo_bench.grading.sentences import DENIES, chosen_letter, denied_before, first_clause, stated
+from sfpo_bench.grading.sentences import DENIES, alternatives_before, chosen_letter, denied_before, first_clause, stated
 
 
 class Rule(StrEnum):
@@ -40,7 +40,8 @@ class Extraction:
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>final[^<]{0,40}<\|message\|>")
 _ANY_CHANNEL = re.compile(r"<\|channel\|>")
 _END = re.compile(
-    r"<\|(?!channel|message|start\|)[A-Za-z_]{2,30}\|>|<\uff5c[^\uff5c>]{2,40}\uff5c>|</s>|<eos>|<end_of_turn>|<pad>|\[/INST\]"
+    r"<\|(?!channel|message|start\|)[A-Za-z_]{2,30}\|>|<\uff5c[^\uff5c>]{2,40}\uff5c>|</s>|<eos>|<end_of_turn>|<pad>"
+    r"|\[/INST\]"
 )
 _OPENED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|begin_of_thought\|>", re.IGNORECASE)
 _CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|end_of_thought\|>", re.IGNORECASE)
@@ -108,8 +109,9 @@ def _behind_hashes(text: str) -> str | None:
 
 
 _ANSWER = (
-    r"(?:answers?|correct\s+(?:option|choice)|ans|r[ée]ponse(?:\s+finale)?|respuesta(?:\s+final)?|resposta|risposta|antwort|odpowied[zź]|"
-    r"\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u7b54\u3048|\u7b54|\u6b63\u89e3|\u0627\u0644\u062c\u0648\u0627\u0628|\u0627\u0644\u0625\u062c\u0627\u0628\u0629)"
+    r"(?:answers?|correct\s+(?:option|choice)|ans|r[ée]ponse(?:\s+finale)?|respuesta(?:\s+final)?|resposta|risposta|"
+    r"antwort|odpowied[zź]|\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u7b54\u3048|\u7b54|\u6b63\u89e3|"
+    r"\u0627\u0644\u062c\u0648\u0627\u0628|\u0627\u0644\u0625\u062c\u0627\u0628\u0629)"
 )
 _STATEMENT = re.compile(
     rf"(?P<final>final\s+|finale?\s+)?\b{_ANSWER}\**(?:"
@@ -175,7 +177,9 @@ def _unmarked(text: str) -> Extraction | None:
 
 
 def _last(tail: str, found: str) -> str:
-    """The last expression, with the word before it that denies, bounds or changes it."""
+    """The last expression, with the word before it that denies, bounds or changes it, or with its alternative."""
+    if alternative := alternatives_before(tail, found):
+        return alternative
     if not denied_before(tail, found):
         return found
     place = tail.rfind(found)

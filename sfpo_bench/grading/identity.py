@@ -28,6 +28,7 @@ _POINT_PRECISIONS = (192, 1_200)
 _FEWEST_POINTS = 8
 _POINTS_OF_STEPS = 80  # where a floor is: functions of whole numbers may agree at most of them
 _MOST_LEAVES = 400
+_WHOLE_BY_CUSTOM = frozenset("ijklmnpq")
 _COMPLEX_PARTS = ("conj", "Re", "Im", "arg")
 
 
@@ -201,7 +202,9 @@ def _whole_variables(node: Node) -> frozenset[str]:
         match part:
             case Apply("sum" | "prod", (_, _, lower, upper)):
                 found |= variables(lower) | variables(upper)
-            case Apply("mod" | "gcd" | "lcm" | "floor" | "ceil", arguments):
+            case Apply("floor" | "ceil", (inner,)):
+                found |= variables(inner) & _WHOLE_BY_CUSTOM
+            case Apply("mod" | "gcd" | "lcm", arguments):
                 found = found.union(*(variables(argument) for argument in arguments))
             case Apply("pow", (base, exponent)) if base == Symbol("i") or (exact(base) or 0) < 0:
                 found |= variables(exponent)

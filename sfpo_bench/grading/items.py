@@ -137,7 +137,9 @@ def based(tokens: Tokens) -> Node | None:
         digits, base = "".join(texts[:-2]), _base(last.inner[0] if last.kind == "group" else flat[-1:])
     if not base or not re.fullmatch(r"[0-9a-z.]+", digits) or not digits[0].isalnum():
         return None
-    if not any(character.isdigit() for character in digits):
+    if not any(character.isdigit() for character in digits) and (base < 11 or len(digits) < 2):
+        return None
+    if any(int(digit, 36) >= base for digit in digits if digit != "."):
         return None
     if base == 10:
         return written_number(digits) if re.fullmatch(r"\d+(\.\d+)?", digits) and not sign else None
@@ -145,7 +147,7 @@ def based(tokens: Tokens) -> Node | None:
 
 
 def _base(tokens: Tokens) -> int:
-    text = "".join(token.text for token in tokens).lower()
+    text = "".join(token.text for token in tokens).lower().strip("()")
     base = int(text) if text.isdigit() and len(text) < 3 else _BASE_WORDS.get(text, 0)
     return base if 2 <= base <= 36 else 0
 

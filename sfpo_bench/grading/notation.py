@@ -106,7 +106,7 @@ def single_backslashes(text: str) -> str:
     return _WRITTEN_NEWLINE.sub(" ", _DOUBLED.sub(lambda m: "\\", text))
 
 
-_CURRENCY = re.compile(r"(?:\b(?:US|USD|A|C|AU|CA)\s?)?\\\$|\bUSD\s?\$?")
+_CURRENCY = re.compile(r"(?:(?:\\(?:text|mathrm)\s?\{\s?)?\b(?:US|USD|A|C|AU|CA)\s?(?:\}\s?)?)?\\\$|\bUSD\s?\$?")
 _CURRENCY_COMMAND = re.compile(r"\\(pounds|euro|yen)(?![A-Za-z])")
 _CURRENCY_SIGNS = {"pounds": "\u00a3", "euro": "\u20ac", "yen": "\u00a5"}
 

@@ -12,7 +12,7 @@ from sfpo_bench.grading.tree import Apply, Matrix, Node, Number, Sequence, Symbo
 
 # Letters that are functions when brackets follow; of any other letter brackets are a factor, unless only one letter
 # or number stands in them.
-_FUNCTION_LETTERS = frozenset("fgFGPE")
+_FUNCTION_LETTERS = frozenset("fgFGPEC")
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
              "sinh": "arcsinh", "cosh": "arccosh", "tanh": "arctanh"}  # fmt: skip
 _CANONICAL = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "acot": "arccot", "asinh": "arcsinh",
@@ -63,7 +63,8 @@ class Parser(Operators):
     def _called(self, node: Node) -> Node:
         """`f(x)` where the letter is one of a function, or where a single letter or number stands in the brackets."""
         inverse = self._inverse()
-        if self._peek() == "(" and isinstance(node, Symbol):
+        moment = self._peek() == "[" and isinstance(node, Symbol) and node.name in ("E", "P", "V")
+        if (self._peek() == "(" or moment) and isinstance(node, Symbol):
             content = self._bracketed(self.place)
             alone = content[0].kind if len(content) == 1 else ""
             single = alone in ("letter", "command") and content[0].text != node.name
@@ -80,7 +81,9 @@ class Parser(Operators):
     def _call(self, name: str, content: tuple[Token, ...]) -> Node:
         """A function of its arguments; a name where statements stand in the brackets, as in `P(X = 2)`."""
         try:
-            return Apply(f"?{name}", tuple(self.nested(part) for part in split_commas(content)))
+            arguments = tuple(self.nested(part) for part in split_commas(content))
+            chosen = name == "C" and len(arguments) == 2 and all(isinstance(each, Number) for each in arguments)
+            return Apply("binom" if chosen else f"?{name}", arguments)
         except Unreadable:
             return Symbol(f"{name}({''.join(written(content))})")
 

@@ -11,7 +11,7 @@ _SENTENCE_END = re.compile(r"(?<!\b[A-Za-z])(?<!\bi\.e)(?<!\be\.g)(?<!\\)[.!?\u3
 _REASON = re.compile(
     r"[\s,;(\u2014-]{1,4}(?:because|since|where|when|if|which|due to|given that|as long as|i\.e\.|e\.g\.|after|"
     r"assuming|but|not|it|they|this|whereas|while|so|thus|hence|namely|with|\u56e0\u4e3a)(?![\w'])"
-    r"|\s(?:as|for)\s(?=[^,]{0,25}[=<>\u2264\u2265]|\\?\$?[a-z]\s?\\in|(?:all|any|every|each|some|it|the|we)\b)",
+    r"|\sas\s|\sfor\s(?=[^,]{0,25}[=<>\u2264\u2265]|\\?\$?[a-z]\s?\\in|(?:all|any|every|each|some|it|the|we)\b)",
     re.IGNORECASE,
 )
 # Words that make another value, a bound or a denial of the number behind or before them.
@@ -85,6 +85,16 @@ def denied_before(text: str, found: str) -> bool:
     """True when the last place of `found` in `text` has a word right before it that denies, bounds or changes it."""
     place = text.rfind(found)
     return place > 0 and _GUARDED.search(text[max(0, place - 40) : place]) is not None
+
+
+_ALTERNATIVE = re.compile(r"(\S{1,40}?)\$?,?\s+(?:or|oder|ou)\s+(?:maybe\s+|perhaps\s+)?[$\\(\[]{0,3}$")
+
+
+def alternatives_before(text: str, found: str) -> str | None:
+    """`a or b` where the last place of `found`, b, has `or` right before it; None elsewhere."""
+    place = text.rfind(found)
+    match = _ALTERNATIVE.search(text[max(0, place - 60) : place]) if place > 0 else None
+    return f"{match[1].lstrip('$')} or {found}" if match and any(map(str.isdigit, match[1])) else None
 
 
 _LETTER = re.compile(r"(?<![A-Za-z0-9_\\'$])\(?([A-J])\)?(?![A-Za-z0-9_'$^])")

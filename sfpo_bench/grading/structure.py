@@ -111,7 +111,7 @@ def statements(tokens: Tokens) -> Node:
         return _system(tokens[0])
     if len(tokens) > 2 and tokens[0].text.lower() in _LEADING and tokens[1].text == ":":
         return statements(tokens[2:])
-    if node := choice(tokens):
+    if node := choice(tokens) or number_word(tokens):
         return node
     parts, separators = split(tokens)
     if ";" in separators and len(set(separators)) > 1:

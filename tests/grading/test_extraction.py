@@ -49,7 +49,7 @@ from sfpo_bench.grading.extraction import Rule, extract
         ("x = 5", "x = 5", Rule.whole),
         ("it takes 5 days", "5", Rule.last_expression),
         ("first $3$ apples, then $4$ pears", "4", Rule.last_expression),
-        ("it costs $7.50 or $8", "8", Rule.last_expression),
+        ("it costs $7.50 or $8", "7.50 or 8", Rule.last_expression),
         (r"<think>\boxed{1}</think> so it is 2 at last", "2", Rule.last_expression),
         ("it is 2 at last<|im_end|> and 3", "2", Rule.last_expression),
     ],

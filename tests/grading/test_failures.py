@@ -51,7 +51,7 @@ def test_a_training_run_stops_with_the_share_and_what_to_do(tmp_path: Path, cli:
         "from sfpo_bench.types import Grade, GradeStatus\n"
         "def late(problem, response): return Grade(GradeStatus.timeout, 0.0, None)\n"
     )
-    problems = "".join(f'{{"problem": "{n} + 1?", "answer": "{n + 1}"}}\n' for n in range(60))
+    problems = "".join(f'{{"problem": "{n}+1=", "answer": "{n + 1}"}}\n' for n in range(60))
     (tmp_path / "problems.jsonl").write_text(problems)
     run = cli(
         "train",

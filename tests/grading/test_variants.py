@@ -1,4 +1,4 @@
-"""No mutant of a gold is accepted that is not equal to it by an independent check, and no rewrite of one is rejected."""
+"""No mutant of a gold is accepted that an independent check finds unequal, and no rewrite of one is rejected."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ UNREAD = re.compile(r"where|\\mho|in base|\\text\{[^}]*\s[^}]*\s[^}]*\}|pairs|\\
 
 
 def same_by_hand(kind: str, gold: str, mutant: str) -> bool:
-    """What sympy cannot tell and is the same all the same: a value behind the letter of a choice, multiples of zero, the
-    end of an interval at infinity, delimiters of formulas, an answer that repeats a member of a set."""
+    """What sympy cannot tell and is the same: a value behind the letter of a choice, multiples of zero, the end of an
+    interval at infinity, delimiters of formulas, an answer that repeats a member of a set."""
     behind_or_before = (
         "{}977",
         "977{}",

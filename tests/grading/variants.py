@@ -19,19 +19,21 @@ _REPLACEMENTS = (
     ("+", "-"), ("-", "+"), ("<", ">"), (">", "<"), (r"\le", "<"), (r"\ge", ">"), (r"\leq", r"\geq"), (r"\ge", r"\le"),
     ("=", r"\ne"), ("=", "<"), ("(", "["), (")", "]"), ("[", "("), ("]", ")"), (r"\sin", r"\cos"), (r"\cos", r"\tan"),
     (r"\sqrt", r"\ln"), (r"\pi", "e"), (r"\cup", r"\cap"), ("^2", "^3"), ("^", "_"), (r"\frac", r"\binom"), ("!", ""),
-    ("'", ""), (r"\infty", r"-\infty"), (r"\pm", "+"), ("cm", "m"), ("km", "m"), ("minutes", "hours"), ("inches", "feet"),
+    ("'", ""), (r"\infty", r"-\infty"), (r"\pm", "+"), ("cm", "m"), ("km", "m"), ("minutes", "hours"),
+    ("inches", "feet"),
     ("hours", "days"), (r"\%", r" \text{ million}"), (r"\cdot", "+"), (r"\times", "+"), ("/", "*"), (r"\{", "("),
     (r"\in", r"\notin"), (r"\circ", "2"), ("dollars", "cents"), ("AM", "PM"), ("even", "odd"), (r"\vec", r"\hat"),
 )  # fmt: skip
 _WRAPPINGS = (
     "-{}", "-({})", "{}+1", "{}-1", r"\frac{{1}}{{2}}({})", r"{} \text{{ or }} 977", r"{}, 977", r"\text{{not }} {}",
-    r"{}\text{{ million}}", r"{}\text{{ dozen}}", "x \\ge {}", "x^2 = {}", "|x| = {}", r"\sin x = {}", r"{} \approx 977",
+    r"{}\text{{ million}}", r"{}\text{{ dozen}}", "x \\ge {}", "x^2 = {}", "|x| = {}", r"\sin x = {}",
+    r"{} \approx 977",
     r"\text{{at least }} {}", r"\text{{twice }} {}", r"{} \text{{ is wrong}}", "977{}", "{}977",
 )  # fmt: skip
 
 
 def mutants(gold: str, draw: random.Random) -> Iterator[tuple[str, str]]:
-    """(what was changed, mutant): one digit, name, sign, bracket or word changed, items swapped, or all of it wrapped."""
+    """(what was changed, mutant): a digit, name, sign, bracket or word changed, items swapped, or all of it wrapped."""
     for match in re.finditer(r"\d", gold):
         other = str((int(match.group()) + draw.randrange(1, 10)) % 10)
         yield "digit", gold[: match.start()] + other + gold[match.end() :]
