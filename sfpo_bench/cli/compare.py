@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.report import announce
 from sfpo_bench.cli.sweep_file import sweep_file
-from sfpo_bench.cli.train import check_before_torch
+from sfpo_bench.cli.train import check_before_torch, warn_of_few_problems
 from sfpo_bench.comparison.arms import Arm, compose_arms
 from sfpo_bench.comparison.runner import Comparison, run_comparison
 from sfpo_bench.config import RunConfig, from_node
@@ -29,6 +29,7 @@ def act(node: DictConfig) -> None:
         if (own.model, own.task) != (config.model, config.task):
             check_before_torch(own)
     check_before_torch(config)
+    warn_of_few_problems(config, config.comparison.split)
     slots = slot_count(config.launching, config.comparison.slots)
     if not config.comparison.tune:
         announce(run_comparison(Comparison.settle(config, arms, slots)))

@@ -16,6 +16,7 @@ from sfpo_bench.run import code_changed, is_finished, prepare, train, wait_until
 from sfpo_bench.run import plain_node as resolved
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.training.processes import is_first, world_size
+from sfpo_bench.types import Split
 
 if TYPE_CHECKING:
     from sfpo_bench.training.stop import StopRequest
@@ -34,6 +35,7 @@ def act(node: DictConfig) -> None:
     if is_finished(folder, config.training.steps):
         say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")
         return
+    warn_of_few_problems(config, Split.report)
     if changed:
         say(f"warning: {folder.path} was started by other code; its first and last steps will not be of one kind")
     _train(config, folder)
@@ -60,7 +62,6 @@ def check_before_torch(config: RunConfig) -> None:
     from sfpo_bench.rollout.settings import VllmRollout
     from sfpo_bench.rollout.vllm_environment import require_vllm
     from sfpo_bench.tracking.mlflow_store import check_tracking_uri
-    from sfpo_bench.types import Split
 
     if config.tracking.mlflow:
         check_tracking_uri(config.tracking.uri or None, Path(config.output_root), os.environ)
@@ -70,6 +71,18 @@ def check_before_torch(config: RunConfig) -> None:
     for split in Split:
         for problem in config.policy_task.problems(split)[:1]:
             config.policy_task.prompt(problem)
+
+
+def warn_of_few_problems(config: RunConfig, split: Split) -> None:
+    """Say before the run what its accuracies will leave open where so few problems are asked."""
+    from sfpo_bench.statistics.few_problems import few_problems
+
+    evaluation = config.evaluation
+    responses = evaluation.responses if split.value == "report" else evaluation.select_responses
+    asked = min(responses, len(config.policy_task.problems(split)))
+    warning = few_problems(asked, split.value) if asked else None
+    if warning:
+        say(f"warning: {warning}")
 
 
 def _train(config: RunConfig, folder: RunFolder) -> None:
