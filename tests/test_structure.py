@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "resources": {"errors"},
     "yaml_files": {"errors"},
     "stored_files": {"errors"},
+    "names": {"errors"},
     "override_text": {"errors"},
     "algorithms": {"types", "errors", "options"},
     "attention": set(),
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "grading": {"types", "errors"},
     "tasks": {"types", "errors", "options", "plugins", "seeding", "grading", "problem_sets"},
     "rollout": {"types", "errors", "options", "seeding", "tasks", "attention"},
-    "tracking": {"types", "errors", "metric_keys", "resources"},
+    "tracking": {"types", "errors", "metric_keys", "names", "resources"},
     "training": {
         *(
             "types",
@@ -57,7 +58,7 @@ MAY_IMPORT = {
     "search": {"types", "errors", "options", "override_text", "seeding", "statistics"},
     "config": {
         *("types", "errors", "options", "plugins", "algorithms", "models", "problem_sets", "rollout", "tasks"),
-        *("training", "launcher_settings", "search", "study_settings", "yaml_files"),
+        *("training", "launcher_settings", "names", "search", "study_settings", "yaml_files"),
     },
     "overrides": {"errors", "options", "override_text", "config"},
     "evaluation": {
@@ -70,6 +71,7 @@ MAY_IMPORT = {
             "build",
             "launcher_settings",
             "sampling_settings",
+            "names",
             "progress",
             "yaml_files",
         ),
