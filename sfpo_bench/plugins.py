@@ -72,7 +72,7 @@ def guarded(made: Any, checks: Mapping[str, Check], name: str) -> Any:
     It stays of its class: a subclass with these methods takes its place, so `isinstance` and `==` are as before.
     """
     try:
-        made.__class__ = _guarded_class(type(made), tuple(checks.items()), name)
+        made.__class__ = _guarded_class(type(made), tuple(checks.items()), name)  # type: ignore[arg-type]  # hashable
     except TypeError as error:  # it has slots or is built in
         raise ConfigError(f"{name} cannot be watched over ({error}); expected a class without __slots__") from error
     return made

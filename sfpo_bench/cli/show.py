@@ -49,6 +49,8 @@ def show_numbers(folder: RunFolder, wanted: int) -> None:
     """The numbers of one step of an imported run, whose log holds no responses; step 0 is the last one."""
     records = [record for record in read_journal(folder.journal) if not isinstance(record, EventRecord)]
     steps = sorted({record.step for record in records})
+    if not steps:
+        raise MissingDataError(f"{folder.journal} holds no numbers; import the log again, into another name")
     step = wanted or steps[-1]
     if step not in steps:
         raise MissingDataError(f"step {step} of {folder.path} was not logged; logged are {', '.join(map(str, steps))}")

@@ -40,7 +40,11 @@ def mlflow_runs(uri: str, experiment: str, names: Names, later_wins: bool = Fals
     everyone = store.of_experiment(experiment)
     infos = [info for info in everyone if info.latest]
     if not infos:
-        raise MissingDataError(f"found no run with metrics in the experiment {experiment!r}; expected at least one")
+        there = store.experiments()
+        found = f"has no experiment {experiment!r}"
+        if experiment in there:
+            found = f"has no run with metrics in the experiment {experiment!r}"
+        raise MissingDataError(f"the tracking store {found}; its experiments are {', '.join(there) or '(none)'}")
     keys = [(_arm(info, names), _seed(info, names)) for info in infos]
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:

@@ -78,6 +78,10 @@ class StoredRuns(Protocol):
         """The runs of the experiment of that name, oldest first."""
         ...
 
+    def experiments(self) -> list[str]:
+        """The names of the experiments that are not deleted, sorted."""
+        ...
+
     def histories(self, runs: Sequence[StoredRunInfo]) -> list[History]:
         """The metric histories of the runs, in their order."""
         ...
@@ -115,6 +119,11 @@ class SqliteRuns:
         inside = "experiment_id IN (SELECT experiment_id FROM experiments WHERE name = ?)"
         with self._reading() as connection:
             return self._infos(connection, inside, name)
+
+    def experiments(self) -> list[str]:
+        with self._reading() as connection:
+            rows = connection.execute("SELECT name FROM experiments WHERE lifecycle_stage = 'active'").fetchall()
+        return sorted(str(name) for (name,) in rows)
 
     def histories(self, runs: Sequence[StoredRunInfo]) -> list[History]:
         query = f"SELECT key, step, {_VALUE}, timestamp FROM metrics WHERE run_uuid = ? ORDER BY rowid"
@@ -181,6 +190,10 @@ class ClientRuns:
         with self._asking("looking for an experiment") as client:
             experiment = client.get_experiment_by_name(name)
         return [] if experiment is None else [_info(run) for run in self._search("", [experiment.experiment_id])]
+
+    def experiments(self) -> list[str]:
+        with self._asking("looking for experiments") as client:
+            return sorted(experiment.name for experiment in client.search_experiments(max_results=_PAGE))
 
     def histories(self, runs: Sequence[StoredRunInfo]) -> list[History]:
         wanted = [(run.run_id, key) for run in runs for key in run.latest]
