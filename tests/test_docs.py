@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,23 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sfpo_bench.algorithms.advantages import AdvantageScale
 from sfpo_bench.algorithms.objectives import Clipped
-from sfpo_bench.algorithms.protocols import Loss, Moments
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat
 from sfpo_bench.cli.usage import POSITIONAL, VERBS
-from sfpo_bench.options import check_ranges, option
+from sfpo_bench.models.arithmetic_character import FOLDER
+from sfpo_bench.options import check_ranges
+from sfpo_bench.types import Completion, FinishReason, Split
+from tests.conftest import TINY, Cli
 from tests.training.test_learner import ADAMW, largest_difference, learn, same_bits
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md")])
 
 
+@cache
 def examples() -> dict[str, Any]:
-    """The classes defined in docs/extending.md."""
-    names: dict[str, Any] = {
-        "dataclass": dataclass,
-        "option": option,
-        "Loss": Loss,
-        "OnePass": OnePass,
-        "Moments": Moments,
-        "__name__": __name__,
-    }
-    for block in blocks():
-        exec(block, names)
+    """What a module has that consists of the code blocks of docs/extending.md and nothing else."""
+    names: dict[str, Any] = {"__name__": __name__}
+    exec("\n".join(blocks()), names)
     return names
 
 
@@ -41,8 +37,41 @@ def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
 
 
-def test_an_objective_and_an_update_rule_of_ones_own_take_less_than_forty_lines_each() -> None:
-    assert [len(block.splitlines()) < 40 for block in blocks()] == [True, True]
+def test_what_one_adds_of_ones_own_takes_less_than_forty_lines_each() -> None:
+    assert [len(block.splitlines()) < 40 for block in blocks()] == [True] * 4
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_a_code_block_of_the_page_stands_alone(block: int) -> None:
+    exec(blocks()[block], {"__name__": __name__})
+
+
+def test_the_task_of_the_page_has_problems_in_every_split_and_knows_a_right_answer() -> None:
+    task = examples()["Doubling"]()
+    problems = [problem for split in Split for problem in task.problems(split)]
+    assert all(task.problems(split) for split in Split) and len({problem.id for problem in problems}) == 201
+    seven = next(problem for problem in problems if problem.text == "2*7+0")
+    given = Completion(seven.id, 0, (1,), (2,), (0.0,), "14", FinishReason.stopped)
+    assert task.grade(seven, given).reward == 1 and task.grade(seven, replace(given, text="15")).reward == 0
+    brief = examples()["brief"]
+    assert [brief(seven, text).reward for text in ("14", "it is 14", "15")] == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(4))
+def test_a_command_of_the_page_trains_with_the_classes_of_the_page(number: int, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "my_methods.py").write_text("\n".join(blocks()))
+    rows = [f'{{"problem": "2*{n}+0=", "answer": "{2 * n}"}}' for n in range(200)]
+    (tmp_path / "own.jsonl").write_text("\n".join(rows))
+    text = (ROOT / "docs" / "extending.md").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.startswith("sfpo-bench train ")]
+    assert len(lines) == 4
+    words = lines[number].replace("MODEL", str(FOLDER)).replace("FILE", "own.jsonl").split()[2:]
+    if "task=jsonl" in words:
+        words += ["task.chat=false", "task.prompt_template='{problem}'", "rollout.max_new_tokens=8"]
+    done = cli("train", *words, *TINY, "tracking=none", prelude="import sys; sys.path.insert(0, '.')")
+    named = next((word.split("=")[1] for word in words if word.startswith(("algorithm.name=", "name="))), "own")
+    assert named in done.stdout and len(list((tmp_path / "results" / "runs").iterdir())) == 1
 
 
 def test_the_objective_of_the_page_is_grpos_first_pass_without_scaling() -> None:

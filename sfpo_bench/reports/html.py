@@ -33,17 +33,18 @@ _FIGURE = re.compile(_CONSTANT_AFTER + r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w,]|\
 _STYLE = """
 :root { color-scheme: light; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 66rem; color: #1a1a1a; background: #fff;
-  font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; overflow-wrap: anywhere; }
+  font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; overflow-wrap: break-word; }
 h1 { margin: 0 0 .4rem; } h2 { margin: 2.2rem 0 .6rem; border-bottom: 1px solid #ccc; } h3 { margin: 1.4rem 0 .4rem; }
 a { color: #00558c; text-decoration: underline dotted; text-underline-offset: .2em; }
 a:hover, a:focus { text-decoration: underline; }
-figure { margin: 1rem 0; } img { width: 100%; height: auto; } figcaption { color: #444; font-size: .9rem; }
+figure { margin: 1rem 0; } img { width: 100%; min-width: 44rem; height: auto; }
+figcaption { color: #444; font-size: .9rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; min-width: 40rem; }
-th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; overflow-wrap: break-word; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; min-width: 4rem; }
 th { border-top: 2px solid #333; border-bottom: 1px solid #333; }
 tbody tr:last-child td { border-bottom: 2px solid #333; }
-.left { text-align: left; } td.left { overflow-wrap: anywhere; }
+.left { text-align: left; } td.left { min-width: 9rem; max-width: 32rem; }
 :target { background: #fff3c4; }
 nav { font-size: .9rem; }
 """
@@ -206,7 +207,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[
 def _figure(words: str, svg: bytes) -> str:
     source = base64.b64encode(svg).decode("ascii")
     image = f'<img alt="{html.escape(words)}" src="data:image/svg+xml;base64,{source}">'
-    return f"<figure>{image}<figcaption>{html.escape(words)}</figcaption></figure>"
+    return f'<figure><div class="wide">{image}</div><figcaption>{html.escape(words)}</figcaption></figure>'
 
 
 def _runs(content: Page) -> Iterator[str]:

@@ -195,7 +195,7 @@ def test_runs_of_a_store_must_tell_their_arm_and_seed(store: str) -> None:
     with pytest.raises(ConfigError, match="run grpo-1: method is 'grpo'; expected a whole number"):
         mlflow_runs(store, "maths", Names(seed="method"))
     assert runs[0].notes[0] == "run idle-1 logged no metric and is left out"
-    with pytest.raises(MissingDataError, match="found no run with metrics in the experiment 'chess'"):
+    with pytest.raises(MissingDataError, match=r"has no experiment 'chess'; its experiments are .*maths"):
         mlflow_runs(store, "chess", Names())
 
 
@@ -207,3 +207,4 @@ def test_a_client_gives_the_runs_of_an_experiment_as_the_file_does(store: str) -
         (one.run_id, one.name, one.params) for one in asked
     ]
     assert ClientRuns(store, store).of_experiment("chess") == []
+    assert ClientRuns(store, store).experiments() == stored_runs(store).experiments()
