@@ -40,11 +40,11 @@ a:hover, a:focus { text-decoration: underline; }
 figure { margin: 1rem 0; } img { width: 100%; min-width: 44rem; height: auto; }
 figcaption { color: #444; font-size: .9rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; min-width: 40rem; }
 th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; min-width: 4rem; }
 th { border-top: 2px solid #333; border-bottom: 1px solid #333; }
 tbody tr:last-child td { border-bottom: 2px solid #333; }
-.left { text-align: left; } td.left { min-width: 9rem; max-width: 32rem; }
+.left { text-align: left; } td.left { min-width: 6rem; max-width: 32rem; }
 :target { background: #fff3c4; }
 nav { font-size: .9rem; }
 """
