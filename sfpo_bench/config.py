@@ -6,14 +6,10 @@ Light things (an update rule, an objective, a task) are their own settings: the 
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from types import NoneType
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,14 +18,16 @@ from omegaconf.errors import OmegaConfBaseException
 from sfpo_bench import names
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped
-from sfpo_bench.algorithms.protocols import Loss, Objective, UpdateRule
+from sfpo_bench.algorithms.protocols import Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
+from sfpo_bench.composition_errors import explain
 from sfpo_bench.errors import ConfigError, DamagedFile
 from sfpo_bench.launcher_settings import LAUNCHERS, LauncherSettings
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
-from sfpo_bench.plugins import Check, Custom, a, find, guarded, many, raised
+from sfpo_bench.own_classes import instance_of
+from sfpo_bench.plugins import Custom
 from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.search.settings import GoalSettings, ParameterSettings, SweepSettings
@@ -37,11 +35,11 @@ from sfpo_bench.study_settings import StudySettings
 from sfpo_bench.tasks.addition import Addition
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.jsonl import Jsonl
-from sfpo_bench.tasks.protocol import TASK_CHECKS, Task
+from sfpo_bench.tasks.protocol import Task
 from sfpo_bench.tasks.suite_select import SuiteSelect
 from sfpo_bench.tasks.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
 from sfpo_bench.training.settings import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
-from sfpo_bench.types import Split, StageStats
+from sfpo_bench.types import Split
 from sfpo_bench.yaml_files import read_yaml
 
 Settings = TypeVar("Settings")
@@ -78,25 +76,6 @@ KINDS: dict[str, dict[str, type]] = {
     "model": MODELS,
     "rollout": ROLLOUTS,
     "launcher": LAUNCHERS,
-}
-
-
-# What the methods of a user's own class must return.
-CHECKS: Mapping[type, Mapping[str, Check]] = {
-    Task: TASK_CHECKS,
-    Objective: {
-        "advantages": lambda found, rewards_PG: (
-            "" if getattr(found, "shape", None) == rewards_PG.shape else f"a tensor of shape {tuple(rewards_PG.shape)}"
-        ),
-        "loss": a(Loss),
-    },
-    UpdateRule: {
-        "update": many(StageStats),
-        "observe": a(bool),
-        "metrics": a(Mapping),
-        "state": a(Mapping),
-        "restore": a(NoneType),
-    },
 }
 
 
@@ -234,9 +213,9 @@ def from_node(node: DictConfig) -> RunConfig:
     """
     config = to_settings(node, RunConfig)
     _require_kinds(config)
-    config.algorithm.objective = _instance(config.algorithm.objective, "algorithm.objective", Objective)
-    config.algorithm.update_rule = _instance(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
-    config.task = _instance(config.task, "task", Task)
+    config.algorithm.objective = instance_of(config.algorithm.objective, "algorithm.objective", Objective)
+    config.algorithm.update_rule = instance_of(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
+    config.task = instance_of(config.task, "task", Task)
     check(config)
     return config
 
@@ -338,79 +317,6 @@ def _merged(cls: type, value: Any, key: str) -> Any:
         return OmegaConf.merge(OmegaConf.structured(cls), value)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, key)) from error
-
-
-def _instance(node: Any, key: str, seam: type) -> Any:
-    """The object of a node; a `Custom` node is replaced by an instance of the user's class."""
-    if not isinstance(node, Custom):
-        return node
-    cls = find(node.factory, f"{key}.factory")
-    try:
-        if isinstance(cls, type) and dataclasses.is_dataclass(cls):
-            made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), node.options))
-        else:
-            made = cls(**node.options)
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain(error, f"{key}.options")) from error
-    except TypeError as error:
-        raise ConfigError(f"{key}.options = {node.options} do not fit {node.factory}: {error}") from error
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{key}.factory = {node.factory} {raised(error)}; mend the class or its options") from error
-    missing = [name for name in _members(seam) if not _has(made, name, f"{key}.factory = {node.factory}")]
-    if missing:
-        raise ConfigError(
-            f"{key}.factory = {node.factory}: the class lacks {', '.join(missing)}; "
-            f"see {seam.__module__}.{seam.__name__} for what it must have"
-        )
-    return guarded(made, CHECKS[seam], node.factory)
-
-
-def _has(made: object, name: str, where: str) -> bool:
-    try:
-        return hasattr(made, name)
-    except Exception as error:  # a property of the user's
-        raise ConfigError(f"{where}: {name} {raised(error)}; mend the class") from error
-
-
-def _members(seam: type) -> list[str]:
-    return [name for name in vars(seam) if not name.startswith("_")]
-
-
-def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
-    """One message for an error of OmegaConf: what was found, where, and what is known there."""
-    key = ".".join(part for part in (prefix, str(error.full_key or "")) if part)
-    text = str(error.msg or error).splitlines()[0]
-    cls = error.object_type
-    known = [f.name for f in dataclasses.fields(cls)] if cls is not None and dataclasses.is_dataclass(cls) else []
-    if not known or (error.key is not None and str(error.key) in known):
-        return f"{key}: {text}" if key else text
-    close = difflib.get_close_matches(str(error.key), known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{key} is not a setting; {hint}Known in {cls.__name__ if cls else ''}: {', '.join(known)}"
-
-
-def explain_composition(error: Exception) -> str:
-    """The useful part of Hydra's chain of errors."""
-    chain: list[BaseException] = [error]
-    while chain[-1].__cause__ is not None:
-        chain.append(chain[-1].__cause__)
-    for link in chain:
-        if isinstance(link, OmegaConfBaseException):
-            return explain(link)
-    lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
-    text = " ".join(line for line in lines if not line.startswith("See https"))
-    return text.split(" Config search path:")[0] + _nested_options(text)
-
-
-def _nested_options(text: str) -> str:
-    """Experiments that lie in folders of their group, which Hydra does not list."""
-    if "Available options in 'experiment':" not in text:
-        return ""
-    folders = [one for one in (files("sfpo_bench.conf") / "experiment").iterdir() if one.is_dir()]
-    names = [f"{folder.name}/{file.name}" for folder in folders for file in folder.iterdir()]
-    return "".join(f" {name.removesuffix('.yaml')}" for name in sorted(names) if name.endswith(".yaml"))
 
 
 def check(config: RunConfig) -> None:

@@ -10,7 +10,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import KINDS, RunConfig, explain_composition
+from sfpo_bench.composition_errors import explain_composition
+from sfpo_bench.config import KINDS, RunConfig
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.options import IsDataclass, settings
 from sfpo_bench.override_text import parse_overrides, written

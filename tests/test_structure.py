@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "plugins": {"errors", "options"},
     "resources": {"errors"},
     "yaml_files": {"errors"},
+    "composition_errors": set(),
+    "own_classes": {"algorithms", "composition_errors", "errors", "plugins", "tasks", "types"},
     "stored_files": {"errors"},
     "names": {"errors"},
     "override_text": {"errors"},
@@ -57,6 +59,7 @@ MAY_IMPORT = {
     "study_settings": {"options", "problem_sets", "sampling_settings", "search"},
     "search": {"types", "errors", "options", "override_text", "seeding", "statistics"},
     "config": {
+        *("composition_errors", "own_classes"),
         *("types", "errors", "options", "plugins", "algorithms", "models", "problem_sets", "rollout", "tasks"),
         *("training", "launcher_settings", "names", "search", "study_settings", "yaml_files"),
     },

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.config import explain, explain_composition
+from sfpo_bench.composition_errors import explain, explain_composition
 from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.hydra_store import VERB_SETTINGS, register
 from sfpo_bench.override_text import parse_overrides

@@ -11,6 +11,7 @@ import importlib
 import logging
 import math
 import os
+import re
 import sqlite3
 import sys
 import time
@@ -237,11 +238,10 @@ class MlflowStore:
         return self._client
 
     def _message(self, doing: str, error: BaseException) -> str:
-        cause = redact(" ".join(str(error).split()) or type(error).__name__, self._environ)
-        cause = cause if len(cause) <= 400 else f"{cause[:400]}…"
+        cause = redact(in_plain_words(error), self._environ)
         return (
             f"tracking store {self._shown()} failed while {doing}: {cause}; expected an MLflow store that answers "
-            f"there. Nothing is lost, the journals hold everything: bring the store back, then run `sfpo-bench sync`"
+            "there: bring it back. The journals on disk hold everything"
         )
 
     def _shown(self) -> str:
@@ -387,6 +387,28 @@ def store_failures() -> tuple[type[Exception], ...]:
         protobuf = importlib.import_module("google.protobuf.json_format")
         found += [MlflowException, SQLAlchemyError, protobuf.Error]
     return tuple(found)
+
+
+# What stands in an error of a store, and what it comes to.
+_PLAIN = {
+    r"Connection refused": "nothing answers there (connection refused)",
+    r"Name or service not known|name resolution|getaddrinfo|NameResolutionError": "its host is not known here",
+    r"[Tt]imed? ?out": "it did not answer in time",
+    r"\b40[13]\b|Unauthorized|Forbidden": "it refuses these credentials (HTTP 401 or 403)",
+    r"database is locked": "another program holds its database (database is locked)",
+    r"readonly database|Permission denied|Read-only file": "it may not be written to (read-only or no permission)",
+    r"disk is full|No space left": "its disk is full (no space left)",
+    r"not a database|malformed": "its file is not a database, or a damaged one",
+    r"unable to open database file|No such file or directory|Not a directory": "its folder is not there",
+    r"unsupported URI|Could not parse|No module named": "that is no address of a store",
+}
+
+
+def in_plain_words(error: BaseException) -> str:
+    """What a store's error comes to; its own words, shortened, where it is none of the known ones."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    known = next((words for pattern, words in _PLAIN.items() if re.search(pattern, text)), None)
+    return known or (text if len(text) <= 200 else f"{text[:200]}…")
 
 
 def _stored(run: Run) -> StoredRun:

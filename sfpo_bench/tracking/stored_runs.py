@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import unquote, urlparse
 
 from sfpo_bench.errors import TrackingError
-from sfpo_bench.tracking.mlflow_store import moved_artifacts, patience, silence, sqlite_path, store_failures
+from sfpo_bench.tracking.mlflow_store import (
+    in_plain_words,
+    moved_artifacts,
+    patience,
+    silence,
+    sqlite_path,
+    store_failures,
+)
 from sfpo_bench.tracking.redaction import redact
 
 if TYPE_CHECKING:
@@ -237,10 +244,10 @@ class ClientRuns:
                     self._known = MlflowClient(tracking_uri=self._uri)
                 yield self._known
         except store_failures() as error:
-            cause = redact(" ".join(str(error).split()) or type(error).__name__, dict(os.environ))
+            cause = redact(in_plain_words(error), dict(os.environ))
             # The cause is not chained: its traceback would print the store's address with its password.
             raise TrackingError(
-                f"tracking store {self._shown} failed while {doing}: {cause[:400]}; expected an MLflow store that "
+                f"tracking store {self._shown} failed while {doing}: {cause}; expected an MLflow store that "
                 "answers there: bring it back, or read the comparison from its folder"
             ) from None
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.config import CHECKS
 from sfpo_bench.errors import PluginError
+from sfpo_bench.own_classes import CHECKS
 from sfpo_bench.plugins import guarded
 from sfpo_bench.tasks.arithmetic import Arithmetic
 from sfpo_bench.tasks.protocol import Task

@@ -1,0 +1,44 @@
+"""The useful part of what Hydra and OmegaConf say of a configuration that does not compose."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from importlib.resources import files
+
+from omegaconf.errors import OmegaConfBaseException
+
+
+def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
+    """One message for an error of OmegaConf: what was found, where, and what is known there."""
+    key = ".".join(part for part in (prefix, str(error.full_key or "")) if part)
+    text = str(error.msg or error).splitlines()[0]
+    cls = error.object_type
+    known = [f.name for f in dataclasses.fields(cls)] if cls is not None and dataclasses.is_dataclass(cls) else []
+    if not known or (error.key is not None and str(error.key) in known):
+        return f"{key}: {text}" if key else text
+    close = difflib.get_close_matches(str(error.key), known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{key} is not a setting; {hint}Known in {cls.__name__ if cls else ''}: {', '.join(known)}"
+
+
+def explain_composition(error: Exception) -> str:
+    """The useful part of Hydra's chain of errors."""
+    chain: list[BaseException] = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    for link in chain:
+        if isinstance(link, OmegaConfBaseException):
+            return explain(link)
+    lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
+    text = " ".join(line for line in lines if not line.startswith("See https"))
+    return text.split(" Config search path:")[0] + _nested_options(text)
+
+
+def _nested_options(text: str) -> str:
+    """Experiments that lie in folders of their group, which Hydra does not list."""
+    if "Available options in 'experiment':" not in text:
+        return ""
+    folders = [one for one in (files("sfpo_bench.conf") / "experiment").iterdir() if one.is_dir()]
+    names = [f"{folder.name}/{file.name}" for folder in folders for file in folder.iterdir()]
+    return "".join(f" {name.removesuffix('.yaml')}" for name in sorted(names) if name.endswith(".yaml"))
