@@ -63,7 +63,7 @@ MAY_IMPORT = {
         *("types", "errors", "options", "plugins", "algorithms", "models", "problem_sets", "rollout", "tasks"),
         *("training", "launcher_settings", "names", "search", "study_settings", "yaml_files"),
     },
-    "overrides": {"errors", "options", "override_text", "config"},
+    "overrides": {"composition_errors", "errors", "options", "override_text", "config"},
     "evaluation": {
         *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
         *(
