@@ -1,6 +1,6 @@
 """Run the listed mutations, `make mutants`: each in a copy of the project, under the tests that are to notice it.
 
-    python tests/mutants/run.py [--jobs 2] [--only TEXT] [--again]
+    python tests/mutants/run.py [--jobs 2] [--only TEXT ...] [--again]
 
 What has been run stays in .mutants/results.jsonl and is not run again while the module and its tests are what they
 were. Ends with 1 when a mutation survives that is not explained, or an explained one does not.
@@ -68,20 +68,20 @@ class Runner:
 
     jobs: int
     slots: list[Slot] = field(default_factory=list)
-    seconds: dict[tuple[str, ...], float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
 
     def run(self, todo: list[Mutation], below: Path) -> None:
         """Check that the tests pass as things are, then run every mutation and write down what came of it."""
         self.states = {one.name: _state(one) for one in todo}  # of what is copied now, whatever is edited meanwhile
         self.slots = [Slot(_copy(below / str(number))) for number in range(self.jobs)]
-        for tests in dict.fromkeys(one.tests for one in todo):
+        for test in dict.fromkeys(test for one in todo for test in one.tests):
             started = time.monotonic()
-            code = os.waitstatus_to_exitcode(os.waitpid(_forked(self.slots[0].folder, tests), 0)[1])
+            code = os.waitstatus_to_exitcode(os.waitpid(_forked(self.slots[0].folder, (test,)), 0)[1])
             if code:
                 print((self.slots[0].folder / _OUTPUT).read_text())
-                raise SystemExit(f"{' '.join(tests)} fails without any mutation (exit status {code}); mend that first")
-            self.seconds[tests] = time.monotonic() - started
+                raise SystemExit(f"{test} fails without any mutation (exit status {code}); mend that first")
+            self.seconds[test] = time.monotonic() - started
         waiting = list(reversed(todo))
         while waiting or any(slot.mutation for slot in self.slots):
             for slot in self.slots:
@@ -94,7 +94,8 @@ class Runner:
     def _begin(self, slot: Slot, mutation: Mutation) -> None:
         slot.mutation, slot.source = mutation, mutation.source(slot.folder)
         (slot.folder / "sfpo_bench" / mutation.module).write_text(mutation.applied(slot.source), encoding="utf-8")
-        slot.started, slot.limit = time.monotonic(), 30 + 10 * self.seconds[mutation.tests]
+        slot.started = time.monotonic()
+        slot.limit = 30 + 10 * sum(self.seconds[test] for test in mutation.tests)
         slot.process = _forked(slot.folder, mutation.tests)
 
     def _look(self, slot: Slot) -> None:
@@ -140,6 +141,7 @@ def _forked(folder: Path, tests: tuple[str, ...]) -> int:
         os.chdir(folder)
         os.environ["PYTHONPATH"] = str(folder)
         sys.path[0] = str(folder)
+        del sys.modules["__main__"].__file__  # processes that a test starts afresh must not import this script
         with open(folder / _OUTPUT, "w") as told:
             os.dup2(told.fileno(), 1)
             os.dup2(told.fileno(), 2)
@@ -192,10 +194,10 @@ def _report(chosen: list[Mutation]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2, help="mutations at a time")
-    parser.add_argument("--only", default="", help="mutations whose name has this text")
+    parser.add_argument("--only", nargs="+", default=[""], help="mutations whose name has one of these texts")
     parser.add_argument("--again", action="store_true", help="run what has been run as well")
     asked = parser.parse_args()
-    chosen = [one for one in listed() if asked.only in one.name]
+    chosen = [one for one in listed() if any(text in one.name for text in asked.only)]
     for one in chosen:
         one.applied(one.source(ROOT))
     os.environ["OMP_NUM_THREADS"] = "1"
