@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from sfpo_bench.rollout.encoding import EncodedProblem
-from sfpo_bench.training.rollouts import ProblemSchedule, group_requests
-from sfpo_bench.types import Problem
+from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_requests
+from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Problem
 
 
 def problems(count: int) -> list[EncodedProblem]:
@@ -34,3 +34,11 @@ def test_a_step_larger_than_the_data_repeats_problems_with_new_samples() -> None
     requests = group_requests(schedule.at(1), group=2)
     samples = Counter((request.problem_id, sample) for request in requests for sample in request.samples)
     assert len(requests) == 7 and set(samples.values()) == {1}, "no two responses share their noise"
+
+
+def test_a_group_has_a_signal_when_one_of_its_responses_has_an_advantage() -> None:
+    """Also where another response is just the mean of its group."""
+    done = [Completion("a", n, (1,), (2,), (0.0,), "", FinishReason.stopped) for n in range(6)]
+    grades = [Grade(GradeStatus.wrong, reward, None) for reward in (0.0, 0.5, 1.0, 1.0, 1.0, 1.0)]
+    found = GradedRollouts(problems(2), done, grades, 3).metrics([-1.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    assert found["groups_without_signal_share"] == 0.5
