@@ -34,6 +34,12 @@ def test_a_number_depends_on_its_key_and_position_alone() -> None:
     assert np.array_equal(together[::-1], uniforms([9, 8, 7], 12))
 
 
+def test_a_uniform_is_the_first_53_bits_of_two_words() -> None:
+    """Of the published answer for counter and key 0: its upper 27 and 26 bits, one behind the other."""
+    bits = (0x6627E8D5 >> 5) * 2**26 + (0xE169C58D >> 6)
+    assert uniforms([0], 1)[0, 0] == bits / 2**53
+
+
 def test_uniforms_are_uniform_and_uncorrelated() -> None:
     draws = uniforms([stream_key(0, "x", n) for n in range(2000)], 50)
     assert draws.min() >= 0 and draws.max() < 1

@@ -39,6 +39,7 @@ def test_a_verdict_follows_from_the_interval_and_the_family(
 
 @pytest.mark.parametrize("said", [interval(1.2, 1.9), interval(0.9, 1.1), Statement(Claim.at_least, 1.6, low=1.3)])
 def test_two_seeds_of_an_arm_give_no_verdict(said: Statement) -> None:
+    assert FEWEST_SEEDS == 3  # where the calibration of docs/protocol.md begins
     assert verdict(said, 0.001, seeds=FEWEST_SEEDS - 1) is Verdict.unclear
     assert verdict(said, 0.001, seeds=FEWEST_SEEDS) is not Verdict.unclear
 

@@ -25,7 +25,7 @@ def masters(seed: int = 0, width: int = 8) -> MasterWeights:
         layer = nn.Linear(width, width)
     made = MasterWeights(layer, lambda weights: torch.optim.AdamW(weights, lr=0.1))
     made.zero_gradients()
-    layer(torch.ones(width)).sum().backward()
+    ((1 + seed) * layer(torch.ones(width)).sum()).backward()
     made.step()
     return made
 
@@ -41,6 +41,8 @@ def test_what_is_written_comes_back_bit_for_bit(tmp_path: Path) -> None:
     store.write(written, state(7))
     newest = store.newest()
     assert newest is not None and newest.state() == state(7)
+    differ = read.optimizer_tensors()
+    assert not torch.equal(differ["weight/exp_avg"], written.optimizer_tensors()["weight/exp_avg"])
     newest.load_into(read)
     assert all(torch.equal(read.masters[name], weight) for name, weight in written.masters.items())
     after, before = read.optimizer_tensors(), written.optimizer_tensors()

@@ -38,6 +38,13 @@ def test_every_run_is_asked_the_same_problems() -> None:
     assert len({item.problem.id for item in first.problems}) == 50
 
 
+def test_the_draws_of_two_splits_have_nothing_to_do_with_each_other() -> None:
+    settings = EvaluationSettings(responses=50, select_responses=50)
+    asked = quizzes(settings, problems("report", 300), problems("select", 300))[:2]
+    places = [[item.prompt_ids[0] for item in quiz.problems] for quiz in asked]
+    assert places[0] != places[1]
+
+
 def test_nothing_asked_is_nothing_measured() -> None:
     settings = EvaluationSettings(responses=0, select_responses=5, greedy_problems=0)
     assert [quiz.split for quiz in quizzes(settings, problems("report", 3), problems("select", 5))] == [Split.select]
@@ -80,12 +87,11 @@ class Dice:
 
 def asked(*, seed: int = 0, step: int = 1, samples: int = 3) -> tuple[list[EvaluationRecord], list[float]]:
     """Records of both splits, sampled, and of the report split, greedily, and the noise behind them; the problem
-    `report/n` and the problem `select/n` have the answer n."""
+    `x/n` of either split has the answer n."""
     engine = Dice()
     problems = {
         split: tuple(
-            EncodedProblem(Problem(f"{split}/{n}", f"{n}+0=", str(n)), (n,))
-            for n in range(20 if split == "report" else 7)
+            EncodedProblem(Problem(f"x/{n}", f"{n}+0=", str(n)), (n,)) for n in range(20 if split == "report" else 7)
         )
         for split in ("report", "select")
     }
