@@ -256,7 +256,7 @@ def test_a_late_run_widens_the_interval_of_a_cost_by_one_nth_and_moves_no_point(
 
 def test_late_is_after_six_tenths_of_the_budget_and_of_one_run_is_enough() -> None:
     """The share of docs/protocol.md, whose calibration holds for it and no other."""
-    costs = (200.0, 300.0, 590.0)
+    costs = (480.0, 530.0, 590.0)
     plain = typical_cost(reached(*costs))
     assert typical_cost(late_runs(costs, 1000.0)) == plain != typical_cost(late_runs((*costs[:2], 610.0), 1000.0))
     later = typical_cost(late_runs((*costs[:2], 610.0), 1000.0))
