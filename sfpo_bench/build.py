@@ -57,7 +57,7 @@ def build_trainer(
     if config.threads:
         torch.set_num_threads(config.threads)
     parts = _parts(config, problems, ranks)
-    weights = sum(4 * w.numel() for w in parts.learner.masters.masters.values())
+    weights = sum(w.element_size() * w.numel() for w in parts.learner.masters.masters.values())
     checkpoint = 3 * weights  # with two moments
     require_space(folder.path, config.training.kept_bytes(weights, checkpoint) + checkpoint)
     hooks = hooks or Hooks()

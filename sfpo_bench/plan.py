@@ -95,24 +95,29 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> P
     it is known; else prompts are taken as long as the settings allow."""
     learner, rollout = config.learner, config.rollouts
     size, count = _BYTES[learner.precision], shape.parameters
-    trained = _trained(config, shape)
-    checkpoint = 4 * trained * (3 if learner.optimizer is OptimizerKind.adamw else 1)
+    trained, master = _trained(config, shape), _master_bytes(learner.precision)
+    checkpoint = master * trained * (3 if learner.optimizer is OptimizerKind.adamw else 1)
     if isinstance(config.rule, Lookahead):
-        checkpoint += 4 * trained
+        checkpoint += master * trained
     return Plan(
         parameters=count,
         parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
         kv_bytes_per_token=shape.kv_per_token * size,
         sequence_tokens=rollout.max_prompt_tokens + rollout.max_new_tokens,
         checkpoint_bytes=checkpoint,
-        kept_bytes=config.training.kept_bytes(4 * trained, checkpoint),
+        kept_bytes=config.training.kept_bytes(master * trained, checkpoint),
     )
+
+
+def _master_bytes(precision: Precision) -> int:
+    """Of a number that the optimizer moves, and of each of its moments."""
+    return 8 if precision is Precision.float64 else 4
 
 
 def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterator[Part]:
     learner, rollout = config.learner, config.rollouts
     count, trained, size = shape.parameters, _trained(config, shape), _BYTES[learner.precision]
-    master = 8 if learner.precision is Precision.float64 else 4
+    master = _master_bytes(learner.precision)
     copies = learner.precision is Precision.bfloat16
     moments = 2 if learner.optimizer is OptimizerKind.adamw else 0
     vllm = isinstance(rollout, VllmRollout) and rollout.placement is Placement.in_process

@@ -48,7 +48,7 @@ def merged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         plain = name.replace(_BASE, "")
         change = _change(weights, plain)
-        found[plain] = weight if change is None else (weight.detach().float() + change).to(weight.dtype)
+        found[plain] = weight if change is None else (_wide(weight) + change).to(weight.dtype)
     return found
 
 
@@ -69,13 +69,20 @@ def merge_into(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
                 continue
             change = _change(weights, name)
             if change is not None:
-                parameter.copy_(parameter.float() + change.to(parameter.device))
+                parameter.copy_(_wide(parameter) + change.to(parameter.device))
 
 
 def _change(weights: Mapping[str, Tensor], name: str) -> Tensor | None:
-    """2 B A in fp32, of the layer whose weight has this name."""
+    """2 B A in at least fp32, of the layer whose weight has this name."""
     layer = name.removesuffix(".weight")
     if layer + _A not in weights:
         return None
-    product: Tensor = weights[layer + _B].detach().float() @ weights[layer + _A].detach().float()
+    product: Tensor = _wide(weights[layer + _B]) @ _wide(weights[layer + _A])
     return SCALE * product
+
+
+def _wide(weight: Tensor) -> Tensor:
+    """The weight in float64 if it is, else in fp32."""
+    import torch
+
+    return weight.detach() if weight.dtype == torch.float64 else weight.detach().float()

@@ -150,12 +150,12 @@ def _choose(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p: float
         tokens_B1 = _invert(buckets_BNW, ends_BN, draws_B).clamp_(max=logits_BV.shape[1] - 1)
     chosen_B1 = _tempered(logits_BV.gather(1, tokens_B1), temperature)
     log_probs_B1 = (chosen_B1 - largest_B1).double() - normalizer_B1.log()
-    return tokens_B1[:, 0], log_probs_B1[:, 0].float()
+    return tokens_B1[:, 0], log_probs_B1[:, 0].to(odds_BV.dtype)
 
 
 def _tempered(logits: Tensor, temperature: float) -> Tensor:
-    """An fp32 copy at the temperature; at 0 untempered."""
-    copied = logits.to(torch.float32, copy=True)
+    """A copy in at least fp32, at the temperature; at 0 untempered."""
+    copied = logits.clone() if logits.dtype == torch.float64 else logits.to(torch.float32, copy=True)
     return copied if temperature in (0.0, 1.0) else copied.div_(temperature)
 
 

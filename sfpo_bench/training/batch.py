@@ -18,7 +18,7 @@ class TrainBatch:
 
     `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
-    `engine_log_probs_BT` are those the engine sampled the tokens with, zero on padding.
+    `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_B`, zero on padding.
     """
 
     prompts_PL: Tensor
@@ -96,15 +96,15 @@ def assemble(
         owners_B=torch.tensor(owners).to(device),
         advantages_B=advantages_B.to(device),
         rows_B=torch.arange(len(completions), device=device),
-        engine_log_probs_BT=right_pad([completion.log_probs for completion in completions]).to(device),
+        engine_log_probs_BT=right_pad([completion.log_probs for completion in completions], torch.float64).to(device),
         max_response_tokens=max_response_tokens,
     )
 
 
-def right_pad(rows: Sequence[Sequence[int]] | Sequence[Sequence[float]]) -> Tensor:
+def right_pad(rows: Sequence[Sequence[int]] | Sequence[Sequence[float]], dtype: torch.dtype = torch.int64) -> Tensor:
     """Token ids or log-probs [B, T], zeros behind each row's end."""
     width = max(len(row) for row in rows)
-    return torch.tensor([list(row) + [0] * (width - len(row)) for row in rows])
+    return torch.tensor([list(row) + [0] * (width - len(row)) for row in rows], dtype=dtype)
 
 
 def share_of_rows(batch: TrainBatch, rank: int, count: int) -> Tensor:

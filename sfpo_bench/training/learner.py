@@ -351,12 +351,13 @@ class _StartScores:
 
     def weights(self, settings: LearnerSettings) -> Tensor:
         """The correction's weight of each token; all log-probs must be known."""
-        return loss_weights(
+        weights_BT = loss_weights(
             self._log_ratios_BT(),
             self._batch.response_mask_BT(),
             settings.engine_correction,
             settings.engine_correction_cap,
         )
+        return weights_BT.to(self._format)
 
     def _log_ratios_BT(self) -> Tensor:
         engine_BT = self._batch.engine_log_probs_BT

@@ -233,7 +233,8 @@ class Trainer:
         rewards = [grade.reward for grade in rollouts.grades]
         if not all(map(math.isfinite, rewards)):
             raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; mend the reward")
-        rewards_PG = torch.tensor(rewards, dtype=torch.float32).view(-1, rollouts.group)
+        # The loss takes them over in the precision of the policy's log-probs.
+        rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(-1, rollouts.group)
         return self._parts.objective.advantages(rewards_PG).reshape(-1)
 
     def _spend(

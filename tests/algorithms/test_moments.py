@@ -30,7 +30,7 @@ class PlainAdam(Optimizer):
         self._zero = count
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             for parameter in group["params"]:
                 state = self.state[parameter]
@@ -47,12 +47,12 @@ def adamw(betas: tuple[float, float]) -> Make:
 
 def by_master_weights(make: Make, fast: int, alpha: float, batches: int) -> Tensor:
     """SFPO's displacement on a constant slope."""
-    module = torch.nn.ParameterList([torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))])
-    masters = MasterWeights(module, make)
+    weight = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    masters = MasterWeights(torch.nn.ParameterList([weight]), make)
 
     def step() -> None:
         masters.zero_gradients()
-        module[0].grad = SLOPE.clone()
+        weight.grad = SLOPE.clone()
         masters.step()
 
     for _ in range(batches):
@@ -61,7 +61,7 @@ def by_master_weights(make: Make, fast: int, alpha: float, batches: int) -> Tens
             step()
         masters.reposition(alpha, Moments.interpolate)
         step()
-    return module[0].detach()
+    return weight.detach()
 
 
 def by_wrapped_optimizer(make: Make, fast: int, alpha: float, batches: int) -> Tensor:

@@ -35,7 +35,7 @@ def policy(
         model: PreTrainedModel
         model = LlamaForCausalLM(LlamaConfig(**shape)) if kind == "llama" else Qwen2ForCausalLM(Qwen2Config(**shape))
     if dtype == torch.float64:
-        _make_norms_exact(model)
+        make_norms_exact(model)
     module: nn.Module = model
     module.to(dtype)
     return model
@@ -55,7 +55,8 @@ class ExactNorm(nn.Module):
         return self.weight * x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + self.eps)
 
 
-def _make_norms_exact(model: nn.Module) -> None:
+def make_norms_exact(model: nn.Module) -> None:
+    """Put an `ExactNorm` in the place of every root-mean-square norm of `model`."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child).__name__.endswith("RMSNorm"):
