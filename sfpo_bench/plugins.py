@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
+import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,20 +31,34 @@ class Custom:
     options: dict[str, Any] = option({}, "fields of the class, as `{name: value}`")
 
 
-def find(name: str, key: str) -> Any:
+# Folders in which modules that a user's file names are looked for, beside the environment's; workers inherit it.
+BESIDE = "SFPO_BENCH_PLUGIN_FOLDERS"
+
+
+def look_beside(file: Path) -> None:
+    """Modules that `file` names are found in its folder too, by this process and by those it starts."""
+    folders = [folder for folder in os.environ.get(BESIDE, "").split(os.pathsep) if folder]
+    folder = str(file.resolve().parent)
+    if folder not in folders:
+        os.environ[BESIDE] = os.pathsep.join([*folders, folder])
+
+
+def find(name: str, key: str, beside: Path | None = None) -> Any:
     """The object `module:attribute`; `key` is the setting that named it.
 
-    Raises `ConfigError` when the form is wrong, the module does not import or the attribute is missing.
+    The module is one of the environment, or lies in a folder of `look_beside`, or in that of the file `beside`. Raises
+    `ConfigError` when the form is wrong, the module does not import or the attribute is missing.
     """
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute):
         raise ConfigError(f"{key} = {name!r}: expected `module:Class`, for example my_package.objectives:MyObjective")
     try:
-        module = importlib.import_module(module_name)
+        with _folders_last(beside):
+            module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(
             f"{key} = {name!r}: importing {module_name} failed ({error}); install the package that has it into this "
-            "environment"
+            "environment, or put the module beside the file that names it"
         ) from error
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{key} = {name!r}: importing {module_name} {raised(error)}; mend the module") from error
@@ -49,6 +66,19 @@ def find(name: str, key: str) -> Any:
         names = ", ".join(name for name in vars(module) if not name.startswith("_"))
         raise ConfigError(f"{key} = {name!r}: {module_name} has no {attribute}; it has {names}")
     return getattr(module, attribute)
+
+
+@contextmanager
+def _folders_last(beside: Path | None) -> Iterator[None]:
+    """The folders of users' files behind those that Python looks in."""
+    folders = [folder for folder in os.environ.get(BESIDE, "").split(os.pathsep) if folder]
+    folders += [str(beside.resolve().parent)] if beside is not None else []
+    before = list(sys.path)
+    sys.path += [folder for folder in folders if folder not in sys.path]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def called(function: Callable[..., Any], name: str, check: Check, *arguments: Any, **named: Any) -> Any:

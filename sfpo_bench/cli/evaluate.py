@@ -20,6 +20,8 @@ from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.training.stop import StopRequest
 
+_STOPPING = "stopping after the responses that are under way; they are kept. Ctrl-C again ends at once"
+
 
 def act(node: DictConfig) -> None:
     settings = to_settings(node, EvaluateSettings)
@@ -62,11 +64,13 @@ def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list
 
         name = plans[0].owner.label if len(plans) == 1 else f"{len(plans)} runs"
         with SampleBoard(f"{name} on {plans[0].suite.name}, {slots} slots") as board:
-            evaluate_in_slots(plans, slots, StopRequest(), run.Progress(board.start, board.done), done)
+            evaluate_in_slots(
+                plans, slots, StopRequest(acknowledgement=_STOPPING), run.Progress(board.start, board.done), done
+            )
         return texts
     for plan in plans:
         with SampleBoard(f"{plan.owner.label} on {plan.suite.name}") as board:
-            found = run.evaluate(plan, StopRequest(), run.Progress(board.start, board.done))
+            found = run.evaluate(plan, StopRequest(acknowledgement=_STOPPING), run.Progress(board.start, board.done))
         done(plan, found)
     return texts
 

@@ -26,10 +26,11 @@ def report(settings: ScoresSettings) -> None:
     """Choose if asked to, then write and print the tables."""
     from sfpo_bench.evaluation.answer_sheet import METRICS
     from sfpo_bench.evaluation.scores import arms_of, unlike
-    from sfpo_bench.evaluation.tables import write_tables
+    from sfpo_bench.evaluation.tables import check_tables_folder, write_tables
 
     choice = choice_on(settings.choose_on, settings.allow_report) if settings.choose_on else None
     found = _evaluations(settings.folders)
+    check_tables_folder(found, Path(settings.out))
     different = unlike(found) if len(found) > 1 else []
     if different and not settings.unlike:
         raise ConfigError(
@@ -50,7 +51,7 @@ def report(settings: ScoresSettings) -> None:
     files = write_tables(arms, baseline, k, Path(settings.out))
     say(files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip())
     say("")
-    say(f"tables: {files.markdown}, {files.csv}, {files.latex}")
+    say(f"tables: {files.markdown}, {files.csv}, {files.latex}; rows for paper tables: {files.paper_scores}")
 
 
 def _evaluations(folders: Sequence[str]) -> list[Evaluation]:

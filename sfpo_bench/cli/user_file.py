@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import SCHEMAS
+from sfpo_bench.plugins import look_beside
 from sfpo_bench.yaml_files import read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -32,6 +33,7 @@ def hydra_arguments(file: Path, base: str) -> tuple[str, list[str]]:
             f"{file} has no `defaults`; begin it with `defaults: [{base}, _self_]`: what it changes then stands on the "
             f"settings of `{base}`"
         )
+    look_beside(file)
     return file.stem, [f"--config-dir={file.parent.resolve()}"]
 
 

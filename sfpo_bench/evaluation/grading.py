@@ -9,28 +9,42 @@ from sfpo_bench.errors import RunFailed
 from sfpo_bench.evaluation.generation import SampleName, name_of
 from sfpo_bench.evaluation.question_paper import Benchmark, Question
 from sfpo_bench.evaluation.sample_store import GradedSample, Sample, SampleStore
+from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.grading.failures import LIMIT, failed
 from sfpo_bench.statistics.sample_scores import CORRECT, NO_ANSWER
 from sfpo_bench.tasks.graded_by_card import grade_responses, grader_version, same_answers
 from sfpo_bench.types import Grade, GradeStatus
 
 
-def grade_samples(paper: Sequence[Benchmark], samples: Sequence[Sample], store: SampleStore) -> list[GradedSample]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a grade may take, and the share of samples that may stay undecided; those count as wrong."""
+
+    deadline_s: float = DEADLINE_S
+    undecided_share: float = LIMIT
+
+
+def grade_samples(
+    paper: Sequence[Benchmark], samples: Sequence[Sample], store: SampleStore, limits: Limits | None = None
+) -> list[GradedSample]:
     """Grades of `samples`, in their order, written into the store.
 
     Grades of the same grader version and gold answer that are in the store already are kept; everything else is graded.
-    Raises `RunFailed` when the grader could not decide on more than 1 % of them, and on more than one.
+    Raises `RunFailed` when the grader could not decide on more than the share of `limits`, and on more than one.
     """
+    limits = limits or Limits()
     known = {name_of(one.sample): one for one in store.graded()}
-    graded = [one for benchmark in paper for one in _grade_benchmark(benchmark, samples, known)]
+    graded = [one for benchmark in paper for one in _grade_benchmark(benchmark, samples, known, limits.deadline_s)]
     by_name = {name_of(one.sample): one for one in graded}
     ordered = [by_name[name_of(sample)] for sample in samples]
     undecided = sum(failed(one.status) for one in ordered)
-    if undecided > max(1, LIMIT * len(ordered)):
+    if undecided > max(1, limits.undecided_share * len(ordered)):
+        share = undecided / len(ordered)
         raise RunFailed(
-            f"the grader timed out or failed on {undecided} of {len(ordered)} samples, expected at most 1 % or one; "
-            f"the samples are kept in {store.path}. Give the machine less to do beside it, and run the same command "
-            "again"
+            f"the grader timed out or failed on {undecided} of {len(ordered)} samples ({share:.1%}), expected at most "
+            f"{limits.undecided_share:.1%} or one; the samples are kept in {store.path}. Run the same command again "
+            f"with more time for a grade (grading_seconds={max(DEADLINE_S, 4 * limits.deadline_s):g}), or count them "
+            f"as wrong, with their share in every table (undecided_share={min(1.0, share + 0.005):.2f})"
         )
     store.write_graded(ordered)
     return ordered
@@ -46,14 +60,15 @@ class _Work:
 
 
 def _grade_benchmark(
-    benchmark: Benchmark, samples: Sequence[Sample], known: Mapping[SampleName, GradedSample]
+    benchmark: Benchmark, samples: Sequence[Sample], known: Mapping[SampleName, GradedSample], deadline_s: float
 ) -> list[GradedSample]:
     questions = {question.key: question for question in benchmark.questions}
     version = grader_version(benchmark.card)
     own = [sample for sample in samples if sample.benchmark == benchmark.name]
     work = [_Work(one, questions[one.problem_key], _usable(one, questions, known, version)) for one in own]
     new = [one for one in work if one.known is None]
-    made = grade_responses(benchmark.card, [one.question.problem for one in new], [one.sample.text for one in new])
+    problems, texts = [one.question.problem for one in new], [one.sample.text for one in new]
+    made = grade_responses(benchmark.card, problems, texts, deadline_s)
     grades = {name_of(one.sample): grade for one, grade in zip(new, made, strict=True)}
     for one in work:
         if one.known is not None:

@@ -43,23 +43,33 @@ class Benchmark:
         return self.card.name
 
 
-def question_paper(chosen: Suite, data: DataSettings, prompt: str = "", problems: int = 0) -> tuple[Benchmark, ...]:
+def question_paper(
+    chosen: Suite, data: DataSettings, prompt: str = "", problems: int = 0, first: int = 0
+) -> tuple[Benchmark, ...]:
     """The benchmarks of a suite with their questions.
 
     A part of a benchmark's problems is a fixed draw by their texts: a smaller part lies within a larger one, and the
-    order of the source does not matter. Raises `MissingDataError` and `ConfigError` as `load_problem_set` does.
+    order of the source does not matter. `first` keeps the first problems in the order of the source instead.
+    Raises `MissingDataError` and `ConfigError` as `load_problem_set` does.
     """
     return tuple(
-        _benchmark(entry.name, entry.leave_out, min(filter(None, (entry.problems, problems)), default=0), data, prompt)
+        _benchmark(
+            entry.name, entry.leave_out, min(filter(None, (entry.problems, problems)), default=0), data, prompt, first
+        )
         for entry in chosen.benchmarks
     )
 
 
-def _benchmark(name: str, leave_out: Sequence[str], count: int, data: DataSettings, prompt: str) -> Benchmark:
+def _benchmark(
+    name: str, leave_out: Sequence[str], count: int, data: DataSettings, prompt: str, first: int
+) -> Benchmark:
     found = load_problem_set(name, data)
+    if not found.problems:
+        raise ConfigError(f"{found.origin}: found no problem of {name}, expected at least one; bring the whole file")
     require_readable_golds(found)
     template = prompt_template(prompt or found.card.prompt)
-    drawn = part(name, without(found.problems, leave_out), count)
+    there = without(found.problems, leave_out)
+    drawn = there[:first] if first else part(name, there, count)
     questions = [Question(p, problem_key(p.text), made := template.fill(p), prompt_sha256(made)) for p in drawn]
     twice = [key for key, count in Counter(question.key for question in questions).items() if count > 1]
     if twice:

@@ -11,13 +11,14 @@ from pathlib import Path
 from sfpo_bench import config as configuration
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.evaluation.generation import Generation, Wanted, asked_for, missing
-from sfpo_bench.evaluation.grading import grade_samples
+from sfpo_bench.evaluation.grading import Limits, grade_samples
 from sfpo_bench.evaluation.model_pin import ModelPin, pin_checkpoint, pin_model
 from sfpo_bench.evaluation.question_paper import Benchmark, question_paper
 from sfpo_bench.evaluation.record import Asked, Evaluation, Owner, read_evaluation, write_asked, write_owner
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.load import ModelSettings
+from sfpo_bench.models.settings import HuggingFaceModel
 from sfpo_bench.names import EVALUATIONS, check_name, check_root
 from sfpo_bench.options import check_ranges
 from sfpo_bench.problem_sets import Suite, load_problem_set, overlaps, suite
@@ -26,6 +27,7 @@ from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vll
 from sfpo_bench.tasks.training_sets import TrainingSets
 from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
+from sfpo_bench.training.settings import Which
 from sfpo_bench.training.stop import StopRequest
 
 # A process whose parent was killed still finishes the part it is at.
@@ -80,8 +82,9 @@ def plan(settings: EvaluateSettings) -> Plan:
             f"sampling.temperature = 0 with sampling.samples = {settings.sampling.samples}: greedy decoding gives the "
             "same response every time; set sampling.samples=1, or a temperature above 0"
         )
+    _check_what_is_evaluated(settings)
     chosen = suite(settings.suite)
-    paper = question_paper(chosen, settings.data, settings.prompt, settings.problems)
+    paper = question_paper(chosen, settings.data, settings.prompt, settings.problems, settings.first)
     run = RunFolder.existing(Path(settings.run)) if settings.run else None
     trained = configuration.read(run.config) if run else None
     checkpoint = _checkpoint(run, settings) if run else None
@@ -102,6 +105,34 @@ def plan(settings: EvaluateSettings) -> Plan:
         sampling=_identity(settings, pin),
         trained_on=trained_on,
     )
+
+
+def _check_what_is_evaluated(settings: EvaluateSettings) -> None:
+    """Raise `ConfigError` for settings that would be ignored: of a run without one, or of a model beside a run."""
+    if settings.run:
+        RunFolder.existing(Path(settings.run))
+    named = [f"step={settings.step}"] if settings.step else []
+    named += [f"checkpoint={settings.checkpoint.value}"] if settings.checkpoint is not Which.last else []
+    if named and not settings.run:
+        raise ConfigError(
+            f"{' and '.join(named)} without run: only a training run has checkpoints; add run=FOLDER, or leave them out"
+        )
+    if len(named) > 1:
+        raise ConfigError(f"{' and '.join(named)} name two checkpoints of the run; give one of them")
+    if settings.first and settings.problems:
+        raise ConfigError(
+            f"first={settings.first} and problems={settings.problems} choose problems in two ways; give one of them"
+        )
+    is_default = isinstance(settings.model, HuggingFaceModel) and not settings.model.path
+    if settings.run and not is_default:
+        raise ConfigError(
+            f"model={settings.model.kind} beside run={settings.run}: the run has its own model; leave one of them out"
+        )
+    if not settings.run and is_default:
+        raise ConfigError(
+            "nothing to evaluate: found no model and no run; expected run=FOLDER, model=embedded, model=smollm2, or "
+            "model=hf model.path=NAME_OR_FOLDER"
+        )
 
 
 def _checkpoint(run: RunFolder, settings: EvaluateSettings) -> Checkpoint:
@@ -136,7 +167,8 @@ def begin(plan: Plan) -> list[Wanted]:
 def finish(plan: Plan, started: float) -> Evaluation:
     """Grade, write and read back an evaluation whose samples are all there; `started` is its `time.monotonic()`."""
     store = plan.store
-    graded = grade_samples(plan.paper, asked_for(plan.paper, plan.settings.sampling.samples, store), store)
+    limits = Limits(plan.settings.grading_seconds, plan.settings.undecided_share)
+    graded = grade_samples(plan.paper, asked_for(plan.paper, plan.settings.sampling.samples, store), store, limits)
     assert graded
     write_asked(store, plan.sampling, _asked(plan, time.monotonic() - started))
     _clear_shares(store)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sfpo_bench.config import TrackingSettings
+from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.launcher_settings import LauncherSettings
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import DataSettings
@@ -30,6 +31,15 @@ class EvaluateSettings:
     sampling: SampleSettings = option(SampleSettings(), "how many samples, and how they are drawn")
     prompt: str = option("", "name of a prompt template for every benchmark; empty: that of each one's card")
     problems: int = option(0, "problems of each benchmark, at most; 0: as many as the suite says", low=0)
+    first: int = option(0, "the first problems of each benchmark in its own order; 0: all that `problems` draws", low=0)
+    grading_seconds: float = option(DEADLINE_S, "longest time for one grade, in seconds", above=0)
+    undecided_share: float = option(
+        0.01,
+        "share of samples that the grader may leave undecided (timeout, error): they count as wrong, and every table "
+        "shows the share; above it the evaluation ends without scores, and the same command grades again",
+        low=0,
+        high=1,
+    )
     trained_on: list[str] = option(
         [], "training sets whose problems are also scored without; empty: those of the run's task, if it names any"
     )

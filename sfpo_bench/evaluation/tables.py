@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.evaluation.answer_sheet import Sheet
+from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores, differences, unlike
 from sfpo_bench.problem_sets import card
 from sfpo_bench.reports.document import blocks
 from sfpo_bench.reports.formats import escaped
 from sfpo_bench.reports.latex import Columns, tables_tex
+from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore, write_paper_scores
 from sfpo_bench.statistics.permutation import RUNS_ONLY
+from sfpo_bench.stored_files import reading
 from sfpo_bench.tracking.run_folder import write_atomically
 
 if TYPE_CHECKING:
@@ -39,17 +44,42 @@ class TableFiles:
     csv: Path
     differences: Path
     latex: Path
+    paper_scores: Path
+    sources: Path
 
     @classmethod
     def inside(cls, folder: Path) -> TableFiles:
         """The paths below `folder`; creates nothing."""
-        names = ("table.md", "scores.csv", "differences.csv", "table.tex")
+        names = ("table.md", "scores.csv", "differences.csv", "table.tex", "paper_scores.csv", "evaluations.json")
         return cls(*(folder / name for name in names))
 
 
+def check_tables_folder(evaluations: Sequence[Evaluation], folder: Path) -> None:
+    """Raise `ConfigError` when `folder` holds the tables of other evaluations, which would be lost."""
+    file = TableFiles.inside(folder).sources
+    if not file.is_file():
+        return
+    with reading(file, "give another out=FOLDER"):
+        there = list(map(str, json.loads(file.read_text(encoding="utf-8"))))
+    if there != _sources(evaluations):
+        raise ConfigError(
+            f"{folder} holds the tables of other evaluations ({', '.join(there[:3])}{' …' if len(there) > 3 else ''}); "
+            "give these another place, out=FOLDER"
+        )
+
+
+def _sources(evaluations: Sequence[Evaluation]) -> list[str]:
+    return sorted(str(one.folder.absolute()) for one in evaluations)
+
+
 def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> TableFiles:
-    """Write every table of the arms; `baseline` names the arm that differences refer to."""
+    """Write every table of the arms; `baseline` names the arm that differences refer to.
+
+    `paper_scores.csv` is what `read_paper_scores` reads: avg at as many samples as every evaluation has.
+    """
     files = TableFiles.inside(folder)
+    write_paper_scores(files.paper_scores, _paper_scores(arms, baseline))
+    write_atomically(files.sources, json.dumps(_sources(_evaluations(arms)), indent=1))
     markdown = scores_markdown(arms, baseline, k)
     contents = {
         files.markdown: markdown,
@@ -85,6 +115,24 @@ def scores_markdown(arms: Sequence[Arm], baseline: str, k: int) -> str:
         sections += _bullets(_difference_notes(others, first, k))
     sections += ["## Responses", _responses_table(arms)]
     return "\n\n".join(sections) + "\n"
+
+
+def _paper_scores(arms: Sequence[Arm], baseline: str) -> list[PaperScore]:
+    first = next(arm for arm in arms if arm.name == baseline)
+    rows: list[PaperScore] = []
+    for arm in arms:
+        same_k = min(samples_of(arm), samples_of(first))
+        found = differences(arm, first, "avg", same_k) if arm is not first else {}
+        rows += [
+            replace(
+                row,
+                model=arm.evaluations[0].owner.model.source,
+                seeds=len(arm.evaluations),
+                baseline=baseline if row.benchmark in found else "",
+            )
+            for row in paper_rows(arm, PaperCheckpoint.unknown, found)
+        ]
+    return rows
 
 
 def scores_frame(arms: Sequence[Arm], k: int) -> pd.DataFrame:
@@ -184,7 +232,7 @@ def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> st
             score = found["avg"].get(name)
             size = "" if score is None else f"{score.problems:,}"
             runs = f"{len(arm.evaluations)}"
-            cells = [_score_text(found[metric].get(name)) for metric in found]
+            cells = [_score_text(found[metric].get(name), _missing(arm, name, k, leave_out)) for metric in found]
             shown = _average_name(arm.benchmarks, arms) if name == AVERAGE else name
             rows.append((escaped(arm.name), escaped(shown), size, runs, *cells))
     header = ("arm", "benchmark", "problems", "runs", f"avg@{k}", f"pass@{k}", f"maj@{k}")
@@ -260,10 +308,20 @@ def _response_numbers(arm: Arm, benchmark: str) -> tuple[float, ...]:
     )
 
 
-def _score_text(score: Score | None) -> str:
-    """`43.2 (38.9 to 47.6)`, percent; `too few samples` where it is not defined."""
+def _missing(arm: Arm, name: str, k: int, leave_out: Collection[str]) -> str:
+    """Why a score is not defined."""
+    if name == AVERAGE:
+        return "not defined: a benchmark has none"
+    fewest = min((len(sheet.without(leave_out).answers) for sheet in arm.sheets(name)), default=0)
+    if fewest < 2:
+        return f"not defined: {fewest} problem{'' if fewest == 1 else 's'}, an interval needs two"
+    return f"not defined: fewer than {k} samples of a problem"
+
+
+def _score_text(score: Score | None, missing: str) -> str:
+    """`43.2 (38.9 to 47.6)`, percent; what is `missing` where it is not defined."""
     if score is None:
-        return "not defined"
+        return missing
     return f"{100 * score.mean:.1f} ({100 * score.interval.low:.1f} to {100 * score.interval.high:.1f})"
 
 

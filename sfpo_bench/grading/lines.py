@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.grading.failures import LIMIT, failed
@@ -122,19 +122,38 @@ def grade_file(answers: Path, grades: Path, grader: Grader, default: Pair) -> Su
         raise ConfigError(f"grades = {str(grades)!r}: there is no such folder; make it first, or name a file elsewhere")
     if not any(True for _ in read_lines(answers, default)):
         raise ConfigError(f"{answers}: found no line, expected one JSON object per line with gold and pred")
-    for _ in read_lines(answers, default):
-        pass
-    summary = Summary()
+    _check_ids(answers, default)
+    if grades.exists() and not grades.is_file():  # a device or pipe, such as /dev/stdout, is written to, not replaced
+        with open(grades, "w", encoding="utf-8") as out:
+            return _write_grades(read_lines(answers, default), grader, out)
     partial = grades.with_name(f".{grades.name}.partial")
     try:
         with open(partial, "w", encoding="utf-8") as out:
-            for group in _groups(read_lines(answers, default)):
-                for line, grade in zip(group, grader.grade_many([line.pair for line in group]), strict=True):
-                    summary.count(line, grade)
-                    out.write(json.dumps(_row(line, grade), ensure_ascii=False) + "\n")
+            summary = _write_grades(read_lines(answers, default), grader, out)
         partial.replace(grades)
     finally:
         partial.unlink(missing_ok=True)
+    return summary
+
+
+def _check_ids(answers: Path, default: Pair) -> None:
+    """Read all lines; raises `ConfigError` for an id that two of them have."""
+    seen: set[str | int] = set()
+    for number, line in enumerate(read_lines(answers, default), start=1):
+        if line.id in seen:
+            raise ConfigError(
+                f"{answers}: answer {number} has the id {line.id!r} of an earlier one, expected every id once; a line "
+                "without an id is named by its number"
+            )
+        seen.add(line.id)
+
+
+def _write_grades(lines: Iterator[Line], grader: Grader, out: TextIO) -> Summary:
+    summary = Summary()
+    for group in _groups(lines):
+        for line, grade in zip(group, grader.grade_many([line.pair for line in group]), strict=True):
+            summary.count(line, grade)
+            out.write(json.dumps(_row(line, grade), ensure_ascii=False) + "\n")
     return summary
 
 

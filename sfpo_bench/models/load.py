@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.errors import ConfigError, DamagedFile, MissingDataError
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.models.shapes import PUBLISHED, Shape, read_shape
 from sfpo_bench.training.settings import Precision
@@ -145,6 +145,7 @@ def _cache(settings: SmolLM2Model) -> Path:
 def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
     """The model on its device in `precision`, and its tokenizer; raises `MissingDataError` when it cannot be had."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -156,6 +157,11 @@ def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
         model = AutoModelForCausalLM.from_pretrained(
             place, revision=revision, trust_remote_code=False, dtype=getattr(torch, precision.value)
         )
+    except SafetensorError as error:
+        raise DamagedFile(
+            f"the weights of {place} are damaged ({str(error).splitlines()[0]}): a file was cut or is no safetensors; "
+            "copy or download the model again"
+        ) from error
     except (OSError, ValueError) as error:
         raise MissingDataError(
             f"the model {place} (revision {revision}) could not be loaded: {str(error).splitlines()[0]} "

@@ -100,7 +100,9 @@ def read_paper_scores(path: Path) -> list[PaperScore]:
     with path.open(encoding="utf-8", newline="") as handle:
         table = csv.DictReader(handle)
         if tuple(table.fieldnames or ()) != PAPER_COLUMNS:
-            raise BenchError(f"{path} has the columns {table.fieldnames}, expected {', '.join(PAPER_COLUMNS)}")
+            beside = path.with_name("paper_scores.csv")
+            hint = f"; {beside} beside it has them" if beside.is_file() and beside != path else ""
+            raise BenchError(f"{path} has the columns {table.fieldnames}, expected {', '.join(PAPER_COLUMNS)}{hint}")
         try:
             return [_score(row) for row in table]
         except ValueError as error:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
-from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores, differences
+from sfpo_bench.evaluation.scores import Arm, differences
 from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore
 from sfpo_bench.study.checkpoints import Choice, ChosenCheckpoint
 
@@ -51,11 +52,11 @@ def score_rows(
         sides = _sides([one for one in evaluated if one.chosen.checkpoint is checkpoint], labels)
         for arm, side in sides.items():
             found = (
-                differences(side.arm, sides[baseline].arm, "avg", _samples(side.arm))
+                differences(side.arm, sides[baseline].arm, "avg", samples_of(side.arm))
                 if arm != baseline and baseline in sides
                 else {}
             )
-            own = _rows(side.arm, checkpoint, found)
+            own = paper_rows(side.arm, checkpoint, found)
             rows += [
                 replace(
                     row, model=name, arm=labels[arm], seeds=len(side.arm.evaluations), steps=side.steps,
@@ -80,43 +81,5 @@ def _sides(evaluated: Sequence[Evaluated], labels: Mapping[str, str]) -> dict[st
 
 
 def _start_rows(start: Evaluation, model: str) -> list[PaperScore]:
-    rows = _rows(Arm(BEFORE_TRAINING, (start,)), PaperCheckpoint.start, {})
+    rows = paper_rows(Arm(BEFORE_TRAINING, (start,)), PaperCheckpoint.start, {})
     return [replace(row, model=model, arm=BEFORE_TRAINING, steps=0.0, budget=0.0) for row in rows]
-
-
-def _samples(arm: Arm) -> int:
-    return min(one.asked.samples for one in arm.evaluations)
-
-
-def _rows(arm: Arm, checkpoint: PaperCheckpoint, found: Mapping[str, Difference]) -> list[PaperScore]:
-    scores = arm_scores(arm, "avg", _samples(arm))
-    return [_row(arm, checkpoint, name, score, found.get(name)) for name, score in scores.items()]
-
-
-def _row(arm: Arm, checkpoint: PaperCheckpoint, benchmark: str, score: Score, one: Difference | None) -> PaperScore:
-    names = arm.benchmarks if benchmark == AVERAGE else [benchmark]
-    sheets = [sheet for name in names for sheet in arm.sheets(name)]
-    first = arm.evaluations[0]
-    return PaperScore(
-        model="",
-        arm=arm.name,
-        checkpoint=checkpoint,
-        benchmark=benchmark,
-        avg_at_k=score.mean,
-        low=score.interval.low,
-        high=score.interval.high,
-        problems=score.problems,
-        samples=_samples(arm),
-        difference=one.mean if one else None,
-        difference_low=one.interval.low if one else None,
-        difference_high=one.interval.high if one else None,
-        p_value=one.p_value if one else None,
-        p_holm=one.adjusted_p if one else None,
-        smallest_detectable=one.detectable if one else None,
-        truncated_share=fmean(sheet.share("truncated") for sheet in sheets),
-        no_answer_share=fmean(1 - sheet.share("answered") for sheet in sheets),
-        temperature=first.sampling.temperature,
-        top_p=first.sampling.top_p,
-        max_tokens=first.sampling.max_new_tokens,
-        prompt=", ".join(dict.fromkeys(first.asked.templates[name].split(" ")[0] for name in names)),
-    )

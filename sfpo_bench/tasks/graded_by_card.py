@@ -14,12 +14,17 @@ from sfpo_bench.types import Grade, Problem
 _COUNTDOWN_VERSION = 1
 
 
-def grade_responses(card: Card, problems: Sequence[Problem], responses: Sequence[str]) -> list[Grade]:
-    """One grade for each response to the problem at the same place, side by side on all cores."""
+def grade_responses(
+    card: Card, problems: Sequence[Problem], responses: Sequence[str], deadline_s: float | None = None
+) -> list[Grade]:
+    """One grade for each response to the problem at the same place, side by side on all cores.
+
+    A grade that takes longer than `deadline_s` seconds (None: the grader's own deadline) is a timeout.
+    """
     if card.answer_type is AnswerType.countdown:
         return [grade_countdown(problem.answer, text) for problem, text in zip(problems, responses, strict=True)]
     pairs = [Pair(p.answer, text, card.tolerance_of(p.id)) for p, text in zip(problems, responses, strict=True)]
-    return shared_grader().grade_many(pairs)
+    return shared_grader().grade_many(pairs, deadline_s=deadline_s)
 
 
 def require_readable_golds(found: ProblemSet) -> None:

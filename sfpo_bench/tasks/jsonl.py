@@ -80,7 +80,7 @@ class Jsonl:
     def _grader(self) -> Grader:
         if self.grader == "math":
             return lambda problem, text: grade_math(problem.answer, text, deadline_s=self.grading_seconds)
-        own: Grader = find(self.grader, "task.grader")
+        own: Grader = find(self.grader, "task.grader", Path(os.path.expanduser(self.path)) if self.path else None)
         if not callable(own):
             raise ConfigError(
                 f"task.grader = {self.grader!r} is a {type(own).__name__}; expected a function of (problem: Problem, "

@@ -24,6 +24,7 @@ class StopRequest:
 
     parent_pid: int | None = None
     file: Path | None = None
+    acknowledgement: str = ""  # what the terminal is told at once when a signal comes; empty: nothing
     _signal: int | None = field(default=None, init=False)
 
     @property
@@ -55,3 +56,6 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self._signal = number
+        if self.acknowledgement:
+            # A signal handler may interrupt a write to sys.stderr; the file descriptor has no lock of Python's.
+            os.write(2, f"\nsfpo-bench: {self.acknowledgement}\n".encode())

@@ -162,6 +162,10 @@ def test_choosing_on_a_suite_for_reporting_is_refused_and_marked_when_forced(cli
         (("suite=paper", "data.dir=nowhere"), "no math500.jsonl in nowhere"),
         (("model=hf", "model.path=./nowhere"), "./nowhere does not exist"),
         (("sampling.tempratur=1",), "tempratur"),
+        (("step=5",), "step=5 without run"),
+        (("checkpoint=best",), "checkpoint=best without run"),
+        (("model=hf",), "model=embedded"),
+        (("first=3", "problems=3"), "choose problems in two ways"),
     ],
 )
 def test_wrong_settings_are_named_before_torch_is_loaded(cli: Cli, arguments: tuple[str, ...], message: str) -> None:

@@ -11,7 +11,7 @@ from sfpo_bench.errors import RunFailed
 from sfpo_bench.evaluation import grading
 from sfpo_bench.evaluation.answer_sheet import sheets
 from sfpo_bench.evaluation.generation import asked_for, missing
-from sfpo_bench.evaluation.grading import grade_samples
+from sfpo_bench.evaluation.grading import Limits, grade_samples
 from sfpo_bench.evaluation.question_paper import question_paper
 from sfpo_bench.evaluation.sample_store import GradedSample, SampleStore
 from sfpo_bench.problem_sets import DataSettings, suite
@@ -58,9 +58,9 @@ def test_grades_are_kept_and_a_changed_grader_grades_without_generating(
     store, engine, graded_texts = SampleStore(tmp_path), Dice(), []
     inner = grade_responses
 
-    def counting(card, problems, responses):  # type: ignore[no-untyped-def]
+    def counting(card, problems, responses, deadline_s):  # type: ignore[no-untyped-def]
         graded_texts.extend(responses)
-        return inner(card, problems, responses)
+        return inner(card, problems, responses, deadline_s)
 
     monkeypatch.setattr(grading, "grade_responses", counting)
     first = graded(store, engine, 2)
@@ -78,7 +78,7 @@ def test_a_grader_that_cannot_decide_is_no_score(tmp_path: Path, monkeypatch: py
     """One of 16 samples without a verdict is more than 1 %; the samples stay, and the next grading may succeed."""
     store, engine = SampleStore(tmp_path), Dice()
 
-    def tired(card, problems, responses):  # type: ignore[no-untyped-def]
+    def tired(card, problems, responses, deadline_s):  # type: ignore[no-untyped-def]
         return [replace(one, status=GradeStatus.timeout) for one in grade_responses(card, problems, responses)]
 
     monkeypatch.setattr(grading, "grade_responses", tired)
@@ -86,6 +86,19 @@ def test_a_grader_that_cannot_decide_is_no_score(tmp_path: Path, monkeypatch: py
         graded(store, engine, 1)
     monkeypatch.setattr(grading, "grade_responses", grade_responses)
     assert len(graded(store, engine, 1)) == 16 == len(engine.asked)
+
+
+def test_answers_that_always_time_out_count_as_wrong_by_choice_with_their_share(tmp_path: Path) -> None:
+    store, engine = SampleStore(tmp_path), Dice(lambda key, noise: f"Not met before: \\boxed{{{ANSWERS[key]}}}")
+    generation(engine).run(missing(PAPER, 1, store), store, StopRequest(), lambda count: None)
+    asked = asked_for(PAPER, 1, store)
+    with pytest.raises(RunFailed, match=r"undecided_share=1.00"):
+        grade_samples(PAPER, asked, store, Limits(deadline_s=1e-9))
+    [sheet] = sheets(grade_samples(PAPER, asked, store, Limits(1e-9, undecided_share=1.0))).values()
+    scores = sheet.scores("avg", 1)
+    assert sheet.share("undecided") == 1.0 and scores is not None and scores.sum() == 0.0
+    [sheet] = sheets(grade_samples(PAPER, asked, store, Limits())).values()  # graded again once there is time
+    assert sheet.share("undecided") == 0.0
 
 
 def test_the_stored_table_is_what_was_graded(tmp_path: Path) -> None:

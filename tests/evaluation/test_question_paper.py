@@ -68,3 +68,8 @@ def test_every_prompt_shows_the_whole_problem(name: str) -> None:
     for question in question_paper(suite("mixed"), DATA, name)[0].questions:
         content = question.prompt.content
         assert question.problem.text in (content if isinstance(content, str) else content[0].content)
+
+
+def test_the_first_problems_are_those_of_the_source_in_its_order() -> None:
+    [whole], [first] = (question_paper(suite("arithmetic"), DATA, first=count) for count in (0, 5))
+    assert [question.key for question in first.questions] == [question.key for question in whole.questions[:5]]

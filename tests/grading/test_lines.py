@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,26 @@ def test_a_bad_line_is_named_before_anything_is_graded(line: str, message: str, 
         grade_file(answers, tmp_path / "grades.jsonl", grader, Pair("", ""))
     assert message in str(caught.value)
     assert not (tmp_path / "grades.jsonl").exists()
+
+
+def test_an_id_that_two_answers_have_is_refused_before_anything_is_graded(tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"gold": "5", "pred": "5", "id": "a"}\n{"gold": "5", "pred": "6", "id": "a"}\n')
+    with pytest.raises(ConfigError, match="answer 2 has the id 'a' of an earlier one"), Grader(workers=1) as grader:
+        grade_file(file, tmp_path / "grades.jsonl", grader, Pair("", ""))
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    file, pipe = tmp_path / "answers.jsonl", tmp_path / "pipe"
+    file.write_text('{"gold": "5", "pred": "5", "id": "a"}\n')
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()))
+    found: list[str] = []
+    reader.start()
+    with Grader(workers=1) as grader:
+        grade_file(file, pipe, grader, Pair("", ""))
+    reader.join(timeout=30)
+    assert json.loads(found[0])["status"] == "correct" and not pipe.is_file() and pipe.exists()
 
 
 def test_wrong_files_are_refused_at_once_with_exit_code_two(tmp_path: Path, cli: Cli) -> None:

@@ -1,0 +1,49 @@
+"""Scores of an arm as the rows of a paper's table, in the columns that `read_paper_scores` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+
+from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores
+from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore
+
+
+def samples_of(arm: Arm) -> int:
+    """Samples that every evaluation of the arm has of each problem."""
+    return min(one.asked.samples for one in arm.evaluations)
+
+
+def paper_rows(arm: Arm, checkpoint: PaperCheckpoint, found: Mapping[str, Difference]) -> list[PaperScore]:
+    """One row per benchmark and last the average; `found` has the differences to a baseline. No model is named."""
+    scores = arm_scores(arm, "avg", samples_of(arm))
+    return [_row(arm, checkpoint, name, score, found.get(name)) for name, score in scores.items()]
+
+
+def _row(arm: Arm, checkpoint: PaperCheckpoint, benchmark: str, score: Score, one: Difference | None) -> PaperScore:
+    names = arm.benchmarks if benchmark == AVERAGE else [benchmark]
+    sheets = [sheet for name in names for sheet in arm.sheets(name)]
+    first = arm.evaluations[0]
+    return PaperScore(
+        model="",
+        arm=arm.name,
+        checkpoint=checkpoint,
+        benchmark=benchmark,
+        avg_at_k=score.mean,
+        low=score.interval.low,
+        high=score.interval.high,
+        problems=score.problems,
+        samples=samples_of(arm),
+        difference=one.mean if one else None,
+        difference_low=one.interval.low if one else None,
+        difference_high=one.interval.high if one else None,
+        p_value=one.p_value if one else None,
+        p_holm=one.adjusted_p if one else None,
+        smallest_detectable=one.detectable if one else None,
+        truncated_share=fmean(sheet.share("truncated") for sheet in sheets),
+        no_answer_share=fmean(1 - sheet.share("answered") for sheet in sheets),
+        temperature=first.sampling.temperature,
+        top_p=first.sampling.top_p,
+        max_tokens=first.sampling.max_new_tokens,
+        prompt=", ".join(dict.fromkeys(first.asked.templates[name].split(" ")[0] for name in names)),
+    )
