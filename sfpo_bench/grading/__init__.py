@@ -1,7 +1,7 @@
 """Grading of free-form mathematical answers: what is a response's final answer, and is it the gold answer?
 
 `grade_math(gold, response)` is one grade; a `Grader` of your own has its own deadline, memory limit, processes and
-cache, and grades many pairs side by side. math-verify does the algebra, in processes that are killed at the deadline.
+cache, and grades many pairs side by side. It works in processes that are killed at the deadline.
 """
 
 from sfpo_bench.grading.failures import GradingFailures, failures_so_far

@@ -137,7 +137,7 @@ def _phrase(tokens: Tokens, before: Token) -> Unit | None:
     return _power_product(tokens, before)
 
 
-def _power_product(tokens: Tokens, before: Token) -> Unit | None:
+def _power_product(tokens: Tokens, before: Token, *, inside: bool = False) -> Unit | None:
     r"""`\text{m}/\text{s}^2`, `m s^{-1}`, `\frac{\text{km}}{\text{h}}`, `cm^3`."""
     total: Unit | None = NO_UNIT
     sign, place, found = 1, 0, False
@@ -150,18 +150,24 @@ def _power_product(tokens: Tokens, before: Token) -> Unit | None:
             place += 1
             continue
         if token.text == r"\frac" and place + 2 < len(tokens):
-            above = _phrase(tokens[place + 1].inner[0], before) if tokens[place + 1].kind == "group" else None
-            below = _phrase(tokens[place + 2].inner[0], before) if tokens[place + 2].kind == "group" else None
+            above, below = (_in_fraction(tokens[place + ahead], before) for ahead in (1, 2))
             total = product(product(total, above), below, -1) if above and below else None
             place, found = place + 3, True
             continue
-        unit, place = _named_unit(tokens, place, before, first=not found)
+        unit, place = _named_unit(tokens, place, before, first=not found and not inside)
         if unit is None:
             return None
         exponent, place = _exponent(tokens, place)
         total = product(total, unit, sign * exponent) if exponent else None
         sign, found = 1, True
     return total if found else None
+
+
+def _in_fraction(token: Token, before: Token) -> Unit | None:
+    """The unit above or below a fraction bar, where single letters are units."""
+    if token.kind != "group":
+        return None
+    return _power_product(token.inner[0], before, inside=True) or _phrase(token.inner[0], before)
 
 
 def _named_unit(tokens: Tokens, place: int, before: Token, *, first: bool) -> tuple[Unit | None, int]:

