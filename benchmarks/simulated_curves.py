@@ -3,9 +3,10 @@
     true accuracy at r responses     m(speed * s * r) + w(r)
     measured accuracy                Binomial(768, true accuracy) / 768, at every `every`-th of 60 steps
 
-m is GRPO's mean curve of the embedded experiment, s = exp(N(0, 0.08)) a seed's own speed, w an AR(1) wobble of standard
-deviation 0.009 and lag-one correlation 0.7, which starts at zero with the shared warm start. Log costs then spread by
-0.10 to 0.20 between seeds, as in the experiment. A share `collapsed` of the seeds never gets past 0.45.
+m is GRPO's mean curve of the embedded experiment as it was before its problems were split anew, s = exp(N(0, 0.08)) a
+seed's own speed, w an AR(1) wobble of standard deviation 0.009 and lag-one correlation 0.7, which starts at zero with
+the shared warm start. Log costs then spread by 0.10 to 0.20 between seeds, as in the experiment. A share `collapsed` of
+the seeds never gets past 0.45.
 
 Shape suffixes: P seeds of a population, T evaluations.
 """
