@@ -1,18 +1,21 @@
 r"""Text as what it says: two copies of a problem agree here when only their spelling differs.
 
-Three strengths, for three questions:
+Four strengths, for four questions:
 
     plain_text        is it the same text?              white space and the Unicode form of a character do not count
     canonical_answer  is it the same gold answer?       nor do dollar signs, `27.0` for `27`, `025` for `25`, `1,000`
     overlap_text      is it the same problem?           nor does anything but letters, digits and + - * = < > / ^
+    asked_text        is it the same thing to solve?    nor does the order of a Countdown problem's numbers
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
+from fractions import Fraction
 
 from sfpo_bench.types import Problem
 
@@ -47,6 +50,24 @@ def overlap_text(text: str) -> str:
     bare = _FRACTION.sub(r"\\frac", _LAYOUT.sub("", unicodedata.normalize("NFKC", text)))
     bare = _EMPHASIS.sub("", bare.lower())
     return "".join(character for character in bare if character.isalnum() or character in _SIGNS)
+
+
+def asked_text(problem: Problem) -> str:
+    """The one text of a problem that training and reporting must not share: its `overlap_text`, or of a Countdown
+    problem, which its answer tells, the target and the numbers in rising order."""
+    asked = countdown_gold(problem.answer)
+    return overlap_text(problem.text) if asked is None else f"countdown {asked[0]} of {' '.join(map(str, asked[1]))}"
+
+
+def countdown_gold(answer: str) -> tuple[Fraction, tuple[int, ...]] | None:
+    """Target and numbers in rising order of `{"target": 55, "numbers": [96, 7, 37, 74]}`; None of anything else."""
+    if not answer.lstrip().startswith("{"):
+        return None
+    try:
+        asked = json.loads(answer)
+        return Fraction(asked["target"]), tuple(sorted(int(number) for number in asked["numbers"]))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
 
 
 def problem_key(text: str) -> str:

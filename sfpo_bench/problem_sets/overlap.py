@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sfpo_bench.problem_sets.canonical import canonical_answer, overlap_text
+from sfpo_bench.problem_sets.canonical import asked_text, canonical_answer, countdown_gold
 from sfpo_bench.types import Problem
 
 
@@ -21,21 +21,23 @@ class Overlap:
     @property
     def same_answer(self) -> bool:
         """False when the two sets give this problem answers that are written differently."""
+        if countdown_gold(self.evaluation_answer) is not None:
+            return countdown_gold(self.evaluation_answer) == countdown_gold(self.training_answer)
         return canonical_answer(self.evaluation_answer) == canonical_answer(self.training_answer)
 
 
 def overlaps(evaluation: Sequence[Problem], training: Iterable[Problem]) -> tuple[Overlap, ...]:
-    """Every pair of problems with the same `overlap_text`, in the order of `evaluation`, then of `training`.
+    """Every pair of problems with the same `asked_text`, in the order of `evaluation`, then of `training`.
 
     Near matches (a number changed, a sentence added) are not found.
     """
     places: dict[str, list[Problem]] = {}
     for problem in training:
-        places.setdefault(overlap_text(problem.text), []).append(problem)
+        places.setdefault(asked_text(problem), []).append(problem)
     return tuple(
         Overlap(problem.id, other.id, problem.answer, other.answer)
         for problem in evaluation
-        for other in places.get(overlap_text(problem.text), ())
+        for other in places.get(asked_text(problem), ())
     )
 
 

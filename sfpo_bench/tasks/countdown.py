@@ -9,12 +9,12 @@ brackets and their TeX spellings, of at most `LONGEST` characters.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from sfpo_bench.problem_sets.canonical import countdown_gold
 from sfpo_bench.types import Grade, GradeStatus
 
 LONGEST = 200
@@ -38,11 +38,10 @@ def grade_countdown(gold: str, response: str) -> Grade:
     The equation is the content of the last `\boxed{}`, else of the last `<answer>` tag, else the last line with an
     operation in it; of `a = b` the first side with an operation.
     """
-    try:
-        asked = json.loads(gold)
-        target, numbers = Fraction(asked["target"]), Counter(int(number) for number in asked["numbers"])
-    except (ValueError, TypeError, KeyError):
+    asked = countdown_gold(gold)
+    if asked is None:
         return Grade(GradeStatus.gold_unparsable, 0.0, None)
+    target, numbers = asked[0], Counter(asked[1])
     found = _written(response)
     if found is None:
         return Grade(GradeStatus.no_answer, 0.0, None)

@@ -6,8 +6,8 @@
     task=dapo_plus_math   DAPO-Math-17k and MATH train, the set of the SFPO paper     the same six
     task=countdown        Countdown train                  reports on Countdown test
 
-The select problems are a part of the training set, by a hash of each problem's text. Known label errors of a card are
-not trained on, and stay in the report split, where they cost every method the same.
+The select problems are a part of the training set, by a hash of what each problem asks. Known label errors of a card
+are not trained on, and stay in the report split, where they cost every method the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import cached_property
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import Card, DataSettings, ProblemSet, card, load_problem_set, overlaps, prompt_template
-from sfpo_bench.problem_sets.canonical import overlap_text
+from sfpo_bench.problem_sets.canonical import asked_text
 from sfpo_bench.problem_sets.overlap import without
 from sfpo_bench.tasks.graded_by_card import grade_responses, require_readable_golds
 from sfpo_bench.tasks.splits import split_of
@@ -97,7 +97,7 @@ class TrainingSets:
         found: dict[Split, list[Problem]] = {Split.train: [], Split.select: [], Split.report: list(report)}
         for problem in training:
             split = split_of(
-                overlap_text(problem.text), salt="training_sets", select_share=self.select_share, report_share=0.0
+                asked_text(problem), salt="training_sets", select_share=self.select_share, report_share=0.0
             )
             found[split].append(problem)
         empty = [split.value for split in Split if not found[split]]
@@ -120,10 +120,10 @@ class TrainingSets:
 
     @staticmethod
     def _once(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-        """The first of all problems with the same text."""
+        """The first of all problems that ask the same."""
         seen: dict[str, Problem] = {}
         for problem in problems:
-            seen.setdefault(overlap_text(problem.text), problem)
+            seen.setdefault(asked_text(problem), problem)
         return tuple(seen.values())
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from sfpo_bench.problem_sets.canonical import canonical_answer, content_sha256, overlap_text, plain_text, problem_key
+from sfpo_bench.problem_sets.canonical import (
+    asked_text,
+    canonical_answer,
+    content_sha256,
+    countdown_gold,
+    overlap_text,
+    plain_text,
+    problem_key,
+)
+from sfpo_bench.problem_sets.overlap import overlaps
 from sfpo_bench.types import Problem
 
 PROBLEMS = [Problem("a/0", "What is $2 + 2$?", "4"), Problem("a/1", "And  $3^2$ ?", "9")]
@@ -69,3 +80,23 @@ def test_the_form_of_a_character_is_not_text() -> None:
 )
 def test_the_same_problem_whatever_its_spelling(one: str, other: str, same: bool) -> None:
     assert (overlap_text(one) == overlap_text(other)) is same
+
+
+def countdown(target: object, numbers: object) -> Problem:
+    return Problem("", f"Using {numbers}, make {target}.", json.dumps({"target": target, "numbers": numbers}))
+
+
+def test_a_countdown_problem_is_its_target_and_its_numbers_whatever_their_order() -> None:
+    first, other = countdown(55, [96, 7, 37, 74]), countdown(55, [7, 74, 96, 37])
+    assert overlap_text(first.text) != overlap_text(other.text) and asked_text(first) == asked_text(other)
+    for different in (countdown(56, [96, 7, 37, 74]), countdown(55, [96, 7, 37]), countdown(55, [96, 7, 37, 37])):
+        assert asked_text(different) != asked_text(first)
+    [found] = overlaps([first], [other, countdown(55, [96, 7])])
+    assert found.same_answer
+
+
+@pytest.mark.parametrize(
+    "answer", ["{1, 2}", "[1]", "{}", '{"target": 1}', '{"target": Infinity, "numbers": [1]}', "{" * 5000, "12", ""]
+)
+def test_another_answer_is_no_countdown_problem(answer: str) -> None:
+    assert countdown_gold(answer) is None and asked_text(Problem("", "A b", answer)) == overlap_text("A b")

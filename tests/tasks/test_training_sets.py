@@ -8,6 +8,7 @@ import pytest
 
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.problem_sets import DataSettings, card, overlaps
+from sfpo_bench.problem_sets.canonical import countdown_gold
 from sfpo_bench.tasks.training_sets import (
     Countdown,
     DapoMath,
@@ -110,6 +111,16 @@ def test_real_sets_split_without_a_shared_problem(make: type[TrainingSets], toge
     assert min(len(train), len(select), len(report)) >= 100
     if together:
         assert len(train) + len(select) + len(report) == together
+
+
+@needs_shared_data
+def test_no_countdown_problem_stands_in_another_split_with_its_numbers_in_another_order() -> None:
+    task = Countdown(data=REAL)
+    asked = {split: {countdown_gold(problem.answer) for problem in task.problems(split)} for split in Split}
+    assert None not in set().union(*asked.values())
+    assert not asked[Split.train] & asked[Split.report]
+    assert not asked[Split.train] & asked[Split.select] and not asked[Split.select] & asked[Split.report]
+    assert len(asked[Split.train]) + len(asked[Split.select]) == 7984 - 5  # of 8,001: 17 twins, 5 also reported
 
 
 @needs_shared_data
