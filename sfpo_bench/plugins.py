@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import sys
 import traceback
@@ -66,6 +67,18 @@ def find(name: str, key: str, beside: Path | None = None) -> Any:
         names = ", ".join(name for name in vars(module) if not name.startswith("_"))
         raise ConfigError(f"{key} = {name!r}: {module_name} has no {attribute}; it has {names}")
     return getattr(module, attribute)
+
+
+def source_of(name: str, beside: Path | None = None) -> Path | None:
+    """The file of the module of `module:attribute`, found as `find` finds it; None where there is none."""
+    module_name = name.partition(":")[0]
+    try:
+        with _folders_last(beside):
+            spec = importlib.util.find_spec(module_name)
+    except (ImportError, ValueError):
+        return None
+    origin = spec.origin if spec is not None else None
+    return Path(origin) if origin and Path(origin).is_file() else None
 
 
 @contextmanager

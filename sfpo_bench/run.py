@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench import config as configuration
-from sfpo_bench.errors import ComparisonChanged, ConfigError, RankLost, RunFailed
+from sfpo_bench.errors import ComparisonChanged, ConfigError, MissingDataError, RankLost, RunFailed, RunLocked
+from sfpo_bench.inputs import with_inputs
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.stored_files import read_object, reading
@@ -48,8 +49,9 @@ NOT_IDENTITY = (
 
 
 def identity(settings: Mapping[str, object]) -> dict[str, object]:
-    """The settings, by dotted key, that two processes must share to continue each other's run."""
-    return {key: value for key, value in settings.items() if not key.startswith(NOT_IDENTITY)}
+    """The settings, by dotted key, that two processes must share to continue each other's run, and the content of what
+    they name (`inputs.with_inputs`)."""
+    return with_inputs({key: value for key, value in settings.items() if not key.startswith(NOT_IDENTITY)})
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
@@ -57,6 +59,29 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[st
     keys = sorted(set(old) | set(new))
     changed = [key for key in keys if old.get(key, "(absent)") != new.get(key, "(absent)")]
     return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed]
+
+
+# What every verb of several runs sets for each of them, and the settings that say so there.
+OWN_SETTINGS = {
+    "seed": "comparison.first_seed and comparison.seeds, or sweep.first_seed and sweep.seeds",
+    "run_name": "name=NAME, below which every run has a folder of its own",
+}
+
+
+def own_settings(seed: int, run_name: str) -> dict[str, object]:
+    """The settings `OWN_SETTINGS` of one run of a comparison or sweep."""
+    return dict(zip(OWN_SETTINGS, (seed, run_name), strict=True))
+
+
+def refuse_own_settings(overrides: Iterable[str], where: str) -> None:
+    """Raise `ConfigError` for an override of what each run has for itself: it would be set and then not count."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key in OWN_SETTINGS:
+            raise ConfigError(
+                f"{where}{override}: every run has {key} for itself here, so this would not count; set "
+                f"{OWN_SETTINGS[key]} instead"
+            )
 
 
 def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
@@ -68,18 +93,56 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     new = configuration.flatten(configuration.to_plain(node))
     if folder.config.is_file():
         old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
-        changed = differences(identity(old), identity(new))
+        changed = differences(_started_with(folder, identity(old)), identity(new))
         if changed:
             raise ComparisonChanged(
                 f"{folder.path} was started with other settings: {'; '.join(changed)}. "
                 "Give this run another run_name, or remove that folder"
             )
         _check_length(folder, int(str(new["training.steps"])))
-    folder.stop_file.unlink(missing_ok=True)  # it asked an earlier turn to end
-    write_atomically(folder.config, configuration.to_yaml(node))
-    if not folder.provenance.is_file():
-        provenance = collect_provenance(device=device, threads=int(str(new["threads"])), started_unix_s=time.time())
-        write_atomically(folder.provenance, provenance.to_json())
+    elif folder.journal.is_file():
+        raise MissingDataError(
+            f"{folder.config} is gone, but {folder.path} holds a journal: what the run was started with cannot be "
+            "checked; restore the file, or remove that folder to train the run anew"
+        )
+    text = configuration.to_yaml(node)
+    is_new = not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != text
+    try:
+        with folder.locked():
+            folder.stop_file.unlink(missing_ok=True)  # it asked an earlier call to end
+            if not folder.inputs.is_file():
+                write_atomically(folder.inputs, json.dumps(_contents(identity(new)), indent=1))
+            if is_new:
+                write_atomically(folder.config, text)
+            if not folder.provenance.is_file():
+                threads = int(str(new["threads"]))
+                found = collect_provenance(device=device, threads=threads, started_unix_s=time.time())
+                write_atomically(folder.provenance, found.to_json())
+    except RunLocked:
+        # A worker of a call that was killed may still end its step; what it trains is what is wanted here.
+        if is_new:
+            raise
+
+
+def _contents(settings: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in settings.items() if key.endswith(" (content)")}
+
+
+def _started_with(folder: RunFolder, old: dict[str, object]) -> dict[str, object]:
+    """The identity of a run with the contents that its inputs had when it was started."""
+    if not folder.inputs.is_file():
+        return old
+    return {**{key: value for key, value in old.items() if key not in _contents(old)}, **read_object(folder.inputs)}
+
+
+def refuse_lost_checkpoints(folder: RunFolder) -> None:
+    """Raise `MissingDataError` for a run that had a checkpoint, is not finished, and has none any more."""
+    status = folder.status()
+    if status.step > 0 and status.state is not RunState.finished and not any(folder.checkpoints.glob("step-*")):
+        raise MissingDataError(
+            f"{folder.path} had a checkpoint of step {status.step}, and there is none now; restore "
+            f"{folder.checkpoints}, or remove the run's folder to train it anew with the same bits"
+        )
 
 
 def _check_length(folder: RunFolder, steps: int) -> None:

@@ -32,12 +32,13 @@ def act(node: DictConfig) -> None:
     warn_of_few_problems(config, config.comparison.split)
     slots = slot_count(config.launching, config.comparison.slots)
     if not config.comparison.tune:
-        announce(run_comparison(Comparison.settle(config, arms, slots)))
+        with Comparison.held(config, arms, slots) as comparison:
+            announce(run_comparison(comparison))
         return
     arms, tuned = _tuned(config, arms, slots)
-    comparison = Comparison.settle(config, arms, slots)
-    table = write_tuning(comparison.folder, tuned)
-    announce(run_comparison(comparison))
+    with Comparison.held(config, arms, slots) as comparison:
+        table = write_tuning(comparison.folder, tuned)
+        announce(run_comparison(comparison))
     say(f"tuning: {table}")
 
 

@@ -17,7 +17,7 @@ from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.names import RUNS, STUDIES, SWEEPS
 from sfpo_bench.stored_files import reading
 from sfpo_bench.tracking.journal import read_journal
-from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
+from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
 from sfpo_bench.types import EvaluationRecord, Split
 
 
@@ -74,4 +74,11 @@ def describe(folder: RunFolder) -> str:
         latest = next((r for r in reversed(curve) if r.split is Split.report and r.mode == "sampled"), None)
         accuracy = f", accuracy {latest.accuracy:.3f} (n = {latest.n}) at step {latest.step}" if latest else ""
     cause = f": {status.cause}" if status.cause else ""
-    return f"{status.state.value}, step {status.step} of {status.steps}{accuracy}{cause}"
+    return f"{_alive(folder, status.state)}, step {status.step} of {status.steps}{accuracy}{cause}"
+
+
+def _alive(folder: RunFolder, state: RunState) -> str:
+    """The state in words; a run that says it is running and that no process holds was killed."""
+    if state is RunState.running and not folder.is_held():
+        return "killed (the same command resumes it)"
+    return state.value

@@ -13,7 +13,7 @@ from sfpo_bench.config import from_node
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.overrides import opened
-from sfpo_bench.run import plain_node
+from sfpo_bench.run import plain_node, refuse_own_settings
 from sfpo_bench.search.overrides import split_overrides
 from sfpo_bench.search.settings import Pruner, Sampler
 from sfpo_bench.search.space import space_of
@@ -26,6 +26,7 @@ def sweep_overrides(arguments: Sequence[str], load: Callable[[Sequence[str]], Di
     Where every parameter has a list of values and neither sampler nor number of trials is set, all combinations are
     tried, and none is pruned: what Hydra's own sweeper does.
     """
+    refuse_own_settings(arguments, "")
     parameters, fixed = split_overrides(arguments)
 
     def composed(further: Sequence[str]) -> DictConfig:

@@ -12,7 +12,7 @@ from sfpo_bench.cli.progress import RunProgress, say
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import TrackingError
 from sfpo_bench.models.load import pinned
-from sfpo_bench.run import code_changed, is_finished, prepare, train, wait_until_prepared
+from sfpo_bench.run import code_changed, is_finished, prepare, refuse_lost_checkpoints, train, wait_until_prepared
 from sfpo_bench.run import plain_node as resolved
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.training.processes import is_first, world_size
@@ -31,6 +31,7 @@ def act(node: DictConfig) -> None:
         _follow(folder, prepared, config)
         return
     changed = code_changed(folder)
+    refuse_lost_checkpoints(folder)
     prepare(folder, prepared, config.device)
     if is_finished(folder, config.training.steps):
         say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")

@@ -13,7 +13,7 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.models.load import pinned
 from sfpo_bench.override_text import parse_overrides
 from sfpo_bench.overrides import composed
-from sfpo_bench.run import plain_node
+from sfpo_bench.run import plain_node, refuse_own_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,12 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
             "\"comparison.arms.grpo.overrides=['algorithm=grpo']\" "
             "\"comparison.arms.sfpo.overrides=['algorithm=sfpo']\""
         )
+    refuse_own_settings(overrides, "")
     shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
     arms = []
     for key, settings in config.comparison.arms.items():
         own = overrides_of(config.comparison.arms, key)
+        refuse_own_settings(own, f"comparison.arms.{key}.overrides: ")
         _refuse_conflicts(key, own, shared)
         try:
             node = composed(config_name, [*shared, *own])

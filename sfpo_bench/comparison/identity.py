@@ -58,8 +58,21 @@ def _describe_arm(arm: Arm) -> Content:
 
 
 def settle(folder: Path, content: Content, *, new_on_change: bool) -> Path:
-    """The folder this comparison lives in, with comparison.json written: `folder` itself, or, when what is there is
-    another comparison and `new_on_change` holds, the first `folder-2`, `folder-3` … that is free or the same.
+    """The folder this comparison lives in, with comparison.json written; raises what `place` raises."""
+    found = place(folder, content, new_on_change=new_on_change)
+    write(found, content)
+    return found
+
+
+def write(folder: Path, content: Content) -> None:
+    """Write comparison.json of this comparison; hold the folder's lock. Raises `ComparisonChanged` as `place` does."""
+    place(folder, content, new_on_change=False)
+    write_atomically(folder / FILE, json.dumps(_merge(folder, content), indent=1, ensure_ascii=False))
+
+
+def place(folder: Path, content: Content, *, new_on_change: bool) -> Path:
+    """The folder this comparison lives in, nothing written: `folder` itself, or, when what is there is another
+    comparison and `new_on_change` holds, the first `folder-2`, `folder-3` … that is free or the same.
 
     Raises `ComparisonChanged`, with the differences, when it is another comparison and no new one is wanted.
     """
@@ -68,8 +81,6 @@ def settle(folder: Path, content: Content, *, new_on_change: bool) -> Path:
         candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         changed = _changes(candidate, content)
         if not changed:
-            merged = _merge(candidate, content)
-            write_atomically(candidate / FILE, json.dumps(merged, indent=1, ensure_ascii=False))
             return candidate
         if not new_on_change:
             raise ComparisonChanged(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Self
@@ -17,7 +19,7 @@ from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
 from sfpo_bench.progress import Board
 from sfpo_bench.reports import ReportFiles, write_report
-from sfpo_bench.run import is_finished, plain_node, prepare
+from sfpo_bench.run import is_finished, own_settings, plain_node, prepare, refuse_lost_checkpoints
 from sfpo_bench.seeding import generator
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
@@ -39,24 +41,29 @@ class Comparison:
     slots: int
 
     @classmethod
-    def settle(cls, config: RunConfig, arms: list[Arm], slots: int) -> Comparison:
-        """Find or make the comparison's folder and prepare every run that is not finished.
+    @contextmanager
+    def held(cls, config: RunConfig, arms: list[Arm], slots: int) -> Iterator[Comparison]:
+        """Find or make the comparison's folder, and hold its lock while its runs are prepared and trained.
 
-        Raises `ComparisonChanged` when the folder holds another comparison.
+        Nothing is written before the lock is held: a call that is refused changes nothing of the one that runs. Raises
+        `RunLocked`, and `ComparisonChanged` when the folder holds another comparison.
         """
         first = config.comparison.first_seed
         seeds = range(first, first + config.comparison.seeds)
         content = identity.describe(config, arms, seeds)
-        folder = identity.settle(config.comparison_folder, content, new_on_change=config.comparison.new_on_change)
+        folder = identity.place(config.comparison_folder, content, new_on_change=config.comparison.new_on_change)
         runs = planned_runs(arms, seeds, folder)
         nodes = {arm.key: arm.node for arm in arms}
-        new = [from_node(nodes[run.arm]) for run in runs if not RunFolder(run.folder).checkpoints.exists()]
-        require_room(folder, new, slots)
-        for run in runs:
-            if not is_finished(RunFolder(run.folder), config.training.steps):
-                node = plain_node(nodes[run.arm], {"seed": run.seed, "run_name": f"{run.arm}-seed{run.seed}"})
-                prepare(RunFolder(run.folder), node, config.device)
-        return cls(folder, config, tuple(runs), slots)
+        with RunFolder(folder).locked():
+            new = [from_node(nodes[run.arm]) for run in runs if not RunFolder(run.folder).checkpoints.exists()]
+            require_room(folder, new, slots)
+            identity.write(folder, content)
+            for run in runs:
+                if not is_finished(RunFolder(run.folder), config.training.steps):
+                    refuse_lost_checkpoints(RunFolder(run.folder))
+                    node = plain_node(nodes[run.arm], own_settings(run.seed, f"{run.arm}-seed{run.seed}"))
+                    prepare(RunFolder(run.folder), node, config.device)
+            yield cls(folder, config, tuple(runs), slots)
 
     def pending(self) -> list[PlannedRun]:
         """Runs still to train, in a random order that is the same at every start: arms must not follow each other in
@@ -67,29 +74,27 @@ class Comparison:
 
 
 def run_comparison(comparison: Comparison) -> ReportFiles:
-    """Train every run that is not finished and write the report; journals go to MLflow meanwhile.
+    """Train every run that is not finished and write the report; journals go to MLflow meanwhile. Hold the lock.
 
     Raises `Interrupted` when asked to stop (everything is kept), and `RunFailed` when runs failed (the others are done
     and reported).
     """
     feed = _feed(comparison)
     stop = StopRequest()
-    with RunFolder(comparison.folder).locked():
+    if feed is not None:
+        feed.start()
+    failures = _train_all(comparison, stop)
+    if stop.reason:
         if feed is not None:
-            feed.start()
-        failures = _train_all(comparison, stop)
-        if stop.reason:
-            if feed is not None:
-                feed.close(RunState.interrupted, [])
-            raise Interrupted(
-                f"stopped ({stop.reason}); everything is kept in {comparison.folder}. "
-                "Run the same command again to resume"
-            )
-        if len(failures) == len(comparison.runs):
-            raise RunFailed(f"every run failed, the first with: {failures[0].message}")
-        files = write_report(comparison.folder)
-        if feed is not None:
-            feed.close(RunState.failed if failures else RunState.finished, astuple(files))
+            feed.close(RunState.interrupted, [])
+        raise Interrupted(
+            f"stopped ({stop.reason}); everything is kept in {comparison.folder}. Run the same command again to resume"
+        )
+    if len(failures) == len(comparison.runs):
+        raise RunFailed(f"every run failed, the first with: {failures[0].message}")
+    files = write_report(comparison.folder)
+    if feed is not None:
+        feed.close(RunState.failed if failures else RunState.finished, astuple(files))
     if failures:
         named = {run.folder: run for run in comparison.runs}
         causes = "; ".join(f"{named[o.folder].arm} seed {named[o.folder].seed}: {o.message}" for o in failures)

@@ -127,7 +127,8 @@ class Parts:
 
     def _compare(self, arms: list[Arm], runs: Sequence[PlannedRun]) -> Done:
         """Arms x seeds, trained and reported on their own."""
-        run_comparison(Comparison.settle(self._study.config, arms, self._slots))
+        with Comparison.held(self._study.config, arms, self._slots) as comparison:
+            run_comparison(comparison)
         folders = [RunFolder(run.folder) for run in runs]
         files = [file for folder in folders for file in (folder.journal, folder.status_file)]
         return Done({"runs": [_label(run) for run in runs]}, files)

@@ -54,16 +54,22 @@ def describe(plan: Plan) -> Content:
     }
 
 
+def check(plan: Plan) -> None:
+    """Raise `ComparisonChanged`, with the differences, when the folder holds another sweep; nothing is written."""
+    old = saved(plan.folder)
+    changed = _changes(old, describe(plan)) if old is not None else []
+    if changed:
+        raise ComparisonChanged(
+            f"{plan.folder} holds another sweep: {'; '.join(changed)}. Undo the change to continue it, or give "
+            "this one another name (name=...)"
+        )
+
+
 def settle(plan: Plan) -> None:
-    """Write sweep.json, or check that the folder holds this sweep; raises `ComparisonChanged` with the differences."""
+    """Write sweep.json, once this process may work on the sweep; raises what `check` raises."""
+    check(plan)
     new, old = describe(plan), saved(plan.folder)
     if old is not None:
-        changed = _changes(old, new)
-        if changed:
-            raise ComparisonChanged(
-                f"{plan.folder} holds another sweep: {'; '.join(changed)}. Undo the change to continue it, or give "
-                "this one another name (name=...)"
-            )
         new["trials"] = max(int(str(old["trials"])), plan.trials)
     write_atomically(plan.folder / FILE, json.dumps(new, indent=1, ensure_ascii=False))
 

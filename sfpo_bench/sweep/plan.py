@@ -13,7 +13,7 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.models.load import pinned
 from sfpo_bench.override_text import parse_overrides
 from sfpo_bench.overrides import composed as compose
-from sfpo_bench.run import plain_node
+from sfpo_bench.run import plain_node, refuse_own_settings
 from sfpo_bench.search import space as spaces
 from sfpo_bench.search.address import check_url
 from sfpo_bench.search.goals import Goal, settled, steps_within
@@ -72,6 +72,7 @@ def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -
     """
     settings = config.sweep
     space = spaces.space_of(settings.parameters)
+    _refuse_what_does_not_count(space)
     named = settings.goals or {"area": GoalSettings()}
     rollout, steps = config.rollouts, config.training.steps
     responses, prompts = rollout.prompts * rollout.group * steps, rollout.prompts * steps
@@ -99,10 +100,14 @@ def composer(config_name: str, overrides: Sequence[str]) -> Compose:
     return composed
 
 
+# What `run_node` sets for all runs of a sweep.
+_SET_FOR_ALL = ("comparison", "sweep", "study", "threads", "tracking.mlflow")
+
+
 def run_node(node: DictConfig, threads: int) -> DictConfig:
     """A composed configuration as one run has it: what the sweep asks for is not the run's business."""
-    changes = {"comparison": {}, "sweep": {}, "study": {}, "threads": threads, "tracking.mlflow": False, "run_name": ""}
-    plain = plain_node(node, changes)
+    values: tuple[object, ...] = ({}, {}, {}, threads, False)
+    plain = plain_node(node, {**dict(zip(_SET_FOR_ALL, values, strict=True)), "run_name": ""})
     return plain_node(plain, pinned(from_node(plain).model))
 
 
@@ -115,6 +120,19 @@ def refuse_conflicts(space: Space, overrides: Sequence[str]) -> None:
             raise ConfigError(
                 f"{override.input_line}: the sweep searches {override.key_or_group} itself, as {name}; change "
                 f"sweep.parameters.{name}, or take it out: ~sweep.parameters.{name}"
+            )
+
+
+def _refuse_what_does_not_count(space: Space) -> None:
+    """Raise `ConfigError` for a parameter that every run of a sweep has for itself, or that the sweep sets."""
+    refuse_own_settings([f"{parameter.key}={parameter.name}" for parameter in space.parameters], "sweep.parameters: ")
+    for parameter in space.parameters:
+        overruled = [key for key in _SET_FOR_ALL if f"{parameter.key}.".startswith(f"{key}.")]
+        if overruled or parameter.key == "training.steps":
+            raise ConfigError(
+                f"sweep.parameters.{parameter.name} searches {parameter.key}, which the sweep sets itself: its goals "
+                "fix what a run may spend (sweep.goals.NAME.budget, sweep.threads), so the search would not count. "
+                f"Take it out: ~sweep.parameters.{parameter.name}"
             )
 
 

@@ -17,7 +17,7 @@ from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
 from sfpo_bench.progress import Board
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_write import SweepFiles, write_sweep_report
-from sfpo_bench.run import is_finished, plain_node, prepare
+from sfpo_bench.run import is_finished, own_settings, plain_node, prepare
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.settings import Sampler
 from sfpo_bench.search.space import Value
@@ -44,9 +44,10 @@ def run_sweep(plan: Plan, slots: int) -> SweepFiles:
     Raises `Interrupted` when asked to stop, `RunFailed` when too many trials failed in a row or all did, `RunLocked`
     when another process works on the sweep and this one was not asked to join.
     """
-    identity.settle(plan)
+    identity.check(plan)
     sweep = Sweep(plan, slots)
     sweep.wait_for_others()
+    identity.settle(plan)
     return sweep.run()
 
 
@@ -126,6 +127,11 @@ class Sweep:
             raise RunFailed(
                 f"{self._gave_up}. Mend the cause and run the same command again with sweep.retry=true; "
                 "sweep.failures_in_a_row says how many are borne"
+            )
+        if not stop.reason and (over := self._over()) and all(view.state == "failed" for view in over):
+            raise RunFailed(
+                f"all {len(over)} trials failed, so there is nothing to choose from; {files.report} has their causes. "
+                "Mend them and run the same command again with sweep.retry=true"
             )
         if stop.reason:
             raise Interrupted(
@@ -243,7 +249,7 @@ class Sweep:
     def _start(self, slots: Slots, live: LiveTrial) -> None:
         run = RunFolder(live.folder)
         assert live.node is not None
-        node = plain_node(live.node, {"seed": live.seed, "run_name": f"{live.folder.parent.name}-{live.folder.name}"})
+        node = plain_node(live.node, own_settings(live.seed, f"{live.folder.parent.name}-{live.folder.name}"))
         steps = int(node.training.steps)
         if is_finished(run, steps):
             live.ended = True
@@ -357,7 +363,7 @@ class Sweep:
                 run = RunFolder(self._plan.run_folder(view.number, seed))
                 if not is_finished(run, int(node.training.steps)):
                     name = f"{run.path.parent.name}-{run.path.name}"
-                    prepare(run, plain_node(node, {"seed": seed, "run_name": name}), self._plan.config.device)
+                    prepare(run, plain_node(node, own_settings(seed, name)), self._plan.config.device)
                     pending.append(run.path)
         return pending
 

@@ -92,6 +92,11 @@ class RunFolder:
         return self.path / "comparison.json"
 
     @property
+    def inputs(self) -> Path:
+        """What the files and classes held that the settings name, when the run was started."""
+        return self.path / "inputs.json"
+
+    @property
     def provenance(self) -> Path:
         return self.path / "provenance.json"
 
@@ -179,6 +184,19 @@ class RunFolder:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+
+    def is_held(self) -> bool:
+        """True while a live process holds the folder's lock; nothing is written."""
+        import fcntl
+
+        if not self.lock_file.is_file():
+            return False
+        with open(self.lock_file, "rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:

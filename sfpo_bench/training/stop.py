@@ -1,6 +1,6 @@
 """Stopping on request: the first Ctrl-C or SIGTERM asks for a clean end, the second ends now; a file may ask too.
 
-SIGUSR2 counts as well: Slurm sends it some time before a job's limit.
+SIGUSR1 and SIGUSR2 count as well, which schedulers send some time before a limit, and SIGHUP of a closed terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(slots=True)

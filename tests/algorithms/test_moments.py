@@ -30,7 +30,7 @@ class PlainAdam(Optimizer):
         self._zero = count
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # closures are of no use here
         for group in self.param_groups:
             for parameter in group["params"]:
                 state = self.state[parameter]

@@ -1,0 +1,104 @@
+"""A refused call changes nothing of what runs, and what would not count, or would mix, is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.inputs import with_inputs
+from sfpo_bench.run import OWN_SETTINGS, own_settings, refuse_lost_checkpoints, refuse_own_settings
+from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
+from tests.conftest import TINY, Cli
+
+FILES = ("comparison.json", "config.yaml", "inputs.json", "provenance.json", "sweep.json")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What tells a run or comparison what it is."""
+    return {str(path.relative_to(folder)): path.read_bytes() for name in FILES for path in folder.rglob(name)}
+
+
+def test_a_run_that_is_in_use_keeps_its_settings_when_another_call_is_refused(cli: Cli, tmp_path: Path) -> None:
+    small = ("train", *TINY, "training.steps=2", "tracking=none", "run_name=one")
+    cli(*small)
+    folder = tmp_path / "results" / "runs" / "one"
+    before = contents(tmp_path)
+    with RunFolder(folder).locked():
+        refused = cli(*small, "training.steps=9", check=False)
+    assert refused.returncode != 0 and "in use by another process" in refused.stderr
+    assert contents(tmp_path) == before
+
+
+def test_a_comparison_that_is_in_use_keeps_its_plan_when_another_call_is_refused(cli: Cli, tmp_path: Path) -> None:
+    call = ("compare", *TINY, "tracking=none", "comparison.seeds=1", "comparison.slots=1", "training.steps=2")
+    folder = tmp_path / "results" / "arithmetic"
+    with RunFolder(folder).locked():
+        refused = cli(*call, check=False)
+    assert refused.returncode != 0 and "in use by another process" in refused.stderr
+    assert contents(tmp_path) == {}, "nothing is written before the lock is held"
+
+
+@pytest.mark.parametrize("key", sorted(OWN_SETTINGS))
+def test_what_every_run_has_for_itself_is_refused_with_what_sets_it(key: str) -> None:
+    assert set(own_settings(3, "grpo-seed3")) == set(OWN_SETTINGS)
+    for override in (f"{key}=7", f"+{key}=7", f"{key}=range(3)"):
+        with pytest.raises(ConfigError, match=key):
+            refuse_own_settings([override], "")
+    refuse_own_settings([f"sampling.{key}=7", f"not_{key}=7"], "")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("compare", "seed=7"),
+        ("compare", "comparison.arms.grpo.overrides=['seed=3']"),
+        ("sweep", "learning_rate", "seed=7"),
+        ("train", "--multirun", "seed=range(3)"),
+        ("train", "--multirun", "training.steps=10,20"),
+    ],
+    ids=" ".join,
+)
+def test_verbs_of_several_runs_refuse_what_they_set_themselves(call: tuple[str, ...], cli: Cli, tmp_path: Path) -> None:
+    done = cli(*call, *TINY, "tracking=none", check=False, prelude="import sys; sys.modules['torch'] = None")
+    assert done.returncode == 2 and "would not count" in done.stderr, done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_edited_file_or_class_is_another_identity_and_a_path_is_the_same_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    problems, grader = tmp_path / "problems.jsonl", tmp_path / "own_grader_of_test.py"
+    problems.write_text("a")
+    grader.write_text("def grade(): pass\n")
+    settings = {"task.path": "problems.jsonl", "task.grader": "own_grader_of_test:grade", "learner.rate": 0.1}
+    first = with_inputs(settings)
+    assert with_inputs({**settings, "task.path": str(problems)}) == first
+    problems.write_text("b")
+    second = with_inputs(settings)
+    assert {key for key in first if first[key] != second[key]} == {"task.path (content)"}
+    grader.write_text("def grade(): return 1\n")
+    third = with_inputs(settings)
+    assert {key for key in second if second[key] != third[key]} == {"task.grader (content)"}
+
+
+def test_checkpoints_that_are_gone_are_said(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_status(RunStatus(RunState.interrupted, 20, 60))
+    with pytest.raises(MissingDataError, match="had a checkpoint of step 20"):
+        refuse_lost_checkpoints(folder)
+    folder.write_status(RunStatus(RunState.interrupted, 0, 60))
+    refuse_lost_checkpoints(folder)
+
+
+def test_a_killed_run_is_not_called_running(tmp_path: Path) -> None:
+    from sfpo_bench.cli.list import describe
+
+    folder = RunFolder(tmp_path)
+    with folder.locked():
+        folder.write_status(RunStatus(RunState.running, 20, 60))
+        folder.journal.write_text("")
+        assert describe(folder).startswith("running")
+    assert describe(folder).startswith("killed")
