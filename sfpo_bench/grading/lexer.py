@@ -286,8 +286,7 @@ class _Lexer:
             if name in ("left", "right") and self.text.startswith(".", self.place):
                 self.place += 1
         elif name in _DROPPED_WITH_ARGUMENT or name in _FIRST_ARGUMENT_DROPPED:
-            if argument := _ARGUMENT.match(self.text, self.place):
-                self.place = argument.end()
+            self._raw_argument()  # without braces it is one character: `\phantom -1` shows 1
             if name in _FIRST_ARGUMENT_DROPPED:
                 self.found += self._nested(self._raw_argument())
         elif name in _TEXT_FONTS:

@@ -95,6 +95,8 @@ def _is_answer(node: Node, text: str) -> bool:
     words = [part for part in walk(node) if isinstance(part, Words)]
     if not words:
         return True
+    if "?" in text:
+        return False  # a question
     longest = max(len(part.text.split()) for part in words)
     plain = all(part.text.replace(" ", "").replace("-", "").replace("'", "").isalnum() for part in words)
     return longest <= 6 and (plain or not is_prose(text)) and "\\" not in "".join(part.text for part in words)

@@ -189,7 +189,7 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_cannot_be_read_may_be_kept(tmp_path: Path) -> None:
-    rows = [*ROWS, {"id": "odd", "problem": "odd?", "answer": "np.arcsin(10/13)"}]
+    rows = [*ROWS, {"id": "odd", "problem": "odd?", "answer": "\\frac{2 k n"}]
     path = write(tmp_path / "p.jsonl", rows)
     assert "task.keep_unreadable=true" in refused(Jsonl(path=path))
     assert "odd" in splits(Jsonl(path=path, keep_unreadable=True))
