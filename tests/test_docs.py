@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -125,7 +126,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_shown_is_a_verb_with_overrides_that_parse(line: str) -> None:
-    _, verb, *rest = line.replace('"', "").split()
+    _, verb, *rest = shlex.split(line)
     assert verb in VERBS
     overrides = [word for word in rest if not word.startswith("-")]
     for _ in (*POSITIONAL.get(verb, ()), *(["name"] if verb in ("compare", "sweep", "study") else [])):
