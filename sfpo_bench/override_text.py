@@ -32,6 +32,11 @@ def written(key: str, value: str) -> str:
     return shlex.quote(override) if re.search(r"[\"$`!]|\\(?!')", override) else f'"{override}"'
 
 
+def as_value(text: str) -> str:
+    """The text as the value of an override: plain where Hydra reads it as this text, else quoted, as `'1e5'` is."""
+    return text if _is_text(f"key={text}", text) else quoted(text)
+
+
 def word(text: str) -> str:
     """A positional argument as one types it into a shell."""
     return shlex.quote(text)
@@ -81,4 +86,5 @@ def _is_text(override: str, value: str) -> bool:
     parsed = _parse(override)
     if isinstance(parsed, str) or "${" in value:
         return False
-    return not parsed.is_sweep_override() and parsed.value() == value
+    found = None if parsed.is_sweep_override() else parsed.value()
+    return isinstance(found, str) and found == value

@@ -198,7 +198,11 @@ def _places(axis: Axis) -> Callable[[Value], float]:
     if axis.choices:
         order = {repr(choice): float(index) for index, choice in enumerate(axis.choices)}
         return lambda value: order.get(repr(value), math.nan)
-    return float
+    return _number
+
+
+def _number(value: Value) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _ticks(panel: Axes, axis: Axis) -> None:
@@ -214,12 +218,12 @@ def _ticks(panel: Axes, axis: Axis) -> None:
 
 def _height(axis: Axis, trial: SweepTrial) -> float | None:
     """Where a trial crosses the axis, from 0 to 1; None where it has no such parameter."""
-    value = trial.point.get(axis.name)
-    if value is None:
+    if axis.name not in trial.point:
         return None
+    value = trial.point[axis.name]
     if axis.choices:
         return _places(axis)(value) / max(1, len(axis.choices) - 1)
-    return axis.share(float(value))
+    return axis.share(_number(value))
 
 
 def _scale(axis: Axis) -> Sequence[tuple[float, str]]:

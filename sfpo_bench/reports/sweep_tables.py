@@ -32,6 +32,8 @@ def goal_text(goal: Goal) -> str:
 
 def value_text(value: Value) -> str:
     """A parameter or a goal in at most four digits."""
+    if value is None:
+        return "null"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -17,7 +17,6 @@ from hydra.core.override_parser.types import (
 
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.search.settings import Kind, ParameterSettings
-from sfpo_bench.search.space import Value
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[dict[str, ParameterSettings], list[str]]:
@@ -64,9 +63,14 @@ def _range(value: RangeSweep) -> list[int | float]:
     return [value.start + index * value.step for index in range(max(0, count))]
 
 
-def _plain(override: Override, item: object) -> Value:
+def _plain(override: Override, item: object) -> object:
+    """The item as YAML would hold it."""
     if isinstance(item, QuotedString):
         return item.text
-    if isinstance(item, (bool, int, float, str)):
+    if isinstance(item, list):
+        return [_plain(override, part) for part in item]
+    if item is None or isinstance(item, (bool, int, float, str)):
         return item
-    raise ConfigError(f"{override.input_line}: a sweep over {item!r}; expected numbers, texts, true or false")
+    raise ConfigError(
+        f"{override.input_line}: a sweep over {item!r}; expected numbers, texts, lists, null, true or false"
+    )

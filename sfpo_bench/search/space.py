@@ -7,19 +7,28 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sfpo_bench.errors import ConfigError
-from sfpo_bench.override_text import quoted
+from sfpo_bench.override_text import as_value
 from sfpo_bench.search.settings import Kind, ParameterSettings
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-Value = bool | int | float | str
+# A list is held as its text in Hydra's notation: what a study stores must be one word.
+Value = bool | int | float | str | None
 Point = Mapping[str, Value]
 
+_CLOSE = 1e-9  # relative; samplers and grids round the steps of a range differently
+
 _EDGE = 0.02  # a best value within this share of a continuous range from an end lies at that end
+
+
+class ListText(str):
+    """A list as it stands in an override, such as `[1,2]`."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +55,32 @@ class Parameter:
 
     def exists(self, point: Point) -> bool:
         """True when the values before it in `point` call for this parameter."""
-        return all(name in point and point[name] in values for name, values in self.when)
+        return all(name in point and any(_same(point[name], value) for value in values) for name, values in self.when)
+
+    @property
+    def is_continuous(self) -> bool:
+        """True when a sampler may draw any number between the ends."""
+        return self.kind in (Kind.float, Kind.log) and not self.step
+
+    def can_be(self, value: Value) -> bool:
+        """True when some sampler draws this very value; of a continuous range only a grid does, from `points`."""
+        if self.kind is Kind.log_int and not self.points:
+            return not isinstance(value, (bool, str)) and value is not None and self._holds(value)
+        return any(_same(value, known) for known in self.grid())
+
+    def _holds(self, value: float) -> bool:
+        return self.low <= value <= self.high and value == int(value)
+
+    def override(self, value: Value) -> str:
+        """The override that sets this parameter's setting to one of its values."""
+        # A study gives texts back: which of them are lists, the choices know.
+        is_list = any(isinstance(choice, ListText) and choice == value for choice in self.choices)
+        return f"{self.key}={value if is_list else override_text(value)}"
 
     def suggest(self, trial: Trial) -> Value:
         """The trial's value of this parameter, drawn when it has none yet."""
         if self.kind is Kind.categorical:
-            return cast(Value, trial.suggest_categorical(self.name, self.choices))
+            return trial.suggest_categorical(self.name, self.choices)
         if self.is_whole:
             step = round(self.step) or 1
             return trial.suggest_int(self.name, round(self.low), round(self.high), step=step, log=self.is_log)
@@ -78,7 +107,7 @@ class Parameter:
 
     def edge(self, value: Value) -> str:
         """`low` or `high` when the value lies at that end of the range, else empty; categorical ones have no ends."""
-        if self.kind is Kind.categorical or isinstance(value, (str, bool)):
+        if self.kind is Kind.categorical or value is None or isinstance(value, (str, bool)):
             return ""
         if self.grid() or self.is_whole:
             return "low" if value <= self.low else "high" if value >= self.high else ""
@@ -88,7 +117,7 @@ class Parameter:
 
     def extended(self, edge: str) -> Parameter:
         """The range beyond the end `edge` of this one: one grid value there, or half the (logarithmic) width."""
-        values = [float(value) for value in self.grid() if not isinstance(value, (str, bool))]
+        values = [float(value) for value in self.grid() if value is not None and not isinstance(value, (str, bool))]
         if self.is_log:
             factor = values[1] / values[0] if len(values) > 1 else math.sqrt(self.high / self.low)
             low, high = (self.low / factor, self.low) if edge == "low" else (self.high, self.high * factor)
@@ -122,7 +151,7 @@ class Space:
 
     def overrides(self, point: Point) -> list[str]:
         """The point as Hydra overrides."""
-        return [f"{parameter.key}={override_text(point[parameter.name])}" for parameter in self._of(point)]
+        return [parameter.override(point[parameter.name]) for parameter in self._of(point)]
 
     def grid(self) -> list[dict[str, Value]]:
         """Every combination of the parameters' grid values, conditions observed, the last parameter fastest.
@@ -173,12 +202,20 @@ class Space:
 
 def override_text(value: Value) -> str:
     """A value in Hydra's notation."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
         return repr(value)
-    plain = value.replace("_", "").replace("-", "").isalnum()
-    return value if plain else quoted(value)
+    return as_value(value)
+
+
+def _same(one: Value, other: Value) -> bool:
+    """True for equal values of one sort: `1` is 1.0 and neither `true` nor the text `1`."""
+    if isinstance(one, (bool, str)) or isinstance(other, (bool, str)) or one is None or other is None:
+        return type(one) is type(other) and one == other
+    return math.isclose(one, other, rel_tol=_CLOSE)
 
 
 def space_of(settings: Mapping[str, ParameterSettings]) -> Space:
@@ -247,10 +284,16 @@ def _number(where: str, value: object) -> float:
 def _values(where: str, values: object) -> tuple[Value, ...]:
     if not isinstance(values, (list, tuple)):
         values = [values]
-    for value in values:
-        if not isinstance(value, (bool, int, float, str)):
-            raise ConfigError(f"{where} holds {value!r}; expected numbers, texts, true or false")
-    return tuple(values)
+    return tuple(_value(where, value) for value in values)
+
+
+def _value(where: str, value: object) -> Value:
+    if isinstance(value, (list, tuple)):
+        parts = (_value(where, part) for part in value)
+        return ListText(f"[{','.join(x if isinstance(x, ListText) else override_text(x) for x in parts)}]")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ConfigError(f"{where} holds {value!r}; expected numbers, texts, lists, null, true or false")
 
 
 def _ordered(parameters: Mapping[str, Parameter]) -> list[Parameter]:
@@ -274,12 +317,16 @@ def _check_conditions(parameters: Mapping[str, Parameter]) -> None:
             where = f"sweep.parameters.{parameter.name}.when"
             if name not in parameters:
                 raise ConfigError(f"{where} names {name!r}; expected one of {', '.join(parameters)}")
-            known = parameters[name].grid()
-            strange = [value for value in values if known and value not in known]
-            if strange:
+            other = parameters[name]
+            if other.is_continuous and not other.points:
                 raise ConfigError(
-                    f"{where}.{name} = {strange[0]!r} is no value of {name}; it has {', '.join(map(str, known))}"
+                    f"{where}.{name} = {values[0]!r}: {name} is a continuous range, whose draws are never exactly that "
+                    f"number; give sweep.parameters.{name} a step, or kind: categorical with choices"
                 )
+            strange = [value for value in values if not other.can_be(value)]
+            if strange:
+                known = ", ".join(map(str, other.grid())) or f"whole numbers from {other.low:g} to {other.high:g}"
+                raise ConfigError(f"{where}.{name} = {strange[0]!r} is no value of {name}; it has {known}")
 
 
 def _check_keys(parameters: Sequence[Parameter]) -> None:
@@ -293,4 +340,7 @@ def _check_keys(parameters: Sequence[Parameter]) -> None:
 
 def _exclude(one: Parameter, other: Parameter) -> bool:
     theirs = dict(other.when)
-    return any(name in theirs and not set(values) & set(theirs[name]) for name, values in one.when)
+    return any(
+        name in theirs and not any(_same(value, theirs_) for value in values for theirs_ in theirs[name])
+        for name, values in one.when
+    )

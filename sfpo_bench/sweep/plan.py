@@ -173,6 +173,14 @@ def _check_search(settings: SweepSettings, space: Space, goals: int) -> None:
         raise ConfigError(
             f"sweep.pruner = wilcoxon compares trials seed by seed, with sweep.seeds = {settings.seeds}; set at least 3"
         )
+    asked = {name for parameter in space.parameters for name, _ in parameter.when}
+    for parameter in space.parameters:
+        if parameter.name in asked and parameter.is_continuous and settings.sampler is not Sampler.grid:
+            raise ConfigError(
+                f"sweep.parameters: a condition asks for values of {parameter.name}, and sweep.sampler = "
+                f"{settings.sampler.value} draws any number of its range, never exactly one of its points; give "
+                f"sweep.parameters.{parameter.name} a step or choices, or set sweep.sampler=grid"
+            )
     numeric = [p for p in space.parameters if p.kind is not Kind.categorical and not p.when]
     if settings.sampler is Sampler.cmaes and len(numeric) < 2:
         raise ConfigError(

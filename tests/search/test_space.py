@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -34,7 +35,7 @@ WRONG: dict[str, dict[str, dict[str, Any]]] = {
     "is not reached from low = 5 in steps of 3": {"a": {**WINDOW, "step": 3}},
     "at least two different values": {"a": {**TRIGGER, "choices": ["none", "none"]}},
     "has choices and kind log": {"a": {**RATE, "choices": [1e-4]}},
-    "expected numbers, texts, true or false": {"a": {**TRIGGER, "choices": ["none", [1]]}},
+    "expected numbers, texts, lists": {"a": {**TRIGGER, "choices": ["none", {"a": 1}]}},
     "names 'trigger'; expected one of a": {"a": {**WINDOW, "when": {"trigger": ["none"]}}},
     "is no value of trigger": {"trigger": TRIGGER, "a": {**WINDOW, "when": {"trigger": ["entropy"]}}},
     "wait for each other": {"a": {**WINDOW, "when": {"b": [5]}}, "b": {**WINDOW, "key": "b", "when": {"a": [5]}}},
@@ -99,12 +100,54 @@ def test_suggested_values_lie_in_the_space_and_only_existing_parameters_are_aske
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     point = made.suggest(study.ask())
     assert set(point) - {"window"} == {"trigger", "rate"} and ("window" in point) == (point["trigger"] != "none")
-    assert 1e-4 <= float(point["rate"]) <= 8e-4 and point.get("window", 5) in (5, 15, 25)
+    rate = point["rate"]
+    assert isinstance(rate, float) and 1e-4 <= rate <= 8e-4 and point.get("window", 5) in (5, 15, 25)
 
 
 def test_values_are_written_as_hydra_reads_them() -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import QuotedString
 
-    for value in (True, 3, 2.5e-05, 0.1 + 0.2, "none", "it's [a] test", "5"):
+    texts = (
+        "none",
+        "it's [a] test",
+        "5",
+        "1e5",
+        "true",
+        "null",
+        "Null",
+        "nan",
+        "-inf",
+        "1_000",
+        "0x1",
+        "",
+        " a",
+        "[1]",
+        "a,b",
+    )
+    for value in (True, 3, 2.5e-05, 0.1 + 0.2, None, *texts):
         [override] = OverridesParser.create().parse_overrides([f"a={override_text(value)}"])
-        assert override.value() == (5 if value == "5" else value) or str(override.value()) == value
+        read = override.value()
+        read = read.text if isinstance(read, QuotedString) else read
+        assert (type(read), read) == (type(value), value)
+
+
+def test_lists_and_null_are_choices_and_stay_what_they_are_in_a_study() -> None:
+    made = space(a={"key": "k", "kind": Kind.categorical, "choices": [[1, "2", ["x y", None]], None, "[1]"]})
+    values = made.parameters[0].choices
+    stored = json.loads(json.dumps(values))  # what a study gives back
+    wanted = ["k=[1,'2',[x y,null]]", "k=null", "k='[1]'"]
+    assert [made.overrides({"a": value}) for value in stored] == [[text] for text in wanted]
+
+
+def test_a_condition_that_never_holds_is_refused_and_steps_are_found_whatever_their_rounding() -> None:
+    rate = {"key": "r", "kind": Kind.float, "low": 0.1, "high": 0.5}
+    window = {"key": "w", "kind": Kind.categorical, "choices": [1, 2], "when": {"rate": [0.3]}}
+    with pytest.raises(ConfigError, match="never exactly that number"):
+        space(rate=rate, window=window)
+    made = space(rate={**rate, "step": 0.1}, window=window).parameters[1]
+    assert made.exists({"rate": 0.1 + 2 * 0.1}) and not made.exists({"rate": 0.2})
+    with pytest.raises(ConfigError, match="is no value of flag"):
+        space(
+            flag={"key": "f", "kind": Kind.categorical, "choices": [True, False]}, w={**window, "when": {"flag": [1]}}
+        )

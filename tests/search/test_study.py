@@ -56,7 +56,7 @@ def study(folder: Path, sampler: Sampler, clock: Callable[[], float], pruner: Pr
 
 
 def value(point: Point) -> float:
-    return -((float(point["x"]) - 0.3) ** 2) + (0.1 if point["mode"] == "b" else 0.0)
+    return -((float(str(point["x"])) - 0.3) ** 2) + (0.1 if point["mode"] == "b" else 0.0)
 
 
 def space(number: int) -> Space:
