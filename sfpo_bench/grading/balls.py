@@ -15,13 +15,14 @@ from math import comb
 
 from flint import acb, arb, ctx, fmpq
 
-from sfpo_bench.grading.effort import spend
+from sfpo_bench.grading.effort import TooMuch, spend
 from sfpo_bench.grading.exact import exact
 from sfpo_bench.grading.tree import Apply, Matrix, Node, Number, Symbol
 from sfpo_bench.grading.vocabulary import words
 
 Ball = arb | acb
 _MOST_TERMS = 500
+_OF_AN_INTEGRAND = 50  # operations that one evaluation of an integrand counts for, beside its own
 _MOST_OPERATIONS = 60_000  # of one evaluation, sums in sums included
 
 
@@ -163,15 +164,17 @@ class Evaluation:
             inner.values = {**self.values, variable.name: at}
             inner.operations = 0
             try:
+                spend(_OF_AN_INTEGRAND)
                 return acb(_analytic_value(inner, body, analytic))
-            except NoValue:
+            except (NoValue, TooMuch):  # nothing may be raised through the integrator
                 return acb("nan")
 
         precision, ctx.prec = ctx.prec, min(ctx.prec, 160)
         try:
-            found = acb.integral(integrand, start, end, eval_limit=3000, depth_limit=60)
+            found = acb.integral(integrand, start, end, eval_limit=1500, depth_limit=40)
         finally:
             ctx.prec = precision
+        spend()  # raises what the integrand could not
         return found if self.complex else found.real
 
     def _determinant(self, matrix: Node) -> Ball:

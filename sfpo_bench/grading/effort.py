@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-OPERATIONS = 400_000  # of one verdict: well under a second
+OPERATIONS = 200_000  # of one verdict: well under a second
 
 
 class TooMuch(ArithmeticError):

@@ -215,8 +215,8 @@ def _whole_variables(node: Node) -> frozenset[str]:
 
 def _same_function(first: Node, second: Node) -> bool:
     """The same value at every point where both have one, at enough points."""
-    if leaves(first, second) > _MOST_LEAVES:
-        return False
+    if leaves(first, second) > _MOST_LEAVES or has(first, "int") or has(second, "int"):
+        return False  # an integral at each of many points would take too long
     different: set[bool] = set()  # readings of `log` in which real values differ, whatever complex ones do
     for is_complex, natural in modes(first, second):
         if natural in different:
@@ -254,7 +254,7 @@ def ratio_is_constant(first: Node, second: Node) -> int:
 
     The ratio has to be the same at random points, each variable drawn by itself: never on one line.
     """
-    if leaves(first, second) > _MOST_LEAVES:
+    if leaves(first, second) > _MOST_LEAVES or has(first, "int") or has(second, "int"):
         return 0
     for is_complex, natural in modes(first, second):
         ratios = _ratios(first, second, is_complex, natural)

@@ -1,0 +1,112 @@
+"""Every verdict ends well under a second, whatever is written, and takes no state from one to the next."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sfpo_bench.grading.effort import OPERATIONS, TooMuch, limited, spend
+from sfpo_bench.grading.records import Question, Request
+from sfpo_bench.grading.verdicts import reply
+from sfpo_bench.types import GradeStatus
+
+SECONDS = 1.5  # of processor time, on a machine with other work; the budget of operations is worth a third of one
+
+_PIECES = (
+    "0 1 2 7 x y n + - * / ^ _ = < > ( ) [ ] { } , ; : | ! ' \\frac \\sqrt \\sum \\int \\binom \\pm \\text{ or } "
+    "\\text{not} \\boxed{ } \\left \\right \\pi e i \\infty \\cup \\le \\begin{pmatrix} \\end{pmatrix} & \\\\ "
+    "and or per cm \\% "
+    "10^{9} $"
+)
+LATEX = _PIECES.split(" ")
+GOLDS = {"number": "5", "name": "x", "function": r"\sin x", "list": ",".join(map(str, range(60)))}
+
+
+def seconds_of(gold: str, response: str) -> tuple[float, GradeStatus]:
+    started = time.process_time()
+    status = reply(Request(Question.grade, gold, response)).status
+    return time.process_time() - started, status
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "5 abc" + "pera" * 400 + "!",
+        "5 cm" + "/a" * 400 + "!",
+        "5 " + r"\text{a}^2 " * 120 + "!",
+        "5" + r"\cdot\text{a}" * 120 + "!",
+        "|" * 1900,
+        "^" * 1900,
+        "1:" * 900 + "1",
+        r"1 \pm " * 200 + "1",
+        "5, " * 600 + "x",
+        "a'" * 900 + "!",
+        "and " * 400,
+        "(" * 900,
+        "{" * 900,
+        "-" * 1900,
+        r"\sqrt{" * 300 + "2" + "}" * 300,
+        r"\frac{1}{" * 200 + "5" + "}" * 200,
+        r"9^{9^{9^{9}}}",
+        "((((9^9)^9)^9)^9)^9",
+        "2^{1000000}",
+        "(10^{9})!",
+        "((((5!)!)!)!)!",
+        r"\binom{10^9}{5\cdot 10^8}",
+        r"\sum_{k=1}^{10^9} k^k",
+        r"\sum_{k=1}^{\infty} \sin(k^k)",
+        r"\sum_{a=1}^{1000}\sum_{b=1}^{1000}\sum_{c=1}^{1000} abc",
+        r"\int_0^1 \sin(\sin(\sin(x^{7})))^{x^x} dx",
+        r"\int_0^\infty \frac{\sin x}{x} dx",
+        r"(x+1)^{100000}",
+        "1e-999999999",
+        ",".join([r"\sum_{a=1}^{400}\sum_{b=1}^{400} a^b"] * 40),
+        "9" * 1900,
+    ],
+    ids=lambda answer: answer[:24],
+)
+@pytest.mark.parametrize(
+    "gold", ["5", "x", r"\sin x", ",".join(map(str, range(60)))], ids=["number", "name", "function", "list"]
+)
+def test_an_answer_that_is_slow_to_read_or_work_out_is_wrong_at_once(gold: str, answer: str) -> None:
+    spent, status = seconds_of(gold, rf"\boxed{{{answer}}}")
+    assert spent < SECONDS and status is not GradeStatus.correct
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(LATEX), max_size=60).map(" ".join),
+    st.lists(st.sampled_from(LATEX), max_size=25).map("".join),
+)
+def test_any_pieces_of_notation_get_a_verdict_in_time(response: str, gold: str) -> None:
+    spent, status = seconds_of(gold or "5", rf"\boxed{{{response}}}")
+    assert spent < SECONDS and status in GradeStatus
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(max_size=200), st.text(min_size=1, max_size=40))
+def test_any_text_gets_a_verdict_in_time(response: str, gold: str) -> None:
+    spent, status = seconds_of(gold, response)
+    assert spent < SECONDS and status in GradeStatus
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(-(10**12), 10**12), st.integers(-(10**12), 10**12), st.integers(1, 10**6), st.integers(1, 10**6))
+def test_fractions_are_equal_exactly_when_they_are(first: int, second: int, below: int, other: int) -> None:
+    _, status = seconds_of(rf"\frac{{{first}}}{{{below}}}", rf"\boxed{{\frac{{{second}}}{{{other}}}}}")
+    assert (status is GradeStatus.correct) == (first * other == second * below)
+    _, again = seconds_of(rf"\frac{{{first}}}{{{below}}}", rf"\boxed{{{first * other}/{below * other}}}")
+    assert again is GradeStatus.correct
+
+
+def test_operations_are_counted_within_one_verdict_alone() -> None:
+    spend(OPERATIONS * 2)  # outside of a verdict nothing is counted
+    with limited(3):
+        spend(3)
+        with pytest.raises(TooMuch):
+            spend()
+    with limited(3):
+        spend(3)
