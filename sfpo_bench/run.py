@@ -85,13 +85,14 @@ def refuse_own_settings(overrides: Iterable[str], where: str) -> None:
 
 
 def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
-    """Create the run's folder, or check that it belongs to this configuration.
+    """Create the run's folder, or check that it belongs to this configuration; a run without a step may change.
 
     Raises `ComparisonChanged` when a setting differs from those the run was started with, and `ConfigError` when the
     run is already longer than `training.steps`.
     """
     new = configuration.flatten(configuration.to_plain(node))
-    if folder.config.is_file():
+    begun = folder.status().step > 0 or folder.checkpoints.exists()
+    if folder.config.is_file() and begun:
         old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
         changed = differences(_started_with(folder, identity(old)), identity(new))
         if changed:
@@ -100,7 +101,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
                 "Give this run another run_name, or remove that folder"
             )
         _check_length(folder, int(str(new["training.steps"])))
-    elif folder.journal.is_file():
+    elif folder.journal.is_file() and not folder.config.is_file():
         raise MissingDataError(
             f"{folder.config} is gone, but {folder.path} holds a journal: what the run was started with cannot be "
             "checked; restore the file, or remove that folder to train the run anew"
@@ -110,6 +111,9 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     try:
         with folder.locked():
             folder.stop_file.unlink(missing_ok=True)  # it asked an earlier call to end
+            if is_new and not begun:  # what a start that came to nothing was made from
+                folder.inputs.unlink(missing_ok=True)
+                folder.provenance.unlink(missing_ok=True)
             if not folder.inputs.is_file():
                 write_atomically(folder.inputs, json.dumps(_contents(identity(new)), indent=1))
             if is_new:

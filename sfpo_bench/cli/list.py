@@ -56,14 +56,14 @@ def _readable(path: Path, what: str, line: Callable[[Path], str]) -> str:
 
 def _state(folder: RunFolder) -> str:
     try:
-        return folder.status().state.value
+        return _alive(folder, folder.status().state)
     except BenchError as error:
         return f"unreadable ({error})"
 
 
 def _describe_study(path: Path) -> str:
     status = RunFolder(path).status()
-    return f"study {path}  {status.state.value}, {status.step} of {status.steps} parts done"
+    return f"study {path}  {_alive(RunFolder(path), status.state)}, {status.step} of {status.steps} parts done"
 
 
 def describe(folder: RunFolder) -> str:

@@ -18,10 +18,12 @@ _WATCH_SECONDS = 2.0
 
 
 def describe_sweep(folder: Path) -> str:
-    """Counts of the states, and the best trial so far, in one line. `lost` are trials whose process is gone."""
+    """Counts of the states, and the best trial so far, in one line. Trials whose process is gone are interrupted."""
     about, found = states(folder)
     counts = Counter(trial["state"] for trial in found["trials"])
-    said = ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
+    said = ", ".join(
+        f"{counts[state]} {'interrupted' if state == 'lost' else state}" for state in _ORDER if counts[state]
+    )
     over = sum(counts[state] for state in OVER)
     return f"sweep {folder}  {over} of {about['trials']} trials: {said or 'none yet'}{_best(about, found)}"
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# nohup starts a process that ignores SIGHUP, and some schedulers one that ignores SIGUSR1: that stays so.
+_MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGUSR1)
 
 
 @dataclass(slots=True)
@@ -44,7 +46,9 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        ignored = [number for number in _MAY_BE_IGNORED if signal.getsignal(number) is signal.SIG_IGN]
+        heeded = [number for number in _SIGNALS if number not in ignored]
+        previous = {number: signal.signal(number, self._handle) for number in heeded}
         try:
             yield
         finally:

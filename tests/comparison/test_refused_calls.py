@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,20 @@ def test_a_run_that_is_in_use_keeps_its_settings_when_another_call_is_refused(cl
         refused = cli(*small, "training.steps=9", check=False)
     assert refused.returncode != 0 and "in use by another process" in refused.stderr
     assert contents(tmp_path) == before
+
+
+def test_a_run_that_has_no_step_takes_the_mended_command(cli: Cli, tmp_path: Path) -> None:
+    call = ("train", *TINY, "training.steps=1", "tracking=none", "run_name=one")
+    folder = RunFolder(tmp_path / "results" / "runs" / "one")
+    cli(*call, "learner.learning_rate=1e-3")
+    for path in folder.checkpoints.glob("*"):
+        shutil.rmtree(path)
+    folder.checkpoints.rmdir()
+    folder.write_status(RunStatus(RunState.failed, 0, 1, "no memory"))
+    cli(*call, "learner.learning_rate=2e-4")
+    assert folder.status().state is RunState.finished
+    refused = cli(*call, "learner.learning_rate=3e-4", check=False)
+    assert refused.returncode != 0 and "0.0002 -> 0.0003" in refused.stderr
 
 
 def test_a_comparison_that_is_in_use_keeps_its_plan_when_another_call_is_refused(cli: Cli, tmp_path: Path) -> None:

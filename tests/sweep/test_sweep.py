@@ -151,6 +151,8 @@ def test_a_second_sweep_of_the_same_name_says_so_and_joins_only_when_asked(tmp_p
 @pytest.mark.slow
 def test_trials_that_fail_are_named_and_too_many_in_a_row_stop_the_sweep(tmp_path: Path) -> None:
     bad = ("learner.gradient_clip_norm=0", "sweep.parameters.rate.low=1e28", "sweep.parameters.rate.high=1e30")
+    few = sweep(tmp_path, *bad, "sweep.trials=1", "name=few")
+    assert few.returncode == 1 and "all 1 trials failed, so there is nothing to choose from" in few.stderr, few.stderr
     done = sweep(tmp_path, *bad, "sweep.failures_in_a_row=3")
     assert done.returncode == 1 and "3 trials failed in a row" in done.stderr, done.stderr
     found = trials(tmp_path)
