@@ -325,26 +325,11 @@ def check(config: RunConfig) -> None:
     names.check_root(config.output_root)
     names.check_name("name", config.name)
     names.check_name("run_name" if config.run_name else "run_name, made of algorithm.name,", config.own_run_name)
-    rollout, learner = config.rollouts, config.learner
+    learner = config.learner
     trigger = getattr(config.algorithm.update_rule, "trigger", None)
     if isinstance(trigger, Trigger):
         trigger.check("algorithm.update_rule.trigger")
-    if isinstance(config.algorithm.objective, Clipped) and rollout.group < 2:
-        raise ConfigError(
-            f"rollout.group = {rollout.group} with group-normalised advantages: every advantage would be zero; "
-            "set rollout.group to at least 2"
-        )
-    if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
-        raise ConfigError(
-            f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
-            f"{learner.mini_batch_prompts} prompts; choose a divisor of {rollout.prompts}, or 0 for the whole batch"
-        )
-    if learner.mini_batches > 1 and (learner.mini_batch_prompts or rollout.prompts % learner.mini_batches):
-        raise ConfigError(
-            f"learner.mini_batches = {learner.mini_batches} with rollout.prompts = {rollout.prompts} and "
-            f"learner.mini_batch_prompts = {learner.mini_batch_prompts}; expected a divisor of rollout.prompts, and "
-            "learner.mini_batch_prompts=0, which says the same thing in prompts"
-        )
+    _check_batch(config)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(
             f"learner.lora_rank = {learner.lora_rank} needs peft: pip install 'sfpo-bench[lora]', or set "
@@ -362,6 +347,27 @@ def check(config: RunConfig) -> None:
         raise ConfigError(
             f"comparison.split = {config.comparison.split.value}, but no responses are evaluated on it; set "
             "evaluation.responses (report) or evaluation.select_responses (select) above 0"
+        )
+
+
+def _check_batch(config: RunConfig) -> None:
+    """Raise `ConfigError` for a batch that has no advantages or does not divide into its mini-batches."""
+    rollout, learner = config.rollouts, config.learner
+    if isinstance(config.algorithm.objective, Clipped) and rollout.group < 2:
+        raise ConfigError(
+            f"rollout.group = {rollout.group} with group-normalised advantages: every advantage would be zero; "
+            "set rollout.group to at least 2"
+        )
+    if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
+        raise ConfigError(
+            f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
+            f"{learner.mini_batch_prompts} prompts; choose a divisor of {rollout.prompts}, or 0 for the whole batch"
+        )
+    if learner.mini_batches > 1 and (learner.mini_batch_prompts or rollout.prompts % learner.mini_batches):
+        raise ConfigError(
+            f"learner.mini_batches = {learner.mini_batches} with rollout.prompts = {rollout.prompts} and "
+            f"learner.mini_batch_prompts = {learner.mini_batch_prompts}; expected a divisor of rollout.prompts, and "
+            "learner.mini_batch_prompts=0, which says the same thing in prompts"
         )
 
 

@@ -38,13 +38,8 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
     """
     register()
     flags, overrides = _apart(arguments)
-    parsed = parse_overrides(overrides)
-    mappings = mappings_of(VERB_SETTINGS[verb]()) if verb in VERB_SETTINGS else MAPPINGS
-    check_additions(parsed, mappings)
-    overrides = [opened(override, mappings) for override in overrides]
-    searches = {"--multirun", "-m"} & set(flags)
-    if not searches:
-        check_single(parsed)
+    searches = bool({"--multirun", "-m"} & set(flags))
+    overrides = _checked(verb, overrides, searches)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting by itself.
     completion = any(argument.startswith(("-sc", "--shell")) for argument in arguments)
     if verb == "train" and not any(override.startswith("hydra/sweeper=") for override in overrides):
@@ -76,6 +71,16 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
         raise ConfigError(_of_files(error, flags)) from error
     if raised:
         raise raised[0]
+
+
+def _checked(verb: str, overrides: Sequence[str], searches: bool) -> list[str]:
+    """The overrides as Hydra takes them, additions to mappings opened. Raises `ConfigError`."""
+    parsed = parse_overrides(overrides)
+    mappings = mappings_of(VERB_SETTINGS[verb]()) if verb in VERB_SETTINGS else MAPPINGS
+    check_additions(parsed, mappings)
+    if not searches:
+        check_single(parsed)
+    return [opened(override, mappings) for override in overrides]
 
 
 def _of_files(error: Exception, flags: Sequence[str]) -> str:
