@@ -18,12 +18,12 @@ EXTRA = "pip install 'sfpo-bench[hub]'"
 _SECONDS = 4.0
 
 
-def hub_rows(place: HubPlace, known: Card) -> Iterable[Mapping[str, Any]]:
+def hub_rows(place: HubPlace, known: Card, key: str = "data") -> Iterable[Mapping[str, Any]]:
     """The rows of the data set at its revision, from the local cache of `datasets` or downloaded; no remote code runs.
 
     Raises `MissingDataError` without the library, without an answer from the hub, and for a set that it does not have.
     """
-    remedy = f"set data.dir (or $SFPO_BENCH_DATA) to a folder with {known.name}.jsonl"
+    remedy = f"set {key}.dir (or $SFPO_BENCH_DATA) to a folder with {known.name}.jsonl"
     try:
         datasets: Any = importlib.import_module("datasets")
     except ImportError as error:

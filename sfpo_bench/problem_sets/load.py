@@ -52,34 +52,35 @@ class ProblemSet:
         return self.card.name
 
 
-def load_problem_set(name: str, data: DataSettings) -> ProblemSet:
+def load_problem_set(name: str, data: DataSettings, key: str = "data") -> ProblemSet:
     """The set called `name`, checked against its card; read once in a process. A few small sets come with the project.
 
+    `key` is where the caller's settings hold `data`, so that errors name settings that the caller has.
     Raises `MissingDataError` when it is neither in the folder nor to be had from the hub, and `ConfigError` when what
     is there is not what the card says.
     """
-    return _load(name, data.folder, data.unverified)
+    return _load(name, data.folder, data.unverified, key)
 
 
 @cache
-def _load(name: str, folder: Path | None, unverified: bool) -> ProblemSet:
+def _load(name: str, folder: Path | None, unverified: bool, key: str) -> ProblemSet:
     known = card(name)
     shipped = carried("evaluations") / "problems"
     if (shipped / f"{name}.jsonl").is_file():
         folder = shipped
-    problems, origin = _local(known, folder) if folder else _from_hub(known)
+    problems, origin = _local(known, folder, key) if folder else _from_hub(known, key)
     _check_problems(known, problems, origin)
-    verified = _is_verified(known, problems, origin, unverified)
+    verified = _is_verified(known, problems, origin, unverified, key)
     return ProblemSet(known, tuple(problems), verified, origin)
 
 
-def _local(known: Card, folder: Path) -> tuple[list[Problem], str]:
+def _local(known: Card, folder: Path, key: str) -> tuple[list[Problem], str]:
     places = [folder / f"{known.name}.jsonl", *(folder / part / f"{known.name}.jsonl" for part in ("eval", "train"))]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise MissingDataError(
             f"{known.title}: found no {known.name}.jsonl in {folder} or its folders eval/ and train/; expected one "
-            f"JSON object per line with id, problem and answer. Put it there, or set data.dir to the folder that has it"
+            f"JSON object per line with id, problem and answer. Put it there, or set {key}.dir to its folder"
         )
     rows = jsonl_rows(file, ("problem", "answer"))
     ids = [row.get("id") or f"{known.name}/{number}" for number, row in enumerate(rows)]
@@ -87,20 +88,20 @@ def _local(known: Card, folder: Path) -> tuple[list[Problem], str]:
     return problems, str(file)
 
 
-def _from_hub(known: Card) -> tuple[list[Problem], str]:
+def _from_hub(known: Card, key: str) -> tuple[list[Problem], str]:
     hub = known.hub
     if not hub.name:
         raise MissingDataError(
-            f"{known.title} is on no hub in this form; set data.dir (or ${VARIABLE}) to a folder with "
+            f"{known.title} is on no hub in this form; set {key}.dir (or ${VARIABLE}) to a folder with "
             f"{known.name}.jsonl"
         )
     origin = f"{hub.name} {hub.config or 'default'} {hub.split} at revision {hub.revision}"
     found = []
-    for number, row in enumerate(hub_rows(hub, known)):
+    for number, row in enumerate(hub_rows(hub, known, key)):
         if missing := {hub.problem_column, hub.answer_column} - set(row):
             raise ConfigError(
                 f"{origin}: found the columns {', '.join(map(str, row))}, expected {', '.join(sorted(missing))} too; "
-                f"the hub's copy has changed: take an older revision, or data.dir with {known.name}.jsonl"
+                f"the hub's copy has changed: take an older revision, or {key}.dir with {known.name}.jsonl"
             )
         answer = _gold(row[hub.answer_column], hub.answer_form, f"{origin} row {number}")
         found.append(Problem(f"{known.name}/{number}", str(row[hub.problem_column]), answer))
@@ -145,7 +146,7 @@ def _check_problems(known: Card, problems: Sequence[Problem], origin: str) -> No
             raise ConfigError(f"{origin}: {len(found)} of {len(problems)} rows have {what} (the first: {found[0]})")
 
 
-def _is_verified(known: Card, problems: Sequence[Problem], origin: str, unverified: bool) -> bool:
+def _is_verified(known: Card, problems: Sequence[Problem], origin: str, unverified: bool, key: str) -> bool:
     found = {"rows": len(problems), "content_sha256": content_sha256(problems)}
     expected = {"rows": known.rows, "content_sha256": known.content_sha256}
     if found == expected:
@@ -153,7 +154,7 @@ def _is_verified(known: Card, problems: Sequence[Problem], origin: str, unverifi
     if not unverified:
         raise ConfigError(
             f"{origin}: found {_describe(found)}, expected {_describe(expected)} for {known.title}. Another "
-            "version of the set gives other scores: bring the expected one, or set data.unverified=true, and every "
+            f"version of the set gives other scores: bring the expected one, or set {key}.unverified=true, and every "
             "table will say so"
         )
     return False

@@ -82,7 +82,7 @@ class SuiteSelect:
             taboo += self.task.problems(Split.report)
         found: dict[str, _Asked] = {}
         for entry in suite(self.name).benchmarks:
-            loaded = load_problem_set(entry.name, self.data)
+            loaded = load_problem_set(entry.name, self.data, "evaluation.data")
             require_readable_golds(loaded)
             drawn = part(entry.name, without(loaded.problems, entry.leave_out), entry.problems)
             for problem in without(drawn, (one.evaluation_id for one in overlaps(drawn, taboo))):

@@ -80,7 +80,11 @@ class TrainingSets:
 
     @cached_property
     def _set_of(self) -> dict[str, str]:
-        names = {p.id: name for name in (*self.train, *self.report) for p in load_problem_set(name, self.data).problems}
+        names = {
+            p.id: name
+            for name in (*self.train, *self.report)
+            for p in load_problem_set(name, self.data, "task.data").problems
+        }
         return names
 
     @cached_property
@@ -109,7 +113,7 @@ class TrainingSets:
         return {split: tuple(problems) for split, problems in found.items()}
 
     def _loaded(self, name: str) -> ProblemSet:
-        found = load_problem_set(name, self.data)
+        found = load_problem_set(name, self.data, "task.data")
         require_readable_golds(found)
         return found
 
