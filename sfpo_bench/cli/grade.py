@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.progress import say_beside
 from sfpo_bench.cli.settings import GradeSettings
 from sfpo_bench.grading import Grader, Pair
 from sfpo_bench.grading.lines import grade_file
@@ -22,5 +22,4 @@ def act(node: DictConfig) -> None:
         memory_bytes=settings.memory_mib * 2**20,
     ) as grader:
         summary = grade_file(Path(settings.answers), Path(settings.grades), grader, default)
-    say(summary.text())
-    say(f"grades: {settings.grades}")
+    say_beside(Path(settings.grades), f"{summary.text()}\ngrades: {settings.grades}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
+from sfpo_bench.output_names import is_written_through
 from sfpo_bench.progress import Board
 from sfpo_bench.types import EvaluationRecord, JournalRecord, Split, StepRecord
 
@@ -52,3 +55,15 @@ class RunProgress(Board):
 def say(text: str) -> None:
     """One plain line on standard output."""
     print(text, file=sys.stdout, flush=True)
+
+
+def say_beside(output: Path, text: str) -> None:
+    """Plain lines on standard output, or on standard error where `output` is standard output: that stays readable."""
+    print(text, file=sys.stderr if _is_stdout(output) else sys.stdout, flush=True)
+
+
+def _is_stdout(path: Path) -> bool:
+    try:
+        return is_written_through(path) and os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # Standard output may be closed, or no file of the system.
+        return False

@@ -30,7 +30,6 @@ def report(settings: ScoresSettings) -> None:
 
     choice = choice_on(settings.choose_on, settings.allow_report) if settings.choose_on else None
     found = _evaluations(settings.folders)
-    check_tables_folder(found, Path(settings.out))
     different = unlike(found) if len(found) > 1 else []
     if different and not settings.unlike:
         raise ConfigError(
@@ -40,15 +39,15 @@ def report(settings: ScoresSettings) -> None:
     if settings.metric not in METRICS:
         raise ConfigError(f"metric = {settings.metric!r}; expected one of {', '.join(METRICS)}")
     k = settings.k or min(one.asked.samples for one in found)
-    if choice is not None:
-        _choose(found, choice, settings.metric, k)
-        found = _evaluations(settings.folders)
-    arms = arms_of(found)
-    names = [arm.name for arm in arms]
+    names = [arm.name for arm in arms_of(found)]
     baseline = settings.baseline or names[0]
     if baseline not in names:
         raise ConfigError(f"baseline = {baseline!r} is no arm of these evaluations; expected one of {', '.join(names)}")
-    files = write_tables(arms, baseline, k, Path(settings.out))
+    check_tables_folder(found, baseline, k, Path(settings.out))
+    if choice is not None:
+        _choose(found, choice, settings.metric, k)
+        found = _evaluations(settings.folders)
+    files = write_tables(arms_of(found), baseline, k, Path(settings.out))
     say(files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip())
     say("")
     say(f"tables: {files.markdown}, {files.csv}, {files.latex}; rows for paper tables: {files.paper_scores}")

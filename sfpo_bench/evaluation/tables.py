@@ -19,7 +19,7 @@ from sfpo_bench.reports.formats import escaped
 from sfpo_bench.reports.latex import Columns, tables_tex
 from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore, write_paper_scores
 from sfpo_bench.statistics.permutation import RUNS_ONLY
-from sfpo_bench.stored_files import reading
+from sfpo_bench.stored_files import read_object
 from sfpo_bench.tracking.run_folder import write_atomically
 
 if TYPE_CHECKING:
@@ -54,22 +54,21 @@ class TableFiles:
         return cls(*(folder / name for name in names))
 
 
-def check_tables_folder(evaluations: Sequence[Evaluation], folder: Path) -> None:
-    """Raise `ConfigError` when `folder` holds the tables of other evaluations, which would be lost."""
+def check_tables_folder(evaluations: Sequence[Evaluation], baseline: str, k: int, folder: Path) -> None:
+    """Raise `ConfigError` when `folder` holds tables of other evaluations, or to another baseline or k: they would be
+    lost."""
     file = TableFiles.inside(folder).sources
     if not file.is_file():
         return
-    with reading(file, "give another out=FOLDER"):
-        there = list(map(str, json.loads(file.read_text(encoding="utf-8"))))
-    if there != _sources(evaluations):
-        raise ConfigError(
-            f"{folder} holds the tables of other evaluations ({', '.join(there[:3])}{' …' if len(there) > 3 else ''}); "
-            "give these another place, out=FOLDER"
-        )
+    there, new = read_object(file), _sources(evaluations, baseline, k)
+    if different := [name for name in new if there.get(name) != new[name]]:
+        found = ", ".join(f"{name} {there.get(name)}, asked for {new[name]}" for name in different)
+        raise ConfigError(f"{folder} holds other tables ({found}); give these another place, out=FOLDER")
 
 
-def _sources(evaluations: Sequence[Evaluation]) -> list[str]:
-    return sorted(str(one.folder.absolute()) for one in evaluations)
+def _sources(evaluations: Sequence[Evaluation], baseline: str, k: int) -> dict[str, object]:
+    """What tables are made from."""
+    return {"evaluations": sorted(str(one.folder.resolve()) for one in evaluations), "baseline": baseline, "k": k}
 
 
 def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> TableFiles:
@@ -79,7 +78,7 @@ def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> Ta
     """
     files = TableFiles.inside(folder)
     write_paper_scores(files.paper_scores, _paper_scores(arms, baseline))
-    write_atomically(files.sources, json.dumps(_sources(_evaluations(arms)), indent=1))
+    write_atomically(files.sources, json.dumps(_sources(_evaluations(arms), baseline, k), indent=1))
     markdown = scores_markdown(arms, baseline, k)
     contents = {
         files.markdown: markdown,

@@ -14,6 +14,7 @@ from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.grading.failures import LIMIT, failed
 from sfpo_bench.grading.grader import LONGEST_RESPONSE, Grader
 from sfpo_bench.grading.records import Pair
+from sfpo_bench.output_names import is_written_through
 from sfpo_bench.types import Grade, GradeStatus
 
 _AT_ONCE = 1000  # lines whose responses are in memory together …
@@ -123,14 +124,15 @@ def grade_file(answers: Path, grades: Path, grader: Grader, default: Pair) -> Su
     if not any(True for _ in read_lines(answers, default)):
         raise ConfigError(f"{answers}: found no line, expected one JSON object per line with gold and pred")
     _check_ids(answers, default)
-    if grades.exists() and not grades.is_file():  # a device or pipe, such as /dev/stdout, is written to, not replaced
-        with open(grades, "w", encoding="utf-8") as out:
+    if is_written_through(grades):
+        with open(grades, "a", encoding="utf-8") as out:
             return _write_grades(read_lines(answers, default), grader, out)
-    partial = grades.with_name(f".{grades.name}.partial")
+    target = grades.resolve()  # a link stays, and leads to the new grades
+    partial = target.with_name(f".{target.name}.partial")
     try:
         with open(partial, "w", encoding="utf-8") as out:
             summary = _write_grades(read_lines(answers, default), grader, out)
-        partial.replace(grades)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
     return summary

@@ -96,6 +96,40 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     assert json.loads(found[0])["status"] == "correct" and not pipe.is_file() and pipe.exists()
 
 
+def test_a_name_of_an_open_file_is_appended_to_and_stays(tmp_path: Path) -> None:
+    """As `/dev/stdout` behind `>> FILE`, here by a link of our own: one that leads to another such link too."""
+    file, opened = tmp_path / "answers.jsonl", tmp_path / "opened"
+    file.write_text('{"gold": "5", "pred": "5", "id": "a"}\n')
+    with open(opened, "w") as handle, Grader(workers=1) as grader:
+        handle.write("before\n")
+        handle.flush()
+        (tmp_path / "stdout").symlink_to(f"/proc/self/fd/{handle.fileno()}")
+        (tmp_path / "again").symlink_to("stdout")
+        for name in ("stdout", "again"):
+            grade_file(file, tmp_path / name, grader, Pair("", ""))
+            assert (tmp_path / name).is_symlink()
+    before, *graded = opened.read_text().splitlines()
+    assert (before, [json.loads(line)["id"] for line in graded]) == ("before", ["a", "a"])
+
+
+def test_grades_at_a_link_replace_the_file_that_it_leads_to(tmp_path: Path) -> None:
+    file, folder = tmp_path / "answers.jsonl", tmp_path / "elsewhere"
+    folder.mkdir()
+    file.write_text('{"gold": "5", "pred": "5", "id": "a"}\n')
+    (folder / "grades.jsonl").write_text("of yesterday\n")
+    (tmp_path / "grades.jsonl").symlink_to(folder / "grades.jsonl")
+    with Grader(workers=1) as grader:
+        grade_file(file, tmp_path / "grades.jsonl", grader, Pair("", ""))
+    assert (tmp_path / "grades.jsonl").is_symlink() and "yesterday" not in (folder / "grades.jsonl").read_text()
+
+
+def test_grades_on_standard_output_have_no_summary_between_them(tmp_path: Path, cli: Cli) -> None:
+    write(tmp_path / "answers.jsonl", ROWS[:1])
+    (tmp_path / "out").symlink_to("/proc/self/fd/1")
+    run = cli("grade", "answers.jsonl", "out", "workers=1")
+    assert len([json.loads(line) for line in run.stdout.splitlines()]) == 1 and "1 answers" in run.stderr
+
+
 def test_wrong_files_are_refused_at_once_with_exit_code_two(tmp_path: Path, cli: Cli) -> None:
     write(tmp_path / "answers.jsonl", ROWS)
     (tmp_path / "empty.jsonl").write_text("\n")
