@@ -31,7 +31,16 @@ _LATER = re.compile(
     re.IGNORECASE,
 )
 _LOOSE_LENGTH = 70
-_JOINING = re.compile(r"\b(?:and|or)\b|[,;]")
+_JOINING = re.compile(r"\b(?:and|or|vs|versus|as well as)\b|[,;]")
+# Boxes of cases, options or names, and a sentence that offers another box: neither box takes the other's place.
+_BESIDE = re.compile(
+    r"[\s$.;,]*(?:option|possibility|alternative|candidate|case)\s+\w{1,4}\s?[:.)=]?[\s$*]*"
+    r"|[\s.?!$)]*(?:or|maybe|perhaps|possibly|alternatively)\b(?!\s+rather)[^.\n?!]{0,40}"
+    r"|(?:[\s$,;]|\\q?quad|\\[,;: ])+[A-Za-z](?:_\{?\w\}?)?\s*=\s*\$?",
+    re.IGNORECASE,
+)
+_IF = re.compile(r"\bif\b")
+_CHANGED = re.compile(r"\b(?:but|wait|actually|however|instead|then|so)\b", re.IGNORECASE)
 _HEDGE = re.compile(r"\b(?:maybe|perhaps|possibly|otherwise|alternatively|or else)\b|\u6216", re.IGNORECASE)
 _UNDECIDED = re.compile(
     r"(?:cannot|can't|can not|could not|couldn't|unable to) (?:decide|determine|tell|say|choose)"
@@ -41,7 +50,10 @@ _UNDECIDED = re.compile(
     re.IGNORECASE,
 )
 _OR_ANOTHER = re.compile(
-    r"[\s$)\]},]{0,12}(?:\(?\s?(?:or|maybe|perhaps|possibly)\b[^.\n]{0,30}?)([-+]?[\d\\][^\s.,)$]{0,40})"
+    r"[\s$)\]},]{0,12}(?:\(?\s?(?:or|maybe|perhaps|possibly|alternatively)\b[^.\n]{0,30}?)([-+]?[\d\\][^\s.,)$]{0,40})"
+)
+_ONE_OR = re.compile(
+    r"(?<![\w.])([-+]?\d[\d.,/]{0,20})\$?,?\s+(?:or|oder|ou)\s+(?:maybe\s+|perhaps\s+)?[\s$\\(\[*]{0,6}\Z"
 )
 _DENIED_BEFORE = re.compile(
     r"(?:\bnot|n't|\bcannot|\bnever|\bneither)\s+(?:be\s+|equal\s+(?:to\s+)?)?[\s$\\(\[:*]{0,10}$", re.IGNORECASE
@@ -85,6 +97,8 @@ def last_boxes(text: str) -> Boxes | None:
     kept = _without_repetitions(contents, [text[before[2] + 1 : after[0]] for before, after in pairwise(chosen)])
     if other := _OR_ANOTHER.match(tail):
         kept.append(other[1])
+    if earlier := _ONE_OR.search(text[max(0, chosen[0][0] - 60) : chosen[0][0]]):
+        kept.insert(0, earlier[1])
     line_start = max(text.rfind("\n", 0, start), start - 80, 0)
     denied = bool(_DENIED_BEFORE.search(text[line_start:start]) or _DENIED_BEHIND.match(tail))
     return Boxes(tuple(kept), start, denied)
@@ -94,13 +108,13 @@ def joins(between: str) -> bool:
     """True when two boxes with this text between them are one answer."""
     if len(between) > 200 or "\n\n" in between:
         return False
-    if _JOINED.fullmatch(between):
+    if _JOINED.fullmatch(between) or _BESIDE.fullmatch(between):
         return True
     if len(between) > _LOOSE_LENGTH:
         return False
     if re.search(r"[.!?](?:\s|$)", between):
         return False
-    if _HEDGE.search(between):
+    if _HEDGE.search(between) or (_IF.search(between) and not _CHANGED.search(between)):
         return True
     return bool(_JOINING.search(between)) and not _LATER.search(between)
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from sfpo_bench.grading.boxes import last_boxes
 from sfpo_bench.grading.expressions import expressions, is_prose
+from sfpo_bench.grading.number_words import SCALES
 from sfpo_bench.grading.sentences import DENIES, alternatives_before, chosen_letter, denied_before, first_clause, stated
 
 
@@ -43,8 +44,12 @@ _END = re.compile(
     r"<\|(?!channel|message|start\|)[A-Za-z_]{2,30}\|>|<\uff5c[^\uff5c>]{2,40}\uff5c>|</s>|<eos>|<end_of_turn>|<pad>"
     r"|\[/INST\]"
 )
-_OPENED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|begin_of_thought\|>", re.IGNORECASE)
-_CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|end_of_thought\|>", re.IGNORECASE)
+_OPENED = re.compile(
+    r"<(?:think|thinking|thought|reasoning)>|\u25c1think\u25b7|\[THINK\]|<\|begin_of_thought\|>", re.IGNORECASE
+)
+_CLOSED = re.compile(
+    r"</(?:think|thinking|thought|reasoning)>|\u25c1/think\u25b7|\[/THINK\]|<\|end_of_thought\|>", re.IGNORECASE
+)
 _LONGEST_TAIL = 4000  # characters at the end in which answers that nothing marks are looked for
 
 
@@ -147,7 +152,7 @@ def _last_statement(text: str) -> _Statement | None:
         if found:
             at_line = not text[: match.start()].rpartition("\n")[2].strip(" *#_")
             is_final = (bool(match["final"]) or (":" in match.group() and at_line)) and "\n" not in match.group()
-            return _Statement(match.start(), is_final, found)
+            return _Statement(match.start(), is_final and not is_prose(first_clause(rest)), found)
     return None
 
 
@@ -176,10 +181,15 @@ def _unmarked(text: str) -> Extraction | None:
     return None
 
 
+_SCALE_BEHIND = re.compile(rf"[$\\)\]]{{0,4}}\s+({'|'.join(sorted(SCALES, key=len, reverse=True))})\b")
+
+
 def _last(tail: str, found: str) -> str:
     """The last expression, with the word before it that denies, bounds or changes it, or with its alternative."""
     if alternative := alternatives_before(tail, found):
         return alternative
+    if scale := _SCALE_BEHIND.match(tail, tail.rfind(found) + len(found)):
+        found = f"{found} {scale[1]}"
     if not denied_before(tail, found):
         return found
     place = tail.rfind(found)

@@ -32,6 +32,8 @@ _EQUAL = ("=", r"\approx", r"\in", r"\equiv")
 def is_name(node: Node) -> bool:
     r"""True for what stands left of `=` in `x = 5`, `f(x) = …`, `|AB| = 1`, `\angle A = …`, `P(X = 2) = …`."""
     match node:
+        case Symbol(r"\pi"):
+            return False
         case Symbol() | Words():
             return True
         case Apply("abs", (inner,)):
@@ -95,7 +97,7 @@ def value_of(node: Node) -> Node | None:
     if not isinstance(node, Relation) or any(sign not in ("=", r"\approx") for sign in node.signs):
         return None
     first, last = node.sides[0], node.sides[-1]
-    if variables(last):
+    if variables(last) or isinstance(first, Sequence):
         return None
     if len(variables(first)) > 1:
         return chained(node.sides[1:])

@@ -47,6 +47,13 @@ SCALES: dict[str, Fraction] = {
     "score": Fraction(20),
     "lakh": Fraction(10**5),
     "crore": Fraction(10**7),
+    "lakhs": Fraction(10**5),
+    "crores": Fraction(10**7),
+    "tens": Fraction(10),
+    "\u767e": Fraction(100),
+    "\u5343": Fraction(1000),
+    "\u4e07": Fraction(10**4),
+    "\u4ebf": Fraction(10**8),
     "twice": Fraction(2),
 }
 POWER_WORDS = {"squared": 2, "cubed": 3}

@@ -22,7 +22,9 @@ _NO_NOUNS = words(
     "least most between than twice double triple half multiple divided squared cubed if when where because "
     "since such that also however unsure about approximately nearly almost is are was were be other else "
     "instead rather percent per equals equal ten hundred thousand million billion dozen one two three four "
-    "five six seven eight nine works factorial to"
+    "five six seven eight nine works factorial to mod modulo choose log "
+    "mil mille mila millionen milliarden milliard milliards millones "
+    "million\u00ebn tausend hundert cent\u00edmos gross"
 )
 
 

@@ -27,6 +27,10 @@ def _same_quantities(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
     """Values in base units where both units are known; otherwise units are not compared."""
     first, second = (node if isinstance(node, Quantity) else Quantity(node, NO_UNIT) for node in (gold, answer))
     units = first.unit, second.unit
+    radians = [unit.powers == (("radian", 1),) for unit in units]
+    degrees = _angle(first.value), _angle(second.value)
+    if (radians[0] and degrees[1] is not None) or (radians[1] and degrees[0] is not None):
+        return same_expression(first.value, second.value)
     if all(unit.known and unit.powers for unit in units) and units[0] != units[1]:
         if units[0].powers != units[1].powers:
             return False

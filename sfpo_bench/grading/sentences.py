@@ -10,7 +10,7 @@ _SENTENCE_END = re.compile(r"(?<!\b[A-Za-z])(?<!\bi\.e)(?<!\be\.g)(?<!\\)[.!?\u3
 # Where a sentence goes on with a reason, a condition or a remark.
 _REASON = re.compile(
     r"[\s,;(\u2014-]{1,4}(?:because|since|where|when|if|which|due to|given that|as long as|i\.e\.|e\.g\.|after|"
-    r"assuming|but|not|it|they|this|whereas|while|so|thus|hence|namely|with|\u56e0\u4e3a)(?![\w'])"
+    r"assuming|but|not|it|they|this|whereas|while|so|thus|hence|namely|with|by(?=\s+[a-z]{3})|\u56e0\u4e3a)(?![\w'])"
     r"|\sas\s|\sfor\s(?=[^,]{0,25}[=<>\u2264\u2265]|\\?\$?[a-z]\s?\\in|(?:all|any|every|each|some|it|the|we)\b)",
     re.IGNORECASE,
 )
@@ -20,11 +20,22 @@ DENIES = re.compile(
     r"perhaps|possibly|unsure|at least|at most|less than|more than|greater than|fewer than|larger than|smaller than|"
     r"bigger than|between|below|above|under|over|twice|double|triple|half of|thrice|multiple of|multiples of|power of|"
     r"divisor of|factor of|square of|cube of|square root of|root of|times|minus|negative|plus|exceeds?|near|close to|"
-    r"up to|within|around|roughly|approximately|about|almost|nearly|other than|different from|except|unknown)\b"
-    r"|\u4e0d\u662f|\u81f3\u5c11|\u81f3\u591a",
+    r"up to|within|around|roughly|approximately|about|almost|nearly|other than|different from|except|unknown|"
+    r"reciprocal of|opposite of|inverse of|divisible by|multiples? of|percent of|percentage of|fraction of|log of|"
+    r"nicht|kein|keine|weniger als|mehr als|gr\u00f6\u00dfer als|kleiner als|"
+    r"mindestens|h\u00f6chstens|zwischen|entweder|vielleicht|"
+    r"pas|ni|moins|plus de|plus grand|plus petit|entre|soit|peut-\u00eatre|"
+    r"inf\u00e9rieur|sup\u00e9rieur|au moins|au plus|"
+    r"menos|m\u00e1s de|mayor que|menor que|al menos|como m\u00e1ximo|quiz\u00e1s|tal vez|n\u00e3o|non|meno)\b"
+    r"|\u4e0d\u662f|\u81f3\u5c11|\u81f3\u591a|\u4e0d\u7b49\u4e8e|\u5927\u4e8e|\u5c0f\u4e8e|\u8d85\u8fc7|\u4e0d\u8db3|\u8d1f|\u5927\u7ea6|\u6216|\u4e0d\u4e3a",
     re.IGNORECASE,
 )
 _FOCUS = re.compile(r"\s(?:is|are|equals|equal to)\s|(?<![<>!])=(?!=)")
+# A range, a part of something, and alternatives in languages whose `or` is a letter.
+_SEVERAL = re.compile(
+    r"\d\$?\s*(?:to|bis|\u00e0|hasta|\u81f3|\u5230|\u2013|\u2014)\s*\$?\d|\bpercent\s+of\b|%\s+of\b"
+    r"|\d\$?,?\s+(?:o|oder|ou|oppure|lub|\u0438\u043b\u0438)\s+\$?[-\d\\]"
+)
 _DISPLAY = re.compile(r"(\\\[|\$\$)(.{1,900}?)(\\\]|\$\$)", re.DOTALL)
 _LEADING = re.compile(
     r"(?:that\s+)?(?:for sure|definitely|clearly|indeed|then|thus|simply|just|therefore|obviously|exactly)\s+",
@@ -52,13 +63,25 @@ def stated(rest: str) -> str | None:
     choice = _CHOICE.match(clause)
     if choice and not clause.startswith("A "):
         return choice[1]
-    focus = _FOCUS.split(clause)[-1]
+    if _SEVERAL.search(clause):
+        return clause
+    focus = _focus(clause)
     found = expressions(focus) or expressions(clause)
     if len(found) > 1 and re.search(r"\b(?:and|or)\b", focus):
         return clause
     if found:
         return found[0] if len(set(found)) > 1 or (is_prose(focus) and not _only_a_noun(focus, found[0])) else focus
     return clause if len(clause.split()) <= 8 else None
+
+
+def _focus(clause: str) -> str:
+    """What stands behind the last `is` or `=`, unless the clause starts with the answer and then goes on in words."""
+    first = next(iter(expressions(clause)), "")
+    behind = clause.lstrip(" $(\\[").removeprefix(first)
+    head = _FOCUS.split(behind)[0]
+    if first and behind != clause.lstrip(" $(\\[") and head != behind and (is_prose(head) or set(head) & set(",:;")):
+        return clause if re.search(r"\b(?:and|or)\b", head) else first
+    return _FOCUS.split(clause)[-1]
 
 
 def _only_a_noun(text: str, found: str) -> bool:
@@ -78,7 +101,10 @@ def first_clause(rest: str) -> str:
     return sentence.strip(" *")
 
 
-_GUARDED = re.compile(rf"(?:{DENIES.pattern})\s+(?:be\s+|equal\s+(?:to\s+)?|to\s+)?[$\\(\[]{{0,4}}$", re.IGNORECASE)
+_GUARDED = re.compile(
+    rf"(?:{DENIES.pattern})\s*(?:be\s+|es\s+|is\s+|\u662f|(?:or\s+)?equal\s+(?:to\s+)?|to\s+)?[$\\(\[]{{0,4}}$",
+    re.IGNORECASE,
+)
 
 
 def denied_before(text: str, found: str) -> bool:

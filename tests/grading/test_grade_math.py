@@ -12,6 +12,8 @@ from sfpo_bench.types import Grade, GradeStatus
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "data" / "grading" / "grader_cases.jsonl"
 
+MORE_CASES = CASES.with_name("grader_cases_2.jsonl")
+
 
 def status(gold: str, response: str) -> GradeStatus:
     return grade_math(gold, response).status
@@ -116,3 +118,16 @@ def test_verdicts_agree_with_those_of_public_graders(grader: Grader) -> None:
         "case/376",
     ]
     assert set(otherwise) - set(asserted) == {"case/338"}
+
+
+@pytest.mark.skipif(not MORE_CASES.is_file(), reason=f"needs {MORE_CASES.name} beside the repository")
+def test_no_wrong_answer_of_the_second_collection_is_accepted(grader: Grader) -> None:
+    cases = [json.loads(line) for line in MORE_CASES.read_text(encoding="utf-8").splitlines()]
+    grades = grader.grade_many([Pair(case["gold"], case["pred"]) for case in cases])
+    otherwise = [
+        (case["id"], case["expected"])
+        for case, grade in zip(cases, grades, strict=True)
+        if (grade.status is GradeStatus.correct) != case["expected"]
+    ]
+    assert [name for name, expected in otherwise if not expected] == []
+    assert len(otherwise) <= len(cases) // 50
