@@ -137,7 +137,7 @@ def _records(path: Path, length: int | None) -> Iterator[JournalRecord | SampleR
             except ValueError as error:
                 raise BenchError(
                     f"{path}, line {number} is not a record of this version ({error}); read it with the version that "
-                    f"wrote it, or restore the file. Without a copy, remove the run's folder {path.parent} and run the "
+                    f"wrote it, or restore the file. Without a copy, remove the run's folder and run the "
                     "command that made it again: the run is trained anew with the same bits, other runs stay"
                 ) from error
 
