@@ -183,7 +183,7 @@ def trl(name: str, tokens: int, steps: int) -> None:
     torch.set_num_threads(THREADS)
     clock = Clock()
 
-    class Timed(TrainerCallback):  # type: ignore[misc]
+    class Timed(TrainerCallback):  # type: ignore[misc]  # the class of a library without types
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
             clock.start()
 

@@ -37,7 +37,7 @@ VerbSettings = TypeVar("VerbSettings")
 def verb_settings(node: DictConfig, schema: type[VerbSettings]) -> VerbSettings:
     """The checked settings of a verb that does not train."""
     made = cast(VerbSettings, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node)))
-    check_ranges(made)  # type: ignore[arg-type]
+    check_ranges(made)  # type: ignore[arg-type]  # every schema is a dataclass
     return made
 
 

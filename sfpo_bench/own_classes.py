@@ -53,6 +53,7 @@ def instance_of(node: Any, key: str, seam: type) -> Any:
     except ConfigError:
         raise
     except Exception as error:
+        # The class is the user's: it may raise anything.
         raise ConfigError(f"{key}.factory = {node.factory} {raised(error)}; mend the class or its options") from error
     missing = [name for name in _members(seam) if not _has(made, name, f"{key}.factory = {node.factory}")]
     if missing:

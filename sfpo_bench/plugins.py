@@ -102,6 +102,7 @@ def called(function: Callable[..., Any], name: str, check: Check, *arguments: An
     except BenchError:
         raise
     except Exception as error:
+        # The function is the user's: it may raise anything.
         raise PluginError(f"{name} {raised(error)}; mend it, and run the same command again") from error
     expected = check(found, *arguments)
     if expected:

@@ -106,6 +106,7 @@ def _wrong(folder: Path, call: Sequence[str], file: Path, whole: str) -> str:
     try:
         done = sfpo_bench(folder, *call)
     except Exception as error:
+        # Any error that reaches the caller is a finding.
         return f"{type(error).__name__}: {error}"
     if "Traceback" in done.out + done.err or "Error executing job" in done.err:
         return "a traceback"

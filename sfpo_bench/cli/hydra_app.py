@@ -56,6 +56,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
         except OmegaConfBaseException as error:
             raised.append(ConfigError(explain(error)))
         except Exception as error:
+            # Whatever it is, it is told by the caller, outside Hydra.
             raised.append(error)
 
     app: Any = hydra.main(version_base="1.3", config_path="pkg://sfpo_bench.conf", config_name=primary or verb)(task)

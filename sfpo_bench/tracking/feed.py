@@ -37,6 +37,7 @@ def key_of(folder: RunFolder) -> RunKey | None:
         content = read_object(folder.path / "comparison.json")
         about = {name: content.get(name) for name in ("baseline", "targets", "steps", "code_version", "experiment")}
         with reading(folder.plan):
+            # What the plan's own writer wrote.
             about["arms"] = [[arm, own["label"]] for arm, own in content["arms"].items()]  # type: ignore[attr-defined]
         tags = {"sfpo_bench.kind": "comparison"}
         return RunKey(folder.uid(), str(content.get("name", folder.path.name)), _study_uid(folder, 1), tags, about)

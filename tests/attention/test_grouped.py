@@ -18,7 +18,7 @@ OWNERS = torch.tensor([0, 0, 1, 2, 2])
 def heads(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     source = torch.Generator().manual_seed(seed)
     tokens = int(PROMPTS.sum() + RESPONSES.sum())
-    return tuple(  # type: ignore[return-value]
+    return tuple(  # type: ignore[return-value]  # it makes three of them
         torch.randn(tokens, count, SIZE, generator=source, dtype=torch.float64, requires_grad=True)
         for count in (HEADS, KV_HEADS, KV_HEADS)
     )

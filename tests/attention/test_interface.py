@@ -22,7 +22,7 @@ def qwen3() -> PreTrainedModel:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("make", [policy, lambda: policy(kind="llama"), qwen3], ids=["qwen2", "llama", "qwen3"])
-def test_the_architectures_of_the_recipes_pack(make, dtype: torch.dtype) -> None:  # type: ignore[no-untyped-def]
+def test_the_architectures_of_the_recipes_pack(make, dtype: torch.dtype) -> None:  # type: ignore[no-untyped-def]  # the makers differ in their arguments
     assert packs(make().to(dtype).eval())
 
 

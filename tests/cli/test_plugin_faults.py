@@ -77,13 +77,13 @@ class Odd(Arithmetic):
         return self._found
 
     def prompt(self, problem: Problem) -> Prompt:
-        return self._give()  # type: ignore[return-value]
+        return self._give()  # type: ignore[return-value]  # what no task may return
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        return self._give()  # type: ignore[return-value]
+        return self._give()  # type: ignore[return-value]  # what no task may return
 
     def grade_many(self, problems: object, completions: object) -> list[Grade]:
-        return self._give()  # type: ignore[return-value]
+        return self._give()  # type: ignore[return-value]  # what no task may return
 
 
 def own(found: object) -> Odd:
@@ -94,6 +94,7 @@ def own(found: object) -> Odd:
 
 @pytest.mark.parametrize(
     "found",
+    # Grades whose fields are of other types are what is tried.
     [None, True, 1.0, (True, 1.0), Grade("correct", 1.0, "2"), Grade(GradeStatus.correct, "1", "2"),  # type: ignore[arg-type]
      Grade(GradeStatus.wrong, float("nan"), None), Grade(GradeStatus.wrong, 0.0, 3), OSError("x"), KeyError("x")],  # type: ignore[arg-type]
 )  # fmt: skip

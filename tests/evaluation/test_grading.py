@@ -58,7 +58,7 @@ def test_grades_are_kept_and_a_changed_grader_grades_without_generating(
     store, engine, graded_texts = SampleStore(tmp_path), Dice(), []
     inner = grade_responses
 
-    def counting(card, problems, responses, deadline_s):  # type: ignore[no-untyped-def]
+    def counting(card, problems, responses, deadline_s):  # type: ignore[no-untyped-def]  # the signature is the inner one's
         graded_texts.extend(responses)
         return inner(card, problems, responses, deadline_s)
 
@@ -78,7 +78,7 @@ def test_a_grader_that_cannot_decide_is_no_score(tmp_path: Path, monkeypatch: py
     """One of 16 samples without a verdict is more than 1 %; the samples stay, and the next grading may succeed."""
     store, engine = SampleStore(tmp_path), Dice()
 
-    def tired(card, problems, responses, deadline_s):  # type: ignore[no-untyped-def]
+    def tired(card, problems, responses, deadline_s):  # type: ignore[no-untyped-def]  # the signature is the inner one's
         return [replace(one, status=GradeStatus.timeout) for one in grade_responses(card, problems, responses)]
 
     monkeypatch.setattr(grading, "grade_responses", tired)

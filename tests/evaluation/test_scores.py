@@ -105,7 +105,7 @@ def test_only_problems_that_both_answered_count() -> None:
     first, second = arm("a", {"math500": 0.5}, (1,)), arm("b", {"math500": 0.5}, (2,))
     whole = second.evaluations[0].sheets["math500"]
     half = Arm("b", (evaluation("b", {"math500": 0.5}, draw=2),))
-    half.evaluations[0].sheets["math500"] = whole.only(whole.keys[:10])  # type: ignore[index]
+    half.evaluations[0].sheets["math500"] = whole.only(whole.keys[:10])  # type: ignore[index]  # the mapping of this record is a dict
     assert differences(first, half, "avg", 4)["math500"].problems == 10
 
 

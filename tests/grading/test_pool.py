@@ -93,11 +93,11 @@ def test_a_child_left_alone_with_an_endless_request_is_ended_by_the_kernel() -> 
     [child] = pool._idle
     replies = child.converse([Request(Question.second, "5", ENDLESS)], 0.2)
     line = child._line
-    child._line = lambda until: b""  # type: ignore[method-assign]
+    child._line = lambda until: b""  # type: ignore[method-assign]  # a worker that says nothing
     kill = child.kill
-    child.kill = lambda: None  # type: ignore[method-assign]
+    child.kill = lambda: None  # type: ignore[method-assign]  # a kill that comes late
     next(replies)
-    child._line, child.kill = line, kill  # type: ignore[method-assign]
+    child._line, child.kill = line, kill  # type: ignore[method-assign]  # as they were
     assert child.process.wait(timeout=20) == -signal.SIGALRM
     pool.close()
 
@@ -254,7 +254,7 @@ def resident_bytes() -> int:
 def test_pairs_met_before_come_from_the_cache_and_a_timeout_is_tried_again() -> None:
     with Grader(workers=1, deadline_s=0.5) as grader:
         first = grader.grade_many([RIGHT, WRONG])
-        grader._pool.ask = lambda requests, deadline_s: []  # type: ignore[method-assign]
+        grader._pool.ask = lambda requests, deadline_s: []  # type: ignore[method-assign]  # no second answer
         assert grader.grade_many([WRONG, RIGHT, RIGHT]) == [first[1], first[0], first[0]]
         del grader._pool.ask
         for _ in range(2):

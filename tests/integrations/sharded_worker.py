@@ -56,7 +56,7 @@ def train(module: nn.Module, optimizer: SlowFastOptimizer, *, batches: int = 3, 
 def communicated(verb: object, *arguments: int) -> None:
     """Runs a verb of the optimizer and makes sure that no process talked to another meanwhile."""
     with CommDebugMode() as mode:
-        verb(*arguments)  # type: ignore[operator]
+        verb(*arguments)  # type: ignore[operator]  # a verb is a method
     assert mode.get_total_counts() == 0
 
 

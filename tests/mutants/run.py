@@ -151,6 +151,7 @@ def _forked(folder: Path, tests: tuple[str, ...]) -> int:
         if package.startswith(str(folder)):
             code = ended
     except BaseException:
+        # A mutant may end a process in any way.
         traceback.print_exc()
     finally:
         sys.stderr.flush()

@@ -91,7 +91,7 @@ def test_axes_carry_their_units_and_the_targets_their_names(summary: Summary) ->
 
 def test_texts_do_not_overlap_and_stay_on_the_page(summary: Summary) -> None:
     figure = convergence_figure(summary)
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # of the Agg canvas
     figure.draw(renderer)
     left, right = figure.axes
     page = figure.bbox

@@ -34,14 +34,14 @@ def test_lines_are_the_tables_accuracies_by_ascending_rate(sweep: pd.DataFrame) 
     final, _ = learning_rate_figure(sweep).axes
     grpo = sweep[sweep["method"] == "grpo"].sort_values("learning_rate")
     line = final.lines[list(dict.fromkeys(sweep["method"])).index("grpo") * 2]
-    assert list(line.get_xdata()) == grpo["learning_rate"].tolist()  # type: ignore[arg-type]
-    assert list(line.get_ydata()) == grpo["final_accuracy"].tolist()  # type: ignore[arg-type]
+    assert list(line.get_xdata()) == grpo["learning_rate"].tolist()  # type: ignore[arg-type]  # an array
+    assert list(line.get_ydata()) == grpo["final_accuracy"].tolist()  # type: ignore[arg-type]  # an array
 
 
 def test_bars_are_t_intervals_over_seeds(sweep: pd.DataFrame) -> None:
     one = sweep.iloc[[0]]
     _, area = learning_rate_figure(one).axes
-    [[low, high]] = [segment[:, 1] for bar in area.collections for segment in bar.get_segments()]  # type: ignore[attr-defined]
+    [[low, high]] = [segment[:, 1] for bar in area.collections for segment in bar.get_segments()]  # type: ignore[attr-defined]  # a line collection
     half = t.ppf(0.975, one["seeds"].item() - 1) * one["standard_error"].item()
     assert (high - low) / 2 == pytest.approx(half)
 

@@ -71,11 +71,11 @@ def test_tables_have_their_declared_columns(comparison: Comparison) -> None:
     assert tuple(reports.table(summary)) == COST_COLUMNS
     assert tuple(reports.table(summary, "final")) == FINAL_COLUMNS
     with pytest.raises(ValueError, match="expected one of costs, final"):
-        reports.table(summary, "prices")  # type: ignore[arg-type]
+        reports.table(summary, "prices")  # type: ignore[arg-type]  # no such table
 
 
 def test_figures_are_matplotlibs(comparison: Comparison) -> None:
     assert len(reports.figure(comparison).axes) == 2
     assert len(reports.figure(comparison, "anatomy").axes) == 9
     with pytest.raises(ValueError, match="expected one of accuracy, anatomy"):
-        reports.figure(comparison, "pie")  # type: ignore[arg-type]
+        reports.figure(comparison, "pie")  # type: ignore[arg-type]  # no such figure

@@ -60,7 +60,7 @@ def test_an_interval_around_one_cannot_tell(tmp_path: Path) -> None:
 def row_like(summary: Summary, **fields: object) -> Summary:
     """The summary with other numbers in the row of responses at 0.50."""
     rows = [
-        replace(row, **fields) if row.axis == "responses" else row  # type: ignore[arg-type]
+        replace(row, **fields) if row.axis == "responses" else row  # type: ignore[arg-type]  # fields of the row
         for row in summary.absolute.ratios
     ]
     return replace(summary, absolute=replace(summary.absolute, ratios=tuple(rows)))

@@ -178,7 +178,7 @@ def test_the_nucleus_is_the_smallest_set_of_most_probable_tokens() -> None:
     for top_p in (0.01, 0.3, 0.7, 0.999, 1.0):
         for row, kept in zip(probs, nucleus(probs, top_p), strict=True):
             chosen: list[int] = []
-            for token in sorted(range(20), key=lambda token, row=row: -float(row[token])):  # type: ignore[misc]
+            for token in sorted(range(20), key=lambda token, row=row: -float(row[token])):  # type: ignore[misc]  # mypy infers no type for a default
                 if float(row[chosen].sum()) >= top_p:
                     break
                 chosen.append(token)

@@ -28,7 +28,7 @@ REAL = DataSettings(str(SHARED))
 def shipped(**changes: object) -> TrainingSets:
     """Problems that come with the project in the place of a training set."""
     settings = {"kind": "own", "train": ["arithmetic_select"], "report": ["arithmetic"], "select_share": 0.3}
-    return TrainingSets(**{**settings, **changes})  # type: ignore[arg-type]
+    return TrainingSets(**{**settings, **changes})  # type: ignore[arg-type]  # fields of TrainingSets
 
 
 def response(text: str) -> Completion:

@@ -97,8 +97,8 @@ def test_points_sent_twice_are_stored_once(
     log = MlflowStore.log
 
     def twice(self: MlflowStore, *arguments: object) -> None:
-        log(self, *arguments)  # type: ignore[arg-type]
-        log(self, *arguments)  # type: ignore[arg-type]
+        log(self, *arguments)  # type: ignore[arg-type]  # those of `log`
+        log(self, *arguments)  # type: ignore[arg-type]  # those of `log`
 
     monkeypatch.setattr(MlflowStore, "log", twice)
     folder = run_folder(tmp_path / "run")

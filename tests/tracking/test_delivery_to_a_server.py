@@ -83,7 +83,7 @@ def test_a_server_that_goes_down_in_the_middle_and_comes_back_ends_up_with_every
             requests += 1
             if requests == 5:
                 raise KeyboardInterrupt
-            log(self, *arguments)  # type: ignore[arg-type]
+            log(self, *arguments)  # type: ignore[arg-type]  # those of `log`
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(MlflowStore, "log", stopped_at_the_fifth)

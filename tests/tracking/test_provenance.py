@@ -24,7 +24,7 @@ PLANTED = "planted-environment-token"
 
 def collected(**changes: object) -> Provenance:
     settings: dict[str, object] = {"device": "cpu", "threads": 2, "started_unix_s": 5.0, "environ": {}, **changes}
-    return collect_provenance(**settings)  # type: ignore[arg-type]
+    return collect_provenance(**settings)  # type: ignore[arg-type]  # its own arguments
 
 
 @pytest.fixture

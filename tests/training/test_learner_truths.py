@@ -62,6 +62,7 @@ def test_adamw_is_its_equations_with_the_settings_in_their_places(changed: dict[
 
 def test_sgd_is_the_rate_times_the_gradient_and_knows_no_adamw_setting() -> None:
     weight = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    # The fields have one type each; a mapping of them has none.
     optimizer = make_optimizer([weight], LearnerSettings(**{**ADAMW, "optimizer": OptimizerKind.sgd}))  # type: ignore[arg-type]
     for _ in range(2):
         weight.grad = torch.tensor([3.0, 4.0], dtype=torch.float64)
@@ -177,6 +178,7 @@ def test_a_loss_or_a_gradient_alone_that_is_not_finite_stops_the_run(broken: dic
 def test_a_step_that_is_skipped_leaves_nothing_behind(broken: dict[str, float], dtype: torch.dtype) -> None:
     """Weights, moments and gradients: the next step is the one of a learner that never met it. The gradient that came
     before the broken one belongs to the step that was not taken."""
+    # The mapping's values are floats.
     met = learner(Broken(**broken, broken=2), dtype, non_finite=NonFinite.skip, micro_batch_tokens=24)  # type: ignore[arg-type]
     never = learner(dtype=dtype, micro_batch_tokens=24)
     lost, data = batch(4, seed=8), batch(4, seed=1)

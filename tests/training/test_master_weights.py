@@ -113,6 +113,7 @@ def test_where_gradients_do_not_change_sfpo_reaches_alpha_k_plus_one_times_as_fa
     ends = []
     for rule, rate in ((SlowFast(fast_passes=3, alpha=0.8), 0.1), (OnePass(), 0.1 * 3.4)):
         module = Line()
+        # mypy infers no type for a lambda's default.
         masters = MasterWeights(module, lambda weights, rate=rate: torch.optim.SGD(weights, lr=rate))  # type: ignore[misc]
         rule.update(QuadraticLearner(module, masters), None)
         ends.append(module.w.detach())

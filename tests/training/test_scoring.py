@@ -41,7 +41,7 @@ def expected(model: PreTrainedModel, temperature: float) -> tuple[list[float], l
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("chunk_logits", [2**25, 5 * VOCABULARY])
 @pytest.mark.parametrize("make", [policy, lambda: policy(tied=False), lambda: policy(kind="llama"), soft_capped])
-def test_scores_are_those_of_the_models_own_logits(make, chunk_logits: int, temperature: float) -> None:  # type: ignore[no-untyped-def]
+def test_scores_are_those_of_the_models_own_logits(make, chunk_logits: int, temperature: float) -> None:  # type: ignore[no-untyped-def]  # `make` is any of them
     model = make().eval()
     with torch.no_grad():
         scores = Scorer(model, temperature, chunk_logits).score(batch(3))
@@ -91,7 +91,7 @@ def reference_gradients(model: PreTrainedModel, temperature: float) -> list[Tens
 @pytest.mark.parametrize("chunk_logits", [2**25, 5 * VOCABULARY])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("make", [policy, lambda **kw: policy(tied=False, kind="llama", **kw)], ids=["qwen2", "llama"])
-def test_gradients_are_those_of_every_row_on_its_own(  # type: ignore[no-untyped-def]
+def test_gradients_are_those_of_every_row_on_its_own(  # type: ignore[no-untyped-def]  # `make` is any of them
     make, dtype: torch.dtype, tolerance: float, chunk_logits: int, recompute: bool
 ) -> None:
     expected = reference_gradients(make(dtype=dtype).eval(), 0.7)
