@@ -34,7 +34,7 @@ test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 -ra -q
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow -ra -q
+	$(BIN)/python -m pytest -m slow --timeout 3600 -ra -q
 
 # Wrong versions of the project's arithmetic, one after another, each of which a test must notice; see CONTRIBUTING.md.
 mutants: .venv/.dev
@@ -47,12 +47,12 @@ test-notebooks: .venv/.dev
 test-vllm: .venv-vllm/.dev
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_ENABLE_V1_MULTIPROCESSING=0 \
 	  VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 \
-	  .venv-vllm/bin/python -m pytest tests/vllm -m "slow or not slow" -ra -q
+	  .venv-vllm/bin/python -m pytest tests/vllm -m "slow or not slow" --timeout 3600 -ra -q
 
 # TRL has an environment of its own: what it asks for must not move what the project is tested with. Its warnings, and
 # those of what it imports, are not ours.
 test-trl: .venv-trl/.made
-	OMP_WAIT_POLICY=PASSIVE .venv-trl/bin/python -m pytest -m "slow or not slow" -W default -ra -q tests/integrations
+	OMP_WAIT_POLICY=PASSIVE .venv-trl/bin/python -m pytest -m "slow or not slow" --timeout 3600 -W default -ra -q tests/integrations
 
 # torch goes first and alone, by its pin: what depends on it must not choose another build.
 .venv/.runtime: pyproject.toml constraints.txt

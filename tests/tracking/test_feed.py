@@ -25,7 +25,8 @@ def comparison(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "results" / "arithmetic")
     folder.path.mkdir(parents=True)
     about = {"baseline": "grpo", "targets": [], "steps": 6, "code_version": "abc", "experiment": ""}
-    (folder.path / "comparison.json").write_text(json.dumps({"name": "arithmetic", **about}))
+    arms = {"grpo": {"label": "GRPO"}}
+    (folder.path / "comparison.json").write_text(json.dumps({"name": "arithmetic", "arms": arms, **about}))
     (folder.path / "figure.png").write_bytes(b"figure")
     return folder
 
