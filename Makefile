@@ -1,14 +1,17 @@
-# make venv | compare | test | test-slow | mutants | test-notebooks | test-vllm | test-trl | constraints | constraints-vllm | clean
+# make venv | compare | format | lint | check | test | test-slow | coverage | mutants | test-notebooks | test-vllm |
+#      test-trl | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
 #   TORCH_INDEX  another index for torch alone, such as the one that serves CPU-only or other CUDA builds
 #   ARGS         what `make compare` and `make mutants` add to the command line, such as ARGS="comparison.seeds=3"
+#   BASE         the commit `make check` compares with; without it, where this branch left main
 
 PYTHON ?= python3
 PIP_INDEX ?=
 TORCH_INDEX ?=
 ARGS ?=
+BASE ?=
 
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check
@@ -20,27 +23,48 @@ TORCH_VLLM_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints-vllm.txt)
 # vLLM installs these for pictures and sound; beside a torch from elsewhere they break every import of transformers.
 UNWANTED := torchvision torchaudio torchcodec
 
-.PHONY: venv compare test test-slow mutants test-notebooks test-vllm test-trl constraints constraints-vllm clean
+define LINT
+$(BIN)/ruff check .
+$(BIN)/ruff format --check .
+$(BIN)/mypy
+endef
+
+.PHONY: venv compare format lint check test test-slow coverage mutants test-notebooks test-vllm test-trl \
+  constraints constraints-vllm clean
 
 venv: .venv/.runtime
 
 compare: .venv/.runtime
 	$(BIN)/sfpo-bench compare $(ARGS)
 
-test: .venv/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: .venv/.dev
+	$(LINT)
+
+# What tests/changed.py chooses, in minutes; `make test` runs everything.
+check: .venv/.dev
+	$(LINT)
+	$(BIN)/python tests/changed.py $(if $(BASE),--base $(BASE))
+
+test: .venv/.dev-all
+	$(LINT)
 	$(BIN)/python -m pytest -n 2 -ra -q
 
-test-slow: .venv/.dev
+test-slow: .venv/.dev-all
 	$(BIN)/python -m pytest -m slow --timeout 3600 -ra -q
 
+# The fast tests with every line counted, those of the processes that tests start too: about twice as long.
+coverage: .venv/.dev-all
+	$(BIN)/python -m pytest -n 2 -q --timeout 900 --cov --cov-report term:skip-covered
+
 # Wrong versions of the project's arithmetic, one after another, each of which a test must notice; see CONTRIBUTING.md.
-mutants: .venv/.dev
+mutants: .venv/.dev-all
 	$(BIN)/python tests/mutants/run.py $(ARGS)
 
-test-notebooks: .venv/.dev
+test-notebooks: .venv/.dev-all
 	$(BIN)/python notebooks/run.py --check
 
 # Both threads for torch, asleep when they wait: see sfpo_bench/rollout/vllm_environment.py.
@@ -64,7 +88,9 @@ test-trl: .venv-trl/.made
 	touch $@
 
 .venv/.dev: .venv/.runtime
-	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev]'
+.venv/.dev-all: .venv/.dev
+.venv/.dev .venv/.dev-all:
+	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[$(patsubst .venv/.%,%,$@)]'
 	touch $@
 
 # An environment of its own: vLLM pins versions that the rest of the project does not.
@@ -87,7 +113,7 @@ constraints:
 	rm -rf .venv-constraints
 	$(PYTHON) -m venv .venv-constraints
 	.venv-constraints/bin/python $(PIP) $(TORCH_FROM) '$(shell sed -n 's/^ *"\(torch[<>=][^"]*\)".*/\1/p' pyproject.toml)'
-	.venv-constraints/bin/python $(PIP) $(PIP_FROM) -e '.[dev]'
+	.venv-constraints/bin/python $(PIP) $(PIP_FROM) -e '.[dev-all]'
 	.venv-constraints/bin/python -m pip check
 	{ echo "# Every version the project is tested with, made by \`make constraints\` on Python $$($(PYTHON) -c 'import platform; print(platform.python_version())')."; \
 	  echo "# Do not edit: change the ranges in pyproject.toml and make it again."; \
@@ -109,4 +135,4 @@ constraints-vllm:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-vllm .venv-trl .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-trl .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -6,7 +6,7 @@
 
 The cell tagged `parameters` holds the defaults; NAME=VALUE sets a text of it in a cell behind. A path that begins with
 a dot or a slash is taken from where the command is given; the defaults lie in this folder. Needs
-`pip install -e .[dev]`.
+`pip install -e .[dev-all]`.
 """
 
 from __future__ import annotations

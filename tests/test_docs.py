@@ -23,7 +23,15 @@ from tests.conftest import TINY, Cli
 from tests.training.test_learner import ADAMW, largest_difference, learn, same_bits
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
+        *ROOT.glob("*/README.md"),
+    ]
+)
 
 
 @cache

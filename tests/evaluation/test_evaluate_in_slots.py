@@ -27,6 +27,7 @@ from sfpo_bench.training.settings import Precision
 from sfpo_bench.types import FinishReason
 from tests.conftest import TINY, Cli, command
 from tests.evaluation.test_evaluate import NO_MODEL, SMALL, only_folder, table
+from tests.extras import needs_launcher
 
 EVALUATE = ("evaluate", "suite=embedded", *SMALL, "tracking=none")
 
@@ -90,7 +91,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "launcher", ["launcher=local slots=2", "launcher=slurm launcher.submit_on=local slots=1", "launcher=ray slots=2"]
 )
 def test_slots_generate_what_one_process_does(launcher: str, whole: Path, cli: Cli, tmp_path: Path) -> None:
-    pytest.importorskip({"slurm": "submitit", "ray": "ray"}.get(launcher.split()[0].partition("=")[2], "json"))
+    needs_launcher(launcher.split()[0].partition("=")[2])
     done = cli(*EVALUATE, *launcher.split())
     folder = only_folder(tmp_path)
     pd.testing.assert_frame_equal(table(folder), table(only_folder(whole)))

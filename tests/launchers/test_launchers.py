@@ -14,6 +14,7 @@ from sfpo_bench.launchers.local import share, slots_for, visible_gpus
 from sfpo_bench.launchers.protocol import Launcher, Reply, Seat
 from sfpo_bench.launchers.slots import Slots
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
+from tests.extras import needs_launcher
 from tests.sweep.tiny import sweep, trials
 
 
@@ -121,7 +122,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [("launcher=slurm", "launcher.submit_on=local"), ("launcher=ray",)], ids=str)
 def test_jobs_and_actors_train_what_local_workers_train(launcher: tuple[str, ...], local: Path, tmp_path: Path) -> None:
-    pytest.importorskip("submitit" if "slurm" in launcher[0] else "ray")
+    needs_launcher(launcher[0].partition("=")[2])
     done = sweep(tmp_path, *launcher)
     assert done.returncode == 0, done.stdout + done.stderr
     assert trials(tmp_path) == trials(local)
@@ -132,7 +133,7 @@ def test_jobs_and_actors_train_what_local_workers_train(launcher: tuple[str, ...
 
 @pytest.mark.slow
 def test_without_sbatch_slurm_is_refused_with_a_way_to_try_it(tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
+    needs_launcher("slurm")
     if shutil.which("sbatch"):
         pytest.skip("this machine has Slurm")
     done = sweep(tmp_path, "launcher=slurm")

@@ -23,6 +23,7 @@ from sfpo_bench.launchers.slots import Outcome, Slots
 from sfpo_bench.launchers.torchrun import command, take_turn_in_ranks, write_reply
 from sfpo_bench.training.processes import is_first, world_size
 from tests.conftest import TINY, Cli
+from tests.extras import needs_launcher
 
 
 def test_the_command_line_is_torchrun_with_a_rank_per_process() -> None:
@@ -122,7 +123,7 @@ def test_every_launcher_starts_the_ranks_and_hears_what_they_say(
     launcher: LauncherSettings, run: Path, tmp_path: Path
 ) -> None:
     """Both train: the checkpoint has a file of each."""
-    pytest.importorskip({"slurm": "submitit", "ray": "ray"}.get(launcher.kind, "json"))
+    needs_launcher(launcher.kind)
     config = OmegaConf.load(run / "config.yaml")
     config.training.steps = 4
     (run / "config.yaml").write_text(OmegaConf.to_yaml(config))
@@ -137,7 +138,7 @@ def test_the_signal_before_a_job_limit_ends_its_turn_and_the_next_goes_on(
     launcher: LauncherSettings, run: Path, tmp_path: Path
 ) -> None:
     """Slurm sends SIGUSR2 some time before the limit: checkpoint, and a further job from there."""
-    pytest.importorskip("submitit")
+    needs_launcher(launcher.kind)
     slots = Slots(build_launcher(launcher, 1, tmp_path / "log" / "workers.log"), 1)
     slots.start(run)
     for turn in (2, 3):

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.extras import needs
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -44,7 +46,7 @@ def test_the_bundled_runs_are_small() -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_start_to_end(path: Path) -> None:
-    pytest.importorskip("nbclient", reason="pip install -e '.[dev]'")
+    needs("nbclient")
     command = [sys.executable, "notebooks/run.py", path.stem, "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -52,7 +54,7 @@ def test_a_notebook_runs_from_start_to_end(path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_notebook_takes_parameters_and_says_which_cell_failed(tmp_path: Path) -> None:
-    pytest.importorskip("nbclient", reason="pip install -e '.[dev]'")
+    needs("nbclient")
     command = [sys.executable, "notebooks/run.py", "1", f"source={tmp_path / 'nothing'}", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
@@ -60,7 +62,7 @@ def test_a_notebook_takes_parameters_and_says_which_cell_failed(tmp_path: Path) 
 
 
 def run_refused(*words: str) -> str:
-    pytest.importorskip("nbclient", reason="pip install -e '.[dev]'")
+    needs("nbclient")
     command = [sys.executable, "notebooks/run.py", *words, "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

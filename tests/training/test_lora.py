@@ -17,11 +17,12 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.models.lora import adapt, merge_into, merged
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.settings import LearnerSettings
+from tests.extras import needs
 from tests.training.policies import GROUP, batch, policy
 
 
 def adapted(dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
-    pytest.importorskip("peft", reason="an extra: pip install 'sfpo-bench[lora]'")
+    needs("peft")
     model = policy(dtype=dtype)
     adapt(model, 2, seed)
     return model
