@@ -1,10 +1,56 @@
-"""Does one policy update teach a language model mathematics with fewer rollouts and less time than another?"""
+"""Does one policy update teach a language model mathematics with fewer rollouts and less time than another?
 
+What a user may import stands in `__all__` here and in `sfpo_bench.algorithms`, `sfpo_bench.reports` and
+`sfpo_bench.statistics`; every other module is internal and may change in any version.
+"""
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from sfpo_bench.errors import BenchError, ConfigError
+from sfpo_bench.options import option
+from sfpo_bench.types import (
+    Completion,
+    FinishReason,
+    Grade,
+    GradeStatus,
+    Message,
+    Problem,
+    Prompt,
+    Split,
+    StageStats,
+)
+
 if TYPE_CHECKING:
-    from sfpo_bench.integrations.slow_fast_optimizer import SlowFastOptimizer as SlowFastOptimizer
+    from sfpo_bench.integrations.slow_fast_optimizer import SlowFastOptimizer
+    from sfpo_bench.tasks.protocol import Task
+    from sfpo_bench.tasks.splits import split_of
+
+__all__ = [
+    "BenchError",
+    "Completion",
+    "ConfigError",
+    "FinishReason",
+    "Grade",
+    "GradeStatus",
+    "Message",
+    "Problem",
+    "Prompt",
+    "SlowFastOptimizer",
+    "Split",
+    "StageStats",
+    "Task",
+    "option",
+    "split_of",
+]
+
+# Imported when they are first asked for: importing the package loads no torch and none of its own folders.
+_LATER = {
+    "SlowFastOptimizer": "sfpo_bench.integrations.slow_fast_optimizer",
+    "Task": "sfpo_bench.tasks.protocol",
+    "split_of": "sfpo_bench.tasks.splits",
+}
 
 try:
     __version__ = version("sfpo-bench")
@@ -13,9 +59,7 @@ except PackageNotFoundError:  # a source tree on sys.path that was never install
 
 
 def __getattr__(name: str) -> Any:
-    """`SlowFastOptimizer`, imported when it is first asked for: importing the package loads no torch."""
-    if name == "SlowFastOptimizer":
-        from sfpo_bench.integrations.slow_fast_optimizer import SlowFastOptimizer
-
-        return SlowFastOptimizer
+    """The public names that are imported when they are first asked for."""
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from docs import make_settings
 from sfpo_bench.algorithms.advantages import AdvantageScale
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat
@@ -141,3 +142,14 @@ def test_every_command_shown_is_a_verb_with_overrides_that_parse(line: str) -> N
         if overrides and "=" not in overrides[0]:
             overrides = overrides[1:]
     OverridesParser.create().parse_overrides(overrides)
+
+
+def test_the_page_of_settings_is_what_the_declarations_say() -> None:
+    assert make_settings.PAGE.read_text() == make_settings.page(), "run: python docs/make_settings.py"
+
+
+def test_the_glossary_has_ten_terms_and_each_is_used_elsewhere() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    terms = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    others = " ".join(page.read_text() for page in PAGES if page.name != "glossary.md").lower()
+    assert len(terms) == 10 and not [word for term in terms for word in term.split(", ") if word not in others]

@@ -1,4 +1,4 @@
-"""What a notebook may rely on: the names of `sfpo_bench.reports`, and that they do what they say."""
+"""The public names of `sfpo_bench.reports` do what they say."""
 
 from __future__ import annotations
 
@@ -11,40 +11,11 @@ from sfpo_bench.reports import Comparison, load_comparison
 from sfpo_bench.reports.tables import COST_COLUMNS, FINAL_COLUMNS
 from tests.reports.comparison_folder import Folder, Run
 
-NAMES = {
-    "CURVE_COLUMNS",
-    "METRIC_COLUMNS",
-    "Comparison",
-    "ReportFiles",
-    "Summary",
-    "answer",
-    "compare",
-    "curves_frame",
-    "figure",
-    "learning_rate_figure",
-    "load_comparison",
-    "load_from_mlflow",
-    "load_sweep",
-    "metrics_frame",
-    "paper_tables",
-    "show",
-    "sweep_figure",
-    "table",
-    "trials_table",
-    "write_report",
-    "write_sweep_report",
-}
-
 
 @pytest.fixture
 def comparison(tmp_path: Path) -> Comparison:
     slow, fast = Run((0.1, 0.3, 0.6), metrics={"entropy": 0.5}), Run((0.1, 0.5, 0.7), metrics={"entropy": 0.25})
     return load_comparison(Folder({"grpo": {0: slow, 1: slow}, "sfpo": {0: fast, 1: fast}}).write(tmp_path))
-
-
-def test_the_public_names_are_these_and_each_says_what_it_is() -> None:
-    assert set(reports.__all__) == NAMES
-    assert all(getattr(reports, name).__doc__ for name in NAMES if not name.isupper())
 
 
 def test_metrics_frame_has_the_declared_columns_and_one_row_per_number(comparison: Comparison) -> None:
