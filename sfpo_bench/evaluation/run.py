@@ -82,7 +82,7 @@ def plan(settings: EvaluateSettings) -> Plan:
             f"sampling.temperature = 0 with sampling.samples = {settings.sampling.samples}: greedy decoding gives the "
             "same response every time; set sampling.samples=1, or a temperature above 0"
         )
-    _check_what_is_evaluated(settings)
+    check_what_is_evaluated(settings)
     chosen = suite(settings.suite)
     paper = question_paper(chosen, settings.data, settings.prompt, settings.problems, settings.first)
     run = RunFolder.existing(Path(settings.run)) if settings.run else None
@@ -107,7 +107,7 @@ def plan(settings: EvaluateSettings) -> Plan:
     )
 
 
-def _check_what_is_evaluated(settings: EvaluateSettings) -> None:
+def check_what_is_evaluated(settings: EvaluateSettings) -> None:
     """Raise `ConfigError` for settings that would be ignored: of a run without one, or of a model beside a run."""
     if settings.run:
         RunFolder.existing(Path(settings.run))

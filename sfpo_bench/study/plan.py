@@ -16,6 +16,7 @@ from sfpo_bench.config import RunConfig, flatten, from_node, to_plain
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.question_paper import Benchmark
 from sfpo_bench.evaluation.settings import EvaluateSettings
+from sfpo_bench.models.settings import HuggingFaceModel
 from sfpo_bench.override_text import quoted
 from sfpo_bench.problem_sets import Role, overlaps, suite
 from sfpo_bench.run import identity
@@ -52,6 +53,10 @@ class Study:
     def seeds(self) -> list[int]:
         first = self.config.comparison.first_seed
         return list(range(first, first + self.config.comparison.seeds))
+
+    def evaluation_of(self, run: Path, step: int) -> EvaluateSettings:
+        """How a kept checkpoint of a run is evaluated: like the model before training, in whose place the run is."""
+        return replace(self.evaluation, model=HuggingFaceModel(), run=str(run), step=step)
 
     @property
     def redo(self) -> tuple[str, ...]:

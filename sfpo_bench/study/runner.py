@@ -145,7 +145,7 @@ class Parts:
         folders = {(run.arm, run.seed): run.folder for run in runs}
         chosen_of = checkpoints.from_plain(chosen.result).chosen
         wanted = sorted(dict.fromkeys((one.arm, one.seed, one.step) for one in chosen_of), key=lambda one: one[1:])
-        asked = [replace(self._study.evaluation, run=str(folders[arm, seed]), step=step) for arm, seed, step in wanted]
+        asked = [self._study.evaluation_of(folders[arm, seed], step) for arm, seed, step in wanted]
         found = self._evaluated(asked)
         places = {_key(*own): self._place(one) for own, one in zip(wanted, found, strict=True)}
         return Done({"evaluations": places}, [one.folder / "samples.parquet" for one in found])

@@ -13,6 +13,7 @@ from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.config import from_node
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.question_paper import question_paper
+from sfpo_bench.evaluation.run import check_what_is_evaluated
 from sfpo_bench.hydra_store import register
 from sfpo_bench.problem_sets import DataSettings, Role, suite
 from sfpo_bench.study.plan import PARTS, Study, refuse_shared, study_of
@@ -44,6 +45,11 @@ def test_every_packaged_study_composes_with_a_suite_for_reporting(name: str) -> 
     assert found.config.comparison_folder == found.folder / "comparison"
     assert found.config.sweep_folder.parent == found.folder / "sweeps"
     assert {arm.key for arm in found.arms} >= {"grpo", "sfpo", "repeat"}
+
+
+def test_what_a_study_asks_of_a_trained_run_is_an_evaluation(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    check_what_is_evaluated(planned("study=arithmetic").evaluation_of(tmp_path, 4))
 
 
 def test_data_is_read_from_one_folder_in_training_and_in_evaluations() -> None:
