@@ -22,8 +22,8 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
+from sfpo_bench.child_processes import child_environment
 from sfpo_bench.errors import RunFailed
 from sfpo_bench.grading.records import Reply, Request
 from sfpo_bench.types import GradeStatus
@@ -166,15 +166,13 @@ class _Child:
     """A running process that has done its imports, so that a deadline counts work only."""
 
     def __init__(self, memory_bytes: int) -> None:
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-W", "ignore", "-m", _PROGRAM, str(memory_bytes)]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"},
+            env=child_environment({**os.environ, "PYTHONHASHSEED": "0"}),
         )
         assert self.process.stdin is not None and self.process.stdout is not None
         self._stdin, self._stdout = self.process.stdin, self.process.stdout

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
+from sfpo_bench.child_processes import child_environment, refuse_another_package
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.launchers.protocol import Reply, Seat
@@ -22,58 +24,79 @@ class LocalSeat:
         self._log = log
         self._environment = environment
         self._processes = processes
-        self._worker: subprocess.Popen[str] | None = None
+        self._worker: _Worker | None = None
 
     def train(self, folder: Path) -> Reply | None:
         worker = self._worker = self._worker or self._started()
-        assert worker.stdin is not None and worker.stdout is not None
         try:
-            worker.stdin.write(json.dumps({"folder": str(folder), "processes": self._processes}) + "\n")
-            worker.stdin.flush()
-            line = worker.stdout.readline()
+            worker.requests.write(json.dumps({"folder": str(folder), "processes": self._processes}) + "\n")
+            worker.requests.flush()
+            line = worker.replies.readline()
         except (BrokenPipeError, ValueError):  # ValueError: closed by `close` meanwhile
             line = ""
         if not line.endswith("\n"):
             self._worker = None
-            _wait_and_close(worker)
+            worker.wait_and_close()
             return None
         reply = json.loads(line)
         return Reply(reply["outcome"], reply["message"]) if reply["outcome"] != "died" else None
 
+    def last_words(self) -> str:
+        with suppress(OSError):
+            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+            said = [line.strip() for line in lines if line.strip()]
+            return f"{self._log} ends with: {said[-1]}" if said else f"{self._log} is empty"
+        return f"{self._log} cannot be read"
+
     def stop(self, *, now: bool) -> None:
         worker = self._worker
         if worker is not None and now:
-            worker.kill()
+            worker.process.kill()
         elif worker is not None:
-            worker.terminate()
+            worker.process.terminate()
 
     def close(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
-            _wait_and_close(worker)
+            worker.wait_and_close()
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _started(self) -> _Worker:
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._log, "a", encoding="utf-8") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "sfpo_bench.launchers.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, **self._environment},
-                text=True,
-                # A Ctrl-C at the terminal reaches the parent alone, which then asks its workers to end.
-                start_new_session=True,
-            )
+        # Replies have a pipe of their own: anything may print on standard output, from a process's first line on.
+        replies, for_worker = os.pipe()
+        try:
+            with open(self._log, "a", encoding="utf-8") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "sfpo_bench.launchers.worker", str(for_worker)],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=child_environment({**os.environ, **self._environment}),
+                    text=True,
+                    pass_fds=(for_worker,),
+                    # A Ctrl-C at the terminal reaches the parent alone, which then asks its workers to end.
+                    start_new_session=True,
+                )
+        finally:
+            os.close(for_worker)
+        return _Worker(process, os.fdopen(replies, encoding="utf-8"))
 
 
-def _wait_and_close(worker: subprocess.Popen[str]) -> None:
-    """A worker ends when its standard input does."""
-    assert worker.stdin is not None and worker.stdout is not None
-    with suppress(BrokenPipeError):  # it was killed before it had read what was sent
-        worker.stdin.close()
-    worker.wait()
-    worker.stdout.close()
+class _Worker:
+    """A worker process, and the pipes to and from it."""
+
+    def __init__(self, process: subprocess.Popen[str], replies: IO[str]) -> None:
+        assert process.stdin is not None
+        self.process = process
+        self.requests = process.stdin
+        self.replies = replies
+
+    def wait_and_close(self) -> None:
+        """A worker ends when its standard input does."""
+        with suppress(BrokenPipeError):  # it was killed before it had read what was sent
+            self.requests.close()
+        self.process.wait()
+        self.replies.close()
 
 
 class Local:
@@ -84,6 +107,7 @@ class Local:
         self._threads = threads
         self._log = log
         self._gpus = gpus
+        refuse_another_package()
 
     def seat(self, number: int) -> Seat:
         environment = {"OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}

@@ -24,6 +24,9 @@ class Seat(Protocol):
     def stop(self, *, now: bool) -> None:
         """Ask the present run to end after its step and a checkpoint, or end its process `now`; from any thread."""
 
+    def last_words(self) -> str:
+        """What processes of this seat that died have left to read, and where, as the end of a sentence."""
+
     def close(self) -> None:
         """Give the seat back; nothing trains there any more."""
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sfpo_bench.child_processes import refuse_another_package
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.launcher_settings import RayLauncher
 from sfpo_bench.launchers.protocol import Reply, Seat
@@ -82,6 +83,9 @@ class RaySeat:
         if now and actor is not None:
             self._cluster.kill(actor)
 
+    def last_words(self) -> str:
+        return "see what Ray has logged of its actors (`ray logs`)"
+
     def close(self) -> None:
         actor, self._actor = self._actor, None
         if actor is not None:
@@ -93,6 +97,7 @@ def _connected(settings: RayLauncher) -> Any:
         import ray
     except ImportError as error:
         raise ConfigError("launcher=ray needs Ray: pip install 'sfpo-bench[ray]'") from error
+    refuse_another_package([str(Path.cwd())])  # Ray has its actors look in the present folder before anywhere else
     try:
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         ray.init(address=settings.address or None, **quiet)

@@ -113,7 +113,7 @@ class Slots:
                 before, step = step, RunFolder(folder).status().step
                 if step <= before:
                     return Outcome(folder, "failed", f"turns end before a step is done ({reply.message}); allow more")
-        return Outcome(folder, "died", f"its process died {self._attempts} times; see the log of the workers")
+        return Outcome(folder, "died", f"its process died {self._attempts} times; {seat.last_words()}")
 
     def _asked(self, folder: Path) -> bool:
         return self._stopping.is_set() or RunFolder(folder).stop_file.exists()

@@ -9,11 +9,14 @@ processes of this machine.
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfpo_bench.child_processes import child_environment, refuse_another_package
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.launcher_settings import SlurmLauncher
 from sfpo_bench.launchers.protocol import Reply, Seat
@@ -32,6 +35,8 @@ class Slurm:
     def __init__(self, settings: SlurmLauncher, threads: int, logs: Path) -> None:
         self._threads = threads
         self._processes = settings.processes_per_run
+        self.logs = logs
+        refuse_another_package()
         self._executor = _executor(settings, logs)
         self._submitting = threading.Lock()
 
@@ -73,6 +78,9 @@ class SlurmSeat:
         if now and self._job is not None:
             self._job.cancel(check=False)
 
+    def last_words(self) -> str:
+        return f"see the logs of its jobs in {self._launcher.logs}"
+
     def close(self) -> None:
         self.stop(now=True)
 
@@ -91,13 +99,19 @@ def _executor(settings: SlurmLauncher, logs: Path) -> Executor:
     if settings.submit_on not in ("slurm", "local"):
         raise ConfigError(f"launcher.submit_on = {settings.submit_on!r}; expected slurm or local")
     try:
-        executor = submitit.AutoExecutor(folder=logs, cluster=settings.submit_on)
+        executor = submitit.AutoExecutor(folder=logs, cluster=settings.submit_on, **_python(settings.submit_on))
     except RuntimeError as error:
         raise ConfigError(
             f"launcher=slurm: {error}; run on a machine that has sbatch, or try it with launcher.submit_on=local"
         ) from error
     executor.update_parameters(**_parameters(settings))
     return executor
+
+
+def _python(submit_on: str) -> dict[str, str]:
+    """The command that starts Python in a job, as a line of a shell."""
+    assigned = [f"{name}={value}" for name, value in child_environment({}).items()]
+    return {f"{submit_on}_python": shlex.join(["env", *assigned, sys.executable])}
 
 
 def _parameters(settings: SlurmLauncher) -> dict[str, object]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from sfpo_bench.child_processes import child_environment
 from sfpo_bench.launchers.protocol import Reply
 from sfpo_bench.tracking.run_folder import RunFolder, write_atomically
 from sfpo_bench.training.stop import StopRequest
@@ -35,7 +37,8 @@ def take_turn_in_ranks(folder: Path, processes: int, parent: int | None) -> Repl
     for old in folder.glob("reply-*.json"):
         old.unlink()
     stop, stop_file, mine = StopRequest(parent_pid=parent), RunFolder(folder).stop_file, False
-    with stop.listening(), subprocess.Popen(command(folder, processes), preexec_fn=_end_with_parent) as ranks:
+    asked, environ = command(folder, processes), child_environment(os.environ)
+    with stop.listening(), subprocess.Popen(asked, env=environ, preexec_fn=_end_with_parent) as ranks:
         while ranks.poll() is None:
             if stop.reason and not stop_file.exists():
                 mine = True

@@ -3,8 +3,8 @@
     parent -> worker   {"folder": "results/arithmetic/runs/sfpo/seed-0003", "processes": 1}
     worker -> parent   {"folder": ..., "outcome": "finished" | "interrupted" | "failed" | "died", "message": ...}
 
-Standard output belongs to this exchange; whatever a library prints there goes to standard error, which the parent
-keeps in a file. The worker never talks to the tracking store, nor to the study of a sweep.
+`python -m sfpo_bench.launchers.worker N`: replies go to file descriptor N. What is printed goes to a file of the
+parent's. The worker never talks to the tracking store, nor to the study of a sweep.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from sfpo_bench.launchers.turn import take_turn
 
 
 def main() -> None:
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)  # what this process starts must not keep the pipe open
+    replies = os.fdopen(descriptor, "w", encoding="utf-8")
     parent = os.getppid()
     for line in sys.stdin:
         asked = json.loads(line)

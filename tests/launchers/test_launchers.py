@@ -44,6 +44,9 @@ class FakeSeat:
     def stop(self, *, now: bool) -> None:
         """Nothing to end."""
 
+    def last_words(self) -> str:
+        return "the last words of its seat"
+
     def close(self) -> None:
         """Nothing to give back."""
 
