@@ -1,4 +1,4 @@
-# make venv | compare | format | lint | check | test | test-slow | coverage | mutants | test-notebooks | test-vllm |
+# make venv | compare | format | lint | check | test | test-slow | docs | coverage | mutants | test-notebooks | test-vllm |
 #      test-trl | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
@@ -29,7 +29,7 @@ $(BIN)/ruff format --check .
 $(BIN)/mypy
 endef
 
-.PHONY: venv compare format lint check test test-slow coverage mutants test-notebooks test-vllm test-trl \
+.PHONY: venv compare format lint check test test-slow docs coverage mutants test-notebooks test-vllm test-trl \
   constraints constraints-vllm clean
 
 venv: .venv/.runtime
@@ -51,10 +51,14 @@ check: .venv/.dev
 
 test: .venv/.dev-all
 	$(LINT)
+	$(BIN)/python docs/make_site.py
 	$(BIN)/python -m pytest -n 2 -ra -q
 
 test-slow: .venv/.dev-all
 	$(BIN)/python -m pytest -m slow --timeout 3600 -ra -q
+
+docs: .venv/.docs
+	$(BIN)/python docs/make_site.py
 
 # The fast tests with every line counted, those of the processes that tests start too: about twice as long.
 coverage: .venv/.dev-all
@@ -87,9 +91,9 @@ test-trl: .venv-trl/.made
 	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e .
 	touch $@
 
-.venv/.dev: .venv/.runtime
+.venv/.dev .venv/.docs: .venv/.runtime
 .venv/.dev-all: .venv/.dev
-.venv/.dev .venv/.dev-all:
+.venv/.dev .venv/.docs .venv/.dev-all:
 	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[$(patsubst .venv/.%,%,$@)]'
 	touch $@
 
