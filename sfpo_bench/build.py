@@ -30,6 +30,7 @@ from sfpo_bench.training.evaluation import Evaluator, quizzes
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Observer
 from sfpo_bench.training.ranks import ALONE, Ranks
+from sfpo_bench.training.rewards import in_training
 from sfpo_bench.training.rollouts import ProblemSchedule
 from sfpo_bench.training.settings import Precision
 from sfpo_bench.training.stop import StopRequest
@@ -79,7 +80,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
     engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
     asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
-        task=task,
+        task=in_training(task, config.training.wrong_answer_reward),
         objective=config.objective,
         rule=config.rule,
         engine=engine,

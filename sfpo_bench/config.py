@@ -326,9 +326,7 @@ def check(config: RunConfig) -> None:
     names.check_name("name", config.name)
     names.check_name("run_name" if config.run_name else "run_name, made of algorithm.name,", config.own_run_name)
     learner = config.learner
-    trigger = getattr(config.algorithm.update_rule, "trigger", None)
-    if isinstance(trigger, Trigger):
-        trigger.check("algorithm.update_rule.trigger")
+    config.rule.check("algorithm.update_rule")
     _check_batch(config)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(
@@ -353,11 +351,7 @@ def check(config: RunConfig) -> None:
 def _check_batch(config: RunConfig) -> None:
     """Raise `ConfigError` for a batch that has no advantages or does not divide into its mini-batches."""
     rollout, learner = config.rollouts, config.learner
-    if isinstance(config.algorithm.objective, Clipped) and rollout.group < 2:
-        raise ConfigError(
-            f"rollout.group = {rollout.group} with group-normalised advantages: every advantage would be zero; "
-            "set rollout.group to at least 2"
-        )
+    config.objective.check("algorithm.objective", rollout.group)
     if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
         raise ConfigError(
             f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
@@ -374,10 +368,11 @@ def _check_batch(config: RunConfig) -> None:
 def _check_engine(config: RunConfig) -> None:
     rollout, learner = config.rollouts, config.learner
     corrected = learner.engine_correction is not Correction.none
-    if corrected and not isinstance(config.algorithm.objective, Clipped):
+    if corrected and not config.objective.applies_weights:
         raise ConfigError(
-            f"learner.engine_correction = {learner.engine_correction.value} with an objective of your own, which may "
-            "not read LossInputs.weights_BT; use learner.engine_correction=none and weight the tokens in your objective"
+            f"learner.engine_correction = {learner.engine_correction.value} with an objective that does not say that "
+            "it applies LossInputs.weights_BT; use learner.engine_correction=none, or multiply the token losses by "
+            "them and set applies_weights = True in its class"
         )
     if 0 < learner.engine_correction_cap < 1:
         raise ConfigError(

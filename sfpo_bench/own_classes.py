@@ -55,13 +55,16 @@ def instance_of(node: Any, key: str, seam: type) -> Any:
     except Exception as error:
         # The class is the user's: it may raise anything.
         raise ConfigError(f"{key}.factory = {node.factory} {raised(error)}; mend the class or its options") from error
-    missing = [name for name in _members(seam) if not _has(made, name, f"{key}.factory = {node.factory}")]
+    lacking = [name for name in _members(seam) if not _has(made, name, f"{key}.factory = {node.factory}")]
+    # A seam that names what it requires has defaults for the rest; one that names nothing requires everything.
+    required = getattr(seam, "__abstractmethods__", frozenset()) or frozenset(_members(seam))
+    missing = [name for name in lacking if name in required]
     if missing:
         raise ConfigError(
             f"{key}.factory = {node.factory}: the class lacks {', '.join(missing)}; "
             f"see {seam.__module__}.{seam.__name__} for what it must have"
         )
-    return guarded(made, CHECKS[seam], node.factory)
+    return guarded(made, CHECKS[seam], node.factory, {name: vars(seam)[name] for name in lacking})
 
 
 def _has(made: object, name: str, where: str) -> bool:

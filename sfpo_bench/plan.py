@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from sfpo_bench.algorithms.update_rules import Lookahead, SlowFast
 from sfpo_bench.config import RunConfig
 from sfpo_bench.models.shapes import Shape
 from sfpo_bench.rollout.settings import Placement, VllmRollout
@@ -97,8 +96,7 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> P
     size, count = _BYTES[learner.precision], shape.parameters
     trained, master = _trained(config, shape), _master_bytes(learner.precision)
     checkpoint = master * trained * (3 if learner.optimizer is OptimizerKind.adamw else 1)
-    if isinstance(config.rule, Lookahead):
-        checkpoint += master * trained
+    checkpoint += master * trained * config.rule.needs.copies_in_checkpoint
     return Plan(
         parameters=count,
         parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
@@ -131,9 +129,8 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     for phase in (Phase.update, Phase.step):
         yield Part("gradients", master * trained * (not copies), phase, spread=True)
     yield Part("optimizer moments", moments * master * trained, Phase.always)
-    anchored = isinstance(config.rule, SlowFast | Lookahead)
-    anchor = master * trained * anchored
-    yield Part("copy of the weights for reposition", anchor, Phase.always, host=learner.anchor_on_host)
+    anchors = master * trained * config.rule.needs.copies
+    yield Part("copies of the weights for the update rule", anchors, Phase.always, host=learner.anchor_on_host)
     yield Part("reference weights for the KL term", size * count * config.objective.uses_reference, Phase.always)
     longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
     batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)

@@ -110,26 +110,31 @@ def called(function: Callable[..., Any], name: str, check: Check, *arguments: An
     return found
 
 
-def guarded(made: Any, checks: Mapping[str, Check], name: str) -> Any:
-    """The user's object, whose methods in `checks` say in one line what they did wrong instead of ending the program.
+def guarded(made: Any, checks: Mapping[str, Check], name: str, defaults: Mapping[str, Any] | None = None) -> Any:
+    """The user's object, whose methods in `checks` say in one line what they did wrong instead of ending the program,
+    with the `defaults` that its class lacks.
 
     It stays of its class: a subclass with these methods takes its place, so `isinstance` and `==` are as before.
     """
     try:
-        made.__class__ = _guarded_class(type(made), tuple(checks.items()), name)  # type: ignore[arg-type]  # hashable
+        kind: Any = type(made)  # mypy takes a class for unhashable
+        made.__class__ = _guarded_class(kind, tuple(checks.items()), name, tuple((defaults or {}).items()))
     except TypeError as error:  # it has slots or is built in
         raise ConfigError(f"{name} cannot be watched over ({error}); expected a class without __slots__") from error
     return made
 
 
 @functools.cache
-def _guarded_class(cls: type, checks: tuple[tuple[str, Check], ...], name: str) -> type:
+def _guarded_class(
+    cls: Any, checks: tuple[tuple[str, Check], ...], name: str, defaults: tuple[tuple[str, Any], ...]
+) -> type:
     methods = {
         method: _watched(getattr(cls, method), f"{name}.{method}()", check)
         for method, check in checks
         if hasattr(cls, method)
     }
-    return type(cls.__name__, (cls,), {**methods, "__module__": cls.__module__, "__qualname__": cls.__qualname__})
+    own = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls.__name__, (cls,), {**dict(defaults), **methods, **own})
 
 
 def _watched(method: Callable[..., Any], name: str, check: Check) -> Callable[..., Any]:

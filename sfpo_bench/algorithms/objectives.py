@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.advantages import AdvantageScale, group_advantages
-from sfpo_bench.algorithms.protocols import Loss, LossInputs
+from sfpo_bench.algorithms.protocols import Loss, LossInputs, Objective
+from sfpo_bench.errors import ConfigError
 from sfpo_bench.options import option
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Normalization(StrEnum):
 
 
 @dataclass
-class Clipped:
+class Clipped(Objective):
     """GRPO's clipped surrogate, with optional KL penalty and entropy bonus (arXiv:2402.03300, Eq. 3).
 
     With r_t = exp(log pi - log pi_old) and A the group advantage, each token contributes
@@ -66,6 +67,17 @@ class Clipped:
     @property
     def needs_every_row(self) -> bool:
         return self.uses_entropy or self.uses_reference
+
+    @property
+    def applies_weights(self) -> bool:
+        return True
+
+    def check(self, key: str, group: int) -> None:
+        if group < 2:
+            raise ConfigError(
+                f"rollout.group = {group} with group-normalised advantages: every advantage would be zero; "
+                "set rollout.group to at least 2"
+            )
 
     def advantages(self, rewards_PG: Tensor) -> Tensor:
         """Group advantages, shape [P, G]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,29 +77,59 @@ class Objective(Protocol):
     @property
     def uses_entropy(self) -> bool:
         """True when the loss needs token entropies with a gradient."""
-        ...
+        return False
 
     @property
     def uses_reference(self) -> bool:
         """True when the loss needs log-probs under the run's starting weights."""
-        ...
+        return False
 
     @property
     def needs_every_row(self) -> bool:
         """False when a row with zero advantage contributes neither loss nor gradient, so that it may be skipped."""
-        ...
+        return True
 
+    @property
+    def applies_weights(self) -> bool:
+        """True when the loss applies every weight that `LossInputs` may carry; without it a run that needs one is
+        refused."""
+        return False
+
+    def check(self, key: str, group: int) -> None:
+        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
+        where the objective sits."""
+        return None
+
+    @abstractmethod
     def advantages(self, rewards_PG: Tensor) -> Tensor:
         """Advantages of the responses, shape [P, G]."""
         ...
 
+    @abstractmethod
     def loss(self, inputs: LossInputs) -> Loss:
         """The rows' share of the loss that an optimizer step minimises."""
         ...
 
 
+class Probe(Protocol):
+    """Measures where the weights are, on a fixed sample of them that every rank agrees on."""
+
+    def read(self) -> Tensor:
+        """The sampled weights as they are now, flat."""
+        ...
+
+    def cosine(self, a: Tensor, b: Tensor) -> float | None:
+        """Cosine between two differences of readings; None when either is zero."""
+        ...
+
+
 class Learner(Protocol[Batch]):
-    """The four verbs, and the split into mini-batches, through which an update rule moves the weights."""
+    """The four verbs, the split into mini-batches, and the probe, through which an update rule moves the weights."""
+
+    @property
+    def probe(self) -> Probe:
+        """Measures the weights that the verbs move."""
+        ...
 
     def optimize(self, batch: Batch, stage: str) -> StageStats:
         """One pass: an optimizer step on each mini-batch of `batch`, in order."""
@@ -119,29 +150,61 @@ class Learner(Protocol[Batch]):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RuleNeeds:
+    """What a rule takes at most: passes over one batch, copies of the trained weights in memory beside the weights
+    themselves, and how many of those copies a checkpoint may have to carry.
+
+        OnePass    RuleNeeds()
+        SFPO(K)    RuleNeeds(passes=K + 1, copies=1)
+        Lookahead  RuleNeeds(copies=1, copies_in_checkpoint=1)
+    """
+
+    passes: int = 1
+    copies: int = 0
+    copies_in_checkpoint: int = 0
+
+
 class UpdateRule(Protocol):
     """Drives optimizer passes over ONE batch of rollouts.
 
     A rule is a dataclass whose fields are its settings and whose `kind` names it; what it remembers from step to step
-    goes through `state` and `restore`, which a checkpoint carries.
+    goes through `state` and `restore`, which a checkpoint carries. Only `update` has no default:
+
+        @dataclass
+        class Twice:
+            kind: str = "twice"
+
+            def update(self, learner, batch):
+                return learner.optimize(batch, "first"), learner.optimize(batch, "second")
     """
 
+    @property
+    def needs(self) -> RuleNeeds:
+        """The most that a step of this rule takes; plans of memory and time are made from it."""
+        return RuleNeeds()
+
+    def check(self, key: str) -> None:
+        """Raise `ConfigError` for settings that contradict each other; `key` is where the rule sits."""
+        return None
+
+    @abstractmethod
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         """Take one training step on `batch`; returns the statistics of its passes in order."""
         ...
 
     def observe(self, step: int, entropy: float) -> bool:
         """After step `step`, be told the entropy at the weights it started from; True when a trigger fired now."""
-        ...
+        return False
 
-    def metrics(self) -> Mapping[str, float]:
-        """Scalars of the rule to record with the step just taken, such as `alpha`."""
-        ...
+    def metrics(self, stages: Sequence[StageStats]) -> Mapping[str, float]:
+        """Scalars of the rule to record with the step just taken, whose passes were `stages`."""
+        return {}
 
     def state(self) -> RuleState:
         """What must survive a kill, as plain JSON values; empty for a rule without memory."""
-        ...
+        return {}
 
     def restore(self, state: RuleState) -> None:
         """Take up a state that `state` returned."""
-        ...
+        return None

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
-from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, RuleState
+from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, RuleNeeds, RuleState, UpdateRule
 from sfpo_bench.algorithms.triggers import Trigger
 from sfpo_bench.options import option
 from sfpo_bench.types import StageStats
@@ -36,7 +36,7 @@ class EntropySource(StrEnum):
 
 
 @dataclass
-class OnePass:
+class OnePass(UpdateRule):
     """One pass over the batch, as in GRPO."""
 
     kind: str = option("one_pass", "name of the update rule")
@@ -44,17 +44,8 @@ class OnePass:
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         return (learner.optimize(batch, "pass_1"),)
 
-    def observe(self, step: int, entropy: float) -> bool:
-        return False
-
-    def metrics(self) -> Mapping[str, float]:
-        return {}
-
-    def state(self) -> RuleState:
-        return {}
-
-    def restore(self, state: RuleState) -> None:
-        """Nothing to take up."""
+    def metrics(self, stages: Sequence[StageStats]) -> Mapping[str, float]:
+        return seconds_of(fast=(), slow=stages)
 
 
 @dataclass
@@ -68,6 +59,10 @@ class Repeat(OnePass):
     kind: str = option("repeat", "name of the update rule")
     passes: int = option(4, "passes over each batch, the most when kl_limit is set", low=1)
     kl_limit: float = option(0.0, "approximate KL to the start, nats per token, that ends the passes; 0: off", low=0.0)
+
+    @property
+    def needs(self) -> RuleNeeds:
+        return RuleNeeds(passes=self.passes)
 
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         stages: list[StageStats] = []
@@ -102,6 +97,10 @@ class Lookahead(OnePass):
     def __post_init__(self) -> None:
         self._steps_ahead = 0
 
+    @property
+    def needs(self) -> RuleNeeds:
+        return RuleNeeds(copies=1, copies_in_checkpoint=1)
+
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         if self._steps_ahead == 0:
             learner.snapshot(self.moments)
@@ -121,7 +120,7 @@ class Lookahead(OnePass):
 
 
 @dataclass
-class SlowFast:
+class SlowFast(UpdateRule):
     """Take `fast_passes` passes over one batch, pull back towards the start, then correct (SFPO).
 
     With theta_0 the weights before the batch and theta_K after K passes:
@@ -150,6 +149,14 @@ class SlowFast:
         # Set here and not as fields: every field of this class is a setting.
         self._alpha_in_force = 0.0
         self._slow_entropy = math.nan
+        self._cosines: list[float] = []
+
+    @property
+    def needs(self) -> RuleNeeds:
+        return RuleNeeds(passes=self.fast_passes + 1, copies=1)
+
+    def check(self, key: str) -> None:
+        self.trigger.check(f"{key}.trigger")
 
     @property
     def fast_stage_is_on(self) -> bool:
@@ -157,6 +164,7 @@ class SlowFast:
 
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         self._alpha_in_force = self.alpha if self.fast_stage_is_on else 0.0
+        self._cosines = []
         stages = self._stages(learner, batch)
         self._slow_entropy = stages[-1].entropy
         return stages
@@ -170,22 +178,39 @@ class SlowFast:
 
     def _slow_fast(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         learner.snapshot(self.moments)
+        start = learner.probe.read()
         fast = [learner.optimize(batch, f"fast_{number}") for number in range(1, self.fast_passes + 1)]
+        fast_moved = learner.probe.read() - start
         learner.reposition(self.alpha, self.moments)
-        return (*fast, learner.optimize(batch, "slow"))
+        repositioned = learner.probe.read()
+        slow = learner.optimize(batch, "slow")
+        cosine = learner.probe.cosine(fast_moved, learner.probe.read() - repositioned)
+        self._cosines += [] if cosine is None else [cosine]
+        return (*fast, slow)
 
     def observe(self, step: int, entropy: float) -> bool:
         watched = self._slow_entropy if self.trigger_entropy is EntropySource.slow_pass else entropy
         return self.trigger.observe(step, watched)
 
-    def metrics(self) -> Mapping[str, float]:
-        return {"alpha": self._alpha_in_force, **self.trigger.metrics()}
+    def metrics(self, stages: Sequence[StageStats]) -> Mapping[str, float]:
+        *fast, slow = stages
+        cosines = self._cosines
+        angle = {"fast_slow_cosine": sum(cosines) / len(cosines)} if cosines else {}
+        return {"alpha": self._alpha_in_force, **seconds_of(fast, [slow]), **angle, **self.trigger.metrics()}
 
     def state(self) -> RuleState:
         return self.trigger.state()
 
     def restore(self, state: RuleState) -> None:
         self.trigger.restore(state)
+
+
+def seconds_of(fast: Sequence[StageStats], slow: Sequence[StageStats]) -> dict[str, float]:
+    """The seconds of a step's passes by part, as the journal has them."""
+    return {
+        "fast_seconds": sum(stage.seconds for stage in fast),
+        "slow_seconds": sum(stage.seconds for stage in slow),
+    }
 
 
 def merge_stages(parts: Sequence[Sequence[StageStats]]) -> tuple[StageStats, ...]:

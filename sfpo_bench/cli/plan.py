@@ -7,7 +7,6 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sfpo_bench.algorithms.update_rules import Repeat, SlowFast
 from sfpo_bench.cli.progress import say
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import MissingDataError
@@ -72,8 +71,7 @@ def longest_prompt(config: RunConfig) -> int | None:
 def step_shape(config: RunConfig, prompt_tokens: int) -> StepShape:
     """The most that a step of this configuration can be: every prompt so long, every response as long as it may be,
     every group with a signal."""
-    rollout, learner, rule = config.rollouts, config.learner, config.rule
-    passes = rule.fast_passes + 1 if isinstance(rule, SlowFast) else rule.passes if isinstance(rule, Repeat) else 1
+    rollout, learner, passes = config.rollouts, config.learner, config.rule.needs.passes
     prompts = learner.mini_batch_prompts
     return StepShape(
         prompts=rollout.prompts,

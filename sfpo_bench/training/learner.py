@@ -4,6 +4,7 @@ begin_step(step, batch)     learning rate; old log-probs where they need a pass 
 optimize(batch, stage)      one pass: for each mini-batch, gradients over its micro-batches, clip, step
 snapshot / reposition       the anchor of SFPO, on the fp32 masters
 end_step()                  entropy at the start, displacement, seconds
+probe                       where the weights are, for rules that measure how they moved
 """
 
 from __future__ import annotations
@@ -44,9 +45,21 @@ class StepReadings:
     entropy: float = math.nan
     mismatch: Mismatch = PERFECT_MATCH
     displacement: float = 0.0
-    fast_slow_cosine: float | None = None
     old_log_prob_seconds: float = 0.0
     reposition_seconds: float = 0.0
+
+    def metrics(self) -> dict[str, float]:
+        """The readings by the keys of the journal."""
+        return {
+            "entropy": self.entropy,
+            "engine_ratio_mean": self.mismatch.ratio_mean,
+            "engine_ratio_max": self.mismatch.ratio_max,
+            "engine_effective_sample_share": self.mismatch.effective_sample_share,
+            "displacement": self.displacement,
+            "learning_rate": self.learning_rate,
+            "old_log_prob_seconds": self.old_log_prob_seconds,
+            "reposition_seconds": self.reposition_seconds,
+        }
 
 
 class LocalLearner:
@@ -81,7 +94,8 @@ class LocalLearner:
             model, lambda weights: make_optimizer(weights, settings), anchor_on_host=settings.anchor_on_host
         )
         self._scorer.lead_head(self.masters.leaf)
-        self._motion = _Motion(WeightProbe(self.masters.masters.values(), ranks=ranks))
+        self.probe = WeightProbe(self.masters.masters.values(), ranks=ranks)
+        self._weights_at_start = self.probe.read()
         self._readings = StepReadings(settings.learning_rate)
         self._start: _StartScores | None = None
         self._weights_BT: Tensor | None = None
@@ -103,7 +117,7 @@ class LocalLearner:
             [part.block_lengths_B(settings.block_responses) for part in self.mini_batches(batch)]
         )
         self._start = _StartScores(batch, self._log_prob_format, self._ranks)
-        self._motion.begin()
+        self._weights_at_start = self.probe.read()
         started = time.perf_counter()
         if self._reference is not None:
             with torch.no_grad():
@@ -134,7 +148,7 @@ class LocalLearner:
         self._start.share()
         self._readings.entropy = self._start.mean_entropy()
         self._readings.mismatch = self._start.mismatch()
-        self._readings.displacement, self._readings.fast_slow_cosine = self._motion.end()
+        self._readings.displacement = self.probe.norm(self.probe.read() - self._weights_at_start)
         return self._readings
 
     def weights(self) -> Mapping[str, Tensor]:
@@ -177,13 +191,10 @@ class LocalLearner:
     def snapshot(self, moments: Moments) -> None:
         with self._reposition_clock():
             self.masters.snapshot(moments)
-        self._motion.anchored()
 
     def reposition(self, alpha: float, moments: Moments) -> None:
-        self._motion.before_reposition()
         with self._reposition_clock():
             self.masters.reposition(alpha, moments)
-        self._motion.after_reposition()
 
     # One optimizer step.
 
@@ -413,43 +424,6 @@ class _PassTotals:
             skipped_optimizer_steps=self.skipped,
             seconds=seconds,
         )
-
-
-class _Motion:
-    """How the weights moved in a step, read through a probe: whole displacement, and angle of fast and slow stage."""
-
-    def __init__(self, probe: WeightProbe) -> None:
-        self._probe = probe
-        self._cosines: list[float] = []
-        self._start = self._anchor = probe.read()
-        self._fast: Tensor | None = None
-        self._slow_start = self._start
-
-    def begin(self) -> None:
-        self._start = self._probe.read()
-        self._fast, self._cosines = None, []
-
-    def anchored(self) -> None:
-        self._close_stage()
-        self._anchor = self._probe.read()
-
-    def before_reposition(self) -> None:
-        self._fast = self._probe.read() - self._anchor
-
-    def after_reposition(self) -> None:
-        self._slow_start = self._probe.read()
-
-    def end(self) -> tuple[float, float | None]:
-        """Displacement of the step and the mean cosine over its fast stages (None without one)."""
-        self._close_stage()
-        cosines = self._cosines
-        return self._probe.norm(self._probe.read() - self._start), sum(cosines) / len(cosines) if cosines else None
-
-    def _close_stage(self) -> None:
-        if self._fast is not None:
-            angle = self._probe.cosine(self._fast, self._probe.read() - self._slow_start)
-            self._cosines += [] if angle is None else [angle]
-            self._fast = None
 
 
 def make_optimizer(weights: list[Tensor], settings: LearnerSettings) -> Optimizer:

@@ -28,11 +28,8 @@ from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_
 from sfpo_bench.training.settings import TrainingSettings
 from sfpo_bench.training.stop import StopRequest
 from sfpo_bench.types import (
-    Completion,
     Costs,
     EventRecord,
-    FinishReason,
-    Grade,
     GradeStatus,
     Split,
     StageStats,
@@ -195,7 +192,6 @@ class Trainer:
                     my_grades = grade_all(parts.task, owners, mine)
                 completions, grades = ranks.gather(mine), ranks.gather(my_grades)
                 self._failures.count(grade.status for grade in grades)
-                grades = [self._in_training(grade, c) for grade, c in zip(grades, completions, strict=True)]
             rollouts = GradedRollouts(problems, completions, grades, parts.group)
             advantages_B = self._advantages(rollouts)
             with clock("update"):
@@ -223,11 +219,6 @@ class Trainer:
         except (EngineFailed, EngineMismatch) as error:
             failures.append(error)
         self._engine_failure = next(iter(self._parts.ranks.gather(failures)), None)
-
-    def _in_training(self, grade: Grade, completion: Completion) -> Grade:
-        """The task's grade, plus the reward in training of an answer that is given and wrong."""
-        given = completion.finish_reason is FinishReason.stopped and grade.status is GradeStatus.wrong
-        return replace(grade, reward=grade.reward + self._parts.settings.wrong_answer_reward) if given else grade
 
     def _advantages(self, rollouts: GradedRollouts) -> torch.Tensor:
         rewards = [grade.reward for grade in rollouts.grades]
@@ -265,8 +256,10 @@ class Trainer:
         settings = self._parts.settings
         metrics = {
             **rollouts.metrics(advantages),
-            **self._parts.rule.metrics(),
-            **step_metrics(stages, readings, seconds),
+            **self._parts.rule.metrics(stages),
+            **readings.metrics(),
+            **seconds,
+            "reposition_share": readings.reposition_seconds / seconds["step_seconds"],
             **self._parts.engine.metrics(),
             "checkpoint_seconds": self._checkpoint_seconds,
         }
@@ -342,27 +335,3 @@ class Trainer:
 
     def _total_seconds(self) -> float:
         return self._total_seconds_before + time.perf_counter() - self._started
-
-
-def step_metrics(
-    stages: Sequence[StageStats], readings: StepReadings, seconds: Mapping[str, float]
-) -> dict[str, float]:
-    """The step's scalars that follow from the update and the clocks."""
-    fast_seconds = sum(stage.seconds for stage in stages if stage.stage.startswith("fast"))
-    metrics = {
-        "entropy": readings.entropy,
-        "engine_ratio_mean": readings.mismatch.ratio_mean,
-        "engine_ratio_max": readings.mismatch.ratio_max,
-        "engine_effective_sample_share": readings.mismatch.effective_sample_share,
-        "displacement": readings.displacement,
-        "learning_rate": readings.learning_rate,
-        "old_log_prob_seconds": readings.old_log_prob_seconds,
-        "fast_seconds": fast_seconds,
-        "reposition_seconds": readings.reposition_seconds,
-        "slow_seconds": sum(stage.seconds for stage in stages) - fast_seconds,
-        "reposition_share": readings.reposition_seconds / seconds["step_seconds"],
-        **seconds,
-    }
-    if readings.fast_slow_cosine is not None:
-        metrics["fast_slow_cosine"] = readings.fast_slow_cosine
-    return metrics

@@ -18,6 +18,7 @@ from sfpo_bench.algorithms.protocols import Moments, Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast, Unit
 from sfpo_bench.errors import NonFiniteError
+from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.scoring import Scorer
 from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
@@ -328,26 +329,32 @@ def test_the_entropy_told_to_the_rule_is_that_of_the_starting_weights_over_the_w
 def test_the_cosine_and_the_displacement_are_those_of_the_weights() -> None:
     model, data = policy(), batch(4, seed=1)
     flat = [torch.cat([p.detach().reshape(-1) for p in model.parameters()])]
-    learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW), 1.0, GROUP)
 
-    def read() -> None:
-        flat.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
+    class Seen(LocalLearner):
+        def optimize(self, batch: TrainBatch, stage: str) -> StageStats:
+            if stage == "slow":
+                self.read()
+            stats = super().optimize(batch, stage)
+            if stage in ("fast_2", "slow"):
+                self.read()
+            return stats
 
+        def read(self) -> None:
+            flat.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
+
+    learner = Seen(model, Clipped(), LearnerSettings(**ADAMW), 1.0, GROUP)
+    rule = SlowFast(fast_passes=2, alpha=0.6)
     learner.begin_step(1, data)
-    learner.snapshot(Moments.carry)
-    learner.optimize(data, "fast_1")
-    learner.optimize(data, "fast_2")
-    read()
-    learner.reposition(0.6, Moments.carry)
-    read()
-    learner.optimize(data, "slow")
-    read()
+    stages = rule.update(learner, data)
+    metrics = rule.metrics(stages)
     readings = learner.end_step()
     start, fast, moved, end = flat
     assert torch.allclose(moved, start + 0.6 * (fast - start), atol=1e-14)
     assert readings.displacement == pytest.approx(float((end - start).norm()), rel=1e-12)
     cosine = torch.nn.functional.cosine_similarity(fast - start, end - moved, dim=0)
-    assert readings.fast_slow_cosine == pytest.approx(float(cosine), rel=1e-9)
+    assert metrics["fast_slow_cosine"] == pytest.approx(float(cosine), rel=1e-9)
+    assert metrics["fast_seconds"] == stages[0].seconds + stages[1].seconds
+    assert "fast_slow_cosine" not in OnePass().metrics(()), "a rule without a fast stage has no such angle"
 
 
 def test_warm_up_is_linear_and_ticks_once_a_training_step() -> None:

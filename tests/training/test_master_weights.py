@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.training.master_weights import MasterWeights
+from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.types import StageStats
 
 
@@ -35,6 +36,7 @@ class QuadraticLearner:
 
     def __init__(self, module: Quadratic, masters: MasterWeights) -> None:
         self.module, self.masters = module, masters
+        self.probe = WeightProbe(masters.masters.values())
 
     def optimize(self, batch: None, stage: str) -> StageStats:
         self.masters.zero_gradients()

@@ -1,0 +1,40 @@
+"""Rewards that training gives beside those of the task; evaluations never see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sfpo_bench.tasks.protocol import Task, grade_all
+from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Problem, Prompt, Split
+
+
+@dataclass(frozen=True, slots=True)
+class WrongAnswersRewarded:
+    """`task`, where a response that ended with an answer that is wrong earns `reward` more: 0.1 in the released code
+    of SFPO. A response that was cut off, or gave no answer, earns what it did."""
+
+    task: Task
+    reward: float
+
+    def problems(self, split: Split) -> Sequence[Problem]:
+        return self.task.problems(split)
+
+    def prompt(self, problem: Problem) -> Prompt:
+        return self.task.prompt(problem)
+
+    def grade(self, problem: Problem, completion: Completion) -> Grade:
+        return self.grade_many([problem], [completion])[0]
+
+    def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
+        grades = grade_all(self.task, problems, completions)
+        return [self._rewarded(grade, made) for grade, made in zip(grades, completions, strict=True)]
+
+    def _rewarded(self, grade: Grade, completion: Completion) -> Grade:
+        given = completion.finish_reason is FinishReason.stopped and grade.status is GradeStatus.wrong
+        return replace(grade, reward=grade.reward + self.reward) if given else grade
+
+
+def in_training(task: Task, wrong_answer_reward: float) -> Task:
+    """The task as rollouts are graded by it: itself where wrong answers earn nothing."""
+    return WrongAnswersRewarded(task, wrong_answer_reward) if wrong_answer_reward else task

@@ -1,0 +1,73 @@
+"""A class of a user's own module enters each seam with the one method that has no default."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import sfpo_bench
+from sfpo_bench.algorithms.protocols import Objective, RuleNeeds, UpdateRule
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.own_classes import instance_of
+from sfpo_bench.plugins import Custom
+
+MODULE = """
+from sfpo_bench.algorithms.protocols import Loss
+
+class Twice:
+    def update(self, learner, batch):
+        return learner.optimize(batch, "first"), learner.optimize(batch, "second")
+
+class Plain:
+    def advantages(self, rewards_PG):
+        return rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
+
+    def loss(self, inputs):
+        tokens_BT = -inputs.advantages_B[:, None] * inputs.log_probs_BT * inputs.mask_BT
+        return Loss(tokens_BT.sum() / inputs.counts.tokens, clipped_tokens=inputs.mask_BT.new_zeros(()))
+
+class Empty:
+    pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def my_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("my_seams")
+    exec(MODULE, vars(module))
+    monkeypatch.setitem(sys.modules, "my_seams", module)
+
+
+def test_an_update_rule_needs_no_more_than_update() -> None:
+    rule: UpdateRule = instance_of(Custom(factory="my_seams:Twice"), "algorithm.update_rule", UpdateRule)
+    assert rule.needs == RuleNeeds() and rule.metrics(()) == {} and rule.state() == {}
+    assert rule.observe(1, 0.5) is False
+    rule.check("algorithm.update_rule")
+    rule.restore({})
+
+
+def test_an_objective_needs_advantages_and_a_loss_and_skips_no_row_it_does_not_say() -> None:
+    objective: Objective = instance_of(Custom(factory="my_seams:Plain"), "algorithm.objective", Objective)
+    assert objective.needs_every_row and not objective.uses_entropy and not objective.uses_reference
+    assert not objective.applies_weights
+    assert torch.equal(objective.advantages(torch.tensor([[1.0, 0.0]])), torch.tensor([[0.5, -0.5]]))
+
+
+@pytest.mark.parametrize(("seam", "method"), [(UpdateRule, "update"), (Objective, "advantages, loss")])
+def test_a_class_without_it_is_refused_by_name(seam: type, method: str) -> None:
+    with pytest.raises(ConfigError, match=f"the class lacks {method}; see sfpo_bench.algorithms.protocols"):
+        instance_of(Custom(factory="my_seams:Empty"), "algorithm.some", seam)
+
+
+@pytest.mark.parametrize("path", sorted((Path(sfpo_bench.__file__).parent / "training").glob("*.py")), ids=str)
+def test_training_names_no_rule_and_no_trigger(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not modules & {"sfpo_bench.algorithms.update_rules", "sfpo_bench.algorithms.triggers"}
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert not [text for text in strings if text in ("slow", "fast", "one_pass", "slow_fast", "fast_slow_cosine")]
