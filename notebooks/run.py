@@ -6,7 +6,7 @@
 
 The cell tagged `parameters` holds the defaults; NAME=VALUE sets a text of it in a cell behind. A path that begins with
 a dot or a slash is taken from where the command is given; the defaults lie in this folder. Needs
-`pip install -e .[dev-all]`.
+`pip install '.[notebooks]'` in the clone.
 """
 
 from __future__ import annotations
@@ -15,15 +15,22 @@ import argparse
 import ast
 import base64
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-from nbformat import NotebookNode
-from PIL import Image
-
 HERE = Path(__file__).resolve().parent
+try:
+    import nbformat
+    from nbclient import NotebookClient
+    from nbformat import NotebookNode
+    from PIL import Image
+except ModuleNotFoundError as error:
+    sys.path.append(str(HERE.parent))
+    from sfpo_bench.extras import install_extra
+
+    sys.exit(f"{Path(__file__).name}: {error.name} is not installed in {sys.prefix}: {install_extra('notebooks')}")
+
 PAGES = HERE.parent / "docs" / "notebooks"
 _SECONDS = 600
 

@@ -23,6 +23,7 @@ from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.composition_errors import explain
 from sfpo_bench.errors import ConfigError, DamagedFile
+from sfpo_bench.extras import install_extra
 from sfpo_bench.launcher_settings import LAUNCHERS, LauncherSettings
 from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.options import check_ranges, option
@@ -330,8 +331,7 @@ def check(config: RunConfig) -> None:
     _check_batch(config)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(
-            f"learner.lora_rank = {learner.lora_rank} needs peft: pip install 'sfpo-bench[lora]', or set "
-            "learner.lora_rank=0"
+            f"learner.lora_rank = {learner.lora_rank} needs peft: {install_extra('lora')}, or set learner.lora_rank=0"
         )
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.child_processes import child_environment, refuse_another_package
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.extras import install_extra
 from sfpo_bench.launcher_settings import SlurmLauncher
 from sfpo_bench.launchers.protocol import Reply, Seat
 from sfpo_bench.launchers.turn import take_turn
@@ -95,7 +96,7 @@ def _executor(settings: SlurmLauncher, logs: Path) -> Executor:
     try:
         import submitit
     except ImportError as error:
-        raise ConfigError("launcher=slurm needs submitit: pip install 'sfpo-bench[slurm]'") from error
+        raise ConfigError(f"launcher=slurm needs submitit: {install_extra('slurm')}") from error
     if settings.submit_on not in ("slurm", "local"):
         raise ConfigError(f"launcher.submit_on = {settings.submit_on!r}; expected slurm or local")
     try:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.extras import install_extra
 from sfpo_bench.seeding import stream_key
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def adapt(model: PreTrainedModel, rank: int, seed: int) -> None:
         from peft import LoraConfig
     except ImportError as error:
         raise ConfigError(
-            f"learner.lora_rank = {rank} needs peft: pip install 'sfpo-bench[lora]', or set learner.lora_rank=0"
+            f"learner.lora_rank = {rank} needs peft: {install_extra('lora')}, or set learner.lora_rank=0"
         ) from error
     adapter = LoraConfig(r=rank, lora_alpha=int(SCALE * rank), lora_dropout=0.0, target_modules="all-linear")
     with torch.random.fork_rng(devices=[]):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfpo_bench.errors import MissingDataError
+from sfpo_bench.extras import install_extra
 
 if TYPE_CHECKING:
     from sfpo_bench.problem_sets.card import Card, HubPlace
 
-EXTRA = "pip install 'sfpo-bench[hub]'"
 _SECONDS = 4.0
 
 
@@ -28,7 +28,7 @@ def hub_rows(place: HubPlace, known: Card, key: str = "data") -> Iterable[Mappin
         datasets: Any = importlib.import_module("datasets")
     except ImportError as error:
         raise MissingDataError(
-            f"{known.title} comes from the hub, which needs the datasets library: {EXTRA}; or {remedy}"
+            f"{known.title} comes from the hub, which needs the datasets library: {install_extra('hub')}; or {remedy}"
         ) from error
     # The library would ask six times, 24 seconds long, before it said so itself.
     silence = None if _is_cached(datasets, place) else _silence()

