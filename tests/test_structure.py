@@ -127,7 +127,8 @@ MAY_IMPORT = {
         ),
     },
     "study": {
-        *("types", "errors", "problem_sets", "study_settings", "config", "run", "search", "launchers", "comparison"),
+        *("types", "errors", "models", "problem_sets", "study_settings", "config", "run", "search", "launchers"),
+        "comparison",
         *("sweep", "evaluation", "evaluate_in_slots", "override_text", "reports", "tracking", "training", "yaml_files"),
     },
 }
