@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from docs import make_settings
+from docs import include, make_settings
 from sfpo_bench.algorithms.advantages import AdvantageScale
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat
@@ -35,25 +36,29 @@ PAGES = sorted(
 )
 
 
+OWN = [ROOT / "examples" / f"own_{what}.py" for what in ("objective", "rule", "task", "reward")]
+
+
 @cache
 def examples() -> dict[str, Any]:
-    """What a module has that consists of the code blocks of docs/extending.md and nothing else."""
-    names: dict[str, Any] = {"__name__": __name__}
-    exec("\n".join(blocks()), names)
-    return names
+    """What the modules of examples/ that extend the package have, which docs/extending.md shows."""
+    return {name: value for module in OWN for name, value in runpy.run_path(str(module)).items()}
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
+def test_pages_include_what_other_files_own() -> None:
+    pages = include.pages()
+    assert {page.name for page in pages} == {"extending.md"}
+    stale = [page.name for page in pages if include.included(page.read_text()) != page.read_text()]
+    assert not stale, "run: PYTHONPATH=. python docs/include.py"
+
+
+def test_the_page_on_extending_shows_every_module_that_extends() -> None:
+    shown = re.findall(r"<!-- include: (\S+) -->", (ROOT / "docs" / "extending.md").read_text())
+    assert [ROOT / name for name in shown] == OWN and set(OWN) == set(ROOT.glob("examples/own_*.py"))
 
 
 def test_what_one_adds_of_ones_own_takes_less_than_forty_lines_each() -> None:
-    assert [len(block.splitlines()) < 40 for block in blocks()] == [True] * 4
-
-
-@pytest.mark.parametrize("block", range(4))
-def test_a_code_block_of_the_page_stands_alone(block: int) -> None:
-    exec(blocks()[block], {"__name__": __name__})
+    assert [len(module.read_text().splitlines()) < 40 for module in OWN] == [True] * 4
 
 
 def test_the_task_of_the_page_has_problems_in_every_split_and_knows_a_right_answer() -> None:
@@ -70,16 +75,16 @@ def test_the_task_of_the_page_has_problems_in_every_split_and_knows_a_right_answ
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(4))
 def test_a_command_of_the_page_trains_with_the_classes_of_the_page(number: int, cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "my_methods.py").write_text("\n".join(blocks()))
     rows = [f'{{"problem": "2*{n}+0=", "answer": "{2 * n}"}}' for n in range(200)]
     (tmp_path / "own.jsonl").write_text("\n".join(rows))
-    text = (ROOT / "docs" / "extending.md").read_text().replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line.startswith("sfpo-bench train ")]
-    assert len(lines) == 4
-    words = lines[number].replace("MODEL", str(FOLDER)).replace("FILE", "own.jsonl").split()[2:]
+    lines = [line for line in OWN[number].read_text().splitlines() if line.startswith("sfpo-bench train ")]
+    assert len(lines) == 1
+    words = lines[0].replace("MODEL", str(FOLDER)).replace("FILE", "own.jsonl").split()[2:]
     if "task=jsonl" in words:
         words += ["task.chat=false", "task.prompt_template='{problem}'", "rollout.max_new_tokens=8"]
-    done = cli("train", *words, *TINY, "tracking=none", prelude="import sys; sys.path.insert(0, '.')")
+    done = cli(
+        "train", *words, *TINY, "tracking=none", prelude=f"import sys; sys.path.insert(0, {str(OWN[0].parent)!r})"
+    )
     named = next((word.split("=")[1] for word in words if word.startswith(("algorithm.name=", "name="))), "own")
     assert named in done.stdout and len(list((tmp_path / "results" / "runs").iterdir())) == 1
 
