@@ -17,6 +17,7 @@ from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.names import BESIDE_COMPARISONS, check_name
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 
 
 def act(node: DictConfig) -> None:
@@ -35,14 +36,15 @@ def act(node: DictConfig) -> None:
         with Comparison.held(config, arms, slots) as comparison:
             announce(run_comparison(comparison))
         return
-    arms, tuned = _tuned(config, arms, slots)
+    warnings = StoreWarnings()
+    arms, tuned = _tuned(config, arms, slots, warnings)
     with Comparison.held(config, arms, slots) as comparison:
         table = write_tuning(comparison.folder, tuned)
-        announce(run_comparison(comparison))
+        announce(run_comparison(comparison, warnings))
     say(f"tuning: {table}")
 
 
-def _tuned(config: RunConfig, arms: list[Arm], slots: int) -> tuple[list[Arm], list[Tuned]]:
+def _tuned(config: RunConfig, arms: list[Arm], slots: int, warnings: StoreWarnings) -> tuple[list[Arm], list[Tuned]]:
     """The arms at the best settings that their sweeps found."""
     file = sweep_file(config.comparison.tune)
     if file is None:
@@ -54,7 +56,7 @@ def _tuned(config: RunConfig, arms: list[Arm], slots: int) -> tuple[list[Arm], l
     def run(plan: Plan) -> None:
         from sfpo_bench.sweep.runner import run_sweep
 
-        run_sweep(plan, slots)
+        run_sweep(plan, slots, warnings)
 
     name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
     settings, tuned = tune_arms(config, arms, name, overrides, file, run)

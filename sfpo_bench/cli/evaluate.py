@@ -18,6 +18,7 @@ from sfpo_bench.evaluation.sample_board import SampleBoard
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.launchers.build import slot_count
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.stop import StopRequest
 
 _STOPPING = "stopping after the responses that are under way; they are kept. Ctrl-C again ends at once"
@@ -54,9 +55,10 @@ def act(node: DictConfig) -> None:
 def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list[str]:
     """Evaluate in this process, or in the slots of a launcher; gives what there is to say of each one's scores."""
     texts: list[str] = []
+    warnings = StoreWarnings()
 
     def done(plan: run.Plan, found: Evaluation) -> None:
-        texts.append(_report(plan.settings, found))
+        texts.append(_report(plan.settings, found, warnings))
 
     slots = slot_count(settings.launching, settings.slots)
     if slots > 1 or not isinstance(settings.launching, LocalLauncher):
@@ -75,10 +77,10 @@ def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list
     return texts
 
 
-def _report(settings: EvaluateSettings, found: Evaluation) -> str:
+def _report(settings: EvaluateSettings, found: Evaluation, warnings: StoreWarnings) -> str:
     from sfpo_bench.evaluation.publish import delivery_of, publish
 
-    files = publish(found, delivery_of(settings.tracking, _store_folder(settings)), say)
+    files = publish(found, delivery_of(settings.tracking, _store_folder(settings)), warnings)
     text = files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip()
     return f"{text}\n\nsamples: {found.folder / 'samples.parquet'}\ntable:   {files.markdown}"
 

@@ -15,6 +15,7 @@ from sfpo_bench.models.load import pinned
 from sfpo_bench.run import code_changed, is_finished, prepare, refuse_lost_checkpoints, train, wait_until_prepared
 from sfpo_bench.run import plain_node as resolved
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.processes import is_first, world_size
 from sfpo_bench.types import Split
 
@@ -103,6 +104,7 @@ class _Tracking:
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         from sfpo_bench.tracking.delivery import Delivery
 
+        self._warnings = StoreWarnings()
         self._folder = folder
         self._opened = False
         settings = config.tracking
@@ -126,7 +128,7 @@ class _Tracking:
                 self._opened = True
             self._delivery.deliver(self._folder, covered_bytes)
         except TrackingError as error:
-            say(f"warning: {error}. Training needs no store; `sfpo-bench sync` delivers what is missing")
+            self._warnings.tracking(error)
             self._delivery = None
 
     def finish(self) -> None:
@@ -137,4 +139,4 @@ class _Tracking:
         try:
             self._delivery.finish(self._folder, status.state, cause=status.cause)
         except TrackingError as error:
-            say(f"warning: {error}; `sfpo-bench sync` delivers what is missing")
+            self._warnings.tracking(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from sfpo_bench.seeding import generator
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.stop import StopRequest
 
@@ -73,13 +73,13 @@ class Comparison:
         return [open_runs[index] for index in order]
 
 
-def run_comparison(comparison: Comparison) -> ReportFiles:
+def run_comparison(comparison: Comparison, warnings: StoreWarnings | None = None) -> ReportFiles:
     """Train every run that is not finished and write the report; journals go to MLflow meanwhile. Hold the lock.
 
     Raises `Interrupted` when asked to stop (everything is kept), and `RunFailed` when runs failed (the others are done
     and reported).
     """
-    feed = _feed(comparison)
+    feed = _feed(comparison, warnings or StoreWarnings())
     stop = StopRequest()
     if feed is not None:
         feed.start()
@@ -130,20 +130,14 @@ def _train_all(comparison: Comparison, stop: StopRequest) -> list[Outcome]:
     return failures
 
 
-def _feed(comparison: Comparison) -> Feed | None:
+def _feed(comparison: Comparison, warnings: StoreWarnings) -> Feed | None:
     tracking = comparison.config.tracking
     if not tracking.mlflow:
         return None
     root = Path(comparison.config.output_root)
     delivery = Delivery(tracking.experiment, root, tracking_uri=tracking.uri or None)
     runs = [RunFolder(run.folder) for run in comparison.runs]
-    return Feed(
-        delivery,
-        RunFolder(comparison.folder),
-        runs,
-        covered_bytes,
-        lambda text: print(f"warning: {text}", file=sys.stderr),
-    )
+    return Feed(delivery, RunFolder(comparison.folder), runs, covered_bytes, warnings)
 
 
 class _Board(Board):

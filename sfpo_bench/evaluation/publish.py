@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from sfpo_bench.config import TrackingSettings
@@ -12,6 +11,7 @@ from sfpo_bench.evaluation.scores import Arm
 from sfpo_bench.evaluation.tables import TableFiles, scores_plain, write_tables
 from sfpo_bench.evaluation.tracked import deliver, write_journal
 from sfpo_bench.tracking.delivery import Delivery
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 
 
 def delivery_of(tracking: TrackingSettings, store_folder: Path) -> Delivery | None:
@@ -21,9 +21,7 @@ def delivery_of(tracking: TrackingSettings, store_folder: Path) -> Delivery | No
     return Delivery(tracking.experiment, store_folder, tracking_uri=tracking.uri or None)
 
 
-def publish(
-    found: Evaluation, delivery: Delivery | None, warn: Callable[[str], None], parent_uid: str = ""
-) -> TableFiles:
+def publish(found: Evaluation, delivery: Delivery | None, warnings: StoreWarnings, parent_uid: str = "") -> TableFiles:
     """Write the tables and the journal and deliver them; a store that fails costs a warning.
 
     In the store the evaluation is a child of the training run it belongs to, or else of `parent_uid`.
@@ -31,9 +29,9 @@ def publish(
     arm, k = Arm(found.owner.arm, (found,)), found.asked.samples
     files = write_tables([arm], arm.name, k, found.folder)
     folder = write_journal(found, scores_plain(arm, k))
-    if delivery is not None:
+    if delivery is not None and not warnings.tracking_failed:  # one that does not answer takes minutes to say so
         try:
             deliver(found, folder, [files.markdown, files.csv], delivery, parent_uid)
         except TrackingError as error:
-            warn(f"warning: {error}. Scores need no store; `sfpo-bench sync` delivers what is missing")
+            warnings.tracking(error)
     return files

@@ -28,6 +28,7 @@ from sfpo_bench.study.tracked import close_run, open_run
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.stop import StopRequest
 
 Say = Callable[[str], None]
@@ -66,12 +67,13 @@ class Parts:
         self._folder = RunFolder(study.folder)
         self._slots = slot_count(study.config.launching, study.config.comparison.slots)
         self._delivery = delivery_of(study.config.tracking, study.folder)
+        self._warnings = StoreWarnings(say)
         self.done = 0
 
     def run(self) -> StudyFiles:
         """All of them; returns where the report lies."""
         self._folder.write_status(RunStatus(RunState.running, 0, len(PARTS)))
-        open_run(self._folder, self._delivery, self._give_up)
+        open_run(self._folder, self._delivery, self._warnings)
         start = self._once(START, [], self._start)
         tuned = self._once(TUNE, [], self._tune)
         arms = self._tuned_arms(tuned)
@@ -82,7 +84,7 @@ class Parts:
         self._once(SCORE, [start, tuned, chosen, evaluated], lambda: self._score(start, tuned, chosen, evaluated))
         files = StudyFiles.inside(self._study.folder)
         self._folder.write_status(RunStatus(RunState.finished, self.done, len(PARTS)))
-        close_run(self._folder, self._delivery, read_paper_scores(files.scores), files.told(), self._give_up)
+        close_run(self._folder, self._delivery, read_paper_scores(files.scores), files.told(), self._warnings)
         return files
 
     def _once(self, part: str, upstream: Sequence[Record], do: Callable[[], Done]) -> Record:
@@ -107,7 +109,7 @@ class Parts:
         def search(plan: Plan) -> None:
             from sfpo_bench.sweep.runner import run_sweep
 
-            run_sweep(plan, self._slots)
+            run_sweep(plan, self._slots, self._warnings)
 
         settings, tuned = tune_arms(study.config, study.arms, study.config_name, study.overrides, study.sweep, search)
         write_tuning(study.folder, tuned)
@@ -128,7 +130,7 @@ class Parts:
     def _compare(self, arms: list[Arm], runs: Sequence[PlannedRun]) -> Done:
         """Arms x seeds, trained and reported on their own."""
         with Comparison.held(self._study.config, arms, self._slots) as comparison:
-            run_comparison(comparison)
+            run_comparison(comparison, self._warnings)
         folders = [RunFolder(run.folder) for run in runs]
         files = [file for folder in folders for file in (folder.journal, folder.status_file)]
         return Done({"runs": [_label(run) for run in runs]}, files)
@@ -175,18 +177,13 @@ class Parts:
         found: dict[Path, Evaluation] = {}
 
         def done(plan: evaluations.Plan, evaluation: Evaluation) -> None:
-            publish(evaluation, self._delivery, self._give_up, self._folder.uid())
+            publish(evaluation, self._delivery, self._warnings, self._folder.uid())
             found[plan.store.path] = evaluation
             self._say(f"  [{len(found)}/{len(plans)}] {evaluation.owner.label} evaluated")
 
         with SampleBoard(f"{self._study.name}, evaluation") as board:
             evaluate_in_slots(plans, self._slots, StopRequest(), evaluations.Progress(board.start, board.done), done)
         return [found[plan.store.path] for plan in plans]
-
-    def _give_up(self, text: str) -> None:
-        """Say that the store failed, and ask it nothing more: one that does not answer takes minutes to say so."""
-        self._say(text)
-        self._delivery = None
 
     def _place(self, found: Evaluation) -> str:
         return found.folder.resolve().relative_to(self._study.folder.resolve()).as_posix()

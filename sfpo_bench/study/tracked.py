@@ -6,7 +6,7 @@ A store that fails costs a warning; `sfpo-bench sync` delivers what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sfpo_bench.errors import TrackingError
@@ -15,33 +15,36 @@ from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import key_of
 from sfpo_bench.tracking.journal import JournalWriter, read_journal
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.types import Costs, StepRecord
 
-Warn = Callable[[str], None]
 
-
-def open_run(folder: RunFolder, delivery: Delivery | None, warn: Warn) -> None:
+def open_run(folder: RunFolder, delivery: Delivery | None, warnings: StoreWarnings) -> None:
     """Make the study's run, so that what follows can be put beneath it."""
     key = key_of(folder)
     assert key is not None
-    if delivery is not None:
+    if delivery is not None and not warnings.tracking_failed:
         try:
             delivery.open_run(folder, key)
         except TrackingError as error:
-            warn(f"warning: {error}. A study needs no store; `sfpo-bench sync` delivers what is missing")
+            warnings.tracking(error)
 
 
 def close_run(
-    folder: RunFolder, delivery: Delivery | None, scores: Sequence[PaperScore], artifacts: Sequence[Path], warn: Warn
+    folder: RunFolder,
+    delivery: Delivery | None,
+    scores: Sequence[PaperScore],
+    artifacts: Sequence[Path],
+    warnings: StoreWarnings,
 ) -> None:
     """Tell the scores, upload the artifacts, end the run."""
     _write_journal(folder, scores)
-    if delivery is not None:
+    if delivery is not None and not warnings.tracking_failed:
         try:
             delivery.deliver(folder, folder.journal.stat().st_size)
             delivery.finish(folder, RunState.finished, artifacts=artifacts)
         except TrackingError as error:
-            warn(f"warning: {error}. A study needs no store; `sfpo-bench sync` delivers what is missing")
+            warnings.tracking(error)
 
 
 def _write_journal(folder: RunFolder, scores: Sequence[PaperScore]) -> None:

@@ -30,6 +30,7 @@ from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.stop import StopRequest
 
@@ -38,14 +39,14 @@ _STORE_SECONDS = 5.0  # between two tries when the study's database does not ans
 _SNAPSHOT_SECONDS = 2.0
 
 
-def run_sweep(plan: Plan, slots: int) -> SweepFiles:
+def run_sweep(plan: Plan, slots: int, warnings: StoreWarnings | None = None) -> SweepFiles:
     """Search until the study has its trials, then report; everything on disk at every moment.
 
     Raises `Interrupted` when asked to stop, `RunFailed` when too many trials failed in a row or all did, `RunLocked`
     when another process works on the sweep and this one was not asked to join.
     """
     identity.check(plan)
-    sweep = Sweep(plan, slots)
+    sweep = Sweep(plan, slots, warnings)
     sweep.wait_for_others()
     identity.settle(plan)
     return sweep.run()
@@ -54,7 +55,7 @@ def run_sweep(plan: Plan, slots: int) -> SweepFiles:
 class Sweep:
     """The loop over one study."""
 
-    def __init__(self, plan: Plan, slots: int) -> None:
+    def __init__(self, plan: Plan, slots: int, warnings: StoreWarnings | None = None) -> None:
         from sfpo_bench.search.samplers import sampler_of
 
         self._plan = plan
@@ -75,10 +76,10 @@ class Sweep:
         self._failures_in_a_row = 0
         self._gave_up = ""
         self._store_is_down_until = 0.0
-        self._warned = False
         self._look_again_at = 0.0
         self._snapshot_at = 0.0
         self._board = Board(plan.name)
+        self._warnings = warnings or StoreWarnings(self._say)
 
     # --- beginning ------------------------------------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class Sweep:
             self._study.release()
             self._snapshot(importances=True)
         except STORE_ERRORS as error:
-            self._say(f"warning: the study was not told of the end: {error}")
+            self._warnings.sweep(error)
         files = write_sweep_report(self._plan.folder)
         if feed is not None:
             feed.close(state, files.all())
@@ -200,10 +201,7 @@ class Sweep:
             return left or bool(self._live) or self._others_work()
         except STORE_ERRORS as error:
             self._store_is_down_until = time.monotonic() + _STORE_SECONDS
-            if not self._warned:
-                self._warned = True
-                lines = str(error).strip().splitlines() or [type(error).__name__]
-                self._say(f"warning: the store of the study does not answer ({lines[0]}); runs go on, it is told later")
+            self._warnings.sweep(error)
             return True
 
     def _begin(self, slots: Slots) -> bool:
@@ -374,8 +372,7 @@ class Sweep:
         if not tracking.mlflow:
             return None
         delivery = Delivery(tracking.experiment, Path(self._plan.config.output_root), tracking_uri=tracking.uri or None)
-        warn = lambda text: self._say(f"warning: {text}")  # noqa: E731
-        return Feed(delivery, RunFolder(self._plan.folder), self._runs, covered_bytes, warn)
+        return Feed(delivery, RunFolder(self._plan.folder), self._runs, covered_bytes, self._warnings)
 
     def _snapshot_now_and_then(self) -> None:
         if time.monotonic() >= self._snapshot_at:

@@ -15,6 +15,7 @@ from sfpo_bench.errors import BenchError, CheckpointError, DeliveredElsewhere
 from sfpo_bench.stored_files import read_object, reading
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 
 CoveredBytes = Callable[[RunFolder], int]
 _PAUSE_SECONDS = 3.0
@@ -86,16 +87,15 @@ class Feed(threading.Thread):
         comparison: RunFolder,
         runs: Sequence[RunFolder],
         covered_bytes: CoveredBytes,
-        warn: Callable[[str], None],
+        warnings: StoreWarnings,
     ) -> None:
         super().__init__(name="tracking", daemon=True)
         self._delivery = delivery
         self._comparison = comparison
         self._runs = runs
         self._covered_bytes = covered_bytes
-        self._warn = warn
+        self._warnings = warnings
         self._over = threading.Event()
-        self._warned = False
         self._sent: dict[Path, tuple[int, RunState]] = {}
 
     def run(self) -> None:
@@ -119,9 +119,7 @@ class Feed(threading.Thread):
         try:
             act()
         except (BenchError, OSError) as error:
-            if not self._warned:
-                self._warned = True
-                self._warn(f"{error}. Training needs no store; `sfpo-bench sync` delivers what is missing")
+            self._warnings.tracking(error)
             return False
         return True
 

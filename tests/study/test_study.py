@@ -244,3 +244,14 @@ def test_the_study_that_the_page_shows_is_one(cli: Cli, tmp_path: Path) -> None:
     composed = yaml.safe_load(cli("study", "my_study.yaml", "--cfg", "job").stdout)
     assert (composed["name"], composed["comparison"]["seeds"]) == ("my_study", 5)
     assert composed["study"]["budget_axis"] == "tokens" and set(composed["comparison"]["arms"]) >= {"grpo", "sfpo"}
+
+
+def test_a_store_that_never_answers_is_spoken_of_once_in_all_of_it(tmp_path: Path) -> None:
+    impatient = "from sfpo_bench.tracking import feed; feed._CLOSE_SECONDS = 3.0"
+    done = study(
+        tmp_path, "tracking=mlflow", "tracking.uri=http://127.0.0.1:9", "comparison.seeds=1", prelude=impatient
+    )
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "127.0.0.1:9" in line]
+    assert len(warnings) == 1 and warnings[0].startswith("warning: tracking store http://127.0.0.1:9 failed while")
+    assert "nothing answers there" in warnings[0] and "sfpo-bench sync" in warnings[0]

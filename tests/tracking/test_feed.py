@@ -17,6 +17,7 @@ from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.mlflow_store import MlflowStore
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.tracking.store_warnings import StoreWarnings
 from tests.tracking import stored
 
 
@@ -33,7 +34,7 @@ def comparison(tmp_path: Path) -> RunFolder:
 
 def feed(comparison: RunFolder, uri: str, warnings: list[str]) -> Feed:
     delivery = Delivery("test", comparison.path.parent, tracking_uri=uri, environ={})
-    return Feed(delivery, comparison, [], lambda run: 0, warnings.append)
+    return Feed(delivery, comparison, [], lambda run: 0, StoreWarnings(warnings.append))
 
 
 def test_a_store_that_is_always_down_costs_one_warning_and_the_end_is_written_down_for_sync(
@@ -54,7 +55,9 @@ def test_a_store_that_is_always_down_costs_one_warning_and_the_end_is_written_do
         while len(tries) < 3:
             time.sleep(0.01)
         thread.close(RunState.finished, [comparison.path / "figure.png"])
-    assert warnings == ["tracking store is down. Training needs no store; `sfpo-bench sync` delivers what is missing"]
+    assert warnings == [
+        "warning: tracking store is down. The work goes on without it; `sfpo-bench sync` delivers what is missing"
+    ]
     delivery = Delivery("test", comparison.path.parent, tracking_uri=f"sqlite:///{store_folder}/mlflow.db", environ={})
     assert delivery.sync(comparison.path.parent, lambda run: 0).runs == 1
     [run_id] = stored.active_runs(store_folder)
@@ -99,7 +102,7 @@ def test_another_process_that_delivers_is_waited_for_in_silence_and_named_at_the
         time.sleep(0.01)
     assert warnings == []
     thread.close(RunState.finished, [])
-    assert len(warnings) == 1 and warnings[0].startswith("held. ")
+    assert len(warnings) == 1 and warnings[0].startswith("warning: held. ")
 
 
 def test_an_output_folder_that_cannot_be_written_is_a_warning_too(
@@ -113,7 +116,7 @@ def test_an_output_folder_that_cannot_be_written_is_a_warning_too(
     thread = feed(comparison, f"sqlite:///{store_folder}/mlflow.db", warnings)
     thread.start()
     thread.close(RunState.finished, [])
-    assert len(warnings) == 1 and warnings[0].startswith("read-only. ")
+    assert len(warnings) == 1 and warnings[0].startswith("warning: read-only. ")
 
 
 @pytest.mark.skipif(not hasattr(os, "setpriority"), reason="this system has no priorities")
@@ -125,3 +128,21 @@ def test_priority_is_lowered_and_never_raised(started_at: int, becomes: int, mon
     monkeypatch.setattr(os, "setpriority", lambda *arguments: asked.append(arguments))
     feed_module._low_priority()
     assert asked == [(os.PRIO_PROCESS, threading.get_native_id(), becomes)]
+
+
+def test_the_parts_of_a_command_speak_of_a_store_once_and_in_plain_words() -> None:
+    said: list[str] = []
+    warnings = StoreWarnings(said.append)
+    assert not warnings.tracking_failed
+    for _ in range(2):
+        warnings.tracking(TrackingError("tracking store is down"))
+        broken = RuntimeError("An exception is raised during the commit. This typically happens due to …")
+        broken.__cause__ = RuntimeError(
+            "(psycopg.OperationalError) connection failed: Connection refused\n  Is it there?"
+        )
+        warnings.sweep(broken)
+    assert warnings.tracking_failed and len(said) == 2
+    assert said[1] == (
+        "warning: the store of the sweep does not answer: nothing answers there (connection refused); runs go on, and "
+        "it is told later"
+    )

@@ -1,0 +1,41 @@
+"""What a command says of a store that fails while it works: one line of each store, whichever part finds out first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from sfpo_bench.tracking.mlflow_store import in_plain_words
+from sfpo_bench.tracking.redaction import redact
+
+
+def _on_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class StoreWarnings:
+    """The warnings of one command; its parts share them, so that each store is spoken of once."""
+
+    def __init__(self, say: Callable[[str], None] = _on_stderr) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    @property
+    def tracking_failed(self) -> bool:
+        """Whether the tracking store has failed before."""
+        return "tracking" in self._said
+
+    def tracking(self, error: Exception) -> None:
+        """The tracking store fails; `error` says which and how."""
+        self._once("tracking", f"{error}. The work goes on without it; `sfpo-bench sync` delivers what is missing")
+
+    def sweep(self, error: Exception) -> None:
+        """The database in which the processes of a sweep share its trials fails."""
+        cause = redact(in_plain_words(error.__cause__ or error), os.environ)
+        self._once("sweep", f"the store of the sweep does not answer: {cause}; runs go on, and it is told later")
+
+    def _once(self, store: str, text: str) -> None:
+        if store not in self._said:
+            self._said.add(store)
+            self._say(f"warning: {text}")
