@@ -1,4 +1,4 @@
-"""Write into the pages what other files own: `python docs/include.py`.
+"""Write into the pages what other files own: `python -m docs.include`.
 
 A page marks the place: the code block behind `<!-- include: FILE -->` is the text of that file, the table behind
 `<!-- include: arrows -->` is the one by which tests/test_structure.py holds the imports.
@@ -34,7 +34,9 @@ def arrows() -> str:
     from tests.test_structure import MAY_IMPORT
 
     rows = sorted(MAY_IMPORT.items(), key=lambda row: len(row[1]))
-    lines = [f"| `{part}` | {', '.join(f'`{name}`' for name in sorted(allowed))} |" for part, allowed in rows]
+    lines = [
+        f"| `{part}` | {', '.join(f'`{name}`' for name in sorted(allowed)) or 'nothing'} |" for part, allowed in rows
+    ]
     return "\n".join(["| part | may import |", "|:--|:--|", *lines]) + "\n"
 
 
