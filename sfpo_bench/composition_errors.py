@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from importlib.resources import files
 
 from omegaconf.errors import OmegaConfBaseException
@@ -13,6 +14,8 @@ def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
     """One message for an error of OmegaConf: what was found, where, and what is known there."""
     key = ".".join(part for part in (prefix, str(error.full_key or "")) if part)
     text = str(error.msg or error).splitlines()[0]
+    if no_group := re.search(r"(?:value assigned|assigned|error): \w+ is not a subclass of \w+\. value: (.*)", text):
+        return f"{key or 'a setting'} is {no_group[1]}, expected a group of settings: write {key or 'it'}.NAME=VALUE"
     cls = error.object_type
     known = [f.name for f in dataclasses.fields(cls)] if cls is not None and dataclasses.is_dataclass(cls) else []
     if not known or (error.key is not None and str(error.key) in known):

@@ -314,6 +314,8 @@ def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> No
 
 def _merged(cls: type, value: Any, key: str) -> Any:
     """`value` checked against the fields of `cls`; `key` is where it stands."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key} is {value!r}, expected a group of settings: write {key}.NAME=VALUE")
     try:
         return OmegaConf.merge(OmegaConf.structured(cls), value)
     except OmegaConfBaseException as error:

@@ -31,6 +31,12 @@ VERB_SETTINGS = {
 # What Hydra finds by name without a file.
 SCHEMAS = {"run_schema": config.RunConfig, "evaluate_schema": EvaluateSettings, **VERB_SETTINGS}
 
+
+def schema_of(verb: str) -> type:
+    """The settings that a verb takes."""
+    return EvaluateSettings if verb == "evaluate" else VERB_SETTINGS.get(verb, config.RunConfig)
+
+
 VerbSettings = TypeVar("VerbSettings")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hydra import compose
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +15,7 @@ from sfpo_bench.config import KINDS, RunConfig
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.options import IsDataclass, settings
 from sfpo_bench.override_text import parse_overrides, written
+from sfpo_bench.setting_shapes import check_shape
 
 # What a `+` may add, as Hydra names groups.
 GROUPS = tuple(key.replace(".", "/") for key in KINDS)
@@ -48,6 +49,7 @@ def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
     )
     check_additions(parsed)
     check_single(parsed)
+    check_shapes(parsed, RunConfig())
     try:
         return compose(config_name, [opened(override) for override in overrides])
     except (HydraException, OmegaConfBaseException) as error:
@@ -78,6 +80,22 @@ def check_single(overrides: Sequence[Override]) -> None:
                 f"{override.input_line!r} is several values; expected one: write {written(key, value)} for that text, "
                 f"{key}=[{value}] for a list, or search over them with `sfpo-bench train --multirun`"
             )
+
+
+def check_shapes(overrides: Sequence[Override], schema: IsDataclass) -> None:
+    """Raise `ConfigError` for a value that is no group, list or single value where one is expected."""
+    for override in overrides:
+        if override.is_delete() or override.is_sweep_override():
+            continue
+        key = override.key_or_group
+        value, place = _plain(override.value()), str(override.input_line).removeprefix("++")
+        check_shape(schema, key.replace("/", "."), value, place, chooses=key in (*GROUPS, *TOP_GROUPS))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return value.text if isinstance(value, QuotedString) else value
 
 
 def _is_opened(override: str) -> bool:

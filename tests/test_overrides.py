@@ -100,7 +100,9 @@ def in_a_multirun(*overrides: str) -> DictConfig:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sfpo_bench.cli.multirun.check_before_torch", no_training)
         with pytest.raises(Enough):
-            sweep_overrides([opened(one) for one in (*RULE, *overrides, "learner.learning_rate=1e-4,2e-4")], load)
+            sweep_overrides(
+                "train", [opened(one) for one in (*RULE, *overrides, "learner.learning_rate=1e-4,2e-4")], load
+            )
     return seen[-1]
 
 

@@ -30,4 +30,5 @@ class SfpoBenchSweeper(Sweeper):
         from sfpo_bench.cli.multirun import sweep_overrides
 
         loader = self._context.config_loader
-        sweep_overrides(arguments, lambda overrides: loader.load_sweep_config(self._config, list(overrides)))
+        name = str(self._config.hydra.job.config_name)
+        sweep_overrides(name, arguments, lambda overrides: loader.load_sweep_config(self._config, list(overrides)))

@@ -15,16 +15,20 @@ from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.names import BESIDE_COMPARISONS, check_name
+from sfpo_bench.overruled import Reader, refuse_overruled
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.tracking.store_warnings import StoreWarnings
+from sfpo_bench.written_settings import everything
 
 
 def act(node: DictConfig) -> None:
+    hydra = HydraConfig.get()
+    name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
+    refuse_overruled(Reader.compare, everything(name, overrides), {"threads": node.comparison.threads})
     config = from_node(node)
     check_name("name", config.name, BESIDE_COMPARISONS)
-    hydra = HydraConfig.get()
-    arms = compose_arms(config, str(hydra.job.config_name), list(hydra.overrides.task))
+    arms = compose_arms(config, name, overrides)
     for arm in arms:
         own = from_node(arm.node)
         if (own.model, own.task) != (config.model, config.task):

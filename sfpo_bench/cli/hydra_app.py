@@ -16,9 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.composition_errors import explain, explain_composition
 from sfpo_bench.errors import BenchError, ConfigError
-from sfpo_bench.hydra_store import VERB_SETTINGS, register
+from sfpo_bench.hydra_store import VERB_SETTINGS, register, schema_of
 from sfpo_bench.override_text import parse_overrides
-from sfpo_bench.overrides import MAPPINGS, check_additions, check_single, mappings_of, opened
+from sfpo_bench.overrides import MAPPINGS, check_additions, check_shapes, check_single, mappings_of, opened
 from sfpo_bench.yaml_files import explain_yaml, not_utf8, read_yaml
 
 # Hydra's own output folder, working directory and log files are of no use here: a run has a folder of its own.
@@ -79,6 +79,7 @@ def _checked(verb: str, overrides: Sequence[str], searches: bool) -> list[str]:
     parsed = parse_overrides(overrides)
     mappings = mappings_of(VERB_SETTINGS[verb]()) if verb in VERB_SETTINGS else MAPPINGS
     check_additions(parsed, mappings)
+    check_shapes(parsed, schema_of(verb)())
     if not searches:
         check_single(parsed)
     return [opened(override, mappings) for override in overrides]

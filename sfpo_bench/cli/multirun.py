@@ -13,26 +13,30 @@ from sfpo_bench.config import from_node
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.overrides import opened
-from sfpo_bench.run import plain_node, refuse_own_settings
+from sfpo_bench.run import plain_node
 from sfpo_bench.search.overrides import split_overrides
 from sfpo_bench.search.settings import Pruner, Sampler
 from sfpo_bench.search.space import space_of
-from sfpo_bench.sweep.plan import plan_of
+from sfpo_bench.sweep.plan import plan_of, refuse_for_sweep, refuse_parameter
+from sfpo_bench.written_settings import everything
 
 
-def sweep_overrides(arguments: Sequence[str], load: Callable[[Sequence[str]], DictConfig]) -> None:
-    """Search the space that `arguments` span; `load` composes the configuration for overrides.
+def sweep_overrides(name: str, arguments: Sequence[str], load: Callable[[Sequence[str]], DictConfig]) -> None:
+    """Search the space that `arguments` span; `load` composes the configuration `name` for overrides.
 
     Where every parameter has a list of values and neither sampler nor number of trials is set, all combinations are
     tried, and none is pruned: what Hydra's own sweeper does.
     """
-    refuse_own_settings(arguments, "")
     parameters, fixed = split_overrides(arguments)
+    for parameter in parameters.values():
+        refuse_parameter(parameter.key, f"--multirun {parameter.key}=...")
 
     def composed(further: Sequence[str]) -> DictConfig:
         return _without_hydra(load([opened(override) for override in (*fixed, *further)]))
 
-    node = plain_node(composed([]), {"comparison": {}})
+    node = composed([])
+    refuse_for_sweep(node, everything(name, fixed, primary_is_shared=True))
+    node = plain_node(node, {"comparison": {}})
     named = {name: {**asdict(p), "kind": p.kind.value} for name, p in parameters.items()}
     with open_dict(node):
         # `to_container` of a mapping is one.

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
+from sfpo_bench.cli.train import refuse_ignored
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.models.load import locate, shape_of
@@ -23,6 +24,7 @@ _DEVICES = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 def act(node: DictConfig, costs: str = "") -> None:
+    refuse_ignored()
     config = from_node(node)
     measured = StepCosts.read(Path(costs)) if costs else None
     longest = longest_prompt(config)

@@ -12,16 +12,20 @@ from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.config import from_node
 from sfpo_bench.evaluation.run import plan
+from sfpo_bench.overruled import Reader, refuse_overruled
 from sfpo_bench.study.page import StudyFiles
 from sfpo_bench.study.plan import Study, refuse_shared, require_sweep, study_of
 from sfpo_bench.types import Split
+from sfpo_bench.written_settings import everything
 
 
 def act(node: DictConfig) -> None:
-    config = from_node(node)
     hydra = HydraConfig.get()
+    name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
+    refuse_overruled(Reader.study, everything(name, overrides), {"threads": node.comparison.threads})
+    config = from_node(node)
     sweep = require_sweep(config.comparison.tune, sweep_file(config.comparison.tune))
-    study = study_of(config, str(hydra.job.config_name), list(hydra.overrides.task), sweep)
+    study = study_of(config, name, overrides, sweep)
     _check(study)
     from sfpo_bench.study.runner import run_study
 

@@ -9,17 +9,19 @@ from sfpo_bench.cli.report import announce_sweep
 from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.config import from_node
 from sfpo_bench.launchers.build import slot_count
-from sfpo_bench.run import plain_node, refuse_own_settings
-from sfpo_bench.sweep.plan import composer, plan_of, refuse_conflicts
+from sfpo_bench.run import plain_node
+from sfpo_bench.sweep.plan import composer, plan_of, refuse_conflicts, refuse_for_sweep
+from sfpo_bench.written_settings import everything
 
 
 def act(node: DictConfig) -> None:
-    config = from_node(plain_node(node, {"comparison": {}}))  # the arms of an experiment are none of a sweep's
     hydra = HydraConfig.get()
-    overrides = list(hydra.overrides.task)
-    refuse_own_settings(overrides, "")
-    plan = plan_of(config, composer(str(hydra.job.config_name), overrides))
-    refuse_conflicts(plan.space, overrides)
+    name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
+    written = everything(name, overrides)
+    refuse_for_sweep(node, written)
+    config = from_node(plain_node(node, {"comparison": {}}))  # the arms of an experiment are none of a sweep's
+    plan = plan_of(config, composer(name, overrides))
+    refuse_conflicts(plan.space, written)
     check_before_torch(config)
     slots = slot_count(config.launching, config.sweep.slots)
     from sfpo_bench.sweep.runner import run_sweep

@@ -6,24 +6,28 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import RunProgress, say
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import TrackingError
 from sfpo_bench.models.load import pinned
-from sfpo_bench.run import code_changed, is_finished, prepare, refuse_lost_checkpoints, train, wait_until_prepared
+from sfpo_bench.overruled import Reader, refuse_overruled
+from sfpo_bench.run import code_changed, is_finished, prepare, train, wait_until_prepared
 from sfpo_bench.run import plain_node as resolved
 from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.processes import is_first, world_size
 from sfpo_bench.types import Split
+from sfpo_bench.written_settings import everything
 
 if TYPE_CHECKING:
     from sfpo_bench.training.stop import StopRequest
 
 
 def act(node: DictConfig) -> None:
+    refuse_ignored()
     config = from_node(node)
     folder = RunFolder(config.run_folder)
     check_before_torch(config)
@@ -32,7 +36,6 @@ def act(node: DictConfig) -> None:
         _follow(folder, prepared, config)
         return
     changed = code_changed(folder)
-    refuse_lost_checkpoints(folder)
     prepare(folder, prepared, config.device)
     if is_finished(folder, config.training.steps):
         say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")
@@ -42,6 +45,13 @@ def act(node: DictConfig) -> None:
         say(f"warning: {folder.path} was started by other code; its first and last steps will not be of one kind")
     _train(config, folder)
     say(f"finished: {folder.path}")
+
+
+def refuse_ignored() -> None:
+    """Raise `ConfigError` for a setting of this call that no single run reads."""
+    hydra = HydraConfig.get()
+    written = everything(str(hydra.job.config_name), list(hydra.overrides.task), primary_is_shared=True)
+    refuse_overruled(Reader.train, written)
 
 
 def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from sfpo_bench.config import RunConfig
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import SCHEMAS
 from sfpo_bench.plugins import look_beside
+from sfpo_bench.setting_shapes import check_shape
+from sfpo_bench.written_settings import in_file
 from sfpo_bench.yaml_files import read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -28,7 +31,10 @@ def hydra_arguments(file: Path, base: str) -> tuple[str, list[str]]:
         raise ConfigError(f"{file} ends in {file.suffix}; Hydra reads files that end in .yaml: rename it")
     if file.stem in packaged_names():
         raise ConfigError(f"{file} has the name of a packaged configuration, which would be read instead; rename it")
-    if "defaults" not in read_yaml(file):
+    content = read_yaml(file)
+    for written in in_file(file):
+        check_shape(RunConfig(), written.key, written.value, str(file))
+    if "defaults" not in content:
         raise ConfigError(
             f"{file} has no `defaults`; begin it with `defaults: [{base}, _self_]`: what it changes then stands on the "
             f"settings of `{base}`"

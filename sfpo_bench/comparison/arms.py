@@ -13,7 +13,9 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.models.load import pinned
 from sfpo_bench.override_text import parse_overrides
 from sfpo_bench.overrides import composed
-from sfpo_bench.run import plain_node, refuse_own_settings
+from sfpo_bench.overruled import Reader, Written, common_settings, refuse_overruled
+from sfpo_bench.run import plain_node
+from sfpo_bench.written_settings import in_overrides
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +50,29 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
             "\"comparison.arms.grpo.overrides=['algorithm=grpo']\" "
             "\"comparison.arms.sfpo.overrides=['algorithm=sfpo']\""
         )
-    refuse_own_settings(overrides, "")
     shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
     arms = []
     for key, settings in config.comparison.arms.items():
         own = overrides_of(config.comparison.arms, key)
-        refuse_own_settings(own, f"comparison.arms.{key}.overrides: ")
+        refuse_overruled(Reader.arm, in_overrides(own, f"comparison.arms.{key}.overrides: "))
         _refuse_conflicts(key, own, shared)
         try:
             node = composed(config_name, [*shared, *own])
         except ConfigError as error:
             raise ConfigError(f"comparison.arms.{key}.overrides: {error}") from error
-        changes = {
-            "comparison": {},
-            "sweep": {},
-            "study": {},
-            "threads": config.comparison.threads,
-            "tracking.mlflow": False,
-            "run_name": "",
-        }
         # What the comparison asks for is not the arm's business, and is left out before the arm is checked.
-        arm_node = plain_node(node, changes)
+        arm_node = plain_node(node, {**common_settings(config.comparison.threads), "run_name": ""})
+        _refuse_own_length(key, arm_node, config.training.steps)
         arm_node = plain_node(arm_node, pinned(from_node(arm_node).model))
         arms.append(Arm(key, settings.label or key, settings.note, tuple(own), arm_node))
     return arms
+
+
+def _refuse_own_length(arm: str, node: DictConfig, steps: int) -> None:
+    """Raise `ConfigError` for an arm that got another number of steps by a group, such as an experiment."""
+    if node.training.steps != steps:
+        place = f"comparison.arms.{arm}.overrides lead to training.steps = {node.training.steps}"
+        refuse_overruled(Reader.arm, [Written("training.steps", node.training.steps, place)])
 
 
 def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[PlannedRun]:

@@ -17,7 +17,7 @@ budget up to there, so that trials of unlike batches or passes are compared at e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -136,3 +136,12 @@ def steps_within(goals: Sequence[Goal], steps: int, prompts: int, group: int) ->
     if any(goal.axis not in per_step for goal in goals):
         return steps
     return max(1, *(math.ceil(goal.budget / per_step[goal.axis] - 1e-9) for goal in goals))
+
+
+def budgets_set_steps(goals: Mapping[str, object]) -> bool:
+    """True when every goal has a budget of its own on an axis of known cost per step: `training.steps` has no say."""
+    known = (CostAxis.prompts, CostAxis.responses)
+    return bool(goals) and all(
+        isinstance(goal, Mapping) and goal.get("budget") and str(goal.get("axis") or CostAxis.responses.value) in known
+        for goal in goals.values()
+    )

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.models.load import pinned
-from sfpo_bench.override_text import parse_overrides
 from sfpo_bench.overrides import composed as compose
-from sfpo_bench.run import plain_node, refuse_own_settings
+from sfpo_bench.overruled import Reader, Written, common_settings, refuse_overruled
+from sfpo_bench.run import plain_node
 from sfpo_bench.search import space as spaces
 from sfpo_bench.search.address import check_url
-from sfpo_bench.search.goals import Goal, settled, steps_within
+from sfpo_bench.search.goals import Goal, budgets_set_steps, settled, steps_within
 from sfpo_bench.search.settings import GoalSettings, Kind, Pruner, Sampler, SweepSettings
 from sfpo_bench.search.space import Point, Space
 from sfpo_bench.types import Split
@@ -72,7 +72,8 @@ def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -
     """
     settings = config.sweep
     space = spaces.space_of(settings.parameters)
-    _refuse_what_does_not_count(space)
+    for parameter in space.parameters:
+        refuse_parameter(parameter.key, f"sweep.parameters.{parameter.name}")
     named = settings.goals or {"area": GoalSettings()}
     rollout, steps = config.rollouts, config.training.steps
     responses, prompts = rollout.prompts * rollout.group * steps, rollout.prompts * steps
@@ -100,40 +101,38 @@ def composer(config_name: str, overrides: Sequence[str]) -> Compose:
     return composed
 
 
-# What `run_node` sets for all runs of a sweep.
-_SET_FOR_ALL = ("comparison", "sweep", "study", "threads", "tracking.mlflow")
-
-
 def run_node(node: DictConfig, threads: int) -> DictConfig:
     """A composed configuration as one run has it: what the sweep asks for is not the run's business."""
-    values: tuple[object, ...] = ({}, {}, {}, threads, False)
-    plain = plain_node(node, {**dict(zip(_SET_FOR_ALL, values, strict=True)), "run_name": ""})
+    plain = plain_node(node, {**common_settings(threads), "run_name": ""})
     return plain_node(plain, pinned(from_node(plain).model))
 
 
-def refuse_conflicts(space: Space, overrides: Sequence[str]) -> None:
+def refuse_for_sweep(node: DictConfig, written: Sequence[Written]) -> None:
+    """Raise `ConfigError` for a setting of the caller's that would not count in a sweep."""
+    goals = OmegaConf.to_container(node.sweep.goals)
+    assert isinstance(goals, dict)
+    reader = (
+        Reader.budgeted_sweep if budgets_set_steps({str(name): goal for name, goal in goals.items()}) else Reader.sweep
+    )
+    refuse_overruled(reader, written, {"threads": node.sweep.threads})
+
+
+def refuse_parameter(key: str, place: str) -> None:
+    """Raise `ConfigError` for a key whose values would not count if they were searched."""
+    refuse_overruled(Reader.parameter, [Written(key.replace("/", "."), None, place)])
+
+
+def refuse_conflicts(space: Space, written: Sequence[Written]) -> None:
     """Raise `ConfigError` when the caller sets what the space sets: which should win would be a guess."""
-    keys = {parameter.key: parameter.name for parameter in space.parameters}
-    for override in parse_overrides(overrides):
-        if override.key_or_group in keys:
-            name = keys[override.key_or_group]
-            raise ConfigError(
-                f"{override.input_line}: the sweep searches {override.key_or_group} itself, as {name}; change "
-                f"sweep.parameters.{name}, or take it out: ~sweep.parameters.{name}"
-            )
-
-
-def _refuse_what_does_not_count(space: Space) -> None:
-    """Raise `ConfigError` for a parameter that every run of a sweep has for itself, or that the sweep sets."""
-    refuse_own_settings([f"{parameter.key}={parameter.name}" for parameter in space.parameters], "sweep.parameters: ")
-    for parameter in space.parameters:
-        overruled = [key for key in _SET_FOR_ALL if f"{parameter.key}.".startswith(f"{key}.")]
-        if overruled or parameter.key == "training.steps":
-            raise ConfigError(
-                f"sweep.parameters.{parameter.name} searches {parameter.key}, which the sweep sets itself: its goals "
-                "fix what a run may spend (sweep.goals.NAME.budget, sweep.threads), so the search would not count. "
-                f"Take it out: ~sweep.parameters.{parameter.name}"
-            )
+    always = {parameter.key.replace("/", "."): parameter for parameter in space.parameters}
+    for one in written:
+        parameter = always.get(one.key)
+        if parameter is None or one.is_shared:
+            continue
+        raise ConfigError(
+            f"{one.place}: the sweep searches {parameter.key} itself, as {parameter.name}; change "
+            f"sweep.parameters.{parameter.name}, or take it out: ~sweep.parameters.{parameter.name}"
+        )
 
 
 def _check(config: RunConfig, space: Space, goals: Sequence[Goal]) -> None:

@@ -18,6 +18,7 @@ from sfpo_bench.comparison.arms import Arm
 from sfpo_bench.config import ArmSettings, RunConfig, from_node
 from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.override_text import parse_overrides
+from sfpo_bench.overruled import Reader, refuse_overruled
 from sfpo_bench.problem_sets import choice_on
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_tables import table, value_text
@@ -26,6 +27,7 @@ from sfpo_bench.search.settings import Sampler
 from sfpo_bench.search.space import Parameter, Point, Space
 from sfpo_bench.sweep.plan import Compose, Plan, composer, plan_of
 from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.written_settings import in_file
 from sfpo_bench.yaml_files import read_yaml
 
 Run = Callable[[Plan], object]
@@ -146,6 +148,7 @@ def _section(file: Path) -> DictConfig:
     loaded = read_yaml(file)
     if "sweep" not in loaded:
         raise ConfigError(f"{file} has no `sweep`; expected the file of a sweep")
+    refuse_overruled(Reader.tuning, in_file(file))
     return loaded
 
 
