@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
@@ -54,7 +53,7 @@ def find(name: str, key: str, beside: Path | None = None) -> Any:
     if not (module_name and colon and attribute):
         raise ConfigError(f"{key} = {name!r}: expected `module:Class`, for example my_package.objectives:MyObjective")
     try:
-        with _folders_last(beside):
+        with folders_last(beside):
             module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(
@@ -69,20 +68,8 @@ def find(name: str, key: str, beside: Path | None = None) -> Any:
     return getattr(module, attribute)
 
 
-def source_of(name: str, beside: Path | None = None) -> Path | None:
-    """The file of the module of `module:attribute`, found as `find` finds it; None where there is none."""
-    module_name = name.partition(":")[0]
-    try:
-        with _folders_last(beside):
-            spec = importlib.util.find_spec(module_name)
-    except (ImportError, ValueError):
-        return None
-    origin = spec.origin if spec is not None else None
-    return Path(origin) if origin and Path(origin).is_file() else None
-
-
 @contextmanager
-def _folders_last(beside: Path | None) -> Iterator[None]:
+def folders_last(beside: Path | None) -> Iterator[None]:
     """The folders of users' files behind those that Python looks in."""
     folders = [folder for folder in os.environ.get(BESIDE, "").split(os.pathsep) if folder]
     folders += [str(beside.resolve().parent)] if beside is not None else []

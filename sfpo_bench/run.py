@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench import config as configuration
 from sfpo_bench.errors import ComparisonChanged, ConfigError, MissingDataError, RankLost, RunFailed, RunLocked
-from sfpo_bench.inputs import with_inputs
+from sfpo_bench.inputs import contents, with_inputs
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.stored_files import read_object, reading
 from sfpo_bench.tracking.provenance import code_version, collect_provenance
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.processes import is_first
 
 if TYPE_CHECKING:
@@ -61,46 +62,25 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[st
     return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed]
 
 
-# What every verb of several runs sets for each of them, and the settings that say so there.
-OWN_SETTINGS = {
-    "seed": "comparison.first_seed and comparison.seeds, or sweep.first_seed and sweep.seeds",
-    "run_name": "name=NAME, below which every run has a folder of its own",
-}
-
-
-def own_settings(seed: int, run_name: str) -> dict[str, object]:
-    """The settings `OWN_SETTINGS` of one run of a comparison or sweep."""
-    return dict(zip(OWN_SETTINGS, (seed, run_name), strict=True))
-
-
-def refuse_own_settings(overrides: Iterable[str], where: str) -> None:
-    """Raise `ConfigError` for an override of what each run has for itself: it would be set and then not count."""
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key in OWN_SETTINGS:
-            raise ConfigError(
-                f"{where}{override}: every run has {key} for itself here, so this would not count; set "
-                f"{OWN_SETTINGS[key]} instead"
-            )
-
-
 def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     """Create the run's folder, or check that it belongs to this configuration; a run without a step may change.
 
-    Raises `ComparisonChanged` when a setting differs from those the run was started with, and `ConfigError` when the
-    run is already longer than `training.steps`.
+    Raises `ComparisonChanged` when a setting differs from those the run was started with, `ConfigError` when the run is
+    already longer than `training.steps`, and `MissingDataError` when what it would go on from is gone.
     """
     new = configuration.flatten(configuration.to_plain(node))
+    asked = identity(new)
     begun = folder.status().step > 0 or folder.checkpoints.exists()
     if folder.config.is_file() and begun:
         old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
-        changed = differences(_started_with(folder, identity(old)), identity(new))
+        changed = differences(_started_with(folder, identity(old), asked), asked)
         if changed:
             raise ComparisonChanged(
                 f"{folder.path} was started with other settings: {'; '.join(changed)}. "
                 "Give this run another run_name, or remove that folder"
             )
         _check_length(folder, int(str(new["training.steps"])))
+        refuse_lost_checkpoints(folder, int(str(new["training.steps"])))
     elif folder.journal.is_file() and not folder.config.is_file():
         raise MissingDataError(
             f"{folder.config} is gone, but {folder.path} holds a journal: what the run was started with cannot be "
@@ -115,7 +95,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
                 folder.inputs.unlink(missing_ok=True)
                 folder.provenance.unlink(missing_ok=True)
             if not folder.inputs.is_file():
-                write_atomically(folder.inputs, json.dumps(_contents(identity(new)), indent=1))
+                write_atomically(folder.inputs, json.dumps(contents(asked), indent=1))
             if is_new:
                 write_atomically(folder.config, text)
             if not folder.provenance.is_file():
@@ -128,24 +108,24 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
             raise
 
 
-def _contents(settings: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in settings.items() if key.endswith(" (content)")}
-
-
-def _started_with(folder: RunFolder, old: dict[str, object]) -> dict[str, object]:
-    """The identity of a run with the contents that its inputs had when it was started."""
+def _started_with(folder: RunFolder, old: dict[str, object], new: Mapping[str, object]) -> dict[str, object]:
+    """The identity of a run with the contents that its inputs had when it was started. Of those that were not noted
+    then, by an older version, nothing is known."""
     if not folder.inputs.is_file():
         return old
-    return {**{key: value for key, value in old.items() if key not in _contents(old)}, **read_object(folder.inputs)}
+    noted = read_object(folder.inputs)
+    unknown = {key: value for key, value in contents(new).items() if key not in noted}
+    return {**{key: value for key, value in old.items() if key not in contents(old)}, **unknown, **noted}
 
 
-def refuse_lost_checkpoints(folder: RunFolder) -> None:
-    """Raise `MissingDataError` for a run that had a checkpoint, is not finished, and has none any more."""
+def refuse_lost_checkpoints(folder: RunFolder, steps: int) -> None:
+    """Raise `MissingDataError` for a run that had a checkpoint, is to be trained to `steps`, and has none any more."""
     status = folder.status()
-    if status.step > 0 and status.state is not RunState.finished and not any(folder.checkpoints.glob("step-*")):
+    if status.step > 0 and not is_finished(folder, steps) and CheckpointStore(folder.checkpoints).newest() is None:
         raise MissingDataError(
-            f"{folder.path} had a checkpoint of step {status.step}, and there is none now; restore "
-            f"{folder.checkpoints}, or remove the run's folder to train it anew with the same bits"
+            f"{folder.path} had a checkpoint of step {status.step}, and there is no whole one now, from which it could "
+            f"be trained to step {steps}; restore {folder.checkpoints}, or remove the run's folder to train it anew "
+            "with the same bits"
         )
 
 

@@ -11,17 +11,16 @@ from sfpo_bench.config import from_node
 from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.run import plain_node
 from sfpo_bench.sweep.plan import composer, plan_of, refuse_conflicts, refuse_for_sweep
-from sfpo_bench.written_settings import everything
+from sfpo_bench.written_settings import everything, in_overrides
 
 
 def act(node: DictConfig) -> None:
     hydra = HydraConfig.get()
     name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
-    written = everything(name, overrides)
-    refuse_for_sweep(node, written)
+    refuse_for_sweep(node, everything(name, overrides))
     config = from_node(plain_node(node, {"comparison": {}}))  # the arms of an experiment are none of a sweep's
     plan = plan_of(config, composer(name, overrides))
-    refuse_conflicts(plan.space, written)
+    refuse_conflicts(plan.space, in_overrides(overrides))  # a file may say what the search starts from
     check_before_torch(config)
     slots = slot_count(config.launching, config.sweep.slots)
     from sfpo_bench.sweep.runner import run_sweep

@@ -16,9 +16,10 @@ from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import Interrupted, RunFailed
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.overruled import own_settings
 from sfpo_bench.progress import Board
 from sfpo_bench.reports import ReportFiles, write_report
-from sfpo_bench.run import is_finished, own_settings, plain_node, prepare, refuse_lost_checkpoints
+from sfpo_bench.run import is_finished, plain_node, prepare
 from sfpo_bench.seeding import generator
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
@@ -60,7 +61,6 @@ class Comparison:
             identity.write(folder, content)
             for run in runs:
                 if not is_finished(RunFolder(run.folder), config.training.steps):
-                    refuse_lost_checkpoints(RunFolder(run.folder))
                     node = plain_node(nodes[run.arm], own_settings(run.seed, f"{run.arm}-seed{run.seed}"))
                     prepare(RunFolder(run.folder), node, config.device)
             yield cls(folder, config, tuple(runs), slots)
@@ -119,7 +119,7 @@ def _train_all(comparison: Comparison, stop: StopRequest) -> list[Outcome]:
                 slots.start(pending.pop(0).folder)
             for outcome in slots.ended(_POLL_SECONDS):
                 board.ended(outcome)
-                if outcome.outcome in ("failed", "died"):
+                if outcome.outcome in ("failed", "halted", "died"):
                     failures.append(outcome)
             board.refresh()
             if stop.reason and not asked:

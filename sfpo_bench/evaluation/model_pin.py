@@ -6,12 +6,11 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sfpo_bench.content import file_sha256, model_folder_sha256
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.models.load import ModelSettings, locate
 from sfpo_bench.models.settings import HuggingFaceModel
 from sfpo_bench.training.checkpoint import Checkpoint
-
-_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ def pin_model(settings: ModelSettings) -> tuple[ModelSettings, ModelPin]:
     """
     place = locate(settings)
     if Path(place).is_dir():
-        return settings, ModelPin(Path(place).name, "", _folder_sha256(Path(place)))
+        return settings, ModelPin(Path(place).name, "", model_folder_sha256(Path(place)))
     assert isinstance(settings, HuggingFaceModel)
     commit = _hub_commit(settings)
     digest = hashlib.sha256(f"{settings.path}@{commit}".encode()).hexdigest()
@@ -40,19 +39,8 @@ def pin_model(settings: ModelSettings) -> tuple[ModelSettings, ModelPin]:
 
 def pin_checkpoint(base: ModelPin, checkpoint: Checkpoint) -> ModelPin:
     """The pin of a checkpoint of a run that started from `base`."""
-    weights = " ".join(_file_sha256(file) for file in checkpoint.weights_files)
+    weights = " ".join(file_sha256(file) for file in checkpoint.weights_files)
     return replace(base, sha256=hashlib.sha256(f"{base.sha256} {weights}".encode()).hexdigest())
-
-
-def _folder_sha256(folder: Path) -> str:
-    files = sorted({path for pattern in _FILES for path in folder.glob(pattern) if path.is_file()})
-    lines = [f"{path.name} {_file_sha256(path)}" for path in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _hub_commit(settings: HuggingFaceModel) -> str:

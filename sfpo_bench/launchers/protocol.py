@@ -9,7 +9,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How a run's turn ended: `finished`, `interrupted` or `failed`, and why."""
+    """How a run's turn ended: `finished`, `interrupted`, `failed`, or `halted` (the machine failed, not the run), and
+    why."""
 
     outcome: str
     message: str

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from sfpo_bench.errors import BenchError
 from sfpo_bench.launchers.protocol import Launcher, Reply, Seat
+from sfpo_bench.machine_faults import is_of_machine
 from sfpo_bench.tracking.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run's turn ended: `finished`, `interrupted`, `failed`, or `died` (its process was killed, too often)."""
+    """How a run's turn ended: as in `Reply`, or `died`: its process was killed, too often."""
 
     folder: Path
     outcome: str
@@ -95,7 +96,8 @@ class Slots:
         except BenchError as error:
             outcome = Outcome(folder, "failed", str(error))
         except Exception as error:  # The boundary of a scheduler: its failure is this run's, and no other's.
-            outcome = Outcome(folder, "failed", f"{type(error).__name__}: {error}")
+            kind = "halted" if is_of_machine(error) else "failed"
+            outcome = Outcome(folder, kind, f"{type(error).__name__}: {error}")
         self._ended.put((number, outcome))
 
     def _attempt(self, seat: Seat, folder: Path) -> Outcome:

@@ -56,10 +56,10 @@ def write_reply(folder: Path, rank: int, reply: Reply) -> None:
 
 
 def _reply(folder: Path) -> Reply | None:
-    """That of a rank that failed, for the others were then ended; else that of rank 0."""
+    """That of a rank that failed or was halted, for the others were then ended; else that of rank 0."""
     found = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("reply-*.json"))}
     replies = [Reply(one["outcome"], one["message"]) for one in found.values()]
-    failed = [reply for reply in replies if reply.outcome == "failed"]
+    failed = [reply for reply in replies if reply.outcome in ("halted", "failed")]
     if failed:
         return failed[0]
     return replies[0] if "reply-0.json" in found else None

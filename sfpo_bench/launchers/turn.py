@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from sfpo_bench.errors import BenchError, Interrupted, RankLost
 from sfpo_bench.evaluation.share import generate_share, is_share
 from sfpo_bench.launchers.protocol import Reply
+from sfpo_bench.machine_faults import is_of_machine
 from sfpo_bench.run import train
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.training.stop import StopRequest
@@ -42,12 +44,16 @@ def take_turn(folder: Path, parent: int | None = None, *, processes: int = 1, wa
         print(f"sfpo-bench: {lost}", file=sys.stderr)
         return None
     except BenchError as error:
-        return Reply("failed", str(error))
-    except (
-        Exception
-    ) as error:  # The boundary of a run: one that breaks in an unforeseen way must not take others along.
-        traceback.print_exc()
+        return Reply(_kind(error), str(error))
+    except Exception as error:
+        # The boundary of a run: one that breaks in an unforeseen way must not take others along.
         cause = f"{type(error).__name__}: {error}"
-        run.write_status(RunStatus(RunState.failed, run.status().step, run.status().steps, cause))
-        return Reply("failed", cause)
+        with suppress(OSError):  # The disk may be what failed: the log and the status lie there.
+            traceback.print_exc()
+            run.write_status(RunStatus(RunState.failed, run.status().step, run.status().steps, cause))
+        return Reply(_kind(error), cause)
     return Reply("finished", "")
+
+
+def _kind(error: Exception) -> str:
+    return "halted" if is_of_machine(error) else "failed"

@@ -1,7 +1,7 @@
 """A worker process: works in one folder after another, as told on standard input, in one line of JSON each.
 
     parent -> worker   {"folder": "results/arithmetic/runs/sfpo/seed-0003", "processes": 1}
-    worker -> parent   {"folder": ..., "outcome": "finished" | "interrupted" | "failed" | "died", "message": ...}
+    worker -> parent   {"folder": ..., "outcome": "finished", "message": ...}   or one of the other outcomes of a turn
 
 `python -m sfpo_bench.launchers.worker N`: replies go to file descriptor N. What is printed goes to a file of the
 parent's. The worker never talks to the tracking store, nor to the study of a sweep.

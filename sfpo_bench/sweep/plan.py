@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,12 +122,12 @@ def refuse_parameter(key: str, place: str) -> None:
     refuse_overruled(Reader.parameter, [Written(key.replace("/", "."), None, place)])
 
 
-def refuse_conflicts(space: Space, written: Sequence[Written]) -> None:
+def refuse_conflicts(space: Space, written: Iterable[Written]) -> None:
     """Raise `ConfigError` when the caller sets what the space sets: which should win would be a guess."""
-    always = {parameter.key.replace("/", "."): parameter for parameter in space.parameters}
+    searched = {parameter.key.replace("/", "."): parameter for parameter in space.parameters}
     for one in written:
-        parameter = always.get(one.key)
-        if parameter is None or one.is_shared:
+        parameter = searched.get(one.key)
+        if parameter is None:
             continue
         raise ConfigError(
             f"{one.place}: the sweep searches {parameter.key} itself, as {parameter.name}; change "

@@ -11,13 +11,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sfpo_bench.errors import BenchError, ConfigError, Interrupted, RunFailed, RunLocked
+from sfpo_bench.errors import BenchError, ConfigError, Interrupted, MissingDataError, RunFailed, RunLocked
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.machine_faults import is_of_machine
+from sfpo_bench.overruled import own_settings
 from sfpo_bench.progress import Board
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_write import SweepFiles, write_sweep_report
-from sfpo_bench.run import is_finished, own_settings, plain_node, prepare
+from sfpo_bench.run import is_finished, plain_node, prepare
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.settings import Sampler
 from sfpo_bench.search.space import Value
@@ -42,8 +44,8 @@ _SNAPSHOT_SECONDS = 2.0
 def run_sweep(plan: Plan, slots: int, warnings: StoreWarnings | None = None) -> SweepFiles:
     """Search until the study has its trials, then report; everything on disk at every moment.
 
-    Raises `Interrupted` when asked to stop, `RunFailed` when too many trials failed in a row or all did, `RunLocked`
-    when another process works on the sweep and this one was not asked to join.
+    Raises `Interrupted` when asked to stop, `RunFailed` when too many trials failed in a row or all did or the machine
+    failed, `RunLocked` when another process works on the sweep and this one was not asked to join.
     """
     identity.check(plan)
     sweep = Sweep(plan, slots, warnings)
@@ -75,6 +77,7 @@ class Sweep:
         self._runs: list[RunFolder] = [RunFolder(path) for path in sorted(plan.folder.glob("trials/*/seed-*"))]
         self._failures_in_a_row = 0
         self._gave_up = ""
+        self._halted = ""  # by a fault that is no trial's
         self._store_is_down_until = 0.0
         self._look_again_at = 0.0
         self._snapshot_at = 0.0
@@ -118,12 +121,17 @@ class Sweep:
                 feed.start()
             with stop.listening(), self._board:
                 self._search(slots, stop)
-                if not (stop.reason or self._gave_up or self._settings.attach):
+                if not (stop.reason or self._gave_up or self._halted or self._settings.attach):
                     self._more_seeds(slots, stop)
             state = self._state(stop)
         finally:
             slots.close()
             files = self._end(feed, state)
+        if self._halted:
+            raise RunFailed(
+                f"{self._halted}. That is no fault of the trial and counts for none; everything is kept in "
+                f"{self._plan.folder}. Mend it and run the same command again: the trial goes on"
+            )
         if self._gave_up:
             raise RunFailed(
                 f"{self._gave_up}. Mend the cause and run the same command again with sweep.retry=true; "
@@ -144,7 +152,7 @@ class Sweep:
     def _state(self, stop: StopRequest) -> RunState:
         if self._gave_up:
             return RunState.failed
-        return RunState.interrupted if stop.reason else RunState.finished
+        return RunState.interrupted if stop.reason or self._halted else RunState.finished
 
     def _end(self, feed: Feed | None, state: RunState) -> SweepFiles:
         try:
@@ -179,7 +187,7 @@ class Sweep:
                 break
             for outcome in slots.ended(_POLL_SECONDS):
                 self._note(outcome, stopping)
-            if (stop.reason or self._gave_up) and not stopping:
+            if (stop.reason or self._gave_up or self._halted) and not stopping:
                 stopping = True
                 self._say("stopping: every run finishes its step and writes a checkpoint; once more to stop at once")
                 stop_on_signal(slots)
@@ -255,8 +263,13 @@ class Sweep:
         elif slots.free:
             try:
                 prepare(run, node, self._plan.config.device)
-            except BenchError as error:
-                live.failed = str(error)
+            except (BenchError, OSError) as error:
+                if is_of_machine(error) or isinstance(error, MissingDataError):
+                    self._halted, live.let_go = str(error), True
+                elif isinstance(error, BenchError):
+                    live.failed = str(error)
+                else:
+                    raise
                 return
             if all(known.path != run.path for known in self._runs):
                 self._runs.append(run)
@@ -271,6 +284,8 @@ class Sweep:
         live.training = False
         if outcome.outcome == "finished":
             live.ended = True
+        elif outcome.outcome == "halted":
+            self._halted, live.let_go = outcome.message, True
         elif outcome.outcome != "interrupted":
             live.failed = outcome.message or outcome.outcome
         elif not (live.pruned or live.spent) and stopping:
@@ -340,7 +355,9 @@ class Sweep:
             for outcome in slots.ended(_POLL_SECONDS):
                 if outcome.outcome != "finished":
                     self._say(f"{outcome.folder}: {outcome.outcome} {outcome.message}")
-            if stop.reason and not asked:
+                if outcome.outcome == "halted":
+                    self._halted = outcome.message
+            if (stop.reason or self._halted) and not asked:
                 asked = True
                 stop_on_signal(slots)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.errors import MissingDataError
 from sfpo_bench.inputs import with_inputs
-from sfpo_bench.run import OWN_SETTINGS, own_settings, refuse_lost_checkpoints, refuse_own_settings
+from sfpo_bench.run import refuse_lost_checkpoints
 from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from tests.conftest import TINY, Cli
 
@@ -55,32 +55,6 @@ def test_a_comparison_that_is_in_use_keeps_its_plan_when_another_call_is_refused
     assert contents(tmp_path) == {}, "nothing is written before the lock is held"
 
 
-@pytest.mark.parametrize("key", sorted(OWN_SETTINGS))
-def test_what_every_run_has_for_itself_is_refused_with_what_sets_it(key: str) -> None:
-    assert set(own_settings(3, "grpo-seed3")) == set(OWN_SETTINGS)
-    for override in (f"{key}=7", f"+{key}=7", f"{key}=range(3)"):
-        with pytest.raises(ConfigError, match=key):
-            refuse_own_settings([override], "")
-    refuse_own_settings([f"sampling.{key}=7", f"not_{key}=7"], "")
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        ("compare", "seed=7"),
-        ("compare", "comparison.arms.grpo.overrides=['seed=3']"),
-        ("sweep", "learning_rate", "seed=7"),
-        ("train", "--multirun", "seed=range(3)"),
-        ("train", "--multirun", "training.steps=10,20"),
-    ],
-    ids=" ".join,
-)
-def test_verbs_of_several_runs_refuse_what_they_set_themselves(call: tuple[str, ...], cli: Cli, tmp_path: Path) -> None:
-    done = cli(*call, *TINY, "tracking=none", check=False, prelude="import sys; sys.modules['torch'] = None")
-    assert done.returncode == 2 and "would not count" in done.stderr, done.stderr
-    assert not (tmp_path / "results").exists()
-
-
 def test_an_edited_file_or_class_is_another_identity_and_a_path_is_the_same_however_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,9 +77,15 @@ def test_checkpoints_that_are_gone_are_said(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_status(RunStatus(RunState.interrupted, 20, 60))
     with pytest.raises(MissingDataError, match="had a checkpoint of step 20"):
-        refuse_lost_checkpoints(folder)
+        refuse_lost_checkpoints(folder, 60)
     folder.write_status(RunStatus(RunState.interrupted, 0, 60))
-    refuse_lost_checkpoints(folder)
+    refuse_lost_checkpoints(folder, 60)
+    folder.write_status(RunStatus(RunState.finished, 60, 60))
+    refuse_lost_checkpoints(folder, 60)  # it is looked at, and never trained on
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "step-000060").mkdir()  # its state is gone
+    with pytest.raises(MissingDataError, match=r"no whole one now.*trained to step 90"):
+        refuse_lost_checkpoints(folder, 90)
 
 
 def test_a_killed_run_is_not_called_running(tmp_path: Path) -> None:
