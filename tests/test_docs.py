@@ -158,3 +158,21 @@ def test_the_glossary_has_ten_terms_and_each_is_used_elsewhere() -> None:
     terms = re.findall(r"^### (.*)$", text, re.MULTILINE)
     others = " ".join(page.read_text() for page in PAGES if page.name != "glossary.md").lower()
     assert len(terms) == 10 and not [word for term in terms for word in term.split(", ") if word not in others]
+
+
+def test_every_expected_time_stands_in_the_page_where_it_was_measured() -> None:
+    text = (ROOT / "docs" / "expected_times.md").read_text()
+    rows = re.findall(r"^\| .* \| (.*) \| \[[^]]*\]\(([^)#]+)(?:#[^)]*)?\) \|$", text, re.MULTILINE)
+    found = {page: " ".join((ROOT / "docs" / page).read_text().split()) for _, page in rows}
+    assert len(rows) > 10 and [time for time, page in rows if time not in found[page]] == []
+
+
+@pytest.mark.parametrize("page", ["own_model_and_data", "troubleshooting", "from_trl_and_verl", "expected_times"])
+def test_every_setting_that_a_page_for_beginners_names_is_there(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    if page == "from_trl_and_verl":  # the other columns name settings of other trainers
+        text = "\n".join(row.split(" | ")[-1] for row in text.splitlines() if row.startswith("| "))
+    known = set(re.findall(r"^\| `([\w.]+)` \|", make_settings.page(), re.MULTILINE))
+    sections = {key.partition(".")[0] for key in known if "." in key} - {"data", "sampling"}
+    named = {found[1] for found in re.finditer(r"(?<![\w./-])([a-z_]+\.[a-z_.]+)(?=[=`\s,])", text)}
+    assert (named := {key for key in named if key.split(".")[0] in sections}) and not named - known
