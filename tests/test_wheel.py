@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -134,3 +135,8 @@ def test_every_supported_python_is_declared_in_one_way() -> None:
     named = {c.rsplit(" ", 1)[1] for c in project["project"]["classifiers"] if "Python :: 3." in c}
     assert named == {"3.11", "3.12", "3.13"} and project["project"]["requires-python"] == ">=3.11,<3.14"
     assert project["tool"]["ruff"]["target-version"] == "py311" and project["tool"]["mypy"]["python_version"] == "3.11"
+
+
+def test_the_newest_released_section_of_the_changelog_is_of_the_version_of_the_package() -> None:
+    released = re.findall(r"^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[0] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
