@@ -21,9 +21,10 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import register
 from sfpo_bench.options import option
 from sfpo_bench.overrides import composed, opened
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.run import plain_node
 from sfpo_bench.sweep.plan import Plan, composer, plan_of
-from sfpo_bench.sweep.tune import Tuned, tune_arms, tuning_markdown
+from sfpo_bench.sweep.tune import Tuned, tune_arms, tuning_blocks
 
 
 @dataclass
@@ -200,7 +201,7 @@ def tuned_with_rates(monkeypatch: pytest.MonkeyPatch, changed: dict[str, ArmSett
     settings, found = tune_arms(config, made, "train", [], file, lambda plan: None)
     config.comparison.arms = dict(settings)
     rates = {arm.key: from_node(arm.node).learner.learning_rate for arm in compose_arms(config, "train", [])}
-    return rates, ran, tuning_markdown(found)
+    return rates, ran, markdown(tuning_blocks(found))
 
 
 def test_grpo_at_sfpos_rate_has_the_rate_that_was_found_for_sfpo(

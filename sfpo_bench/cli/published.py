@@ -9,15 +9,16 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import PublishedSettings
 from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.reports.markdown import plain_text
 from sfpo_bench.reports.published_results import published
-from sfpo_bench.reports.published_tables import published_markdown, write_published
+from sfpo_bench.reports.published_tables import published_blocks, write_published
 
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, PublishedSettings)
     found = published(settings.name)
     files = write_published(found, Path(settings.out)) if settings.out else None
-    say(published_markdown(found).replace("\\", "").replace("**", "").rstrip())
+    say(plain_text(published_blocks(found)))
     if files:
         say("")
         for path in (files.markdown, files.html, files.latex, files.gains):

@@ -14,9 +14,9 @@ from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores, differences, unlike
 from sfpo_bench.problem_sets import card
-from sfpo_bench.reports.document import blocks
-from sfpo_bench.reports.formats import escaped
+from sfpo_bench.reports.document import Block, Line, Table, bold, bullets, heading, line, paragraph, table
 from sfpo_bench.reports.latex import Columns, tables_tex
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore, write_paper_scores
 from sfpo_bench.statistics.permutation import RUNS_ONLY
 from sfpo_bench.stored_files import read_object
@@ -79,11 +79,11 @@ def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> Ta
     files = TableFiles.inside(folder)
     write_paper_scores(files.paper_scores, _paper_scores(arms, baseline))
     write_atomically(files.sources, json.dumps(_sources(_evaluations(arms), baseline, k), indent=1))
-    markdown = scores_markdown(arms, baseline, k)
+    report = scores_blocks(arms, baseline, k)
     contents = {
-        files.markdown: markdown,
+        files.markdown: markdown(report),
         files.csv: scores_frame(arms, k).to_csv(index=False),
-        files.latex: tables_tex(blocks(markdown), Columns.two),
+        files.latex: tables_tex(report, Columns.two),
     }
     if len(arms) > 1:
         contents[files.differences] = differences_frame(arms, baseline, k).to_csv(index=False)
@@ -92,28 +92,27 @@ def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> Ta
     return files
 
 
-def scores_markdown(arms: Sequence[Arm], baseline: str, k: int) -> str:
+def scores_blocks(arms: Sequence[Arm], baseline: str, k: int) -> list[Block]:
     """Scores of every arm, with and without problems that stand in training sets, and differences to the baseline."""
     shared = _shared(arms)
-    sections = ["# Scores", *_bullets(_notes(arms)), "## Scores on all problems", _scores_table(arms, k, ())]
+    found: list[Block] = [heading(1, "Scores"), *bullets(_notes(arms))]
+    found += [heading(2, "Scores on all problems"), _scores_table(arms, k, ())]
     if shared:
-        sections += [
-            "## Scores without problems that stand in a training set",
-            f"{len(shared)} problems are left out.",
+        found += [
+            heading(2, "Scores without problems that stand in a training set"),
+            paragraph(f"{len(shared)} problems are left out."),
             _scores_table(arms, k, shared),
         ]
     others = [arm for arm in arms if arm.name != baseline]
     if others:
         first = next(arm for arm in arms if arm.name == baseline)
-        sections += [f"## Differences to {escaped(baseline)}", _difference_table(others, first, k, ())]
+        title = f"Differences to {baseline}"
+        found += [heading(2, title), _difference_table(others, first, k, ())]
         if shared:
-            sections += [
-                f"## Differences to {escaped(baseline)} without problems that stand in a training set",
-                _difference_table(others, first, k, shared),
-            ]
-        sections += _bullets(_difference_notes(others, first, k))
-    sections += ["## Responses", _responses_table(arms)]
-    return "\n\n".join(sections) + "\n"
+            found.append(heading(2, f"{title} without problems that stand in a training set"))
+            found.append(_difference_table(others, first, k, shared))
+        found += bullets(_difference_notes(others, first, k))
+    return [*found, heading(2, "Responses"), _responses_table(arms)]
 
 
 def _paper_scores(arms: Sequence[Arm], baseline: str) -> list[PaperScore]:
@@ -180,29 +179,25 @@ def _evaluations(arms: Sequence[Arm]) -> list[Evaluation]:
     return [one for arm in arms for one in arm.evaluations]
 
 
-def _notes(arms: Sequence[Arm]) -> list[str]:
+def _notes(arms: Sequence[Arm]) -> list[Line]:
     """How the numbers came about, and everything that makes them less than they seem."""
     found = _evaluations(arms)
-    lines = []
-    for way in dict.fromkeys(_sampling_text(one) for one in found):
-        lines.append(way)
+    lines = [line(_sampling_text(one)) for one in found]
     different = unlike(found) if len(found) > 1 else []
     if different:
-        lines.append(f"**Not asked in the same way**: {escaped('; '.join(different))}.")
+        lines.append(line(bold("Not asked in the same way"), f": {'; '.join(different)}."))
     for one in found:
+        label = bold(one.owner.label)
         if one.choice_note:
-            lines.append(f"**{escaped(one.owner.label)}** was {escaped(one.choice_note)}.")
+            lines.append(line(label, f" was {one.choice_note}."))
         if one.asked.unverified:
-            names = ", ".join(one.asked.unverified)
-            lines.append(f"**{escaped(one.owner.label)}**: the content of {escaped(names)} is not that of its card.")
+            lines.append(line(label, f": the content of {', '.join(one.asked.unverified)} is not that of its card."))
     errors = [one for name in arms[0].benchmarks for one in _label_errors(found[0].sheets[name])]
     if errors:
-        lines.append(f"Gold answers with known errors, counted all the same: {escaped(', '.join(errors))}.")
-    runs = {len(arm.evaluations) for arm in arms}
-    over = (
-        "over problems" if runs == {1} else "over problems and training runs (over problems alone where there is one)"
-    )
-    lines.append(f"Intervals are 95 %, {over}. Averages weigh every benchmark alike.")
+        lines.append(line(f"Gold answers with known errors, counted all the same: {', '.join(errors)}."))
+    one_run = {len(arm.evaluations) for arm in arms} == {1}
+    over = "over problems" if one_run else "over problems and training runs (over problems alone where there is one)"
+    lines.append(line(f"Intervals are 95 %, {over}. Averages weigh every benchmark alike."))
     return list(dict.fromkeys(lines))
 
 
@@ -214,14 +209,14 @@ def _label_errors(sheet: Sheet) -> list[str]:
 
 def _sampling_text(one: Evaluation) -> str:
     sampling, templates = one.sampling, sorted({name.split(" ")[0] for name in one.asked.templates.values()})
-    return escaped(
+    return (
         f"{one.asked.samples} samples a problem, temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, "
         f"at most {sampling.max_new_tokens} tokens, prompt {', '.join(templates)}, {sampling.engine}, "
         f"{sampling.precision}."
     )
 
 
-def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> str:
+def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> Table:
     rows = []
     for arm in arms:
         found = {metric: arm_scores(arm, metric, k, leave_out) for metric in ("avg", "pass", "maj")}
@@ -233,12 +228,12 @@ def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> st
             runs = f"{len(arm.evaluations)}"
             cells = [_score_text(found[metric].get(name), _missing(arm, name, k, leave_out)) for metric in found]
             shown = _average_name(arm.benchmarks, arms) if name == AVERAGE else name
-            rows.append((escaped(arm.name), escaped(shown), size, runs, *cells))
+            rows.append((arm.name, shown, size, runs, *cells))
     header = ("arm", "benchmark", "problems", "runs", f"avg@{k}", f"pass@{k}", f"maj@{k}")
-    return _table(header, rows, left=2)
+    return table(header, rows, left=2)
 
 
-def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: Collection[str]) -> str:
+def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: Collection[str]) -> Table:
     rows = []
     for arm in others:
         found = differences(arm, baseline, "avg", k, leave_out)
@@ -247,7 +242,7 @@ def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: C
             adjusted = "" if one.adjusted_p is None else _p_text(one.adjusted_p)
             cells = (f"{one.problems:,}", _difference_text(one), _p_text(one.p_value), adjusted)
             shown = average if name == AVERAGE else name
-            rows.append((escaped(arm.name), escaped(shown), *cells, f"{100 * one.detectable:.1f}"))
+            rows.append((arm.name, shown, *cells, f"{100 * one.detectable:.1f}"))
     header = (
         "arm",
         "benchmark",
@@ -257,7 +252,7 @@ def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: C
         "p by Holm",
         "would detect, points",
     )
-    return _table(header, rows, left=2)
+    return table(header, rows, left=2)
 
 
 def _average_name(covered: Sequence[str], arms: Sequence[Arm]) -> str:
@@ -269,7 +264,7 @@ def _average_name(covered: Sequence[str], arms: Sequence[Arm]) -> str:
 def _difference_notes(others: Sequence[Arm], baseline: Arm, k: int) -> list[str]:
     tests = dict.fromkeys(one.test for arm in others for one in differences(arm, baseline, "avg", k).values())
     several = [
-        f"p: permutation test ({escaped(' or '.join(tests))}), two-sided; by Holm over the benchmarks. What a "
+        f"p: permutation test ({' or '.join(tests)}), two-sided; by Holm over the benchmarks. What a "
         "comparison would detect is the smallest true difference that it would find with 80 % power."
     ]
     if "runs change places" in tests:
@@ -278,15 +273,15 @@ def _difference_notes(others: Sequence[Arm], baseline: Arm, k: int) -> list[str]
     return several
 
 
-def _responses_table(arms: Sequence[Arm]) -> str:
+def _responses_table(arms: Sequence[Arm]) -> Table:
     rows = [
-        (escaped(arm.name), escaped(name), *(f"{100 * value:.1f}" for value in numbers[:4]), f"{numbers[4]:,.0f}")
+        (arm.name, name, *(f"{100 * value:.1f}" for value in numbers[:4]), f"{numbers[4]:,.0f}")
         for arm in arms
         for name in arm.benchmarks
         for numbers in [_response_numbers(arm, name)]
     ]
     header = ("arm", "benchmark", "truncated, %", "no answer, %", "in a box, %", "not decided, %", "mean tokens")
-    return _table(header, rows, left=2)
+    return table(header, rows, left=2)
 
 
 def _response_numbers(arm: Arm, benchmark: str) -> tuple[float, ...]:
@@ -332,19 +327,8 @@ def _difference_text(one: Difference) -> str:
 
 
 def _p_text(p: float) -> str:
-    """Three decimals, escaped for a table."""
-    return escaped("< 0.001") if p < 0.001 else f"{p:.3f}"
-
-
-def _bullets(lines: Sequence[str]) -> list[str]:
-    return ["\n".join(f"- {line}" for line in lines)] if lines else []
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
-    """A pipe table; the first `left` columns are aligned left, the others right. Cells come escaped."""
-    rule = [":---" if column < left else "---:" for column in range(len(header))]
-    listed = [[escaped(cell) for cell in header], rule, *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in listed)
+    """Three decimals."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def scores_plain(arm: Arm, k: int) -> Mapping[str, float]:

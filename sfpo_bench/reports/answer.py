@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sfpo_bench.reports.axes import MAIN_AXES, Axis, known_axes
+from sfpo_bench.reports.document import Line, Part, Span, line
 from sfpo_bench.reports.formats import level_text, limit_level_text, ratio_text, target_text
 from sfpo_bench.reports.summary import RatioRow, Summary
 from sfpo_bench.statistics import FEWEST_SEEDS, SEEDS_AT_MOST, Claim, Verdict, largest_factor
 
 
-def answers(summary: Summary, target: float) -> list[list[str]]:
+def answers(summary: Summary, target: float) -> list[list[Line]]:
     """For each arm but the baseline one sentence about responses and one about training time, where they were recorded,
     at a fixed target; none on an axis of which `unanswered` speaks."""
     axes = [axis for axis in known_axes(summary.axes, MAIN_AXES) if _common_reason(summary, axis) is None]
@@ -33,84 +36,111 @@ def _common_reason(summary: Summary, axis: Axis) -> str | None:
     return reasons.pop() if same else None
 
 
-def sentence(summary: Summary, arm: str, target: float, axis: Axis) -> str:
+def sentence(summary: Summary, arm: str, target: float, axis: Axis) -> Line:
     """One sentence, decided by the row's verdict: fewer, more, no difference larger than, or cannot tell."""
-    row = summary.absolute.ratio(arm, target, axis.key)
-    names = (summary.arm(arm).label, summary.arm(summary.baseline).label)
-    match row.verdict:
+    said = _Sentence(summary, arm, summary.absolute.ratio(arm, target, axis.key), axis)
+    match said.row.verdict:
         case Verdict.cheaper | Verdict.dearer:
-            return _difference(row, names, axis, summary.confidence)
+            return line(*said.difference())
         case Verdict.alike:
-            return _no_difference(row, names, axis, summary.confidence)
+            return line(*said.no_difference())
         case Verdict.unclear:
-            return _unclear(row, names, axis, summary.confidence)
-    return f"{_undecided(names, axis)}: {row.reason} ({_reached(row, names)})."
+            return line(*said.unclear())
+    return line(*said.undecided(), f": {said.row.reason} (", *said.reached(), ").")
 
 
-def _difference(row: RatioRow, names: tuple[str, str], axis: Axis, confidence: float) -> str:
-    """The factor between two ends, or at least the limit of a bound."""
-    (arm, base), target = names, target_text(row.target)
-    cheaper = row.verdict is Verdict.cheaper
-    kind = axis.less if cheaper else axis.more
-    ends = [value if cheaper else 1 / value for value in (row.low, row.high) if value is not None]
-    if row.claim is Claim.estimate:
-        low, high = sorted(ends)
-        factor = f"between {ratio_text(low)} and {ratio_text(high)}"
-        return f"{arm} reached {target} with {kind} than {base}, by a factor {factor} ({_basis(row, confidence)})."
-    basis = f"a bound at {limit_level_text(confidence)}; {_reached(row, names)}{_shape(row)}"
-    return f"To {target} {arm} needs {kind} than {base}, by a factor of at least {ratio_text(ends[0])} ({basis})."
+class _Sentence:
+    """The parts of a sentence about one ratio: numbers lead to the runs they come from, targets and levels do not."""
 
+    def __init__(self, summary: Summary, arm: str, row: RatioRow, axis: Axis) -> None:
+        self.row = row
+        self._arm, self._base = summary.arm(arm).span(), summary.arm(summary.baseline).span()
+        self._axis = axis
+        self._confidence = summary.confidence
 
-def _no_difference(row: RatioRow, names: tuple[str, str], axis: Axis, confidence: float) -> str:
-    assert row.low is not None and row.high is not None
-    return (
-        f"{names[0]} and {names[1]}: no difference in {axis.noun} to {target_text(row.target)} larger than a factor of "
-        f"{ratio_text(largest_factor(row.low, row.high))} is compatible ({_basis(row, confidence)})."
-    )
+    def number(self, text: str | int) -> Span:
+        """A number that comes from the arm's runs, alone or against the baseline's."""
+        return Span(str(text), arm=self._arm.arm)
 
+    def _base_number(self, count: int) -> Span:
+        return Span(str(count), arm=self._base.arm)
 
-def _unclear(row: RatioRow, names: tuple[str, str], axis: Axis, confidence: float) -> str:
-    """What is known of the ratio, why it decides nothing, and the seeds that would."""
-    if row.claim is not Claim.estimate:
-        side, limit = ("at least", row.low) if row.claim is Claim.at_least else ("at most", row.high)
-        assert limit is not None
-        basis = f"a bound at {limit_level_text(confidence)}; {_reached(row, names)}{_shape(row)}"
-        few = min(row.arm_seeds, row.baseline_seeds) < FEWEST_SEEDS
-        basis += f"; fewer than {FEWEST_SEEDS} seeds of an arm, too few for a verdict" if few else ""
-        return f"{_undecided(names, axis)}: all that is known is a ratio of {side} {ratio_text(limit)} ({basis})."
-    assert row.low is not None and row.high is not None
-    apart = row.low > 1 or row.high < 1
-    if min(row.arm_seeds, row.baseline_seeds) < FEWEST_SEEDS:
-        why = (
-            f"the interval {ratio_text(row.low)} to {ratio_text(row.high)} of the ratio is of fewer than {FEWEST_SEEDS}"
+    def difference(self) -> Iterator[Part]:
+        """The factor between two ends, or at least the limit of a bound."""
+        row, target = self.row, target_text(self.row.target)
+        cheaper = row.verdict is Verdict.cheaper
+        kind = self._axis.less if cheaper else self._axis.more
+        ends = [value if cheaper else 1 / value for value in (row.low, row.high) if value is not None]
+        if row.claim is Claim.estimate:
+            low, high = sorted(ends)
+            yield from (self._arm, f" reached {target} with {kind} than ", self._base, ", by a factor between ")
+            yield from (self._ratio(low), " and ", self._ratio(high), " (", *self._basis(), ").")
+            return
+        yield from (f"To {target} ", self._arm, f" needs {kind} than ", self._base, ", by a factor of at least ")
+        yield from (self._ratio(ends[0]), " (", *self._bound(), ").")
+
+    def no_difference(self) -> Iterator[Part]:
+        row = self.row
+        assert row.low is not None and row.high is not None
+        largest = self._ratio(largest_factor(row.low, row.high))
+        yield from (self._arm, " and ", self._base, f": no difference in {self._axis.noun} to ")
+        yield from (
+            f"{target_text(row.target)} larger than a factor of ",
+            largest,
+            " is compatible (",
+            *self._basis(),
+            ").",
         )
-        return f"{_undecided(names, axis)}: {why} seeds of an arm, too few for a verdict ({_basis(row, confidence)})."
-    why = f"excludes 1 alone but not among {row.family} statements" if apart else "contains 1"
-    interval = f"the interval {ratio_text(row.low)} to {ratio_text(row.high)} of the ratio {why}"
-    return f"{_undecided(names, axis)}: {interval}; {_needed(row)} ({_basis(row, confidence)})."
 
+    def unclear(self) -> Iterator[Part]:
+        """What is known of the ratio, why it decides nothing, and the seeds that would."""
+        row = self.row
+        few = min(row.arm_seeds, row.baseline_seeds) < FEWEST_SEEDS
+        yield from self.undecided()
+        if row.claim is not Claim.estimate:
+            side, limit = ("at least", row.low) if row.claim is Claim.at_least else ("at most", row.high)
+            assert limit is not None
+            yield from (f": all that is known is a ratio of {side} ", self._ratio(limit), " (", *self._bound())
+            yield f"; fewer than {FEWEST_SEEDS} seeds of an arm, too few for a verdict)." if few else ")."
+            return
+        assert row.low is not None and row.high is not None
+        yield from (": the interval ", self._ratio(row.low), " to ", self._ratio(row.high), " of the ratio ")
+        if few:
+            yield f"is of fewer than {FEWEST_SEEDS} seeds of an arm, too few for a verdict ("
+            yield from (*self._basis(), ").")
+            return
+        apart = row.low > 1 or row.high < 1
+        yield from (("excludes 1 alone but not among ", f"{row.family} statements") if apart else ("contains 1",))
+        yield from ("; ", *self._needed(), " (", *self._basis(), ").")
 
-def _needed(row: RatioRow) -> str:
-    assert row.point is not None
-    count = f"more than {SEEDS_AT_MOST:,}" if row.seeds_needed is None else f"{row.seeds_needed:,}"
-    return f"{count} seeds per arm would be needed to confirm {ratio_text(row.point)}"
+    def undecided(self) -> Iterator[Part]:
+        yield from ("Cannot tell whether ", self._arm, f" needs {self._axis.less} than ", self._base)
 
+    def reached(self) -> Iterator[Part]:
+        """How many of the evaluated runs of both arms reached the target."""
+        row, number, base = self.row, self.number, self._base_number
+        yield from (self._arm, " reached it in ", number(row.arm_reached), " of ", number(row.arm_seeds), " runs, ")
+        yield from (self._base, " in ", base(row.baseline_reached), " of ", base(row.baseline_seeds))
 
-def _undecided(names: tuple[str, str], axis: Axis) -> str:
-    return f"Cannot tell whether {names[0]} needs {axis.less} than {names[1]}"
+    def _ratio(self, value: float) -> Span:
+        return self.number(ratio_text(value))
 
+    def _needed(self) -> Iterator[Part]:
+        row = self.row
+        assert row.point is not None
+        none = row.seeds_needed is None
+        yield f"more than {SEEDS_AT_MOST:,}" if none else self.number(f"{row.seeds_needed:,}")
+        yield from (" seeds per arm would be needed to confirm ", self._ratio(row.point))
 
-def _basis(row: RatioRow, confidence: float) -> str:
-    spread = "; no spread between seeds" if row.low == row.high else ""
-    return f"{level_text(confidence)} interval, {row.arm_seeds} and {row.baseline_seeds} seeds{spread}"
+    def _basis(self) -> Iterator[Part]:
+        row = self.row
+        yield from (f"{level_text(self._confidence)} interval, ", self.number(row.arm_seeds), " and ")
+        yield from (self._base_number(row.baseline_seeds), " seeds")
+        if row.low == row.high:
+            yield "; no spread between seeds"
 
-
-def _shape(row: RatioRow) -> str:
-    """What of the costs' shape made a bound of it, where it was that."""
-    return f"; {row.reason}" if row.reason else ""
-
-
-def _reached(row: RatioRow, names: tuple[str, str]) -> str:
-    """How many of the evaluated runs of both arms reached the target."""
-    own = f"{names[0]} reached it in {row.arm_reached} of {row.arm_seeds} runs"
-    return f"{own}, {names[1]} in {row.baseline_reached} of {row.baseline_seeds}"
+    def _bound(self) -> Iterator[Part]:
+        """What a bound rests on, and what of the costs' shape made a bound of it, where it was that."""
+        yield from (f"a bound at {limit_level_text(self._confidence)}; ", *self.reached())
+        if self.row.reason:
+            yield f"; {self.row.reason}"

@@ -1,26 +1,31 @@
-"""The report's Markdown as blocks, so that HTML and LaTeX say what it says, word for word and column for column.
+"""A report as blocks, before it is Markdown, HTML or LaTeX: every form says the same, word for word, column for column.
 
-This reads the Markdown of `tables.report_markdown` and no other: headings, paragraphs, bullets, pipe tables and
-figures, one per block; `**bold**` inside; every other character that Markdown would interpret stands behind a
-backslash. Names and model text come escaped, so none of them can become a block or a mark.
+    report = [heading(1, "Scores"), paragraph(bold("Warning:"), " one seed"), table(("arm", "n"), rows, left=1)]
+    markdown.markdown(report), html.simple_page("Scores", report, {}), latex.tables_tex(report, Columns.one)
+
+Texts are what a reader sees: names and model text come as they are, and each form writes them so that they show so.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+_BLANKS = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Some words of a line, as the characters that a reader sees."""
+    """Some words of a line. `arm` names the arm whose runs they are or come from: a page with its runs links there."""
 
     text: str
     bold: bool = False
+    arm: str = ""
 
 
 Line = tuple[Span, ...]
+Part = str | Span | Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,12 @@ class Bullets:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`left` columns are aligned left, the others right."""
+    """`left` columns are aligned left, the others right. `arms` has for each row the arm of its numbers, or ""."""
 
     header: tuple[Line, ...]
     rows: tuple[tuple[Line, ...], ...]
     left: tuple[bool, ...]
+    arms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,63 +64,76 @@ class Picture:
 
 Block = Heading | Paragraph | Bullets | Table | Picture
 
-_HEADING = re.compile(r"(#{1,6}) (.*)")
-_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]*)\)")
-_BOLD = re.compile(r"(?<!\\)\*\*")
-_ESCAPE = re.compile(r"\\(.)")
+
+def line(*parts: Part) -> Line:
+    """The parts on one line: blanks and line breaks become one blank, none is left at either end."""
+    joined: list[Span] = []
+    for span in _spans(parts):
+        if joined and (joined[-1].bold, joined[-1].arm) == (span.bold, span.arm):
+            joined[-1] = replace(joined[-1], text=joined[-1].text + span.text)
+        else:
+            joined.append(span)
+    cleaned = [replace(span, text=_BLANKS.sub(" ", span.text)) for span in joined]
+    if cleaned:
+        cleaned[0] = replace(cleaned[0], text=cleaned[0].text.lstrip())
+        cleaned[-1] = replace(cleaned[-1], text=cleaned[-1].text.rstrip())
+    return tuple(span for span in cleaned if span.text)
 
 
-def blocks(markdown: str) -> tuple[Block, ...]:
-    """The blocks of a report, in its order."""
-    return tuple(_block(part.split("\n")) for part in markdown.strip("\n").split("\n\n") if part)
+def bold(text: str) -> Span:
+    """Words in bold letters."""
+    return Span(text, bold=True)
 
 
-def plain(line: Line) -> str:
+def joined(separator: str, lines: Iterable[Part]) -> Line:
+    """The lines on one, with the separator between them."""
+    parts: list[Part] = []
+    for one in lines:
+        parts += [separator, one] if parts else [one]
+    return line(*parts)
+
+
+def heading(level: int, *parts: Part) -> Heading:
+    """A heading; level 1 is the title."""
+    return Heading(level, line(*parts))
+
+
+def paragraph(*parts: Part) -> Paragraph:
+    """One paragraph."""
+    return Paragraph(line(*parts))
+
+
+def paragraphs(texts: Iterable[Part]) -> list[Block]:
+    """A paragraph for each text that is not empty."""
+    return [Paragraph(found) for text in texts if (found := line(text))]
+
+
+def bullets(lines: Iterable[Part]) -> list[Block]:
+    """A list of the lines that are not empty; no block where there are none."""
+    found = tuple(one for text in lines if (one := line(text)))
+    return [Bullets(found)] if found else []
+
+
+def table(
+    header: Sequence[Part], rows: Iterable[Sequence[Part]], left: int | Collection[int], arms: Sequence[str] = ()
+) -> Table:
+    """A table whose first `left` columns, or those in `left`, are aligned left and the others right."""
+    cells = tuple(tuple(line(cell) for cell in row) for row in rows)
+    at_left = range(left) if isinstance(left, int) else left
+    sides = tuple(column in at_left for column in range(len(header)))
+    return Table(tuple(line(cell) for cell in header), cells, sides, tuple(arms) or ("",) * len(cells))
+
+
+def plain(found: Line) -> str:
     """The characters of a line."""
-    return "".join(span.text for span in line)
+    return "".join(span.text for span in found)
 
 
-def _block(lines: Sequence[str]) -> Block:
-    if found := _HEADING.fullmatch(lines[0]):
-        return Heading(len(found[1]), _line(found[2]))
-    if found := _PICTURE.fullmatch(lines[0]):
-        return Picture(_ESCAPE.sub(r"\1", found[1]), found[2])
-    if lines[0].startswith("| ") and len(lines) > 1:
-        return _table(lines)
-    if all(line.startswith("- ") for line in lines):
-        return Bullets(tuple(_line(line[2:]) for line in lines))
-    return Paragraph(_line(" ".join(lines)))
-
-
-def _table(lines: Sequence[str]) -> Table:
-    header, rule, *rows = ([cell.strip() for cell in _cells(line)] for line in lines)
-    return Table(
-        tuple(_line(cell) for cell in header),
-        tuple(tuple(_line(cell) for cell in row) for row in rows),
-        tuple(not mark.endswith(":") for mark in rule),
-    )
-
-
-def _cells(row: str) -> Iterator[str]:
-    """What stands between the bars of a row; a bar behind a backslash is a character."""
-    start = None
-    for bar in _bars(row):
-        if start is not None:
-            yield row[start:bar]
-        start = bar + 1
-
-
-def _bars(row: str) -> Iterator[int]:
-    at = 0
-    while at < len(row):
-        if row[at] == "\\":
-            at += 1
-        elif row[at] == "|":
-            yield at
-        at += 1
-
-
-def _line(text: str) -> Line:
-    parts = _BOLD.split(text)
-    spans = (Span(_ESCAPE.sub(r"\1", part), bold=index % 2 == 1) for index, part in enumerate(parts))
-    return tuple(span for span in spans if span.text)
+def _spans(parts: Iterable[Part]) -> Iterator[Span]:
+    for part in parts:
+        if isinstance(part, str):
+            yield Span(part)
+        elif isinstance(part, Span):
+            yield part
+        else:
+            yield from part

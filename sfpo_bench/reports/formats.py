@@ -1,17 +1,8 @@
-"""Numbers and names as text: as many digits as a reader can use, and nothing that Markdown would interpret."""
+"""Numbers as text: as many digits as a reader can use."""
 
 from __future__ import annotations
 
-import re
-
 from sfpo_bench.reports.axes import Axis
-
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~&$!])")
-
-
-def escaped(name: str) -> str:
-    """`name` on one line, showing in Markdown, table cells included, as the characters it consists of."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(name.split()))
 
 
 def count_text(value: float) -> str:

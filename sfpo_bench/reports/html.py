@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS
-from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Table, plain
+from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Span, Table, plain
 from sfpo_bench.reports.environment import Row, environment_rows, setting_rows
-from sfpo_bench.reports.formats import accuracy_text, count_text, seconds_text, target_text
+from sfpo_bench.reports.formats import accuracy_text, count_text, seconds_text
 from sfpo_bench.reports.load import Comparison
 from sfpo_bench.reports.summary import ArmSummary, SeedCurve, Summary
 
@@ -27,9 +27,6 @@ Places = Callable[[str, int], str | None]
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _NUMBER = re.compile(r"\d")
-# A number that is a word of its own and comes from runs: no level, no threshold (`contains 1`, `fewer than 3 seeds`).
-_CONSTANT_AFTER = r"(?<!than )(?<!contains )(?<!excludes )"
-_FIGURE = re.compile(_CONSTANT_AFTER + r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w,]|\.\d| %| statements)")
 _STYLE = """
 :root { color-scheme: light; }
 body { margin: 0 auto; padding: 1.5rem; max-width: 66rem; color: #1a1a1a; background: #fff;
@@ -67,10 +64,8 @@ class Page:
 
 def page(content: Page) -> str:
     """The HTML text; equal content gives equal text."""
-    links = _Links(content.summary)
-    figure = next((i for i, block in enumerate(content.report) if isinstance(block, Picture)), len(content.report))
-    # Sentences about arms come before the figure; behind it `SFPO` may be the paper and no arm.
-    parts = [part for i, block in enumerate(content.report) for part in _block(block, content, links, i < figure)]
+    anchors = {arm.name: f"#{_anchor(arm)}" for arm in content.summary.arms}
+    parts = [part for block in content.report for part in _block(block, content.pictures, anchors)]
     parts += [_figure(words, svg) for words, svg in content.further]
     parts += _runs(content)
     parts += _settings(content)
@@ -79,21 +74,7 @@ def page(content: Page) -> str:
 
 def simple_page(title: str, report: Sequence[Block], pictures: Mapping[str, bytes]) -> str:
     """A page of blocks alone, without links; `pictures` maps the path that a block names to an SVG."""
-    parts: list[str] = []
-    for block in report:
-        match block:
-            case Heading():
-                parts.append(f"<h{block.level}>{_line(block.line)}</h{block.level}>")
-            case Paragraph():
-                parts.append(f"<p>{_line(block.line)}</p>")
-            case Bullets():
-                parts.append("<ul>" + "\n".join(f"<li>{_line(line)}</li>" for line in block.lines) + "</ul>")
-            case Table():
-                rows = [[_line(cell) for cell in row] for row in block.rows]
-                parts.append(_table([_line(cell) for cell in block.header], rows, block.left))
-            case Picture() if block.path in pictures:
-                parts.append(_figure(block.words, pictures[block.path]))
-    return _document(title, parts)
+    return _document(title, [part for block in report for part in _block(block, pictures, {})])
 
 
 def _document(title: str, parts: Sequence[str]) -> str:
@@ -112,49 +93,6 @@ def _document(title: str, parts: Sequence[str]) -> str:
     )
 
 
-class _Links:
-    """Which words name an arm, and where its runs are listed."""
-
-    def __init__(self, summary: Summary) -> None:
-        labels = [" ".join(arm.label.split()) for arm in summary.arms]
-        self._anchors = {
-            label: f"#{_anchor(arm)}"
-            for label, arm in zip(labels, summary.arms, strict=True)
-            if labels.count(label) == 1
-        }
-        # The longest first: one arm's name may begin with another's.
-        names = "|".join(re.escape(label) for label in sorted(self._anchors, key=len, reverse=True) if label)
-        self._constants = {target_text(target) for target in summary.targets}
-        self._words = re.compile(rf"(?<!\w)({names})(?!\w)|{_FIGURE.pattern}") if names else None
-
-    def linked(self, line: Line) -> Callable[[str], str]:
-        """How the texts of a sentence become HTML: an arm's name leads to its runs, and so does every number that
-        is not a target, a level or another constant, to those of the first arm that the sentence names."""
-        words = self._words
-        named = next((match[1] for match in words.finditer(plain(line)) if match[1]), None) if words else None
-        if words is None or named is None:
-            return html.escape
-        return lambda text: "".join(self._parts(text, words, self._anchors[named]))
-
-    def _parts(self, text: str, words: re.Pattern[str], anchor: str) -> Iterator[str]:
-        end = 0
-        for match in words.finditer(text):
-            if match[0] in self._constants and not match[1]:
-                continue
-            yield html.escape(text[end : match.start()])
-            yield _link(self._anchors.get(match[0], anchor), html.escape(match[0]))
-            end = match.end()
-        yield html.escape(text[end:])
-
-    def of_row(self, cells: Sequence[Line]) -> str | None:
-        """Where the runs behind a row of a table are listed: those of the arm that one of its first cells names."""
-        for cell in cells[:2]:
-            anchor = self._anchors.get(plain(cell).removesuffix(" (baseline)"))
-            if anchor:
-                return anchor
-        return None
-
-
 def _anchor(arm: ArmSummary) -> str:
     """A name for the arm's list of runs that is safe in HTML and in an address."""
     return "runs-" + quote(arm.name, safe="").replace("%", ".")
@@ -164,33 +102,38 @@ def _link(address: str, inner: str) -> str:
     return f'<a href="{html.escape(address)}">{inner}</a>'
 
 
-def _block(block: Block, content: Page, links: _Links, link_words: bool) -> Iterator[str]:
-    if isinstance(block, Heading):
-        yield f"<h{block.level}>{_line(block.line)}</h{block.level}>"
-    elif isinstance(block, Paragraph):
-        yield f"<p>{_line(block.line)}</p>"
-    elif isinstance(block, Bullets):
-        items = "\n".join(f"<li>{_line(line, links if link_words else None)}</li>" for line in block.lines)
-        yield f"<ul>\n{items}\n</ul>"
-    elif isinstance(block, Table):
-        rows = [_row(row, block, links) for row in block.rows]
-        yield _table([_line(cell) for cell in block.header], rows, block.left)
-    elif block.path in content.pictures:
-        yield _figure(block.words, content.pictures[block.path])
+def _block(block: Block, pictures: Mapping[str, bytes], anchors: Mapping[str, str]) -> Iterator[str]:
+    match block:
+        case Heading():
+            yield f"<h{block.level}>{_line(block.line, anchors)}</h{block.level}>"
+        case Paragraph():
+            yield f"<p>{_line(block.line, anchors)}</p>"
+        case Bullets():
+            items = "\n".join(f"<li>{_line(line, anchors)}</li>" for line in block.lines)
+            yield f"<ul>\n{items}\n</ul>"
+        case Table():
+            rows = [_row(row, block.left, anchors.get(arm)) for row, arm in zip(block.rows, block.arms, strict=True)]
+            yield _table([_line(cell, {}) for cell in block.header], rows, block.left)
+        case Picture() if block.path in pictures:
+            yield _figure(block.words, pictures[block.path])
 
 
-def _line(line: Line, links: _Links | None = None) -> str:
-    as_html = links.linked(line) if links else html.escape
-    written = ((as_html(span.text), span.bold) for span in line)
-    return "".join(f"<strong>{text}</strong>" if bold else text for text, bold in written)
+def _line(line: Line, anchors: Mapping[str, str]) -> str:
+    return "".join(_span(span, anchors.get(span.arm)) for span in line)
 
 
-def _row(row: Sequence[Line], table: Table, links: _Links) -> list[str]:
+def _span(span: Span, anchor: str | None) -> str:
+    text = html.escape(span.text)
+    if span.bold:
+        text = f"<strong>{text}</strong>"
+    return _link(anchor, text) if anchor else text
+
+
+def _row(row: Sequence[Line], left: Sequence[bool], anchor: str | None) -> list[str]:
     """The cells; those with a number lead to the runs of the row's arm."""
-    anchor = links.of_row(row)
     return [
-        _link(anchor, _line(cell)) if anchor and not left and _NUMBER.search(plain(cell)) else _line(cell)
-        for cell, left in zip(row, table.left, strict=True)
+        _link(anchor, _line(cell, {})) if anchor and not side and _NUMBER.search(plain(cell)) else _line(cell, {})
+        for cell, side in zip(row, left, strict=True)
     ]
 
 

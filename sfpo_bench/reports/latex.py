@@ -111,15 +111,7 @@ def _character(character: str) -> str:
 
 
 def _words(line: Line) -> str:
-    return "".join(
-        rf"\textbf{{{tex_span}}}" if span.bold else tex_span for span in line if (tex_span := _kept(span.text))
-    )
-
-
-def _kept(text: str) -> str:
-    """TeX of a span, with the blank at either end that separates it from its neighbours."""
-    body = tex(text)
-    return (" " if text[:1].isspace() else "") + body + (" " if body and text[-1:].isspace() else "")
+    return "".join(rf"\textbf{{{tex(span.text)}}}" if span.bold else tex(span.text) for span in line)
 
 
 def _captioned(report: Sequence[Block]) -> Iterator[tuple[str, Table]]:

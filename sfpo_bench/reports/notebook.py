@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from sfpo_bench.reports import document
 from sfpo_bench.reports.anatomy import anatomy_figure, anatomy_frame
 from sfpo_bench.reports.answer import answers, unanswered
+from sfpo_bench.reports.document import Block, bold, bullets, joined, paragraph, paragraphs
 from sfpo_bench.reports.figures import convergence_figure
-from sfpo_bench.reports.formats import escaped, target_text
+from sfpo_bench.reports.formats import target_text
 from sfpo_bench.reports.load import Comparison
 from sfpo_bench.reports.look import styled
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.paper_frame import paper_frame
 from sfpo_bench.reports.paper_layout import lay_out
 from sfpo_bench.reports.paper_names import PaperNames
 from sfpo_bench.reports.paper_score import PaperScore
-from sfpo_bench.reports.paper_table import bullets, table_markdown
+from sfpo_bench.reports.paper_table import score_blocks
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
 from sfpo_bench.reports.sweep_figures import RESPONSE, SWEEP_FIGURES
@@ -72,27 +75,24 @@ class Shown:
 def show(frame: pd.DataFrame, digits: int = 4) -> Shown:
     """The frame as a table, numbers with so many digits; what is missing is an empty cell."""
     cells = [[_cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
-    header = [escaped(str(name)) for name in frame.columns]
-    numeric = [bool(pd.api.types.is_numeric_dtype(frame[name])) for name in frame.columns]
-    rule = ["---:" if number else ":---" for number in numeric]
-    return Shown("\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *cells)))
+    names = [str(name) for name in frame.columns]
+    left = [index for index, name in enumerate(names) if not pd.api.types.is_numeric_dtype(frame[name])]
+    return _shown([document.table(names, cells, left)])
 
 
 def answer(summary: Summary) -> Shown:
     """What the comparison says, in sentences that follow from the intervals."""
-    parts = [escaped(line) for line in unanswered(summary)]
+    found = paragraphs(unanswered(summary))
     for target in summary.targets:
-        lines = [f"- {escaped(' '.join(said))}" for said in answers(summary, target) if said]
-        parts.append("\n".join([f"**To {target_text(target)}:**", "", *lines]))
-    return Shown("\n\n".join(parts) or "No target was fixed before the run.")
+        found.append(paragraph(bold(f"To {target_text(target)}:")))
+        found += bullets(joined(" ", said) for said in answers(summary, target) if said)
+    return _shown(found or [paragraph("No target was fixed before the run.")])
 
 
 def paper_tables(scores: Sequence[PaperScore], names: PaperNames | None = None) -> Shown:
     """Scores in the form of a paper's table, with footnotes."""
     tables = lay_out(paper_frame(scores), names or PaperNames())
-    return Shown(
-        "\n\n".join(f"**{escaped(t.caption)}**\n\n{table_markdown(t)}\n\n{bullets(t.footnotes)}" for t in tables)
-    )
+    return _shown([block for one in tables for block in (paragraph(bold(one.caption)), *score_blocks(one))])
 
 
 def sweep_figure(sweep: Sweep, name: str = RESPONSE) -> Figure:
@@ -106,4 +106,8 @@ def sweep_figure(sweep: Sweep, name: str = RESPONSE) -> Figure:
 def _cell(value: object, digits: int) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.{digits}g}"
-    return "" if value is None or value is pd.NA else escaped(str(value))
+    return "" if value is None or value is pd.NA else str(value)
+
+
+def _shown(report: Sequence[Block]) -> Shown:
+    return Shown(markdown(report).rstrip())

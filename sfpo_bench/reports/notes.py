@@ -6,6 +6,7 @@ from statistics import fmean
 
 from sfpo_bench.reports.axes import AXES, MAIN_AXES, RESPONSES, TRAIN_SECONDS, known_axes
 from sfpo_bench.reports.clocks import clock_problem, cpu_shares, one_thread_each
+from sfpo_bench.reports.document import Line, line
 from sfpo_bench.reports.formats import level_text, limit_level_text, range_text, target_text
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.summary import ArmSummary, Summary
@@ -63,11 +64,14 @@ def is_complete(summary: Summary) -> bool:
     return all(arm.seeds_finished == arm.seeds_planned for arm in summary.arms)
 
 
-def unfinished_lines(summary: Summary) -> list[str]:
+def unfinished_lines(summary: Summary) -> list[Line]:
     """One line for every run that has not finished, with what is known of why."""
     return [
-        f"{arm.label}, seed {curve.seed}: {curve.status} at step {curve.step} of {summary.steps}"
-        f"{', no evaluation' if not curve.points else ''}{f': {curve.cause}' if curve.cause else ''}"
+        line(
+            arm.span(),
+            f", seed {curve.seed}: {curve.status} at step {curve.step} of {summary.steps}"
+            f"{', no evaluation' if not curve.points else ''}{f': {curve.cause}' if curve.cause else ''}",
+        )
         for arm in summary.arms
         for curve in arm.curves
         if curve.status is not SeedStatus.finished or not curve.points

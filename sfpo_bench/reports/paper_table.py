@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfpo_bench.reports.document import blocks
-from sfpo_bench.reports.formats import escaped
+from sfpo_bench.reports.document import Block, Span, Table, bullets, heading, table
 from sfpo_bench.reports.html import simple_page
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.paper_frame import decimals, paper_frame, rows_of
 from sfpo_bench.reports.paper_layout import Cell, PaperTable, lay_out, points_text
 from sfpo_bench.reports.paper_names import CHECKPOINT_TITLES, PaperNames
@@ -55,10 +55,10 @@ def write_paper_tables(
 ) -> PaperTableFiles:
     """Write every form into `folder`; equal scores give equal bytes. Raises `BenchError` for scores of no table."""
     frame, files = paper_frame(scores), PaperTableFiles.inside(folder, stem)
-    markdown = paper_markdown(frame, title, names or PaperNames())
+    report = paper_blocks(frame, title, names or PaperNames())
     contents = {
-        files.markdown: markdown.encode(),
-        files.html: simple_page(title, blocks(markdown), {}).encode(),
+        files.markdown: markdown(report).encode(),
+        files.html: simple_page(title, report, {}).encode(),
         files.latex: paper_tex(lay_out(frame, names or PaperNames())).encode(),
         files.csv: csv_bytes(frame),
     }
@@ -67,33 +67,28 @@ def write_paper_tables(
     return files
 
 
-def paper_markdown(frame: pd.DataFrame, title: str, names: PaperNames) -> str:
+def paper_blocks(frame: pd.DataFrame, title: str, names: PaperNames) -> list[Block]:
     """Each table under its caption with its footnotes, then every score of a `paper_frame` with its interval."""
-    sections = [f"# {escaped(title)}"]
-    for table in lay_out(frame, names):
-        sections += [f"## {escaped(table.caption)}", table_markdown(table), bullets(table.footnotes)]
-    sections += ["## Every score", _details(frame, names)]
-    return "\n\n".join(sections) + "\n"
+    found: list[Block] = [heading(1, title)]
+    for one in lay_out(frame, names):
+        found += [heading(2, one.caption), *score_blocks(one)]
+    return [*found, heading(2, "Every score"), _details(frame, names)]
 
 
-def table_markdown(table: PaperTable) -> str:
-    """A pipe table with a line for each method, and one for each of its differences to the baseline."""
+def score_blocks(scores: PaperTable) -> list[Block]:
+    """A table with a line for each method and one for each of its differences to the baseline; its footnotes."""
     rows = [
-        (escaped(block.model), escaped(row.label), *(_cell(cell) for cell in row.cells))
-        for block in table.blocks
-        for row in block.rows
+        (block.model, row.label, *(_cell(cell) for cell in row.cells)) for block in scores.blocks for row in block.rows
     ]
-    return pipe_table(("model", "method", *map(escaped, table.headings)), rows, left=2)
+    return [table(("model", "method", *scores.headings), rows, left=2), *bullets(scores.footnotes)]
 
 
-def _cell(cell: Cell) -> str:
-    text = escaped(f"{cell.text} {cell.below}".rstrip())
-    return f"**{text}**" if cell.bold else text
+def _cell(cell: Cell) -> Span:
+    return Span(f"{cell.text} {cell.below}".rstrip(), bold=cell.bold)
 
 
-def _details(frame: pd.DataFrame, names: PaperNames) -> str:
-    rows = [tuple(escaped(cell) for cell in _detail(row.score, names)) for row in rows_of(frame)]
-    return pipe_table(_DETAILS, rows, left=4)
+def _details(frame: pd.DataFrame, names: PaperNames) -> Table:
+    return table(_DETAILS, [_detail(row.score, names) for row in rows_of(frame)], left=4)
 
 
 def _detail(score: PaperScore, names: PaperNames) -> tuple[str, ...]:
@@ -128,14 +123,3 @@ def _p_text(p: float | None) -> str:
     if p is None:
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def bullets(lines: Sequence[str]) -> str:
-    """A list of sentences of plain text."""
-    return "\n".join(f"- {escaped(line)}" for line in lines)
-
-
-def pipe_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    """A pipe table; the first `left` columns are aligned left, the others right. Cells come escaped."""
-    rule = [":---" if column < left else "---:" for column in range(len(header))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))

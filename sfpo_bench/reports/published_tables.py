@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfpo_bench.reports.document import Table, blocks
-from sfpo_bench.reports.formats import escaped
+from sfpo_bench.reports.document import Block, Table, bullets, heading, paragraph, table
 from sfpo_bench.reports.html import simple_page
 from sfpo_bench.reports.latex import Columns, tables_tex
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.paper_frame import paper_frame
 from sfpo_bench.reports.paper_layout import lay_out, points_text
 from sfpo_bench.reports.paper_names import PaperNames
-from sfpo_bench.reports.paper_table import bullets, pipe_table, table_markdown
+from sfpo_bench.reports.paper_table import score_blocks
 from sfpo_bench.reports.paper_tex import paper_tex
 from sfpo_bench.reports.published_results import Gain, Published, disagreements, gains, published_scores
 from sfpo_bench.reports.write import csv_bytes
@@ -52,11 +52,11 @@ class PublishedFiles:
 
 def write_published(found: Published, folder: Path) -> PublishedFiles:
     """Write every form into `folder`; the CSV file has one row per gain."""
-    files, markdown = PublishedFiles.inside(folder), published_markdown(found)
+    files, report = PublishedFiles.inside(folder), published_blocks(found)
     contents = {
-        files.markdown: markdown.encode(),
-        files.html: simple_page(found.title, blocks(markdown), {}).encode(),
-        files.latex: _latex(found, markdown).encode(),
+        files.markdown: markdown(report).encode(),
+        files.html: simple_page(found.title, report, {}).encode(),
+        files.latex: _latex(found, report).encode(),
         files.gains: csv_bytes(gains_frame(found)),
     }
     for path, content in contents.items():
@@ -64,9 +64,8 @@ def write_published(found: Published, folder: Path) -> PublishedFiles:
     return files
 
 
-def _latex(found: Published, markdown: str) -> str:
+def _latex(found: Published, report: Sequence[Block]) -> str:
     """The scores in the form of a paper, then the other tables."""
-    report = blocks(markdown)
     first = next(place for place, block in enumerate(report) if isinstance(block, Table))
     rest = [*report[:first], *report[first + 1 :]]
     return paper_tex(lay_out(paper_frame(published_scores(found)), _NAMES)) + "\n" + tables_tex(rest, Columns.two)
@@ -97,32 +96,30 @@ def reading(gain: Gain) -> str:
     return "beyond sampling error" if size > gain.error.most else "depends"
 
 
-def published_markdown(found: Published) -> str:
-    """The tables of one publication in the Markdown that `document.blocks` reads."""
-    [table] = lay_out(paper_frame(published_scores(found)), _NAMES)
-    sections = [
-        f"# {escaped(found.title)}",
-        f"{escaped(found.source)}: {escaped(found.where)}.",
-        f"## {escaped(table.caption)}",
-        table_markdown(table),
-        bullets(table.footnotes),
-        f"## Sampling error of the gains over {escaped(found.baseline)}, percentage points",
+def published_blocks(found: Published) -> list[Block]:
+    """The tables of one publication."""
+    [scores] = lay_out(paper_frame(published_scores(found)), _NAMES)
+    return [
+        heading(1, found.title),
+        paragraph(f"{found.source}: {found.where}."),
+        heading(2, scores.caption),
+        *score_blocks(scores),
+        heading(2, f"Sampling error of the gains over {found.baseline}, percentage points"),
         _gains_table(gains(found)),
-        bullets([*_MEANINGS, *_counted(gains(found))]),
-        f"## Cost to the best average of {escaped(found.baseline)}",
+        *bullets([*_MEANINGS, *_counted(gains(found))]),
+        heading(2, f"Cost to the best average of {found.baseline}"),
         _costs_table(found),
-        "## What does not add up, and what is not told",
-        bullets([*(_readable(line) for line in disagreements(found)), *found.notes]),
+        heading(2, "What does not add up, and what is not told"),
+        *bullets([*(_readable(line) for line in disagreements(found)), *found.notes]),
     ]
-    return "\n\n".join(sections) + "\n"
 
 
-def _gains_table(found: Sequence[Gain]) -> str:
+def _gains_table(found: Sequence[Gain]) -> Table:
     header = ("model", "benchmark", "problems", "gain", *_ERRORS.values(), "whatever the spread")
     rows = [
         (
-            escaped(gain.model),
-            escaped(_NAMES.benchmark(gain.benchmark)),
+            gain.model,
+            _NAMES.benchmark(gain.benchmark),
             f"{gain.problems:,}",
             points_text(gain.difference, 2),
             *(f"{100 * value:.1f}" for value in asdict(gain.error).values()),
@@ -130,7 +127,7 @@ def _gains_table(found: Sequence[Gain]) -> str:
         )
         for gain in found
     ]
-    return pipe_table(header, rows, left=2)
+    return table(header, rows, left=2)
 
 
 _ERRORS = dict(
@@ -152,20 +149,16 @@ def _counted(found: Sequence[Gain]) -> list[str]:
     ]
 
 
-def _costs_table(found: Published) -> str:
+def _costs_table(found: Published) -> Table:
     header = ("model", "method", "steps", "prompts", "hours", "ratio of steps", "ratio of hours", "printed ratios")
     rows = []
     for cost in found.costs:
         base, own = cost.baseline, cost.method
-        rows.append(
-            (escaped(cost.model), escaped(found.baseline), *_spent(base.steps, found), f"{base.hours:.2f}", *[""] * 3)
-        )
+        rows.append((cost.model, found.baseline, *_spent(base.steps, found), f"{base.hours:.2f}", *[""] * 3))
         ratios = (f"{base.steps / own.steps:.2f}", f"{base.hours / own.hours:.2f}")
         printed = f"{cost.prompts_ratio:.2f}, {cost.hours_ratio:.2f}"
-        rows.append(
-            (escaped(cost.model), escaped(own.name), *_spent(own.steps, found), f"{own.hours:.2f}", *ratios, printed)
-        )
-    return pipe_table(header, rows, left=2)
+        rows.append((cost.model, own.name, *_spent(own.steps, found), f"{own.hours:.2f}", *ratios, printed))
+    return table(header, rows, left=2)
 
 
 def _spent(steps: int, found: Published) -> tuple[str, str]:

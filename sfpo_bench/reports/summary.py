@@ -16,6 +16,7 @@ from enum import StrEnum
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.reports.axes import ALL_KEYS
 from sfpo_bench.reports.codec import from_plain, to_plain
+from sfpo_bench.reports.document import Span
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.statistics import Claim, Verdict
 from sfpo_bench.types import Split
@@ -115,6 +116,10 @@ class ArmSummary:
     final: Accuracy | None
     final_greedy: Accuracy | None
     cpu_per_wall: float | None
+
+    def span(self) -> Span:
+        """The arm's label, leading to its runs."""
+        return Span(" ".join(self.label.split()), arm=self.name)
 
     def evaluated(self) -> tuple[SeedCurve, ...]:
         """The runs with at least one evaluation."""

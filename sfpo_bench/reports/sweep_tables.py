@@ -8,7 +8,19 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from sfpo_bench.reports.formats import count_text, escaped
+from sfpo_bench.reports.document import (
+    Block,
+    Part,
+    Picture,
+    bold,
+    bullets,
+    heading,
+    line,
+    paragraph,
+    paragraphs,
+    table,
+)
+from sfpo_bench.reports.formats import count_text
 from sfpo_bench.reports.sweep_load import Axis, Sweep, SweepTrial
 from sfpo_bench.search.goals import Goal
 from sfpo_bench.search.settings import Measure
@@ -66,22 +78,20 @@ def trials_table(sweep: Sweep) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sweep_markdown(sweep: Sweep, figures: Sequence[tuple[str, str]]) -> str:
+def sweep_blocks(sweep: Sweep, figures: Sequence[tuple[str, str]]) -> list[Block]:
     """The report; `figures` are (words, file name)."""
-    parts = [f"# {escaped(sweep.name)}", *_summary(sweep), *_best(sweep)]
-    parts += [f"![{escaped(words)}]({name})" for words, name in figures]
-    parts += [*_importance(sweep), *_all(sweep), *_method(sweep)]
-    return "\n\n".join(parts) + "\n"
+    found: list[Block] = [heading(1, sweep.name), *paragraphs(_summary(sweep)), *_best(sweep)]
+    found += [Picture(words, name) for words, name in figures]
+    return [*found, *_importance(sweep), *_all(sweep), *_method(sweep)]
 
 
-def _summary(sweep: Sweep) -> Iterator[str]:
+def _summary(sweep: Sweep) -> Iterator[Part]:
     counts = Counter(trial.state for trial in sweep.trials)
     said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    yield f"{escaped(sweep.experiment)}. {len(sweep.trials)} trials of {sweep.wanted} wanted: {said or 'none yet'}."
-    goals = " and ".join(escaped(goal_text(goal)) for goal in sweep.goals)
-    yield f"Searched: {goals}, on {escaped(sweep.problems)}."
+    yield f"{sweep.experiment}. {len(sweep.trials)} trials of {sweep.wanted} wanted: {said or 'none yet'}."
+    yield f"Searched: {' and '.join(goal_text(goal) for goal in sweep.goals)}, on {sweep.problems}."
     if sweep.on_report:
-        yield "**These settings were chosen on the problems that are reported: numbers on them are too good.**"
+        yield bold("These settings were chosen on the problems that are reported: numbers on them are too good.")
     best = sweep.best
     if best is None:
         return
@@ -91,12 +101,14 @@ def _summary(sweep: Sweep) -> Iterator[str]:
     equal = [trial.number for trial in sweep.complete if trial.value == best.value and trial is not best]
     if equal:
         numbers = ", ".join(str(number) for number in equal)
-        yield f"**Tied:** trials {numbers} have exactly the value of trial {best.number}, the first of them."
-    point = ", ".join(f"{escaped(name)} = {escaped(value_text(value))}" for name, value in best.point.items())
-    yield f"Best: **trial {best.number}** with {point}: **{goal_value_text(best.value)}**{_fresh(sweep, best)}"
+        same = f" trials {numbers} have exactly the value of trial {best.number}, the first of them."
+        yield line(bold("Tied:"), same)
+    point = ", ".join(f"{name} = {value_text(value)}" for name, value in best.point.items())
+    shown = (bold(f"trial {best.number}"), f" with {point}: ", bold(goal_value_text(best.value)))
+    yield line("Best: ", *shown, _fresh(sweep, best))
     edges = [text for axis in sweep.axes if (text := _edge(axis, best))]
     if edges:
-        yield "**At the edge of the space:** " + "; ".join(edges) + ". A better value may lie beyond."
+        yield line(bold("At the edge of the space:"), f" {'; '.join(edges)}. A better value may lie beyond.")
 
 
 def _fresh(sweep: Sweep, trial: SweepTrial) -> str:
@@ -113,19 +125,18 @@ def _edge(axis: Axis, trial: SweepTrial) -> str:
         return ""
     share = axis.share(value)
     end = "low" if share <= _EDGE else "high" if share >= 1 - _EDGE else ""
-    return f"{escaped(axis.name)} = {value_text(value)}, the {end} end" if end else ""
+    return f"{axis.name} = {value_text(value)}, the {end} end" if end else ""
 
 
-def _best(sweep: Sweep) -> Iterator[str]:
+def _best(sweep: Sweep) -> Iterator[Block]:
     shown = sweep.front() if len(sweep.goals) > 1 else sweep.complete[:_SHOWN]
     if not shown:
         return
-    yield "## " + ("Trials that no other beats in both goals" if len(sweep.goals) > 1 else "Best trials")
+    yield heading(2, "Trials that no other beats in both goals" if len(sweep.goals) > 1 else "Best trials")
     header = ["trial", *(axis.name for axis in sweep.axes), *(goal.name for goal in sweep.goals)]
     more = any(sweep.fresh_values(trial) for trial in shown)
     header += ["new seeds", "mean over new seeds", "95 % interval, all seeds"] if more else []
-    rows = [_row(sweep, trial, more) for trial in shown]
-    yield table(header, rows)
+    yield table(header, [_row(sweep, trial, more) for trial in shown], left=0)
 
 
 def _row(sweep: Sweep, trial: SweepTrial, more: bool) -> list[str]:
@@ -140,21 +151,21 @@ def _row(sweep: Sweep, trial: SweepTrial, more: bool) -> list[str]:
     return cells
 
 
-def _importance(sweep: Sweep) -> Iterator[str]:
+def _importance(sweep: Sweep) -> Iterator[Block]:
     if sweep.importances:
-        yield "## Importance"
-        yield (
+        yield heading(2, "Importance")
+        yield paragraph(
             "How much each parameter tells good trials from all (PED-ANOVA, shares). Of few trials it is a hint, and "
             "it says nothing of direction."
         )
         ranked = sorted(sweep.importances.items(), key=lambda item: -item[1])
-        yield table(["parameter", "share"], [[name, f"{share:.2f}"] for name, share in ranked], left=(0,))
+        yield table(["parameter", "share"], [[name, f"{share:.2f}"] for name, share in ranked], left=1)
 
 
-def _all(sweep: Sweep) -> Iterator[str]:
+def _all(sweep: Sweep) -> Iterator[Block]:
     if not sweep.trials:
         return
-    yield "## All trials"
+    yield heading(2, "All trials")
     header = ["trial", "state", *(axis.name for axis in sweep.axes), *(goal.name for goal in sweep.goals), "why"]
     rows = []
     for trial in sweep.trials:
@@ -165,22 +176,15 @@ def _all(sweep: Sweep) -> Iterator[str]:
     yield table(header, rows, left=(1, len(header) - 1))
 
 
-def _method(sweep: Sweep) -> Iterator[str]:
+def _method(sweep: Sweep) -> Iterator[Block]:
     search = sweep.search
-    yield "## How"
+    yield heading(2, "How")
     seeds = "one run" if sweep.searched_seeds == 1 else f"{sweep.searched_seeds} runs, averaged"
-    yield "\n".join(
+    yield from bullets(
         [
-            f"- Sampler {search['sampler']}, pruner {search['pruner']}; a trial is {seeds}, first seed "
+            f"Sampler {search['sampler']}, pruner {search['pruner']}; a trial is {seeds}, first seed "
             f"{search['first_seed']}.",
-            "- The value of a pruned trial is what it had when it was given up, not comparable with complete ones.",
-            f"- Code version {str(sweep.code_version)[:12]}.",
+            "The value of a pruned trial is what it had when it was given up, not comparable with complete ones.",
+            f"Code version {str(sweep.code_version)[:12]}.",
         ]
     )
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
-    """A pipe table; columns are aligned right but for those in `left`."""
-    lines = [list(map(escaped, header)), [":---" if index in left else "---:" for index in range(len(header))]]
-    lines += [list(map(escaped, row)) for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

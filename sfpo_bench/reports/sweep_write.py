@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfpo_bench.reports.document import blocks
 from sfpo_bench.reports.html import simple_page
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.sweep_figures import figure_names, sweep_figures
 from sfpo_bench.reports.sweep_load import load_sweep
-from sfpo_bench.reports.sweep_tables import sweep_markdown, trials_table
+from sfpo_bench.reports.sweep_tables import sweep_blocks, trials_table
 from sfpo_bench.reports.write import csv_bytes
 from sfpo_bench.tracking.run_folder import write_atomically
 
@@ -32,12 +32,12 @@ def write_sweep_report(folder: Path, out: Path | None = None) -> SweepFiles:
     bytes. Raises `MissingDataError` when `folder` is no sweep."""
     sweep, out = load_sweep(folder), out or folder
     figures = sweep_figures(sweep)
-    markdown = sweep_markdown(sweep, figure_names(figures))
+    report = sweep_blocks(sweep, figure_names(figures))
     pictures = {f"{name}.png": kinds["svg"] for name, kinds in figures.items()}
     contents = {out / f"{name}.{kind}": data for name, kinds in figures.items() for kind, data in kinds.items()}
     contents[out / "trials.csv"] = csv_bytes(trials_table(sweep))
-    contents[out / "report.html"] = simple_page(sweep.name, blocks(markdown), pictures).encode()
-    contents[out / "report.md"] = markdown.encode()
+    contents[out / "report.html"] = simple_page(sweep.name, report, pictures).encode()
+    contents[out / "report.md"] = markdown(report).encode()
     for path, content in contents.items():
         write_atomically(path, content)
     drawn = tuple(path for path in contents if path.suffix == ".png")

@@ -1,8 +1,8 @@
-"""A summary as tables: data frames for CSV files, and the report in Markdown."""
+"""A summary as tables: data frames for CSV files, and the report as blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -17,15 +17,28 @@ from sfpo_bench.reports.axes import (
     Axis,
     known_axes,
 )
+from sfpo_bench.reports.document import (
+    Block,
+    Picture,
+    Table,
+    bold,
+    bullets,
+    heading,
+    joined,
+    line,
+    paragraph,
+    paragraphs,
+    table,
+)
 from sfpo_bench.reports.formats import (
     accuracy_text,
     cost_text,
-    escaped,
     limit_level_text,
     range_text,
     ratio_text,
     target_text,
 )
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.notes import (
     clock_warning,
     few_problems_warning,
@@ -84,26 +97,30 @@ def final_table(summary: Summary) -> pd.DataFrame:
 
 
 def report_markdown(summary: Summary, figure: str = "figure.png") -> str:
+    """`report_blocks` as Markdown."""
+    return markdown(report_blocks(summary, figure))
+
+
+def report_blocks(summary: Summary, figure: str = "figure.png") -> list[Block]:
     """The report: what was found, the figure (its path as given), the tables, then how to read them."""
-    sections = [
-        f"# {escaped(summary.name)}",
-        escaped(summary.experiment),
+    return [
+        heading(1, summary.name),
+        *paragraphs([summary.experiment]),
         *_progress(summary),
         *_answer(summary),
-        *(f"**{escaped(line)}**" for line in origin_lines(summary)),
-        f"![Accuracy against responses and training time]({figure})",
-        escaped(figure_caption(summary)),
-        "## Final accuracy",
-        _final_markdown(summary),
-        "## Cost to the targets fixed before the run",
+        *paragraphs(bold(origin) for origin in origin_lines(summary)),
+        Picture("Accuracy against responses and training time", figure),
+        *paragraphs([figure_caption(summary)]),
+        heading(2, "Final accuracy"),
+        _final_table(summary),
+        heading(2, "Cost to the targets fixed before the run"),
         *_cost_sections(summary),
         *_paper_section(summary),
-        "## Arms",
-        _arms_markdown(summary),
-        "## Notes",
-        _bullets(line for line in (summary.axes_note, *method_lines(summary)) if line),
+        heading(2, "Arms"),
+        _arms_table(summary),
+        heading(2, "Notes"),
+        *bullets([summary.axes_note, *method_lines(summary)]),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _csv_row(summary: Summary, name: str, block: TargetBlock, cost: CostRow) -> tuple[object, ...]:
@@ -127,42 +144,42 @@ def _own_mark(row: CostRow | RatioRow) -> dict[str, str]:
     return {row.reason: f"({row.reason})"}
 
 
-def _progress(summary: Summary) -> list[str]:
+def _progress(summary: Summary) -> list[Block]:
     """Finished and planned runs, then whatever makes the numbers less than they seem."""
-    counts = "; ".join(f"{escaped(arm.label)} {arm.seeds_finished} of {arm.seeds_planned}" for arm in summary.arms)
-    lines = [f"Runs finished: {counts}."]
+    counts = (line(arm.span(), f" {arm.seeds_finished} of {arm.seeds_planned}") for arm in summary.arms)
+    found: list[Block] = [paragraph("Runs finished: ", joined("; ", counts), ".")]
     if not is_complete(summary):
-        lines.append("**Not complete.** Runs that have not finished count as far as they came in costs, not in means:")
-    unfinished = unfinished_lines(summary)
-    if unfinished:
-        lines.append(_bullets(unfinished))
+        unfinished = " Runs that have not finished count as far as they came in costs, not in means:"
+        found.append(paragraph(bold("Not complete."), unfinished))
     warnings = (clock_warning(summary), few_problems_warning(summary))
-    lines += [f"**Warning:** {escaped(warning)}." for warning in warnings if warning]
-    return lines
+    said = [paragraph(bold("Warning:"), f" {warning}.") for warning in warnings if warning]
+    return [*found, *bullets(unfinished_lines(summary)), *said]
 
 
-def _answer(summary: Summary) -> list[str]:
+def _answer(summary: Summary) -> list[Block]:
+    title = heading(2, "Answer")
     if not summary.targets:
-        return ["## Answer", "No target was fixed before the run, so no cost to a target is compared."]
+        return [title, paragraph("No target was fixed before the run, so no cost to a target is compared.")]
     if not summary.rivals():
-        return ["## Answer", "There is only the baseline, so nothing is compared."]
-    sections = ["## Answer", *holm_lines(summary), *map(escaped, unanswered(summary))]
+        return [title, paragraph("There is only the baseline, so nothing is compared.")]
+    found = [title, *paragraphs([*holm_lines(summary), *unanswered(summary)])]
     for target in summary.targets:
-        lines = [" ".join(said) for said in answers(summary, target) if said]
-        sections += [f"### To {target_text(target)}, {measure_text(summary)}", _bullets(lines)] if lines else []
-    return sections
+        lines = [joined(" ", said) for said in answers(summary, target) if said]
+        if lines:
+            found += [heading(3, f"To {target_text(target)}, {measure_text(summary)}"), *bullets(lines)]
+    return found
 
 
-def _final_markdown(summary: Summary) -> str:
+def _final_table(summary: Summary) -> Table:
     rows, axes = [], known_axes(summary.axes, (RESPONSES, TRAIN_SECONDS))
     for arm in summary.arms:
         scores = [_accuracy_cell(score) for score in (arm.final, arm.final_greedy)]
         finals = [curve.points[-1] for curve in arm.counted()] if arm.final else []
         spent = [_spent(axis, [point.cost(axis.key) for point in finals]) for axis in axes]
-        rows.append((escaped(arm.label), f"{arm.seeds_finished} of {arm.seeds_planned}", *scores, *spent))
+        rows.append((arm.label, f"{arm.seeds_finished} of {arm.seeds_planned}", *scores, *spent))
     columns = ["responses spent" if axis is RESPONSES else axis.title for axis in axes]
     header = ("arm", "seeds", f"{summary.mode} accuracy", "greedy accuracy", *columns)
-    return _markdown(header, rows, left=1)
+    return table(header, rows, left=1, arms=[arm.name for arm in summary.arms])
 
 
 def _spent(axis: Axis, costs: Sequence[float]) -> str:
@@ -193,10 +210,12 @@ def _over_problems(score: Accuracy) -> str:
     return f"{text}, over which it is {accuracy_text(over.low)} to {accuracy_text(over.high)}"
 
 
-def _cost_sections(summary: Summary) -> list[str]:
+def _cost_sections(summary: Summary) -> list[Block]:
     if not summary.targets:
-        return ["None was fixed."]
-    sections, marks = [], _marks(summary.absolute)
+        return [paragraph("None was fixed.")]
+    found: list[Block] = []
+    marks = _marks(summary.absolute)
+    arms = [arm.name for _ in summary.targets for arm in summary.arms]
     for axis in known_axes(summary.axes, TABLE_ORDER):
         header = ("target", "arm", f"{axis.title}: geometric mean", "reached", "ratio to baseline", "would detect")
         rows = [
@@ -204,24 +223,22 @@ def _cost_sections(summary: Summary) -> list[str]:
             for target in summary.targets
             for arm in summary.arms
         ]
-        sections += [f"### {axis.title.split(',')[0].capitalize()}", _markdown(header, rows, left=2)]
-    return [*sections, _reasons_text(marks)]
+        found += [heading(3, axis.title.split(",")[0].capitalize()), table(header, rows, left=2, arms=arms)]
+    return [*found, *paragraphs([_reasons_text(marks)])]
 
 
-def _paper_section(summary: Summary) -> list[str]:
+def _paper_section(summary: Summary) -> list[Block]:
     """The block whose target depends on the result, marked as such."""
-    title, block = "## Cost to the baseline's best accuracy (the SFPO paper's target)", summary.paper
+    title, block = heading(2, "Cost to the baseline's best accuracy (the SFPO paper's target)"), summary.paper
     if block is None:
-        return [title, "The baseline has no evaluated run."]
+        return [title, paragraph("The baseline has no evaluated run.")]
     target, marks = block.targets[0], _marks(block)
     header = ("axis", "arm", "geometric mean", "reached", "ratio to baseline", "would detect")
-    rows = [
-        (axis.title, *_cost_cells(summary, block, arm, target, axis, marks))
-        for axis in known_axes(summary.axes, TABLE_ORDER)
-        for arm in summary.arms
-    ]
-    warning = f"**Read with care.** The target {target_text(target)} is {escaped(block.note)}."
-    return [title, warning, _markdown(header, rows, left=2), _reasons_text(marks)]
+    shown = [(axis, arm) for axis in known_axes(summary.axes, TABLE_ORDER) for arm in summary.arms]
+    rows = [(axis.title, *_cost_cells(summary, block, arm, target, axis, marks)) for axis, arm in shown]
+    warning = paragraph(bold("Read with care."), f" The target {target_text(target)} is {block.note}.")
+    costs = table(header, rows, left=2, arms=[arm.name for _, arm in shown])
+    return [title, warning, costs, *paragraphs([_reasons_text(marks)])]
 
 
 def _marks(block: TargetBlock) -> dict[str, str]:
@@ -232,14 +249,14 @@ def _marks(block: TargetBlock) -> dict[str, str]:
 
 
 def _reasons_text(marks: Mapping[str, str]) -> str:
-    return " ".join(f"{mark} {escaped(reason)}." for reason, mark in marks.items())
+    return " ".join(f"{mark} {reason}." for reason, mark in marks.items())
 
 
 def _cost_cells(
     summary: Summary, block: TargetBlock, arm: ArmSummary, target: float, axis: Axis, marks: Mapping[str, str]
 ) -> tuple[str, ...]:
     cost = block.cost(arm.name, target, axis.key)
-    left = (escaped(arm.label), _cost_cell(cost, axis, summary.confidence, marks), f"{cost.reached} of {cost.seeds}")
+    left = (arm.label, _cost_cell(cost, axis, summary.confidence, marks), f"{cost.reached} of {cost.seeds}")
     if arm.name == summary.baseline:
         return (*left, "baseline", "")
     row = block.ratio(arm.name, target, axis.key)
@@ -276,22 +293,11 @@ def kind_text(
     return f"{side} {limit} ({limit_level_text(confidence)} limit){mark}"
 
 
-def _arms_markdown(summary: Summary) -> str:
+def _arms_table(summary: Summary) -> Table:
     rows = []
     for arm in summary.arms:
         role = " (baseline)" if arm.name == summary.baseline else ""
         clock = "unknown" if arm.cpu_per_wall is None else f"{arm.cpu_per_wall:.2f}"
-        cells = (arm.label + role, arm.note, ", ".join(arm.overrides), trigger_text(arm, summary.origin))
-        rows.append((*(escaped(cell) for cell in cells), clock))
+        rows.append((arm.label + role, arm.note, ", ".join(arm.overrides), trigger_text(arm, summary.origin), clock))
     header = ("arm", "what it is", "settings of its own", "entropy trigger", "CPU s per training s and process")
-    return _markdown(header, rows, left=4)
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {escaped(line)}" for line in lines)
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
-    """A pipe table; the first `left` columns are aligned left, the others right. Cells come escaped."""
-    rule = [":---" if column < left else "---:" for column in range(len(header))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+    return table(header, rows, left=4, arms=[arm.name for arm in summary.arms])

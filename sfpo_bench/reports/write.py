@@ -12,15 +12,15 @@ from urllib.parse import quote
 import pandas as pd
 
 from sfpo_bench.reports.anatomy import anatomy_bytes, anatomy_frame
-from sfpo_bench.reports.document import blocks
 from sfpo_bench.reports.figures import figure_bytes
 from sfpo_bench.reports.html import Page, page
 from sfpo_bench.reports.latex import Columns, report_tex, tables_tex
 from sfpo_bench.reports.load import Comparison, curves_frame, load_comparison, run_place
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.packed_runs import is_packed
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
-from sfpo_bench.reports.tables import costs_table, final_table, report_markdown
+from sfpo_bench.reports.tables import costs_table, final_table, report_blocks
 from sfpo_bench.tracking.run_folder import write_atomically
 
 _INSIDE = "Inside the updates: what every training step recorded, means over seeds"
@@ -96,8 +96,7 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
     summary = Summary.from_json(text)
     anatomy = anatomy_frame(comparison)
     figures, inside = figure_bytes(summary), anatomy_bytes(anatomy, summary.name)
-    markdown = report_markdown(summary, files.figure_png.name)
-    report = blocks(markdown)
+    report = report_blocks(summary, files.figure_png.name)
     pictures = {files.figure_png.name: figures["svg"]}
     shown = Page(summary, comparison, report, pictures, [(_INSIDE, inside["svg"])], place)
     return {
@@ -112,7 +111,7 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
         files.latex_tables: tables_tex(report, Columns.one).encode(),
         files.latex_tables_two_column: tables_tex(report, Columns.two).encode(),
         files.page: page(shown).encode(),
-        files.report: markdown.encode(),
+        files.report: markdown(report).encode(),
     }
 
 

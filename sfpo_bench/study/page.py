@@ -6,24 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from sfpo_bench.reports.document import blocks
-from sfpo_bench.reports.formats import count_text, escaped
+from sfpo_bench.reports.document import Block, Picture, Table, bullets, heading, paragraphs, table
+from sfpo_bench.reports.formats import count_text
 from sfpo_bench.reports.html import simple_page
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.paper_frame import paper_frame
 from sfpo_bench.reports.paper_layout import lay_out
 from sfpo_bench.reports.paper_names import CHECKPOINT_TITLES, PaperNames
 from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore, write_paper_scores
 from sfpo_bench.reports.paper_table import (
     PaperTableFiles,
-    bullets,
-    pipe_table,
-    table_markdown,
+    score_blocks,
     write_paper_tables,
 )
 from sfpo_bench.reports.score_figure import WORDS, score_figure
 from sfpo_bench.study.checkpoints import Choice
 from sfpo_bench.study.plan import COMPARISON, Study
-from sfpo_bench.sweep.tune import Tuned, tuning_markdown
+from sfpo_bench.sweep.tune import Tuned, tuning_blocks
 from sfpo_bench.tracking.run_folder import write_atomically
 
 _NAMED = ("arm", "checkpoint", "benchmark", "problems")
@@ -76,43 +75,41 @@ def write_study_report(
     made each part."""
     files = StudyFiles.inside(study.folder)
     figures = score_figure(scores, f"{study.name}: scores on {study.evaluation.suite}")
-    markdown = study_markdown(study, scores, choice, tuned, versions)
+    report = study_blocks(study, scores, choice, tuned, versions)
     write_paper_scores(files.scores, scores)
     write_paper_tables(scores, study.folder, study.name)
     for path, content in (
         (files.figure_png, figures["png"]),
         (files.figure_pdf, figures["pdf"]),
         (files.figure_svg, figures["svg"]),
-        (files.page, simple_page(study.name, blocks(markdown), {files.figure_png.name: figures["svg"]}).encode()),
-        (files.report, markdown.encode()),
+        (files.page, simple_page(study.name, report, {files.figure_png.name: figures["svg"]}).encode()),
+        (files.report, markdown(report).encode()),
     ):
         write_atomically(path, content)
     return files
 
 
-def study_markdown(
+def study_blocks(
     study: Study,
     scores: Sequence[PaperScore],
     choice: Choice,
     tuned: Sequence[Tuned],
     versions: Mapping[str, object],
-) -> str:
-    """The report as Markdown."""
-    notes = [*_notes(study, scores, choice), *_mixed_code(versions)]
-    sections = [f"# {escaped(study.name)}", escaped(study.config.description), *_bullets(notes)]
+) -> list[Block]:
+    """The report: notes, the tables of a paper, the figure, every score, what the arms spent and were tuned to."""
+    found: list[Block] = [heading(1, study.name), *paragraphs([study.config.description])]
+    found += bullets([*_notes(study, scores, choice), *_mixed_code(versions)])
     trained = [one for one in scores if one.checkpoint is not PaperCheckpoint.start]
-    for found in lay_out(paper_frame(trained), PaperNames()):
-        sections += [f"## {escaped(found.caption)}", table_markdown(found), bullets(found.footnotes)]
-    sections += [f"![{WORDS}](figure.png)"]
-    sections += ["## Scores with their intervals", _scores_table(scores)]
+    for one in lay_out(paper_frame(trained), PaperNames()):
+        found += [heading(2, one.caption), *score_blocks(one)]
+    found += [Picture(WORDS, "figure.png"), heading(2, "Scores with their intervals"), _scores_table(scores)]
     compared = [one for one in scores if one.difference is not None]
     if compared:
-        sections += [f"## Differences to {escaped(compared[0].baseline)}", _differences_table(compared)]
-    sections += ["## What the arms spent", _budget_table(scores, choice)]
+        found += [heading(2, f"Differences to {compared[0].baseline}"), _differences_table(compared)]
+    found += [heading(2, "What the arms spent"), _budget_table(scores, choice)]
     if tuned:
-        sections.append(tuning_markdown(tuned).replace("# Tuning", "## Tuning", 1).rstrip())
-    sections += ["## Where the rest lies", *_bullets(_places(tuned))]
-    return "\n\n".join(section for section in sections if section) + "\n"
+        found += tuning_blocks(tuned, level=2)
+    return [*found, heading(2, "Where the rest lies"), *bullets(_places(tuned))]
 
 
 def _notes(study: Study, scores: Sequence[PaperScore], choice: Choice) -> list[str]:
@@ -135,7 +132,7 @@ def _notes(study: Study, scores: Sequence[PaperScore], choice: Choice) -> list[s
             f"No checkpoint of {named} lies within the shared budget, so that there is none of equal budget; a smaller "
             "training.keep_every keeps more of them."
         )
-    return [escaped(line) for line in lines]
+    return lines
 
 
 def _mixed_code(versions: Mapping[str, object]) -> list[str]:
@@ -143,7 +140,7 @@ def _mixed_code(versions: Mapping[str, object]) -> list[str]:
     if len(set(versions.values())) < 2:
         return []
     made = "; ".join(f"{part}: {str(version)[:12]}" for part, version in versions.items())
-    return [escaped(f"Parts of this study were made by different versions of the code. {made}.")]
+    return [f"Parts of this study were made by different versions of the code. {made}."]
 
 
 def _score_text(one: PaperScore) -> str:
@@ -153,10 +150,10 @@ def _score_text(one: PaperScore) -> str:
 
 def _named(one: PaperScore) -> list[str]:
     problems = f"{one.problems:,}" if one.problems else ""
-    return [escaped(one.arm), CHECKPOINT_TITLES[one.checkpoint], escaped(one.benchmark), problems]
+    return [one.arm, CHECKPOINT_TITLES[one.checkpoint], one.benchmark, problems]
 
 
-def _scores_table(rows: Sequence[PaperScore]) -> str:
+def _scores_table(rows: Sequence[PaperScore]) -> Table:
     cells = [
         [
             *_named(one),
@@ -167,10 +164,10 @@ def _scores_table(rows: Sequence[PaperScore]) -> str:
         for one in rows
     ]
     header = (*_NAMED, "samples a problem", "runs", "avg@k in percent (95 %)")
-    return pipe_table(header, cells, left=3)
+    return table(header, cells, left=3)
 
 
-def _differences_table(rows: Sequence[PaperScore]) -> str:
+def _differences_table(rows: Sequence[PaperScore]) -> Table:
     cells = [
         [
             *_named(one),
@@ -182,7 +179,7 @@ def _differences_table(rows: Sequence[PaperScore]) -> str:
         for one in rows
     ]
     header = (*_NAMED, "difference, points", "p", "p by Holm", "would detect, points")
-    return pipe_table(header, cells, left=3)
+    return table(header, cells, left=3)
 
 
 def _points(one: PaperScore) -> str:
@@ -194,14 +191,14 @@ def _points(one: PaperScore) -> str:
 def _p_text(p: float | None) -> str:
     if p is None:
         return ""
-    return escaped("< 0.001") if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _budget_table(scores: Sequence[PaperScore], choice: Choice) -> str:
+def _budget_table(scores: Sequence[PaperScore], choice: Choice) -> Table:
     axis = choice.axis.value.replace("_", " ")
     shown = [one for one in scores if one.benchmark == scores[0].benchmark and one.checkpoint in _SPENT]
-    rows = [[escaped(one.arm), CHECKPOINT_TITLES[one.checkpoint], _mean(one.steps), _mean(one.budget)] for one in shown]
-    return pipe_table(("arm", "checkpoint", "training steps, mean", f"{axis}, mean"), rows, left=2)
+    rows = [[one.arm, CHECKPOINT_TITLES[one.checkpoint], _mean(one.steps), _mean(one.budget)] for one in shown]
+    return table(("arm", "checkpoint", "training steps, mean", f"{axis}, mean"), rows, left=2)
 
 
 def _mean(value: float | None) -> str:
@@ -215,8 +212,4 @@ def _places(tuned: Sequence[Tuned]) -> list[str]:
         f"{COMPARISON}/report.html: curves, costs to a target, inside the updates",
         f"{COMPARISON}/runs/ARM/seed-NNNN/evaluations/: every sample that was graded",
     ]
-    return [escaped(line) for line in [*lines, *(["sweeps/: every trial of the tuning"] if tuned else [])]]
-
-
-def _bullets(lines: Sequence[str]) -> list[str]:
-    return ["\n".join(f"- {line}" for line in lines)] if lines else []
+    return [*lines, *(["sweeps/: every trial of the tuning"] if tuned else [])]

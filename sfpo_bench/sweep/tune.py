@@ -20,8 +20,10 @@ from sfpo_bench.errors import BenchError, ConfigError
 from sfpo_bench.override_text import parse_overrides
 from sfpo_bench.overruled import Reader, refuse_overruled
 from sfpo_bench.problem_sets import choice_on
+from sfpo_bench.reports.document import Block, heading, paragraph, table
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.sweep_load import load_sweep
-from sfpo_bench.reports.sweep_tables import table, value_text
+from sfpo_bench.reports.sweep_tables import value_text
 from sfpo_bench.run import plain_node
 from sfpo_bench.search.settings import Sampler
 from sfpo_bench.search.space import Parameter, Point, Space
@@ -96,8 +98,8 @@ def _leaders(settings: Mapping[str, ArmSettings]) -> dict[str, str]:
     return leaders
 
 
-def tuning_markdown(tuned: Sequence[Tuned]) -> str:
-    """The table of what was chosen for each arm."""
+def tuning_blocks(tuned: Sequence[Tuned], level: int = 1) -> list[Block]:
+    """The table of what was chosen for each arm, under a heading of the level."""
     names = list(dict.fromkeys(name for arm in tuned for name in arm.point))
     header = ["arm", *names, "goal", "trials", "responses per trial", "at the end of its range"]
     rows = [
@@ -110,7 +112,7 @@ def tuning_markdown(tuned: Sequence[Tuned]) -> str:
     ]
     said = "Settings of each arm, chosen on select problems and on seeds that the comparison does not use."
     said = " ".join([said, *dict.fromkeys(f"They were {arm.choice}." for arm in tuned if arm.choice)])
-    return f"# Tuning\n\n{said}\n\n{table(header, rows, left=(0, len(header) - 1))}\n"
+    return [heading(level, "Tuning"), paragraph(said), table(header, rows, left=(0, len(header) - 1))]
 
 
 def _searched_cells(arm: Tuned) -> list[str]:
@@ -126,7 +128,7 @@ def write_tuning(folder: Path, tuned: Sequence[Tuned]) -> Path:
         for t in tuned
     ]
     write_atomically(folder / "tuning.csv", pd.DataFrame(rows).to_csv(index=False))
-    write_atomically(folder / "tuning.md", tuning_markdown(tuned))
+    write_atomically(folder / "tuning.md", markdown(tuning_blocks(tuned)))
     return folder / "tuning.md"
 
 

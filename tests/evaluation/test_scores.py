@@ -13,8 +13,9 @@ from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.record import Asked, Evaluation, Owner
 from sfpo_bench.evaluation.sample_store import SamplingIdentity
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, arm_scores, arms_of, best_arm, differences, unlike
-from sfpo_bench.evaluation.tables import differences_frame, scores_frame, scores_markdown, write_tables
-from sfpo_bench.reports.document import Table, blocks, plain
+from sfpo_bench.evaluation.tables import differences_frame, scores_blocks, scores_frame, write_tables
+from sfpo_bench.reports.document import Table, plain
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.statistics import holm_adjusted
 from sfpo_bench.statistics.crossed import difference_interval, difference_spread
 
@@ -73,7 +74,7 @@ def test_scores_are_means_over_problems_of_means_over_samples() -> None:
 
 def test_no_score_at_more_samples_than_there_are() -> None:
     assert arm_scores(arm("a", CHANCES), "pass", 5) == {}
-    assert "not defined" in scores_markdown([arm("a", CHANCES)], "a", 5)
+    assert "not defined" in markdown(scores_blocks([arm("a", CHANCES)], "a", 5))
 
 
 def test_a_model_against_itself_differs_by_nothing() -> None:
@@ -81,7 +82,7 @@ def test_a_model_against_itself_differs_by_nothing() -> None:
     for found in differences(model, model, "avg", 4).values():
         assert (found.mean, found.interval.low, found.interval.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
         assert found.same_samples
-    assert "0: the same samples" in scores_markdown([model, Arm("b", model.evaluations)], "a", 4)
+    assert "0: the same samples" in markdown(scores_blocks([model, Arm("b", model.evaluations)], "a", 4))
 
 
 def test_a_difference_is_the_difference_of_the_scores_on_shared_problems() -> None:
@@ -145,7 +146,7 @@ def test_shared_problems_are_left_out_of_every_arm_alike() -> None:
     assert sizes.to_dict() == {
         ("a", "all"): 40, ("b", "all"): 40, ("a", "not in a training set"): 25, ("b", "not in a training set"): 25,
     }  # fmt: skip
-    text = scores_markdown([trained, other], "b", 4)
+    text = markdown(scores_blocks([trained, other], "b", 4))
     assert "## Scores without problems that stand in a training set" in text and "15 problems are left out." in text
 
 
@@ -163,7 +164,7 @@ def test_what_was_asked_otherwise_is_named() -> None:
     assert unlike([first, second]) == []
     object.__setattr__(second, "sampling", SamplingIdentity("b", "vllm", "float32", 0.7, 1.0, 256, 0))
     assert unlike([first, second]) == ["temperature: 1.0 and 0.7", "engine: transformers and vllm"]
-    assert "Not asked in the same way" in scores_markdown([Arm("a", (first,)), Arm("b", (second,))], "a", 4)
+    assert "Not asked in the same way" in markdown(scores_blocks([Arm("a", (first,)), Arm("b", (second,))], "a", 4))
 
 
 def test_the_best_is_the_highest_mean_and_needs_every_benchmark() -> None:
@@ -175,11 +176,11 @@ def test_the_best_is_the_highest_mean_and_needs_every_benchmark() -> None:
 
 def test_an_average_of_other_benchmarks_than_those_of_all_arms_is_named_after_what_it_is_of() -> None:
     more = [arm("a", CHANCES, (1,)), arm("b", CHANCES | {"minerva": 0.5}, (2,))]
-    text = scores_markdown(more, "a", 4)
+    text = markdown(scores_blocks(more, "a", 4))
     both = ", ".join(CHANCES)
     assert text.count(f"| {AVERAGE} of {both} |") == 2 and text.count(f"| {AVERAGE} of {both}, minerva |") == 1
     assert f"| {AVERAGE} |" not in text
-    alike = scores_markdown([more[0], arm("b", CHANCES, (2,))], "a", 4)
+    alike = markdown(scores_blocks([more[0], arm("b", CHANCES, (2,))], "a", 4))
     assert alike.count(f"| {AVERAGE} |") == 3 and f"{AVERAGE} of" not in alike
 
 
@@ -192,7 +193,7 @@ def test_the_latex_of_scores_gives_wide_tables_both_columns(tmp_path: Path) -> N
 
 def test_tables_are_tables_whatever_the_names() -> None:
     odd = [arm("a|b*c_<d>$&#", CHANCES, (1,)), arm("b", CHANCES, (2,))]
-    found = [block for block in blocks(scores_markdown(odd, "b", 4)) if isinstance(block, Table)]
+    found = [block for block in scores_blocks(odd, "b", 4) if isinstance(block, Table)]
     assert len(found) == 3
     for table in found:
         assert all(len(row) == len(table.header) for row in table.rows)

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.errors import BenchError
-from sfpo_bench.reports.document import Table, blocks, plain
+from sfpo_bench.reports.document import Table, plain
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.paper_footnotes import footnotes
 from sfpo_bench.reports.paper_frame import PAPER_FRAME_COLUMNS, paper_frame, rows_of, tables_of
 from sfpo_bench.reports.paper_layout import PaperTable, lay_out
 from sfpo_bench.reports.paper_names import PaperNames
 from sfpo_bench.reports.paper_score import AVERAGE, PaperCheckpoint, PaperScore
-from sfpo_bench.reports.paper_table import paper_markdown, write_paper_tables
+from sfpo_bench.reports.paper_table import paper_blocks, write_paper_tables
 from sfpo_bench.reports.published_results import published, published_scores
 
 NAMES = PaperNames(arms={"grpo": "GRPO", "sfpo": "SFPO"})
@@ -201,8 +202,8 @@ def test_every_form_says_the_same_and_equal_scores_give_equal_bytes(tmp_path: Pa
     second = write_paper_tables(TABLE, tmp_path / "b", "Study", NAMES)
     for name in ("markdown", "html", "latex", "csv"):
         assert getattr(first, name).read_bytes() == getattr(second, name).read_bytes()
-    markdown = first.markdown.read_text(encoding="utf-8")
-    table = next(block for block in blocks(markdown) if isinstance(block, Table))
+    assert first.markdown.read_text(encoding="utf-8") == markdown(paper_blocks(paper_frame(TABLE), "Study", NAMES))
+    table = next(block for block in paper_blocks(paper_frame(TABLE), "Study", NAMES) if isinstance(block, Table))
     assert [plain(cell) for cell in table.rows[2]] == [
         *("SmolLM2", "SFPO − GRPO", "+3.4* (+1.2 to +5.6)", "+0.0 (−5.0 to +5.0)", "+1.7* (+1.2 to +5.6)"),  # noqa: RUF001
     ]
@@ -217,9 +218,10 @@ def test_every_form_says_the_same_and_equal_scores_give_equal_bytes(tmp_path: Pa
 
 def test_hostile_names_show_as_they_are(tmp_path: Path) -> None:
     names = PaperNames(models={"SmolLM2": HOSTILE}, arms={"grpo": HOSTILE}, benchmarks={"math500": HOSTILE})
-    files = write_paper_tables([replace(score, prompt=HOSTILE) for score in TABLE], tmp_path, HOSTILE, names)
+    scores = [replace(score, prompt=HOSTILE) for score in TABLE]
+    files = write_paper_tables(scores, tmp_path, HOSTILE, names)
     assert "<script>" not in files.html.read_text(encoding="utf-8")
-    table = next(b for b in blocks(files.markdown.read_text(encoding="utf-8")) if isinstance(b, Table))
+    table = next(b for b in paper_blocks(paper_frame(scores), HOSTILE, names) if isinstance(b, Table))
     assert plain(table.rows[0][0]) == plain(table.rows[0][1]) == plain(table.header[2]) == HOSTILE
     assert r"\input{" not in files.latex.read_text(encoding="utf-8")
 
@@ -244,7 +246,7 @@ def test_the_latex_compiles_in_papers_of_one_and_two_columns(tmp_path: Path, sty
 
 
 def test_markdown_lists_every_score_with_its_interval() -> None:
-    details = [b for b in blocks(paper_markdown(paper_frame(TABLE), "Study", NAMES)) if isinstance(b, Table)][-1]
+    details = [b for b in paper_blocks(paper_frame(TABLE), "Study", NAMES) if isinstance(b, Table)][-1]
     assert len(details.rows) == len(TABLE)
     assert [plain(cell) for cell in details.rows[1]] == [
         *("SmolLM2", "SFPO", "last checkpoint", "MATH-500", "500", "3", "46.5 (43.0 to 50.0)"),

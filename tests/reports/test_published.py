@@ -10,6 +10,7 @@ import pytest
 from sfpo_bench.cli import main
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.problem_sets import card
+from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.paper_score import AVERAGE
 from sfpo_bench.reports.published_results import (
     Published,
@@ -20,7 +21,7 @@ from sfpo_bench.reports.published_results import (
     published,
     published_scores,
 )
-from sfpo_bench.reports.published_tables import gains_frame, published_markdown, reading, write_published
+from sfpo_bench.reports.published_tables import gains_frame, published_blocks, reading, write_published
 from sfpo_bench.statistics import Design, difference_error
 
 
@@ -107,7 +108,7 @@ def test_the_rows_are_rows_of_a_papers_table(paper: Published) -> None:
 
 def test_every_form_says_the_same(paper: Published, tmp_path: Path) -> None:
     files = write_published(paper, tmp_path)
-    assert files.markdown.read_text(encoding="utf-8") == published_markdown(paper)
+    assert files.markdown.read_text(encoding="utf-8") == markdown(published_blocks(paper))
     assert len(gains_frame(paper)) == 21
     for path in (files.html, files.latex, files.markdown):
         assert "50.53" in path.read_text(encoding="utf-8")

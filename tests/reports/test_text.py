@@ -11,7 +11,9 @@ import pytest
 from sfpo_bench.reports import Summary, load_comparison
 from sfpo_bench.reports.answer import sentence
 from sfpo_bench.reports.axes import AXES, RESPONSES, TRAIN_SECONDS
-from sfpo_bench.reports.formats import count_text, escaped, ratio_text, seconds_text, target_text
+from sfpo_bench.reports.document import line, plain
+from sfpo_bench.reports.formats import count_text, ratio_text, seconds_text, target_text
+from sfpo_bench.reports.markdown import line_markdown
 from sfpo_bench.reports.notes import clock_warning, figure_caption, trigger_text
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import IntervalKind
@@ -31,7 +33,7 @@ def summary_of(path: Path, labels: dict[str, str] | None = None, **arms: dict[in
 
 
 def said(summary: Summary, arm: str = "sfpo") -> str:
-    return sentence(summary, arm, 0.5, RESPONSES)
+    return plain(sentence(summary, arm, 0.5, RESPONSES))
 
 
 def test_an_interval_above_one_says_by_what_factor_fewer(tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_ratios_of_times_are_withheld_and_costs_and_counts_are_not(tmp_path: Pat
         assert (row.claim is Claim.none) is axis.is_time
         assert summary.absolute.cost("sfpo", 0.5, axis.key).claim is Claim.estimate
     reason = "CPU and wall-clock seconds disagree by 43 % (bound 10 %)"
-    assert f"needs less training time than GRPO: {reason}" in sentence(summary, "sfpo", 0.5, TRAIN_SECONDS)
+    assert f"needs less training time than GRPO: {reason}" in plain(sentence(summary, "sfpo", 0.5, TRAIN_SECONDS))
     assert f"ratios on time axes are withheld: {reason}" in report_markdown(summary)
 
 
@@ -237,7 +239,7 @@ def test_when_both_do_not_arrive_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_sentences_of_time_speak_of_time(tmp_path: Path) -> None:
-    text = sentence(summary_of(tmp_path, grpo=SLOW, sfpo=FAST), "sfpo", 0.5, TRAIN_SECONDS)
+    text = plain(sentence(summary_of(tmp_path, grpo=SLOW, sfpo=FAST), "sfpo", 0.5, TRAIN_SECONDS))
     assert "with less training time than GRPO, by a factor" in text
 
 
@@ -384,9 +386,9 @@ def test_targets(value: float, text: str) -> None:
     assert target_text(value) == text
 
 
-def test_escaped_text_stays_on_one_line_and_leaves_plain_text_alone() -> None:
-    assert escaped("SFPO (K = 3, \u03b1 = 0.8)") == "SFPO (K = 3, \u03b1 = 0.8)"
-    assert escaped("a|b\n$c$") == r"a\|b \$c\$"
+def test_plain_text_is_left_alone_and_marks_are_escaped() -> None:
+    assert line_markdown(line("SFPO (K = 3, \u03b1 = 0.8)")) == "SFPO (K = 3, \u03b1 = 0.8)"
+    assert line_markdown(line("a|b\n$c$")) == r"a\|b \$c\$"
 
 
 def test_no_statement_kind_is_without_a_cell(tmp_path: Path) -> None:
