@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfpo_bench.reports.document import Block, Span, Table, bullets, heading, table
+from sfpo_bench.reports.document import Block, Part, Span, Table, bullets, heading, table
 from sfpo_bench.reports.html import simple_page
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.paper_frame import decimals, paper_frame, rows_of
@@ -77,7 +77,7 @@ def paper_blocks(frame: pd.DataFrame, title: str, names: PaperNames) -> list[Blo
 
 def score_blocks(scores: PaperTable) -> list[Block]:
     """A table with a line for each method and one for each of its differences to the baseline; its footnotes."""
-    rows = [
+    rows: list[tuple[Part, ...]] = [
         (block.model, row.label, *(_cell(cell) for cell in row.cells)) for block in scores.blocks for row in block.rows
     ]
     return [table(("model", "method", *scores.headings), rows, left=2), *bullets(scores.footnotes)]
