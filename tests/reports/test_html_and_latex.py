@@ -219,9 +219,9 @@ def test_no_command_comes_from_a_name(files: ReportFiles) -> None:
 
 
 def test_two_column_papers_get_narrow_tables_in_a_column_and_wide_ones_over_both(files: ReportFiles) -> None:
-    narrow = [heading(2, "Narrow"), table(("a", "b"), [("x", "1")], left=1)]
+    narrow: list[Block] = [heading(2, "Narrow"), table(("a", "b"), [("x", "1")], left=1)]
     long = ["a rather long cell of a great many words and some more"] * 3
-    wide = [heading(2, "Wide"), table(("a", "b", "c"), [long], left=1)]
+    wide: list[Block] = [heading(2, "Wide"), table(("a", "b", "c"), [long], left=1)]
     text = tables_tex([heading(1, "t"), *narrow, *wide], Columns.two)
     assert text.count(r"\begin{table}[htbp]") == text.count(r"\begin{table*}[htbp]") == 1
     assert text.index(r"\caption{Narrow}") < text.index(r"{\columnwidth}") < text.index(r"{\textwidth}")
