@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from docs import include, make_settings
@@ -176,3 +177,21 @@ def test_every_setting_that_a_page_for_beginners_names_is_there(page: str) -> No
     sections = {key.partition(".")[0] for key in known if "." in key} - {"data", "sampling"}
     named = {found[1] for found in re.finditer(r"(?<![\w./-])([a-z_]+\.[a-z_.]+)(?=[=`\s,])", text)}
     assert (named := {key for key in named if key.split(".")[0] in sections}) and not named - known
+
+
+def test_every_make_target_that_a_page_names_is_there() -> None:
+    targets = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = {
+        (page.name, target)
+        for page in PAGES
+        for target in re.findall(r"(?:^|`)make (?:[A-Z_]+=\S+ )*([a-z][a-z-]*)", page.read_text(), re.MULTILINE)
+    }
+    assert {target for _, target in named} >= {"check", "test", "docs"}
+    assert [pair for pair in sorted(named) if pair[1] not in targets] == []
+
+
+def test_hooks_before_a_commit_run_in_the_environment_of_the_project_and_fetch_nothing() -> None:
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    hooks = repositories[0]["hooks"]
+    assert [(hook["language"], hook["entry"].split("/")[:2]) for hook in hooks] == [("system", [".venv", "bin"])] * 3
