@@ -195,3 +195,8 @@ def test_hooks_before_a_commit_run_in_the_environment_of_the_project_and_fetch_n
     assert [repository["repo"] for repository in repositories] == ["local"]
     hooks = repositories[0]["hooks"]
     assert [(hook["language"], hook["entry"].split("/")[:2]) for hook in hooks] == [("system", [".venv", "bin"])] * 3
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_begins_with_what_its_reader_can_do_after_it(page: Path) -> None:
+    assert re.match(r"# .+\n\nAfter this page you ", page.read_text())
