@@ -55,7 +55,7 @@ def _dispatch(arguments: list[str]) -> None:
     if any(argument in ("-h", "--help") for argument in rest):
         from sfpo_bench.cli.verb_help import verb_help
 
-        print(verb_help(verb))
+        print(verb_help(verb, rest))
         return
     from sfpo_bench.cli.hydra_app import run
 

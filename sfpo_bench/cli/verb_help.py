@@ -3,56 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import groupby
 from typing import Any
 
 from sfpo_bench.cli.usage import USAGE, VERBS
 from sfpo_bench.config import KINDS, RunConfig
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.hydra_store import VERB_SETTINGS
-from sfpo_bench.options import IsDataclass, settings
+from sfpo_bench.options import Setting, settings
+from sfpo_bench.overruled import Reader, overruled
 from sfpo_bench.problem_sets import known_sets
 
+# Folders of packaged choices that are no kinds, for the verbs that train.
+_PACKAGED = ("experiment", "algorithm", "learner", "tracking")
+_OWN_SECTION = {"compare": "comparison"}  # other verbs have a section of their own name, or none
 
-def verb_help(verb: str) -> str:
-    """Usage, groups and every setting with default, range and meaning."""
-    lines = [f"sfpo-bench {verb}: {VERBS[verb]}", ""]
+
+def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
+    """Usage, choices, and the settings that the verb reads with default, range and meaning, its own section first.
+
+    The settings of a kind are shown when `arguments` choose it, such as `task=jsonl`.
+    """
+    lines = [f"sfpo-bench {verb}: {VERBS[verb]}", *_examples(verb)]
     if verb in VERB_SETTINGS:
-        lines += _describe(VERB_SETTINGS[verb](), "")
-    elif verb == "evaluate":
-        lines += ["groups (choose with group=name): model rollout tracking launcher", ""]
-        lines += ["settings (change with key=value):", *_describe(EvaluateSettings(), "")]
-        lines += ["", "suites: " + " ".join(known_sets("suites"))]
-        lines += ["benchmarks: " + " ".join(known_sets("benchmarks"))]
-        lines += ["prompts: " + " ".join(known_sets("prompts"))]
-        for key in ("model", "rollout", "launcher"):
-            for kind, cls in KINDS[key].items():
-                lines += [
-                    "",
-                    f"{key} of kind {kind}: {(cls.__doc__ or '').splitlines()[0]}",
-                    *_describe(cls(), f"{key}."),
-                ]
+        return "\n".join([*lines, "", *_described(settings(VERB_SETTINGS[verb]()))])
+    if verb == "evaluate":
+        lines += ["", "choices:"]
+        lines += [f"  {what:20} {' '.join(known_sets(what))}" for what in ("suites", "benchmarks", "prompts")]
+        read, kinds = list(settings(EvaluateSettings())), {key: KINDS[key] for key in ("model", "rollout", "launcher")}
     else:
-        lines += ["groups (choose with group=name):", *_groups(), "", "settings (change with key=value):"]
-        lines += _describe(RunConfig(), "")
-        for key, kinds in KINDS.items():
-            for kind, cls in kinds.items():
-                lines += ["", f"{key} of kind {kind}: {(cls.__doc__ or '').splitlines()[0]}"]
-                lines += _describe(cls(), f"{key}.")
-    lines += ["", *(line for line in USAGE.splitlines() if f"sfpo-bench {verb}" in line)]
-    return "\n".join(lines)
+        lines += ["", "groups (choose with group=name):", *_packaged(verb)]
+        read = [setting for setting in settings(RunConfig()) if _reads(verb, setting.key)]
+        kinds = {key: found for key, found in reversed(KINDS.items()) if _reads(verb, key)}
+    lines += ["", "kinds (choose with group=kind; the settings of a kind: the same with --help behind it):"]
+    lines += [f"  {key.replace('.', '/'):32} {' '.join(found)}" for key, found in kinds.items()]
+    return "\n".join([*lines, *_sections(verb, read), *_chosen_kinds(kinds, arguments)])
 
 
-def _groups() -> list[str]:
-    found: dict[str, list[str]] = {group: [] for group in ("experiment", "study", "algorithm", "learner", "tracking")}
-    for group, names in found.items():
-        folder = files("sfpo_bench.conf") / group
-        names += sorted(_configs(folder))
-    found |= {key.replace(".", "/"): list(kinds) for key, kinds in reversed(KINDS.items())}
-    return [f"  {group:32} {' '.join(names)}" for group, names in found.items()]
+def _examples(verb: str) -> list[str]:
+    return [line for line in USAGE.splitlines() if f"sfpo-bench {verb}" in line]
+
+
+def _reads(verb: str, key: str) -> bool:
+    return overruled(Reader(verb), key) is None
+
+
+def _packaged(verb: str) -> Iterator[str]:
+    for group in (*_PACKAGED, *(["study"] if verb == "study" else [])):
+        names = sorted(_configs(files("sfpo_bench.conf") / group))
+        yield f"  {group:12} {' '.join(names)}"
 
 
 def _configs(folder: Traversable, prefix: str = "") -> Iterator[str]:
@@ -64,10 +67,40 @@ def _configs(folder: Traversable, prefix: str = "") -> Iterator[str]:
             yield from _configs(entry, f"{entry.name}/")
 
 
-def _describe(node: IsDataclass, prefix: str) -> list[str]:
+def _sections(verb: str, read: Sequence[Setting]) -> Iterator[str]:
+    """Settings by the section that holds them: the verb's own, those of the whole run, then as they are declared."""
+    docs = {setting.key: setting.option.doc for setting in read}
+    found = [(name, list(rows)) for name, rows in groupby(read, key=lambda setting: _section(setting.key))]
+    merged: dict[str, list[Setting]] = {}
+    for name, rows in found:
+        merged.setdefault(name, []).extend(rows)
+    own = _OWN_SECTION.get(verb, verb)
+    for name in sorted(merged, key=lambda name: (name != own, name != "")):
+        described = _described(merged[name])
+        if described:
+            yield ""
+            yield f"{name}: {docs[name]}" if name else "settings (change with key=value):"
+            yield from described
+
+
+def _section(key: str) -> str:
+    first, dot, _ = key.partition(".")
+    return first if dot else ""
+
+
+def _chosen_kinds(kinds: dict[str, dict[str, type]], arguments: Sequence[str]) -> Iterator[str]:
+    for key, found in kinds.items():
+        for kind, cls in found.items():
+            if f"{key.replace('.', '/')}={kind}" in arguments:
+                yield ""
+                yield f"{key} of kind {kind}: {(cls.__doc__ or '').splitlines()[0]}"
+                yield from _described(settings(cls(), f"{key}."))
+
+
+def _described(found: Sequence[Setting] | Iterator[Setting]) -> list[str]:
     return [
         f"  {setting.key} = {_text(setting.value)}    {setting.option.doc} {setting.option.range_text()}".rstrip()
-        for setting in settings(node, prefix)
+        for setting in found
         if setting.value is not None and not dataclasses.is_dataclass(setting.value)
     ]
 
