@@ -77,7 +77,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
         if changed:
             raise ComparisonChanged(
                 f"{folder.path} was started with other settings: {'; '.join(changed)}. "
-                "Give this run another run_name, or remove that folder"
+                "Give it another run_name (one of several: the whole another name), or remove that folder"
             )
         _check_length(folder, int(str(new["training.steps"])))
         refuse_lost_checkpoints(folder, int(str(new["training.steps"])))

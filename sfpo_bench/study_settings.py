@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.options import option
 from sfpo_bench.problem_sets import DataSettings
 from sfpo_bench.sampling_settings import SampleSettings
@@ -29,6 +30,10 @@ class StudyEvaluation:
     problems: int = option(0, "problems of each benchmark, at most; 0: as many as the suite says", low=0)
     prompt: str = option("", "name of a prompt template for every benchmark; empty: that of each one's card")
     sampling: SampleSettings = option(SampleSettings(), "how many samples, and how they are drawn")
+    grading_seconds: float = option(DEADLINE_S, "longest time for one grade, in seconds", above=0)
+    undecided_share: float = option(
+        0.01, "share of samples that the grader may leave undecided; they count as wrong", low=0, high=1
+    )
     max_prompt_tokens: int = option(0, "token limit of a prompt; 0: that of the rollouts", low=0)
     batch_responses: int = option(0, "responses decoded side by side; 0: those of the rollouts", low=0)
     threads: int = option(0, "torch threads; 0: torch's own choice", low=0)

@@ -17,7 +17,7 @@ def act(node: DictConfig) -> None:
     settings = verb_settings(node, FetchSettings)
     if settings.name != "smollm2":
         raise ConfigError(
-            f"name = {settings.name!r} cannot be fetched; expected smollm2. Others: model=hf model.path=..."
+            f"name = {settings.name!r} cannot be fetched; expected smollm2. Others: train with model=hf model.path=NAME"
         )
     cache = Path(settings.cache) if settings.cache else smollm2.default_cache()
     say(f"SmolLM2-135M-Instruct is at {smollm2.fetch(cache, settings.source)}")

@@ -35,7 +35,7 @@ def act(node: DictConfig) -> None:
     if step not in steps:
         raise MissingDataError(
             f"step {step} of {folder.path} has no stored samples; stored are steps {', '.join(map(str, steps))} "
-            "(training.samples_every sets how often)"
+            "(in train, training.samples_every sets how often)"
         )
     show_step(Console(), [sample for sample in samples if sample.step == step], settings.groups)
 

@@ -14,7 +14,7 @@ from sfpo_bench.config import from_node
 from sfpo_bench.evaluation.run import plan
 from sfpo_bench.overruled import Reader, refuse_overruled
 from sfpo_bench.study.page import StudyFiles
-from sfpo_bench.study.plan import Study, refuse_shared, require_sweep, study_of
+from sfpo_bench.study.plan import Study, refuse_shared, require_sweep, settings_named_as_in_a_study, study_of
 from sfpo_bench.types import Split
 from sfpo_bench.written_settings import everything
 
@@ -39,7 +39,9 @@ def _check(study: Study) -> None:
         own = from_node(arm.node)
         if (own.model, own.task) != (study.config.model, study.config.task):
             check_before_torch(own)
-    refuse_shared(plan(study.evaluation).paper, study.config.policy_task.problems(Split.select))
+    with settings_named_as_in_a_study():
+        paper = plan(study.evaluation).paper
+    refuse_shared(paper, study.config.policy_task.problems(Split.select))
 
 
 def announce(files: StudyFiles) -> None:

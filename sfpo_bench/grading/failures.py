@@ -32,8 +32,9 @@ class GradingFailures:
             raise RunFailed(
                 f"{self.failed} of {self.graded} responses could not be graded in time, or broke the process that "
                 f"graded them ({self.failed / self.graded:.1%}); expected at most {LIMIT:.0%}, for their rewards of 0 "
-                f"say nothing about them. Look at those with status timeout or error (`sfpo-bench show`), give a grade "
-                f"more time (task.grading_seconds) or the machine less other work, and run the same command again"
+                f"say nothing about them. Look at those with status timeout or error (`sfpo-bench show`), give the "
+                "machine less other work, or with task=jsonl a grade more time (task.grading_seconds), and run the "
+                "same command again"
             )
 
 

@@ -62,8 +62,8 @@ def _render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[str, bo
         return prompt.content, not (isinstance(bos, str) and prompt.content.startswith(bos))
     if not tokenizer.chat_template:
         raise ConfigError(
-            "the task asks for chat prompts but the model's tokenizer has no chat template; "
-            "use an instruction-tuned model, or set task.chat=false where the task offers it"
+            "the prompts are turns of a chat but the model's tokenizer has no chat template; use an instruction-tuned "
+            "model, or plain prompts: task.chat=false where a task has it, else another template (evaluate prompt=NAME)"
         )
     turns = [{"role": message.role, "content": message.content} for message in prompt.content]
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

@@ -12,6 +12,12 @@ from sfpo_bench.types import Completion
 if TYPE_CHECKING:
     from torch import Tensor
 
+# What an engine says of weights under which no token can be drawn.
+NOT_FINITE = (
+    "generation: the policy's logits are not finite, so its weights have diverged or are damaged; (in train) lower "
+    "learner.learning_rate, or set learner.gradient_clip_norm above 0, and start the run afresh"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sfpo_bench.attention.interface import packs
 from sfpo_bench.errors import NonFiniteError
 from sfpo_bench.rollout.live_rows import LiveRows, PackedRows, PaddedRows
-from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
+from sfpo_bench.rollout.protocol import NOT_FINITE, NoiseStream, Request, Sampling
 from sfpo_bench.seeding import uniforms
 from sfpo_bench.types import Completion, FinishReason
 
@@ -128,10 +128,7 @@ def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p:
     ]
     tokens_B, log_probs_B = (torch.cat(parts) for parts in zip(*chosen, strict=True))
     if log_probs_B.isnan().any():
-        raise NonFiniteError(
-            "generation: the policy's logits are not finite, so its weights have diverged; lower "
-            "learner.learning_rate, or set learner.gradient_clip_norm above 0, and start the run afresh"
-        )
+        raise NonFiniteError(NOT_FINITE)
     return tokens_B, log_probs_B
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sfpo_bench.errors import EngineFailed, NonFiniteError
-from sfpo_bench.rollout.protocol import Sampling
+from sfpo_bench.rollout.protocol import NOT_FINITE, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,8 +80,5 @@ def checked(drawn: Drawn) -> Drawn:
             f"vLLM returned {len(drawn.token_ids)} tokens with {len(drawn.log_probs)} log-probs; expected one each"
         )
     if not all(map(math.isfinite, drawn.log_probs)):
-        raise NonFiniteError(
-            "generation: the policy's logits are not finite, so its weights have diverged; lower "
-            "learner.learning_rate, or set learner.gradient_clip_norm above 0, and start the run afresh"
-        )
+        raise NonFiniteError(NOT_FINITE)
     return drawn

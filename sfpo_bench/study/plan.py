@@ -4,8 +4,10 @@ from."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from omegaconf import OmegaConf
 
 from sfpo_bench.comparison.arms import Arm, compose_arms
 from sfpo_bench.config import RunConfig, flatten, from_node, to_plain
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
 from sfpo_bench.evaluation.question_paper import Benchmark
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.settings import HuggingFaceModel
@@ -21,7 +23,7 @@ from sfpo_bench.override_text import quoted
 from sfpo_bench.problem_sets import Role, overlaps, suite
 from sfpo_bench.run import identity
 from sfpo_bench.study.ledger import CODE_VERSION
-from sfpo_bench.study_settings import Redo
+from sfpo_bench.study_settings import Redo, StudyEvaluation
 from sfpo_bench.sweep.plan import composer
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 from sfpo_bench.tracking.provenance import code_version
@@ -155,6 +157,8 @@ def _evaluation(config: RunConfig) -> EvaluateSettings:
         sampling=asked.sampling,
         prompt=asked.prompt,
         problems=asked.problems,
+        grading_seconds=asked.grading_seconds,
+        undecided_share=asked.undecided_share,
         data=config.study.data,
         precision=config.learner.precision,
         device=config.device,
@@ -164,6 +168,18 @@ def _evaluation(config: RunConfig) -> EvaluateSettings:
         output_root=config.output_root,
         tracking=config.tracking,
     )
+
+
+@contextmanager
+def settings_named_as_in_a_study() -> Iterator[None]:
+    """What evaluations say of their settings, by the names that a study has for them."""
+    shared = {field.name for field in fields(StudyEvaluation)} & {field.name for field in fields(EvaluateSettings)}
+    named = re.compile(rf"(?<![\w.`])({'|'.join(sorted(shared))})(?=(?:\.\w+)? ?=)")
+    try:
+        yield
+    except BenchError as error:
+        error.args = (named.sub(r"study.evaluation.\1", str(error)),)
+        raise
 
 
 def _evaluation_identity(asked: EvaluateSettings) -> Settings:

@@ -23,7 +23,18 @@ from sfpo_bench.study import checkpoints
 from sfpo_bench.study.frame import BEFORE_TRAINING, Evaluated, score_rows
 from sfpo_bench.study.ledger import CODE_VERSION, Done, Ledger, Record
 from sfpo_bench.study.page import StudyFiles, write_study_report
-from sfpo_bench.study.plan import CHOOSE, COMPARE, COMPARISON, EVALUATE, PARTS, SCORE, START, TUNE, Study
+from sfpo_bench.study.plan import (
+    CHOOSE,
+    COMPARE,
+    COMPARISON,
+    EVALUATE,
+    PARTS,
+    SCORE,
+    START,
+    TUNE,
+    Study,
+    settings_named_as_in_a_study,
+)
 from sfpo_bench.study.tracked import close_run, open_run
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
@@ -173,7 +184,8 @@ class Parts:
 
     def _evaluated(self, asked: Sequence[EvaluateSettings]) -> list[Evaluation]:
         """The evaluations of these settings, in their order; what is there is not sampled again."""
-        plans = [evaluations.plan(settings) for settings in asked]
+        with settings_named_as_in_a_study():
+            plans = [evaluations.plan(settings) for settings in asked]
         found: dict[Path, Evaluation] = {}
 
         def done(plan: evaluations.Plan, evaluation: Evaluation) -> None:
@@ -181,7 +193,7 @@ class Parts:
             found[plan.store.path] = evaluation
             self._say(f"  [{len(found)}/{len(plans)}] {evaluation.owner.label} evaluated")
 
-        with SampleBoard(f"{self._study.name}, evaluation") as board:
+        with settings_named_as_in_a_study(), SampleBoard(f"{self._study.name}, evaluation") as board:
             evaluate_in_slots(plans, self._slots, StopRequest(), evaluations.Progress(board.start, board.done), done)
         return [found[plan.store.path] for plan in plans]
 

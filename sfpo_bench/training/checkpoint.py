@@ -217,8 +217,8 @@ def checkpoint_at(folder: RunFolder, step: int) -> Checkpoint:
     if found is None:
         there = ", ".join(str(checkpoint.step) for checkpoint in store.all()) or "none"
         raise CheckpointError(
-            f"{folder.path} holds no checkpoint of step {step}; expected one of {there}. training.keep_every says "
-            "which ones a run keeps"
+            f"{folder.path} holds no checkpoint of step {step}; expected one of {there} (in train, "
+            "training.keep_every says which ones a run keeps)"
         )
     return found
 

@@ -76,7 +76,7 @@ def test_the_ends_of_the_unit_interval_give_possible_tokens() -> None:
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_a_policy_that_has_diverged_is_named_as_such(bad: float, temperature: float) -> None:
     logits = torch.tensor([[0.0, 1.0], [0.0, bad]])
-    with pytest.raises(NonFiniteError, match="weights have diverged"):
+    with pytest.raises(NonFiniteError, match="weights have diverged or are damaged"):
         choose_tokens(logits, temperature, torch.tensor([0.5, 0.5], dtype=torch.float64))
 
 
