@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
+from sfpo_bench.grading.denials import denied_around, with_marks
+
 _TOKEN = re.compile(r"\\\\?(?:begin)?(?:boxed|fbox|framebox)\s*\{|(?<![A-Za-z\\])b?oxed\{|\\.|[{}]", re.DOTALL)
 _UNBRACED = re.compile(r"\\boxed\s*([-+]?\d[\d.,/]{0,50})|\\boxed\s+([A-Z])(?=[\s.$]|$)")
 _ENVIRONMENT = re.compile(r"\\begin\{boxed\}(.{0,2000}?)\\end\{boxed\}", re.DOTALL)
@@ -36,6 +38,10 @@ _JOINING = re.compile(r"\b(?:and|or|vs|versus|as well as)\b|[,;]")
 _BESIDE = re.compile(
     r"[\s$.;,]*(?:option|possibility|alternative|candidate|case)\s+\w{1,4}\s?[:.)=]?[\s$*]*"
     r"|[\s.?!$)]*(?:or|maybe|perhaps|possibly|alternatively)\b(?!\s+rather)[^.\n?!]{0,40}"
+    r"|[\s.$)]*(?:if|when|unless|otherwise|in case)\b(?![^\n]*\b(?:but|wait|actually|then|so|we)\b)[^\n]{0,80}"
+    r"|[^\n]{0,60}\b(?:(?:could|may|might|can)\s+(?:also|equally|just\s+as\s+well)\b"
+    r"|another\s+(?:possible\s+|valid\s+)?(?:answer|solution|value|option|possibility)\b)[^.\n]{0,40}"
+    r"|[^\n]{0,40}\b(?:could|may|might)\s+be\s[\s$]*"
     r"|(?:[\s$,;]|\\q?quad|\\[,;: ])+[A-Za-z](?:_\{?\w\}?)?\s*=\s*\$?",
     re.IGNORECASE,
 )
@@ -54,14 +60,6 @@ _OR_ANOTHER = re.compile(
 )
 _ONE_OR = re.compile(
     r"(?<![\w.])([-+]?\d[\d.,/]{0,20})\$?,?\s+(?:or|oder|ou)\s+(?:maybe\s+|perhaps\s+)?[\s$\\(\[*]{0,6}\Z"
-)
-_DENIED_BEFORE = re.compile(
-    r"(?:\bnot|n't|\bcannot|\bnever|\bneither)\s+(?:be\s+|equal\s+(?:to\s+)?)?[\s$\\(\[:*]{0,10}$", re.IGNORECASE
-)
-_DENIED_BEHIND = re.compile(
-    r"[\s$)\]},.*\\]{0,12}(?:(?:is|was|would be|seems|looks)\s+(?:also\s+)?(?:not|wrong|incorrect|false|impossible)|"
-    r"but\s+(?:actually|no|wait)|no,\s+wait|wait,)\b",
-    re.IGNORECASE,
 )
 
 
@@ -82,26 +80,40 @@ def last_boxes(text: str) -> Boxes | None:
     spans = [span for span in _spans(text) if not _PLACEHOLDER.fullmatch(text[span[1] : span[2]][:60])]
     if not spans:
         return _unusual(text)
-    chosen = [spans[-1]]
-    start, _, end = spans[-1]
+    chosen = [_not_denied(text, spans)]
+    start, _, end = chosen[0]
     tail = text[end + 1 : end + 400]
     if _UNDECIDED.search(tail):
         chosen = _outermost(spans)
     else:
-        for span in reversed(spans[:-1]):
+        for span in reversed(spans[: spans.index(chosen[0])]):
             between = text[span[2] + 1 : chosen[0][0]]
             if span[2] > chosen[0][0] or not joins(between):
                 break
             chosen.insert(0, span)
-    contents = [text[inner:close].strip() for _, inner, close in chosen]
+    contents = [_content(text, span) for span in chosen]
     kept = _without_repetitions(contents, [text[before[2] + 1 : after[0]] for before, after in pairwise(chosen)])
     if other := _OR_ANOTHER.match(tail):
         kept.append(other[1])
     if earlier := _ONE_OR.search(text[max(0, chosen[0][0] - 60) : chosen[0][0]]):
         kept.insert(0, earlier[1])
-    line_start = max(text.rfind("\n", 0, start), start - 80, 0)
-    denied = bool(_DENIED_BEFORE.search(text[line_start:start]) or _DENIED_BEHIND.match(tail))
-    return Boxes(tuple(kept), start, denied)
+    asked = kept[-1].rstrip(" }$.").endswith(("?", "\uff1f"))
+    return Boxes(tuple(kept), start, asked or denied_around(text[max(0, start - 160) : start], tail))
+
+
+_INSTEAD = re.compile(r"(?:[,;\s$)(]|\\\))*(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of)\s+[\s$\\(\[]{0,6}")
+
+
+def _not_denied(text: str, spans: list[tuple[int, int, int]]) -> tuple[int, int, int]:
+    r"""The last box, or the one before it in `it is \boxed{8}, not \boxed{7}`."""
+    if len(spans) > 1 and _INSTEAD.fullmatch(text[spans[-2][2] + 1 : spans[-1][0]][:60]):
+        return spans[-2]
+    return spans[-1]
+
+
+def _content(text: str, span: tuple[int, int, int]) -> str:
+    start, inner, close = span
+    return with_marks(text[inner:close].strip(), text[max(0, start - 8) : start], text[close + 1 : close + 40])
 
 
 def joins(between: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence as Ordered
 from fractions import Fraction
+from math import gcd
 
 from sfpo_bench.grading.identity import ratio_is_constant, same_expression, vanishes
 from sfpo_bench.grading.matrices import as_matrix
@@ -31,6 +32,7 @@ from sfpo_bench.grading.tree import (
     Where,
     Words,
     has,
+    walk,
 )
 
 _LONGEST_LIST = 200
@@ -79,7 +81,19 @@ def _same_where(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
         whole = [node.condition for node in (first, second) if node.condition is not None]
         if not all(_about_parameters(condition) for condition in whole) and isinstance(first.value, (Sequence, Number)):
             return False
+        if second.condition is not None and _restricts(second.condition):
+            return False
     return same(first.value, second.value, tolerance)
+
+
+def _restricts(condition: Node) -> bool:
+    """True for an inequality with a number that is no usual start such as `n >= 1`."""
+    return any(
+        isinstance(part, Relation)
+        and not {"<", ">", r"\le", r"\ge"}.isdisjoint(part.signs)
+        and any(isinstance(below, Number) and abs(below.value) > 1 for below in walk(part))
+        for part in statements_of(condition)
+    )
 
 
 def _about_parameters(condition: Node) -> bool:
@@ -100,10 +114,7 @@ def _same_choice(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
 
 
 def _same_words(gold: Node, answer: Node) -> bool:
-    first, second = (
-        " ".join(_NOTHING.sub(_normal_nothing, node.text).split()) if isinstance(node, Words) else ""
-        for node in (gold, answer)
-    )
+    first, second = (_normal(node.text) if isinstance(node, Words) else "" for node in (gold, answer))
     if isinstance(gold, Words) and isinstance(answer, Words):
         return first.removesuffix("s") == second.removesuffix("s") != ""
     words, other = (gold, answer) if isinstance(gold, Words) else (answer, gold)
@@ -116,6 +127,20 @@ def _same_words(gold: Node, answer: Node) -> bool:
     return isinstance(other, Symbol) and other.name == words.text
 
 
+_MONTH = "(january|february|march|april|may|june|july|august|september|october|november|december)"
+_DAY = r"(\d{1,2})(?: ?(?:st|nd|rd|th))?"
+_DATE = re.compile(rf"{_MONTH} {_DAY}|(?:the )?{_DAY}(?: of)? {_MONTH}")
+_SAID_OTHERWISE = {"dne": "does not exist", "infinitely many solutions": "infinitely many"}
+
+
+def _normal(text: str) -> str:
+    """One spelling of what is said in several: dates, that there is nothing, that something does not exist."""
+    if date := _DATE.fullmatch(text):
+        return f"{date[1] or date[4]} {date[2] or date[3]}"
+    text = " ".join(_NOTHING.sub(_normal_nothing, text).split())
+    return _SAID_OTHERWISE.get(text, text)
+
+
 def _normal_nothing(match: re.Match[str]) -> str:
     text = re.sub(r"^there (?:is|are) |exists?$", "", match.group())
     return text.replace("solutions", "solution")
@@ -124,11 +149,14 @@ def _normal_nothing(match: re.Match[str]) -> str:
 def _same_clock(gold: Node, answer: Node) -> bool:
     """Times of day with the same hours and minutes, and half of the day where both tell it; numbers in one base."""
     if isinstance(gold, Clock) and isinstance(answer, Clock):
-        halves = {gold.half, answer.half} - {""}
-        return gold.fields == answer.fields and len(halves) < 2
+        return _same_time(gold, answer)
     if isinstance(gold, Based) and isinstance(answer, Based):
         return gold == answer
     clock, other = (gold, answer) if isinstance(gold, Clock) else (answer, gold)
+    if isinstance(clock, Clock) and len(clock.fields) == 1 and isinstance(other, Number):
+        return other.value == clock.fields[0]
+    if isinstance(gold, Clock) and gcd(*gold.fields) > 1:
+        return _value_is(gold, answer)  # ratios are given in lowest terms
     if not isinstance(clock, Clock) or clock.half or isinstance(other, Based):
         return _value_is(gold, answer)
     if isinstance(other, (Sequence, Number, Apply)):
@@ -137,6 +165,23 @@ def _same_clock(gold: Node, answer: Node) -> bool:
         as_ratio = Sequence(":", items)
         return _same_values(as_ratio, other, Tolerance())
     return _value_is(gold, answer)
+
+
+def _same_time(first: Clock, second: Clock) -> bool:
+    """The same moment of a day; of clocks that both leave the half of the day open, the same reading."""
+    padded = [clock.fields + (0,) * (3 - len(clock.fields)) for clock in (first, second)]
+    if not first.half and not second.half:
+        return padded[0] == padded[1]
+    hours = [_hours(clock) for clock in (first, second)]
+    return padded[0][1:] == padded[1][1:] and bool(hours[0] & hours[1])
+
+
+def _hours(clock: Clock) -> frozenset[int]:
+    """The hours of the day, from 0 to 23, that a clock may show."""
+    hour = clock.fields[0]
+    if 0 < hour <= 12:
+        return frozenset({"am": {hour % 12}, "pm": {hour % 12 + 12}}.get(clock.half, {hour % 12, hour % 12 + 12}))
+    return frozenset({hour % 24})
 
 
 def _value_is(gold: Node, answer: Node) -> bool:
@@ -243,6 +288,9 @@ def _comparisons(node: Node) -> list[tuple[str, Node, Node]] | None:
         for left, sign, right in zip(part.sides, part.signs, part.sides[1:], strict=False):
             turned = {"<": ">", r"\le": r"\ge"}.get(sign)
             found.append((turned, right, left) if turned else (sign, left, right))
+        if modulus and part.signs == (r"\equiv",):
+            sign, left, right = found.pop()
+            found.append((sign, left, Apply("mod", (right, modulus[0])) if isinstance(right, Number) else right))
         found += [("modulus", value, value) for value in modulus]
     return found
 

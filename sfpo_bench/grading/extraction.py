@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sfpo_bench.grading.boxes import last_boxes
-from sfpo_bench.grading.expressions import expressions, is_prose
-from sfpo_bench.grading.number_words import SCALES
+from sfpo_bench.grading.denials import another_behind, denied_in_sentence, scaled, taken_back, unstated
+from sfpo_bench.grading.expressions import Piece, expressions, is_prose, pieces
 from sfpo_bench.grading.sentences import DENIES, alternatives_before, chosen_letter, denied_before, first_clause, stated
 
 
@@ -60,6 +60,8 @@ def extract(response: str) -> Extraction | None:
     statement = _last_statement(text)
     if statement is not None and boxes is not None and statement.replaces(boxes.start):
         return Extraction(Rule.final_answer_is, (statement.text,))
+    if boxes is not None and boxes.denied and statement is not None and statement.start > boxes.start:
+        boxes = None
     if boxes is not None:
         texts = boxes.contents if not boxes.denied else (f"not {', '.join(boxes.contents)}",)
         return Extraction(Rule.boxed, texts)
@@ -116,11 +118,12 @@ def _behind_hashes(text: str) -> str | None:
 _ANSWER = (
     r"(?:answers?|correct\s+(?:option|choice)|ans|r[ée]ponse(?:\s+finale)?|respuesta(?:\s+final)?|resposta|risposta|"
     r"antwort|odpowied[zź]|\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u7b54\u3048|\u7b54|\u6b63\u89e3|"
+    r"\uc815\ub2f5|\ub2f5|"
     r"\u0627\u0644\u062c\u0648\u0627\u0628|\u0627\u0644\u0625\u062c\u0627\u0628\u0629)"
 )
 _STATEMENT = re.compile(
     rf"(?P<final>final\s+|finale?\s+)?\b{_ANSWER}\**(?:"
-    r"\s*(?:\u662f|\u4e3a|\u70ba|\u306f|\u0647\u0648|\u0647\u064a)\s*[:\uff1a=]?"
+    r"\s*(?:\uc740|\ub294|\u662f|\u4e3a|\u70ba|\u306f|\u0647\u0648|\u0647\u064a)\s*[:\uff1a=]?"
     r"|\s*\**\s*[:\uff1a=]\s*\**"
     r"|\s+(?:is|are|was|would\s+be|should\s+be|must\s+be|est|es|ist|\u00e8|\u00e9)\b\s*[:\uff1a]?"
     r"|\s+(?P<denied>is\s+not|isn't|cannot\s+be|can't\s+be|could\s+be|may\s+be|might\s+be)\b"
@@ -144,16 +147,26 @@ class _Statement:
 def _last_statement(text: str) -> _Statement | None:
     """The last `the answer is …`, `Answer: …` or the same in another language that states anything."""
     tail_start = max(0, len(text) - 4 * _LONGEST_TAIL)
+    denied: _Statement | None = None
     for match in reversed(list(_STATEMENT.finditer(text, tail_start))):
         rest = text[match.end() : match.end() + 1000]
+        clause = first_clause(rest)
         if match["denied"]:
-            return _Statement(match.start(), False, f"{match['denied']} {first_clause(rest)}")
+            return denied or _Statement(match.start(), False, f"{match['denied']} {clause}")
         found = stated(rest)
-        if found:
-            at_line = not text[: match.start()].rpartition("\n")[2].strip(" *#_")
-            is_final = (bool(match["final"]) or (":" in match.group() and at_line)) and "\n" not in match.group()
-            return _Statement(match.start(), is_final and not is_prose(first_clause(rest)), found)
-    return None
+        if not found:
+            continue
+        behind = rest[rest.find(clause) + len(clause) :]
+        retracted = taken_back(behind) or another_behind(behind)
+        if retracted or unstated(text[: match.start()]) or re.match(r"[\s$)*]*[?\uff1f]", behind):
+            denied = denied or _Statement(match.start(), False, f"not {found}")
+            if retracted:
+                return denied
+            continue
+        at_line = not text[: match.start()].rpartition("\n")[2].strip(" *#_")
+        is_final = (bool(match["final"]) or (":" in match.group() and at_line)) and "\n" not in match.group()
+        return _Statement(match.start(), is_final and not is_prose(clause), found)
+    return denied
 
 
 _LONGEST_WHOLE = 200
@@ -167,31 +180,27 @@ def _unmarked(text: str) -> Extraction | None:
     line = text.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
     short = 0 < len(line) <= _LONGEST_WHOLE and "\n\n" not in line
     says_something = any(character.isalnum() or character in _SIGNS for character in _EMPTY_BOX.sub("", line))
+    asked = f"maybe {line}"
     if short and says_something and not is_prose(line):
-        return Extraction(Rule.whole, (line,))
+        return Extraction(Rule.whole, (asked if line[-1] in "?\uff1f" else line,))
     tail = text[-_LONGEST_TAIL:]
-    found = expressions(tail)
+    found = pieces(tail)
     if found:
         return Extraction(Rule.last_expression, (_last(tail, found[-1]),))
     letter = chosen_letter(tail[-500:])
     if letter is not None:
         return Extraction(Rule.last_expression, (letter,))
     if short and says_something and len(line.split()) <= 8:
-        return Extraction(Rule.whole, (line,))
+        return Extraction(Rule.whole, (asked if line[-1] in "?\uff1f" else line,))
     return None
 
 
-_SCALE_BEHIND = re.compile(rf"[$\\)\]]{{0,4}}\s+({'|'.join(sorted(SCALES, key=len, reverse=True))})\b")
-
-
-def _last(tail: str, found: str) -> str:
+def _last(tail: str, piece: Piece) -> str:
     """The last expression, with the word before it that denies, bounds or changes it, or with its alternative."""
-    if alternative := alternatives_before(tail, found):
+    if alternative := alternatives_before(tail, piece):
         return alternative
-    if scale := _SCALE_BEHIND.match(tail, tail.rfind(found) + len(found)):
-        found = f"{found} {scale[1]}"
-    if not denied_before(tail, found):
-        return found
-    place = tail.rfind(found)
-    words = list(DENIES.finditer(tail[max(0, place - 40) : place]))
-    return f"{words[-1].group()} {found}"
+    found = scaled(piece.text, tail[piece.end :])
+    if denied_before(tail, piece.start):
+        words = list(DENIES.finditer(tail[max(0, piece.start - 40) : piece.start]))
+        return f"{words[-1].group()} {found}"
+    return f"not {found}" if denied_in_sentence(tail, piece.start, piece.end) else found

@@ -252,7 +252,8 @@ def _same_there(first: Node, second: Node, point: Point) -> bool | None:
 def ratio_is_constant(first: Node, second: Node) -> int:
     """The sign of c where `first` = c `second` for a constant c that is not zero; 0 where there is none.
 
-    The ratio has to be the same at random points, each variable drawn by itself: never on one line.
+    The ratio has to be the same at random points, each variable drawn by itself, never on one line, and whatever the
+    functions of unknown meaning are: `f(0)` and `f(9)` have no constant ratio.
     """
     if leaves(first, second) > _MOST_LEAVES or has(first, "int") or has(second, "int"):
         return 0
@@ -269,10 +270,8 @@ def _ratios(first: Node, second: Node, is_complex: bool, natural: bool) -> Seque
     ratios: list[Ball] = []
     ctx.prec = _POINT_PRECISIONS[1]
     for point in points(first, second, is_complex, natural):
-        # Functions of unknown meaning are the same functions at all points that are compared with each other.
-        fixed = Point(point.values, is_complex, natural, 0)
         try:
-            one, other = fixed.ball(first), fixed.ball(second)
+            one, other = point.ball(first), point.ball(second)
         except NoValue:
             continue
         if one.contains(0) or other.contains(0):

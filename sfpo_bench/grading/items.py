@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 from sfpo_bench.grading.lexer import Token, Unreadable, written_number
-from sfpo_bench.grading.number_words import chinese_number, number_in_words
+from sfpo_bench.grading.number_words import chinese_number
 from sfpo_bench.grading.parser import Parser
-from sfpo_bench.grading.quantities import quantity
+from sfpo_bench.grading.quantities import number_of, quantity
 from sfpo_bench.grading.terms import written
 from sfpo_bench.grading.tree import EMPTY_SET, REALS, Apply, Based, Clock, Either, Node, Number, Sequence, Symbol, Words
 
@@ -80,6 +81,32 @@ def _separator(token: Token) -> str:
     return ""
 
 
+def with_usual_brackets(tokens: Tokens) -> Tokens:
+    """`]0, 1]` as `(0, 1]` and `[0, 1[` as `[0, 1)`; unchanged where brackets do not close."""
+    found, opened = list(tokens), []
+    for place, token in enumerate(tokens):
+        if token.kind != "sign" or token.text not in (*OPENERS, *CLOSERS):
+            continue
+        if token.text == "]" and not opened:
+            found[place] = replace(token, text="(")
+            opened.append("]")
+        elif token.text == "[" and opened[-1:] in (["["], ["]"]) and _ends_an_interval(tokens, place):
+            found[place] = replace(token, text=")")
+            opened.pop()
+        elif token.text in OPENERS:
+            opened.append(token.text)
+        elif opened:
+            opened.pop()
+    return tokens if opened else tuple(found)
+
+
+def _ends_an_interval(tokens: Tokens, place: int) -> bool:
+    before, behind = tokens[place - 1], tokens[place + 1] if place + 1 < len(tokens) else None
+    return before.text not in (*OPENERS, ",", ";") and (
+        behind is None or behind.kind == "word" or behind.text in (*CLOSERS, *_ENDS, r"\cup", r"\cap", r"\setminus")
+    )
+
+
 def opening(tokens: Tokens) -> int:
     """Where the bracket opens that closes at the end."""
     depth = 0
@@ -108,6 +135,16 @@ def in_words(tokens: Tokens) -> Words:
     if not text:
         raise Unreadable("nothing")
     return Words(text)
+
+
+def hour(tokens: Tokens) -> Clock | None:
+    """`9 AM`, `9 o'clock`: a full hour."""
+    if len(tokens) < 2 or tokens[0].kind != "number" or not tokens[0].text.isdigit() or int(tokens[0].text) > 24:
+        return None
+    behind = "".join(token.text for token in tokens[1:] if token.text not in (".", "'")).lower()
+    if behind not in ("am", "pm", "oclock"):
+        return None
+    return Clock((int(tokens[0].text),), behind.removeprefix("oclock"))
 
 
 def clock(*sides: Tokens) -> Clock | None:
@@ -152,6 +189,9 @@ def _base(tokens: Tokens) -> int:
     return base if 2 <= base <= 36 else 0
 
 
+_REALS = re.compile(r"(?:all )?(?:the )?(positive |negative |non ?negative )?(?:real (?:numbers|values)|reals)")
+
+
 def named_set(tokens: Tokens) -> Node | None:
     """Sets with a sign of their own, and what says that there is nothing."""
     text = "".join(written(tokens))
@@ -161,10 +201,32 @@ def named_set(tokens: Tokens) -> Node | None:
         return Sequence("()", (Apply("mul", (Number(Fraction(-1)), Symbol(r"\infty"))), Number(Fraction(0))))
     if text == r"\emptyset":
         return EMPTY_SET
+    if not all(token.kind == "word" or token.text == "-" for token in tokens):
+        return None
     words = " ".join(token.text.lower() for token in tokens if token.kind == "word")
-    if words in ("all real numbers", "all reals", "all real", "all real values", "real numbers", "the real numbers"):
-        return REALS
-    return None
+    if words == "all real" or not (found := _REALS.fullmatch(words)):
+        return REALS if words == "all real" else None
+    zero, end = Number(Fraction(0)), Symbol(r"\infty")
+    match (found[1] or "").replace(" ", ""):
+        case "positive":
+            return Sequence("()", (zero, end))
+        case "nonnegative":
+            return Sequence("[)", (zero, end))
+        case "negative":
+            return Sequence("()", (Apply("mul", (Number(Fraction(-1)), end)), zero))
+        case _:
+            return REALS
+
+
+def reals_except(tokens: Tokens) -> Node | None:
+    """`all real numbers except 0 and 1`."""
+    place = next((place for place, token in enumerate(tokens) if token.text.lower() in ("except", "excluding")), 0)
+    if not place or (base := named_set(tokens[:place])) is None:
+        return None
+    rest = tokens[place + 1 :]
+    parts, _ = split(rest[1:] if rest and rest[0].text.lower() == "for" else rest)
+    left_out = Sequence("{}", tuple(expression(part) for part in parts))
+    return Apply("difference", (base, left_out)) if parts else None
 
 
 def number_word(tokens: Tokens) -> Node | None:
@@ -172,8 +234,8 @@ def number_word(tokens: Tokens) -> Node | None:
     if not tokens or not all(token.kind == "word" or token.text == "-" for token in tokens):
         return None
     words = [token.text.lower() for token in tokens if token.kind == "word"]
-    number = number_in_words(words)
-    if number is None and len(words) == 1 and (chinese := chinese_number(words[0])) is not None:
+    number = number_of(tokens)
+    if number is None and len(words) == len(tokens) == 1 and (chinese := chinese_number(words[0])) is not None:
         number = Fraction(chinese)
     return None if number is None else Number(number)
 

@@ -67,10 +67,22 @@ def named(node: Node) -> tuple[Node, Node] | None:
     if len(rest) != len(node.signs):
         return None
     if is_name(first) and (value := chained(rest)) is not None:
-        return first, value
+        return _in_order(first, value)
     if len(rest) == 1 and is_name(rest[0]) and node.signs == ("=",) and not is_name(first):
         return rest[0], first
     return None
+
+
+def _in_order(name: Node, value: Node) -> tuple[Node, Node]:
+    """`(y, x) = (1, 2)` as `(x, y) = (2, 1)`: coordinates have an order of their own, other names that of the text."""
+    if not isinstance(name, Sequence) or not isinstance(value, Sequence) or len(name.items) != len(value.items):
+        return name, value
+    keys = [item.name if isinstance(item, Symbol) else "" for item in name.items]
+    if not set(keys) <= set("xyz") or len(set(keys)) != len(keys):
+        return name, value
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    names, values = (tuple(node.items[place] for place in order) for node in (name, value))
+    return Sequence(name.brackets, names), Sequence(value.brackets, values)
 
 
 def chained(sides: Ordered[Node]) -> Node | None:
@@ -93,7 +105,7 @@ def value_of(node: Node) -> Node | None:
     It is the value of a name, of an expression in several variables, or of a calculation that comes out.
     """
     if (found := named(node)) is not None:
-        return found[1]
+        return None if _is_derivative(found[0]) else found[1]
     if not isinstance(node, Relation) or any(sign not in ("=", r"\approx") for sign in node.signs):
         return None
     first, last = node.sides[0], node.sides[-1]
@@ -105,6 +117,17 @@ def value_of(node: Node) -> Node | None:
         unfinished = any(isinstance(part, Apply) and part.name.startswith("?") for part in walk(first))
         return chained(node.sides[1:] if unfinished or not _is_value(first) else node.sides)
     return None
+
+
+def _is_derivative(name: Node) -> bool:
+    """True for `f'(x)` and `y'`; `A'` is a point."""
+    match name:
+        case Apply(called, _):
+            return "'" in called
+        case Symbol(called):
+            return "'" in called and called[:1].islower()
+        case _:
+            return False
 
 
 def _is_value(node: Node) -> bool:

@@ -35,6 +35,8 @@ _PARTS = {
     "thousandth": 1000,
     "millionth": 10**6,
 }
+_RUSSIAN_THOUSANDS = "\u0442\u044b\u0441\u044f\u0447 \u0442\u044b\u0441\u044f\u0447\u0438"
+_RUSSIAN_MILLIONS = "\u043c\u0438\u043b\u043b\u0438\u043e\u043d \u043c\u0438\u043b\u043b\u0438\u043e\u043d\u043e\u0432"
 # What a number before the word is multiplied by: `5 million`, `3 dozen`, `2 thirds`.
 SCALES: dict[str, Fraction] = {
     **{word: Fraction(value) for word, value in _POWERS.items()},
@@ -55,6 +57,11 @@ SCALES: dict[str, Fraction] = {
     "\u4e07": Fraction(10**4),
     "\u4ebf": Fraction(10**8),
     "twice": Fraction(2),
+    **dict.fromkeys(("mn", "mln", "mio", "\u043c\u043b\u043d"), Fraction(10**6)),
+    **dict.fromkeys(("bn", "bln", "mrd", "\u043c\u043b\u0440\u0434"), Fraction(10**9)),
+    **dict.fromkeys(("tn", "trn"), Fraction(10**12)),
+    **dict.fromkeys(_RUSSIAN_THOUSANDS.split(), Fraction(1000)),
+    **dict.fromkeys(_RUSSIAN_MILLIONS.split(), Fraction(10**6)),
 }
 POWER_WORDS = {"squared": 2, "cubed": 3}
 SIGN_WORDS = {"minus": -1, "negative": -1, "plus": 1, "positive": 1}

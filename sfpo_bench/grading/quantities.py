@@ -2,14 +2,16 @@ r"""Numbers with words and units around them: `5 million dollars`, `12\text{ cm}
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from sfpo_bench.grading.lexer import Token, Unreadable
 from sfpo_bench.grading.number_words import POWER_WORDS, SCALES, SIGN_WORDS, number_in_words
 from sfpo_bench.grading.terms import negative
 from sfpo_bench.grading.tree import Apply, Either, Node, Number, Quantity, Unit
-from sfpo_bench.grading.units import NO_UNIT, SINGLE_LETTERS, product, unit_in_words, unit_of
+from sfpo_bench.grading.units import NO_UNIT, SINGLE_LETTERS, product, unit_in_words, unit_of, unit_of_letters
 from sfpo_bench.grading.vocabulary import words
 
 Tokens = tuple[Token, ...]
@@ -24,14 +26,27 @@ _NO_NOUNS = words(
     "instead rather percent per equals equal ten hundred thousand million billion dozen one two three four "
     "five six seven eight nine works factorial to mod modulo choose log "
     "mil mille mila millionen milliarden milliard milliards millones "
+    "january february march april may june july august september october november december "
     "million\u00ebn tausend hundert cent\u00edmos gross"
 )
+
+
+# The same in scripts that write no space before it: Japanese and Korean.
+_DENYING = re.compile(
+    "\u3067\u306f\u306a|\u3067\u306f\u3042\u308a\u307e\u305b|\u3058\u3083\u306a|\u3067\u306a\u3044|\uc544\ub2c8|\uc544\ub2d9|\uc544\ub2cc"
+)
+
+
+def _is_noun(word: str) -> bool:
+    return word not in _NO_NOUNS and _DENYING.search(word) is None
 
 
 def quantity(tokens: Tokens, expression: Reader) -> Node:
     """A value with what changes it and its unit. Raises Unreadable where words are left."""
     if not tokens:
         raise Unreadable("nothing")
+    if (compound := _compound(tokens, expression)) is not None:
+        return compound
     first = tokens[0]
     if first.kind == "word" and first.text.lower() in SIGN_WORDS and len(tokens) > 1:
         value = quantity(tokens[1:], expression)
@@ -45,6 +60,30 @@ def quantity(tokens: Tokens, expression: Reader) -> Node:
     return _with_unit(tokens, expression)
 
 
+def _compound(tokens: Tokens, expression: Reader) -> Node | None:
+    """`2 hours 30 minutes`: quantities of one kind side by side, each in a smaller unit than the one before."""
+    starts = [
+        place
+        for place, token in enumerate(tokens)
+        if token.kind == "number" and (not place or tokens[place - 1].kind == "word")
+    ]
+    if len(starts) < 2 or starts[0] != 0:
+        return None
+    return sum_of([quantity(tokens[start:end], expression) for start, end in pairwise([*starts, len(tokens)])])
+
+
+def sum_of(parts: Sequence[Node]) -> Quantity | None:
+    """The sum of quantities of one kind, each in a smaller unit than the one before; None where they are none."""
+    known = [part for part in parts if isinstance(part, Quantity) and isinstance(part.value, Number)]
+    units = [part.unit for part in known]
+    falling = all(one.powers == other.powers and one.factor > other.factor for one, other in pairwise(units))
+    if len(known) != len(parts) or not falling or not all(unit.known and unit.powers for unit in units):
+        return None
+    base = units[-1].factor
+    values = [part.value.value * part.unit.factor / base for part in known if isinstance(part.value, Number)]
+    return Quantity(Number(sum(values, Fraction(0))), units[-1])
+
+
 def _in_currency(tokens: Tokens, expression: Reader) -> Node:
     value = quantity(tokens[1:], expression)
     if isinstance(value, Quantity):
@@ -55,10 +94,10 @@ def _in_currency(tokens: Tokens, expression: Reader) -> Node:
 def _may_be_unit(token: Token) -> bool:
     if token.kind == "group":
         return any(_may_be_unit(inner) or inner.text in SINGLE_LETTERS for inner in token.inner[0])
-    if token.kind == "function":
-        return token.text in ("min", "sec")
+    if token.kind in ("function", "command"):
+        return token.text in ("min", "sec", r"\Omega")
     if token.kind == "letter":
-        return bool(token.run and unit_of(token.run)) or token.text in SINGLE_LETTERS
+        return bool(token.run and unit_of_letters(token.run)) or token.text in SINGLE_LETTERS
     return token.kind == "word" or (token.kind == "sign" and token.text in ("%", *_CURRENCIES))
 
 
@@ -85,11 +124,19 @@ def _with_unit(tokens: Tokens, expression: Reader) -> Node:
 
 def _value(tokens: Tokens, expression: Reader) -> Node:
     if all(token.kind == "word" or token.text == "-" for token in tokens):
-        number = number_in_words([token.text.lower() for token in tokens if token.kind == "word"])
+        number = number_of(tokens)
         if number is None:
             raise Unreadable("words")
         return Number(number)
     return expression(tokens)
+
+
+def number_of(tokens: Tokens) -> Fraction | None:
+    """The number that words name, with the sign before them; hyphens between them say nothing."""
+    if tokens and tokens[0].text == "-":
+        number = number_of(tokens[1:])
+        return None if number is None else -number
+    return number_in_words([token.text.lower() for token in tokens if token.kind == "word"])
 
 
 def _scaled(value: Node, scale: Fraction) -> Node:
@@ -124,7 +171,7 @@ def _phrase(tokens: Tokens, before: Token) -> Unit | None:
     """A phrase of words, or a product of powers of units."""
     if all(token.kind == "word" or token.text in ("-", ".") for token in tokens):
         words = [token.text.lower() for token in tokens if token.kind == "word"]
-        if not words or any(word in _NO_NOUNS and word not in ("per", "squared", "cubed") for word in words):
+        if not words or any(not _is_noun(word) and word not in ("per", "squared", "cubed") for word in words):
             return None
         if words[0] in ("squared", "cubed") or len(words) > 8:
             return None
@@ -132,7 +179,7 @@ def _phrase(tokens: Tokens, before: Token) -> Unit | None:
         return (
             Unit(known=False)
             if single
-            else unit_in_words(words)
+            else unit_in_words([token.text for token in tokens if token.kind == "word"])
             if len(words[0]) > 1
             else _power_product(tokens, before)
         )
@@ -145,6 +192,11 @@ def _power_product(tokens: Tokens, before: Token, *, inside: bool = False) -> Un
     sign, place, found = 1, 0, False
     while place < len(tokens) and total is not None:
         token = tokens[place]
+        if token.text == "(" and sign < 0 and (end := _closing(tokens, place)) is not None:
+            inner = _power_product(tokens[place + 1 : end], before, inside=True)
+            total = product(total, inner, sign) if inner is not None else None
+            sign, place, found = 1, end + 1, True
+            continue
         if token.text in (r"\cdot", "*") or token.text == "/" or token.text == "per":
             if not found and token.text != "/":
                 return None
@@ -165,6 +217,11 @@ def _power_product(tokens: Tokens, before: Token, *, inside: bool = False) -> Un
     return total if found else None
 
 
+def _closing(tokens: Tokens, start: int) -> int | None:
+    """Where the bracket without others in it closes that opens at `start`."""
+    return next((place for place in range(start + 1, len(tokens)) if tokens[place].text == ")"), None)
+
+
 def _in_fraction(token: Token, before: Token) -> Unit | None:
     """The unit above or below a fraction bar, where single letters are units."""
     if token.kind != "group":
@@ -175,12 +232,14 @@ def _in_fraction(token: Token, before: Token) -> Unit | None:
 def _named_unit(tokens: Tokens, place: int, before: Token, *, first: bool) -> tuple[Unit | None, int]:
     """One unit, in words or as a run of letters; of single letters only behind a decimal or a space."""
     token = tokens[place]
+    if token.text == r"\Omega" and token.space:
+        return unit_of("ohm"), place + 1
     if token.kind == "word" or (token.kind == "function" and _may_be_unit(token)):
         known = unit_of(token.text)
-        noun = token.text.lower() not in _NO_NOUNS and len(token.text) > 1
+        noun = _is_noun(token.text.lower()) and len(token.text) > 1
         return known if known is not None else Unit(known=False) if noun else None, place + 1
     if token.kind == "letter" and token.run:
-        unit = unit_of(token.run)
+        unit = unit_of_letters(token.run)
         apart = token.space or (before.number is not None and before.number.digits is not None)
         if unit is not None and (len(token.run) > 1 or not first or (apart and before.kind in ("number", "group"))):
             return unit, place + len(token.run)

@@ -31,6 +31,8 @@ def _same_quantities(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
     degrees = _angle(first.value), _angle(second.value)
     if (radians[0] and degrees[1] is not None) or (radians[1] and degrees[0] is not None):
         return same_expression(first.value, second.value)
+    if any(degrees[place] is not None and units[1 - place].powers for place in (0, 1)):
+        return False  # an angle beside a quantity of another kind
     if all(unit.known and unit.powers for unit in units) and units[0] != units[1]:
         if units[0].powers != units[1].powers:
             return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from sfpo_bench.grading.expressions import expressions, is_prose
+from sfpo_bench.grading.denials import scaled
+from sfpo_bench.grading.expressions import Piece, expressions, is_prose
 
 _SENTENCE_END = re.compile(r"(?<!\b[A-Za-z])(?<!\bi\.e)(?<!\be\.g)(?<!\\)[.!?\u3002](?=\s|$|\*)|\n")
 # Where a sentence goes on with a reason, a condition or a remark.
@@ -26,7 +27,10 @@ DENIES = re.compile(
     r"mindestens|h\u00f6chstens|zwischen|entweder|vielleicht|"
     r"pas|ni|moins|plus de|plus grand|plus petit|entre|soit|peut-\u00eatre|"
     r"inf\u00e9rieur|sup\u00e9rieur|au moins|au plus|"
-    r"menos|m\u00e1s de|mayor que|menor que|al menos|como m\u00e1ximo|quiz\u00e1s|tal vez|n\u00e3o|non|meno)\b"
+    r"menos|m\u00e1s de|mayor que|menor que|al menos|como m\u00e1ximo|quiz\u00e1s|tal vez|n\u00e3o|non|meno|"
+    r"niet|inte|ikke|nie|nem|\u043d\u0435|\u03b4\u03b5\u03bd|de\u011fil)\b"
+    r"|\u3067\u306f\u306a|\u3067\u306f\u3042\u308a\u307e\u305b|\u3058\u3083\u306a|\u3067\u306a\u3044"
+    r"|\uc544\ub2c8|\uc544\ub2d9|\uc544\ub2cc|\u0928\u0939\u0940\u0902"
     r"|\u4e0d\u662f|\u81f3\u5c11|\u81f3\u591a|\u4e0d\u7b49\u4e8e|\u5927\u4e8e|\u5c0f\u4e8e|\u8d85\u8fc7|\u4e0d\u8db3|\u8d1f|\u5927\u7ea6|\u6216|\u4e0d\u4e3a",
     re.IGNORECASE,
 )
@@ -34,13 +38,14 @@ _FOCUS = re.compile(r"\s(?:is|are|equals|equal to)\s|(?<![<>!])=(?!=)")
 # A range, a part of something, and alternatives in languages whose `or` is a letter.
 _SEVERAL = re.compile(
     r"\d\$?\s*(?:to|bis|\u00e0|hasta|\u81f3|\u5230|\u2013|\u2014)\s*\$?\d|\bpercent\s+of\b|%\s+of\b"
-    r"|\d\$?,?\s+(?:o|oder|ou|oppure|lub|\u0438\u043b\u0438)\s+\$?[-\d\\]"
+    r"|\d\s+(?:out\s+)?of\s+(?:the\s+)?\d|\d\$?,?\s+(?:o|oder|ou|oppure|lub|\u0438\u043b\u0438)\s+\$?[-\d\\]"
 )
 _DISPLAY = re.compile(r"(\\\[|\$\$)(.{1,900}?)(\\\]|\$\$)", re.DOTALL)
 _LEADING = re.compile(
     r"(?:that\s+)?(?:for sure|definitely|clearly|indeed|then|thus|simply|just|therefore|obviously|exactly)\s+",
     re.IGNORECASE,
 )
+_LEAD_IN = re.compile(r"(?:[\s*:]|=>|->|=)*")
 _CHOICE = re.compile(r"(?:option|choice|answer)?\s*(\([A-J]\)|[A-J](?=[\s).:,]|$))(?!\s+[a-z])")
 
 
@@ -49,7 +54,7 @@ def stated(rest: str) -> str | None:
 
     A clause that denies, bounds or changes a number comes back whole, so that it equals no number.
     """
-    rest = rest.lstrip(" \t\n*:=>")
+    rest = _LEAD_IN.sub("", rest, count=1)
     display = _DISPLAY.match(rest)
     if display:
         return display[2].strip()
@@ -70,7 +75,8 @@ def stated(rest: str) -> str | None:
     if len(found) > 1 and re.search(r"\b(?:and|or)\b", focus):
         return clause
     if found:
-        return found[0] if len(set(found)) > 1 or (is_prose(focus) and not _only_a_noun(focus, found[0])) else focus
+        alone = len(set(found)) > 1 or (is_prose(focus) and not _only_a_noun(focus, found[0]))
+        return scaled(found[0], clause[clause.find(found[0]) + len(found[0]) :]) if alone else focus
     return clause if len(clause.split()) <= 8 else None
 
 
@@ -107,32 +113,47 @@ _GUARDED = re.compile(
 )
 
 
-def denied_before(text: str, found: str) -> bool:
-    """True when the last place of `found` in `text` has a word right before it that denies, bounds or changes it."""
-    place = text.rfind(found)
+def denied_before(text: str, place: int) -> bool:
+    """True when a word right before `place` denies, bounds or changes what stands there."""
     return place > 0 and _GUARDED.search(text[max(0, place - 40) : place]) is not None
 
 
-_ALTERNATIVE = re.compile(r"(\S{1,40}?)\$?,?\s+(?:or|oder|ou)\s+(?:maybe\s+|perhaps\s+)?[$\\(\[]{0,3}$")
+_ALTERNATIVE = re.compile(
+    r"((?:-?\d{1,9}(?:\.\d{1,9})?,\s){0,8}\S{1,40}?)\$?(?:,?\s+(or|oder|ou|and|und|et|to|through|bis)\s+(?:maybe\s+|perhaps\s+)?|(?<=\d)(,\s|\u2013|/|;\s))"
+    r"[$\\(\[]{0,3}\Z"
+)
 
 
-def alternatives_before(text: str, found: str) -> str | None:
-    """`a or b` where the last place of `found`, b, has `or` right before it; None elsewhere."""
-    place = text.rfind(found)
-    match = _ALTERNATIVE.search(text[max(0, place - 60) : place]) if place > 0 else None
-    return f"{match[1].lstrip('$')} or {found}" if match and any(map(str.isdigit, match[1])) else None
+def alternatives_before(text: str, piece: Piece) -> str | None:
+    """`a or b` where b, the last piece, has `or`, `and` or the sign of a range or list right before it, a number before
+    that; None elsewhere. A comma counts only where the sentence ends behind b."""
+    match = _ALTERNATIVE.search(text[max(0, piece.start - 60) : piece.start])
+    if match is None or "=" in piece.text or not match[1].lstrip("$(")[-1:].isdigit():
+        return None
+    sign = match[2] or match[3].strip()
+    if sign in ",;" and not re.match(r"[\s$.)*]*\Z", text[piece.end :]):
+        return None
+    return f"{match[1].lstrip('$')} {'to' if sign == chr(0x2013) else sign} {piece.text}"
 
 
 _LETTER = re.compile(r"(?<![A-Za-z0-9_\\'$])\(?([A-J])\)?(?![A-Za-z0-9_'$^])")
 _NOT_LETTERS = re.compile(
-    r"(?:\bnot|n't|\bcannot|\bnor|\bneither|\u4e0d\u662f|\u4e0d\u9009)\s*(?:be\s+|option\s+|choice\s+)?\(?[A-J]\)?"
+    r"(?i:\bnot|n't|\bcannot|\bnor|\bneither|\brul\w+ out|\b(?:eliminat|exclud|reject|discard)\w+"
+    r"|\u4e0d\u662f|\u4e0d\u9009)"
+    r"\s*(?:be\s+|option\s+|choice\s+)?\(?[A-J]\)?"
     r"(?:\s?(?:or|and|nor|,|\u6216|\u3001)\s?\(?[A-J]\)?){0,8}(?![A-Za-z])"
+)
+
+
+_WRONG_LETTERS = re.compile(
+    r"(?<![A-Za-z])\(?[A-J]\)?\s+(?i:(?:is|was|looks|seems)\s+(?:also\s+)?(?:not|wrong|incorrect|false|out)|isn't|cannot|can't)\b"
+    r"|(?<![A-Za-z])\(?[A-J]\)?\s?[?\uff1f]"
 )
 
 
 def chosen_letter(text: str) -> str | None:
     """The one letter of a choice that `text` names without denying it; None for none or several."""
-    left = _NOT_LETTERS.sub(" ", text)
+    left = _WRONG_LETTERS.sub(" ", _NOT_LETTERS.sub(" ", text))
     found = [match for match in _LETTER.finditer(left) if not _is_word(left, match)]
     letters = {match[1] for match in found}
     return next(iter(letters)) if len(letters) == 1 else None

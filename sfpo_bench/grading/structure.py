@@ -18,17 +18,22 @@ from sfpo_bench.grading.items import (
     based,
     clock,
     expression,
+    hour,
     in_words,
     named_set,
     number_word,
     opening,
     plain_words,
+    reals_except,
     scalar,
     split,
+    with_usual_brackets,
     without_ends,
 )
 from sfpo_bench.grading.lexer import Token, Unreadable, tokens_of
+from sfpo_bench.grading.meanings import is_name
 from sfpo_bench.grading.notation import clean
+from sfpo_bench.grading.quantities import sum_of
 from sfpo_bench.grading.tree import (
     EMPTY_SET,
     Apply,
@@ -75,7 +80,7 @@ def read(text: str, *, is_gold: bool = False) -> Node:
     readings: list[Node] = []
     for spelling, comma in spellings(text, is_gold=is_gold):
         try:
-            node = statements(tokens_of(spelling, decimal_comma=comma))
+            node = statements(with_usual_brackets(tokens_of(spelling, decimal_comma=comma)))
         except (Unreadable, RecursionError):
             continue
         if node not in readings:
@@ -111,7 +116,7 @@ def statements(tokens: Tokens) -> Node:
         return _system(tokens[0])
     if len(tokens) > 2 and tokens[0].text.lower() in _LEADING and tokens[1].text == ":":
         return statements(tokens[2:])
-    if node := choice(tokens) or number_word(tokens):
+    if node := choice(tokens) or number_word(tokens) or reals_except(tokens):
         return node
     parts, separators = split(tokens)
     if ";" in separators and len(set(separators)) > 1:
@@ -151,6 +156,8 @@ def joined(nodes: list[Node], separators: list[str]) -> Node:
         return Where(nodes[0], conditions[0] if len(conditions) == 1 else Logic(",", tuple(conditions)))
     if is_statement(nodes[0]) and not any(map(is_statement, nodes[1:])) and "," in separators:
         return _continued(nodes)
+    if set(separators) == {"and"} and (total := sum_of(nodes)) is not None:
+        return Either((Sequence("", tuple(nodes)), total))
     if len(nodes) == 2 and separators == ["and"] and _is_mixed(*nodes):
         return Either((Sequence("", tuple(nodes)), Apply("add", tuple(nodes))))
     flat: list[Node] = []
@@ -272,7 +279,16 @@ def relation(tokens: Tokens) -> Node | None:
         cut = [token.text for token in sides[-1]].index(r"\pmod")
         modulus, sides[-1] = [expression(sides[-1][cut + 1 :])], sides[-1][:cut]
     nodes = [item(side) for side in sides]
+    last = nodes[-1] if is_name(_formula(nodes[0])) else _formula(nodes[-1])
+    nodes = [*map(_formula, nodes[:-1]), last]
     return Relation(tuple(tokens[place].text for place in places), (*nodes, *modulus))
+
+
+def _formula(node: Node) -> Node:
+    """A side of a comparison without the reading of its letters as a word."""
+    if isinstance(node, Either) and len(node.readings) == 2 and isinstance(node.readings[1], Words):
+        return node.readings[0]
+    return node
 
 
 def set_operation(tokens: Tokens) -> Node | None:
@@ -291,8 +307,6 @@ def bracketed(tokens: Tokens) -> Node | None:
     if len(tokens) < 2 or tokens[0].kind != "sign" or tokens[-1].kind != "sign":
         return None
     opener, closer = tokens[0].text, tokens[-1].text
-    if opener in ("]", "[") and closer in ("]", "[") and (opener, closer) != ("[", "]"):
-        return _french(tokens)
     if opener not in OPENERS or closer not in CLOSERS or opening(tokens) != 0:
         return None
     inner = tokens[1:-1]
@@ -311,15 +325,6 @@ def bracketed(tokens: Tokens) -> Node | None:
     if len(parts) != 2 and opener + closer not in ("()", "[]"):
         raise Unreadable("brackets that do not match")
     return Sequence(opener + closer, tuple(statements(part) for part in parts))
-
-
-def _french(tokens: Tokens) -> Node | None:
-    r"""`[0, 1[` is `[0, 1)`."""
-    parts, _ = split(tokens[1:-1])
-    if len(parts) != 2 or any(token.text in ("[", "]") for token in tokens[1:-1]):
-        return None
-    brackets = ("[" if tokens[0].text == "[" else "(") + ("]" if tokens[-1].text == "]" else ")")
-    return Sequence(brackets, tuple(item(part) for part in parts))
 
 
 def _set(inner: Tokens) -> Node:
@@ -354,6 +359,8 @@ def ratio(tokens: Tokens) -> Node | None:
 def choice(tokens: Tokens) -> Node | None:
     r"""The letter of a choice: `B`, `(B)`, `B)`, `\textbf{(B)}\ 42`, and nothing that names another."""
     flat = list(tokens)
+    if len(flat) > 1 and flat[0].kind == "word" and flat[0].text.lower() in ("option", "choice"):
+        flat = flat[1:]
     start = 1 if flat[0].text == "(" else 0
     if len(flat) <= start or len(flat[start].text) != 1 or flat[start].text not in "ABCDEFGHIJ":
         return None
@@ -389,5 +396,6 @@ _READERS: tuple[Callable[[Tokens], Node | None], ...] = (
     set_operation,
     bracketed,
     ratio,
+    hour,
     scalar,
 )

@@ -1,4 +1,4 @@
-"""The rules of grading, family by family: `rules.txt` has a pair on each line and what they have to decide."""
+"""The rules of grading, family by family: `rules*.txt` have a pair on each line and what they have to decide."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 from sfpo_bench.grading import Grader, Pair
 from sfpo_bench.types import GradeStatus
 
-TABLE = Path(__file__).parent / "rules.txt"
+TABLES = sorted(Path(__file__).parent.glob("rules*.txt"))
 
 
 def families() -> Iterator[tuple[str, list[tuple[bool, Pair]]]]:
-    for section in TABLE.read_text(encoding="utf-8").split("\n## ")[1:]:
+    text = "\n".join(table.read_text(encoding="utf-8") for table in TABLES)
+    for section in text.split("\n## ")[1:]:
         title, *lines = section.splitlines()
-        rows = [line.split(" ;; ") for line in lines if line.strip()]
+        rows = [line.split(" ;; ") for line in lines if line.strip() and not line.startswith("#")]
         yield (
             title,
             [(gold.startswith("= "), Pair(gold[2:], answer.replace("<NL>", "\n"))) for gold, answer in rows],

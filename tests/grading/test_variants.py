@@ -9,7 +9,8 @@ import pytest
 
 from sfpo_bench.grading import Grader, Pair
 from sfpo_bench.types import GradeStatus
-from tests.grading.variants import SHARED, equal_by_sympy, golds, mutants, rewrites
+from tests.grading.variants import equal_by_sympy, golds, mutants, rewrites
+from tests.problem_sets.shared_data import needs_shared_data
 
 EVALUATION = [
     f"eval/{name}"
@@ -20,7 +21,7 @@ EVALUATION = [
 ]  # fmt: skip
 TRAINING = ["train/math_train", "train/deepmath_5k", "train/deepscaler_sub1209"]
 
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the data sets beside the repository")
+pytestmark = needs_shared_data
 
 # Golds that are sentences, or that no reader knows: they equal themselves as text.
 UNREAD = re.compile(r"where|\\mho|in base|\\text\{[^}]*\s[^}]*\s[^}]*\}|pairs|\\ker|<\\kappa")

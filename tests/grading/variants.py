@@ -10,10 +10,9 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+from tests.problem_sets.shared_data import SHARED
 
 _REPLACEMENTS = (
     ("+", "-"), ("-", "+"), ("<", ">"), (">", "<"), (r"\le", "<"), (r"\ge", ">"), (r"\leq", r"\geq"), (r"\ge", r"\le"),

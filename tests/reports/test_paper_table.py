@@ -231,7 +231,7 @@ def test_hostile_names_show_as_they_are(tmp_path: Path) -> None:
 def test_the_latex_compiles_in_papers_of_one_and_two_columns(tmp_path: Path, style: str, title: str) -> None:
     compiler = shutil.which("pdflatex")
     if compiler is None:
-        pytest.skip("pdflatex is not installed")
+        pytest.skip("no pdflatex on this machine; on Debian: apt-get install texlive-latex-recommended")
     names = PaperNames(models={"SmolLM2": title}, arms={"grpo": "GRPO", "sfpo": title})
     files = write_paper_tables([*TABLE, *published_scores(published())], tmp_path, title, names)
     packages = re.search(r"\\usepackage{[^}]*}", files.latex.read_text(encoding="utf-8"))

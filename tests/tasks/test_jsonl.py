@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.tasks.jsonl import Jsonl
 from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Message, Problem, Split
+from tests.problem_sets.shared_data import SHARED, needs_shared_data
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 ROWS = [{"id": f"sum/{n}", "problem": f"What is {n} + {n}?", "answer": 2 * n} for n in range(200)]
 
 
@@ -209,22 +209,18 @@ def test_the_settings_survive_a_configuration_file(tmp_path: Path) -> None:
     assert made == Jsonl(path="p.jsonl", chat=False)
 
 
-@pytest.mark.skipif(
-    not DATA.is_dir(), reason=f"needs the public data sets in {DATA.parent.name}/{DATA.name} beside the repository"
-)
+@needs_shared_data
 @pytest.mark.parametrize(
     ("name", "count"), [("eval/gsm8k_test", 1319), ("eval/math500", 500), ("eval/amc23", 40), ("train/dapo17k", 17243)]
 )
 def test_public_data_sets_load(name: str, count: int) -> None:
-    assert len(splits(Jsonl(path=str(DATA / f"{name}.jsonl")))) == count
+    assert len(splits(Jsonl(path=str(SHARED / f"{name}.jsonl")))) == count
 
 
-@pytest.mark.skipif(
-    not DATA.is_dir(), reason=f"needs the public data sets in {DATA.parent.name}/{DATA.name} beside the repository"
-)
+@needs_shared_data
 def test_training_on_one_set_and_reporting_on_another(tmp_path: Path) -> None:
     """Eight of the training set's rows are MATH-500 problems, to the letter; white space and case may find more."""
-    train, report = str(DATA / "train" / "dapo17k.jsonl"), str(DATA / "eval" / "math500.jsonl")
+    train, report = str(SHARED / "train" / "dapo17k.jsonl"), str(SHARED / "eval" / "math500.jsonl")
     assert "problems stand in select_path or report_path too" in refused(Jsonl(path=train, report_path=report))
     task = Jsonl(path=train, report_path=report, drop_overlap=True)
     assert len(task.problems(Split.report)) == 500

@@ -39,7 +39,12 @@ def found_by(tmp_path_factory: pytest.TempPathFactory) -> FoundBy:
             )
             for rank in range(processes)
         ]
-        errors = [rank.communicate(timeout=600)[1] for rank in ranks]
+        try:
+            errors = [rank.communicate(timeout=1_200)[1] for rank in ranks]  # for all cases, on a busy machine too
+        finally:
+            for rank in ranks:
+                rank.kill()
+                rank.wait()
         assert [rank.returncode for rank in ranks] == [0] * processes, errors
         loaded = [torch.load(folder / f"found-{rank}.pt", weights_only=False) for rank in range(processes)]
         return [{name: Found(**found) for name, found in one.items()} for one in loaded]
