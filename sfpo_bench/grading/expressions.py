@@ -54,7 +54,7 @@ _OPERAND = re.compile(
     rf"(?<![\w.$])(?:\d{{1,15}}(?:\.\d{{1,15}})?|\d{{0,15}}[a-z\u03c0])(?:\^\d|[{_POWERS}])?\s?(?:[-+*\u00b7\u00d7\u00f7/^\u2212]|\^\{{)\s?\Z"
 )
 _BOUND = re.compile(r"(?:(?<![-=<>])>=?|(?<!<)<=?|\u2264|\u2265|\u2260|(?<![\w)])!=|\u221a|\u00b1|\+/-)\s?\Z")
-_SIGN_BEFORE = re.compile(r"(?:[-+\u2212]\s?)?")
+_SIGN_BEFORE = re.compile(r"[-+\u2212]\s?")
 _UNSOLVED = re.compile(rf"(?<![\w.])(?:\d{{1,4}}[a-z]|[a-z](?:[{_POWERS}]|\^\d))\s?=\s?\Z")
 _FACTOR = re.compile(
     rf"[{_POWERS}]|\^\{{?-?\w{{1,3}}\}}?|\s?\u03c0|\s?\u221a\s?\(?\d{{1,9}}\)?|[xyznikqr](?![A-Za-z])|\((?=[a-z]\b)"
@@ -109,7 +109,8 @@ def _widened(text: str, start: int, end: int) -> tuple[int, int]:
         if factor is None:
             break
         end = factor.end()
-    behind_sign = start + len(_SIGN_BEFORE.match(text, start)[0])
+    sign = _SIGN_BEFORE.match(text, start)
+    behind_sign = sign.end() if sign else start
     for _ in range(_MOST_OPERANDS):
         operand = _OPERAND.search(text, max(0, behind_sign - 40), behind_sign)
         if operand is None:

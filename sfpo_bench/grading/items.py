@@ -83,7 +83,8 @@ def _separator(token: Token) -> str:
 
 def with_usual_brackets(tokens: Tokens) -> Tokens:
     """`]0, 1]` as `(0, 1]` and `[0, 1[` as `[0, 1)`; unchanged where brackets do not close."""
-    found, opened = list(tokens), []
+    found = list(tokens)
+    opened: list[str] = []
     for place, token in enumerate(tokens):
         if token.kind != "sign" or token.text not in (*OPENERS, *CLOSERS):
             continue
