@@ -140,7 +140,7 @@ def in_words(tokens: Tokens) -> Words:
 
 def hour(tokens: Tokens) -> Clock | None:
     """`9 AM`, `9 o'clock`: a full hour."""
-    if len(tokens) < 2 or tokens[0].kind != "number" or not tokens[0].text.isdigit() or int(tokens[0].text) > 24:
+    if len(tokens) < 2 or tokens[0].kind != "number" or not tokens[0].text.isdecimal() or int(tokens[0].text) > 24:
         return None
     behind = "".join(token.text for token in tokens[1:] if token.text not in (".", "'")).lower()
     if behind not in ("am", "pm", "oclock"):
@@ -154,7 +154,7 @@ def clock(*sides: Tokens) -> Clock | None:
         return None
     fields = [side[0].text for side in sides]
     half = "".join(token.text for token in sides[-1][1:] if token.text != ".").lower()
-    if half not in ("", "am", "pm") or not all(field.isdigit() for field in fields) or int(fields[0]) > 24:
+    if half not in ("", "am", "pm") or not all(field.isdecimal() for field in fields) or int(fields[0]) > 24:
         return None
     if any(len(field) != 2 or int(field) > 59 for field in fields[1:]):
         return None
@@ -175,7 +175,7 @@ def based(tokens: Tokens) -> Node | None:
         digits, base = "".join(texts[:-2]), _base(last.inner[0] if last.kind == "group" else flat[-1:])
     if not base or not re.fullmatch(r"[0-9a-z.]+", digits) or not digits[0].isalnum():
         return None
-    if not any(character.isdigit() for character in digits) and (base < 11 or len(digits) < 2):
+    if not any(character.isdecimal() for character in digits) and (base < 11 or len(digits) < 2):
         return None
     if any(int(digit, 36) >= base for digit in digits if digit != "."):
         return None
@@ -186,7 +186,7 @@ def based(tokens: Tokens) -> Node | None:
 
 def _base(tokens: Tokens) -> int:
     text = "".join(token.text for token in tokens).lower().strip("()")
-    base = int(text) if text.isdigit() and len(text) < 3 else _BASE_WORDS.get(text, 0)
+    base = int(text) if text.isdecimal() and len(text) < 3 else _BASE_WORDS.get(text, 0)
     return base if 2 <= base <= 36 else 0
 
 

@@ -162,7 +162,7 @@ class _Lexer:
             self.place += 1
             if character == "\n" and self.found:
                 self._add("sign", "\n")
-        elif character.isdigit() or (character == "." and self.text[self.place + 1 : self.place + 2].isdigit()):
+        elif character.isdecimal() or (character == "." and self.text[self.place + 1 : self.place + 2].isdecimal()):
             self._number()
         elif character == "\\":
             self._command()
@@ -363,7 +363,7 @@ class _Lexer:
         self.space = True
         for piece in _PIECES.finditer(text):
             self.space |= text[piece.start() - 1 : piece.start()].isspace()
-            if piece.group()[0].isdigit():
+            if piece.group()[0].isdecimal():
                 self._add("number", piece.group(), number=written_number(piece.group()))
             else:
                 self._add("word" if piece.group()[0].isalpha() else "sign", piece.group())

@@ -175,7 +175,7 @@ class Parser(Operators):
     def _argument(self) -> Node:
         """The argument of a command: a group, or the next digit, letter or command."""
         token = self.tokens[self.place] if self.place < len(self.tokens) else None
-        if token is not None and token.kind == "number" and token.text.isdigit() and len(token.text) > 1:
+        if token is not None and token.kind == "number" and token.text.isdecimal() and len(token.text) > 1:
             # `\frac34` and `\frac12x` take a digit each.
             digit, rest = token.text[0], token.text[1:]
             rest_token = Token("number", rest, number=Number(Fraction(int(rest))))

@@ -253,4 +253,4 @@ def _exponent(tokens: Tokens, place: int) -> tuple[int, int]:
     after = tokens[place + 1] if place + 1 < len(tokens) else None
     inner = after.inner[0] if after is not None and after.kind == "group" else (after,) if after is not None else ()
     text = "".join(token.text for token in inner)
-    return (int(text), place + 2) if text.lstrip("-").isdigit() and len(text) < 3 else (0, place + 2)
+    return (int(text), place + 2) if text.lstrip("-").isdecimal() and len(text) < 3 else (0, place + 2)

@@ -128,7 +128,7 @@ def alternatives_before(text: str, piece: Piece) -> str | None:
     """`a or b` where b, the last piece, has `or`, `and` or the sign of a range or list right before it, a number before
     that; None elsewhere. A comma counts only where the sentence ends behind b."""
     match = _ALTERNATIVE.search(text[max(0, piece.start - 60) : piece.start])
-    if match is None or "=" in piece.text or not match[1].lstrip("$(")[-1:].isdigit():
+    if match is None or "=" in piece.text or not match[1].lstrip("$(")[-1:].isdecimal():
         return None
     sign = match[2] or match[3].strip()
     if sign in ",;" and not re.match(r"[\s$.)*]*\Z", text[piece.end :]):

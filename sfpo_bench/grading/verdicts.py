@@ -74,7 +74,7 @@ def gold_texts(gold: str) -> tuple[str, ...]:
 def _says_nothing(found: Extraction) -> bool:
     """A short text that is words alone, and not those of the gold: `I do not know` is no answer, `1011_2` is."""
     return not found.marked and all(
-        isinstance(answer := _read(text), Words) and not any(map(str.isdigit, answer.text)) for text in found.texts
+        isinstance(answer := _read(text), Words) and not any(map(str.isdecimal, answer.text)) for text in found.texts
     )
 
 

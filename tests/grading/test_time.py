@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sfpo_bench.grading.effort import OPERATIONS, TooMuch, limited, spend
@@ -88,6 +88,9 @@ def test_any_pieces_of_notation_get_a_verdict_in_time(response: str, gold: str) 
 
 @settings(max_examples=400, deadline=None)
 @given(st.text(max_size=200), st.text(min_size=1, max_size=40))
+@example("", "\u2776")  # a digit that is no decimal
+@example("5_\u2461", "1:\u2461\u2461")
+@example("\u00b2", "\\frac\u2461\u0663")
 def test_any_text_gets_a_verdict_in_time(response: str, gold: str) -> None:
     spent, status = seconds_of(gold, response)
     assert spent < SECONDS and status in GradeStatus
