@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from sfpo_bench.algorithms.moments import is_number, pull_back
+from sfpo_bench.algorithms.anchor import Anchor, Anchored, local
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.algorithms.triggers import Trigger
 
@@ -84,8 +84,7 @@ class SlowFastOptimizer(Optimizer):
         self.trigger.check("trigger")
         self.anchor_device = anchor_device
         self._open_passes = self._steps_per_pass = self._attempts = 0
-        self._anchor: dict[Tensor, Tensor] = {}
-        self._anchor_state: dict[Tensor, dict[str, Any]] = {}
+        self._anchor: Anchor[Tensor] = Anchor(on_host=anchor_device == "cpu")
         # Not Optimizer.__init__, which would make groups and state of its own; this is the rest of it, hooks included.
         super().__setstate__({})
 
@@ -117,9 +116,9 @@ class SlowFastOptimizer(Optimizer):
             )
         self._open_passes, self._steps_per_pass, self._attempts = self.passes, steps_per_pass, 0
         if self._open_passes > 1:
-            self._snapshot()
+            self._anchor.take(self._anchored(), self.moments)
         else:  # for good: a trigger latches
-            self._anchor, self._anchor_state = {}, {}
+            self._anchor.drop()
 
     # torch declares `step` by overloads.
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -164,7 +163,7 @@ class SlowFastOptimizer(Optimizer):
         was_awaited = self._reposition_is_awaited
         self._attempts += 1
         if was_awaited and not self._reposition_is_awaited:
-            self._reposition()
+            self._anchor.reposition(self._anchored(), self.alpha, self.moments)
         if self._attempts == self._expected_attempts:
             self._close()
 
@@ -181,61 +180,23 @@ class SlowFastOptimizer(Optimizer):
             inverse = scale.double().reciprocal().float()
             for parameter in self._parameters():
                 if parameter.grad is not None:
-                    grad = _local(parameter.grad)
+                    grad = local(parameter.grad)
                     grad.mul_(inverse.to(grad.device))
         return True
 
-    # The anchor.
-
-    @torch.no_grad()
-    def _snapshot(self) -> None:
-        self._anchor = {
-            parameter: self._copied(_local(parameter), into=self._anchor.get(parameter))
-            for parameter in self._parameters()
+    def _anchored(self) -> dict[Tensor, Anchored]:
+        """Every trainable parameter with the state and the group that `inner` has for it."""
+        return {
+            parameter: Anchored(parameter, self.inner.state.get(parameter, {}), group)
+            for group in self.inner.param_groups
+            for parameter in group["params"]
             if parameter.requires_grad
         }
-        if self.moments is not Moments.carry:
-            kept = self._anchor_state
-            self._anchor_state = {
-                parameter: {
-                    slot: self._kept(value, into=kept.get(parameter, {}).get(slot))
-                    for slot, value in self._state_of(parameter).items()
-                }
-                for parameter in self._anchor
-            }
-
-    @torch.no_grad()
-    def _reposition(self) -> None:
-        for parameter, anchor in self._anchor.items():
-            torch.lerp(anchor.to(parameter.device), _local(parameter), self.alpha, out=_local(parameter))
-        if self.moments is not Moments.carry:
-            kept = self.alpha if self.moments is Moments.interpolate else 0.0
-            groups = {parameter: group for group in self.inner.param_groups for parameter in group["params"]}
-            for parameter, before in self._anchor_state.items():
-                state = self._state_of(parameter)
-                pull_back(state, before, kept, groups[parameter])
-                self.inner.state[parameter].update({slot: value for slot, value in state.items() if is_number(value)})
-
-    def _kept(self, value: Any, into: Any) -> Any:
-        """What the anchor keeps of an optimizer's state: numbers as they are, tensors copied."""
-        return self._copied(value, into) if isinstance(value, Tensor) else value
-
-    def _copied(self, value: Tensor, into: Tensor | None) -> Tensor:
-        """A copy where anchors live, in the memory of the last one if that fits."""
-        if into is None or into.shape != value.shape or into.dtype != value.dtype:
-            into = torch.empty_like(value, device=self.anchor_device or value.device)
-        return into.copy_(value)
 
     def _parameters(self) -> Iterator[Tensor]:
         """In the order of `state_dict`. Read anew each time: groups are replaced by whoever shards or loads."""
         for group in self.inner.param_groups:
             yield from group["params"]
-
-    def _state_of(self, parameter: Tensor) -> dict[str, Any]:
-        """The tensors (of sharded ones this rank's shard, sharing memory) and numbers of a parameter's state."""
-        state = self.inner.state.get(parameter, {})
-        tensors = {slot: _local(value) for slot, value in state.items() if isinstance(value, Tensor)}
-        return tensors | {slot: value for slot, value in state.items() if is_number(value)}
 
     # What the wrapped optimizer has.
 
@@ -296,8 +257,8 @@ class SlowFastOptimizer(Optimizer):
             "steps_per_pass": self._steps_per_pass,
             "attempts": self._attempts,
             "trigger": {"kind": str(self.trigger.kind), **self.trigger.state()},
-            "anchor": {places[p]: anchor for p, anchor in self._anchor.items()} if awaited else {},
-            "anchor_state": {places[p]: dict(slots) for p, slots in self._anchor_state.items()} if awaited else {},
+            "anchor": {places[p]: anchor for p, anchor in self._anchor.weights.items()} if awaited else {},
+            "anchor_state": {places[p]: dict(slots) for p, slots in self._anchor.state.items()} if awaited else {},
         }
         return {**self.inner.state_dict(), _OWN_KEY: own}
 
@@ -317,11 +278,10 @@ class SlowFastOptimizer(Optimizer):
         self._attempts = own["attempts"]
         self.trigger.restore({key: value for key, value in own["trigger"].items() if key != "kind"})
         parameters = list(self._parameters())
-        self._anchor = {parameters[place]: self._copied(anchor, into=None) for place, anchor in own["anchor"].items()}
-        self._anchor_state = {
-            parameters[place]: {slot: self._kept(value, into=None) for slot, value in slots.items()}
-            for place, slots in own["anchor_state"].items()
-        }
+        self._anchor.put(
+            {parameters[place]: anchor for place, anchor in own["anchor"].items()},
+            {parameters[place]: slots for place, slots in own["anchor_state"].items()},
+        )
 
     def _check_fits(self, own: Mapping[str, Any]) -> None:
         if own["open_passes"] not in (0, 1, self.fast_passes + 1):
@@ -338,13 +298,3 @@ class SlowFastOptimizer(Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what schedulers and scalers put on the instance; `inner` brings groups, state and defaults."""
         return {name: value for name, value in self.__dict__.items() if name not in ("step", "found_inf", "grad_scale")}
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """The shard of a DTensor that lies on this rank, sharing its memory; any other tensor itself."""
-    if torch.distributed.is_available():
-        from torch.distributed.tensor import DTensor
-
-        if isinstance(tensor, DTensor):
-            return tensor.to_local()
-    return tensor

@@ -149,7 +149,8 @@ class CheckpointStore:
 
         Raises `DiskFullError`, leaving earlier checkpoints as they were, when space is short or a write fails.
         """
-        from sfpo_bench.training.ranks import ALONE, local
+        from sfpo_bench.algorithms.anchor import local
+        from sfpo_bench.training.ranks import ALONE
         from sfpo_bench.training.tensor_files import write_tensors
 
         ranks = self.ranks or ALONE

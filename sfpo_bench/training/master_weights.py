@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from sfpo_bench.algorithms.moments import pull_back
+from sfpo_bench.algorithms.anchor import Anchor, Anchored, local
 from sfpo_bench.algorithms.protocols import Moments
-from sfpo_bench.training.ranks import local, sharded_like
+from sfpo_bench.training.ranks import sharded_like
 from sfpo_bench.training.split_weights import add_rounded, join, low_bits, round_to_bfloat16
 
 # An optimizer of one parameter group.
@@ -29,8 +29,7 @@ class MasterWeights:
     While it computes them (`at_rest`), the masters of a bf16 module are its weights and the bits that these lack, and
     their memory holds the gradients; `step` wakes one after another.
 
-    Reposition works in place on the masters from ONE extra copy, allocated at the first snapshot and reused; it may be
-    kept in the host's memory (`anchor_on_host`), from where it comes back a tensor at a time. From a snapshot to the
+    Reposition works in place on the masters from one extra copy (`algorithms.anchor`). From a snapshot to the
     reposition that uses it the anchor is part of the state of a run (`anchor_tensors`); SFPO's is used within its step,
     Lookahead's some steps later.
     """
@@ -39,10 +38,8 @@ class MasterWeights:
         self._working = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.masters = {name: _master(p) for name, p in self._working.items()}
         self.optimizer = make_optimizer(list(self.masters.values()))
-        self._anchor: list[Tensor] = []
-        self._anchor_state: list[dict[str, Tensor]] = []
+        self._anchor: Anchor[str] = Anchor(on_host=anchor_on_host)
         self._anchor_is_awaited = False
-        self._anchor_on_host = anchor_on_host
         # Of bf16 parameters: the bits that they lacked of their masters when these were put to rest.
         self._low_bits = {
             name: torch.empty(local(p).shape, dtype=torch.int16, device=p.device)
@@ -186,36 +183,18 @@ class MasterWeights:
     def snapshot(self, moments: Moments) -> None:
         """Remember the weights, and the optimizer's state where reposition is to touch it."""
         self._anchor_is_awaited = True
-        with torch.no_grad():
-            if not self._anchor:
-                self._anchor = [self._empty_anchor(master) for master in self.masters.values()]
-            for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
-                anchor.copy_(local(master))
-            if moments is not Moments.carry:
-                self._anchor_state = [_tensors(self.optimizer.state[m], clone=True) for m in self.masters.values()]
+        self._anchor.take(self._anchored(), moments)
 
     def reposition(self, alpha: float, moments: Moments) -> None:
-        """theta <- lerp(anchor, theta, alpha), exact at 0 and 1 (arXiv:2510.04072, stage II), and the moments with it
-        (`algorithms.moments`).
-
-        Of sharded weights each rank moves its own, without a word to the others.
-        An optimizer without state at the snapshot counts as having had zeros.
-        """
+        """Pull the masters back towards the anchor (`Anchor.reposition`), published to the module. Of sharded weights
+        each rank moves its own, without a word to the others."""
         self._anchor_is_awaited = False
-        with torch.no_grad():
-            for anchor, master in zip(self._anchor, self.masters.values(), strict=True):
-                torch.lerp(anchor.to(master.device), local(master), alpha, out=local(master))
-            if moments is not Moments.carry:
-                kept = alpha if moments is Moments.interpolate else 0.0
-                [group] = self.optimizer.param_groups
-                for master, before in zip(self.masters.values(), self._anchor_state, strict=True):
-                    pull_back(_shards(self.optimizer.state[master]), _shards(before), kept, group)
+        self._anchor.reposition(self._anchored(), alpha, moments)
         self.publish()
 
-    def _empty_anchor(self, master: Tensor) -> Tensor:
-        if not self._anchor_on_host:
-            return torch.empty_like(local(master))
-        return torch.empty_like(local(master), device="cpu", pin_memory=master.is_cuda)
+    def _anchored(self) -> dict[str, Anchored]:
+        [group] = self.optimizer.param_groups
+        return {name: Anchored(m, self.optimizer.state[m], group) for name, m in self.masters.items()}
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over weights by name; names and shapes must be those of the masters."""
@@ -244,25 +223,25 @@ class MasterWeights:
         empty otherwise."""
         if not self._anchor_is_awaited:
             return {}
-        anchors = zip(self.masters.items(), self._anchor, strict=True)
-        tensors = {name: sharded_like(master, anchor.to(master.device)) for (name, master), anchor in anchors}
-        for name, state in zip(self.masters, self._anchor_state, strict=False):
-            tensors.update({f"{name}/{slot}": value for slot, value in state.items()})
+        tensors = {
+            name: sharded_like(master, self._anchor.weights[name].to(master.device))
+            for name, master in self.masters.items()
+        }
+        for name, slots in self._anchor.state.items():
+            now = self.optimizer.state[self.masters[name]]
+            tensors.update({f"{name}/{slot}": sharded_like(now[slot], value) for slot, value in slots.items()})
         return tensors
 
     def load_anchor_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up an anchor that `anchor_tensors` returned."""
         self._anchor_is_awaited = bool(tensors)
-        if tensors:
-            self._anchor = [self._empty_anchor(m).copy_(local(tensors[name])) for name, m in self.masters.items()]
-            self._anchor_state = [
-                {
-                    key.rsplit("/", 1)[1]: value.to(master.device, copy=True)
-                    for key, value in tensors.items()
-                    if key.startswith(f"{name}/")
-                }
-                for name, master in self.masters.items()
-            ]
+        if not tensors:
+            return
+        state: dict[str, dict[str, Tensor]] = {name: {} for name in self.masters}
+        for key in tensors.keys() - self.masters.keys():
+            name, slot = key.rsplit("/", 1)
+            state[name][slot] = tensors[key].to(self.masters[name].device)
+        self._anchor.put({name: tensors[name].to(m.device) for name, m in self.masters.items()}, state)
 
 
 def _collecting(masters: weakref.ref[MasterWeights], name: str) -> Callable[[Tensor], None]:
@@ -283,11 +262,5 @@ def _master(parameter: nn.Parameter) -> Tensor:
     return parameter.detach().float().requires_grad_(True)
 
 
-def _shards(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """This rank's part of each tensor, sharing its memory."""
-    return {name: local(value) for name, value in _tensors(state).items()}
-
-
-def _tensors(state: Mapping[str, object], *, clone: bool = False) -> dict[str, Tensor]:
-    found = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    return {name: value.clone() for name, value in found.items()} if clone else found
+def _tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from sfpo_bench.training.ranks import ALONE, Ranks, local
+from sfpo_bench.algorithms.anchor import local
+from sfpo_bench.training.ranks import ALONE, Ranks
 
 
 class WeightProbe:

@@ -147,11 +147,3 @@ def sharded_like(tensor: Tensor, part: Tensor) -> Tensor:
     return DTensor.from_local(
         part, tensor.device_mesh, tensor.placements, run_check=False, shape=tensor.shape, stride=tensor.stride()
     )
-
-
-def local(tensor: Tensor) -> Tensor:
-    """The part of a sharded tensor that is here, sharing its memory; any other tensor itself."""
-    if not isinstance(tensor, DTensor):
-        return tensor
-    with torch.no_grad():  # Outside a graph: what is done to the part is done to the tensor.
-        return tensor.to_local()

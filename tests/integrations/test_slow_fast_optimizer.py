@@ -159,16 +159,16 @@ def test_without_a_fast_stage_it_is_the_inner_optimizer_bit_for_bit_and_keeps_no
     optimizer = wrapped_adamw(wrapped, **settings)
     assert optimizer.passes == 1
     train(wrapped, optimizer, batches=3)
-    assert torch.equal(plain.w, wrapped.w) and not optimizer._anchor
+    assert torch.equal(plain.w, wrapped.w) and not optimizer._anchor.weights
 
 
 def test_the_anchor_is_one_copy_in_the_same_memory_for_every_batch() -> None:
     module = problem()[0]
     optimizer = wrapped_adamw(module)
     train(module, optimizer)
-    (first,) = optimizer._anchor.values()
+    (first,) = optimizer._anchor.weights.values()
     train(module, optimizer)
-    (second,) = optimizer._anchor.values()
+    (second,) = optimizer._anchor.weights.values()
     assert first is second and first.shape == module.w.shape
 
 
@@ -177,9 +177,9 @@ def test_the_anchor_is_given_back_when_the_trigger_has_fired() -> None:
     optimizer = wrapped_adamw(module, moments="restore", trigger=FixedStep(last_step=1))
     train(module, optimizer)
     optimizer.observe(1, 1.0)
-    assert optimizer._anchor and optimizer._anchor_state
+    assert optimizer._anchor.weights and optimizer._anchor.state
     train(module, optimizer)
-    assert not optimizer._anchor and not optimizer._anchor_state
+    assert not optimizer._anchor.weights and not optimizer._anchor.state
 
 
 def test_frozen_parameters_have_no_anchor() -> None:
@@ -187,7 +187,7 @@ def test_frozen_parameters_have_no_anchor() -> None:
     model[0].requires_grad_(False)
     optimizer = wrapped_adamw(model)
     optimizer.begin_batch()
-    assert set(optimizer._anchor) == set(model[1].parameters())
+    assert set(optimizer._anchor.weights) == set(model[1].parameters())
 
 
 # The boundary.

@@ -204,11 +204,13 @@ def test_snapshots_reuse_one_extra_copy_of_the_weights() -> None:
     module, *_ = problem()
     masters = MasterWeights(module, adamw)
     masters.snapshot(Moments.carry)
-    first = [anchor.data_ptr() for anchor in masters._anchor]
+    first = [anchor.data_ptr() for anchor in masters._anchor.weights.values()]
     masters.reposition(0.5, Moments.carry)
     masters.snapshot(Moments.carry)
-    assert [anchor.data_ptr() for anchor in masters._anchor] == first
-    assert sum(anchor.numel() for anchor in masters._anchor) == sum(m.numel() for m in masters.masters.values())
+    assert [anchor.data_ptr() for anchor in masters._anchor.weights.values()] == first
+    assert sum(anchor.numel() for anchor in masters._anchor.weights.values()) == sum(
+        m.numel() for m in masters.masters.values()
+    )
 
 
 def test_masters_of_a_bf16_module_are_fp32_and_keep_what_bf16_would_lose() -> None:
