@@ -104,6 +104,7 @@ def ours(name: str, tokens: int, steps: int) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from sfpo_bench.algorithms.advantages.group import group_advantages
     from sfpo_bench.algorithms.objectives import Clipped
     from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
     from sfpo_bench.rollout.encoding import encode_prompts
@@ -136,7 +137,7 @@ def ours(name: str, tokens: int, steps: int) -> None:
         completions = engine.generate(requests, Sampling(1.0, tokens), NoiseStream(0, "rollout", step))
         clock.read("sampling")
         rewards_PG = torch.tensor(rewards(len(completions))).view(PROMPTS, GROUP)
-        batch = assemble(completions, objective.advantages(rewards_PG).reshape(-1), tokens, torch.device("cpu"))
+        batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), tokens, torch.device("cpu"))
         learner.begin_step(step, batch)
         rule.update(learner, batch)
         readings = learner.end_step()

@@ -15,6 +15,7 @@ import time
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sfpo_bench.algorithms.advantages.group import group_advantages
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import UpdateRule
 from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
@@ -54,7 +55,7 @@ def ours(rule: UpdateRule, schedule: ProblemSchedule, steps: int) -> float:
             group_requests(chosen, GROUP), Sampling(1.0, NEW_TOKENS), NoiseStream(0, "rollout", step)
         )
         rewards_PG = rewards(chosen, completions)
-        batch = assemble(completions, objective.advantages(rewards_PG).reshape(-1), NEW_TOKENS, torch.device("cpu"))
+        batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), NEW_TOKENS, torch.device("cpu"))
         learner.begin_step(step, batch)
         rule.update(learner, batch)
         learner.end_step()

@@ -5,26 +5,21 @@ sfpo-bench train algorithm/objective=custom algorithm.objective.factory=own_obje
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from sfpo_bench import option
 from sfpo_bench.algorithms import Loss, LossInputs
 
 
 @dataclass
 class Reinforce:
-    """REINFORCE with the mean of the group as its baseline."""
+    """REINFORCE; its baseline is the advantage's business."""
 
     kind: str = option("reinforce", "name of the objective")
 
     uses_entropy = uses_reference = needs_every_row = False
 
-    def advantages(self, rewards_PG: Tensor) -> Tensor:
-        return rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
-
     def loss(self, inputs: LossInputs) -> Loss:
         lengths_B = inputs.mask_BT.sum(dim=1)
-        tokens_BT = -inputs.advantages_B[:, None] * inputs.log_probs_BT * inputs.mask_BT
+        tokens_BT = -inputs.advantages_BT * inputs.log_probs_BT * inputs.mask_BT
         # Divided by the responses of the whole mini-batch, not by the rows at hand: shares then add up to the loss.
         value = (tokens_BT.sum(dim=1) / lengths_B).sum() / inputs.counts.responses
         return Loss(value, clipped_tokens=lengths_B.new_zeros(()))

@@ -81,7 +81,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
     asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
         task=in_training(task, config.training.wrong_answer_reward),
-        objective=config.objective,
+        advantage=config.advantage,
         rule=config.rule,
         engine=engine,
         learner=learner,

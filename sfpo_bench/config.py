@@ -16,9 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench import names
+from sfpo_bench.algorithms.advantages.group import GroupAdvantage
+from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
+from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped
-from sfpo_bench.algorithms.protocols import Objective, UpdateRule
+from sfpo_bench.algorithms.protocols import Advantage, Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.composition_errors import explain
@@ -45,6 +48,12 @@ from sfpo_bench.yaml_files import read_yaml
 
 Settings = TypeVar("Settings")
 
+ADVANTAGES: dict[str, type] = {
+    "group": GroupAdvantage,
+    "leave_one_out": LeaveOneOut,
+    "whitened_returns": WhitenedReturns,
+    "custom": Custom,
+}
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "custom": Custom}
 TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
 UPDATE_RULES: dict[str, type] = {
@@ -68,10 +77,14 @@ TASKS: dict[str, type] = {
 MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "smollm2": SmolLM2Model}
 ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRollout}
 
+# Nodes that an algorithm may leave out, and the kind that each then is: what GRPO does.
+DEFAULT_KINDS = {"algorithm.advantage": "group"}
+
 # Nodes whose class depends on their `kind`, by dotted key; the inner ones come first.
 KINDS: dict[str, dict[str, type]] = {
     "algorithm.update_rule.trigger": TRIGGERS,
     "algorithm.update_rule": UPDATE_RULES,
+    "algorithm.advantage": ADVANTAGES,
     "algorithm.objective": OBJECTIVES,
     "task": TASKS,
     "model": MODELS,
@@ -82,9 +95,10 @@ KINDS: dict[str, dict[str, type]] = {
 
 @dataclass
 class AlgorithmSettings:
-    """An objective under an update rule."""
+    """Advantages, an objective, and the update rule that it runs under."""
 
     name: str = option("", "name of the algorithm in tables and figures")
+    advantage: Any = option(None, "from rewards to advantages")
     objective: Any = option(None, "what an optimizer step minimises")
     update_rule: Any = option(None, "what is done with one batch of rollouts")
 
@@ -153,6 +167,10 @@ class RunConfig:
     study: StudySettings = option(StudySettings(), "evaluation and checkpoints of `study`")
 
     @property
+    def advantage(self) -> Advantage:
+        return cast(Advantage, self.algorithm.advantage)
+
+    @property
     def objective(self) -> Objective:
         return cast(Objective, self.algorithm.objective)
 
@@ -214,6 +232,7 @@ def from_node(node: DictConfig) -> RunConfig:
     """
     config = to_settings(node, RunConfig)
     _require_kinds(config)
+    config.algorithm.advantage = instance_of(config.algorithm.advantage, "algorithm.advantage", Advantage)
     config.algorithm.objective = instance_of(config.algorithm.objective, "algorithm.objective", Objective)
     config.algorithm.update_rule = instance_of(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
     config.task = instance_of(config.task, "task", Task)
@@ -300,9 +319,13 @@ def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> No
     holder: Any = plain
     for parent in parents:
         holder = holder.get(parent) if isinstance(holder, dict) else None
+    if isinstance(holder, dict) and key in DEFAULT_KINDS:
+        holder.setdefault(name, None)
     if not isinstance(holder, dict) or name not in holder:
         return
     value = holder[name]
+    if value is None and key in DEFAULT_KINDS:
+        value = {"kind": DEFAULT_KINDS[key]}
     kind = str(value.get("kind")) if isinstance(value, dict) else ""
     if kind not in kinds:
         raise ConfigError(
@@ -353,6 +376,7 @@ def check(config: RunConfig) -> None:
 def _check_batch(config: RunConfig) -> None:
     """Raise `ConfigError` for a batch that has no advantages or does not divide into its mini-batches."""
     rollout, learner = config.rollouts, config.learner
+    config.advantage.check("algorithm.advantage", rollout.group)
     config.objective.check("algorithm.objective", rollout.group)
     if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
         raise ConfigError(

@@ -10,22 +10,25 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.algorithms.protocols import Loss, Objective, UpdateRule
+from sfpo_bench.algorithms.protocols import Advantage, Loss, Objective, Rewarded, UpdateRule
 from sfpo_bench.composition_errors import explain
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.plugins import Check, Custom, a, find, guarded, many, raised
 from sfpo_bench.tasks.protocol import TASK_CHECKS, Task
 from sfpo_bench.types import StageStats
 
+
+def _check_advantages(found: object, rewarded: Rewarded) -> str:
+    groups, tokens = tuple(rewarded.rewards_PG.shape), tuple(rewarded.mask_BT.shape)
+    right = tuple(getattr(found, "shape", ())) in (groups, tokens)
+    return "" if right else f"a tensor of shape {groups}, a response each, or {tokens}, a response token each"
+
+
 # What the methods of a user's own class must return.
 CHECKS: Mapping[type, Mapping[str, Check]] = {
     Task: TASK_CHECKS,
-    Objective: {
-        "advantages": lambda found, rewards_PG: (
-            "" if getattr(found, "shape", None) == rewards_PG.shape else f"a tensor of shape {tuple(rewards_PG.shape)}"
-        ),
-        "loss": a(Loss),
-    },
+    Advantage: {"advantages": _check_advantages},
+    Objective: {"loss": a(Loss)},
     UpdateRule: {
         "update": many(StageStats),
         "observe": a(bool),

@@ -11,6 +11,10 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench import config as configuration
+from sfpo_bench.algorithms.advantages.group import GroupAdvantage
+from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
+from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
+from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.objectives import Normalization
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast
@@ -69,8 +73,24 @@ def test_the_presets_say_what_they_are() -> None:
     assert rules["sfpo"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(window=30, threshold=1.0))
     assert rules["sfpo_paper"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(two_sided=True))
     assert rules["lookahead"] == Lookahead(sync_every=5, alpha=0.5)
-    dr_grpo = from_node(composed("algorithm=dr_grpo")).algorithm.objective
-    assert dr_grpo.normalization is Normalization.fixed_length and dr_grpo.advantage_scale.value == "none"
+    dr_grpo = from_node(composed("algorithm=dr_grpo")).algorithm
+    assert dr_grpo.objective.normalization is Normalization.fixed_length and dr_grpo.advantage.scale.value == "none"
+    assert from_node(composed("algorithm=rloo")).algorithm.advantage == LeaveOneOut()
+    whitened = [from_node(composed(f"algorithm=reinforce_plus_plus{name}")).algorithm for name in ("", "_baseline")]
+    assert [one.advantage for one in whitened] == [WhitenedReturns(), WhitenedReturns(group_baseline=True)]
+    assert {one.objective.normalization for one in whitened} == {Normalization.token_mean}
+
+
+def test_an_algorithm_that_names_no_advantage_has_grpos() -> None:
+    node = composed("algorithm=sfpo")
+    node.algorithm.advantage = None
+    assert from_node(node).algorithm.advantage == GroupAdvantage()
+
+
+def test_every_method_says_where_it_is_from_and_what_it_changes() -> None:
+    for cls in (cls for kinds in KINDS.values() for cls in kinds.values() if issubclass(cls, Facts)):
+        assert cls.paper and cls.changes and cls.extra_passes and cls.extra_memory, cls
+        assert cls.trust in ("V", "T", "?") and (cls.trust == "?") == bool(cls.unverified), cls
 
 
 def test_the_released_code_is_sfpo_with_each_quirk_a_setting_of_its_own() -> None:

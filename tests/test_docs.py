@@ -15,7 +15,6 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from docs import include, make_settings
-from sfpo_bench.algorithms.advantages import AdvantageScale
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat
 from sfpo_bench.cli.usage import POSITIONAL, VERBS
@@ -92,7 +91,7 @@ def test_a_command_of_the_page_trains_with_the_classes_of_the_page(number: int, 
 
 def test_the_objective_of_the_page_is_grpos_first_pass_without_scaling() -> None:
     """At ratio 1 every policy-gradient objective has the same gradient."""
-    plain = Clipped(advantage_scale=AdvantageScale.none)
+    plain = Clipped()
     example = examples()["Reinforce"]()
     assert (
         largest_difference(

@@ -3,16 +3,18 @@
 Importing it loads no torch: torch is imported by the functions that compute.
 """
 
-from sfpo_bench.algorithms.advantages import AdvantageScale, group_advantages
+from sfpo_bench.algorithms.advantages.group import AdvantageScale, GroupAdvantage, group_advantages
 from sfpo_bench.algorithms.correction import Correction, Mismatch, loss_weights, mismatch
 from sfpo_bench.algorithms.objectives import Clipped, Normalization, clipped_surrogate, k3, response_weights
 from sfpo_bench.algorithms.protocols import (
+    Advantage,
     BatchCounts,
     Learner,
     Loss,
     LossInputs,
     Moments,
     Objective,
+    Rewarded,
     RuleState,
     UpdateRule,
 )
@@ -20,6 +22,7 @@ from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast, Unit
 
 __all__ = [
+    "Advantage",
     "AdvantageScale",
     "BatchCounts",
     "Clipped",
@@ -27,6 +30,7 @@ __all__ = [
     "EntropySource",
     "EntropyZScore",
     "FixedStep",
+    "GroupAdvantage",
     "Learner",
     "Lookahead",
     "Loss",
@@ -37,6 +41,7 @@ __all__ = [
     "Objective",
     "OnePass",
     "Repeat",
+    "Rewarded",
     "RuleState",
     "SlowFast",
     "Trigger",

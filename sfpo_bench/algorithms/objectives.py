@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sfpo_bench.algorithms.advantages import AdvantageScale, group_advantages
 from sfpo_bench.algorithms.protocols import Loss, LossInputs, Objective
-from sfpo_bench.errors import ConfigError
 from sfpo_bench.options import option
 
 if TYPE_CHECKING:
@@ -46,9 +44,6 @@ class Clipped(Objective):
     kind: str = option("clipped", "name of the objective")
     clip_low: float = option(0.2, "ratios below 1 - clip_low are clipped", above=0.0, high=1.0)
     clip_high: float = option(0.2, "ratios above 1 + clip_high are clipped", above=0.0)
-    advantage_scale: AdvantageScale = option(
-        AdvantageScale.std, "divide centred rewards by the group's std, or by none"
-    )
     normalization: Normalization = option(
         Normalization.response_mean,
         "response_mean, token_mean, fixed_length, or block_token_mean (a quirk of the released code)",
@@ -72,21 +67,10 @@ class Clipped(Objective):
     def applies_weights(self) -> bool:
         return True
 
-    def check(self, key: str, group: int) -> None:
-        if group < 2:
-            raise ConfigError(
-                f"rollout.group = {group} with group-normalised advantages: every advantage would be zero; "
-                "set rollout.group to at least 2"
-            )
-
-    def advantages(self, rewards_PG: Tensor) -> Tensor:
-        """Group advantages, shape [P, G]."""
-        return group_advantages(rewards_PG, self.advantage_scale)
-
     def loss(self, inputs: LossInputs) -> Loss:
         """The rows' share of the loss; padding contributes exact zeros."""
         token_BT, clipped_BT = clipped_surrogate(
-            inputs.log_probs_BT, inputs.old_log_probs_BT, inputs.advantages_B, self.clip_low, self.clip_high
+            inputs.log_probs_BT, inputs.old_log_probs_BT, inputs.advantages_BT, self.clip_low, self.clip_high
         )
         if inputs.weights_BT is not None:
             token_BT = token_BT * inputs.weights_BT
@@ -100,13 +84,16 @@ class Clipped(Objective):
 
 
 def clipped_surrogate(
-    log_probs_BT: Tensor, old_log_probs_BT: Tensor, advantages_B: Tensor, clip_low: float, clip_high: float
+    log_probs_BT: Tensor, old_log_probs_BT: Tensor, advantages: Tensor, clip_low: float, clip_high: float
 ) -> tuple[Tensor, Tensor]:
-    """Token losses -min(r A, clip(r) A) and where the clip is active, both [B, T] (arXiv:1707.06347, Eq. 7)."""
+    """Token losses -min(r A, clip(r) A) and where the clip is active, both [B, T] (arXiv:1707.06347, Eq. 7).
+
+    `advantages` is [B], [B, 1] or [B, T].
+    """
     ratios_BT = (log_probs_BT - old_log_probs_BT).exp()
-    advantages_B1 = advantages_B[:, None]
-    plain_BT = ratios_BT * advantages_B1
-    clipped_BT = ratios_BT.clamp(1 - clip_low, 1 + clip_high) * advantages_B1
+    advantages_BT = advantages if advantages.ndim == 2 else advantages[:, None]
+    plain_BT = ratios_BT * advantages_BT
+    clipped_BT = ratios_BT.clamp(1 - clip_low, 1 + clip_high) * advantages_BT
     return -plain_BT.minimum(clipped_BT), clipped_BT < plain_BT
 
 

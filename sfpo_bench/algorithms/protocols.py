@@ -41,6 +41,7 @@ class BatchCounts:
 class LossInputs:
     """What an objective sees of some rows of a mini-batch. [B, T] tensors are padded; `mask_BT` marks real tokens.
 
+    `advantages_BT` is [B, 1] where all tokens of a response share their advantage, which broadcasts alike.
     `old_log_probs_BT` are at the weights the step started from. `reference_log_probs_BT` is present when the objective
     asks for it (`uses_reference`), `entropies_BT` carries a gradient when it asks for that (`uses_entropy`).
     `block_lengths_B` is the mean response length, float64, of the block of the mini-batch that a row belongs to.
@@ -50,7 +51,7 @@ class LossInputs:
 
     log_probs_BT: Tensor
     old_log_probs_BT: Tensor
-    advantages_B: Tensor
+    advantages_BT: Tensor
     mask_BT: Tensor
     counts: BatchCounts
     reference_log_probs_BT: Tensor | None = None
@@ -68,10 +69,62 @@ class Loss:
     clipped_tokens: Tensor
 
 
-class Objective(Protocol):
-    """Rewards to advantages, log-probs to a loss. Pure: no state, no input or output.
+@dataclass(frozen=True, slots=True)
+class Rewarded:
+    """What an advantage sees: the step's whole batch, on every rank. Two groups of two responses:
 
-    An objective is a dataclass whose fields are its settings and whose `kind` names it.
+        Rewarded(rewards_PG=tensor([[1.0, 0.0], [0.0, 0.0]]), lengths_PG=tensor([[5, 3], [8, 8]]))
+
+    Rewards are float64; lengths count response tokens. Rows of [B, T] tensors are the responses group by group.
+    """
+
+    rewards_PG: Tensor
+    lengths_PG: Tensor
+
+    @property
+    def mask_BT(self) -> Tensor:
+        """True on real response tokens, T of the longest response."""
+        lengths_B1 = self.lengths_PG.reshape(-1, 1)
+        return lengths_B1.new_ones(len(lengths_B1), int(lengths_B1.max())).cumsum(dim=1) <= lengths_B1
+
+
+class Advantage(Protocol):
+    """Rewards to advantages. Pure: no state, no input or output; it may shape rewards first.
+
+    An advantage is a dataclass whose fields are its settings and whose `kind` names it. Only `advantages` has no
+    default:
+
+        @dataclass
+        class Centred:
+            kind: str = "centred"
+
+            def advantages(self, rewarded):
+                return rewarded.rewards_PG - rewarded.rewards_PG.mean()
+    """
+
+    def check(self, key: str, group: int) -> None:
+        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
+        where the advantage sits."""
+        return None
+
+    @abstractmethod
+    def advantages(self, rewarded: Rewarded) -> Tensor:
+        """Of each response, [P, G], or of each response token, [B, T], zero on padding."""
+        ...
+
+
+class Objective(Protocol):
+    """Log-probs and advantages to a loss. Pure: no state, no input or output.
+
+    An objective is a dataclass whose fields are its settings and whose `kind` names it. Only `loss` has no default:
+
+        @dataclass
+        class Reinforce:
+            kind: str = "reinforce"
+
+            def loss(self, inputs):
+                token_BT = -inputs.advantages_BT * inputs.log_probs_BT * inputs.mask_BT
+                return Loss(token_BT.sum() / inputs.counts.tokens, clipped_tokens=inputs.mask_BT.new_zeros(()))
     """
 
     @property
@@ -99,11 +152,6 @@ class Objective(Protocol):
         """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
         where the objective sits."""
         return None
-
-    @abstractmethod
-    def advantages(self, rewards_PG: Tensor) -> Tensor:
-        """Advantages of the responses, shape [P, G]."""
-        ...
 
     @abstractmethod
     def loss(self, inputs: LossInputs) -> Loss:

@@ -18,7 +18,8 @@ class TrainBatch:
 
     `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
-    `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_B`, zero on padding.
+    `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding.
+    `advantages_BT` is [B, 1] where all tokens of a response share theirs.
     """
 
     prompts_PL: Tensor
@@ -26,7 +27,7 @@ class TrainBatch:
     responses_BT: Tensor
     response_tokens_B: Tensor
     owners_B: Tensor
-    advantages_B: Tensor
+    advantages_BT: Tensor
     rows_B: Tensor
     engine_log_probs_BT: Tensor
     max_response_tokens: int
@@ -59,7 +60,7 @@ class TrainBatch:
             responses_BT=self.responses_BT[rows, : int(response_tokens_B.max())],
             response_tokens_B=response_tokens_B,
             owners_B=owners_B,
-            advantages_B=self.advantages_B[rows],
+            advantages_BT=self.advantages_BT[rows, : int(response_tokens_B.max())],
             rows_B=self.rows_B[rows],
             engine_log_probs_BT=self.engine_log_probs_BT[rows, : int(response_tokens_B.max())],
             max_response_tokens=self.max_response_tokens,
@@ -83,9 +84,9 @@ class TrainBatch:
 
 
 def assemble(
-    completions: Sequence[Completion], advantages_B: Tensor, max_response_tokens: int, device: torch.device
+    completions: Sequence[Completion], advantages: Tensor, max_response_tokens: int, device: torch.device
 ) -> TrainBatch:
-    """A batch of these completions, row by row; nothing is tokenised again."""
+    """A batch of these completions, row by row; nothing is tokenised again. `advantages` is [B], [B, 1] or [B, T]."""
     prompts: dict[tuple[int, ...], int] = {}
     owners = [prompts.setdefault(completion.prompt_ids, len(prompts)) for completion in completions]
     return TrainBatch(
@@ -94,7 +95,7 @@ def assemble(
         responses_BT=right_pad([completion.response_ids for completion in completions]).to(device),
         response_tokens_B=torch.tensor([len(completion.response_ids) for completion in completions]).to(device),
         owners_B=torch.tensor(owners).to(device),
-        advantages_B=advantages_B.to(device),
+        advantages_BT=(advantages if advantages.ndim == 2 else advantages[:, None]).to(device),
         rows_B=torch.arange(len(completions), device=device),
         engine_log_probs_BT=right_pad([completion.log_probs for completion in completions], torch.float64).to(device),
         max_response_tokens=max_response_tokens,

@@ -238,7 +238,7 @@ class LocalLearner:
         in every pass."""
         signal_B = torch.ones_like(mini_batch.rows_B, dtype=torch.bool)
         if not self._objective.needs_every_row:
-            signal_B = mini_batch.advantages_B != 0
+            signal_B = (mini_batch.advantages_BT != 0).any(dim=1)
         for needs_gradient in (True, False):
             rows = (signal_B == needs_gradient).nonzero()[:, 0]
             if len(rows):
@@ -264,7 +264,7 @@ class LocalLearner:
         inputs = LossInputs(
             log_probs_BT=scores.log_probs_BT,
             old_log_probs_BT=old_BT,
-            advantages_B=micro.advantages_B.to(scores.log_probs_BT.dtype),
+            advantages_BT=micro.advantages_BT.to(scores.log_probs_BT.dtype),
             mask_BT=scores.mask_BT,
             counts=counts,
             reference_log_probs_BT=reference_BT,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
+from torch import Tensor
+
 from sfpo_bench.grading.failures import failed
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import Request
@@ -60,6 +62,13 @@ class GradedRollouts:
     def tokens(self) -> int:
         """Generated tokens, end-of-sequence tokens included."""
         return sum(len(completion.response_ids) for completion in self.completions)
+
+    def means(self, advantages_BT: Tensor) -> list[float]:
+        """The mean advantage of each response over its tokens; [B, 1] is the advantage itself."""
+        if advantages_BT.shape[1] == 1:
+            return [float(advantage) for advantage in advantages_BT[:, 0]]
+        lengths = [len(completion.response_ids) for completion in self.completions]
+        return [float(row[:length].mean()) for row, length in zip(advantages_BT, lengths, strict=True)]
 
     def metrics(self, advantages: Sequence[float]) -> dict[str, float]:
         """The step's scalars that follow from rewards and lengths alone."""

@@ -11,7 +11,7 @@ from statistics import fmean
 
 import torch
 
-from sfpo_bench.algorithms.protocols import Objective, UpdateRule
+from sfpo_bench.algorithms.protocols import Advantage, Rewarded, UpdateRule
 from sfpo_bench.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.grading import GradingFailures
 from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine, Sampling
@@ -44,7 +44,7 @@ class Parts:
     """The four seams and what joins them; `ranks` are the processes that train this run together."""
 
     task: Task
-    objective: Objective
+    advantage: Advantage
     rule: UpdateRule
     engine: RolloutEngine
     learner: LocalLearner
@@ -193,11 +193,11 @@ class Trainer:
                 completions, grades = ranks.gather(mine), ranks.gather(my_grades)
                 self._failures.count(grade.status for grade in grades)
             rollouts = GradedRollouts(problems, completions, grades, parts.group)
-            advantages_B = self._advantages(rollouts)
+            advantages_BT = self._advantages(rollouts)
             with clock("update"):
                 with ranks.together():
                     parts.engine.rest()
-                batch = assemble(completions, advantages_B, parts.sampling.max_new_tokens, parts.learner.placed.device)
+                batch = assemble(completions, advantages_BT, parts.sampling.max_new_tokens, parts.learner.placed.device)
                 parts.learner.begin_step(step, batch)
                 stages = parts.rule.update(parts.learner, batch)
                 readings = parts.learner.end_step()
@@ -206,7 +206,7 @@ class Trainer:
                 self._push()
         [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
         self._spend(rollouts, stages, clock.seconds["step_seconds"], cpu_seconds)
-        self._record(step, rollouts, advantages_B.tolist(), stages, readings, clock.seconds, fired=fired)
+        self._record(step, rollouts, rollouts.means(advantages_BT), stages, readings, clock.seconds, fired=fired)
         self._done = step
         if self._engine_failure is not None:
             raise self._engine_failure
@@ -226,7 +226,10 @@ class Trainer:
             raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; mend the reward")
         # The loss takes them over in the precision of the policy's log-probs.
         rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(-1, rollouts.group)
-        return self._parts.objective.advantages(rewards_PG).reshape(-1)
+        lengths = [len(completion.response_ids) for completion in rollouts.completions]
+        lengths_PG = torch.tensor(lengths).view(-1, rollouts.group)
+        found = self._parts.advantage.advantages(Rewarded(rewards_PG, lengths_PG))
+        return found.reshape(-1, 1) if found.shape == rewards_PG.shape else found
 
     def _spend(
         self, rollouts: GradedRollouts, stages: Sequence[StageStats], seconds: float, cpu_seconds: float

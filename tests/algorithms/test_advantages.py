@@ -1,9 +1,16 @@
 """Group advantages: closed forms and what must not matter."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
-from sfpo_bench.algorithms.advantages import AdvantageScale, group_advantages
+from sfpo_bench.algorithms.advantages.group import AdvantageScale, GroupAdvantage, group_advantages
+from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
+from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
+from sfpo_bench.algorithms.protocols import Rewarded
+from sfpo_bench.errors import ConfigError
 
 
 def test_two_responses_one_right_give_plus_and_minus_one_over_sqrt_two() -> None:
@@ -50,3 +57,64 @@ def test_without_scaling_an_advantage_is_the_reward_minus_its_group_mean() -> No
 
 def test_a_group_of_one_has_no_signal() -> None:
     assert torch.equal(group_advantages(torch.tensor([[1.0], [0.0]])), torch.zeros(2, 1))
+
+
+def rewarded(seed: int = 0, prompts: int = 3, group: int = 4) -> Rewarded:
+    source = torch.Generator().manual_seed(seed)
+    rewards_PG = torch.randn(prompts, group, generator=source, dtype=torch.float64)
+    return Rewarded(rewards_PG, torch.randint(1, 9, (prompts, group), generator=source))
+
+
+def test_leaving_one_out_is_the_reward_minus_the_mean_of_the_others_and_dr_grpo_times_g_over_g_minus_1() -> None:
+    seen = rewarded()
+    found = LeaveOneOut().advantages(seen)
+    for place, reward in enumerate(seen.rewards_PG[0]):
+        others = [float(other) for index, other in enumerate(seen.rewards_PG[0]) if index != place]
+        assert float(found[0, place]) == pytest.approx(float(reward) - sum(others) / len(others), rel=1e-12)
+    centred = GroupAdvantage(scale=AdvantageScale.none).advantages(seen)
+    assert torch.allclose(found, centred * 4 / 3, atol=1e-15)
+    assert not LeaveOneOut().advantages(Rewarded(torch.full((2, 3), 0.1), torch.ones(2, 3).long())).any()
+
+
+@pytest.mark.parametrize("settings", [{}, {"group_baseline": True}, {"gamma": 0.9}], ids=str)
+def test_whitened_returns_have_mean_0_and_variance_1_over_the_tokens_and_are_0_on_padding(
+    settings: dict[str, Any],
+) -> None:
+    seen = rewarded()
+    found = WhitenedReturns(**settings).advantages(seen)
+    tokens_N = found[seen.mask_BT]
+    assert found.shape == seen.mask_BT.shape and len(tokens_N) == int(seen.lengths_PG.sum())
+    assert float(tokens_N.mean()) == pytest.approx(0, abs=1e-14) and float(tokens_N.var()) == pytest.approx(1, abs=1e-7)
+    assert not found[~seen.mask_BT].any()
+
+
+def test_returns_to_go_are_discounted_from_the_last_token() -> None:
+    seen = Rewarded(torch.tensor([[2.0, 0.0]], dtype=torch.float64), torch.tensor([[3, 1]]))
+    found = WhitenedReturns(gamma=0.5).advantages(seen)
+    returns = torch.tensor([0.5, 1.0, 2.0, 0.0], dtype=torch.float64)  # three tokens of the first, one of the other
+    expected = (returns - returns.mean()) / (returns.var() + 1e-8).sqrt()
+    assert torch.allclose(torch.cat([found[0], found[1, :1]]), expected, atol=1e-15)
+
+
+def test_a_response_weighs_as_many_times_as_it_has_tokens_and_scale_and_shift_of_rewards_do_not_matter() -> None:
+    seen = rewarded(1)
+    found = WhitenedReturns().advantages(seen)
+    rewards_N = seen.rewards_PG.reshape(-1).repeat_interleave(seen.lengths_PG.reshape(-1))
+    expected_N = (rewards_N - rewards_N.mean()) / (rewards_N.var() + 1e-8).sqrt()
+    assert torch.allclose(found[seen.mask_BT], expected_N, atol=1e-13)
+    moved = replace(seen, rewards_PG=3 + 7 * seen.rewards_PG)
+    assert torch.allclose(WhitenedReturns().advantages(moved), found, atol=1e-7)
+
+
+@pytest.mark.parametrize("settings", [{}, {"group_baseline": True}], ids=str)
+def test_equal_rewards_give_whitened_returns_of_exactly_zero(settings: dict[str, Any]) -> None:
+    seen = replace(rewarded(), rewards_PG=torch.full((3, 4), 0.1, dtype=torch.float64))
+    assert not WhitenedReturns(**settings).advantages(seen).any()
+
+
+@pytest.mark.parametrize("advantage", [GroupAdvantage(), LeaveOneOut(), WhitenedReturns(group_baseline=True)], ids=str)
+def test_what_compares_within_a_group_refuses_groups_of_one(advantage: Any) -> None:
+    advantage.check("algorithm.advantage", 2)
+    with pytest.raises(ConfigError, match=r"set rollout\.group to at least 2"):
+        advantage.check("algorithm.advantage", 1)
+    WhitenedReturns().check("algorithm.advantage", 1)

@@ -28,7 +28,7 @@ def inputs(seed: int = 0, rows: int = 5) -> LossInputs:
     return LossInputs(
         log_probs_BT=(old + 0.3 * draw(rows, LIMIT)).requires_grad_(True),
         old_log_probs_BT=old,
-        advantages_B=draw(rows),
+        advantages_BT=draw(rows)[:, None],
         mask_BT=mask,
         counts=BatchCounts(rows, int(mask.sum()), LIMIT),
         reference_log_probs_BT=old + 0.2 * draw(rows, LIMIT),
@@ -50,9 +50,9 @@ def slow_loss(objective: Clipped, batch: LossInputs) -> float:
     """The definition, one token at a time."""
     assert batch.reference_log_probs_BT is not None and batch.entropies_BT is not None
     total = 0.0
-    for row in range(len(batch.advantages_B)):
+    for row in range(len(batch.advantages_BT)):
         length = int(batch.mask_BT[row].sum())
-        advantage = float(batch.advantages_B[row])
+        advantage = float(batch.advantages_BT[row])
         token_sum = 0.0
         for t in range(length):
             new, old = batch.log_probs_BT[row, t].item(), float(batch.old_log_probs_BT[row, t])
@@ -95,7 +95,7 @@ def test_the_gradient_is_the_finite_difference(objective: Clipped) -> None:
     gradient = batch.log_probs_BT.grad
     assert gradient is not None
     width = 1e-6
-    for row, t in product(range(len(batch.advantages_B)), range(LIMIT)):
+    for row, t in product(range(len(batch.advantages_BT)), range(LIMIT)):
         values = []
         for sign in (1, -1):
             moved = batch.log_probs_BT.detach().clone()
@@ -109,7 +109,7 @@ def test_at_ratio_one_the_gradient_is_the_plain_policy_gradient() -> None:
     log_probs = batch.old_log_probs_BT.clone().requires_grad_(True)
     Clipped().loss(replace(batch, log_probs_BT=log_probs)).value.backward()
     lengths = batch.mask_BT.sum(dim=1)
-    expected = -(batch.advantages_B / lengths / len(lengths))[:, None] * batch.mask_BT
+    expected = -batch.advantages_BT / lengths[:, None] / len(lengths) * batch.mask_BT
     assert log_probs.grad is not None
     assert torch.allclose(log_probs.grad, expected, atol=1e-14)
 
@@ -126,7 +126,7 @@ def test_shares_of_a_split_batch_add_up(normalization: Normalization) -> None:
             batch,
             log_probs_BT=batch.log_probs_BT[part],
             old_log_probs_BT=batch.old_log_probs_BT[part],
-            advantages_B=batch.advantages_B[part],
+            advantages_BT=batch.advantages_BT[part],
             mask_BT=batch.mask_BT[part],
             reference_log_probs_BT=batch.reference_log_probs_BT[part],
             entropies_BT=batch.entropies_BT[part],

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import sfpo_bench
-from sfpo_bench.algorithms.protocols import Objective, RuleNeeds, UpdateRule
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.algorithms.protocols import Advantage, Objective, Rewarded, RuleNeeds, UpdateRule
+from sfpo_bench.errors import ConfigError, PluginError
 from sfpo_bench.own_classes import instance_of
 from sfpo_bench.plugins import Custom
 
@@ -24,12 +24,17 @@ class Twice:
         return learner.optimize(batch, "first"), learner.optimize(batch, "second")
 
 class Plain:
-    def advantages(self, rewards_PG):
-        return rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
-
     def loss(self, inputs):
-        tokens_BT = -inputs.advantages_B[:, None] * inputs.log_probs_BT * inputs.mask_BT
+        tokens_BT = -inputs.advantages_BT * inputs.log_probs_BT * inputs.mask_BT
         return Loss(tokens_BT.sum() / inputs.counts.tokens, clipped_tokens=inputs.mask_BT.new_zeros(()))
+
+class Centred:
+    def advantages(self, rewarded):
+        return rewarded.rewards_PG - rewarded.rewards_PG.mean()
+
+class Flat:
+    def advantages(self, rewarded):
+        return rewarded.rewards_PG.reshape(-1)
 
 class Empty:
     pass
@@ -51,14 +56,26 @@ def test_an_update_rule_needs_no_more_than_update() -> None:
     rule.restore({})
 
 
-def test_an_objective_needs_advantages_and_a_loss_and_skips_no_row_it_does_not_say() -> None:
+def rewarded() -> Rewarded:
+    return Rewarded(torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([[3, 2]]))
+
+
+def test_an_advantage_needs_no_more_than_advantages_and_is_told_what_shape_it_may_have() -> None:
+    advantage: Advantage = instance_of(Custom(factory="my_seams:Centred"), "algorithm.advantage", Advantage)
+    advantage.check("algorithm.advantage", 1)
+    assert advantage.advantages(rewarded()).tolist() == [[0.5, -0.5]]
+    flat: Advantage = instance_of(Custom(factory="my_seams:Flat"), "algorithm.advantage", Advantage)
+    with pytest.raises(PluginError, match=r"expected a tensor of shape \(1, 2\), a response each, or \(2, 3\)"):
+        flat.advantages(rewarded())
+
+
+def test_an_objective_needs_a_loss_and_skips_no_row_it_does_not_say() -> None:
     objective: Objective = instance_of(Custom(factory="my_seams:Plain"), "algorithm.objective", Objective)
     assert objective.needs_every_row and not objective.uses_entropy and not objective.uses_reference
     assert not objective.applies_weights
-    assert torch.equal(objective.advantages(torch.tensor([[1.0, 0.0]])), torch.tensor([[0.5, -0.5]]))
 
 
-@pytest.mark.parametrize(("seam", "method"), [(UpdateRule, "update"), (Objective, "advantages, loss")])
+@pytest.mark.parametrize(("seam", "method"), [(UpdateRule, "update"), (Objective, "loss"), (Advantage, "advantages")])
 def test_a_class_without_it_is_refused_by_name(seam: type, method: str) -> None:
     with pytest.raises(ConfigError, match=f"the class lacks {method}; see sfpo_bench.algorithms.protocols"):
         instance_of(Custom(factory="my_seams:Empty"), "algorithm.some", seam)

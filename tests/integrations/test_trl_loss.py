@@ -54,7 +54,7 @@ def test_loss_and_gradient_in_fp32_are_trls(loss_type: str, normalization: Norma
         "prompt_mask": prompt_mask,
         "completion_ids": data.responses_BT,
         "completion_mask": data.response_mask_BT().long(),
-        "advantages": data.advantages_B.float(),
+        "advantages": data.advantages_BT[:, 0].float(),
         "old_per_token_logps": old_BT,
         "num_items_in_batch": data.response_tokens_B.sum(),
     }

@@ -94,9 +94,9 @@ def data(case: Case, step: int) -> TrainBatch:
     found = batch(4, seed=step)
     if case.signal_rows < 0 or step == 1:
         return found
-    advantages_B = torch.zeros_like(found.advantages_B)
-    advantages_B[5 : 5 + case.signal_rows] = 1.0
-    return replace(found, advantages_B=advantages_B)
+    advantages_BT = torch.zeros_like(found.advantages_BT)
+    advantages_BT[5 : 5 + case.signal_rows] = 1.0
+    return replace(found, advantages_BT=advantages_BT)
 
 
 def learn(case: Case, ranks: Ranks) -> Found:

@@ -66,10 +66,10 @@ def test_a_rejected_response_might_as_well_have_no_advantage() -> None:
     rejected[[1, 6]] = -5.0
     data = sampled_by_the_trainer(rejected)
     count = len(data)
-    scaled_B = data.advantages_B * count / (count - 2)
+    scaled_B = data.advantages_BT * count / (count - 2)
     scaled_B[[1, 6]] = 0.0
     found, _ = step(data, engine_correction=Correction.reject)
-    expected, _ = step(replace(data, advantages_B=scaled_B))
+    expected, _ = step(replace(data, advantages_BT=scaled_B))
     assert largest_difference(found, expected) < 1e-9
 
 
@@ -77,9 +77,9 @@ def test_a_masked_response_is_left_out_and_the_others_stay_as_they_were() -> Non
     masked = torch.zeros(len(batch()), dtype=torch.float64)
     masked[[0, 3]] = -5.0
     data = sampled_by_the_trainer(masked)
-    silenced_B = data.advantages_B.clone()
+    silenced_B = data.advantages_BT.clone()
     silenced_B[[0, 3]] = 0.0
     found, _ = step(data, engine_correction=Correction.sequence_mask)
-    expected, _ = step(replace(data, advantages_B=silenced_B))
+    expected, _ = step(replace(data, advantages_BT=silenced_B))
     assert largest_difference(found, expected) < 1e-9
     assert not same_bits(found, step(data)[0])

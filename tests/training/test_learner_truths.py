@@ -270,7 +270,7 @@ def test_the_engines_weights_touch_the_policy_gradient_and_neither_penalty_nor_b
     """With every response rejected what is left is the penalty: the update of a batch without advantages."""
     data = batch(4, seed=4, silent_groups=0)
     hopeless = replace(data, engine_log_probs_BT=torch.full_like(data.engine_log_probs_BT, -50.0))
-    silent = replace(data, advantages_B=torch.zeros_like(data.advantages_B))
+    silent = replace(data, advantages_BT=torch.zeros_like(data.advantages_BT))
     ends = []
     for given, correction in ((hopeless, Correction.reject), (silent, Correction.none), (hopeless, Correction.none)):
         made = learner(
@@ -298,7 +298,7 @@ def drift(made: LocalLearner) -> None:
 
 def test_the_penalty_is_to_the_weights_of_the_start_and_not_to_those_of_the_step() -> None:
     """One step from drifted weights, no advantages: the gradient points back; to the step's own start there is none."""
-    data = replace(batch(4, seed=4), advantages_B=torch.zeros(4 * GROUP, dtype=torch.float64))
+    data = replace(batch(4, seed=4), advantages_BT=torch.zeros(4 * GROUP, 1, dtype=torch.float64))
     made = learner(Clipped(kl_coefficient=1.0), optimizer=OptimizerKind.sgd, learning_rate=0.05)
     start = scores(policy(), data)
     drift(made)

@@ -1,0 +1,64 @@
+"""GRPO's advantages: rewards against the mean of their group, in units of its spread or not (Dr. GRPO)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.protocols import Advantage, Rewarded
+from sfpo_bench.errors import ConfigError
+from sfpo_bench.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class AdvantageScale(StrEnum):
+    """What a centred reward is divided by: its group's standard deviation, or nothing (Dr. GRPO)."""
+
+    std = "std"
+    none = "none"
+
+
+@dataclass
+class GroupAdvantage(Facts, Advantage):
+    """A = (r - mean_G r) / (std_G r + eps) of each response in its group (arXiv:2402.03300, section 4.1.2)."""
+
+    kind: str = option("group", "name of the advantage")
+    scale: AdvantageScale = option(AdvantageScale.std, "divide centred rewards by the group's std, or by none")
+    eps: float = option(1e-6, "added to the standard deviation", above=0.0)
+
+    paper = "2402.03300, 2503.20783"
+    changes = "rewards against the mean of their group"
+
+    def check(self, key: str, group: int) -> None:
+        require_groups(key, group)
+
+    def advantages(self, rewarded: Rewarded) -> Tensor:
+        return group_advantages(rewarded.rewards_PG, self.scale, self.eps)
+
+
+def require_groups(key: str, group: int) -> None:
+    """Raise `ConfigError` unless a response has others to be compared with."""
+    if group < 2:
+        raise ConfigError(
+            f"rollout.group = {group} with {key} relative to a group: every advantage would be zero; set rollout.group "
+            "to at least 2"
+        )
+
+
+def group_advantages(rewards_PG: Tensor, scale: AdvantageScale = AdvantageScale.std, eps: float = 1e-6) -> Tensor:
+    """Reward minus the mean of its group, over the group's spread: A = (r - mean_G r) / (std_G r + eps), shape [P, G].
+
+    `std` is the sample standard deviation (G - 1 in the denominator), as in the GRPO implementations of verl and TRL;
+    with `AdvantageScale.none` A = r - mean_G r (arXiv:2503.20783). A group of equal rewards gets exact zeros: it
+    carries no signal. With G = 1 every advantage is zero.
+    """
+    # The mean of equal numbers can be off by a rounding error, which 1/eps would turn into a signal.
+    silent_P1 = (rewards_PG == rewards_PG[:, :1]).all(dim=1, keepdim=True)
+    centred_PG = (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)).masked_fill(silent_P1, 0.0)
+    if scale is AdvantageScale.none or rewards_PG.shape[1] == 1:
+        return centred_PG
+    return centred_PG / (rewards_PG.std(dim=1, keepdim=True) + eps)

@@ -1,0 +1,49 @@
+"""REINFORCE++: returns-to-go of tokens, whitened over the whole batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.advantages.group import AdvantageScale, group_advantages, require_groups
+from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.protocols import Advantage, Rewarded
+from sfpo_bench.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class WhitenedReturns(Facts, Advantage):
+    """A_t = (R_t - mean) / sqrt(var + 1e-8) over the valid tokens of the step's batch (REINFORCE++, arXiv:2501.03262).
+
+    The reward stands on a response's last token, so that R_t = gamma^(T - t) r. With `group_baseline` the mean of the
+    group is subtracted from r first, not divided by its std (the baseline variant). The variance divides by the tokens
+    less one, as verl's. Without any spread every advantage is exactly zero.
+    """
+
+    kind: str = option("whitened_returns", "name of the advantage")
+    gamma: float = option(1.0, "discount of a reward for each token before the last", above=0.0, high=1.0)
+    group_baseline: bool = option(False, "subtract the mean of the group from rewards first")
+
+    paper = "2501.03262"
+    changes = "token returns whitened over the whole batch in place of group statistics"
+
+    def check(self, key: str, group: int) -> None:
+        if self.group_baseline:
+            require_groups(f"{key}.group_baseline", group)
+
+    def advantages(self, rewarded: Rewarded) -> Tensor:
+        rewards_PG = rewarded.rewards_PG
+        if self.group_baseline:
+            rewards_PG = group_advantages(rewards_PG, AdvantageScale.none)
+        mask_BT = rewarded.mask_BT
+        # Tokens still to come after each one; on padding the count is negative and masked below.
+        left_BT = mask_BT.sum(dim=1, keepdim=True) - mask_BT.cumsum(dim=1)
+        returns_BT = rewards_PG.reshape(-1, 1) * self.gamma**left_BT
+        returns_N = returns_BT[mask_BT]
+        if bool((returns_N == returns_N[:1]).all()):
+            return returns_BT.new_zeros(mask_BT.shape)
+        whitened_BT = (returns_BT - returns_N.mean()) * (returns_N.var() + 1e-8).rsqrt()
+        return whitened_BT.masked_fill(~mask_BT, 0.0)
