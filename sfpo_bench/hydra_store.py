@@ -18,6 +18,7 @@ VERB_SETTINGS = {
     "scores": verbs.ScoresSettings,
     "import": verbs.ImportSettings,
     "published": verbs.PublishedSettings,
+    "methods": verbs.MethodsSettings,
     "overlap": verbs.OverlapSettings,
     "list": verbs.ListSettings,
     "show": verbs.ShowSettings,

@@ -51,6 +51,9 @@ class Clipped(Objective):
     kl_coefficient: float = option(0.0, "weight of the k3 KL penalty to the starting weights", low=0.0)
     entropy_coefficient: float = option(0.0, "weight of the entropy bonus; 0.001 in the released code", low=0.0)
 
+    paper = "2402.03300, 1707.06347"
+    changes = "the ratio to the start of the step is clipped"
+
     @property
     def uses_entropy(self) -> bool:
         return self.entropy_coefficient > 0

@@ -6,16 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import RuleState
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.options import option
 
 
 @dataclass
-class Trigger:
+class Trigger(Facts):
     """Never fires; the base of those that do. A trigger latches: once `fired`, it stays so."""
 
     kind: str = option("none", "name of the trigger")
+
+    changes = "the fast stage is never switched off"
 
     @property
     def fired(self) -> bool:
@@ -47,6 +50,9 @@ class FixedStep(Trigger):
 
     kind: str = option("fixed_step", "name of the trigger")
     last_step: int = option(100, "last training step with a fast stage", low=0)
+
+    paper = "2510.04072"
+    changes = "no fast stage after a step that is fixed beforehand"
 
     def __post_init__(self) -> None:
         self._fired = False
@@ -83,6 +89,9 @@ class EntropyZScore(Trigger):
     threshold: float = option(1.0, "z-score at which the trigger fires", above=0.0)
     two_sided: bool = option(False, "fire on a fall of entropy as well as on a rise")
     eps: float = option(1e-9, "added to the standard deviation", low=0.0)
+
+    paper = "2510.04072"
+    changes = "no fast stage once the policy's entropy leaves its recent range"
 
     def __post_init__(self) -> None:
         self._entropies: list[float] = []

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
+from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, RuleNeeds, RuleState, UpdateRule
 from sfpo_bench.algorithms.triggers import Trigger
 from sfpo_bench.options import option
@@ -36,10 +37,13 @@ class EntropySource(StrEnum):
 
 
 @dataclass
-class OnePass(UpdateRule):
+class OnePass(Facts, UpdateRule):
     """One pass over the batch, as in GRPO."""
 
     kind: str = option("one_pass", "name of the update rule")
+
+    paper = "2402.03300"
+    changes = "one pass over each batch"
 
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         return (learner.optimize(batch, "pass_1"),)
@@ -59,6 +63,9 @@ class Repeat(OnePass):
     kind: str = option("repeat", "name of the update rule")
     passes: int = option(4, "passes over each batch, the most when kl_limit is set", low=1)
     kl_limit: float = option(0.0, "approximate KL to the start, nats per token, that ends the passes; 0: off", low=0.0)
+
+    paper = "1707.06347"
+    changes = "several passes over each batch, which SFPO's saving is compared with"
 
     @property
     def needs(self) -> RuleNeeds:
@@ -94,6 +101,9 @@ class Lookahead(OnePass):
     )
     moments: Moments = option(Moments.carry, "optimizer moments at synchronisation: carry, restore or interpolate")
 
+    paper = "1907.08610"
+    changes = "every few batches back towards the weights that lay before them"
+
     def __post_init__(self) -> None:
         self._steps_ahead = 0
 
@@ -120,7 +130,7 @@ class Lookahead(OnePass):
 
 
 @dataclass
-class SlowFast(UpdateRule):
+class SlowFast(Facts, UpdateRule):
     """Take `fast_passes` passes over one batch, pull back towards the start, then correct (SFPO).
 
     With theta_0 the weights before the batch and theta_K after K passes:
@@ -144,6 +154,9 @@ class SlowFast(UpdateRule):
     trigger_entropy: EntropySource = option(
         EntropySource.start, "entropy the trigger watches: start, or slow_pass (a quirk of the released code)"
     )
+
+    paper = "2510.04072"
+    changes = "fast passes over each batch, back towards the start, one slow pass (SFPO)"
 
     def __post_init__(self) -> None:
         # Set here and not as fields: every field of this class is a setting.

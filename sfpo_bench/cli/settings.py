@@ -41,6 +41,13 @@ class ScoresSettings:
 
 
 @dataclass
+class MethodsSettings:
+    """sfpo-bench methods [OF]: objectives, update rules and the like, with paper, trust and cost."""
+
+    of: str = option("", "one group alone, such as update_rule; empty: all of them")
+
+
+@dataclass
 class ImportSettings:
     """sfpo-bench import [LOG]: runs trained elsewhere as a comparison for `report`, `list` and the notebooks."""
 

@@ -12,6 +12,7 @@ VERBS = {
     "scores": "scores of evaluations, their paired differences, a choice among them",
     "import": "runs trained elsewhere (CSV, TRL, verl, MLflow) as a comparison",
     "published": "published results, and the sampling error that their design allows",
+    "methods": "objectives, update rules and the like, with paper, trust and cost",
     "overlap": "which problems of benchmarks stand in training sets",
     "list": "comparisons, sweeps, studies and runs, with their state; --watch NAME follows a sweep",
     "show": "what the model was asked, answered and earned in a step",
@@ -29,6 +30,7 @@ POSITIONAL = {
     "fetch": ("name",),
     "import": ("log",),
     "published": ("name",),
+    "methods": ("of",),
     "grade": ("answers", "grades"),
 }
 
@@ -60,6 +62,7 @@ examples:
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
   sfpo-bench published out=FOLDER                      the SFPO paper's results, and how far off they may be
+  sfpo-bench methods update_rule                       SFPO and what it is compared with
   sfpo-bench import mine.csv baseline=grpo targets=[0.5]     columns step, responses, seconds, accuracy, arm, seed
   sfpo-bench grade ANSWERS.jsonl GRADES.jsonl
   eval "$(sfpo-bench train -sc install=bash)"          completion for this shell"""
