@@ -23,10 +23,14 @@ runs that stop at one budget hide their spread, and of three runs 15 % of such l
 The limit of a ratio does replace unknown costs by their bounds; there the runs that stopped get the other arm's
 spread where their own is smaller. The calibration of both is in docs/protocol.md.
 
-Runs that all reached the target, but late, are the ones that the budget did not cut off: their costs are skewed, and
-Student's interval of their mean is too narrow (it covers 90 to 94 % where half to three quarters of all seeds arrive).
-Where the slowest run needed more than `LATE` of its budget the interval of a cost is therefore wider by the factor
-1 + 1/n, which was chosen in simulation (docs/protocol.md).
+Log costs often have a slow tail. Seeds of which none lies in the tail have a mean and a spread that are both too small,
+so that the upper end of Student's interval is too low: of exponential tails it covers 88 to 90 %. The samples that go
+wrong are those that show no tail, so that no test of the shape finds them. The upper end of a cost's interval is
+therefore always farther from the point, on logs, by the factor 1 + `SLOW_TAIL` / n. Runs that all reached the target,
+but late, are the ones that the budget did not cut off: their slow tail is missing, and Student's lower end is too high.
+Where the slowest run needed more than `LATE` of its budget the lower end is farther by 1 + 1/n. Both factors were
+chosen in simulation (docs/protocol.md). Limits of bounds are Student's: they speak of seeds of which some cost more
+(or less) than those that were put in. Welch's interval of a ratio, in which like shapes cancel, is left as it is.
 
 Where the costs of an arm's seeds fall into two kinds (`kinds.py`) its cost is a bound from the larger kind, and so is a
 ratio in which one of the arms does; where both do, Welch's interval covers (docs/protocol.md).
@@ -48,7 +52,6 @@ from itertools import pairwise
 
 from sfpo_bench.statistics.intervals import (
     CONFIDENCE,
-    Estimate,
     Interval,
     RatioEstimate,
     Side,
@@ -57,6 +60,7 @@ from sfpo_bench.statistics.intervals import (
 )
 from sfpo_bench.statistics.kinds import GAP, two_kinds
 
+SLOW_TAIL = 4.0  # what 1 + SLOW_TAIL / n does to the upper end of a cost, in docs/protocol.md
 LATE = 0.6  # share of a run's budget above which its cost may be among those that the budget cuts off
 NO_LIMIT = "too few runs for a limit"
 TWO_KINDS = f"costs fall into two kinds, a factor {GAP:g} or more apart: a bound from the larger one"
@@ -146,12 +150,12 @@ def typical_cost(seeds: Sequence[SeedCost], confidence: float = CONFIDENCE) -> S
         return Statement(Claim.none, reason="no run has been evaluated")
     known = reached_costs(seeds)
     if _all_reached(seeds):
-        estimate, kinds = geometric_mean_interval(known, confidence), two_kinds(known)
+        point, kinds = geometric_mean_interval(known, confidence).point, two_kinds(known)
         if kinds is not None:
             side = _at_least if kinds.mostly_fast else _at_most
-            return side(estimate.point, geometric_mean_interval(kinds.larger, confidence).interval, reason=TWO_KINDS)
+            return side(point, geometric_mean_interval(kinds.larger, confidence).interval, reason=TWO_KINDS)
         late = any(seed.cost > LATE * seed.budget for seed in seeds)
-        return _estimate(estimate.point, _widened(estimate, 1 + 1 / estimate.n) if late else estimate.interval)
+        return _estimate(point, _cost_interval(known, confidence, late))
     limits = geometric_mean_interval(known, confidence).interval if known else None
     if _usable(_lowers(seeds)):
         return _at_least(geometric_mean_interval(_lowers(seeds)).point, limits, none=NO_LIMIT)
@@ -242,12 +246,15 @@ def _usable(bounds: Sequence[float]) -> bool:
     return all(0 < bound < math.inf for bound in bounds)
 
 
-def _widened(estimate: Estimate, factor: float) -> Interval | None:
-    """The interval with `factor` times its width on the log axis."""
+def _cost_interval(costs: Sequence[float], confidence: float, late: bool) -> Interval | None:
+    """Student's interval of the mean log cost with a farther upper end, and where runs came `late` a farther lower one;
+    None for one cost."""
+    estimate = geometric_mean_interval(costs, confidence)
     if estimate.interval is None:
         return None
-    low, high = ((end / estimate.point) ** factor for end in (estimate.interval.low, estimate.interval.high))
-    return Interval(estimate.point * low, estimate.point * high, estimate.interval.confidence)
+    down, up = (end / estimate.point for end in (estimate.interval.low, estimate.interval.high))
+    low = down ** (1 + 1 / estimate.n) if late else down
+    return Interval(estimate.point * low, estimate.point * up ** (1 + SLOW_TAIL / estimate.n), confidence)
 
 
 def _one_sided(ratio: RatioEstimate, above: bool) -> float | None:

@@ -89,7 +89,8 @@ def test_every_printed_interval_covers_and_every_bound_is_right() -> None:
             if match and "bound" in printed:
                 assert float(match[0]) >= 95, (name, target, printed, cells)
             elif match and everyone_arrives:
-                # 93 to 97, and two standard errors of a share of 0.95 in 1000.
-                assert 91.6 <= float(match[0]) <= 98.4, (name, target, printed, cells)
+                # 93 to 97, and two standard errors of a share of 0.95 in 1000; a cost's end allows for slow tails.
+                most = 99.4 if printed.startswith("cost") else 98.4
+                assert 91.6 <= float(match[0]) <= most, (name, target, printed, cells)
             checked += match is not None
     assert checked > 60

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from benchmarks.calibration import is_right
+from benchmarks.cost_shapes import SHAPES, said_of_costs
 from sfpo_bench.statistics import (
     Claim,
     Outcome,
@@ -98,7 +100,7 @@ def test_all_reached_gives_the_geometric_means_and_their_ratio() -> None:
     direct, direct_ratio = geometric_mean_interval(arm), ratio_of_geometric_means(baseline, arm)
     assert direct.interval is not None and direct_ratio.interval is not None
     assert (cost.claim, ratio.claim) == (Claim.estimate, Claim.estimate)
-    assert (cost.point, cost.low, cost.high) == (direct.point, direct.interval.low, direct.interval.high)
+    assert (cost.point, cost.low) == (direct.point, pytest.approx(direct.interval.low))
     assert (ratio.point, ratio.low) == (direct_ratio.point, direct_ratio.interval.low)
     assert ratio.point is not None and ratio.point > 1  # the arm is cheaper
 
@@ -244,14 +246,43 @@ def late_runs(costs: Sequence[float], budget: float) -> list[SeedCost]:
     return [SeedCost(Outcome.reached, cost, budget) for cost in costs]
 
 
-def test_a_late_run_widens_the_interval_of_a_cost_by_one_nth_and_moves_no_point() -> None:
+def test_the_upper_end_of_a_cost_is_always_farther_and_a_late_run_moves_the_lower_one() -> None:
+    """On logs, in units of Student's half width: n = 3 gives 1 + 4/3 above, 1 below, or 1 + 1/3 where one came late;
+    the point does not move."""
     costs = (700.0, 800.0, 1000.0)
     plain, late = typical_cost(late_runs(costs, 1e9)), typical_cost(late_runs(costs, 1000 / LATE - 1))
     assert typical_cost(late_runs(costs, 1000 / LATE)) == plain == typical_cost(reached(*costs))
-    assert plain.point and plain.low and plain.high and late.point and late.low and late.high
+    logs = np.log(costs)
+    half = 4.302653 * logs.std(ddof=1) / math.sqrt(3)  # t with 2 degrees of freedom
+    for said, down in ((plain, 1.0), (late, 4 / 3)):
+        assert said.point == pytest.approx(math.exp(logs.mean())) and said.low and said.high
+        assert math.log(said.point / said.low) == pytest.approx(down * half)
+        assert math.log(said.high / said.point) == pytest.approx(7 / 3 * half)
     assert plain.point == late.point
-    assert math.log(late.high / late.low) == pytest.approx((1 + 1 / 3) * math.log(plain.high / plain.low))
-    assert math.log(late.high / late.point) == pytest.approx(math.log(late.point / late.low))
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 40])
+def test_the_upper_end_nears_students_with_more_seeds_and_costs_without_spread_have_none(seeds: int) -> None:
+    costs = np.exp(np.linspace(0, 0.5, seeds)).tolist()
+    said, student = typical_cost(reached(*costs)), geometric_mean_interval(costs)
+    assert student.interval is not None and said.high and said.point
+    above = math.log(said.high / said.point) / math.log(student.interval.high / student.point)
+    assert above == pytest.approx(1 + 4 / seeds)
+    even = typical_cost(reached(*[7.0] * seeds))
+    assert even.low == even.point == even.high == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("shape", ["Pareto, 10: exponential logs, 0.1", "cost 1 + 0.2 lognormal, 1", "lognormal, 0.3"])
+def test_what_is_said_of_a_cost_with_a_slow_tail_is_right(shape: str, seeds: int) -> None:
+    """Student's interval covers 87 to 90 % of the first two. 20,000 draws at once, which say what each alone does."""
+    random = np.random.default_rng(seeds)
+    logs, truth = SHAPES[shape](random, (20_000, seeds)), float(SHAPES[shape](random, (200_000,)).mean())
+    said = said_of_costs(logs, truth)
+    each = [typical_cost(reached(*costs)) for costs in np.exp(logs[:100]).tolist()]
+    assert [is_right(one, truth) for one in each] == said.right[:100].tolist()
+    assert [one.claim is not Claim.estimate for one in each] == said.bound[:100].tolist()
+    assert said.right.mean() >= 0.935
 
 
 def test_late_is_after_six_tenths_of_the_budget_and_of_one_run_is_enough() -> None:
@@ -262,7 +293,7 @@ def test_late_is_after_six_tenths_of_the_budget_and_of_one_run_is_enough() -> No
     later = typical_cost(late_runs((*costs[:2], 610.0), 1000.0))
     alone = typical_cost(reached(*costs[:2], 610.0))
     assert later.low and alone.low and later.high and alone.high
-    assert later.low < alone.low and later.high > alone.high
+    assert later.low < alone.low and later.high == alone.high
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -274,7 +305,7 @@ def test_the_interval_of_costs_that_a_budget_cuts_off_covers(seeds: int) -> None
     rows = np.exp(logs[(logs <= math.log(budget)).all(axis=1)][:2500]).tolist()
     said = [typical_cost(late_runs(row, budget)) for row in rows]
     covered = [one.low is not None and one.high is not None and one.low <= math.exp(truth) <= one.high for one in said]
-    assert len(rows) == 2500 and 0.935 <= np.mean(covered) <= 0.965
+    assert len(rows) == 2500 and 0.935 <= np.mean(covered) <= 0.98
 
 
 FAST_AND_SLOW = (95.0, 100.0, 105.0, 102.0, 300.0)
