@@ -99,9 +99,10 @@ def arm_scores(arm: Arm, metric: str, k: int, leave_out: Collection[str] = ()) -
     """
     matrices = {name: matrix(arm, name, metric, k, _keys([arm], name, leave_out)) for name in arm.benchmarks}
     usable = {name: found for name, found in matrices.items() if found is not None and found.shape[1] > 1}
-    scores = {name: _score([found]) for name, found in usable.items()}
+    behind = {name: _samples_behind(arm, name, metric, k) for name in usable}
+    scores = {name: _score([found], behind[name]) for name, found in usable.items()}
     if len(usable) > 1 and len(usable) == len(matrices):
-        scores[AVERAGE] = _score(list(usable.values()))
+        scores[AVERAGE] = _score(list(usable.values()), min(behind.values()))
     return scores
 
 
@@ -129,9 +130,16 @@ def _keys(arms: Sequence[Arm], benchmark: str, leave_out: Collection[str]) -> se
     return set.intersection(*(set(sheet.keys) for sheet in all_sheets))
 
 
-def _score(matrices: Sequence[Scores]) -> Score:
+def _samples_behind(arm: Arm, benchmark: str, metric: str, k: int) -> float:
+    """How many independent answers of a run a problem's score is worth at least: k of avg@k, one of maj@k, and of
+    pass@k as often k as there are samples."""
+    samples = min(sheet.samples for sheet in arm.sheets(benchmark))
+    return {"avg": k, "pass": samples / k, "maj": 1}[metric]
+
+
+def _score(matrices: Sequence[Scores], samples: float) -> Score:
     spread = crossed_spread(matrices)
-    return Score(spread.mean, share_interval(spread), spread.problems, spread.runs)
+    return Score(spread.mean, share_interval(spread, samples), spread.problems, spread.runs)
 
 
 def _difference(pairs: Sequence[tuple[Scores, Scores]], samples: int, same: bool) -> Difference:

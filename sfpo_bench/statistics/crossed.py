@@ -9,15 +9,19 @@ runs or more, a population of training runs like these. With
 the variance of the grand mean is estimated without bias, over benchmarks b, by V_problems + V_runs:
 
     V_problems = sum_b var_p( mean over s of y ) / P_b / B^2
-    V_runs     = var_s( mean over b of mean over p of y ) / S - V_cells        not below 0; 0 for S = 1
+    V_runs     = W_runs - V_cells                                              not below 0; 0 for S = 1
+    W_runs     = var_s( mean over b of mean over p of y ) / S
     V_cells    = sum_b sum_sp (y - y_s. - y_.p + y_..)^2 / ((S-1)(P_b-1)) / (S P_b) / B^2
 
-(sampling enters both of the first two; V_cells takes it out once). The half width of an interval is
+(sampling enters both V_problems and W_runs; V_cells takes it out once). The half width of a difference's interval is
 
-    sqrt( t(P - 1)^2 V_problems + t(S - 1)^2 V_runs )
+    sqrt( t(P - 1)^2 V_problems + max(0, t(S - 1)^2 W_runs - z^2 V_cells) )
 
 each part with its own quantile: one set of degrees of freedom for the sum (Satterthwaite's) covers 89 % instead of
-95 % with two runs that differ much.
+95 % with two runs that differ much. V_cells is known well, from (S-1)(P-1) numbers, and is taken out as such: taking
+t^2 V_cells out covers 89 % with two runs, which by chance lie close together.
+
+A score is near 0 or 1 more often than a difference is, and skewed there: its interval has a rule of its own.
 """
 
 from __future__ import annotations
@@ -31,41 +35,78 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from sfpo_bench.statistics.intervals import CONFIDENCE, Interval
+from sfpo_bench.statistics.intervals import CONFIDENCE, Interval, share_limits
 from sfpo_bench.statistics.power import POWER
 
 Scores = NDArray[np.float64]
+SKEWNESS_WEIGHT = 0.1  # chosen in benchmarks/score_calibration.py
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSpread:
+    """The mean score of one benchmark and its variance over `problems` problems; `size` - 1 are its degrees of freedom
+    (`size` counts pseudo-observations too)."""
+
+    mean: float
+    variance: float
+    problems: int
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpread:
+    """What `count` runs of an arm show of its mean: the variance W_runs over runs, and V_cells, the part of it that is
+    sampling and problems that suit one run more than another."""
+
+    variance: float
+    cells: float
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A mean and the variance of that mean: what comes from the problems, and what from the training runs.
+    """A mean over benchmarks, or a difference of two, and what it is off by: for the choice of problems and of runs.
 
-    `runs` and `problems` were averaged; with one run `runs_variance` is 0 and nothing is said of other runs.
+    `arms` are one or two; with one run in each nothing is said of other runs.
     """
 
     mean: float
-    problems_variance: float
-    problems_degrees: float
-    runs_variance: float
-    runs_degrees: float
-    runs: int
-    problems: int
+    benchmarks: tuple[BenchmarkSpread, ...]
+    arms: tuple[RunSpread, ...]
+
+    @property
+    def problems(self) -> int:
+        return sum(one.problems for one in self.benchmarks)
+
+    @property
+    def runs(self) -> int:
+        """Those of the arm that has fewer."""
+        return min(arm.count for arm in self.arms)
+
+    @property
+    def problems_variance(self) -> float:
+        """V_problems."""
+        return sum(one.variance for one in self.benchmarks) / len(self.benchmarks) ** 2
+
+    @property
+    def runs_variance(self) -> float:
+        """V_runs, without bias but for the cut at 0."""
+        return sum(max(0.0, arm.variance - arm.cells) for arm in self.arms)
 
     def half_width(self, probability: float) -> float:
         """What the mean is off by at most, in either direction, with this (one-sided) probability."""
-        parts = ((self.problems_variance, self.problems_degrees), (self.runs_variance, self.runs_degrees))
-        return math.sqrt(
-            sum(_quantile(degrees, probability) ** 2 * variance for variance, degrees in parts if variance)
-        )
+        degrees = _degrees([(one.variance, one.size - 1) for one in self.benchmarks])
+        problems = _quantile(degrees, probability) ** 2 * self.problems_variance if self.problems_variance else 0.0
+        return math.sqrt(problems + self.runs_square(probability))
 
-
-@dataclass(frozen=True, slots=True)
-class _Runs:
-    """What the runs of one arm add to the variance of its mean, and how many there are."""
-
-    variance: float
-    count: int
+    def runs_square(self, probability: float) -> float:
+        """The square of the half width that comes from the choice of runs."""
+        variance, cells = sum(arm.variance for arm in self.arms), sum(arm.cells for arm in self.arms)
+        if variance == 0:
+            return 0.0
+        degrees = _degrees([(arm.variance, arm.count - 1) for arm in self.arms if arm.count > 1])
+        square = _quantile(degrees, probability) ** 2 * variance
+        return max(0.0, square - NormalDist().inv_cdf(probability) ** 2 * cells)
 
 
 def crossed_spread(benchmarks: Sequence[Scores]) -> Spread:
@@ -74,8 +115,7 @@ def crossed_spread(benchmarks: Sequence[Scores]) -> Spread:
     Raises `ValueError` for no benchmark, differing S, fewer than two problems, or scores that are not finite.
     """
     matrices = _checked(benchmarks)
-    mean = float(np.mean([matrix.mean() for matrix in matrices]))
-    return _spread(mean, [matrix.mean(axis=0) for matrix in matrices], 0.0, [_runs(matrices)])
+    return _spread([matrix.mean(axis=0) for matrix in matrices], 0.0, [_runs(matrices)])
 
 
 def difference_spread(first: Sequence[Scores], second: Sequence[Scores], samples: int = 1) -> Spread:
@@ -93,25 +133,47 @@ def difference_spread(first: Sequence[Scores], second: Sequence[Scores], samples
     if [matrix.shape[1] for matrix in ours] != [matrix.shape[1] for matrix in theirs]:
         raise ValueError("found two arms with different problems; expected the same problems in the same order")
     differences = [one.mean(axis=0) - two.mean(axis=0) for one, two in zip(ours, theirs, strict=True)]
-    mean = float(np.mean([d.mean() for d in differences]))
     pseudo = 1 / (samples * min(ours[0].shape[0], theirs[0].shape[0]))
-    return _spread(mean, differences, pseudo, [_runs(ours), _runs(theirs)])
+    return _spread(differences, pseudo, [_runs(ours), _runs(theirs)])
 
 
-def share_interval(spread: Spread, confidence: float = CONFIDENCE) -> Interval:
-    """The interval of a mean of scores in [0, 1]: Wilson's at the effective number of problems (Korn, Graubard 1998).
+def share_interval(spread: Spread, samples: float = 1, confidence: float = CONFIDENCE) -> Interval:
+    """The interval of a mean of scores in [0, 1] (`samples` answers behind each), inside [0, 1].
 
-        n = mean (1 - mean) * (z / half width)^2
-
-    Stays inside [0, 1]. Without any spread n is the number of problems, and so a mean of 0 or 1 has a width too.
+    1. Each benchmark's score has limits over problems: those of a share of n trials (`share_limits`), with n the
+       effective number of problems (Korn and Graubard 1998), of which near 0 and 1 only part is believed (`_trials`).
+    2. Their distances from the scores add up as squares to those of the mean (Zou and Donner 2008), B benchmarks:
+       low = mean - sqrt( sum_b (mean_b - low_b)^2 ) / B, and high likewise.
+    3. The square of what the choice of runs may be off by is added to both.
     """
-    share, probability = min(1.0, max(0.0, spread.mean)), (1 + confidence) / 2
-    z, half = NormalDist().inv_cdf(probability), spread.half_width(probability)
-    n = share * (1 - share) * (z / half) ** 2 if half > 0 and 0 < share < 1 else float(spread.problems)
-    weight = 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / weight
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / weight
-    return Interval(max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)), confidence)
+    probability = (1 + confidence) / 2
+    runs, down, up = spread.runs_square(probability), 0.0, 0.0
+    for one in spread.benchmarks:
+        share = min(1.0, max(0.0, one.mean))
+        low, high = share_limits(share, _trials(share, one, samples * spread.runs, probability), probability)
+        down, up = down + (share - low) ** 2, up + (high - share) ** 2
+    count = len(spread.benchmarks) ** 2
+    low, high = spread.mean - math.sqrt(down / count + runs), spread.mean + math.sqrt(up / count + runs)
+    return Interval(max(0.0, low), min(1.0, high), confidence)
+
+
+def _trials(share: float, one: BenchmarkSpread, samples: float, probability: float) -> float:
+    """How many trials the score of a benchmark is worth.
+
+    share (1 - share) / variance, with Student's t for the normal quantile. The variance is no less than if all problems
+    were equally hard, share (1 - share) / (P samples). Few problems near 0 or 1 seldom show those that are otherwise,
+    and look more alike than they are: with the square of the skewness s = (1 - 2 share)^2 / (P share (1 - share)) the
+    variance is the mean of the observed one, weight 1, and of that of problems solved always or never,
+    share (1 - share) / P, weight s / 10. P trials for a share of 0 or 1.
+    """
+    product = share * (1 - share)
+    if product <= 0:
+        return float(one.problems)
+    t = _quantile(one.size - 1, probability) / NormalDist().inv_cdf(probability)
+    observed = t**2 * max(one.variance, product / (one.problems * samples))
+    weight = SKEWNESS_WEIGHT * (1 - 2 * share) ** 2 / (one.problems * product)
+    blended = (observed + weight * product / one.problems) / (1 + weight)
+    return product / max(observed, blended)
 
 
 def difference_interval(spread: Spread, confidence: float = CONFIDENCE) -> Interval:
@@ -131,30 +193,28 @@ def detectable_difference(spread: Spread, confidence: float = CONFIDENCE, power:
     return spread.half_width((1 + confidence) / 2) + spread.half_width(power)
 
 
-def _spread(mean: float, means: Sequence[Scores], pseudo: float, arms: Sequence[_Runs]) -> Spread:
+def _spread(means: Sequence[Scores], pseudo: float, arms: Sequence[RunSpread]) -> Spread:
     """`means` are one value per problem, for each benchmark; `pseudo` is added to the squares, twice to the count."""
-    sizes = [len(means_P) + 2 * pseudo for means_P in means]
-    squares = [float(np.square(means_P - means_P.mean()).sum()) + pseudo for means_P in means]
-    problems = [square / (size - 1) / size / len(means) ** 2 for square, size in zip(squares, sizes, strict=True)]
-    runs = [arm for arm in arms if arm.count > 1]
     return Spread(
-        mean,
-        sum(problems),
-        _degrees([(variance, size - 1) for variance, size in zip(problems, sizes, strict=True)]),
-        sum(arm.variance for arm in runs),
-        _degrees([(arm.variance, arm.count - 1) for arm in runs]),
-        min(arm.count for arm in arms),
-        sum(len(means_P) for means_P in means),
+        float(np.mean([means_P.mean() for means_P in means])),
+        tuple(_benchmark(means_P, pseudo) for means_P in means),
+        tuple(arms),
     )
 
 
-def _runs(matrices: Sequence[Scores]) -> _Runs:
+def _benchmark(means_P: Scores, pseudo: float) -> BenchmarkSpread:
+    mean, size = float(means_P.mean()), len(means_P) + 2 * pseudo
+    square = float(np.square(means_P - mean).sum()) + pseudo
+    return BenchmarkSpread(mean, square / (size - 1) / size, len(means_P), size)
+
+
+def _runs(matrices: Sequence[Scores]) -> RunSpread:
     count, runs = len(matrices), matrices[0].shape[0]
     if runs == 1:
-        return _Runs(0.0, 1)
+        return RunSpread(0.0, 0.0, 1)
     run_means = np.mean([matrix.mean(axis=1) for matrix in matrices], axis=0)
     cells = sum(_cell_variance(matrix) for matrix in matrices) / count**2
-    return _Runs(max(0.0, float(run_means.var(ddof=1)) / runs - cells), runs)
+    return RunSpread(float(run_means.var(ddof=1)) / runs, cells, runs)
 
 
 def _cell_variance(matrix: Scores) -> float:

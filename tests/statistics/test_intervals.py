@@ -16,6 +16,7 @@ from sfpo_bench.statistics import (
     ratio_of_geometric_means,
     wilson_interval,
 )
+from sfpo_bench.statistics.intervals import share_limits
 
 COSTS = (2400.0, 2710.0, 3300.0, 1980.0)
 OTHERS = (6100.0, 5200.0, 7300.0)
@@ -145,6 +146,25 @@ def test_wilson_inverts_the_score_test() -> None:
 def test_wilson_refuses_more_successes_than_trials() -> None:
     with pytest.raises(ValueError, match="trials"):
         wilson_interval(3, 2)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(1, 5), (3, 10), (9, 10), (30, 100)])
+def test_limits_of_a_share_have_seven_tenths_of_their_own_probability_beyond_them(hits: int, n: int) -> None:
+    """The definition, by the binomial's own sums: 0.7 P(X = x) and all that is farther make 2.5 %."""
+    low, high = share_limits(hits / n, n, 0.975)
+    assert stats.binom.sf(hits, n, low) + 0.7 * stats.binom.pmf(hits, n, low) == pytest.approx(0.025)
+    assert stats.binom.cdf(hits, n, high) - 0.3 * stats.binom.pmf(hits, n, high) == pytest.approx(0.025)
+    assert share_limits(1 - hits / n, n, 0.975) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("n", [10, 30, 100])
+def test_limits_of_a_share_cover_whatever_it_is(n: int) -> None:
+    """Exact, no draws: the sum of the binomial over the numbers of successes whose limits hold the truth."""
+    limits, hits = np.array([share_limits(x / n, n, 0.975) for x in range(n + 1)]), np.arange(n + 1)
+    truths = np.concatenate([np.linspace(0.001, 0.1, 300), np.linspace(0.1, 0.5, 300)])[:, None]
+    held = (limits[:, 0] <= truths) & (truths <= limits[:, 1])
+    exact = (stats.binom.pmf(hits, n, truths) * held).sum(axis=1)
+    assert exact.min() >= 0.939 and exact.mean() <= 0.985
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
