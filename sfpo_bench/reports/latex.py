@@ -74,6 +74,7 @@ _BLANKS = re.compile(r"[ \t\n\r\f\v]+")
 _TOGETHER = re.compile(r"(?<=\d) (to|of) (?=\d)|(?<=\d) (?=%)")
 _BREAKS = re.compile(r" |(?<=[_/=])")  # where a line of a cell may end
 _HERE, _ANYWHERE = "H", "htbp"
+_OF_COSTS = "Cost to"  # how the headings of costs begin
 
 
 def tex(text: str) -> str:
@@ -84,12 +85,16 @@ def tex(text: str) -> str:
     return "".join(_character(character) for character in _BLANKS.sub(" ", text))
 
 
-def tables_tex(report: Sequence[Block], columns: Columns) -> str:
-    """Every table of the report as a float with caption and label."""
+def tables_tex(report: Sequence[Block], columns: Columns, of_costs: str = "") -> str:
+    """Every table of the report as a float with caption and label; `of_costs` stands in the caption of the first table
+    of costs, for a paper has none of the report's notes."""
     head = "% Made by sfpo-bench from summary.json; needs \\usepackage{booktabs,tabularx}.\n"
+    captioned = list(_captioned(report))
+    first = next((place for place, (caption, _) in enumerate(captioned) if caption.startswith(_OF_COSTS)), None)
+    if first is not None and of_costs:
+        captioned[first] = (f"{captioned[first][0]}. {tex(of_costs)}", captioned[first][1])
     floats = [
-        _float(caption, table, columns, number, _ANYWHERE)
-        for number, (caption, table) in enumerate(_captioned(report), 1)
+        _float(caption, table, columns, number, _ANYWHERE) for number, (caption, table) in enumerate(captioned, 1)
     ]
     return head + "\n".join(floats)
 

@@ -18,6 +18,7 @@ from sfpo_bench.reports.formats import target_text
 from sfpo_bench.reports.load import Comparison
 from sfpo_bench.reports.look import styled
 from sfpo_bench.reports.markdown import markdown
+from sfpo_bench.reports.notes import crossing_lines
 from sfpo_bench.reports.paper_frame import paper_frame
 from sfpo_bench.reports.paper_layout import lay_out
 from sfpo_bench.reports.paper_names import PaperNames
@@ -81,11 +82,12 @@ def show(frame: pd.DataFrame, digits: int = 4) -> Shown:
 
 
 def answer(summary: Summary) -> Shown:
-    """What the comparison says, in sentences that follow from the intervals."""
+    """What the comparison says, in sentences that follow from the intervals, and how early first crossings come."""
     found = paragraphs(unanswered(summary))
     for target in summary.targets:
         found.append(paragraph(bold(f"To {target_text(target)}:")))
         found += bullets(joined(" ", said) for said in answers(summary, target) if said)
+    found += paragraphs(crossing_lines(summary)) if found else []
     return _shown(found or [paragraph("No target was fixed before the run.")])
 
 

@@ -90,6 +90,11 @@ def _summary(sweep: Sweep) -> Iterator[Part]:
     said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     yield f"{sweep.experiment}. {len(sweep.trials)} trials of {sweep.wanted} wanted: {said or 'none yet'}."
     yield f"Searched: {' and '.join(goal_text(goal) for goal in sweep.goals)}, on {sweep.problems}."
+    if any(goal.minimise for goal in sweep.goals):
+        yield (
+            "A cost to an accuracy is that of a curve's first crossing. Noisy curves cross early, trials that are "
+            "evaluated more often or with fewer responses the earlier; costs are not corrected for it."
+        )
     if sweep.on_report:
         yield bold("These settings were chosen on the problems that are reported: numbers on them are too good.")
     best = sweep.best

@@ -41,6 +41,7 @@ from sfpo_bench.reports.formats import (
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.notes import (
     clock_warning,
+    crossing_shares,
     few_problems_warning,
     figure_caption,
     holm_lines,
@@ -65,7 +66,7 @@ from sfpo_bench.statistics import Claim
 
 COST_COLUMNS = (
     "block", "target", "axis", "arm", "label", "reached", "seeds",
-    "cost_claim", "cost", "cost_low", "cost_high", "cost_reason",
+    "cost_claim", "cost", "cost_low", "cost_high", "cost_reason", "crossing_share",
     "ratio_claim", "ratio", "ratio_low", "ratio_high", "ratio_reason", "baseline_reached", "baseline_seeds",
     "detectable_ratio", "p_value", "holm_adjusted_p", "verdict", "cost_text", "ratio_text",
 )  # fmt: skip
@@ -77,10 +78,11 @@ TABLE_ORDER = (RESPONSES, TRAIN_SECONDS, PROMPTS, TOKENS, OPTIMIZER_STEPS, TOTAL
 def costs_table(summary: Summary) -> pd.DataFrame:
     """Every cost with its ratio to the baseline, one row per block, target, axis and arm: columns `COST_COLUMNS`.
 
-    The baseline's own rows have no ratio.
+    The baseline's own rows have no ratio. `crossing_share`, on responses: how early these first crossings come, as a
+    share of the cost at which curves without noise would cross (an estimate, by which no cost is corrected).
     """
-    blocks = [("absolute", summary.absolute), ("paper", summary.paper)]
-    rows = [_csv_row(summary, name, block, cost) for name, block in blocks if block for cost in block.costs]
+    blocks, shares = [("absolute", summary.absolute), ("paper", summary.paper)], crossing_shares(summary)
+    rows = [_csv_row(summary, name, block, cost, shares) for name, block in blocks if block for cost in block.costs]
     return pd.DataFrame(rows, columns=list(COST_COLUMNS))
 
 
@@ -123,10 +125,13 @@ def report_blocks(summary: Summary, figure: str = "figure.png") -> list[Block]:
     ]
 
 
-def _csv_row(summary: Summary, name: str, block: TargetBlock, cost: CostRow) -> tuple[object, ...]:
+def _csv_row(
+    summary: Summary, name: str, block: TargetBlock, cost: CostRow, shares: Mapping[tuple[str, float], float]
+) -> tuple[object, ...]:
     label = summary.arm(cost.arm).label
     left = (name, cost.target, cost.axis, cost.arm, label, cost.reached, cost.seeds)
-    middle = (cost.claim.value, cost.point, cost.low, cost.high, cost.reason)
+    share = shares.get((cost.arm, cost.target)) if cost.axis == RESPONSES.key else None
+    middle = (cost.claim.value, cost.point, cost.low, cost.high, cost.reason, share)
     [axis] = known_axes([cost.axis])
     said = _cost_cell(cost, axis, summary.confidence, _own_mark(cost))
     if cost.arm == summary.baseline:

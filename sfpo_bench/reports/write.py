@@ -17,6 +17,7 @@ from sfpo_bench.reports.html import Page, page
 from sfpo_bench.reports.latex import Columns, report_tex, tables_tex
 from sfpo_bench.reports.load import Comparison, curves_frame, load_comparison, run_place
 from sfpo_bench.reports.markdown import markdown
+from sfpo_bench.reports.notes import crossing_lines
 from sfpo_bench.reports.packed_runs import is_packed
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
@@ -98,6 +99,7 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
     figures, inside = figure_bytes(summary), anatomy_bytes(anatomy, summary.name)
     report = report_blocks(summary, files.figure_png.name)
     pictures = {files.figure_png.name: figures["svg"]}
+    early = " ".join(crossing_lines(summary))
     shown = Page(summary, comparison, report, pictures, [(_INSIDE, inside["svg"])], place)
     return {
         files.summary: text.encode(),
@@ -108,8 +110,8 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
         **{getattr(files, f"figure_{kind}"): content for kind, content in figures.items()},
         **{getattr(files, f"anatomy_{kind}"): content for kind, content in inside.items()},
         files.latex: report_tex(report, [(files.anatomy_pdf.name, _INSIDE)]).encode(),
-        files.latex_tables: tables_tex(report, Columns.one).encode(),
-        files.latex_tables_two_column: tables_tex(report, Columns.two).encode(),
+        files.latex_tables: tables_tex(report, Columns.one, early).encode(),
+        files.latex_tables_two_column: tables_tex(report, Columns.two, early).encode(),
         files.page: page(shown).encode(),
         files.report: markdown(report).encode(),
     }

@@ -10,6 +10,7 @@ import pytest
 
 from sfpo_bench.errors import BenchError
 from sfpo_bench.reports import ReportFiles, Summary, curves_frame, load_comparison, write_report
+from sfpo_bench.reports.notebook import answer, compare
 from sfpo_bench.tracking.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 
@@ -52,6 +53,18 @@ def test_the_files_agree_with_each_other(folder: Path) -> None:
     costs = pd.read_csv(files.costs).query("block == 'absolute' and arm == 'sfpo' and axis == 'responses'")
     assert costs["ratio"].item() == summary.absolute.ratio("sfpo", 0.5, "responses").point
     assert "![Accuracy against responses and training time](figure.png)" in files.report.read_text(encoding="utf-8")
+
+
+def test_how_early_first_crossings_come_is_said_once_wherever_costs_are_printed(folder: Path) -> None:
+    files, said = write_report(folder), "First crossings of noisy curves come early"
+    for path in (files.report, files.page, files.latex, files.latex_tables, files.latex_tables_two_column):
+        assert " ".join(path.read_text(encoding="utf-8").split()).count(said) == 1, path.name
+    assert answer(compare(load_comparison(folder))).markdown.count(said) == 1
+    shares = pd.read_csv(files.costs).set_index(["block", "axis", "arm", "target"])["crossing_share"]
+    known = shares.loc["absolute", "responses"].dropna()
+    assert set(known.index) == {("grpo", 0.5), ("sfpo", 0.5)} and known.between(0.5, 1.1).all()
+    assert f"GRPO {known['grpo', 0.5]:.2f}" in files.report.read_text(encoding="utf-8")
+    assert shares.loc["absolute", "train_seconds"].isna().all()
 
 
 def test_a_comparison_that_has_not_begun_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
