@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cost_shapes import SHAPES, said_of_costs
+from benchmarks.cost_shapes import SHAPES, Flags, said_of_costs
 from benchmarks.simulated_curves import (
     RESPONSES_PER_EVALUATION,
     RESPONSES_PER_STEP,
@@ -315,11 +315,11 @@ def shapes(repetitions: int, seed: int) -> str:
                 is_right(cost_ratio(seed_costs(costs), seed_costs(np.exp(0.14 * random.standard_normal(n)))), truth)
                 for costs in np.exp(draw(random, (repetitions, n)))
             ]
-            lines.append(f"| {name} | {n} | {' | '.join(cells)} | {_share(np.array(ratios))} |")
+            lines.append(f"| {name} | {n} | {' | '.join(cells)} | {_share(np.array(ratios, dtype=bool))} |")
     return "\n".join(lines)
 
 
-def _share(hits: Array) -> str:
+def _share(hits: Flags) -> str:
     return f"{100 * hits.mean():.1f}" if len(hits) >= SHOWN_FROM else "-"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from benchmarks.simulated_curves import Array
@@ -17,15 +18,16 @@ from sfpo_bench.statistics.cost_to_target import SLOW_TAIL
 from sfpo_bench.statistics.kinds import GAP, SPREADS
 
 Size = tuple[int, ...]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """One truth value per row: Student's interval covers; a bound is printed; what is printed is right."""
 
-    student: Array
-    bound: Array
-    right: Array
+    student: Flags
+    bound: Flags
+    right: Flags
 
 
 def _fifth_slower(random: np.random.Generator, size: Size, spread: float) -> Array:

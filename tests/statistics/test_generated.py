@@ -36,7 +36,7 @@ def test_holm_is_the_closed_test_of_bonferroni_over_every_subset(p_values: list[
 @given(SCORES, SCORES)
 def test_p_of_runs_is_scipys_and_never_below_one_of_all_ways(first: list[float], second: list[float]) -> None:
     def gap(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-        return np.abs(x.mean(axis=axis) - y.mean(axis=axis))
+        return np.asarray(np.abs(x.mean(axis=axis) - y.mean(axis=axis)))
 
     ways = comb(len(first) + len(second), len(first))
     theirs = stats.permutation_test(
@@ -51,7 +51,7 @@ def test_p_of_runs_is_scipys_and_never_below_one_of_all_ways(first: list[float],
 @given(st.lists(st.integers(-4, 4).map(lambda eighths: eighths / 4), min_size=2, max_size=8))
 def test_p_of_problems_is_scipys_and_never_below_one_of_all_patterns(gaps: list[float]) -> None:
     def size(x: np.ndarray, axis: int) -> np.ndarray:
-        return np.abs(x.mean(axis=axis))
+        return np.asarray(np.abs(x.mean(axis=axis)))
 
     theirs = stats.permutation_test(
         (gaps,),
