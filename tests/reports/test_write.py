@@ -60,7 +60,7 @@ def test_how_early_first_crossings_come_is_said_once_wherever_costs_are_printed(
     for path in (files.report, files.page, files.latex, files.latex_tables, files.latex_tables_two_column):
         assert " ".join(path.read_text(encoding="utf-8").split()).count(said) == 1, path.name
     assert answer(compare(load_comparison(folder))).markdown.count(said) == 1
-    shares = pd.read_csv(files.costs).set_index(["block", "axis", "arm", "target"])["crossing_share"]
+    shares = pd.read_csv(files.costs).set_index(["block", "axis", "arm", "target"])["crossing_share"].sort_index()
     known = shares.loc["absolute", "responses"].dropna()
     assert set(known.index) == {("grpo", 0.5), ("sfpo", 0.5)} and known.between(0.5, 1.1).all()
     assert f"GRPO {known['grpo', 0.5]:.2f}" in files.report.read_text(encoding="utf-8")
