@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from sfpo_bench.child_processes import child_environment, refuse_another_package
+from sfpo_bench.child_processes import child_environment
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.launchers.protocol import Reply, Seat
@@ -107,7 +107,6 @@ class Local:
         self._threads = threads
         self._log = log
         self._gpus = gpus
-        refuse_another_package()
 
     def seat(self, number: int) -> Seat:
         environment = {"OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}

@@ -7,9 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.child_processes import refuse_another_package
 from sfpo_bench.errors import ConfigError
-from sfpo_bench.extras import install_extra
 from sfpo_bench.launcher_settings import RayLauncher
 from sfpo_bench.launchers.protocol import Reply, Seat
 from sfpo_bench.launchers.turn import take_turn
@@ -94,11 +92,8 @@ class RaySeat:
 
 
 def _connected(settings: RayLauncher) -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigError(f"launcher=ray needs Ray: {install_extra('ray')}") from error
-    refuse_another_package([str(Path.cwd())])  # Ray has its actors look in the present folder before anywhere else
+    import ray
+
     try:
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         ray.init(address=settings.address or None, **quiet)

@@ -16,9 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.child_processes import child_environment, refuse_another_package
+from sfpo_bench.child_processes import child_environment
 from sfpo_bench.errors import ConfigError
-from sfpo_bench.extras import install_extra
 from sfpo_bench.launcher_settings import SlurmLauncher
 from sfpo_bench.launchers.protocol import Reply, Seat
 from sfpo_bench.launchers.turn import take_turn
@@ -37,7 +36,6 @@ class Slurm:
         self._threads = threads
         self._processes = settings.processes_per_run
         self.logs = logs
-        refuse_another_package()
         self._executor = _executor(settings, logs)
         self._submitting = threading.Lock()
 
@@ -93,10 +91,8 @@ def train_in_job(folder: Path, threads: int, processes: int) -> Reply | None:
 
 
 def _executor(settings: SlurmLauncher, logs: Path) -> Executor:
-    try:
-        import submitit
-    except ImportError as error:
-        raise ConfigError(f"launcher=slurm needs submitit: {install_extra('slurm')}") from error
+    import submitit
+
     if settings.submit_on not in ("slurm", "local"):
         raise ConfigError(f"launcher.submit_on = {settings.submit_on!r}; expected slurm or local")
     try:

@@ -13,7 +13,7 @@ import sfpo_bench
 from sfpo_bench.child_processes import child_environment, refuse_another_package
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.launcher_settings import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
-from sfpo_bench.launchers.build import build_launcher
+from sfpo_bench.launchers.build import build_launcher, slot_count
 from sfpo_bench.launchers.local import LocalSeat
 from sfpo_bench.launchers.protocol import Seat
 from sfpo_bench.launchers.slots import Outcome, Slots
@@ -77,6 +77,8 @@ def test_another_package_that_would_be_found_first_is_named_before_anything_star
         refuse_another_package([str(tmp_path)])
     assert str(other.resolve()) in str(refused.value) and str(Path(OURS).parent) in str(refused.value)
     monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="run the command from another folder"):
+        slot_count(launcher, 1)  # what every verb asks before it prepares anything
     with pytest.raises(ConfigError, match="run the command from another folder"):
         build_launcher(launcher, 1, tmp_path / "log" / "workers.log")
     assert not (tmp_path / "log").exists()
@@ -149,3 +151,12 @@ def test_a_comparison_trains_from_a_folder_that_shadows_everything(more: tuple[s
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[2/2]" in done.stderr
+
+
+@pytest.mark.parametrize("launcher", [SLURM, RayLauncher()], ids=lambda launcher: launcher.kind)
+def test_a_launcher_whose_package_is_missing_is_refused_before_anything_is_prepared(
+    launcher: LauncherSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=rf"launcher={launcher.kind} needs \w+: `pip install '\.\[{launcher.kind}\]'"):
+        slot_count(launcher, 0)
