@@ -20,7 +20,9 @@ from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
 from sfpo_bench.algorithms.correction import Correction
-from sfpo_bench.algorithms.objectives import Clipped
+from sfpo_bench.algorithms.objectives.cispo import Cispo
+from sfpo_bench.algorithms.objectives.clipped import Clipped
+from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
 from sfpo_bench.algorithms.protocols import Advantage, Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
@@ -54,7 +56,8 @@ ADVANTAGES: dict[str, type] = {
     "whitened_returns": WhitenedReturns,
     "custom": Custom,
 }
-OBJECTIVES: dict[str, type] = {"clipped": Clipped, "custom": Custom}
+RATIOS: dict[str, type] = {"token": Ratio, "sequence": SequenceRatio}
+OBJECTIVES: dict[str, type] = {"clipped": Clipped, "cispo": Cispo, "custom": Custom}
 TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
 UPDATE_RULES: dict[str, type] = {
     "one_pass": OnePass,
@@ -85,6 +88,7 @@ KINDS: dict[str, dict[str, type]] = {
     "algorithm.update_rule.trigger": TRIGGERS,
     "algorithm.update_rule": UPDATE_RULES,
     "algorithm.advantage": ADVANTAGES,
+    "algorithm.objective.ratio": RATIOS,
     "algorithm.objective": OBJECTIVES,
     "task": TASKS,
     "model": MODELS,

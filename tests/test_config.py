@@ -15,7 +15,9 @@ from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.objectives import Normalization
+from sfpo_bench.algorithms.objectives import Clipped, Normalization
+from sfpo_bench.algorithms.objectives.cispo import Cispo
+from sfpo_bench.algorithms.objectives.ratios import SequenceRatio
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.comparison.arms import compose_arms
@@ -79,6 +81,11 @@ def test_the_presets_say_what_they_are() -> None:
     whitened = [from_node(composed(f"algorithm=reinforce_plus_plus{name}")).algorithm for name in ("", "_baseline")]
     assert [one.advantage for one in whitened] == [WhitenedReturns(), WhitenedReturns(group_baseline=True)]
     assert {one.objective.normalization for one in whitened} == {Normalization.token_mean}
+    gspo, cispo = (from_node(composed(f"algorithm={name}")).algorithm.objective for name in ("gspo", "cispo"))
+    assert gspo == Clipped(ratio=SequenceRatio(), clip_low=3e-4, clip_high=4e-4)
+    assert cispo == Cispo(largest_weight=5.0, normalization=Normalization.token_mean)
+    crossed = from_node(composed("algorithm=cispo", "algorithm.objective.ratio.kind=sequence")).algorithm.objective
+    assert crossed == replace(cispo, ratio=SequenceRatio())
 
 
 def test_an_algorithm_that_names_no_advantage_has_grpos() -> None:
@@ -87,9 +94,9 @@ def test_an_algorithm_that_names_no_advantage_has_grpos() -> None:
     assert from_node(node).algorithm.advantage == GroupAdvantage()
 
 
-def test_every_method_says_where_it_is_from_and_what_it_changes() -> None:
+def test_every_method_says_what_it_changes_and_how_sure_its_formula_is() -> None:
     for cls in (cls for kinds in KINDS.values() for cls in kinds.values() if issubclass(cls, Facts)):
-        assert cls.paper and cls.changes and cls.extra_passes and cls.extra_memory, cls
+        assert cls.changes and cls.extra_passes and cls.extra_memory, cls
         assert cls.trust in ("V", "T", "?") and (cls.trust == "?") == bool(cls.unverified), cls
 
 

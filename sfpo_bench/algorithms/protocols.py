@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -46,7 +46,7 @@ class LossInputs:
     asks for it (`uses_reference`), `entropies_BT` carries a gradient when it asks for that (`uses_entropy`).
     `block_lengths_B` is the mean response length, float64, of the block of the mini-batch that a row belongs to.
     `weights_BT`, present when engine and trainer are corrected for their mismatch, multiplies the policy-gradient term
-    of each token and nothing else.
+    of each token and nothing else. `statistics` are those that `Objective.statistics` made of the whole mini-batch.
     """
 
     log_probs_BT: Tensor
@@ -58,6 +58,7 @@ class LossInputs:
     entropies_BT: Tensor | None = None
     block_lengths_B: Tensor | None = None
     weights_BT: Tensor | None = None
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,20 @@ class Objective(Protocol):
     def needs_every_row(self) -> bool:
         """False when a row with zero advantage contributes neither loss nor gradient, so that it may be skipped."""
         return True
+
+    @property
+    def uses_statistics(self) -> bool:
+        """True when the loss needs `statistics`, which costs a forward pass before each optimizer step and one at the
+        start of the training step."""
+        return False
+
+    def statistics(self, mini_batch: LossInputs) -> Mapping[str, Tensor]:
+        """What the loss must know of the whole mini-batch of one optimizer step: bounds, masks, means, detached.
+
+        `mini_batch` holds every row of every rank, at the weights before the step; each `loss` of its micro-batches
+        then finds the result in `LossInputs.statistics`. So neither micro-batches nor ranks change it.
+        """
+        return {}
 
     @property
     def applies_weights(self) -> bool:

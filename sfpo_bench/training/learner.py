@@ -14,16 +14,16 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch, loss_weights, mismatch
+from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch
 from sfpo_bench.algorithms.objectives import k3
-from sfpo_bench.algorithms.protocols import BatchCounts, Loss, LossInputs, Moments, Objective
+from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs, Moments, Objective
 from sfpo_bench.errors import NonFiniteError
 from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches, share_of_rows
 from sfpo_bench.training.master_weights import MasterWeights
@@ -32,6 +32,7 @@ from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.training.ranks import ALONE, Ranks, turns
 from sfpo_bench.training.scoring import Scores
 from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
+from sfpo_bench.training.step_scores import StepScores
 from sfpo_bench.types import Completion, StageStats
 
 
@@ -97,7 +98,7 @@ class LocalLearner:
         self.probe = WeightProbe(self.masters.masters.values(), ranks=ranks)
         self._weights_at_start = self.probe.read()
         self._readings = StepReadings(settings.learning_rate)
-        self._start: _StartScores | None = None
+        self._start: StepScores | None = None
         self._weights_BT: Tensor | None = None
 
     def begin_step(self, step: int, batch: TrainBatch) -> None:
@@ -116,7 +117,7 @@ class LocalLearner:
         self._block_lengths_B = torch.cat(
             [part.block_lengths_B(settings.block_responses) for part in self.mini_batches(batch)]
         )
-        self._start = _StartScores(batch, self._log_prob_format, self._ranks)
+        self._start = StepScores(batch, self._log_prob_format, self._ranks)
         self._weights_at_start = self.probe.read()
         started = time.perf_counter()
         if self._reference is not None:
@@ -127,20 +128,24 @@ class LocalLearner:
                         self._start.keep_reference(micro, scores)
             self._start.share_reference()
         corrected = settings.engine_correction is not Correction.none
-        if corrected or len(self.mini_batches(batch)) > 1:
+        if corrected or self._objective.uses_statistics or len(self.mini_batches(batch)) > 1:
             self._score_start(batch)
         self._weights_BT = self._start.weights(settings) if corrected else None
         self._readings.old_log_prob_seconds = time.perf_counter() - started
 
     def _score_start(self, batch: TrainBatch) -> None:
         assert self._start is not None
-        with torch.no_grad():
-            for mini_batch in self.mini_batches(batch):
-                for micro, _, counts in self._work(mini_batch):
-                    scores = self._scorer.score(micro)
-                    if counts:
-                        self._start.keep(micro, scores)
+        for mini_batch in self.mini_batches(batch):
+            self._score(mini_batch, self._start)
         self._start.share()
+
+    def _score(self, mini_batch: TrainBatch, into: StepScores) -> None:
+        """Forward only, in the layout of the passes, so that a row's numbers are computed the same way."""
+        with torch.no_grad():
+            for micro, _, counts in self._work(mini_batch):
+                scores = self._scorer.score(micro)
+                if counts:
+                    into.keep(micro, scores)
 
     def end_step(self) -> StepReadings:
         """Readings of the step that `begin_step` opened."""
@@ -210,6 +215,7 @@ class LocalLearner:
     def _gradients(self, mini_batch: TrainBatch, totals: _PassTotals) -> float:
         """This rank's share of the loss; its gradient is added to that of the masters."""
         counts = mini_batch.counts()
+        statistics = self._statistics(mini_batch) if self._objective.uses_statistics else {}
         loss = 0.0
         for micro, needs_gradient, counted in self._work(mini_batch):
             with torch.set_grad_enabled(needs_gradient):
@@ -218,7 +224,8 @@ class LocalLearner:
                     self._take_part(scores, needs_gradient)
                     continue
                 old_BT, reference_BT = self._old(micro, scores)
-                share = self._share_of_loss(micro, scores, old_BT, reference_BT, counts)
+                inputs = self._loss_inputs(micro, scores, old_BT, reference_BT, counts)
+                share = self._objective.loss(replace(inputs, statistics=statistics) if statistics else inputs)
             if needs_gradient:
                 share.value.backward()
                 self.masters.collect_gradients()
@@ -258,10 +265,23 @@ class LocalLearner:
             self._start.keep(micro, scores)
         return self._start.old(micro), self._start.reference(micro) if self._reference is not None else None
 
-    def _share_of_loss(
+    def _statistics(self, mini_batch: TrainBatch) -> Mapping[str, Tensor]:
+        """The objective's statistics over the mini-batch's rows on all ranks, at the present weights."""
+        assert self._start is not None
+        # Numbered like the step's batch: a table of it whose other rows stay empty.
+        now = self._start.blank(with_entropies=True)
+        self._score(mini_batch, now)
+        now.share()
+        scores = now.scores(mini_batch)
+        reference_BT = self._start.reference(mini_batch) if self._reference is not None else None
+        inputs = self._loss_inputs(mini_batch, scores, self._start.old(mini_batch), reference_BT, mini_batch.counts())
+        with torch.no_grad():
+            return self._objective.statistics(inputs)
+
+    def _loss_inputs(
         self, micro: TrainBatch, scores: Scores, old_BT: Tensor, reference_BT: Tensor | None, counts: BatchCounts
-    ) -> Loss:
-        inputs = LossInputs(
+    ) -> LossInputs:
+        return LossInputs(
             log_probs_BT=scores.log_probs_BT,
             old_log_probs_BT=old_BT,
             advantages_BT=micro.advantages_BT.to(scores.log_probs_BT.dtype),
@@ -272,7 +292,6 @@ class LocalLearner:
             block_lengths_B=self._block_lengths_B[micro.rows_B],
             weights_BT=self._weights(micro),
         )
-        return self._objective.loss(inputs)
 
     def _weights(self, micro: TrainBatch) -> Tensor | None:
         return None if self._weights_BT is None else self._weights_BT[micro.rows_B, : micro.responses_BT.shape[1]]
@@ -293,93 +312,6 @@ class LocalLearner:
         started = time.perf_counter()
         yield
         self._readings.reposition_seconds += time.perf_counter() - started
-
-
-class _StartScores:
-    """Log-probs and entropy of the step's whole batch at the weights it started from."""
-
-    def __init__(self, batch: TrainBatch, log_prob_format: torch.dtype, ranks: Ranks) -> None:
-        self._batch = batch
-        self._format = log_prob_format
-        self._ranks = ranks
-        self._shared = False
-        self._shape = (len(batch), int(batch.response_tokens_B.max()))
-        self._old_BT: Tensor | None = None
-        self._reference_BT: Tensor | None = None
-        self._known_B = torch.zeros(len(batch), dtype=torch.bool, device=batch.rows_B.device)
-        self._entropy_sum = 0.0
-        self._tokens = 0
-
-    def has(self, micro: TrainBatch) -> bool:
-        return bool(self._known_B[micro.rows_B].all())
-
-    def keep(self, micro: TrainBatch, scores: Scores) -> None:
-        self._old_BT = self._put(self._old_BT, micro, scores)
-        self._known_B[micro.rows_B] = True
-        self._entropy_sum += float(scores.entropies_BT.detach().double().sum())
-        self._tokens += int(scores.mask_BT.sum())
-
-    def keep_reference(self, micro: TrainBatch, scores: Scores) -> None:
-        self._reference_BT = self._put(self._reference_BT, micro, scores)
-
-    def share(self) -> None:
-        """All ranks know what each of them found."""
-        if not self._shared:
-            self._old_BT = self._added(self._old_BT)
-            known_B = self._known_B.int()
-            self._ranks.add(known_B)
-            self._known_B = known_B > 0
-            self._entropy_sum, tokens = self._ranks.sums([self._entropy_sum, self._tokens])
-            self._tokens = int(tokens)
-        self._shared = True
-
-    def share_reference(self) -> None:
-        """The same for the reference's log-probs."""
-        self._reference_BT = self._added(self._reference_BT)
-
-    def _added(self, table_BT: Tensor | None) -> Tensor:
-        """The sum over ranks, whose tables are zero where another one's is not."""
-        if table_BT is None:
-            table_BT = self._batch.engine_log_probs_BT.new_zeros(self._shape, dtype=self._format)
-        self._ranks.add(table_BT)
-        return table_BT
-
-    def old(self, micro: TrainBatch) -> Tensor:
-        assert self._old_BT is not None
-        return self._old_BT[micro.rows_B, : micro.responses_BT.shape[1]]
-
-    def reference(self, micro: TrainBatch) -> Tensor:
-        assert self._reference_BT is not None
-        return self._reference_BT[micro.rows_B, : micro.responses_BT.shape[1]]
-
-    def mean_entropy(self) -> float:
-        return self._entropy_sum / self._tokens if self._tokens else math.nan
-
-    def mismatch(self) -> Mismatch:
-        """Trainer against engine, over the tokens of every response whose log-probs are known."""
-        known_BT = self._batch.response_mask_BT() & self._known_B[:, None]
-        return mismatch(self._log_ratios_BT()[known_BT])
-
-    def weights(self, settings: LearnerSettings) -> Tensor:
-        """The correction's weight of each token; all log-probs must be known."""
-        weights_BT = loss_weights(
-            self._log_ratios_BT(),
-            self._batch.response_mask_BT(),
-            settings.engine_correction,
-            settings.engine_correction_cap,
-        )
-        return weights_BT.to(self._format)
-
-    def _log_ratios_BT(self) -> Tensor:
-        engine_BT = self._batch.engine_log_probs_BT
-        return engine_BT.new_zeros(self._shape) if self._old_BT is None else self._old_BT - engine_BT
-
-    def _put(self, table_BT: Tensor | None, micro: TrainBatch, scores: Scores) -> Tensor:
-        log_probs_BT = scores.log_probs_BT.detach()
-        if table_BT is None:
-            table_BT = log_probs_BT.new_zeros(self._shape)
-        table_BT[micro.rows_B, : log_probs_BT.shape[1]] = log_probs_BT
-        return table_BT
 
 
 class _PassTotals:

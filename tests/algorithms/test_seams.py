@@ -17,6 +17,7 @@ from sfpo_bench.own_classes import instance_of
 from sfpo_bench.plugins import Custom
 
 MODULE = """
+from sfpo_bench.algorithms.objectives import PolicyGradient
 from sfpo_bench.algorithms.protocols import Loss
 
 class Twice:
@@ -27,6 +28,10 @@ class Plain:
     def loss(self, inputs):
         tokens_BT = -inputs.advantages_BT * inputs.log_probs_BT * inputs.mask_BT
         return Loss(tokens_BT.sum() / inputs.counts.tokens, clipped_tokens=inputs.mask_BT.new_zeros(()))
+
+class Square(PolicyGradient):
+    def surrogate(self, log_ratios_BT, inputs):
+        return inputs.advantages_BT * log_ratios_BT**2, log_ratios_BT > 1
 
 class Centred:
     def advantages(self, rewarded):
@@ -72,7 +77,9 @@ def test_an_advantage_needs_no_more_than_advantages_and_is_told_what_shape_it_ma
 def test_an_objective_needs_a_loss_and_skips_no_row_it_does_not_say() -> None:
     objective: Objective = instance_of(Custom(factory="my_seams:Plain"), "algorithm.objective", Objective)
     assert objective.needs_every_row and not objective.uses_entropy and not objective.uses_reference
-    assert not objective.applies_weights
+    assert not objective.applies_weights and not objective.uses_statistics
+    surrogate: Objective = instance_of(Custom(factory="my_seams:Square"), "algorithm.objective", Objective)
+    assert surrogate.applies_weights and not surrogate.needs_every_row
 
 
 @pytest.mark.parametrize(("seam", "method"), [(UpdateRule, "update"), (Objective, "loss"), (Advantage, "advantages")])

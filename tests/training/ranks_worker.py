@@ -32,6 +32,7 @@ from sfpo_bench.training.process_group import ProcessRanks
 from sfpo_bench.training.ranks import Ranks
 from sfpo_bench.training.settings import LearnerSettings, OptimizerKind
 from sfpo_bench.types import StageStats
+from tests.training.adaptive_bound import AdaptiveBound
 from tests.training.policies import GROUP, batch, policy
 
 SGD: dict[str, Any] = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
@@ -73,6 +74,7 @@ def cases() -> dict[str, Case]:
         "no signal": Case(OnePass(), ADAMW, signal_rows=0),
         "mini-batches": Case(SlowFast(fast_passes=2, trigger=EntropyZScore(window=3)), two_mini_batches),
         "every term": Case(Repeat(passes=2), SGD, every_term),
+        "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
         "blocks": Case(OnePass(), SGD, Clipped(normalization=Normalization.block_token_mean)),
         "rejection": Case(OnePass(), {**SGD, "engine_correction": Correction.reject, "engine_correction_cap": 1e9}),
         "recomputed layers": Case(SlowFast(fast_passes=2), {**SGD, "recompute_layers": True, "anchor_on_host": True}),

@@ -1,11 +1,14 @@
-"""Policy objectives: the clipped surrogate of GRPO and its close kin, by settings."""
+"""What policy-gradient objectives share: ratio, weights, added terms, and the way from token losses to one number."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.objectives.ratios import Ratio
 from sfpo_bench.algorithms.protocols import Loss, LossInputs, Objective
 from sfpo_bench.options import option
 
@@ -31,28 +34,24 @@ class Normalization(StrEnum):
 
 
 @dataclass
-class Clipped(Objective):
-    """GRPO's clipped surrogate, with optional KL penalty and entropy bonus (arXiv:2402.03300, Eq. 3).
+class PolicyGradient(Facts, Objective):
+    """Ratio x surrogate x aggregation + added terms; a subclass brings its surrogate.
 
-    With r_t = exp(log pi - log pi_old) and A the group advantage, each token contributes
+        token loss   surrogate(log r_t, A) w_t + kl_coefficient k3_t - entropy_coefficient H_t
+        loss         sum over tokens with the weights of `normalization`
 
-        -min(r_t A, clip(r_t, 1 - clip_low, 1 + clip_high) A) + kl_coefficient * k3_t - entropy_coefficient * H_t
-
-    k3_t = exp(log pi_ref - log pi) - (log pi_ref - log pi) - 1 is the non-negative KL estimate; H_t the token entropy.
+    w_t is the engine's correction. k3_t = exp(log pi_ref - log pi) - (log pi_ref - log pi) - 1 is the non-negative KL
+    estimate, H_t the token entropy.
     """
 
-    kind: str = option("clipped", "name of the objective")
-    clip_low: float = option(0.2, "ratios below 1 - clip_low are clipped", above=0.0, high=1.0)
-    clip_high: float = option(0.2, "ratios above 1 + clip_high are clipped", above=0.0)
+    kind: str = option("", "name of the objective")
+    ratio: Ratio = option(Ratio(), "what is compared with the policy that sampled: token or sequence")
     normalization: Normalization = option(
         Normalization.response_mean,
         "response_mean, token_mean, fixed_length, or block_token_mean (a quirk of the released code)",
     )
     kl_coefficient: float = option(0.0, "weight of the k3 KL penalty to the starting weights", low=0.0)
     entropy_coefficient: float = option(0.0, "weight of the entropy bonus; 0.001 in the released code", low=0.0)
-
-    paper = "2402.03300, 1707.06347"
-    changes = "the ratio to the start of the step is clipped"
 
     @property
     def uses_entropy(self) -> bool:
@@ -70,11 +69,14 @@ class Clipped(Objective):
     def applies_weights(self) -> bool:
         return True
 
+    @abstractmethod
+    def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
+        """Token losses, and where a bound on the ratio is at work, both [B, T]."""
+        ...
+
     def loss(self, inputs: LossInputs) -> Loss:
         """The rows' share of the loss; padding contributes exact zeros."""
-        token_BT, clipped_BT = clipped_surrogate(
-            inputs.log_probs_BT, inputs.old_log_probs_BT, inputs.advantages_BT, self.clip_low, self.clip_high
-        )
+        token_BT, clipped_BT = self.surrogate(self.ratio.log_ratios(inputs), inputs)
         if inputs.weights_BT is not None:
             token_BT = token_BT * inputs.weights_BT
         if inputs.reference_log_probs_BT is not None and self.uses_reference:
@@ -84,20 +86,6 @@ class Clipped(Objective):
         weights_B = response_weights(inputs, self.normalization).to(token_BT.dtype)
         value = (token_BT.masked_fill(~inputs.mask_BT, 0.0).sum(dim=1) * weights_B).sum()
         return Loss(value, (clipped_BT & inputs.mask_BT).sum())
-
-
-def clipped_surrogate(
-    log_probs_BT: Tensor, old_log_probs_BT: Tensor, advantages: Tensor, clip_low: float, clip_high: float
-) -> tuple[Tensor, Tensor]:
-    """Token losses -min(r A, clip(r) A) and where the clip is active, both [B, T] (arXiv:1707.06347, Eq. 7).
-
-    `advantages` is [B], [B, 1] or [B, T].
-    """
-    ratios_BT = (log_probs_BT - old_log_probs_BT).exp()
-    advantages_BT = advantages if advantages.ndim == 2 else advantages[:, None]
-    plain_BT = ratios_BT * advantages_BT
-    clipped_BT = ratios_BT.clamp(1 - clip_low, 1 + clip_high) * advantages_BT
-    return -plain_BT.minimum(clipped_BT), clipped_BT < plain_BT
 
 
 def k3(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:

@@ -1,0 +1,34 @@
+"""CISPO: the ratio is a bounded weight, and no token loses its gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.objectives.policy_gradient import PolicyGradient
+from sfpo_bench.algorithms.protocols import LossInputs
+from sfpo_bench.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Cispo(PolicyGradient):
+    """-sg(clamp(r_t, smallest_weight, largest_weight)) A log pi on each token (arXiv:2506.13585, Eq. 4).
+
+    The bounds are those of the weight itself, not distances from 1. TRL bounds it by 5 from above only, verl on both
+    sides, by 1 - clip_low and 1 + clip_high. Tokens whose weight is bounded are counted as clipped.
+    """
+
+    kind: str = option("cispo", "name of the objective")
+    smallest_weight: float = option(0.0, "weights below it become it; 0: none (TRL)", low=0.0, high=1.0)
+    largest_weight: float = option(5.0, "weights above it become it", low=1.0)
+
+    paper = "2506.13585"
+    changes = "the ratio weights the gradient of a token, bounded, in place of cutting it off"
+
+    def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
+        ratios_BT = log_ratios_BT.detach().exp()
+        weights_BT = ratios_BT.clamp(self.smallest_weight, self.largest_weight)
+        return -weights_BT * inputs.advantages_BT * inputs.log_probs_BT, weights_BT != ratios_BT

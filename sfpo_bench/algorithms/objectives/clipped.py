@@ -1,0 +1,38 @@
+"""GRPO's clipped surrogate and its close kin, by settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.objectives.policy_gradient import PolicyGradient
+from sfpo_bench.algorithms.protocols import LossInputs
+from sfpo_bench.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Clipped(PolicyGradient):
+    """-min(r_t A, clip(r_t, 1 - clip_low, 1 + clip_high) A) on each token (arXiv:2402.03300, Eq. 3)."""
+
+    kind: str = option("clipped", "name of the objective")
+    clip_low: float = option(0.2, "ratios below 1 - clip_low are clipped", above=0.0, high=1.0)
+    clip_high: float = option(0.2, "ratios above 1 + clip_high are clipped", above=0.0)
+
+    paper = "2402.03300, 2503.20783, 2503.14476"
+    changes = "the gradient stops where the ratio leaves its range in the direction of the advantage"
+
+    def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
+        return clipped_surrogate(log_ratios_BT, inputs.advantages_BT, self.clip_low, self.clip_high)
+
+
+def clipped_surrogate(
+    log_ratios_BT: Tensor, advantages_BT: Tensor, clip_low: float, clip_high: float
+) -> tuple[Tensor, Tensor]:
+    """Token losses -min(r A, clip(r) A) and where the clip is active, both [B, T] (arXiv:1707.06347, Eq. 7)."""
+    ratios_BT = log_ratios_BT.exp()
+    plain_BT = ratios_BT * advantages_BT
+    clipped_BT = ratios_BT.clamp(1 - clip_low, 1 + clip_high) * advantages_BT
+    return -plain_BT.minimum(clipped_BT), clipped_BT < plain_BT

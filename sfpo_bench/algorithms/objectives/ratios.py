@@ -1,0 +1,48 @@
+"""What of a response is compared with the policy that sampled it: each token, or the whole response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.protocols import LossInputs
+from sfpo_bench.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Ratio(Facts):
+    """Of each token alone: log r_t = log pi - log pi_old. The base of the others."""
+
+    kind: str = option("token", "name of the ratio")
+
+    paper = "1707.06347"
+    changes = "each token has its own ratio"
+
+    def log_ratios(self, inputs: LossInputs) -> Tensor:
+        """log r of each token, [B, T], with the gradient that the surrogate is to have; anything on padding."""
+        return inputs.log_probs_BT - inputs.old_log_probs_BT
+
+
+@dataclass
+class SequenceRatio(Ratio):
+    """Of the whole response, per token (GSPO, arXiv:2507.18071, Eq. 7 and its token form).
+
+        log s_t = sg(mean_k log r_k) + log pi_t - sg(log pi_t)
+
+    Its value is the same on every token, its gradient that of the token's own log-prob. A response of one token has
+    GRPO's ratio.
+    """
+
+    kind: str = option("sequence", "name of the ratio")
+
+    paper = "2507.18071"
+    changes = "all tokens of a response share one ratio, the geometric mean of theirs"
+
+    def log_ratios(self, inputs: LossInputs) -> Tensor:
+        log_ratios_BT = super().log_ratios(inputs).detach().masked_fill(~inputs.mask_BT, 0.0)
+        mean_B1 = log_ratios_BT.sum(dim=1, keepdim=True) / inputs.mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
+        return mean_B1 + (inputs.log_probs_BT - inputs.log_probs_BT.detach())
