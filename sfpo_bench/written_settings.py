@@ -45,8 +45,10 @@ def in_file(file: Path, package: str = "", *, is_shared: bool = False) -> Iterat
     """The settings of one file, which lie in `package`."""
     content = OmegaConf.to_container(read_yaml(file), resolve=False)
     assert isinstance(content, dict)
-    for name in (str(name) for name in content if name != "defaults"):
-        for key, value in _leaves(f"{package}.{name}" if package else name, content[name]):
+    for name, inner in content.items():
+        if name == "defaults":
+            continue
+        for key, value in _leaves(f"{package}.{name}" if package else str(name), inner):
             yield Written(key, value, f"{file}: {key}: {value}", is_shared)
 
 

@@ -17,8 +17,8 @@ from sfpo_bench.written_settings import everything, in_overrides
 def act(node: DictConfig) -> None:
     hydra = HydraConfig.get()
     name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
-    refuse_for_sweep(node, everything(name, overrides))
     config = from_node(plain_node(node, {"comparison": {}}))  # the arms of an experiment are none of a sweep's
+    refuse_for_sweep(node, everything(name, overrides))
     plan = plan_of(config, composer(name, overrides))
     refuse_conflicts(plan.space, in_overrides(overrides))  # a file may say what the search starts from
     check_before_torch(config)

@@ -35,7 +35,7 @@ BROKEN = {
     "defaults that are not there": (b"defaults: [trian, _self_]\n", "Could not load 'trian'"),
     "defaults that choose nothing": (b"defaults: [_self_]\nname: a\n", " is not set; expected one of "),
     "a variable that is not there": (f"{START}name: ${{oc.env:NO_SUCH}}\n".encode(), "NO_SUCH"),
-    "a section as a number": (f"{START}sweep: 3\n".encode(), "SweepSettings"),
+    "a section as a number": (f"{START}sweep: 3\n".encode(), "sweep is a number (3), expected a group of settings"),
     "a key that is a number": (f"{START}1: 2\n".encode(), "'1' not in"),
 }
 
@@ -105,4 +105,4 @@ def test_a_path_is_taken_as_it_is_printed(name: str, tmp_path: Path) -> None:
 def test_a_file_of_settings_may_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "my sweep ü=1.yaml").write_text(f"{START}task: arithmetic\n")
     done = sfpo_bench(tmp_path, "sweep", "my sweep ü=1.yaml")
-    assert "In 'my sweep ü=1'" in done.err, done.err
+    assert "my sweep ü=1.yaml: task is a text (arithmetic), expected a group of settings" in done.err, done.err
