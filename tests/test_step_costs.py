@@ -57,6 +57,29 @@ def test_every_recorded_step_is_predicted_from_the_others_within_a_fifth() -> No
     assert all(0.8 <= ratio <= 1.2 for ratio in found.values()), found
 
 
+def test_a_step_is_the_sums_that_the_module_states() -> None:
+    """512 responses in two chunks, 211,200 tokens, four passes and one more for old log-probs, eight optimizer steps.
+    On 48 devices the fullest has two prompts; on 128 one for rollouts and four responses of it for the update."""
+    n = 64 * (100 + 8 * 400)
+    one, few, many = (COSTS.predict(SHAPE, Network(devices)) for devices in (1, 48, 128))
+    assert one.rollout == pytest.approx(0.1 + 2e-3 * 2 * 1000 + 3e-5 * n)
+    assert one.grading == pytest.approx(0.01 + 1e-4 * 512)
+    assert one.update == pytest.approx(0.05 + 0.2 * 8 + 1e-5 * 5 * n + 2e-5 * 4 * 0.5 * n)
+    assert few.rollout == pytest.approx(0.1 + 2e-3 * 1000 + 3e-5 * 2 * 3300)
+    assert few.grading == pytest.approx(0.01 + 1e-4 * 16)
+    assert many.rollout == pytest.approx(0.1 + 2e-3 * 1000 + 3e-5 * 3300)
+    assert many.update == pytest.approx(0.05 + 0.2 * 8 + (1e-5 * 5 + 2e-5 * 4 * 0.5) * (100 + 4 * 400))
+    # 26,400 tokens on each of eight, so 3.2 micro-batches of 4096 for each of eight optimizer steps in four passes.
+    eight = Network(8, gigabytes_per_second=1.0).seconds(SHAPE, 10**9)
+    assert eight == pytest.approx((4 * 8 * (2 + 2 + 4) + 2) * 7 / 8)
+
+
+def test_seconds_in_turn_are_all_of_them_and_overlapped_the_longer_side_and_the_push() -> None:
+    update_longer, rollout_longer = StepSeconds(3, 1, 5, 2, 4), StepSeconds(9, 1, 5, 2, 4)
+    assert (update_longer.in_turn, update_longer.overlapped) == (15, 11)
+    assert (rollout_longer.in_turn, rollout_longer.overlapped) == (21, 12)
+
+
 @pytest.mark.parametrize("devices", [2, 8, 64, 1024])
 def test_more_devices_never_divide_a_part_by_more_than_their_number(devices: int) -> None:
     one, many = COSTS.predict(SHAPE), COSTS.predict(SHAPE, Network(devices))

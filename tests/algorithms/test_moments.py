@@ -131,6 +131,17 @@ def test_an_interpolated_mean_is_the_weighted_mean_of_all_gradients(
         assert torch.allclose(now[slot] / (1 - beta ** float(now["step"])), mean, rtol=1e-11, atol=1e-14)
 
 
+def test_the_first_average_is_scaled_by_next_to_nothing() -> None:
+    """The count is the one at which it holds its weight, in units of 2^-12 steps, and no whole number."""
+    gradients = list(torch.randn(3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    betas = (0.9, 0.999)
+    now = adam_state(gradients, betas)
+    plain = 0.8 * now["exp_avg"]
+    pull_back(now, {}, 0.8, {"betas": betas})
+    assert torch.allclose(now["exp_avg"], plain, rtol=2**-12, atol=0)
+    assert 0.9 ** float(now["step"]) == pytest.approx(0.2 + 0.8 * 0.9**3, rel=1e-4)
+
+
 def test_between_put_back_and_carried_there_is_no_jump() -> None:
     gradients = list(torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
     before, after = adam_state(gradients[:2], (0.9, 0.99)), adam_state(gradients, (0.9, 0.99))

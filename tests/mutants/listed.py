@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,9 +45,14 @@ class Mutation:
                 f"renew this line of {LIST.name}, or take it out with what it was about"
             )
         changed = source.replace(self.right, self.wrong)
-        if ast.dump(ast.parse(changed)) == ast.dump(ast.parse(source)):
+        if ast.dump(ast.parse(changed)) == _program(source):
             raise ValueError(f"{self.name}: changes nothing of the program; expected a wrong version of it")
         return changed
+
+
+@lru_cache(maxsize=128)
+def _program(source: str) -> str:
+    return ast.dump(ast.parse(source))
 
 
 def listed() -> list[Mutation]:

@@ -38,7 +38,7 @@ def test_on_shared_costs_the_mean_is_exact(tmp_path: Path) -> None:
 def test_on_seconds_runs_are_interpolated_up_to_the_smallest_last_time(tmp_path: Path) -> None:
     curve = mean_curve(arm_of(tmp_path, FIRST, SECOND), "train_seconds")
     assert curve is not None
-    assert (curve.x[0], curve.x[-1]) == (0.0, 2.0)  # the second run goes on to 4 s
+    assert (len(curve.x), curve.x[0], curve.x[-1]) == (101, 0.0, 2.0)  # the second run goes on to 4 s
     expected = (np.interp(curve.x, [0, 1, 2], FIRST.accuracies) + np.interp(curve.x, [0, 2, 4], SECOND.accuracies)) / 2
     assert curve.mean == pytest.approx(tuple(expected))
 

@@ -327,6 +327,20 @@ def test_two_kinds_do_not_depend_on_unit_or_order_and_need_a_gap_of_both_sizes()
     assert two_kinds([100.0, 101.0, 102.0, 160.0]) is None  # less than a factor 1.7
     assert two_kinds([10.0, 20.0, 40.0, 80.0]) is None  # apart, but no more than all are
     assert two_kinds([100.0, 300.0]) is None  # nothing to tell a kind from a spread
+    few = two_kinds([100.0, 101.0, 300.0])
+    assert few is not None and few.larger == (100.0, 101.0)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_gap_is_two_standard_deviations_inside_the_two_groups(sign: int) -> None:
+    """Logs 0, a, a + g: inside the groups is a^2 / 2 at one degree of freedom, so g must be sqrt(2) a or more."""
+    costs = [[math.exp(sign * log) for log in (0.0, a, a + 0.6)] for a in (0.41, 0.44)]
+    assert [two_kinds(one) is not None for one in costs] == [True, False]
+
+
+def test_of_two_kinds_alike_in_number_the_fast_one_is_the_larger() -> None:
+    found = two_kinds([300.0, 100.0, 301.0, 101.0])
+    assert found is not None and found.mostly_fast and found.larger == (100.0, 101.0)
 
 
 def test_a_ratio_with_two_kinds_on_one_side_is_a_bound_and_swapping_inverts_it() -> None:
@@ -336,6 +350,30 @@ def test_a_ratio_with_two_kinds_on_one_side_is_a_bound_and_swapping_inverts_it()
     assert said.low is not None and turned.high == pytest.approx(1 / said.low)
     assert said.p_value == pytest.approx(turned.p_value)
     assert cost_ratio(reached(*FAST_AND_SLOW), reached(*FAST_AND_SLOW)).claim is Claim.estimate
+    direct = ratio_of_geometric_means(FAST_AND_SLOW[:4], (48.0, 50.0, 52.0, 51.0)).interval
+    assert direct is not None and said.low == pytest.approx(direct.low)
+
+
+def test_an_arm_whose_seeds_are_mostly_slow_bounds_the_ratio_from_the_slow_ones() -> None:
+    """The few fast ones cost less, so that the arm is at least as cheap beside an even baseline."""
+    even, slow = (98.0, 100.0, 102.0, 101.0), (295.0, 300.0, 305.0, 302.0)
+    said, turned = cost_ratio(reached(*even), reached(*slow, 100.0)), cost_ratio(reached(*slow, 100.0), reached(*even))
+    direct = ratio_of_geometric_means(even, slow).interval
+    assert direct is not None and (said.claim, turned.claim) == (Claim.at_least, Claim.at_most)
+    assert said.low == pytest.approx(direct.low) and turned.high == pytest.approx(1 / direct.low)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [reached(95.0, 100.0, 106.0), reached(*FAST_AND_SLOW), [*reached(95.0, 100.0, 106.0), *missed(300.0)]],
+    ids=["all", "two kinds", "some missed"],
+)
+def test_every_limit_is_at_the_level_that_is_asked_for(seeds: list[SeedCost]) -> None:
+    even = reached(48.0, 50.0, 53.0)
+    for said in (typical_cost, lambda own, level: cost_ratio(own, even, level)):
+        lows = [said(seeds, level).low for level in (0.5, 0.8, 0.95, 0.99)]
+        assert all(low is not None for low in lows) and lows == sorted(lows, key=lambda low: -(low or 0.0))
+        assert len(set(lows)) == 4
 
 
 @pytest.mark.parametrize(("seeds", "repetitions"), [(5, 400), (10, 400)])

@@ -39,11 +39,44 @@ def reference_components(y: Array) -> tuple[float, float]:
 
 def test_components_are_those_of_the_two_way_table() -> None:
     random = np.random.default_rng(0)
-    for _ in range(20):
-        y = random.random((4, 9)) + random.random((4, 1))
+    for runs in (2, 4) * 10:
+        y = random.random((runs, 9)) + random.random((runs, 1))
         spread = crossed_spread([y])
         assert (spread.problems_variance, spread.runs_variance) == pytest.approx(reference_components(y))
         assert spread.mean == pytest.approx(y.mean())
+
+
+def test_several_benchmarks_add_their_variances_with_satterthwaites_degrees() -> None:
+    """Of a mean of two: each part a quarter of its own; of the runs the variance of their means, less what the cells
+    put into it."""
+    random = np.random.default_rng(10)
+    small, large = random.random((3, 5)), random.random((3, 12))
+    small += 2 * random.random((3, 1))
+    both, alone = crossed_spread([small, large]), [reference_components(y) for y in (small, large)]
+    parts = [problems / 4 for problems, _ in alone]
+    assert both.problems_variance == pytest.approx(sum(parts)) and both.problems == 17
+    assert both.problems_degrees == pytest.approx(sum(parts) ** 2 / (parts[0] ** 2 / 4 + parts[1] ** 2 / 11))
+    means = (small.mean(axis=1) + large.mean(axis=1)) / 2
+    cells = (cell_variance(small) + cell_variance(large)) / 4
+    assert both.runs_variance == pytest.approx(means.var(ddof=1) / 3 - cells) and both.runs_variance > 0
+    assert both.runs_degrees == pytest.approx(2)
+
+
+def test_the_runs_of_two_arms_add_their_variances_and_the_smaller_number_is_told() -> None:
+    random = np.random.default_rng(11)
+    first, second = (random.random((runs, 8)) + random.random((runs, 1)) for runs in (3, 5))
+    ours, theirs, both = crossed_spread([first]), crossed_spread([second]), difference_spread([first], [second])
+    assert both.runs_variance == pytest.approx(ours.runs_variance + theirs.runs_variance)
+    total, degrees = both.runs_variance**2, ours.runs_variance**2 / 2 + theirs.runs_variance**2 / 4
+    assert both.runs_degrees == pytest.approx(total / degrees)
+    assert (both.runs, ours.runs, theirs.runs) == (3, 3, 5)
+    assert difference_spread([first[:1]], [second]).runs_variance == pytest.approx(theirs.runs_variance)
+
+
+def cell_variance(y: Array) -> float:
+    """What runs x problems and sampling put into the variance of the mean, by its definition."""
+    rest = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0, keepdims=True) + y.mean()
+    return float((rest**2).sum() / ((y.shape[0] - 1) * (y.shape[1] - 1)) / y.size)
 
 
 def test_components_estimate_the_true_variance_without_bias() -> None:

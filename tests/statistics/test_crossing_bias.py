@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,23 @@ def test_fewer_responses_cross_earlier() -> None:
     found = [crossing_bias(COSTS, RISING, [n] * 30, 0.5) for n in (32, 256, 2048)]
     assert all(one is not None for one in found)
     assert found == sorted(found, key=lambda one: one or 0.0) and (found[0] or 1) < 0.95
+
+
+def test_a_point_of_one_response_weighs_little_in_the_fit() -> None:
+    """It is drawn anew with the chance that the curve around it has: a right answer there crosses at once."""
+    accuracies, responses = [*RISING[:5], 1.0, *RISING[6:]], [10**8] * 5 + [1] + [10**8] * 24
+    found, chance = crossing_bias(COSTS, accuracies, responses, 0.5), RISING[6]
+    early = math.log((4 + (0.5 - RISING[4]) / (1 - RISING[4])) / np.interp(0.5, RISING, COSTS))
+    error = abs(early) * math.sqrt(chance * (1 - chance) / 100)
+    assert found is not None and math.log(found) == pytest.approx(chance * early, abs=3 * error)
+
+
+def test_a_bias_is_a_factor_whose_log_is_the_mean_of_logs() -> None:
+    """A middle point of one response is 1 with chance 0.4 and crosses at 5.5, else 0 and at 835; the fit at 505."""
+    found = crossing_bias((1.0, 10.0, 1000.0), (0.0, 0.4, 0.6), (10**8, 1, 10**8), 0.5)
+    early, late = math.log(5.5 / 505), math.log(835 / 505)
+    error = (late - early) * math.sqrt(0.4 * 0.6 / 100)
+    assert found is not None and math.log(found) == pytest.approx(0.4 * early + 0.6 * late, abs=3 * error)
 
 
 def test_nothing_is_said_of_curves_that_do_not_cross_or_of_unknown_sizes() -> None:

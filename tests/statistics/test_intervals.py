@@ -107,6 +107,7 @@ def test_equal_values_have_the_point_as_interval() -> None:
     ratio = ratio_of_geometric_means([0.3, 0.3], [0.1, 0.1])
     assert ratio.interval is not None
     assert ratio.interval.low == ratio.point == ratio.interval.high
+    assert ratio.p_value == 0.0 and ratio_of_geometric_means([0.3, 0.3], [0.3, 0.3]).p_value == 1.0
 
 
 def test_tiny_spreads_do_not_underflow() -> None:

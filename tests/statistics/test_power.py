@@ -47,7 +47,7 @@ def test_where_one_arm_has_no_spread_power_is_that_of_students_test(n: int) -> N
     ratio = detectable_ratio(with_spread(0.3, n), [1.0] * n)
     assert ratio is not None
     needed, centre = stats.t.ppf(0.975, n - 1), math.log(ratio) * math.sqrt(n) / 0.3
-    assert stats.nct.sf(needed, n - 1, centre) == pytest.approx(0.80, abs=0.01)
+    assert stats.nct.sf(needed, n - 1, centre) == pytest.approx(0.80, abs=0.002)
 
 
 def test_a_true_ratio_of_two_is_found_at_ten_seeds() -> None:
@@ -78,6 +78,7 @@ def test_the_seeds_needed_detect_the_observed_ratio_and_one_fewer_does_not(ratio
     enough, fewer = (detectable(0.2, count) for count in (n, n - 1))
     assert enough is not None and fewer is not None
     assert enough <= ratio < fewer
+    assert seeds_needed(with_spread(0.2, 6), with_spread(0.2, 6, ratio)) == n, "dearer by as much takes as many"
 
 
 def test_a_statement_among_nine_needs_the_seeds_of_its_own_level() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.scoring import Scorer
-from sfpo_bench.training.settings import LearnerSettings
+from sfpo_bench.training.settings import LearnerSettings, OptimizerKind
 from tests.training.policies import GROUP, batch, policy
 from tests.training.test_learner import largest_difference, same_bits
 
@@ -71,6 +72,20 @@ def test_a_rejected_response_might_as_well_have_no_advantage() -> None:
     found, _ = step(data, engine_correction=Correction.reject)
     expected, _ = step(replace(data, advantages_BT=scaled_B))
     assert largest_difference(found, expected) < 1e-9
+
+
+def test_a_cap_that_is_set_is_the_one_in_force_in_the_precision_of_the_policy() -> None:
+    """Every ratio is 1.8: cut to 1.7 each token weighs as much as 1.7 times its advantage does."""
+    data = sampled_by_the_trainer(torch.full((len(batch()),), -math.log(1.8), dtype=torch.float64))
+    plain = LearnerSettings(learning_rate=0.5, optimizer=OptimizerKind.sgd, gradient_clip_norm=0.0)
+    cut = replace(plain, engine_correction=Correction.truncate, engine_correction_cap=1.7)
+    ends = []
+    for given, settings in ((data, cut), (replace(data, advantages_BT=1.7 * data.advantages_BT), plain)):
+        learner = LocalLearner(policy(), Clipped(), settings, 1.0, GROUP)
+        learner.begin_step(1, given)
+        learner.optimize(given, "pass_1")
+        ends.append({name: weight.detach().clone() for name, weight in learner.masters.masters.items()})
+    assert largest_difference(*ends) < 1e-12
 
 
 def test_a_masked_response_is_left_out_and_the_others_stay_as_they_were() -> None:

@@ -288,6 +288,28 @@ def test_the_engines_weights_touch_the_policy_gradient_and_neither_penalty_nor_b
     assert largest_difference(rejected, whole) > 1e-4
 
 
+def test_the_policy_and_its_reference_are_scored_at_the_temperature_of_the_rollouts() -> None:
+    """Entropies are those at 0.6, and the penalty to the own start is at its minimum."""
+    data = batch(4, seed=4)
+    data = replace(data, advantages_BT=torch.zeros_like(data.advantages_BT))
+    made = LocalLearner(policy(), Clipped(kl_coefficient=1.0), LearnerSettings(), 0.6, GROUP)
+    made.begin_step(1, data)
+    stats = made.optimize(data, "pass_1")
+    with torch.no_grad():
+        expected = Scorer(policy(), 0.6).score(data)
+    assert stats.entropy == pytest.approx(float(expected.entropies_BT[expected.mask_BT].mean()), rel=1e-9)
+    assert stats.gradient_norm < 1e-9 and stats.loss == pytest.approx(0.0, abs=1e-12)
+
+
+def test_an_entropy_bonus_raises_the_entropy() -> None:
+    data = batch(4, seed=4)
+    data = replace(data, advantages_BT=torch.zeros_like(data.advantages_BT))
+    made = learner(Clipped(entropy_coefficient=1.0), optimizer=OptimizerKind.sgd, learning_rate=0.05)
+    made.begin_step(1, data)
+    entropies = [made.optimize(data, f"pass_{n}").entropy for n in (1, 2, 3)]
+    assert entropies[0] < entropies[1] < entropies[2]
+
+
 def drift(made: LocalLearner) -> None:
     """Away from the reference, where the penalty has a gradient."""
     source = torch.Generator().manual_seed(5)

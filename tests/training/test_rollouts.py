@@ -42,3 +42,20 @@ def test_a_group_has_a_signal_when_one_of_its_responses_has_an_advantage() -> No
     grades = [Grade(GradeStatus.wrong, reward, None) for reward in (0.0, 0.5, 1.0, 1.0, 1.0, 1.0)]
     found = GradedRollouts(problems(2), done, grades, 3).metrics([-1.0, 0.0, 1.0, 0.0, 0.0, 0.0])
     assert found["groups_without_signal_share"] == 0.5
+
+
+def test_a_reward_is_no_right_answer_and_a_grading_that_failed_no_missing_one() -> None:
+    done = [Completion("a", n, (1,), (2,) * (n + 1), (0.0,) * (n + 1), "", FinishReason.stopped) for n in range(4)]
+    statuses = (GradeStatus.correct, GradeStatus.wrong, GradeStatus.no_answer, GradeStatus.timeout)
+    grades = [Grade(status, 0.5, None) for status in statuses]
+    rollouts = GradedRollouts(problems(2), done, grades, 2)
+    found = rollouts.metrics([0.0] * 4)
+    assert (found["correct_share"], found["grading_failed_share"]) == (0.25, 0.25)
+    assert (found["reward_mean"], found["reward_std"], found["prompt_tokens_mean"]) == (0.5, 0.0, 1.0)
+    samples = rollouts.samples(3, [-1.5, 0.5, 0.25, 0.75])
+    assert [(s.problem, s.advantage, s.reward, s.response_tokens) for s in samples] == [
+        ("p0", -1.5, 0.5, 1),
+        ("p0", 0.5, 0.5, 2),
+        ("p1", 0.25, 0.5, 3),
+        ("p1", 0.75, 0.5, 4),
+    ]

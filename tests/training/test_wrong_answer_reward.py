@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.tasks.arithmetic import Arithmetic
+from sfpo_bench.training.rewards import in_training
+from sfpo_bench.types import Completion, FinishReason, Problem
 from tests.conftest import TINY, Cli
 
 
@@ -30,3 +33,18 @@ def test_a_finished_wrong_answer_earns_it_and_accuracy_does_not_change(tmp_path:
     [step] = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines() if '"step", "step"' in line]
     assert step["metrics"]["reward_mean"] == pytest.approx(sum(sample["reward"] for sample in samples) / len(samples))
     assert step["metrics"]["correct_share"] == sum(sample["status"] == "correct" for sample in samples) / len(samples)
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "reward"),
+    [
+        ("1", FinishReason.stopped, 1.0),
+        ("2", FinishReason.stopped, 0.25),
+        ("2", FinishReason.truncated, 0.0),
+        ("", FinishReason.stopped, 0.0),
+    ],
+)
+def test_a_response_without_an_answer_or_cut_off_does_not_earn_it(text: str, end: FinishReason, reward: float) -> None:
+    problem = Problem("x/1", "1+0=", "1")
+    made = Completion(problem.id, 0, (1,), (1,), (0.0,), text, end)
+    assert in_training(Arithmetic(), 0.25).grade(problem, made).reward == reward
