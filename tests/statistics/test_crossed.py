@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from benchmarks.score_calibration import World, covered, differences, low_p
 from sfpo_bench.statistics import mean_interval
@@ -46,20 +47,28 @@ def test_components_are_those_of_the_two_way_table() -> None:
         assert spread.mean == pytest.approx(y.mean())
 
 
+def t_squared(degrees: float) -> float:
+    return float(stats.t.ppf(0.975, degrees) ** 2)
+
+
+Z_SQUARED = t_squared(np.inf)
+
+
 def test_several_benchmarks_add_their_variances_with_satterthwaites_degrees() -> None:
     """Of a mean of two: each part a quarter of its own; of the runs the variance of their means, less what the cells
     put into it."""
     random = np.random.default_rng(10)
     small, large = random.random((3, 5)), random.random((3, 12))
     small += 2 * random.random((3, 1))
-    both, alone = crossed_spread([small, large]), [reference_components(y) for y in (small, large)]
-    parts = [problems / 4 for problems, _ in alone]
-    assert both.problems_variance == pytest.approx(sum(parts)) and both.problems == 17
-    assert both.problems_degrees == pytest.approx(sum(parts) ** 2 / (parts[0] ** 2 / 4 + parts[1] ** 2 / 11))
+    both, parts = crossed_spread([small, large]), [reference_components(y)[0] for y in (small, large)]
+    assert both.problems_variance == pytest.approx(sum(parts) / 4) and both.problems == 17
     means = (small.mean(axis=1) + large.mean(axis=1)) / 2
-    cells = (cell_variance(small) + cell_variance(large)) / 4
-    assert both.runs_variance == pytest.approx(means.var(ddof=1) / 3 - cells) and both.runs_variance > 0
-    assert both.runs_degrees == pytest.approx(2)
+    runs, cells = float(means.var(ddof=1)) / 3, (cell_variance(small) + cell_variance(large)) / 4
+    assert both.runs_variance == pytest.approx(runs - cells) and both.runs_variance > 0
+    square = t_squared(2) * runs - Z_SQUARED * cells
+    assert both.runs_square(0.975) == pytest.approx(square) and square > 0
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / 4 + parts[1] ** 2 / 11)
+    assert both.half_width(0.975) ** 2 == pytest.approx(t_squared(degrees) * sum(parts) / 4 + square)
 
 
 def test_the_runs_of_two_arms_add_their_variances_and_the_smaller_number_is_told() -> None:
@@ -67,8 +76,9 @@ def test_the_runs_of_two_arms_add_their_variances_and_the_smaller_number_is_told
     first, second = (random.random((runs, 8)) + random.random((runs, 1)) for runs in (3, 5))
     ours, theirs, both = crossed_spread([first]), crossed_spread([second]), difference_spread([first], [second])
     assert both.runs_variance == pytest.approx(ours.runs_variance + theirs.runs_variance)
-    total, degrees = both.runs_variance**2, ours.runs_variance**2 / 2 + theirs.runs_variance**2 / 4
-    assert both.runs_degrees == pytest.approx(total / degrees)
+    a, b = (float(y.mean(axis=1).var(ddof=1)) / len(y) for y in (first, second))
+    degrees, cells = (a + b) ** 2 / (a**2 / 2 + b**2 / 4), cell_variance(first) + cell_variance(second)
+    assert both.runs_square(0.975) == pytest.approx(t_squared(degrees) * (a + b) - Z_SQUARED * cells)
     assert (both.runs, ours.runs, theirs.runs) == (3, 3, 5)
     assert difference_spread([first[:1]], [second]).runs_variance == pytest.approx(theirs.runs_variance)
 
