@@ -6,16 +6,16 @@ sfpo-bench train algorithm/objective=custom algorithm.objective.factory=own_obje
 from dataclasses import dataclass
 
 from sfpo_bench import option
-from sfpo_bench.algorithms import Loss, LossInputs
+from sfpo_bench.algorithms import Loss, LossInputs, Objective
 
 
 @dataclass
-class Reinforce:
+class Reinforce(Objective):
     """REINFORCE; its baseline is the advantage's business."""
 
     kind: str = option("reinforce", "name of the objective")
 
-    uses_entropy = uses_reference = needs_every_row = False
+    needs_every_row = False
 
     def loss(self, inputs: LossInputs) -> Loss:
         lengths_B = inputs.mask_BT.sum(dim=1)

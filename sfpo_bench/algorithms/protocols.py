@@ -92,11 +92,11 @@ class Rewarded:
 class Advantage(Protocol):
     """Rewards to advantages. Pure: no state, no input or output; it may shape rewards first.
 
-    An advantage is a dataclass whose fields are its settings and whose `kind` names it. Only `advantages` has no
-    default:
+    An advantage is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here has a
+    default; only `advantages` has none:
 
         @dataclass
-        class Centred:
+        class Centred(Advantage):
             kind: str = "centred"
 
             def advantages(self, rewarded):
@@ -117,10 +117,11 @@ class Advantage(Protocol):
 class Objective(Protocol):
     """Log-probs and advantages to a loss. Pure: no state, no input or output.
 
-    An objective is a dataclass whose fields are its settings and whose `kind` names it. Only `loss` has no default:
+    An objective is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here has a
+    default; only `loss` has none:
 
         @dataclass
-        class Reinforce:
+        class Reinforce(Objective):
             kind: str = "reinforce"
 
             def loss(self, inputs):
