@@ -48,7 +48,8 @@ def in_file(file: Path, package: str = "", *, is_shared: bool = False) -> Iterat
     for name, inner in content.items():
         if name == "defaults":
             continue
-        for key, value in _leaves(f"{package}.{name}" if package else str(name), inner):
+        inside = str(name) if not package else ".".join([package, str(name)])
+        for key, value in _leaves(inside, inner):
             yield Written(key, value, f"{file}: {key}: {value}", is_shared)
 
 

@@ -66,7 +66,7 @@ def test_a_choice_on_a_suite_for_reporting_is_refused_or_said_in_every_later_tab
     assert "strong was chosen by its scores on embedded, a suite for reporting" in run(forced, capsys)
     alone = run(ScoresSettings([folders[1]], out=str(tmp_path / "other")), capsys)
     assert "strong was chosen" in alone and "too high" in alone
-    assert "too high" not in run(ScoresSettings([folders[0]], out=str(tmp_path / "other")), capsys)
+    assert "too high" not in run(ScoresSettings([folders[0]], out=str(tmp_path / "third")), capsys)
 
 
 def test_a_model_compared_with_itself_gives_no_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
