@@ -29,7 +29,8 @@ After this page you know every setting, its default, its range and what it means
 in the code by `python docs/make_settings.py`; edit those, not the page.
 
 A setting is changed with `key=value` on the command line, in an arm's `overrides`, or in a file of yours. A group is
-chosen with `group=kind`, such as `task=jsonl`. An experiment has values of its own: `sfpo-bench train --cfg job` prints
+chosen with `group=kind`, such as `task=jsonl` or `algorithm/objective=clipped`; the ratio inside an objective with
+`algorithm.objective.ratio.kind=sequence`. An experiment has values of its own: `sfpo-bench train --cfg job` prints
 those that a run would get. Each verb lists its settings with `--help`. A value outside its range is an error before
 anything runs. What the terms mean: [glossary](glossary.md).
 """
@@ -45,7 +46,7 @@ def page() -> str:
     parts += [_table(list(settings(schema(), prefix))) for prefix, schema in ENTRIES.items()]
     parts.append("## Kinds\n")
     for group, kinds in reversed(KINDS.items()):
-        parts.append(f"### `{group.replace('.', '/')}=…`\n")
+        parts.append(f"### Kinds of `{group}`\n")
         for kind, cls in kinds.items():
             parts.append(f"**`{kind}`**: {_first_line(cls)}\n")
             own = [setting for setting in _shown(cls(), f"{group}.") if not setting.key.endswith(".kind")]

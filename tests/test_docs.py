@@ -18,6 +18,7 @@ from docs import include, make_settings
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat
 from sfpo_bench.cli.usage import POSITIONAL, VERBS
+from sfpo_bench.config import KINDS
 from sfpo_bench.models.arithmetic_character import FOLDER
 from sfpo_bench.options import check_ranges
 from sfpo_bench.types import Completion, FinishReason, Split
@@ -172,7 +173,7 @@ def test_every_setting_that_a_page_for_beginners_names_is_there(page: str) -> No
     text = (ROOT / "docs" / f"{page}.md").read_text()
     if page == "from_trl_and_verl":  # the other columns name settings of other trainers
         text = "\n".join(row.split(" | ")[-1] for row in text.splitlines() if row.startswith("| "))
-    known = set(re.findall(r"^\| `([\w.]+)` \|", make_settings.page(), re.MULTILINE))
+    known = {*re.findall(r"^\| `([\w.]+)` \|", make_settings.page(), re.MULTILINE), *(f"{key}.kind" for key in KINDS)}
     sections = {key.partition(".")[0] for key in known if "." in key} - {"data", "sampling"}
     named = {found[1] for found in re.finditer(r"(?<![\w./-])([a-z_]+\.[a-z_.]+)(?=[=`\s,])", text)}
     assert (named := {key for key in named if key.split(".")[0] in sections}) and not named - known
