@@ -49,7 +49,7 @@ def composed(*overrides: str) -> DictConfig:
 def test_every_packaged_configuration_composes_and_reads_back_as_itself(
     algorithm: str, experiment: str, tmp_path: Path
 ) -> None:
-    node = composed(f"algorithm={algorithm}", f"experiment={experiment}", *OWN[experiment == "own"])
+    node = composed(f"algorithm={algorithm}", f"experiment={experiment}", *NAMED_BY_THE_USER.get(experiment, []))
     config = from_node(node)
     saved = tmp_path / "config.yaml"
     saved.write_text(configuration.to_yaml(plain_node(node, {})))
@@ -57,10 +57,11 @@ def test_every_packaged_configuration_composes_and_reads_back_as_itself(
     assert config.algorithm.name == algorithm
 
 
-OWN = {True: ["model.path=x/y"], False: []}
+# Experiments whose model the user names; they have no arms.
+NAMED_BY_THE_USER = {name: ["model.path=x/y"] for name in ("own", "own_quick")}
 
 
-@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "own"])
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name not in NAMED_BY_THE_USER])
 def test_every_arm_of_every_experiment_composes(experiment: str) -> None:
     config = from_node(composed(f"experiment={experiment}"))
     assert len(config.comparison.arms) >= 3
