@@ -12,11 +12,15 @@ from sfpo_bench.training.stop import StopRequest
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM])
 def test_a_signal_asks_for_a_clean_end_and_is_named(number: signal.Signals) -> None:
-    stop, before = StopRequest(), signal.getsignal(number)
-    with stop.listening():
-        os.kill(os.getpid(), number)
-        assert stop.reason == number.name
-    assert signal.getsignal(number) == before
+    found = signal.signal(number, signal.SIG_DFL)  # the tests may run under nohup
+    try:
+        stop = StopRequest()
+        with stop.listening():
+            os.kill(os.getpid(), number)
+            assert stop.reason == number.name
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, found)
 
 
 def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored() -> None:
