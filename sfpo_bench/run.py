@@ -72,15 +72,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     asked = identity(new)
     begun = folder.status().step > 0 or folder.checkpoints.exists()
     if folder.config.is_file() and begun:
-        old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
-        changed = differences(_started_with(folder, identity(old), asked), asked)
-        if changed:
-            raise ComparisonChanged(
-                f"{folder.path} was started with other settings: {'; '.join(changed)}. "
-                "Give it another run_name (one of several: the whole another name), or remove that folder"
-            )
-        _check_length(folder, int(str(new["training.steps"])))
-        refuse_lost_checkpoints(folder, int(str(new["training.steps"])))
+        _check_going_on(folder, asked, int(str(new["training.steps"])))
     elif folder.journal.is_file() and not folder.config.is_file():
         raise MissingDataError(
             f"{folder.config} is gone, but {folder.path} holds a journal: what the run was started with cannot be "
@@ -106,6 +98,19 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
         # A worker of a call that was killed may still end its step; what it trains is what is wanted here.
         if is_new:
             raise
+
+
+def _check_going_on(folder: RunFolder, asked: Mapping[str, object], steps: int) -> None:
+    """Raise what `prepare` raises for a run that has begun and cannot go on as asked."""
+    old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
+    changed = differences(_started_with(folder, identity(old), asked), asked)
+    if changed:
+        raise ComparisonChanged(
+            f"{folder.path} was started with other settings: {'; '.join(changed)}. "
+            "Give it another run_name (one of several: the whole another name), or remove that folder"
+        )
+    _check_length(folder, steps)
+    refuse_lost_checkpoints(folder, steps)
 
 
 def _started_with(folder: RunFolder, old: dict[str, object], new: Mapping[str, object]) -> dict[str, object]:
