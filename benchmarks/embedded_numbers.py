@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from sfpo_bench.reports import compare, load_comparison
-from sfpo_bench.statistics import cost_to_target
+from sfpo_bench.statistics import Outcome, cost_to_target
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
@@ -157,10 +157,9 @@ def correlations(folder: Path) -> str:
     others = [arm.name for arm in summary.arms if arm.name != summary.baseline]
     for other, axis, target in product(others, ("responses", "train_seconds"), summary.targets):
         pair = [summary.arm(name).counted() for name in (summary.baseline, other)]
-        costs = [[cost_to_target(c.costs(axis), c.accuracies(), target).cost for c in curves] for curves in pair]
-        known = [(a, b) for a, b in zip(*costs, strict=True) if a and b]
-        if len(known) > 2 and len(known) == len(costs[0]):
-            found = np.corrcoef(np.log(np.array(known)).T)[0, 1]
+        costs = [[cost_to_target(c.costs(axis), c.accuracies(), target) for c in curves] for curves in pair]
+        if all(cost.outcome is Outcome.reached for one in costs for cost in one):
+            found = np.corrcoef(np.log([[cost.cost for cost in one] for one in costs]))[0, 1]
             lines.append(f"correlation of log {axis} to {target:g}, {summary.baseline} and {other}: {found:.2f}")
     return "\n".join(lines)
 

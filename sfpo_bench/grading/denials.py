@@ -127,9 +127,13 @@ _COPULAS = (
     r"ist|gleich|\u00e8|\u00e9|jest|er|\u00e4r|\u044d\u0442\u043e)"
 )
 _NEGATED = re.compile(rf"(?:{_NEGATIONS})\s+(?:{_COPULAS}\s+){{0,4}}{_OPENED}$", re.IGNORECASE)
+# Where the negation follows what it denies: Japanese, Korean, Hindi.
+NEGATIONS_BEHIND = (
+    r"\u3067\u306f\u306a|\u3067\u306f\u3042\u308a\u307e\u305b|\u3058\u3083\u306a|\u3067\u306a\u3044|"
+    r"\uc544\ub2c8|\uc544\ub2d9|\uc544\ub2cc|\u0928\u0939\u0940\u0902"
+)
 _NEGATED_BEHIND = re.compile(
-    r"[\s$)\\\]]{0,6}\S{0,3}?(?:\u3067\u306f\u306a|\u3067\u306f\u3042\u308a\u307e\u305b|\u3058\u3083\u306a|\u3067\u306a\u3044|"
-    r"\s?\uc544\ub2c8|\s?\uc544\ub2d9|\s?\uc544\ub2cc|\s?de\u011fil\b|\s\u0928\u0939\u0940\u0902)",
+    rf"[\s$)\\\]]{{0,6}}\S{{0,3}}?\s?(?:{NEGATIONS_BEHIND}|de\u011fil\b)",
     re.IGNORECASE,
 )
 _HYPOTHESIS = re.compile(r"\W*(?:let|suppose|assume|assuming|imagine|if|consider)\b[^.,;\n]{0,25}$", re.IGNORECASE)

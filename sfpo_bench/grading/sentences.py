@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sfpo_bench.grading.denials import scaled
+from sfpo_bench.grading.denials import NEGATIONS_BEHIND, scaled
 from sfpo_bench.grading.expressions import Piece, expressions, is_prose
 
 _SENTENCE_END = re.compile(r"(?<!\b[A-Za-z])(?<!\bi\.e)(?<!\be\.g)(?<!\\)[.!?\u3002](?=\s|$|\*)|\n")
@@ -29,8 +29,7 @@ DENIES = re.compile(
     r"inf\u00e9rieur|sup\u00e9rieur|au moins|au plus|"
     r"menos|m\u00e1s de|mayor que|menor que|al menos|como m\u00e1ximo|quiz\u00e1s|tal vez|n\u00e3o|non|meno|"
     r"niet|inte|ikke|nie|nem|\u043d\u0435|\u03b4\u03b5\u03bd|de\u011fil)\b"
-    r"|\u3067\u306f\u306a|\u3067\u306f\u3042\u308a\u307e\u305b|\u3058\u3083\u306a|\u3067\u306a\u3044"
-    r"|\uc544\ub2c8|\uc544\ub2d9|\uc544\ub2cc|\u0928\u0939\u0940\u0902"
+    rf"|{NEGATIONS_BEHIND}"
     r"|\u4e0d\u662f|\u81f3\u5c11|\u81f3\u591a|\u4e0d\u7b49\u4e8e|\u5927\u4e8e|\u5c0f\u4e8e|\u8d85\u8fc7|\u4e0d\u8db3|\u8d1f|\u5927\u7ea6|\u6216|\u4e0d\u4e3a",
     re.IGNORECASE,
 )

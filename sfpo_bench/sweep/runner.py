@@ -111,9 +111,8 @@ class Sweep:
             self._say(f"{self._study.retry_failed()} failed trials are tried again")
         stop = StopRequest()
         feed = self._feed()
-        launcher = build_launcher(
-            self._plan.config.launching, self._settings.threads, self._plan.folder / "workers.log"
-        )
+        log = self._plan.folder / "workers.log"
+        launcher = build_launcher(self._plan.config.launching, self._settings.threads, log)
         slots = Slots(launcher, self._slot_count)
         state = RunState.interrupted
         try:
