@@ -60,7 +60,7 @@ test: .venv/.dev-all
 	$(BIN)/python -m pytest -n 2 -ra -q
 
 test-slow: .venv/.dev-all
-	$(BIN)/python -m pytest -m slow --timeout 3600 -ra -q
+	$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile new_examples --timeout 3600 -ra -q
 
 docs: .venv/.docs
 	$(BIN)/python docs/make_site.py

@@ -19,7 +19,7 @@ def quoted(text: str) -> str:
     Backslashes count only before a quote and before `${`: those are doubled, and one more is set.
     """
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
+    escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
     return f"'{escaped}'"
 
 

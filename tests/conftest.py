@@ -9,6 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The fast suite says the same of a commit each time it runs; `make test-slow` tries other examples every time.
+settings.register_profile("same_examples", derandomize=True, deadline=None)
+settings.register_profile("new_examples", derandomize=False, max_examples=500, deadline=None)
+settings.load_profile("same_examples")
 
 # Two test processes share the cores; torch's own thread pools would only fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -79,6 +79,7 @@ def test_a_quoted_value_is_the_text_itself(text: str) -> None:
 
 
 @given(st.text("ab =@&~,'\"\\${}[]()!#;<>|`ü\n:", max_size=8))
+@example("\\\n")
 def test_the_advice_how_to_write_a_value_can_be_typed_as_it_stands(text: str) -> None:
     [argument] = shlex.split(written("run_name", text))
     [override] = parse_overrides([argument])
