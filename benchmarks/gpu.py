@@ -25,8 +25,8 @@ from tempfile import TemporaryDirectory
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.models.load import locate
 from sfpo_bench.models.settings import SmolLM2Model
-from sfpo_bench.tracking.journal import read_journal
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.journal import read_journal
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.types import StepRecord
 
 SETTINGS: dict[str, tuple[str, ...]] = {

@@ -23,9 +23,9 @@ from tempfile import TemporaryDirectory
 
 from sfpo_bench import config as configuration
 from sfpo_bench.models.load import shape_of
+from sfpo_bench.results.journal import read_journal
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.step_costs import MeasuredStep, StepSeconds, StepShape, fit, left_out
-from sfpo_bench.tracking.journal import read_journal
-from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.types import StepRecord
 
 # Prompts, group, token limit, fast passes (0: GRPO), mini-batches.

@@ -22,6 +22,7 @@ from hydra import compose, initialize_config_dir
 from sfpo_bench.config import from_node
 from sfpo_bench.hydra_store import register
 from sfpo_bench.resources import carried
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.run import plain_node, prepare
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.samplers import sampler_of
@@ -29,7 +30,6 @@ from sfpo_bench.search.storage import open_storage
 from sfpo_bench.search.study import SharedStudy
 from sfpo_bench.sweep import records
 from sfpo_bench.sweep.plan import Plan, composer, plan_of
-from sfpo_bench.tracking.run_folder import RunFolder
 
 NAME, TRIALS, RUNGS = "k_alpha_lr", 60, 10
 

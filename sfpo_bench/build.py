@@ -15,6 +15,7 @@ from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.models import load as models
 from sfpo_bench.models import lora
 from sfpo_bench.models.load import ModelSettings, Policy
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
 from sfpo_bench.rollout.gathering_engine import GatheringEngine
 from sfpo_bench.rollout.parity import Score
@@ -24,7 +25,6 @@ from sfpo_bench.rollout.small_heads import SmallHeads
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
 from sfpo_bench.rollout.vllm_backend import UNTIED, Backend, Launch
 from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
-from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import require_space
 from sfpo_bench.training.evaluation import Evaluator, quizzes
 from sfpo_bench.training.learner import LocalLearner

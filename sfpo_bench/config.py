@@ -15,7 +15,6 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench import names
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
@@ -35,6 +34,7 @@ from sfpo_bench.options import check_ranges, option
 from sfpo_bench.own_classes import instance_of
 from sfpo_bench.plugins import Custom
 from sfpo_bench.problem_sets import choice_on
+from sfpo_bench.results import names
 from sfpo_bench.rollout.settings import Placement, RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.search.settings import GoalSettings, ParameterSettings, SweepSettings
 from sfpo_bench.study_settings import StudySettings

@@ -18,7 +18,7 @@ from sfpo_bench.evaluation.run import Plan, Progress, begin, finish
 from sfpo_bench.evaluation.share import deal
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.training.stop import StopRequest
 
 _POLL_SECONDS = 0.25

@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from sfpo_bench import config as configuration
 from sfpo_bench.errors import ComparisonChanged, ConfigError, MissingDataError, RankLost, RunFailed, RunLocked
 from sfpo_bench.inputs import contents, with_inputs
+from sfpo_bench.results.provenance import code_version, collect_provenance
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.results.stored_files import read_object, reading
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
-from sfpo_bench.stored_files import read_object, reading
-from sfpo_bench.tracking.provenance import code_version, collect_provenance
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.processes import is_first
 
@@ -167,7 +167,7 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
         require_vllm(config.rollout)
         prepare_environment(config.threads)
     from sfpo_bench.build import build_trainer
-    from sfpo_bench.tracking.tables import write_curves_table, write_samples_table
+    from sfpo_bench.results.run_tables import write_curves_table, write_samples_table
     from sfpo_bench.training.process_group import joined
 
     try:

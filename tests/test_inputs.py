@@ -15,8 +15,8 @@ from sfpo_bench.hydra_store import register
 from sfpo_bench.inputs import with_inputs
 from sfpo_bench.models.arithmetic_character import FOLDER
 from sfpo_bench.own_sources import own_sources
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.run import plain_node, prepare
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 
 PACKAGE = {
     "own_package/__init__.py": "from own_package.rules import Mine\n",

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from sfpo_bench.models import load as models
 from sfpo_bench.models.settings import EmbeddedModel
-from sfpo_bench.tracking.journal import read_journal, read_samples
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.journal import read_journal, read_samples
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import checkpoint_at
 from sfpo_bench.training.settings import Precision
 from sfpo_bench.types import EvaluationRecord, StepRecord

@@ -27,8 +27,7 @@ MAY_IMPORT = {
     "yaml_files": {"errors"},
     "composition_errors": set(),
     "own_classes": {"algorithms", "composition_errors", "errors", "plugins", "tasks", "types"},
-    "stored_files": {"errors"},
-    "names": {"errors"},
+    "results": {"types", "errors", "resources"},
     "output_names": set(),
     "override_text": {"errors"},
     "algorithms": {"types", "errors", "options"},
@@ -39,7 +38,7 @@ MAY_IMPORT = {
     "grading": {"types", "errors", "child_processes", "output_names"},
     "tasks": {"types", "errors", "options", "plugins", "seeding", "grading", "problem_sets"},
     "rollout": {"types", "errors", "options", "seeding", "tasks", "attention"},
-    "tracking": {"types", "errors", "metric_keys", "names", "resources"},
+    "tracking": {"types", "errors", "metric_keys", "results"},
     "training": {
         *(
             "types",
@@ -52,11 +51,11 @@ MAY_IMPORT = {
             "problem_sets",
             "tasks",
             "rollout",
-            "tracking",
+            "results",
         ),
     },
-    "models": {"types", "errors", "options", "seeding", "tasks", "training"},
-    "reports": {"types", "errors", "algorithms", "statistics", "search", "tracking"},
+    "models": {"types", "errors", "options", "results", "seeding", "tasks", "training"},
+    "reports": {"types", "errors", "algorithms", "results", "statistics", "search", "tracking"},
     "launcher_settings": {"options"},
     "sampling_settings": {"options", "rollout"},
     "study_settings": {"grading", "options", "problem_sets", "sampling_settings", "search"},
@@ -64,7 +63,7 @@ MAY_IMPORT = {
     "config": {
         *("composition_errors", "own_classes"),
         *("types", "errors", "options", "plugins", "algorithms", "models", "problem_sets", "rollout", "tasks"),
-        *("training", "launcher_settings", "names", "search", "study_settings", "yaml_files"),
+        *("training", "launcher_settings", "results", "search", "study_settings", "yaml_files"),
     },
     "overrides": {"setting_shapes", "composition_errors", "errors", "options", "override_text", "config"},
     "evaluation": {
@@ -78,12 +77,12 @@ MAY_IMPORT = {
             "build",
             "launcher_settings",
             "sampling_settings",
-            "names",
+            "results",
             "progress",
             "yaml_files",
         ),
     },
-    "build": {"types", "errors", "config", "models", "rollout", "tracking", "training"},
+    "build": {"types", "errors", "config", "models", "results", "rollout", "training"},
     "step_costs": {"errors"},
     "plan": {"algorithms", "config", "models", "rollout", "training"},
     "content": set(),
@@ -93,20 +92,20 @@ MAY_IMPORT = {
     "setting_shapes": {"config", "errors", "options"},
     "overruled": {"config", "errors"},
     "written_settings": {"override_text", "overruled", "yaml_files"},
-    "run": {"errors", "inputs", "config", "rollout", "tracking", "training", "build", "yaml_files"},
-    "doctor": {"errors", "models", "tracking"},
-    "importing": {"types", "errors", "reports", "tracking"},
+    "run": {"errors", "inputs", "config", "results", "rollout", "training", "build", "yaml_files"},
+    "doctor": {"errors", "models", "results", "tracking"},
+    "importing": {"types", "errors", "reports", "results", "tracking"},
     "launchers": {
         "errors",
         "child_processes",
         "machine_faults",
         "launcher_settings",
         "evaluation",
+        "results",
         "run",
-        "tracking",
         "training",
     },
-    "evaluate_in_slots": {"errors", "evaluation", "launchers", "tracking", "training"},
+    "evaluate_in_slots": {"errors", "evaluation", "launchers", "results", "training"},
     "comparison": {
         "errors",
         "progress",
@@ -118,6 +117,7 @@ MAY_IMPORT = {
         "launchers",
         "models",
         "plan",
+        "results",
         "tracking",
         "training",
         "reports",
@@ -138,6 +138,7 @@ MAY_IMPORT = {
             "models",
             "problem_sets",
             "reports",
+            "results",
             "search",
             "tracking",
             "training",
@@ -150,7 +151,17 @@ MAY_IMPORT = {
     "study": {
         *("types", "errors", "models", "problem_sets", "study_settings", "config", "run", "search", "launchers"),
         "comparison",
-        *("sweep", "evaluation", "evaluate_in_slots", "override_text", "reports", "tracking", "training", "yaml_files"),
+        *(
+            "sweep",
+            "evaluation",
+            "evaluate_in_slots",
+            "override_text",
+            "reports",
+            "results",
+            "tracking",
+            "training",
+            "yaml_files",
+        ),
     },
 }
 # The command line joins everything.
@@ -174,7 +185,7 @@ LIGHT = (
         "statistics",
         "algorithms",
     ),
-    *("grading", "problem_sets", "tasks", "tracking", "comparison", "models", "doctor"),
+    *("grading", "problem_sets", "tasks", "tracking", "results", "comparison", "models", "doctor"),
     *("launchers", "sweep", "search", "study", "importing", "sampling_settings"),
     *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
     *("evaluation/settings", "evaluation/run", "evaluation/share", "evaluate_in_slots"),
@@ -213,7 +224,7 @@ def test_imports_point_one_way(path: Path) -> None:
     if here in TOP:
         return
     wanted = {name.split(".")[1] for name, _ in imports(path) if name.startswith("sfpo_bench.")}
-    allowed = MAY_IMPORT[here] | ({"stored_files", "extras"} if "errors" in MAY_IMPORT[here] else set())  # who may fail
+    allowed = MAY_IMPORT[here] | ({"extras"} if "errors" in MAY_IMPORT[here] else set())  # who may fail
     assert wanted - {here} <= allowed, f"{here} may import {sorted(allowed)}"
 
 

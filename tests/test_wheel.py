@@ -15,7 +15,7 @@ import pytest
 
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.resources import CARRIED, carried
-from sfpo_bench.tracking.provenance import code_version
+from sfpo_bench.results.provenance import code_version
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,8 @@ from sfpo_bench.comparison.runner import Comparison, run_comparison
 from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.launchers.build import slot_count
-from sfpo_bench.names import BESIDE_COMPARISONS, check_name
 from sfpo_bench.overruled import Reader, refuse_overruled
+from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.tracking.store_warnings import StoreWarnings

@@ -12,7 +12,7 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ExportSettings
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import Checkpoint, chosen_checkpoint
 from sfpo_bench.training.settings import Which
 

@@ -23,7 +23,7 @@ from sfpo_bench.importing.fields import OWN_NAMES, PRESETS, Fields, settle_accur
 from sfpo_bench.importing.json_log import json_run
 from sfpo_bench.importing.log import RunLog, as_resumed
 from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
-from sfpo_bench.names import BESIDE_COMPARISONS, check_name, check_root
+from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_root
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 
 

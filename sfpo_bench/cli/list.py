@@ -14,10 +14,10 @@ from sfpo_bench.cli.sweep_list import describe_sweep, watch
 from sfpo_bench.comparison.identity import FILE
 from sfpo_bench.errors import BenchError
 from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.names import RUNS, STUDIES, SWEEPS
-from sfpo_bench.stored_files import reading
-from sfpo_bench.tracking.journal import read_journal
-from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
+from sfpo_bench.results.journal import read_journal
+from sfpo_bench.results.names import RUNS, STUDIES, SWEEPS
+from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
+from sfpo_bench.results.stored_files import reading
 from sfpo_bench.types import EvaluationRecord, Split
 
 

@@ -15,7 +15,7 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.output_names import is_written_through, write_through
 from sfpo_bench.problem_sets import Overlap, known_sets, load_problem_set, overlaps
-from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.results.run_folder import write_atomically
 
 
 def act(node: DictConfig) -> None:

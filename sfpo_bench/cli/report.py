@@ -13,7 +13,7 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.reports import ReportFiles, load_from_mlflow, write_report, write_sweep_report
 from sfpo_bench.reports.sweep_write import SweepFiles
-from sfpo_bench.tracking.run_folder import STUDY_FILE
+from sfpo_bench.results.run_folder import STUDY_FILE
 
 
 def act(node: DictConfig) -> None:

@@ -15,7 +15,7 @@ from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.record import CHOICE_FILE, Evaluation, read_evaluation, runs_of
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.problem_sets import Choice, choice_on, suite
-from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.results.run_folder import write_atomically
 
 
 def act(node: DictConfig) -> None:

@@ -16,8 +16,8 @@ from sfpo_bench.cli.settings import ShowSettings
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.reports.load import read_provenance
-from sfpo_bench.tracking.journal import read_journal, read_samples
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.journal import read_journal, read_samples
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.types import EvaluationRecord, EventRecord, SampleRecord, StepRecord
 
 

@@ -15,13 +15,13 @@ from sfpo_bench.config import TrackingSettings
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.evaluation.tracked import is_evaluation
 from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.results.redaction import redact
+from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.delivery import Delivery, SyncSummary, run_folders
 from sfpo_bench.tracking.feed import key_of
 from sfpo_bench.tracking.mlflow_store import check_tracking_uri, resolve_tracking_uri
 from sfpo_bench.tracking.outstanding import has_own_numbers, home_of, is_tracked
-from sfpo_bench.tracking.redaction import redact
-from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
 from sfpo_bench.training.checkpoint import covered_bytes
 
 _COUNTS = ("runs", "records", "already_complete")

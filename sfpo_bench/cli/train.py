@@ -14,9 +14,9 @@ from sfpo_bench.config import RunConfig, from_node
 from sfpo_bench.errors import TrackingError
 from sfpo_bench.models.load import pinned
 from sfpo_bench.overruled import Reader, refuse_overruled
+from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.run import code_changed, is_finished, prepare, train, wait_until_prepared
 from sfpo_bench.run import plain_node as resolved
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.processes import is_first, world_size
 from sfpo_bench.types import Split

@@ -13,10 +13,10 @@ from pathlib import Path
 from sfpo_bench.comparison.arms import Arm
 from sfpo_bench.config import RunConfig, flatten, to_plain
 from sfpo_bench.errors import ComparisonChanged
+from sfpo_bench.results.provenance import code_version
+from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import read_object
 from sfpo_bench.run import differences, identity
-from sfpo_bench.stored_files import read_object
-from sfpo_bench.tracking.provenance import code_version
-from sfpo_bench.tracking.run_folder import write_atomically
 
 FILE = "comparison.json"
 SCHEMA_VERSION = 1

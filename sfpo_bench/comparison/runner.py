@@ -19,11 +19,11 @@ from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
 from sfpo_bench.overruled import own_settings
 from sfpo_bench.progress import Board
 from sfpo_bench.reports import ReportFiles, write_report
+from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.run import is_finished, plain_node, prepare
 from sfpo_bench.seeding import generator
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.stop import StopRequest

@@ -11,9 +11,9 @@ from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.answer_sheet import Sheet, sheets
 from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
-from sfpo_bench.reports.codec import from_plain
-from sfpo_bench.stored_files import read_object, reading
-from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.results.codec import from_plain
+from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import read_object, reading
 
 OWNER_FILE = "evaluation.json"
 SCORED_FILE = "scores.json"

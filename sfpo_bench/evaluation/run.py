@@ -19,13 +19,13 @@ from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.load import ModelSettings
 from sfpo_bench.models.settings import HuggingFaceModel
-from sfpo_bench.names import EVALUATIONS, check_name, check_root
 from sfpo_bench.options import check_ranges
 from sfpo_bench.problem_sets import Suite, load_problem_set, overlaps, suite
+from sfpo_bench.results.names import EVALUATIONS, check_name, check_root
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.tasks.training_sets import TrainingSets
-from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
 from sfpo_bench.training.settings import Which
 from sfpo_bench.training.stop import StopRequest

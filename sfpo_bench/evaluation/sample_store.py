@@ -24,9 +24,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.stored_files import reading
-from sfpo_bench.tracking.parquet import read_parquet
-from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.results.parquet import read_parquet
+from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import reading
 from sfpo_bench.types import FinishReason, GradeStatus
 
 _REMEDY = "remove it and evaluate again: what it held is made anew"

@@ -21,8 +21,8 @@ from sfpo_bench.evaluation.generation import Wanted, missing
 from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.settings import HuggingFaceModel
-from sfpo_bench.stored_files import reading
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.results.stored_files import reading
 from sfpo_bench.training.stop import StopRequest
 from sfpo_bench.yaml_files import read_yaml
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sfpo_bench.evaluation.record import Evaluation
+from sfpo_bench.results.journal import JournalWriter, cut, read_journal
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.tracking.delivery import Delivery, RunKey
-from sfpo_bench.tracking.journal import JournalWriter, cut, read_journal
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.types import Costs, StepRecord
 
 

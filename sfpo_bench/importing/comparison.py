@@ -12,10 +12,10 @@ from pathlib import Path
 from sfpo_bench.errors import ConfigError
 from sfpo_bench.importing.curves import ImportedRun
 from sfpo_bench.reports.axes import ALL_KEYS
-from sfpo_bench.reports.codec import to_plain
 from sfpo_bench.reports.load import SCHEMA_VERSION, Arm, Plan, run_place
-from sfpo_bench.tracking.journal import encode
-from sfpo_bench.tracking.run_folder import RunFolder, RunStatus, write_atomically
+from sfpo_bench.results.codec import to_plain
+from sfpo_bench.results.journal import encode
+from sfpo_bench.results.run_folder import RunFolder, RunStatus, write_atomically
 from sfpo_bench.types import EvaluationRecord, Split, StepRecord
 
 FILE = "comparison.json"

@@ -10,7 +10,7 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.importing.costs import Told, Total, named, totals
 from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.log import RunLog
-from sfpo_bench.tracking.run_folder import RunState
+from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.types import Costs, EvaluationRecord, Split, StepRecord
 
 _TIMES = ("train_seconds",)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from sfpo_bench.tracking.run_folder import RunState
+from sfpo_bench.results.run_folder import RunState
 
 
 class Decimal(StrEnum):

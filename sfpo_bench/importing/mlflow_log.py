@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.log import LogRow, RunLog, number
-from sfpo_bench.tracking.run_folder import RunState
+from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.tracking.stored_runs import History, StoredRunInfo, stored_runs
 
 _STATES = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from sfpo_bench.errors import BenchError
 from sfpo_bench.launchers.protocol import Launcher, Reply, Seat
 from sfpo_bench.machine_faults import is_of_machine
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sfpo_bench.errors import ConfigError
 from sfpo_bench.launcher_settings import SlurmLauncher
 from sfpo_bench.launchers.protocol import Reply, Seat
 from sfpo_bench.launchers.turn import take_turn
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
+from sfpo_bench.results.run_folder import RunFolder, RunState
 
 if TYPE_CHECKING:
     from submitit import Executor, Job

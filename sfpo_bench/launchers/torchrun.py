@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sfpo_bench.child_processes import child_environment
 from sfpo_bench.launchers.protocol import Reply
-from sfpo_bench.tracking.run_folder import RunFolder, write_atomically
+from sfpo_bench.results.run_folder import RunFolder, write_atomically
 from sfpo_bench.training.stop import StopRequest
 
 _POLL_SECONDS = 0.2

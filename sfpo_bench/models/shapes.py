@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfpo_bench.errors import ConfigError
-from sfpo_bench.stored_files import reading
+from sfpo_bench.results.stored_files import reading
 
 
 @dataclass(frozen=True, slots=True)

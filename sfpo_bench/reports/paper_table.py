@@ -23,7 +23,7 @@ from sfpo_bench.reports.paper_names import CHECKPOINT_TITLES, PaperNames
 from sfpo_bench.reports.paper_score import PaperScore
 from sfpo_bench.reports.paper_tex import paper_tex
 from sfpo_bench.reports.write import csv_bytes
-from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.results.run_folder import write_atomically
 
 _DETAILS = (
     *("model", "method", "checkpoint", "benchmark", "problems", "runs", "avg@k, %", "difference, points", "p"),

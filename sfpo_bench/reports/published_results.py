@@ -15,8 +15,8 @@ from math import floor
 import yaml
 
 from sfpo_bench.errors import MissingDataError
-from sfpo_bench.reports.codec import from_plain
 from sfpo_bench.reports.paper_score import AVERAGE, PaperCheckpoint, PaperScore
+from sfpo_bench.results.codec import from_plain
 from sfpo_bench.statistics import Design, DifferenceError, difference_error
 
 DEFAULT = "sfpo_2510_04072"

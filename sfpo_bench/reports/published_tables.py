@@ -19,8 +19,8 @@ from sfpo_bench.reports.paper_table import score_blocks
 from sfpo_bench.reports.paper_tex import paper_tex
 from sfpo_bench.reports.published_results import Gain, Published, disagreements, gains, published_scores
 from sfpo_bench.reports.write import csv_bytes
+from sfpo_bench.results.run_folder import write_atomically
 from sfpo_bench.statistics import DifferenceError
-from sfpo_bench.tracking.run_folder import write_atomically
 
 _NAMES = PaperNames()
 _MEANINGS = (

@@ -14,13 +14,13 @@ from typing import Any
 
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
+from sfpo_bench.results.journal import read_journal
+from sfpo_bench.results.run_folder import RunFolder, RunState
+from sfpo_bench.results.stored_files import read_object, reading
 from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.settings import CostAxis, Kind, Measure
 from sfpo_bench.search.space import Value
 from sfpo_bench.search.trial_view import TrialView
-from sfpo_bench.stored_files import read_object, reading
-from sfpo_bench.tracking.journal import read_journal
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.types import JournalRecord, Split
 
 

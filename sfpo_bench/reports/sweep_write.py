@@ -11,7 +11,7 @@ from sfpo_bench.reports.sweep_figures import figure_names, sweep_figures
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_tables import sweep_blocks, trials_table
 from sfpo_bench.reports.write import csv_bytes
-from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.results.run_folder import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from sfpo_bench.reports.packed_runs import is_packed
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_blocks
-from sfpo_bench.tracking.run_folder import write_atomically
+from sfpo_bench.results.run_folder import write_atomically
 
 _INSIDE = "Inside the updates: what every training step recorded, means over seeds"
 

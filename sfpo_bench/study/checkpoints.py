@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from sfpo_bench.comparison.arms import PlannedRun
 from sfpo_bench.reports.paper_score import PaperCheckpoint
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.search.settings import CostAxis
-from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.checkpoint import Checkpoint, CheckpointStore, chosen_checkpoint
 from sfpo_bench.training.settings import Which
 

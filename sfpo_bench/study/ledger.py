@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sfpo_bench.errors import ComparisonChanged
+from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import reading
 from sfpo_bench.run import differences
-from sfpo_bench.stored_files import reading
-from sfpo_bench.tracking.run_folder import write_atomically
 
 Settings = Mapping[str, object]
 CODE_VERSION = "code_version"  # the one setting that says what made a part, not what the part is

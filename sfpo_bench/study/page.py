@@ -20,10 +20,10 @@ from sfpo_bench.reports.paper_table import (
     write_paper_tables,
 )
 from sfpo_bench.reports.score_figure import WORDS, score_figure
+from sfpo_bench.results.run_folder import write_atomically
 from sfpo_bench.study.checkpoints import Choice
 from sfpo_bench.study.plan import COMPARISON, Study
 from sfpo_bench.sweep.tune import Tuned, tuning_blocks
-from sfpo_bench.tracking.run_folder import write_atomically
 
 _NAMED = ("arm", "checkpoint", "benchmark", "problems")
 _SPENT = (PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.equal_budget)

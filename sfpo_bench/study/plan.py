@@ -21,12 +21,12 @@ from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.settings import HuggingFaceModel
 from sfpo_bench.override_text import quoted
 from sfpo_bench.problem_sets import Role, overlaps, suite
+from sfpo_bench.results.provenance import code_version
 from sfpo_bench.run import identity
 from sfpo_bench.study.ledger import CODE_VERSION
 from sfpo_bench.study_settings import Redo, StudyEvaluation
 from sfpo_bench.sweep.plan import composer
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
-from sfpo_bench.tracking.provenance import code_version
 from sfpo_bench.types import Problem, Split
 from sfpo_bench.yaml_files import read_yaml
 

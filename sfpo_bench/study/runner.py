@@ -19,6 +19,7 @@ from sfpo_bench.evaluation.sample_board import SampleBoard
 from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.reports.paper_score import read_paper_scores
+from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.study import checkpoints
 from sfpo_bench.study.frame import BEFORE_TRAINING, Evaluated, score_rows
 from sfpo_bench.study.ledger import CODE_VERSION, Done, Ledger, Record
@@ -38,7 +39,6 @@ from sfpo_bench.study.plan import (
 from sfpo_bench.study.tracked import close_run, open_run
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
-from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.stop import StopRequest
 

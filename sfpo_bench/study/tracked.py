@@ -11,10 +11,10 @@ from pathlib import Path
 
 from sfpo_bench.errors import TrackingError
 from sfpo_bench.reports.paper_score import PaperScore
+from sfpo_bench.results.journal import JournalWriter, read_journal
+from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import key_of
-from sfpo_bench.tracking.journal import JournalWriter, read_journal
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.types import Costs, StepRecord
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from sfpo_bench.config import flatten, to_plain
 from sfpo_bench.errors import ComparisonChanged
 from sfpo_bench.problem_sets import choice_on
+from sfpo_bench.results.provenance import code_version
+from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import read_object
 from sfpo_bench.run import differences, identity
-from sfpo_bench.stored_files import read_object
 from sfpo_bench.sweep.plan import Plan
-from sfpo_bench.tracking.provenance import code_version
-from sfpo_bench.tracking.run_folder import write_atomically
 from sfpo_bench.types import Split
 
 FILE = "sweep.json"

@@ -10,11 +10,11 @@ from statistics import fmean
 
 from omegaconf import DictConfig
 
+from sfpo_bench.results.journal import decode
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.settings import Pruner, SweepSettings
 from sfpo_bench.search.study import HeldTrial
-from sfpo_bench.tracking.journal import decode
-from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.types import EvaluationRecord
 
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sfpo_bench.results.run_folder import write_atomically
 from sfpo_bench.search.trial_view import TrialView
-from sfpo_bench.tracking.run_folder import write_atomically
 
 FILE = "trials.json"
 

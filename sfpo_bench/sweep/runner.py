@@ -19,6 +19,7 @@ from sfpo_bench.overruled import own_settings
 from sfpo_bench.progress import Board
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_write import SweepFiles, write_sweep_report
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.run import is_finished, plain_node, prepare
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.settings import Sampler
@@ -31,7 +32,6 @@ from sfpo_bench.sweep.live import LiveTrial
 from sfpo_bench.sweep.plan import Plan
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.stop import StopRequest

@@ -24,11 +24,11 @@ from sfpo_bench.reports.document import Block, heading, paragraph, table
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.sweep_load import load_sweep
 from sfpo_bench.reports.sweep_tables import value_text
+from sfpo_bench.results.run_folder import write_atomically
 from sfpo_bench.run import plain_node
 from sfpo_bench.search.settings import Sampler
 from sfpo_bench.search.space import Parameter, Point, Space
 from sfpo_bench.sweep.plan import Compose, Plan, composer, plan_of
-from sfpo_bench.tracking.run_folder import write_atomically
 from sfpo_bench.written_settings import in_file
 from sfpo_bench.yaml_files import read_yaml
 

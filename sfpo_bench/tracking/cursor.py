@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.errors import BenchError
-from sfpo_bench.tracking.journal import read_journal
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, write_atomically
+from sfpo_bench.results.journal import read_journal
+from sfpo_bench.results.run_folder import RunFolder, RunState, write_atomically
 from sfpo_bench.types import JournalRecord
 
 

@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.errors import BenchError, MissingDataError, TrackingError
+from sfpo_bench.results.redaction import REDACTED, looks_secret, redact
+from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
 from sfpo_bench.tracking.cursor import Cursor, Ending, JournalView, RunKey
 from sfpo_bench.tracking.mlflow_store import (
     MARKER,
@@ -40,8 +42,6 @@ from sfpo_bench.tracking.mlflow_store import (
     resolve_tracking_uri,
 )
 from sfpo_bench.tracking.points import Point, PrimaryEvaluation, Told, store_name, tell
-from sfpo_bench.tracking.redaction import REDACTED, looks_secret, redact
-from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
 
 __all__ = ["Delivery", "PrimaryEvaluation", "RunKey", "SyncSummary"]
 

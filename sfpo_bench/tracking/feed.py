@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 
 from sfpo_bench.errors import BenchError, CheckpointError, DeliveredElsewhere
-from sfpo_bench.stored_files import read_object, reading
+from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
+from sfpo_bench.results.stored_files import read_object, reading
 from sfpo_bench.tracking.delivery import Delivery, RunKey
-from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder, RunState
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 
 CoveredBytes = Callable[[RunFolder], int]

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from sfpo_bench.errors import ConfigError, DeliveredElsewhere, TrackingError
-from sfpo_bench.names import ARTIFACTS
+from sfpo_bench.results.names import ARTIFACTS
+from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
 from sfpo_bench.tracking.points import Point
-from sfpo_bench.tracking.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import yaml
 
-from sfpo_bench.names import EVALUATIONS
-from sfpo_bench.stored_files import read_object, reading
+from sfpo_bench.results.names import EVALUATIONS
+from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder
+from sfpo_bench.results.stored_files import read_object, reading
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.mlflow_store import sqlite_path
-from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
 
 
 @dataclass(frozen=True, slots=True)

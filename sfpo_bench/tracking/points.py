@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sfpo_bench.tracking.tables import curve_rows
+from sfpo_bench.results.run_tables import curve_rows
 from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
 
 _LONGEST_NAME = 250

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mlflow_store import in_plain_words
-from sfpo_bench.tracking.redaction import redact
 
 
 def _on_stderr(text: str) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import unquote, urlparse
 
 from sfpo_bench.errors import TrackingError
+from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mlflow_store import (
     in_plain_words,
     moved_artifacts,
@@ -31,7 +32,6 @@ from sfpo_bench.tracking.mlflow_store import (
     sqlite_path,
     store_failures,
 )
-from sfpo_bench.tracking.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

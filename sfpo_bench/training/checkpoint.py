@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.protocols import RuleState
 from sfpo_bench.errors import CheckpointError, DiskFullError
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.training.settings import Which
 from sfpo_bench.types import Costs
 

@@ -14,10 +14,10 @@ import torch
 from sfpo_bench.algorithms.protocols import Advantage, Rewarded, UpdateRule
 from sfpo_bench.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.grading import GradingFailures
+from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine, Sampling
 from sfpo_bench.seeding import stream_key
 from sfpo_bench.tasks.protocol import Task, grade_all
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState
 from sfpo_bench.training.evaluation import Evaluator

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.cli import main
+from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder
 from sfpo_bench.tracking.cursor import RunKey
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.outstanding import Home, has_own_numbers, home_of, is_tracked
-from sfpo_bench.tracking.run_folder import STUDY_FILE, RunFolder
 
 RUNS = Path(__file__).parents[1] / "importing" / "runs.csv"
 

@@ -9,8 +9,8 @@ import pytest
 
 from sfpo_bench.errors import MissingDataError
 from sfpo_bench.inputs import with_inputs
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.run import refuse_lost_checkpoints
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from tests.conftest import TINY, Cli
 
 FILES = ("comparison.json", "config.yaml", "inputs.json", "provenance.json", "sweep.json")

@@ -21,8 +21,8 @@ from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.evaluation.share import deal
 from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.models.settings import EmbeddedModel
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.rollout.settings import TransformersRollout
-from sfpo_bench.tracking.run_folder import RunFolder
 from sfpo_bench.training.settings import Precision
 from sfpo_bench.types import FinishReason
 from tests.conftest import TINY, Cli, command

@@ -14,7 +14,7 @@ from sfpo_bench.importing.curves import imported_run
 from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
 from sfpo_bench.reports import curves_frame, load_comparison
-from sfpo_bench.tracking.run_folder import RunState
+from sfpo_bench.results.run_folder import RunState
 
 HERE = Path(__file__).parent
 

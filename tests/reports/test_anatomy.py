@@ -17,7 +17,7 @@ from sfpo_bench.reports.anatomy import (
     pass_number,
 )
 from sfpo_bench.reports.load import load_comparison
-from sfpo_bench.tracking.run_folder import RunState
+from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.types import StageStats
 from tests.reports.comparison_folder import Folder, Run
 

@@ -20,12 +20,12 @@ from sfpo_bench.reports import Comparison, curves_frame, load_comparison, load_f
 from sfpo_bench.reports import from_mlflow as module
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.stored_curves import numbers_of_history, numbers_of_parquet
+from sfpo_bench.results.run_folder import RunFolder, RunState
+from sfpo_bench.results.run_tables import write_curves_table
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.feed import key_of
 from sfpo_bench.tracking.mlflow_store import moved_artifacts
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.stored_runs import ClientRuns, SqliteRuns, stored_runs
-from sfpo_bench.tracking.tables import write_curves_table
 from sfpo_bench.types import StageStats
 from tests.conftest import Cli
 from tests.reports.comparison_folder import Folder, Run

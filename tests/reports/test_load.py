@@ -13,8 +13,8 @@ import pytest
 from sfpo_bench.errors import ConfigError, MissingDataError
 from sfpo_bench.reports import CURVE_COLUMNS, curves_frame, load_comparison
 from sfpo_bench.reports.load import SeedStatus
-from sfpo_bench.tracking.journal import JournalWriter
-from sfpo_bench.tracking.run_folder import RunState
+from sfpo_bench.results.journal import JournalWriter
+from sfpo_bench.results.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run, evaluation
 
 RUN = Run((0.1, 0.3, 0.7), trigger_step=3, greedy=0.8)

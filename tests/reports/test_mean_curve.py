@@ -12,8 +12,8 @@ from sfpo_bench.reports import load_comparison
 from sfpo_bench.reports.mean_curve import mean_curve
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import ArmSummary, IntervalKind
+from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.statistics import mean_interval, wilson_interval
-from sfpo_bench.tracking.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 
 FIRST, SECOND = Run((0.1, 0.3, 0.5), step_seconds=0.5), Run((0.2, 0.3, 0.7), step_seconds=1.0)

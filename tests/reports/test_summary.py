@@ -16,8 +16,8 @@ from sfpo_bench.reports.axes import AXES
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.summarise import best_mean_accuracy, build_summary
 from sfpo_bench.reports.summary import IntervalKind
+from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.statistics import Claim, detectable_ratio, mean_interval, seeds_needed, wilson_interval
-from sfpo_bench.tracking.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 
 # A step is 4 prompts, 32 responses, 320 tokens and 0.5 s; evaluations are two steps apart.

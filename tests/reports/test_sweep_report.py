@@ -14,8 +14,8 @@ from sfpo_bench.errors import MissingDataError
 from sfpo_bench.reports import load_sweep, trials_table, write_sweep_report
 from sfpo_bench.reports.packed_runs import pack_runs
 from sfpo_bench.reports.sweep_load import states
-from sfpo_bench.tracking.journal import JournalWriter
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.journal import JournalWriter
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.types import Costs, EvaluationRecord, Split
 
 

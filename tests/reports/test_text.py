@@ -18,8 +18,8 @@ from sfpo_bench.reports.notes import clock_warning, figure_caption, trigger_text
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import IntervalKind
 from sfpo_bench.reports.tables import TABLE_ORDER, costs_table, final_table, report_markdown
+from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.statistics import Claim, Verdict, wilson_interval
-from sfpo_bench.tracking.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 
 SLOW = {0: Run((0.1, 0.2, 0.3, 0.4, 0.6)), 1: Run((0.1, 0.2, 0.3, 0.45, 0.55)), 2: Run((0.1, 0.2, 0.32, 0.4, 0.6))}

@@ -11,7 +11,7 @@ import pytest
 from sfpo_bench.errors import BenchError
 from sfpo_bench.reports import ReportFiles, Summary, curves_frame, load_comparison, write_report
 from sfpo_bench.reports.notebook import answer, compare
-from sfpo_bench.tracking.run_folder import RunState
+from sfpo_bench.results.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 
 SLOW, FAST = Run((0.1, 0.2, 0.3, 0.4, 0.6)), Run((0.1, 0.4, 0.6, 0.6, 0.6))

@@ -11,7 +11,7 @@ import pytest
 from sfpo_bench.errors import DiskFullError, PluginError, RunFailed
 from sfpo_bench.launchers import turn
 from sfpo_bench.machine_faults import is_of_machine
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.run_folder import RunFolder
 from tests.sweep.tiny import sweep, trials
 
 # Every worker finds the disk full as soon as `full` is there: nothing can be made durable any more.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sfpo_bench.tracking.journal import JournalWriter
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.journal import JournalWriter
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.types import (
     Costs,
     EvaluationRecord,

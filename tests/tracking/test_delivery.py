@@ -15,11 +15,11 @@ import pytest
 from mlflow import MlflowClient
 
 from sfpo_bench.errors import BenchError, MissingDataError, TrackingError
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.run_tables import write_curves_table
 from sfpo_bench.tracking import delivery as delivery_module
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.mlflow_store import MlflowStore, hold, resolve_tracking_uri
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.tracking.tables import write_curves_table
 from sfpo_bench.types import EventRecord
 from tests.tracking import stored
 from tests.tracking.records import START_UNIX_S, evaluation, run_folder, short_run, step_record, write
@@ -175,7 +175,7 @@ SLOW_DELIVERY = """
 import sys, time
 from pathlib import Path
 from sfpo_bench.tracking import delivery as module
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.run_folder import RunFolder
 module.POINTS_PER_REQUEST = 60
 folder = RunFolder(Path(sys.argv[1]))
 delivery = module.Delivery("test", Path(sys.argv[2]), environ={})

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.errors import TrackingError
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.tracking import delivery as delivery_module
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.mlflow_store import MlflowStore
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus
 from tests.tracking import stored
 from tests.tracking.records import run_folder, step_record
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.errors import DeliveredElsewhere, TrackingError
+from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking import feed as feed_module
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.mlflow_store import MlflowStore
-from sfpo_bench.tracking.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from tests.tracking import stored
 

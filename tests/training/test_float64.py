@@ -21,7 +21,7 @@ from sfpo_bench.hydra_store import register
 from sfpo_bench.models import load as models
 from sfpo_bench.models.lora import adapt, merged
 from sfpo_bench.models.settings import EmbeddedModel
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.training import trainer as training
 from sfpo_bench.training.settings import Precision
 from sfpo_bench.training.stop import StopRequest

@@ -35,7 +35,7 @@ def before(owner, name, when):
     setattr(owner, name, wrapped)
 import sfpo_bench.training.learner as learner, sfpo_bench.training.checkpoint as checkpoint
 import sfpo_bench.training.evaluation as evaluation, sfpo_bench.training.master_weights as master_weights
-import sfpo_bench.rollout.transformers_engine as engine, sfpo_bench.tracking.journal as journal
+import sfpo_bench.rollout.transformers_engine as engine, sfpo_bench.results.journal as journal
 """
 
 # Each kills the process in the middle of step 5 (the newest regular checkpoint is of step 4) or at a checkpoint.

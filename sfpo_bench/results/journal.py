@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from sfpo_bench.errors import BenchError, CheckpointError, DiskFullError
-from sfpo_bench.stored_files import reading
+from sfpo_bench.results.stored_files import reading
 from sfpo_bench.types import (
     Costs,
     EvaluationRecord,

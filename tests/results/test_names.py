@@ -8,7 +8,7 @@ import pytest
 
 from sfpo_bench.cli import main
 from sfpo_bench.errors import ConfigError
-from sfpo_bench.names import BESIDE_COMPARISONS, check_name, is_name
+from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, is_name
 
 BAD = (
     "",
@@ -91,14 +91,14 @@ def test_other_names_of_folders_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    runs = Path(__file__).parent / "importing" / "runs.csv"
+    runs = Path(__file__).parents[1] / "importing" / "runs.csv"
     refused([argument.format(runs=runs) for argument in arguments], said, capsys)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_log_whose_name_is_taken_is_imported_under_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    main(["import", str(Path(__file__).parent / "importing" / "runs.csv"), "arm=method"])
+    main(["import", str(Path(__file__).parents[1] / "importing" / "runs.csv"), "arm=method"])
     assert [one.name for one in (tmp_path / "results").iterdir()] == ["runs-imported"]
 
 

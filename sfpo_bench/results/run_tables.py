@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sfpo_bench.errors import MissingDataError
-from sfpo_bench.stored_files import reading
-from sfpo_bench.tracking.journal import read_journal, read_samples
-from sfpo_bench.tracking.parquet import read_parquet
-from sfpo_bench.tracking.run_folder import RunFolder, write_atomically
+from sfpo_bench.results.journal import read_journal, read_samples
+from sfpo_bench.results.parquet import read_parquet
+from sfpo_bench.results.run_folder import RunFolder, write_atomically
+from sfpo_bench.results.stored_files import reading
 from sfpo_bench.types import Costs, EvaluationRecord, JournalRecord, SampleRecord, StageStats, StepRecord
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sfpo_bench import __version__
 from sfpo_bench.resources import CARRIED
-from sfpo_bench.tracking.redaction import redact
+from sfpo_bench.results.redaction import redact
 
 RECORDED_PACKAGES = (
     "torch", "transformers", "hydra-core", "optuna", "mlflow", "numpy", "pandas", "python-flint", "vllm",

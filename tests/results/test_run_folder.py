@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.errors import MissingDataError, RunLocked
-from sfpo_bench.tracking.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from sfpo_bench.tracking.run_folder import RunFolder
+from sfpo_bench.results.run_folder import RunFolder
 with RunFolder(Path(sys.argv[1])).locked():
     print("held", flush=True)
     time.sleep(60)

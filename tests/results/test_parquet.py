@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sfpo_bench.tracking.parquet import read_parquet
+from sfpo_bench.results.parquet import read_parquet
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_what_is_no_parquet_file_or_lacks_a_column_is_refused(file: Path) -> Non
 
 def test_reading_starts_no_thread(file: Path) -> None:
     script = (
-        "import sys, os, pathlib; import pyarrow.parquet; from sfpo_bench.tracking.parquet import read_parquet;"
+        "import sys, os, pathlib; import pyarrow.parquet; from sfpo_bench.results.parquet import read_parquet;"
         "threads = lambda: set(os.listdir('/proc/self/task')); before = threads();"
         "read_parquet(pathlib.Path(sys.argv[1]), ['step']); print(len(threads() - before))"
     )

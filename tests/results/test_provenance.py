@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.tracking.provenance import (
+from sfpo_bench.results.provenance import (
     DIFF_LIMIT_BYTES,
     GitState,
     Provenance,
@@ -70,7 +70,7 @@ def test_planted_secrets_are_in_neither_command_nor_tracking_uri() -> None:
 def test_collecting_imports_none_of_the_packages_it_names() -> None:
     code = (
         "import sys\n"
-        "from sfpo_bench.tracking.provenance import collect_provenance\n"
+        "from sfpo_bench.results.provenance import collect_provenance\n"
         "collect_provenance(device='cpu', threads=1, started_unix_s=0.0)\n"
         "print(sorted({'torch', 'mlflow', 'transformers', 'pandas', 'numpy', 'hydra'} & set(sys.modules)))\n"
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.errors import MissingDataError
-from sfpo_bench.tracking.run_folder import RunFolder
-from sfpo_bench.tracking.tables import (
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.run_tables import (
     CURVES_COLUMNS,
     SAMPLES_COLUMNS,
     read_curves_table,

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfpo_bench.tracking.redaction import REDACTED, looks_secret, redact
+from sfpo_bench.results.redaction import REDACTED, looks_secret, redact
 
 ENVIRON = {
     "HF_TOKEN": "planted-environment-token",

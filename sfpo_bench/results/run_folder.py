@@ -51,7 +51,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.errors import MissingDataError, RunLocked
-from sfpo_bench.stored_files import reading
+from sfpo_bench.results.stored_files import reading
 
 STUDY_FILE = "study.json"
 
