@@ -22,12 +22,12 @@ from pathlib import Path
 from statistics import fmean, median
 from tempfile import TemporaryDirectory
 
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.types import StepRecord
 from sfpo_bench.models.load import locate
-from sfpo_bench.models.settings import SmolLM2Model
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.types import StepRecord
+from sfpo_bench.settings.models import SmolLM2Model
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "arithmetic, GRPO": ("algorithm=grpo",),

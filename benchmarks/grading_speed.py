@@ -22,8 +22,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading import Grader, Pair
-from sfpo_bench.types import GradeStatus
 
 BOX = r"\boxed{"
 _UNREAD = re.compile(r"\\\$|\\!|\.$")

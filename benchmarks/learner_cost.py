@@ -86,8 +86,8 @@ def point(size: str, prompts: int, tokens: int, steps: int) -> dict[str, float]:
     from sfpo_bench.algorithms.objectives import Clipped
     from sfpo_bench.algorithms.protocols import Moments
     from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
+    from sfpo_bench.settings.training import LearnerSettings, Precision
     from sfpo_bench.training.learner import LocalLearner
-    from sfpo_bench.training.settings import LearnerSettings, Precision
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -141,8 +141,8 @@ def _batch(vocabulary: int, prompts: int, tokens: int) -> TrainBatch:
     """Tokens at random, the prompt of a group alike."""
     import torch
 
+    from sfpo_bench.core.types import Completion, FinishReason
     from sfpo_bench.training.batch import assemble
-    from sfpo_bench.types import Completion, FinishReason
 
     drawn = torch.randint(3, vocabulary, (prompts * GROUP, PROMPT_TOKENS + tokens)).tolist()
     completions = [

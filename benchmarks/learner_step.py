@@ -107,13 +107,13 @@ def ours(name: str, tokens: int, steps: int) -> None:
     from sfpo_bench.algorithms.advantages.group import group_advantages
     from sfpo_bench.algorithms.objectives import Clipped
     from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
+    from sfpo_bench.core.types import Message, Prompt, Sampling
     from sfpo_bench.rollout.encoding import encode_prompts
-    from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
+    from sfpo_bench.rollout.protocol import NoiseStream, Request
     from sfpo_bench.rollout.transformers_engine import TransformersEngine
+    from sfpo_bench.settings.training import LearnerSettings, Precision
     from sfpo_bench.training.batch import assemble
     from sfpo_bench.training.learner import LocalLearner
-    from sfpo_bench.training.settings import LearnerSettings, Precision
-    from sfpo_bench.types import Message, Prompt
 
     torch.set_num_threads(THREADS)
     folder, clock = model_folder(), Clock()

@@ -1,4 +1,4 @@
-"""Measures steps of several shapes and fits what a step costs (sfpo_bench/step_costs.py).
+"""Measures steps of several shapes and fits what a step costs (sfpo_bench/experiments/step_costs.py).
 
     python benchmarks/step_costs.py OUT [ROUNDS] [STEPS] [OVERRIDE ...]
 
@@ -21,12 +21,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from sfpo_bench import config as configuration
+from sfpo_bench.core.types import StepRecord
+from sfpo_bench.experiments.step_costs import MeasuredStep, StepSeconds, StepShape, fit, left_out
 from sfpo_bench.models.load import shape_of
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.step_costs import MeasuredStep, StepSeconds, StepShape, fit, left_out
-from sfpo_bench.types import StepRecord
+from sfpo_bench.settings import config as configuration
 
 # Prompts, group, token limit, fast passes (0: GRPO), mini-batches.
 SHAPES = (

@@ -19,17 +19,17 @@ from sfpo_bench.algorithms.advantages.group import group_advantages
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import UpdateRule
 from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
+from sfpo_bench.core.types import Completion, FinishReason, Sampling, Split
 from sfpo_bench.models.arithmetic_character import FOLDER
+from sfpo_bench.problems.arithmetic import Arithmetic
 from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
-from sfpo_bench.rollout.protocol import NoiseStream, Sampling
-from sfpo_bench.rollout.settings import OverLong
+from sfpo_bench.rollout.protocol import NoiseStream
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
-from sfpo_bench.tasks.arithmetic import Arithmetic
+from sfpo_bench.settings.rollout import OverLong
+from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.rollouts import ProblemSchedule, group_requests
-from sfpo_bench.training.settings import LearnerSettings
-from sfpo_bench.types import Completion, FinishReason, Split
 
 PROMPTS, GROUP, NEW_TOKENS, RATE = 32, 8, 12, 2e-4
 TASK = Arithmetic()

@@ -19,17 +19,17 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from sfpo_bench.config import from_node
-from sfpo_bench.hydra_store import register
-from sfpo_bench.resources import carried
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.resources import carried
+from sfpo_bench.experiments.sweep import records
+from sfpo_bench.experiments.sweep.plan import Plan, composer, plan_of
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.run import plain_node, prepare
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.samplers import sampler_of
 from sfpo_bench.search.storage import open_storage
 from sfpo_bench.search.study import SharedStudy
-from sfpo_bench.sweep import records
-from sfpo_bench.sweep.plan import Plan, composer, plan_of
+from sfpo_bench.settings.config import from_node
+from sfpo_bench.training.run import plain_node, prepare
 
 NAME, TRIALS, RUNGS = "k_alpha_lr", 60, 10
 

@@ -30,20 +30,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from vllm import SamplingParams  # noqa: E402
 
 from sfpo_bench.algorithms.objectives import Clipped  # noqa: E402
-from sfpo_bench.build import presentation  # noqa: E402
+from sfpo_bench.core.types import Split  # noqa: E402
 from sfpo_bench.models import smollm2  # noqa: E402
 from sfpo_bench.models.load import aliases  # noqa: E402
+from sfpo_bench.problems.addition import Addition  # noqa: E402
 from sfpo_bench.rollout.encoding import encode_problems  # noqa: E402
 from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling  # noqa: E402
-from sfpo_bench.rollout.settings import OverLong, VllmRollout  # noqa: E402
 from sfpo_bench.rollout.transformers_engine import TransformersEngine  # noqa: E402
 from sfpo_bench.rollout.vllm_backend import UNTIED, Launch  # noqa: E402
 from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine  # noqa: E402
 from sfpo_bench.rollout.vllm_in_process import InProcessVllm  # noqa: E402
-from sfpo_bench.tasks.addition import Addition  # noqa: E402
+from sfpo_bench.settings.rollout import OverLong, VllmRollout  # noqa: E402
+from sfpo_bench.settings.training import LearnerSettings, Precision  # noqa: E402
+from sfpo_bench.training.build import presentation  # noqa: E402
 from sfpo_bench.training.learner import LocalLearner  # noqa: E402
-from sfpo_bench.training.settings import LearnerSettings, Precision  # noqa: E402
-from sfpo_bench.types import Split  # noqa: E402
 
 GROUP = 8
 NEVER = 49151  # the last token of the vocabulary; nothing ends a response but the limit

@@ -9,12 +9,12 @@ from enum import Enum
 from itertools import groupby
 from pathlib import Path
 
+from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.cli.usage import VERBS
-from sfpo_bench.config import KINDS, ArmSettings, RunConfig
-from sfpo_bench.evaluation.settings import EvaluateSettings
-from sfpo_bench.hydra_store import VERB_SETTINGS
-from sfpo_bench.options import IsDataclass, Option, Setting, settings
-from sfpo_bench.search.settings import GoalSettings, ParameterSettings
+from sfpo_bench.core.options import IsDataclass, Option, Setting, settings
+from sfpo_bench.settings.config import KINDS, ArmSettings, RunConfig
+from sfpo_bench.settings.evaluation import EvaluateSettings
+from sfpo_bench.settings.search import GoalSettings, ParameterSettings
 
 PAGE = Path(__file__).parent / "settings.md"
 # What an entry of a mapping may have; NAME is yours.

@@ -29,12 +29,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+from sfpo_bench.core.seeding import generator, stream_key, uniforms
+from sfpo_bench.core.types import Completion, FinishReason, Problem, Split
 from sfpo_bench.models.load import load
-from sfpo_bench.models.settings import EmbeddedModel
-from sfpo_bench.seeding import generator, stream_key, uniforms
-from sfpo_bench.tasks.arithmetic import Arithmetic
-from sfpo_bench.training.settings import Precision
-from sfpo_bench.types import Completion, FinishReason, Problem, Split
+from sfpo_bench.problems.arithmetic import Arithmetic
+from sfpo_bench.settings.models import EmbeddedModel
+from sfpo_bench.settings.training import Precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ try:
     from PIL import Image
 except ModuleNotFoundError as error:
     sys.path.append(str(HERE.parent))
-    from sfpo_bench.extras import install_extra
+    from sfpo_bench.core.extras import install_extra
 
     sys.exit(f"{Path(__file__).name}: {error.name} is not installed in {sys.prefix}: {install_extra('notebooks')}")
 

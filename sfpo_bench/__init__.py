@@ -8,9 +8,9 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from sfpo_bench.errors import BenchError, ConfigError
-from sfpo_bench.options import option
-from sfpo_bench.types import (
+from sfpo_bench.core.errors import BenchError, ConfigError
+from sfpo_bench.core.options import option
+from sfpo_bench.core.types import (
     Completion,
     FinishReason,
     Grade,
@@ -24,8 +24,8 @@ from sfpo_bench.types import (
 
 if TYPE_CHECKING:
     from sfpo_bench.integrations.slow_fast_optimizer import SlowFastOptimizer
-    from sfpo_bench.tasks.protocol import Task
-    from sfpo_bench.tasks.splits import split_of
+    from sfpo_bench.problems.protocol import Task
+    from sfpo_bench.problems.splits import split_of
 
 __all__ = [
     "BenchError",
@@ -48,8 +48,8 @@ __all__ = [
 # Imported when they are first asked for: importing the package loads no torch and none of its own folders.
 _LATER = {
     "SlowFastOptimizer": "sfpo_bench.integrations.slow_fast_optimizer",
-    "Task": "sfpo_bench.tasks.protocol",
-    "split_of": "sfpo_bench.tasks.splits",
+    "Task": "sfpo_bench.problems.protocol",
+    "split_of": "sfpo_bench.problems.splits",
 }
 
 try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from sfpo_bench.errors import Interrupted, RunFailed
+from sfpo_bench.core.errors import Interrupted, RunFailed
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.run import Plan, Progress, begin, finish
 from sfpo_bench.evaluation.share import deal

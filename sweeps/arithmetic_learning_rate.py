@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sfpo_bench.reports.learning_rate import learning_rate_bytes, read_sweep
+from sfpo_bench.reports.sweep.learning_rate import learning_rate_bytes, read_sweep
 
 METHODS = {
     "grpo": ["algorithm=grpo"],

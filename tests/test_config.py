@@ -10,7 +10,6 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-from sfpo_bench import config as configuration
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
@@ -20,15 +19,16 @@ from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.ratios import SequenceRatio
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast
-from sfpo_bench.comparison.arms import compose_arms
-from sfpo_bench.config import KINDS, RunConfig, from_node
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import VERB_SETTINGS, register
-from sfpo_bench.metric_keys import STEP_METRICS
-from sfpo_bench.options import Option, check_ranges, option, settings
-from sfpo_bench.run import differences, identity, plain_node
+from sfpo_bench.cli.hydra_store import VERB_SETTINGS, register
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.metric_keys import STEP_METRICS
+from sfpo_bench.core.options import Option, check_ranges, option, settings
+from sfpo_bench.experiments.comparison.arms import compose_arms
+from sfpo_bench.settings import config as configuration
+from sfpo_bench.settings.config import KINDS, RunConfig, from_node
+from sfpo_bench.training.run import differences, identity, plain_node
 
-CONF = Path(configuration.__file__).parent / "conf"
+CONF = Path(configuration.__file__).parents[1] / "conf"
 ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

@@ -18,10 +18,10 @@ from docs import include, make_settings
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat
 from sfpo_bench.cli.usage import POSITIONAL, VERBS
-from sfpo_bench.config import KINDS
+from sfpo_bench.core.options import check_ranges
+from sfpo_bench.core.types import Completion, FinishReason, Split
 from sfpo_bench.models.arithmetic_character import FOLDER
-from sfpo_bench.options import check_ranges
-from sfpo_bench.types import Completion, FinishReason, Split
+from sfpo_bench.settings.config import KINDS
 from tests.conftest import TINY, Cli
 from tests.training.test_learner import ADAMW, largest_difference, learn, same_bits
 

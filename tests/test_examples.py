@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from sfpo_bench.config import from_node
-from sfpo_bench.hydra_store import register
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.settings.config import from_node
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("torchrun.*"))
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.extras import install_extra
-from sfpo_bench.launcher_settings import RayLauncher, SlurmLauncher
+from sfpo_bench.core.extras import install_extra
+from sfpo_bench.settings.launcher import RayLauncher, SlurmLauncher
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

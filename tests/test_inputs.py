@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from sfpo_bench.errors import ComparisonChanged
-from sfpo_bench.hydra_store import register
-from sfpo_bench.inputs import with_inputs
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.errors import ComparisonChanged
+from sfpo_bench.core.own_sources import own_sources
 from sfpo_bench.models.arithmetic_character import FOLDER
-from sfpo_bench.own_sources import own_sources
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.run import plain_node, prepare
+from sfpo_bench.training.inputs import with_inputs
+from sfpo_bench.training.run import plain_node, prepare
 
 PACKAGE = {
     "own_package/__init__.py": "from own_package.rules import Mine\n",

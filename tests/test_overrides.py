@@ -14,17 +14,17 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.cli.hydra_app import run
+from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.multirun import sweep_overrides
-from sfpo_bench.comparison.arms import compose_arms, overrides_of
-from sfpo_bench.config import ArmSettings, from_node
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import register
-from sfpo_bench.options import option
-from sfpo_bench.overrides import composed, opened
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import option
+from sfpo_bench.experiments.comparison.arms import compose_arms, overrides_of
+from sfpo_bench.experiments.sweep.plan import Plan, composer, plan_of
+from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, tuning_blocks
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.run import plain_node
-from sfpo_bench.sweep.plan import Plan, composer, plan_of
-from sfpo_bench.sweep.tune import Tuned, tune_arms, tuning_blocks
+from sfpo_bench.settings.config import ArmSettings, from_node
+from sfpo_bench.settings.overrides import composed, opened
+from sfpo_bench.training.run import plain_node
 
 
 @dataclass
@@ -194,7 +194,7 @@ def tuned_with_rates(monkeypatch: pytest.MonkeyPatch, changed: dict[str, ArmSett
         ran.append(arm)
         return Tuned(arm, {"rate": 3e-4 if arm == "sfpo" else 1e-3}, 0.5, 3, 100.0, (), ())
 
-    monkeypatch.setattr("sfpo_bench.sweep.tune._search", search)
+    monkeypatch.setattr("sfpo_bench.experiments.sweep.tune._search", search)
     config = from_node(compose("train"))
     config.comparison.arms = {**arms(), **changed}
     made = compose_arms(config, "train", [])

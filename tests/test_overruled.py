@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.overruled import OVERRULED, Reader, Written, common_settings, own_settings, refuse_overruled
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.settings.overruled import OVERRULED, Reader, Written, common_settings, own_settings, refuse_overruled
 from tests.in_process import Done, sfpo_bench
 
 SPACE = "{rate: {key: learner.learning_rate, kind: log, low: 1e-4, high: 2e-4, points: 2}}"

@@ -18,13 +18,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfpo_bench.core.types import EvaluationRecord, StepRecord
 from sfpo_bench.models import load as models
-from sfpo_bench.models.settings import EmbeddedModel
 from sfpo_bench.results.journal import read_journal, read_samples
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.settings.models import EmbeddedModel
+from sfpo_bench.settings.training import Precision
 from sfpo_bench.training.checkpoint import checkpoint_at
-from sfpo_bench.training.settings import Precision
-from sfpo_bench.types import EvaluationRecord, StepRecord
 from tests.in_process import sfpo_bench
 from tests.training.policies import make_norms_exact
 
@@ -144,8 +144,8 @@ def test_the_page_has_the_settings_of_the_methods_it_names(page: ModuleType) -> 
     """The tests above change the sizes of a run; what they do not change is compared here."""
     from hydra import compose, initialize_config_module
 
-    from sfpo_bench.config import from_node
-    from sfpo_bench.hydra_store import register
+    from sfpo_bench.cli.hydra_store import register
+    from sfpo_bench.settings.config import from_node
 
     register()
     with initialize_config_module("sfpo_bench.conf", version_base="1.3"):

@@ -21,14 +21,14 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.plan import lines
-from sfpo_bench.comparison.arms import compose_arms
-from sfpo_bench.config import RunConfig, from_node
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import register
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.experiments.comparison.arms import compose_arms
+from sfpo_bench.experiments.plan import Phase, plan
 from sfpo_bench.models.load import shape_of
 from sfpo_bench.models.shapes import PUBLISHED, Shape, read_shape
-from sfpo_bench.plan import Phase, plan
+from sfpo_bench.settings.config import RunConfig, from_node
 from tests.conftest import Cli
 
 RECIPES = {

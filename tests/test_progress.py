@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from sfpo_bench.progress import Board, duration_text
+from sfpo_bench.core.progress import Board, duration_text
 
 
 class Clock:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfpo_bench.seeding import generator, philox4x32, stream_key, uniforms
+from sfpo_bench.core.seeding import generator, philox4x32, stream_key, uniforms
 
 
 @pytest.mark.parametrize(

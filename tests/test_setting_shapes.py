@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from sfpo_bench.cli.hydra_store import VERB_SETTINGS, schema_of
 from sfpo_bench.cli.user_file import hydra_arguments
-from sfpo_bench.config import KINDS, OPEN, RunConfig
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import VERB_SETTINGS, schema_of
-from sfpo_bench.options import settings
-from sfpo_bench.override_text import parse_overrides
-from sfpo_bench.overrides import TOP_GROUPS, check_shapes
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import settings
+from sfpo_bench.core.override_text import parse_overrides
+from sfpo_bench.settings.config import KINDS, OPEN, RunConfig
+from sfpo_bench.settings.overrides import TOP_GROUPS, check_shapes
 from tests.in_process import sfpo_bench
 
 JARGON = re.compile(r"subclass|DictConfig|ListConfig|Optional|Dict\[|object_type|AnyNode|NoneType|Settings")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.step_costs import MeasuredStep, Network, StepCosts, StepSeconds, StepShape, fit, left_out
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.experiments.step_costs import MeasuredStep, Network, StepCosts, StepSeconds, StepShape, fit, left_out
 from tests.conftest import Cli
 
 RECORDED = Path(__file__).with_name("measured_steps.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,181 +15,47 @@ PACKAGE = Path(sfpo_bench.__file__).parent
 
 # What a folder of the package may import from the others; top-level modules stand under their own name.
 MAY_IMPORT = {
-    "types": set(),
-    "errors": set(),
-    "seeding": set(),
-    "metric_keys": set(),
-    "progress": set(),
-    "options": {"errors"},
-    "plugins": {"errors", "options"},
-    "resources": {"errors"},
-    "child_processes": {"errors"},
-    "extras": set(),
-    "yaml_files": {"errors"},
-    "composition_errors": set(),
-    "own_classes": {"algorithms", "composition_errors", "errors", "plugins", "tasks", "types"},
-    "results": {"types", "errors", "resources"},
-    "output_names": set(),
-    "override_text": {"errors"},
-    "algorithms": {"types", "errors", "options"},
+    "core": set(),
     "attention": set(),
-    "integrations": {"types", "algorithms"},
-    "statistics": {"seeding"},
-    "problem_sets": {"types", "errors", "options", "resources", "seeding", "yaml_files"},
-    "grading": {"types", "errors", "child_processes", "output_names"},
-    "tasks": {"types", "errors", "options", "plugins", "seeding", "grading", "problem_sets"},
-    "rollout": {"types", "errors", "options", "seeding", "tasks", "attention"},
-    "tracking": {"types", "errors", "metric_keys", "results"},
+    "statistics": {"core"},
+    "results": {"core"},
+    "algorithms": {"core"},
+    "integrations": {"algorithms"},
+    "grading": {"core"},
+    "problems": {"core", "grading"},
+    "settings": {"core", "algorithms", "grading", "problems", "results"},
+    "models": {"core", "problems", "results", "settings"},
+    "search": {"core", "settings", "statistics"},
+    "rollout": {"core", "attention", "problems", "settings"},
+    "tracking": {"core", "results"},
+    "doctor": {"core", "models", "results", "tracking"},
     "training": {
-        *(
-            "types",
-            "errors",
-            "options",
-            "seeding",
-            "algorithms",
-            "attention",
-            "grading",
-            "problem_sets",
-            "tasks",
-            "rollout",
-            "results",
-        ),
+        *("core", "algorithms", "attention", "grading", "models"),
+        *("problems", "results", "rollout", "settings"),
     },
-    "models": {"types", "errors", "options", "results", "seeding", "tasks", "training"},
-    "reports": {"types", "errors", "algorithms", "results", "statistics", "search", "tracking"},
-    "launcher_settings": {"options"},
-    "sampling_settings": {"options", "rollout"},
-    "study_settings": {"grading", "options", "problem_sets", "sampling_settings", "search"},
-    "search": {"types", "errors", "options", "override_text", "seeding", "statistics"},
-    "config": {
-        *("composition_errors", "own_classes"),
-        *("types", "errors", "options", "plugins", "algorithms", "models", "problem_sets", "rollout", "tasks"),
-        *("training", "launcher_settings", "results", "search", "study_settings", "yaml_files"),
-    },
-    "overrides": {"setting_shapes", "composition_errors", "errors", "options", "override_text", "config"},
+    "reports": {"core", "algorithms", "results", "search", "settings", "statistics", "tracking"},
+    "importing": {"core", "reports", "results", "tracking"},
     "evaluation": {
-        *("types", "errors", "options", "seeding", "config", "problem_sets", "tasks", "models", "rollout", "grading"),
-        *(
-            "content",
-            "training",
-            "tracking",
-            "statistics",
-            "reports",
-            "build",
-            "launcher_settings",
-            "sampling_settings",
-            "results",
-            "progress",
-            "yaml_files",
-        ),
+        *("core", "grading", "models", "problems", "reports", "results"),
+        *("rollout", "settings", "statistics", "tracking", "training"),
     },
-    "build": {"types", "errors", "config", "models", "results", "rollout", "training"},
-    "step_costs": {"errors"},
-    "plan": {"algorithms", "config", "models", "rollout", "training"},
-    "content": set(),
-    "own_sources": {"errors", "plugins"},
-    "inputs": {"content", "own_sources", "plugins"},
-    "machine_faults": {"errors"},
-    "setting_shapes": {"config", "errors", "options"},
-    "overruled": {"config", "errors"},
-    "written_settings": {"override_text", "overruled", "yaml_files"},
-    "run": {"errors", "inputs", "config", "results", "rollout", "training", "build", "yaml_files"},
-    "doctor": {"errors", "models", "results", "tracking"},
-    "importing": {"types", "errors", "reports", "results", "tracking"},
-    "launchers": {
-        "errors",
-        "child_processes",
-        "machine_faults",
-        "launcher_settings",
-        "evaluation",
-        "results",
-        "run",
-        "training",
-    },
-    "evaluate_in_slots": {"errors", "evaluation", "launchers", "results", "training"},
-    "comparison": {
-        "errors",
-        "progress",
-        "seeding",
-        "config",
-        "override_text",
-        "overrides",
-        "run",
-        "launchers",
-        "models",
-        "plan",
-        "results",
-        "tracking",
-        "training",
-        "reports",
-        "overruled",
-        "written_settings",
-    },
-    "sweep": {
-        *(
-            "types",
-            "errors",
-            "progress",
-            "comparison",
-            "config",
-            "override_text",
-            "overrides",
-            "run",
-            "launchers",
-            "models",
-            "problem_sets",
-            "reports",
-            "results",
-            "search",
-            "tracking",
-            "training",
-            "yaml_files",
-            "machine_faults",
-            "overruled",
-            "written_settings",
-        ),
-    },
-    "study": {
-        *("types", "errors", "models", "problem_sets", "study_settings", "config", "run", "search", "launchers"),
-        "comparison",
-        *(
-            "sweep",
-            "evaluation",
-            "evaluate_in_slots",
-            "override_text",
-            "reports",
-            "results",
-            "tracking",
-            "training",
-            "yaml_files",
-        ),
+    "launchers": {"core", "evaluation", "results", "settings", "training"},
+    "evaluate_in_slots": {"core", "evaluation", "launchers", "results", "training"},
+    "experiments": {
+        *("core", "evaluate_in_slots", "evaluation", "launchers", "models", "problems", "reports"),
+        *("results", "search", "settings", "tracking", "training"),
     },
 }
 # The command line joins everything.
-TOP = {"cli", "hydra_store", "__main__", "__init__", "conf"}
+TOP = {"cli", "__main__", "__init__", "conf"}
 
 HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 # Modules that a configuration error, `--help` or a notebook on reports must be able to import at once.
 LIGHT = (
-    *(
-        "types",
-        "errors",
-        "options",
-        "config",
-        "hydra_store",
-        "progress",
-        "run",
-        "plan",
-        "step_costs",
-        "cli",
-        "reports",
-        "statistics",
-        "algorithms",
-    ),
-    *("grading", "problem_sets", "tasks", "tracking", "results", "comparison", "models", "doctor"),
-    *("launchers", "sweep", "search", "study", "importing", "sampling_settings"),
-    *("rollout/settings", "rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "training/settings"),
-    *("evaluation/settings", "evaluation/run", "evaluation/share", "evaluate_in_slots"),
+    *("core", "settings", "algorithms", "statistics", "grading", "problems", "models", "search"),
+    *("results", "tracking", "doctor", "importing"),
+    *("reports", "launchers", "experiments", "cli", "training/run", "training/inputs", "evaluate_in_slots"),
+    *("rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "evaluation/run", "evaluation/share"),
 )
 
 
@@ -224,8 +91,12 @@ def test_imports_point_one_way(path: Path) -> None:
     if here in TOP:
         return
     wanted = {name.split(".")[1] for name, _ in imports(path) if name.startswith("sfpo_bench.")}
-    allowed = MAY_IMPORT[here] | ({"extras"} if "errors" in MAY_IMPORT[here] else set())  # who may fail
+    allowed = MAY_IMPORT[here]
     assert wanted - {here} <= allowed, f"{here} may import {sorted(allowed)}"
+
+
+def test_the_parts_stand_in_one_order() -> None:
+    assert list(TopologicalSorter(MAY_IMPORT).static_order())  # raises CycleError where two parts may import each other
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import MissingDataError
-from sfpo_bench.resources import CARRIED, carried
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.resources import CARRIED, carried
 from sfpo_bench.results.provenance import code_version
 from tests.conftest import TINY
 
@@ -112,12 +112,10 @@ def test_an_installed_wheel_runs_the_smallest_comparison_away_from_the_checkout(
 
 @pytest.mark.slow
 def test_nothing_is_imported_from_the_checkout(site: Path, tmp_path: Path) -> None:
-    modules = (
-        "import sfpo_bench.launchers.worker, sfpo_bench.build, sfpo_bench.cli.compare, sfpo_bench.training.trainer"
-    )
+    modules = "import sfpo_bench.launchers.worker, sfpo_bench.cli.compare, sfpo_bench.training.build"
     done = run(site, tmp_path, f"{modules}\n{LEAKS}", str(site))
     assert done.stdout.strip() == "[] True", done.stdout + done.stderr
-    swept = run(site, tmp_path, "from sfpo_bench.resources import carried\nprint(carried('sweeps'))")
+    swept = run(site, tmp_path, "from sfpo_bench.core.resources import carried\nprint(carried('sweeps'))")
     assert swept.stdout.strip() == str(site / "sfpo_bench" / "sweeps"), swept.stderr
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from sfpo_bench.types import StageStats
+from sfpo_bench.core.types import StageStats
 
 if TYPE_CHECKING:
     from torch import Tensor

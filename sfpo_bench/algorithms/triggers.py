@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import RuleState
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.options import option
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import option
 
 
 @dataclass

@@ -16,8 +16,8 @@ from enum import StrEnum
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, RuleNeeds, RuleState, UpdateRule
 from sfpo_bench.algorithms.triggers import Trigger
-from sfpo_bench.options import option
-from sfpo_bench.types import StageStats
+from sfpo_bench.core.options import option
+from sfpo_bench.core.types import StageStats
 
 
 class Unit(StrEnum):

@@ -9,17 +9,17 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.report import announce
 from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.cli.train import check_before_torch, warn_of_few_problems
-from sfpo_bench.comparison.arms import Arm, compose_arms
-from sfpo_bench.comparison.runner import Comparison, run_comparison
-from sfpo_bench.config import RunConfig, from_node
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
+from sfpo_bench.experiments.comparison.runner import Comparison, run_comparison
+from sfpo_bench.experiments.sweep.plan import Plan
+from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.launchers.build import slot_count
-from sfpo_bench.overruled import Reader, refuse_overruled
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name
-from sfpo_bench.sweep.plan import Plan
-from sfpo_bench.sweep.tune import Tuned, tune_arms, write_tuning
+from sfpo_bench.settings.config import RunConfig, from_node
+from sfpo_bench.settings.overruled import Reader, refuse_overruled
+from sfpo_bench.settings.written import everything
 from sfpo_bench.tracking.store_warnings import StoreWarnings
-from sfpo_bench.written_settings import everything
 
 
 def act(node: DictConfig) -> None:
@@ -58,7 +58,7 @@ def _tuned(config: RunConfig, arms: list[Arm], slots: int, warnings: StoreWarnin
     hydra = HydraConfig.get()
 
     def run(plan: Plan) -> None:
-        from sfpo_bench.sweep.runner import run_sweep
+        from sfpo_bench.experiments.sweep.runner import run_sweep
 
         run_sweep(plan, slots, warnings)
 

@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import DoctorSettings
+from sfpo_bench.core.errors import BenchError
 from sfpo_bench.doctor.examination import examine
 from sfpo_bench.doctor.findings import Finding, Level
-from sfpo_bench.errors import BenchError
-from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.models import smollm2
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
-from sfpo_bench.config import to_settings
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.sample_board import SampleBoard
-from sfpo_bench.evaluation.settings import EvaluateSettings
-from sfpo_bench.launcher_settings import LocalLauncher
 from sfpo_bench.launchers.build import slot_count
+from sfpo_bench.settings.config import to_settings
+from sfpo_bench.settings.evaluation import EvaluateSettings
+from sfpo_bench.settings.launcher import LocalLauncher
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.stop import StopRequest
 

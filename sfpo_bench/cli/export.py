@@ -7,14 +7,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sfpo_bench import config as configuration
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ExportSettings
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.settings import config as configuration
+from sfpo_bench.settings.training import Which
 from sfpo_bench.training.checkpoint import Checkpoint, chosen_checkpoint
-from sfpo_bench.training.settings import Which
 
 
 def act(node: DictConfig) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import FetchSettings
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.models import smollm2
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say_beside
 from sfpo_bench.cli.settings import GradeSettings
 from sfpo_bench.grading import Grader, Pair
 from sfpo_bench.grading.lines import grade_file
-from sfpo_bench.hydra_store import verb_settings
 
 
 def act(node: DictConfig) -> None:

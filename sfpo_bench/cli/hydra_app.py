@@ -14,12 +14,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.composition_errors import explain, explain_composition
-from sfpo_bench.errors import BenchError, ConfigError
-from sfpo_bench.hydra_store import VERB_SETTINGS, register, schema_of
-from sfpo_bench.override_text import parse_overrides
-from sfpo_bench.overrides import MAPPINGS, check_additions, check_shapes, check_single, mappings_of, opened
-from sfpo_bench.yaml_files import explain_yaml, not_utf8, read_yaml
+from sfpo_bench.cli.hydra_store import VERB_SETTINGS, register, schema_of
+from sfpo_bench.core.errors import BenchError, ConfigError
+from sfpo_bench.core.override_text import parse_overrides
+from sfpo_bench.core.yaml_files import explain_yaml, not_utf8, read_yaml
+from sfpo_bench.settings.composition_errors import explain, explain_composition
+from sfpo_bench.settings.overrides import MAPPINGS, check_additions, check_shapes, check_single, mappings_of, opened
 
 # Hydra's own output folder, working directory and log files are of no use here: a run has a folder of its own.
 _QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ImportSettings
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
 from sfpo_bench.importing.costs import Told
 from sfpo_bench.importing.csv_log import Form, Keys, csv_runs

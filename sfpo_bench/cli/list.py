@@ -8,17 +8,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ListSettings
 from sfpo_bench.cli.sweep_list import describe_sweep, watch
-from sfpo_bench.comparison.identity import FILE
-from sfpo_bench.errors import BenchError
-from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.core.errors import BenchError
+from sfpo_bench.core.types import EvaluationRecord, Split
+from sfpo_bench.experiments.comparison.identity import FILE
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.names import RUNS, STUDIES, SWEEPS
 from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
 from sfpo_bench.results.stored_files import reading
-from sfpo_bench.types import EvaluationRecord, Split
 
 
 def act(node: DictConfig) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from sfpo_bench.cli.usage import USAGE, VERBS
-from sfpo_bench.errors import BenchError, ConfigError
+from sfpo_bench.core.errors import BenchError, ConfigError
 from sfpo_bench.training.processes import is_first
 
 _UNTIL_FIRST_HAS_SPOKEN_SECONDS = 20.0
@@ -86,7 +86,7 @@ def _action(verb: str, **more: str) -> Callable[..., None]:
 def _named(verb: str, arguments: list[str]) -> list[str]:
     """Names and paths written without their key get it."""
     from sfpo_bench.cli.places import with_names
-    from sfpo_bench.override_text import quoted
+    from sfpo_bench.core.override_text import quoted
 
     if verb == "list" and "--watch" in arguments[:-1]:
         at = arguments.index("--watch")

@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import RuleNeeds
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import MethodsSettings
-from sfpo_bench.config import KINDS
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.plugins import Custom
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.plugins import Custom
+from sfpo_bench.settings.config import KINDS
 
 _ALGORITHM = "algorithm."
 FACTS = ("paper", "trust", "changes", "extra_passes", "extra_memory", "unverified")

@@ -9,16 +9,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sfpo_bench.cli.report import announce_sweep
 from sfpo_bench.cli.train import check_before_torch
-from sfpo_bench.config import from_node
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.experiments.sweep.plan import plan_of, refuse_for_sweep, refuse_parameter
 from sfpo_bench.launchers.build import slot_count
-from sfpo_bench.overrides import opened
-from sfpo_bench.run import plain_node
 from sfpo_bench.search.overrides import split_overrides
-from sfpo_bench.search.settings import Pruner, Sampler
 from sfpo_bench.search.space import space_of
-from sfpo_bench.sweep.plan import plan_of, refuse_for_sweep, refuse_parameter
-from sfpo_bench.written_settings import everything
+from sfpo_bench.settings.config import from_node
+from sfpo_bench.settings.overrides import opened
+from sfpo_bench.settings.search import Pruner, Sampler
+from sfpo_bench.settings.written import everything
+from sfpo_bench.training.run import plain_node
 
 
 def sweep_overrides(name: str, arguments: Sequence[str], load: Callable[[Sequence[str]], DictConfig]) -> None:
@@ -51,7 +51,7 @@ def sweep_overrides(name: str, arguments: Sequence[str], load: Callable[[Sequenc
         raise ConfigError("hydra/launcher is not used; choose where runs are trained with launcher=local, slurm or ray")
     plan = plan_of(config, composed)
     check_before_torch(config)
-    from sfpo_bench.sweep.runner import run_sweep
+    from sfpo_bench.experiments.sweep.runner import run_sweep
 
     announce_sweep(run_sweep(plan, slot_count(config.launching, config.sweep.slots)))
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say, say_beside
 from sfpo_bench.cli.settings import OverlapSettings
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.output_names import is_written_through, write_through
-from sfpo_bench.problem_sets import Overlap, known_sets, load_problem_set, overlaps
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.output_names import is_written_through, write_through
+from sfpo_bench.problems.sets import Overlap, known_sets, load_problem_set, overlaps
 from sfpo_bench.results.run_folder import write_atomically
 
 

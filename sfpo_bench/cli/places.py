@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfpo_bench.cli.usage import POSITIONAL
-from sfpo_bench.override_text import quoted
+from sfpo_bench.core.override_text import quoted
 
 # A setting with its value: `seed=1`, `rollout.group=4`.
 _SETTING = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@:-]*=.*", re.DOTALL | re.ASCII)

@@ -9,15 +9,15 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.train import refuse_ignored
-from sfpo_bench.config import RunConfig, from_node
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.types import Split
+from sfpo_bench.experiments.plan import Plan, plan
+from sfpo_bench.experiments.step_costs import Network, StepCosts, StepShape
 from sfpo_bench.models.load import locate, shape_of
-from sfpo_bench.models.settings import HuggingFaceModel
-from sfpo_bench.plan import Plan, plan
-from sfpo_bench.rollout.settings import OverLong, VllmRollout
-from sfpo_bench.step_costs import Network, StepCosts, StepShape
-from sfpo_bench.training.settings import Precision
-from sfpo_bench.types import Split
+from sfpo_bench.settings.config import RunConfig, from_node
+from sfpo_bench.settings.models import HuggingFaceModel
+from sfpo_bench.settings.rollout import OverLong, VllmRollout
+from sfpo_bench.settings.training import Precision
 
 _COLUMNS = ("rollout", "grading", "update", "exchange", "push", "step", "beside")
 _DEVICES = (1, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sfpo_bench.output_names import is_written_through
-from sfpo_bench.progress import Board
-from sfpo_bench.types import EvaluationRecord, JournalRecord, Split, StepRecord
+from sfpo_bench.core.output_names import is_written_through
+from sfpo_bench.core.progress import Board
+from sfpo_bench.core.types import EvaluationRecord, JournalRecord, Split, StepRecord
 
 
 class RunProgress(Board):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import PublishedSettings
-from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.reports.markdown import plain_text
-from sfpo_bench.reports.published_results import published
-from sfpo_bench.reports.published_tables import published_blocks, write_published
+from sfpo_bench.reports.papers.published_results import published
+from sfpo_bench.reports.papers.published_tables import published_blocks, write_published
 
 
 def act(node: DictConfig) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ReportSettings
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.reports import ReportFiles, load_from_mlflow, write_report, write_sweep_report
-from sfpo_bench.reports.sweep_write import SweepFiles
+from sfpo_bench.reports.sweep.write import SweepFiles
 from sfpo_bench.results.run_folder import STUDY_FILE
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ScoresSettings
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.record import CHOICE_FILE, Evaluation, read_evaluation, runs_of
-from sfpo_bench.hydra_store import verb_settings
-from sfpo_bench.problem_sets import Choice, choice_on, suite
+from sfpo_bench.problems.sets import Choice, choice_on, suite
 from sfpo_bench.results.run_folder import write_atomically
 
 

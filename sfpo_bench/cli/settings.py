@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sfpo_bench.core.options import option
 from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.importing.csv_log import Separator
 from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import Decimal
-from sfpo_bench.models.settings import Source
-from sfpo_bench.options import option
-from sfpo_bench.problem_sets import DataSettings
-from sfpo_bench.training.settings import Which
+from sfpo_bench.problems.sets import DataSettings
+from sfpo_bench.settings.models import Source
+from sfpo_bench.settings.training import Which
 
 
 @dataclass

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ShowSettings
-from sfpo_bench.errors import MissingDataError
-from sfpo_bench.hydra_store import verb_settings
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.types import EvaluationRecord, EventRecord, SampleRecord, StepRecord
 from sfpo_bench.reports.load import read_provenance
 from sfpo_bench.results.journal import read_journal, read_samples
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.types import EvaluationRecord, EventRecord, SampleRecord, StepRecord
 
 
 def act(node: DictConfig) -> None:

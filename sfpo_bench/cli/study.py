@@ -10,13 +10,19 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.cli.train import check_before_torch
-from sfpo_bench.config import from_node
+from sfpo_bench.core.types import Split
 from sfpo_bench.evaluation.run import plan
-from sfpo_bench.overruled import Reader, refuse_overruled
-from sfpo_bench.study.page import StudyFiles
-from sfpo_bench.study.plan import Study, refuse_shared, require_sweep, settings_named_as_in_a_study, study_of
-from sfpo_bench.types import Split
-from sfpo_bench.written_settings import everything
+from sfpo_bench.experiments.study.page import StudyFiles
+from sfpo_bench.experiments.study.plan import (
+    Study,
+    refuse_shared,
+    require_sweep,
+    settings_named_as_in_a_study,
+    study_of,
+)
+from sfpo_bench.settings.config import from_node
+from sfpo_bench.settings.overruled import Reader, refuse_overruled
+from sfpo_bench.settings.written import everything
 
 
 def act(node: DictConfig) -> None:
@@ -27,7 +33,7 @@ def act(node: DictConfig) -> None:
     sweep = require_sweep(config.comparison.tune, sweep_file(config.comparison.tune))
     study = study_of(config, name, overrides, sweep)
     _check(study)
-    from sfpo_bench.study.runner import run_study
+    from sfpo_bench.experiments.study.runner import run_study
 
     announce(run_study(study, _tell))
 

@@ -7,11 +7,11 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.report import announce_sweep
 from sfpo_bench.cli.train import check_before_torch
-from sfpo_bench.config import from_node
+from sfpo_bench.experiments.sweep.plan import composer, plan_of, refuse_conflicts, refuse_for_sweep
 from sfpo_bench.launchers.build import slot_count
-from sfpo_bench.run import plain_node
-from sfpo_bench.sweep.plan import composer, plan_of, refuse_conflicts, refuse_for_sweep
-from sfpo_bench.written_settings import everything, in_overrides
+from sfpo_bench.settings.config import from_node
+from sfpo_bench.settings.written import everything, in_overrides
+from sfpo_bench.training.run import plain_node
 
 
 def act(node: DictConfig) -> None:
@@ -23,6 +23,6 @@ def act(node: DictConfig) -> None:
     refuse_conflicts(plan.space, in_overrides(overrides))  # a file may say what the search starts from
     check_before_torch(config)
     slots = slot_count(config.launching, config.sweep.slots)
-    from sfpo_bench.sweep.runner import run_sweep
+    from sfpo_bench.experiments.sweep.runner import run_sweep
 
     announce_sweep(run_sweep(plan, slots))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sfpo_bench.cli.places import is_place
 from sfpo_bench.cli.user_file import hydra_arguments, is_yaml
-from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.resources import carried
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.resources import carried
 
 
 def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:

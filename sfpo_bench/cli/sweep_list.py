@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.cli.progress import say
-from sfpo_bench.errors import MissingDataError
-from sfpo_bench.reports.sweep_load import states
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.reports.sweep.load import states
 from sfpo_bench.search.trial_view import OVER
 
 _ORDER = (*OVER, "running", "waiting", "lost")

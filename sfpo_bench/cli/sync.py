@@ -9,14 +9,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import SyncSettings
-from sfpo_bench.config import TrackingSettings
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.evaluation.tracked import is_evaluation
-from sfpo_bench.hydra_store import verb_settings
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder
+from sfpo_bench.settings.config import TrackingSettings
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.delivery import Delivery, SyncSummary, run_folders
 from sfpo_bench.tracking.feed import key_of

@@ -10,17 +10,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import RunProgress, say
-from sfpo_bench.config import RunConfig, from_node
-from sfpo_bench.errors import TrackingError
+from sfpo_bench.core.errors import TrackingError
+from sfpo_bench.core.types import Split
 from sfpo_bench.models.load import pinned
-from sfpo_bench.overruled import Reader, refuse_overruled
 from sfpo_bench.results.run_folder import RunFolder, RunState
-from sfpo_bench.run import code_changed, is_finished, prepare, train, wait_until_prepared
-from sfpo_bench.run import plain_node as resolved
+from sfpo_bench.settings.config import RunConfig, from_node
+from sfpo_bench.settings.overruled import Reader, refuse_overruled
+from sfpo_bench.settings.written import everything
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.processes import is_first, world_size
-from sfpo_bench.types import Split
-from sfpo_bench.written_settings import everything
+from sfpo_bench.training.run import code_changed, is_finished, prepare, train, wait_until_prepared
+from sfpo_bench.training.run import plain_node as resolved
 
 if TYPE_CHECKING:
     from sfpo_bench.training.stop import StopRequest
@@ -71,8 +71,8 @@ def _stop_request(folder: RunFolder) -> StopRequest:
 def check_before_torch(config: RunConfig) -> None:
     """Raise for a store that must not be used and data and models that are not there, before torch is imported."""
     from sfpo_bench.models.load import locate
-    from sfpo_bench.rollout.settings import VllmRollout
     from sfpo_bench.rollout.vllm_environment import require_vllm
+    from sfpo_bench.settings.rollout import VllmRollout
     from sfpo_bench.tracking.mlflow_store import check_tracking_uri
 
     if config.tracking.mlflow:
@@ -98,7 +98,7 @@ def warn_of_few_problems(config: RunConfig, split: Split) -> None:
 
 
 def _train(config: RunConfig, folder: RunFolder) -> None:
-    from sfpo_bench.build import Hooks
+    from sfpo_bench.training.build import Hooks
 
     tracking = _Tracking(config, folder)
     with RunProgress(folder.path.name, config.training.steps) as progress:

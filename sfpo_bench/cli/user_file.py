@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from sfpo_bench.config import RunConfig
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.hydra_store import SCHEMAS
-from sfpo_bench.plugins import look_beside
-from sfpo_bench.setting_shapes import check_shape
-from sfpo_bench.written_settings import in_file
-from sfpo_bench.yaml_files import read_yaml
+from sfpo_bench.cli.hydra_store import SCHEMAS
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.plugins import look_beside
+from sfpo_bench.core.yaml_files import read_yaml
+from sfpo_bench.settings.config import RunConfig
+from sfpo_bench.settings.shapes import check_shape
+from sfpo_bench.settings.written import in_file
 
 SUFFIXES = (".yaml", ".yml")
 

@@ -10,13 +10,13 @@ from importlib.resources.abc import Traversable
 from itertools import groupby
 from typing import Any
 
+from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.cli.usage import USAGE, VERBS
-from sfpo_bench.config import KINDS, RunConfig
-from sfpo_bench.evaluation.settings import EvaluateSettings
-from sfpo_bench.hydra_store import VERB_SETTINGS
-from sfpo_bench.options import Setting, settings
-from sfpo_bench.overruled import Reader, overruled
-from sfpo_bench.problem_sets import known_sets
+from sfpo_bench.core.options import Setting, settings
+from sfpo_bench.problems.sets import known_sets
+from sfpo_bench.settings.config import KINDS, RunConfig
+from sfpo_bench.settings.evaluation import EvaluateSettings
+from sfpo_bench.settings.overruled import Reader, overruled
 
 # Folders of packaged choices that are no kinds, for the verbs that train.
 _PACKAGED = ("experiment", "algorithm", "learner", "tracking")

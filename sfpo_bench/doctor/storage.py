@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.doctor.findings import Finding, green, red, yellow
-from sfpo_bench.errors import MissingDataError
 from sfpo_bench.models import smollm2
 
 # A run of the embedded experiment keeps 4 MB; one of SmolLM2 three checkpoints of 1.6 GB, and one more while it writes.

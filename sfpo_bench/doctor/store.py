@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.doctor.findings import Finding, green, in_background, red, yellow
 from sfpo_bench.doctor.storage import writable
-from sfpo_bench.errors import TrackingError
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mlflow_store import MlflowStore, resolve_tracking_uri, sqlite_path
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sfpo_bench.errors import ConfigError, Interrupted
+from sfpo_bench.core.errors import ConfigError, Interrupted
+from sfpo_bench.core.types import Sampling
 from sfpo_bench.evaluation.question_paper import Benchmark, Question
 from sfpo_bench.evaluation.sample_store import Sample, SampleStore
-from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine, Sampling
+from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
 from sfpo_bench.training.stop import StopRequest
 
 # Prompts to token ids, in the order of the questions.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sfpo_bench.errors import RunFailed
+from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.core.types import Grade, GradeStatus
 from sfpo_bench.evaluation.generation import SampleName, name_of
 from sfpo_bench.evaluation.question_paper import Benchmark, Question
 from sfpo_bench.evaluation.sample_store import GradedSample, Sample, SampleStore
 from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.grading.failures import LIMIT, failed
+from sfpo_bench.problems.graded_by_card import grade_responses, grader_version, same_answers
 from sfpo_bench.statistics.sample_scores import CORRECT, NO_ANSWER
-from sfpo_bench.tasks.graded_by_card import grade_responses, grader_version, same_answers
-from sfpo_bench.types import Grade, GradeStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 import torch
 
-from sfpo_bench.build import EngineHost, build_engine
+from sfpo_bench.core.types import Completion
 from sfpo_bench.evaluation.generation import Encode
 from sfpo_bench.evaluation.question_paper import Benchmark, Question
-from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models import load as models
 from sfpo_bench.models.load import ModelSettings
 from sfpo_bench.models.lora import merge_into
 from sfpo_bench.rollout.encoding import encode_prompts
 from sfpo_bench.rollout.parity import Score
 from sfpo_bench.rollout.protocol import Request, RolloutEngine
+from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.training.batch import assemble
+from sfpo_bench.training.build import EngineHost, build_engine
 from sfpo_bench.training.checkpoint import Checkpoint
 from sfpo_bench.training.scoring import Scorer
-from sfpo_bench.types import Completion
 
 _PROBES = 8
 

@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sfpo_bench.content import file_sha256, model_folder_sha256
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.core.content import file_sha256, model_folder_sha256
+from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.models.load import ModelSettings, locate
-from sfpo_bench.models.settings import HuggingFaceModel
+from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.training.checkpoint import Checkpoint
 
 

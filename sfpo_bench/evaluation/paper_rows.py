@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores
-from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore
+from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore
 
 
 def samples_of(arm: Arm) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sfpo_bench.config import TrackingSettings
-from sfpo_bench.errors import TrackingError
+from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import Arm
 from sfpo_bench.evaluation.tables import TableFiles, scores_plain, write_tables
 from sfpo_bench.evaluation.tracked import deliver, write_journal
+from sfpo_bench.settings.config import TrackingSettings
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 

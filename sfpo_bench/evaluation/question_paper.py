@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.problem_sets import Card, DataSettings, PromptTemplate, Suite, load_problem_set, prompt_template
-from sfpo_bench.problem_sets.canonical import problem_key
-from sfpo_bench.problem_sets.overlap import without
-from sfpo_bench.problem_sets.part import part
-from sfpo_bench.tasks.graded_by_card import require_readable_golds
-from sfpo_bench.types import Problem, Prompt
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Problem, Prompt
+from sfpo_bench.problems.canonical import problem_key
+from sfpo_bench.problems.graded_by_card import require_readable_golds
+from sfpo_bench.problems.overlap import without
+from sfpo_bench.problems.part import part
+from sfpo_bench.problems.sets import Card, DataSettings, PromptTemplate, Suite, load_problem_set, prompt_template
 
 
 @dataclass(frozen=True, slots=True)

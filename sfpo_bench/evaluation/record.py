@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.answer_sheet import Sheet, sheets
 from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity

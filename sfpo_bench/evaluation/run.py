@@ -8,26 +8,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfpo_bench import config as configuration
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import check_ranges
 from sfpo_bench.evaluation.generation import Generation, Wanted, asked_for, missing
 from sfpo_bench.evaluation.grading import Limits, grade_samples
 from sfpo_bench.evaluation.model_pin import ModelPin, pin_checkpoint, pin_model
 from sfpo_bench.evaluation.question_paper import Benchmark, question_paper
 from sfpo_bench.evaluation.record import Asked, Evaluation, Owner, read_evaluation, write_asked, write_owner
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
-from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.models.load import ModelSettings
-from sfpo_bench.models.settings import HuggingFaceModel
-from sfpo_bench.options import check_ranges
-from sfpo_bench.problem_sets import Suite, load_problem_set, overlaps, suite
+from sfpo_bench.problems.sets import Suite, load_problem_set, overlaps, suite
+from sfpo_bench.problems.training_sets import TrainingSets
 from sfpo_bench.results.names import EVALUATIONS, check_name, check_root
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
-from sfpo_bench.tasks.training_sets import TrainingSets
+from sfpo_bench.settings import config as configuration
+from sfpo_bench.settings.evaluation import EvaluateSettings
+from sfpo_bench.settings.models import HuggingFaceModel
+from sfpo_bench.settings.rollout import VllmRollout
+from sfpo_bench.settings.training import Which
 from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
-from sfpo_bench.training.settings import Which
 from sfpo_bench.training.stop import StopRequest
 
 # A process whose parent was killed still finishes the part it is at.

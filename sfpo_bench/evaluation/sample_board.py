@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfpo_bench.progress import Board
+from sfpo_bench.core.progress import Board
 
 
 class SampleBoard(Board):

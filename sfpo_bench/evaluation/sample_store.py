@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sfpo_bench.core.types import FinishReason, GradeStatus
 from sfpo_bench.results.parquet import read_parquet
 from sfpo_bench.results.run_folder import write_atomically
 from sfpo_bench.results.stored_files import reading
-from sfpo_bench.types import FinishReason, GradeStatus
 
 _REMEDY = "remove it and evaluate again: what it held is made anew"
 SAMPLE_COLUMNS = {

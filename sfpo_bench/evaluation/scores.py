@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.answer_sheet import Sheet
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.statistics import Interval, holm_adjusted

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from sfpo_bench.config import to_settings
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.generation import Wanted, missing
 from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
-from sfpo_bench.evaluation.settings import EvaluateSettings
-from sfpo_bench.models.settings import HuggingFaceModel
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.results.stored_files import reading
+from sfpo_bench.settings.config import to_settings
+from sfpo_bench.settings.evaluation import EvaluateSettings
+from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.training.stop import StopRequest
-from sfpo_bench.yaml_files import read_yaml
 
 _QUESTIONS, _SETTINGS = "share.json", "evaluate.yaml"
 

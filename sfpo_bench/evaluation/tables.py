@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.answer_sheet import Sheet
 from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores, differences, unlike
-from sfpo_bench.problem_sets import card
+from sfpo_bench.problems.sets import card
 from sfpo_bench.reports.document import Block, Line, Table, bold, bullets, heading, line, paragraph, table
 from sfpo_bench.reports.latex import Columns, tables_tex
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore, write_paper_scores
+from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore, write_paper_scores
 from sfpo_bench.results.run_folder import write_atomically
 from sfpo_bench.results.stored_files import read_object
 from sfpo_bench.statistics.permutation import RUNS_ONLY

@@ -7,11 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sfpo_bench.core.types import Costs, StepRecord
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.results.journal import JournalWriter, cut, read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.tracking.delivery import Delivery, RunKey
-from sfpo_bench.types import Costs, StepRecord
 
 
 def write_journal(evaluation: Evaluation, numbers: Mapping[str, float]) -> RunFolder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sfpo_bench.errors import RunFailed
-from sfpo_bench.types import EvaluationRecord, GradeStatus, JournalRecord, StepRecord
+from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.core.types import EvaluationRecord, GradeStatus, JournalRecord, StepRecord
 
 LIMIT = 0.01
 PATIENCE = 10  # failures that are always borne, for one in a small first batch is above any share

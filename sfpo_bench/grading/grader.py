@@ -10,9 +10,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from sfpo_bench.core.types import Grade, GradeStatus
 from sfpo_bench.grading.pool import MEMORY_BYTES, Pool
 from sfpo_bench.grading.records import Pair, Question, Reply, Request
-from sfpo_bench.types import Grade, GradeStatus
 
 DEADLINE_S = 5.0
 CACHE_SIZE = 50_000

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.output_names import is_written_through
+from sfpo_bench.core.types import Grade, GradeStatus
 from sfpo_bench.grading.failures import LIMIT, failed
 from sfpo_bench.grading.grader import LONGEST_RESPONSE, Grader
 from sfpo_bench.grading.records import Pair
-from sfpo_bench.output_names import is_written_through
-from sfpo_bench.types import Grade, GradeStatus
 
 _AT_ONCE = 1000  # lines whose responses are in memory together …
 _CHARACTERS_AT_ONCE = 10_000_000  # … unless they are this long before

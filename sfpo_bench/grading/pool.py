@@ -23,10 +23,10 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from sfpo_bench.child_processes import child_environment
-from sfpo_bench.errors import RunFailed
+from sfpo_bench.core.child_processes import child_environment
+from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading.records import Reply, Request
-from sfpo_bench.types import GradeStatus
 
 MEMORY_BYTES = 2 * 2**30  # address space of a child, where the system can limit it (Linux)
 READY = b"ready\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sfpo_bench.types import GradeStatus
+from sfpo_bench.core.types import GradeStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading.boxes import last_boxes, loose_boxes
 from sfpo_bench.grading.effort import limited
 from sfpo_bench.grading.equality import same
@@ -16,7 +17,6 @@ from sfpo_bench.grading.rounding import Tolerance
 from sfpo_bench.grading.structure import read
 from sfpo_bench.grading.terms import written
 from sfpo_bench.grading.tree import Either, Node, Sequence, Words, walk
-from sfpo_bench.types import GradeStatus
 
 _LONGEST_SHOWN = 500  # characters of an extracted answer that are reported
 

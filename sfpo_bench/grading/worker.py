@@ -12,9 +12,9 @@ import signal
 import sys
 from dataclasses import asdict
 
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading.pool import READY
 from sfpo_bench.grading.records import Question, Reply, Request
-from sfpo_bench.types import GradeStatus
 
 
 def main(memory_bytes: int) -> None:

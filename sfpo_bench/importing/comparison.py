@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
 from sfpo_bench.importing.curves import ImportedRun
 from sfpo_bench.reports.axes import ALL_KEYS
 from sfpo_bench.reports.load import SCHEMA_VERSION, Arm, Plan, run_place
 from sfpo_bench.results.codec import to_plain
 from sfpo_bench.results.journal import encode
 from sfpo_bench.results.run_folder import RunFolder, RunStatus, write_atomically
-from sfpo_bench.types import EvaluationRecord, Split, StepRecord
 
 FILE = "comparison.json"
 _NOTE = (

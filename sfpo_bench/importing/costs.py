@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.log import Decimal, LogRow, RunLog, number
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Costs, EvaluationRecord, Split, StepRecord
 from sfpo_bench.importing.costs import Told, Total, named, totals
 from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.log import RunLog
 from sfpo_bench.results.run_folder import RunState
-from sfpo_bench.types import Costs, EvaluationRecord, Split, StepRecord
 
 _TIMES = ("train_seconds",)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 
 
 class Preset(StrEnum):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeGuard
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.log import LogRow, RunLog
 
 Entry = tuple[str, Mapping[str, object]]

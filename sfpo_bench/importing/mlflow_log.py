@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.log import LogRow, RunLog, number
 from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.tracking.stored_runs import History, StoredRunInfo, stored_runs

@@ -6,12 +6,12 @@ import importlib.util
 import os
 from pathlib import Path
 
-from sfpo_bench.child_processes import refuse_another_package
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.extras import install_extra
-from sfpo_bench.launcher_settings import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
+from sfpo_bench.core.child_processes import refuse_another_package
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.extras import install_extra
 from sfpo_bench.launchers.local import Local, slots_for, visible_gpus
 from sfpo_bench.launchers.protocol import Launcher
+from sfpo_bench.settings.launcher import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
 
 
 def build_launcher(settings: LauncherSettings, threads: int, log: Path) -> Launcher:

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from sfpo_bench.child_processes import child_environment
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.launcher_settings import LocalLauncher
+from sfpo_bench.core.child_processes import child_environment
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.launchers.protocol import Reply, Seat
+from sfpo_bench.settings.launcher import LocalLauncher
 
 
 class LocalSeat:

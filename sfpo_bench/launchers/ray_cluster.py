@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.launcher_settings import RayLauncher
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.launchers.protocol import Reply, Seat
 from sfpo_bench.launchers.turn import take_turn
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.settings.launcher import RayLauncher
 
 
 class Trainer:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfpo_bench.errors import BenchError
+from sfpo_bench.core.errors import BenchError
+from sfpo_bench.core.machine_faults import is_of_machine
 from sfpo_bench.launchers.protocol import Launcher, Reply, Seat
-from sfpo_bench.machine_faults import is_of_machine
 from sfpo_bench.results.run_folder import RunFolder
 
 

@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.child_processes import child_environment
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.launcher_settings import SlurmLauncher
+from sfpo_bench.core.child_processes import child_environment
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.launchers.protocol import Reply, Seat
 from sfpo_bench.launchers.turn import take_turn
 from sfpo_bench.results.run_folder import RunFolder, RunState
+from sfpo_bench.settings.launcher import SlurmLauncher
 
 if TYPE_CHECKING:
     from submitit import Executor, Job

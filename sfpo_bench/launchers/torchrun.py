@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from sfpo_bench.child_processes import child_environment
+from sfpo_bench.core.child_processes import child_environment
 from sfpo_bench.launchers.protocol import Reply
 from sfpo_bench.results.run_folder import RunFolder, write_atomically
 from sfpo_bench.training.stop import StopRequest

@@ -10,12 +10,12 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from sfpo_bench.errors import BenchError, Interrupted, RankLost
+from sfpo_bench.core.errors import BenchError, Interrupted, RankLost
+from sfpo_bench.core.machine_faults import is_of_machine
 from sfpo_bench.evaluation.share import generate_share, is_share
 from sfpo_bench.launchers.protocol import Reply
-from sfpo_bench.machine_faults import is_of_machine
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.run import train
+from sfpo_bench.training.run import train
 from sfpo_bench.training.stop import StopRequest
 
 # A worker whose parent was killed still finishes its step and its checkpoint before it lets go of a run.

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sfpo_bench.seeding import generator
-from sfpo_bench.tasks.arithmetic import Expression, expression_split, expressions
-from sfpo_bench.types import Split
+from sfpo_bench.core.seeding import generator
+from sfpo_bench.core.types import Split
+from sfpo_bench.problems.arithmetic import Expression, expression_split, expressions
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import ConfigError, DamagedFile, MissingDataError
-from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel, SmolLM2Model
+from sfpo_bench.core.errors import ConfigError, DamagedFile, MissingDataError
 from sfpo_bench.models.shapes import PUBLISHED, Shape, read_shape
-from sfpo_bench.training.settings import Precision
+from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel, SmolLM2Model
+from sfpo_bench.settings.training import Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

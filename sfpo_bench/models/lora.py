@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.extras import install_extra
-from sfpo_bench.seeding import stream_key
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.extras import install_extra
+from sfpo_bench.core.seeding import stream_key
 
 if TYPE_CHECKING:
     from torch import Tensor

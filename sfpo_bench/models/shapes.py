@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.stored_files import reading
 
 

@@ -23,8 +23,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfpo_bench.errors import DiskFullError, DownloadError, MissingDataError
-from sfpo_bench.models.settings import Source
+from sfpo_bench.core.errors import DiskFullError, DownloadError, MissingDataError
+from sfpo_bench.settings.models import Source
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,6 @@ load_sweep(Path("results/sweeps/learning_rate")), write_sweep_report(…)   the 
 """
 
 from sfpo_bench.reports.from_mlflow import load_from_mlflow
-from sfpo_bench.reports.learning_rate import learning_rate_figure
 from sfpo_bench.reports.load import (
     CURVE_COLUMNS,
     METRIC_COLUMNS,
@@ -21,9 +20,10 @@ from sfpo_bench.reports.load import (
 )
 from sfpo_bench.reports.notebook import answer, compare, figure, paper_tables, show, sweep_figure, table
 from sfpo_bench.reports.summary import Summary
-from sfpo_bench.reports.sweep_load import load_sweep
-from sfpo_bench.reports.sweep_tables import trials_table
-from sfpo_bench.reports.sweep_write import write_sweep_report
+from sfpo_bench.reports.sweep.learning_rate import learning_rate_figure
+from sfpo_bench.reports.sweep.load import load_sweep
+from sfpo_bench.reports.sweep.tables import trials_table
+from sfpo_bench.reports.sweep.write import write_sweep_report
 from sfpo_bench.reports.write import ReportFiles, write_report
 
 __all__ = [

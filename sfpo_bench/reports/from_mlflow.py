@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
+from sfpo_bench.core.errors import BenchError, ConfigError, MissingDataError
 from sfpo_bench.reports.load import (
     SCHEMA_VERSION,
     Comparison,

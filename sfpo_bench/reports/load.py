@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
+from sfpo_bench.core.errors import BenchError, ConfigError, MissingDataError
+from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
 from sfpo_bench.reports.axes import ALL_KEYS, known_axes
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.reports.series import Series, series_of_journal
@@ -25,7 +26,6 @@ from sfpo_bench.results.codec import from_plain
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.stored_files import read_object
-from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
 
 SCHEMA_VERSION = 1
 

@@ -19,15 +19,15 @@ from sfpo_bench.reports.load import Comparison
 from sfpo_bench.reports.look import styled
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.notes import crossing_lines
-from sfpo_bench.reports.paper_frame import paper_frame
-from sfpo_bench.reports.paper_layout import lay_out
-from sfpo_bench.reports.paper_names import PaperNames
-from sfpo_bench.reports.paper_score import PaperScore
-from sfpo_bench.reports.paper_table import score_blocks
+from sfpo_bench.reports.papers.frame import paper_frame
+from sfpo_bench.reports.papers.layout import lay_out
+from sfpo_bench.reports.papers.names import PaperNames
+from sfpo_bench.reports.papers.score import PaperScore
+from sfpo_bench.reports.papers.table import score_blocks
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import Summary
-from sfpo_bench.reports.sweep_figures import RESPONSE, SWEEP_FIGURES
-from sfpo_bench.reports.sweep_load import Sweep
+from sfpo_bench.reports.sweep.figures import RESPONSE, SWEEP_FIGURES
+from sfpo_bench.reports.sweep.load import Sweep
 from sfpo_bench.reports.tables import costs_table, final_table
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sfpo_bench.core.types import JournalRecord, StepRecord
 from sfpo_bench.results.run_tables import curve_rows
-from sfpo_bench.types import JournalRecord, StepRecord
 
 Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
 from sfpo_bench.reports.series import Series, series, series_by_key
 from sfpo_bench.results.parquet import read_parquet
 from sfpo_bench.tracking.mlflow_store import MARKER
 from sfpo_bench.tracking.points import store_name
 from sfpo_bench.tracking.stored_runs import History
-from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
 
 _AXES = tuple(field.name for field in fields(Costs))
 _EVALUATION = re.compile(rf"({'|'.join(Split)})/([^/]+)/(.+)")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import fsum
 
-from sfpo_bench.errors import BenchError
+from sfpo_bench.core.errors import BenchError
+from sfpo_bench.core.types import EvaluationRecord
 from sfpo_bench.reports.axes import AXES, MAIN_AXES, Axis, known_axes
 from sfpo_bench.reports.clocks import clock_problem
 from sfpo_bench.reports.load import Comparison, SeedRun, SeedStatus
@@ -39,7 +40,6 @@ from sfpo_bench.statistics import (
     typical_cost,
     verdict,
 )
-from sfpo_bench.types import EvaluationRecord
 
 ABSOLUTE_NOTE = "accuracies fixed before the run"
 

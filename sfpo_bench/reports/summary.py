@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Split
 from sfpo_bench.reports.axes import ALL_KEYS
 from sfpo_bench.reports.document import Span
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.results.codec import from_plain, to_plain
 from sfpo_bench.statistics import Claim, Verdict
-from sfpo_bench.types import Split
 
 SCHEMA_VERSION = 1
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 
 T = TypeVar("T")
 

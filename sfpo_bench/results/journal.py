@@ -16,9 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sfpo_bench.errors import BenchError, CheckpointError, DiskFullError
-from sfpo_bench.results.stored_files import reading
-from sfpo_bench.types import (
+from sfpo_bench.core.errors import BenchError, CheckpointError, DiskFullError
+from sfpo_bench.core.types import (
     Costs,
     EvaluationRecord,
     EventRecord,
@@ -30,6 +29,7 @@ from sfpo_bench.types import (
     StageStats,
     StepRecord,
 )
+from sfpo_bench.results.stored_files import reading
 
 _KIND = {StepRecord: "step", EvaluationRecord: "evaluation", EventRecord: "event", SampleRecord: "sample"}
 

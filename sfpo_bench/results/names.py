@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 
 RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES = "runs", "sweeps", "studies", "evaluations", "scores"
 ARTIFACTS = "mlartifacts"

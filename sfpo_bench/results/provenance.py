@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sfpo_bench import __version__
-from sfpo_bench.resources import CARRIED
+from sfpo_bench.core.resources import CARRIED
 from sfpo_bench.results.redaction import redact
 
 RECORDED_PACKAGES = (

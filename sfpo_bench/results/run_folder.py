@@ -50,7 +50,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from sfpo_bench.errors import MissingDataError, RunLocked
+from sfpo_bench.core.errors import MissingDataError, RunLocked
 from sfpo_bench.results.stored_files import reading
 
 STUDY_FILE = "study.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from sfpo_bench.errors import BenchError, DamagedFile, MissingDataError
+from sfpo_bench.core.errors import BenchError, DamagedFile, MissingDataError
 
 # What Python, JSON, YAML and Arrow say of content that is another than expected; AssertionError: an `assert` on a type.
 _UNREADABLE = (

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Problem, Prompt
+from sfpo_bench.problems.protocol import Task
 from sfpo_bench.rollout.known_characters import broken_characters, encode
-from sfpo_bench.rollout.settings import OverLong
-from sfpo_bench.tasks.protocol import Task
-from sfpo_bench.types import Problem, Prompt
+from sfpo_bench.settings.rollout import OverLong
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sfpo_bench.errors import EngineMismatch
-from sfpo_bench.types import Completion
+from sfpo_bench.core.errors import EngineMismatch
+from sfpo_bench.core.types import Completion
 
 # The trainer's log-probs of the response tokens of each completion, at the sampling temperature of rollouts.
 Score = Callable[[Sequence[Completion]], list[list[float]]]

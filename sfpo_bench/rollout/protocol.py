@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from sfpo_bench.seeding import stream_key
-from sfpo_bench.types import Completion
+from sfpo_bench.core.seeding import stream_key
+from sfpo_bench.core.types import Completion, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,19 +17,6 @@ NOT_FINITE = (
     "generation: the policy's logits are not finite, so its weights have diverged or are damaged; (in train) lower "
     "learner.learning_rate, or set learner.gradient_clip_norm above 0, and start the run afresh"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How responses are drawn: from the full vocabulary at `temperature`; 0 is greedy decoding, only for evaluation.
-
-    `top_p` below 1 or `top_k` above 0 cuts the vocabulary; the transformers engine has no `top_k`.
-    """
-
-    temperature: float
-    max_new_tokens: int
-    top_p: float = 1.0
-    top_k: int = 0
 
 
 @dataclass(frozen=True, slots=True)

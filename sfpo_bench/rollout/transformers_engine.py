@@ -9,11 +9,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sfpo_bench.attention.interface import packs
-from sfpo_bench.errors import NonFiniteError
+from sfpo_bench.core.errors import NonFiniteError
+from sfpo_bench.core.seeding import uniforms
+from sfpo_bench.core.types import Completion, FinishReason, Sampling
 from sfpo_bench.rollout.live_rows import LiveRows, PackedRows, PaddedRows
-from sfpo_bench.rollout.protocol import NOT_FINITE, NoiseStream, Request, Sampling
-from sfpo_bench.seeding import uniforms
-from sfpo_bench.types import Completion, FinishReason
+from sfpo_bench.rollout.protocol import NOT_FINITE, NoiseStream, Request
 
 # Logits worked on at a time: so many numbers stay in a processor's cache from one pass over them to the next.
 _BLOCK_LOGITS = 2**19

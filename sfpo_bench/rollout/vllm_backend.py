@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from sfpo_bench.errors import EngineFailed, NonFiniteError
-from sfpo_bench.rollout.protocol import NOT_FINITE, Sampling
+from sfpo_bench.core.errors import EngineFailed, NonFiniteError
+from sfpo_bench.core.types import Sampling
+from sfpo_bench.rollout.protocol import NOT_FINITE
 
 if TYPE_CHECKING:
     from torch import Tensor

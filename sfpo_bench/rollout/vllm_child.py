@@ -18,8 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfpo_bench.errors import EngineFailed, NonFiniteError
-from sfpo_bench.rollout.protocol import Sampling
+from sfpo_bench.core.errors import EngineFailed, NonFiniteError
+from sfpo_bench.core.types import Sampling
 from sfpo_bench.rollout.vllm_backend import Draw, Drawn, Launch
 from sfpo_bench.rollout.weights_file import WeightsFile
 

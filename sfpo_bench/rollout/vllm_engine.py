@@ -15,12 +15,12 @@ from typing import TypeVar
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sfpo_bench.errors import EngineFailed
+from sfpo_bench.core.errors import EngineFailed
+from sfpo_bench.core.types import Completion, FinishReason, Sampling
 from sfpo_bench.rollout.parity import BOUNDS, REHEARSAL_BOUNDS, Halved, Parity, Score, compare
-from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
-from sfpo_bench.rollout.settings import VllmRollout
+from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.rollout.vllm_backend import Backend, Draw, Drawn
-from sfpo_bench.types import Completion, FinishReason
+from sfpo_bench.settings.rollout import VllmRollout
 
 _PARITY_TOKENS = 32
 

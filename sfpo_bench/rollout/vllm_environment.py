@@ -6,9 +6,9 @@ import importlib.util
 import os
 from collections.abc import MutableMapping
 
-from sfpo_bench.errors import MissingDataError
-from sfpo_bench.extras import install_extra
-from sfpo_bench.rollout.settings import Placement, VllmRollout
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.extras import install_extra
+from sfpo_bench.settings.rollout import Placement, VllmRollout
 
 
 def require_vllm(settings: VllmRollout) -> None:

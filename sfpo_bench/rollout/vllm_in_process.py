@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfpo_bench.errors import EngineFailed
-from sfpo_bench.rollout.protocol import Sampling
+from sfpo_bench.core.errors import EngineFailed
+from sfpo_bench.core.types import Sampling
 from sfpo_bench.rollout.vllm_backend import Draw, Drawn, Launch, checked
 
 if TYPE_CHECKING:

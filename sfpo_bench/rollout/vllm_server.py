@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sfpo_bench.errors import ConfigError, EngineFailed
-from sfpo_bench.rollout.protocol import Sampling
+from sfpo_bench.core.errors import ConfigError, EngineFailed
+from sfpo_bench.core.types import Sampling
 from sfpo_bench.rollout.vllm_backend import Draw, Drawn, checked
 from sfpo_bench.rollout.weights_file import WeightsFile
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import DiskFullError
+from sfpo_bench.core.errors import DiskFullError
 
 if TYPE_CHECKING:
     from torch import Tensor

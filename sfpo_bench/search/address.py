@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.extras import install_extra
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.extras import install_extra
 
 
 def check_url(url: str) -> None:

@@ -21,10 +21,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.search.settings import CostAxis, GoalSettings, Measure
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import EvaluationRecord, JournalRecord, Split
+from sfpo_bench.settings.search import CostAxis, GoalSettings, Measure
 from sfpo_bench.statistics.cost_to_target import Outcome, cost_to_target
-from sfpo_bench.types import EvaluationRecord, JournalRecord, Split
 
 
 @dataclass(frozen=True, slots=True)

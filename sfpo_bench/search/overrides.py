@@ -15,8 +15,8 @@ from hydra.core.override_parser.types import (
     RangeSweep,
 )
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.search.settings import Kind, ParameterSettings
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.settings.search import Kind, ParameterSettings
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[dict[str, ParameterSettings], list[str]]:

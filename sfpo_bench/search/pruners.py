@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sfpo_bench.search.settings import Pruner, SweepSettings
+from sfpo_bench.settings.search import Pruner, SweepSettings
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

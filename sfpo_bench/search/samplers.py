@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from sfpo_bench.search.settings import Sampler
+from sfpo_bench.core.seeding import generator, stream_key
 from sfpo_bench.search.space import Point
-from sfpo_bench.seeding import generator, stream_key
+from sfpo_bench.settings.search import Sampler
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

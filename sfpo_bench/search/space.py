@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.override_text import as_value
-from sfpo_bench.search.settings import Kind, ParameterSettings
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.override_text import as_value
+from sfpo_bench.settings.search import Kind, ParameterSettings
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import JournalFileOpenLock
 from sqlalchemy.exc import DBAPIError
 
-from sfpo_bench.errors import ConfigError, StudyStoreError
+from sfpo_bench.core.errors import ConfigError, StudyStoreError
 from sfpo_bench.search.address import check_url
 
 if TYPE_CHECKING:

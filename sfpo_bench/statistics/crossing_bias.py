@@ -20,7 +20,7 @@ from statistics import fmean
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from sfpo_bench.seeding import generator
+from sfpo_bench.core.seeding import generator
 from sfpo_bench.statistics.cost_to_target import Outcome, cost_to_target
 
 DRAWS = 100

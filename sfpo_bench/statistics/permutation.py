@@ -9,7 +9,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from sfpo_bench.seeding import generator
+from sfpo_bench.core.seeding import generator
 
 DRAWS = 20_000
 # What `run_permutation_p` leaves open, said wherever its p is shown.

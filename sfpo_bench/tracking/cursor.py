@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.errors import BenchError
+from sfpo_bench.core.errors import BenchError
+from sfpo_bench.core.types import JournalRecord
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState, write_atomically
-from sfpo_bench.types import JournalRecord
 
 
 @dataclass(frozen=True, slots=True)

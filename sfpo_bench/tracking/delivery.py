@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.errors import BenchError, MissingDataError, TrackingError
+from sfpo_bench.core.errors import BenchError, MissingDataError, TrackingError
 from sfpo_bench.results.redaction import REDACTED, looks_secret, redact
 from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
 from sfpo_bench.tracking.cursor import Cursor, Ending, JournalView, RunKey

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from sfpo_bench.errors import BenchError, CheckpointError, DeliveredElsewhere
+from sfpo_bench.core.errors import BenchError, CheckpointError, DeliveredElsewhere
 from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
 from sfpo_bench.results.stored_files import read_object, reading
 from sfpo_bench.tracking.delivery import Delivery, RunKey

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
-from sfpo_bench.errors import ConfigError, DeliveredElsewhere, TrackingError
+from sfpo_bench.core.errors import ConfigError, DeliveredElsewhere, TrackingError
 from sfpo_bench.results.names import ARTIFACTS
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal

@@ -23,8 +23,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
 from sfpo_bench.results.run_tables import curve_rows
-from sfpo_bench.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
 
 _LONGEST_NAME = 250
 

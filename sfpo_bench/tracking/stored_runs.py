@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import unquote, urlparse
 
-from sfpo_bench.errors import TrackingError
+from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mlflow_store import (
     in_plain_words,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.algorithms.protocols import BatchCounts
-from sfpo_bench.types import Completion
+from sfpo_bench.core.types import Completion
 
 
 @dataclass(frozen=True, slots=True)

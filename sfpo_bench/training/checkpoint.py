@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.protocols import RuleState
-from sfpo_bench.errors import CheckpointError, DiskFullError
+from sfpo_bench.core.errors import CheckpointError, DiskFullError
+from sfpo_bench.core.types import Costs
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.training.settings import Which
-from sfpo_bench.types import Costs
+from sfpo_bench.settings.training import Which
 
 if TYPE_CHECKING:
     from torch import Tensor

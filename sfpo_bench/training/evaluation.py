@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sfpo_bench.core.seeding import generator
+from sfpo_bench.core.types import Costs, EvaluationRecord, FinishReason, GradeStatus, Sampling, Split
+from sfpo_bench.problems.protocol import Task, grade_all
 from sfpo_bench.rollout.encoding import EncodedProblem
-from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine, Sampling
-from sfpo_bench.seeding import generator
-from sfpo_bench.tasks.protocol import Task, grade_all
+from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
+from sfpo_bench.settings.training import EvaluationSettings
 from sfpo_bench.training.ranks import ALONE, Ranks
-from sfpo_bench.training.settings import EvaluationSettings
-from sfpo_bench.types import Costs, EvaluationRecord, FinishReason, GradeStatus, Split
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,16 +24,16 @@ from transformers import PreTrainedModel
 from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch
 from sfpo_bench.algorithms.objectives import k3
 from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs, Moments, Objective
-from sfpo_bench.errors import NonFiniteError
+from sfpo_bench.core.errors import NonFiniteError
+from sfpo_bench.core.types import Completion, StageStats
+from sfpo_bench.settings.training import LearnerSettings, NonFinite, OptimizerKind
 from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches, share_of_rows
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.training.ranks import ALONE, Ranks, turns
 from sfpo_bench.training.scoring import Scores
-from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
 from sfpo_bench.training.step_scores import StepScores
-from sfpo_bench.types import Completion, StageStats
 
 
 @dataclass(slots=True)

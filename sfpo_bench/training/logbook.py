@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord, SampleRecord
 from sfpo_bench.grading import GradingFailures, failures_so_far
 from sfpo_bench.results.journal import JournalWriter, cut, read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.types import EvaluationRecord, EventRecord, JournalRecord, SampleRecord
 
 Observer = Callable[[JournalRecord], None]
 

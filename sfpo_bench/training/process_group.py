@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from sfpo_bench.errors import BenchError, ConfigError, Interrupted, RankLost
+from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, RankLost
 from sfpo_bench.training.processes import world_size
 from sfpo_bench.training.ranks import ALONE, Item, PlacedModel, Ranks
 

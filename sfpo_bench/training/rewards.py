@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sfpo_bench.tasks.protocol import Task, grade_all
-from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Problem, Prompt, Split
+from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, Problem, Prompt, Split
+from sfpo_bench.problems.protocol import Task, grade_all
 
 
 @dataclass(frozen=True, slots=True)

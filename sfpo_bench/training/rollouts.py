@@ -9,11 +9,11 @@ from statistics import fmean, pstdev
 
 from torch import Tensor
 
+from sfpo_bench.core.seeding import generator
+from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, SampleRecord
 from sfpo_bench.grading.failures import failed
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import Request
-from sfpo_bench.seeding import generator
-from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, SampleRecord
 
 
 @dataclass(frozen=True, slots=True)

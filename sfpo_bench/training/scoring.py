@@ -14,7 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sfpo_bench.attention.interface import packs, positions_of, run
 from sfpo_bench.attention.packing import Packing
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.token_statistics import token_statistics
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.algorithms.correction import Mismatch, loss_weights, mismatch
+from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.ranks import Ranks
 from sfpo_bench.training.scoring import Scores
-from sfpo_bench.training.settings import LearnerSettings
 
 
 class StepScores:

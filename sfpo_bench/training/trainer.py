@@ -12,12 +12,22 @@ from statistics import fmean
 import torch
 
 from sfpo_bench.algorithms.protocols import Advantage, Rewarded, UpdateRule
-from sfpo_bench.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
+from sfpo_bench.core.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
+from sfpo_bench.core.seeding import stream_key
+from sfpo_bench.core.types import (
+    Costs,
+    EventRecord,
+    GradeStatus,
+    Sampling,
+    Split,
+    StageStats,
+    StepRecord,
+)
 from sfpo_bench.grading import GradingFailures
+from sfpo_bench.problems.protocol import Task, grade_all
 from sfpo_bench.results.run_folder import RunFolder, RunState
-from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine, Sampling
-from sfpo_bench.seeding import stream_key
-from sfpo_bench.tasks.protocol import Task, grade_all
+from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine
+from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState
 from sfpo_bench.training.evaluation import Evaluator
@@ -25,16 +35,7 @@ from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.logbook import Covered, FolderLogbook, Logbook, NoLogbook, Observer
 from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_requests
-from sfpo_bench.training.settings import TrainingSettings
 from sfpo_bench.training.stop import StopRequest
-from sfpo_bench.types import (
-    Costs,
-    EventRecord,
-    GradeStatus,
-    Split,
-    StageStats,
-    StepRecord,
-)
 
 OnCheckpoint = Callable[[int], None]
 

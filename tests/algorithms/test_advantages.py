@@ -10,7 +10,7 @@ from sfpo_bench.algorithms.advantages.group import AdvantageScale, GroupAdvantag
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
 from sfpo_bench.algorithms.protocols import Rewarded
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 
 
 def test_two_responses_one_right_give_plus_and_minus_one_over_sqrt_two() -> None:

@@ -12,9 +12,9 @@ import torch
 
 import sfpo_bench
 from sfpo_bench.algorithms.protocols import Advantage, Objective, Rewarded, RuleNeeds, UpdateRule
-from sfpo_bench.errors import ConfigError, PluginError
-from sfpo_bench.own_classes import instance_of
-from sfpo_bench.plugins import Custom
+from sfpo_bench.core.errors import ConfigError, PluginError
+from sfpo_bench.core.plugins import Custom
+from sfpo_bench.settings.own_classes import instance_of
 
 MODULE = """
 from sfpo_bench.algorithms.objectives import PolicyGradient

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger, z_score
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.seeding import generator
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.seeding import generator
 
 
 def first_firing(trigger: Trigger, entropies: list[float]) -> int | None:

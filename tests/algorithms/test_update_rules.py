@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sfpo_bench.algorithms.update_rules import merge_stages
-from sfpo_bench.types import StageStats
+from sfpo_bench.core.types import StageStats
 
 FAST = StageStats("fast_1", 1.0, 0.1, 1.1, 2.0, 0.2, 3.0, 0.5, 1, 0, 0.25)
 SLOW = StageStats("slow", 2.0, 0.2, 1.2, 3.0, 0.4, 5.0, 0.6, 1, 1, 0.5)

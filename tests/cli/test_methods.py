@@ -9,8 +9,8 @@ import pytest
 
 from sfpo_bench import option
 from sfpo_bench.cli.methods import Method, methods
-from sfpo_bench.config import KINDS
-from sfpo_bench.plugins import Custom
+from sfpo_bench.core.plugins import Custom
+from sfpo_bench.settings.config import KINDS
 from tests.in_process import sfpo_bench
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import sfpo_bench
-from sfpo_bench.config import KINDS, RunConfig
-from sfpo_bench.errors import RunFailed
-from sfpo_bench.evaluation.settings import EvaluateSettings
-from sfpo_bench.hydra_store import VERB_SETTINGS
-from sfpo_bench.options import IsDataclass
-from sfpo_bench.search.settings import GoalSettings, ParameterSettings
-from sfpo_bench.study.plan import settings_named_as_in_a_study
+from sfpo_bench.cli.hydra_store import VERB_SETTINGS
+from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.core.options import IsDataclass
+from sfpo_bench.experiments.study.plan import settings_named_as_in_a_study
+from sfpo_bench.settings.config import KINDS, RunConfig
+from sfpo_bench.settings.evaluation import EvaluateSettings
+from sfpo_bench.settings.search import GoalSettings, ParameterSettings
 
 PACKAGE = Path(sfpo_bench.__file__).parent
 TRAINING = ("train", "compare", "sweep", "study")

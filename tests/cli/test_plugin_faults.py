@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import PluginError
-from sfpo_bench.own_classes import CHECKS
-from sfpo_bench.plugins import guarded
-from sfpo_bench.tasks.arithmetic import Arithmetic
-from sfpo_bench.tasks.protocol import Task
-from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Problem, Prompt, Split
+from sfpo_bench.core.errors import PluginError
+from sfpo_bench.core.plugins import guarded
+from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, Problem, Prompt, Split
+from sfpo_bench.problems.arithmetic import Arithmetic
+from sfpo_bench.problems.protocol import Task
+from sfpo_bench.settings.own_classes import CHECKS
 from tests.conftest import TINY, Cli
 from tests.in_process import sfpo_bench
 
@@ -23,8 +23,8 @@ RIGHT = Grade(GradeStatus.correct, 1.0, "2")
 MODULE = """
 from dataclasses import dataclass
 
-from sfpo_bench.options import option
-from sfpo_bench.tasks.arithmetic import Arithmetic
+from sfpo_bench.core.options import option
+from sfpo_bench.problems.arithmetic import Arithmetic
 
 
 @dataclass

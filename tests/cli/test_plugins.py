@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass
-from sfpo_bench.options import option
-from sfpo_bench.tasks.arithmetic import Arithmetic
-from sfpo_bench.types import Grade, GradeStatus
+from sfpo_bench.core.options import option
+from sfpo_bench.problems.arithmetic import Arithmetic
+from sfpo_bench.core.types import Grade, GradeStatus
 
 
 @dataclass

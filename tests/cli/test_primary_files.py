@@ -10,7 +10,7 @@ import yaml
 
 from sfpo_bench.cli import compare_file, study_file, sweep_file
 from sfpo_bench.cli.user_file import packaged_names
-from sfpo_bench.errors import BenchError, ConfigError, MissingDataError
+from sfpo_bench.core.errors import BenchError, ConfigError, MissingDataError
 from tests.conftest import Cli
 
 Primary = Callable[[Sequence[str]], tuple[str, list[str]]]

@@ -93,9 +93,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(cli: Cli, tmp_path: Path) -
 
 
 def test_every_recorded_scalar_is_declared_and_every_declared_one_is_recorded(trained: Path) -> None:
-    from sfpo_bench.metric_keys import STEP_METRICS
+    from sfpo_bench.core.metric_keys import STEP_METRICS
+    from sfpo_bench.core.types import StepRecord
     from sfpo_bench.results.journal import read_journal
-    from sfpo_bench.types import StepRecord
 
     steps = [record for record in read_journal(trained / "journal.jsonl") if isinstance(record, StepRecord)]
     recorded = {key for record in steps for key in record.metrics}

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.override_text import parse_overrides, quoted, written
-from sfpo_bench.yaml_files import read_yaml
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.override_text import parse_overrides, quoted, written
+from sfpo_bench.core.yaml_files import read_yaml
 from tests.in_process import sfpo_bench
 
 START = "defaults: [train, _self_]\n"

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from sfpo_bench.cli.verb_help import verb_help
-from sfpo_bench.config import KINDS, RunConfig
-from sfpo_bench.options import settings
-from sfpo_bench.overruled import Reader, overruled
+from sfpo_bench.core.options import settings
+from sfpo_bench.settings.config import KINDS, RunConfig
+from sfpo_bench.settings.overruled import Reader, overruled
 
 OF_RUNS = ("train", "compare", "sweep", "study")
 

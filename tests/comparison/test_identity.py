@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sfpo_bench.comparison.identity import FILE, settle
-from sfpo_bench.errors import ComparisonChanged
+from sfpo_bench.core.errors import ComparisonChanged
+from sfpo_bench.experiments.comparison.identity import FILE, settle
 
 CONTENT: dict[str, Any] = {
     "schema_version": 1,

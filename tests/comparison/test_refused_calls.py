@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import MissingDataError
-from sfpo_bench.inputs import with_inputs
+from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.run import refuse_lost_checkpoints
+from sfpo_bench.training.inputs import with_inputs
+from sfpo_bench.training.run import refuse_lost_checkpoints
 from tests.conftest import TINY, Cli
 
 FILES = ("comparison.json", "config.yaml", "inputs.json", "provenance.json", "sweep.json")

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import pytest
 from hydra import compose, initialize_config_module
 
-from sfpo_bench.comparison.room import require_room
-from sfpo_bench.config import RunConfig, from_node
-from sfpo_bench.errors import DiskFullError
-from sfpo_bench.hydra_store import register
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.errors import DiskFullError
+from sfpo_bench.experiments.comparison.room import require_room
+from sfpo_bench.experiments.plan import plan
 from sfpo_bench.models.load import shape_of
-from sfpo_bench.plan import plan
+from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.training.checkpoint import _SPARE_BYTES
 from tests.conftest import TINY, Cli
 

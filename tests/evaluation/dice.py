@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from sfpo_bench.core.types import Completion, FinishReason, Sampling
 from sfpo_bench.evaluation.generation import Generation
 from sfpo_bench.evaluation.question_paper import Question
-from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
-from sfpo_bench.types import Completion, FinishReason
+from sfpo_bench.rollout.protocol import NoiseStream, Request
 
 
 @dataclass

@@ -79,7 +79,7 @@ def test_scores_are_written_tracked_and_made_again_without_a_model(cli: Cli, tmp
     again = cli(*EVALUATE, prelude=NO_MODEL)
     assert "60 of 60 samples are there" in again.stderr and again.stdout == done.stdout
     changed = (
-        f"{NO_MODEL}\nimport sfpo_bench.tasks.graded_by_card as g\n"
+        f"{NO_MODEL}\nimport sfpo_bench.problems.graded_by_card as g\n"
         "import sfpo_bench.evaluation.grading as e\ne.grader_version = lambda card: 'new'"
     )
     cli(*EVALUATE, prelude=changed)

@@ -13,18 +13,18 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from sfpo_bench.config import to_settings
+from sfpo_bench.core.types import FinishReason
 from sfpo_bench.evaluation.generation import missing
 from sfpo_bench.evaluation.run import plan
 from sfpo_bench.evaluation.sample_store import Sample, SampleStore
-from sfpo_bench.evaluation.settings import EvaluateSettings
 from sfpo_bench.evaluation.share import deal
-from sfpo_bench.launcher_settings import LocalLauncher
-from sfpo_bench.models.settings import EmbeddedModel
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.rollout.settings import TransformersRollout
-from sfpo_bench.training.settings import Precision
-from sfpo_bench.types import FinishReason
+from sfpo_bench.settings.config import to_settings
+from sfpo_bench.settings.evaluation import EvaluateSettings
+from sfpo_bench.settings.launcher import LocalLauncher
+from sfpo_bench.settings.models import EmbeddedModel
+from sfpo_bench.settings.rollout import TransformersRollout
+from sfpo_bench.settings.training import Precision
 from tests.conftest import TINY, Cli, command
 from tests.evaluation.test_evaluate import NO_MODEL, SMALL, only_folder, table
 from tests.extras import needs_launcher

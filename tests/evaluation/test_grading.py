@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import RunFailed
+from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.evaluation import grading
 from sfpo_bench.evaluation.answer_sheet import sheets
 from sfpo_bench.evaluation.generation import asked_for, missing
 from sfpo_bench.evaluation.grading import Limits, grade_samples
 from sfpo_bench.evaluation.question_paper import question_paper
 from sfpo_bench.evaluation.sample_store import GradedSample, SampleStore
-from sfpo_bench.problem_sets import DataSettings, suite
-from sfpo_bench.tasks.graded_by_card import grade_responses
+from sfpo_bench.problems.graded_by_card import grade_responses
+from sfpo_bench.problems.sets import DataSettings, suite
 from sfpo_bench.training.stop import StopRequest
-from sfpo_bench.types import GradeStatus
 from tests.evaluation.dice import Dice, generation
 
 PAPER = question_paper(suite("mixed"), DataSettings())

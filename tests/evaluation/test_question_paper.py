@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.question_paper import question_paper
-from sfpo_bench.problem_sets import DataSettings, Suite, load_problem_set, suite
-from sfpo_bench.problem_sets.suites import Role, SuiteEntry
+from sfpo_bench.problems.sets import DataSettings, Suite, load_problem_set, suite
+from sfpo_bench.problems.suites import Role, SuiteEntry
 from tests.problem_sets.shared_data import SHARED, needs_shared_data
 
 DATA = DataSettings()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.answer_sheet import Answers, Sheet
 from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.record import Asked, Evaluation, Owner

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import RunFailed
+from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.core.types import Costs, EvaluationRecord, GradeStatus, JournalRecord, Split, StepRecord
 from sfpo_bench.grading import GradingFailures, failures_so_far
-from sfpo_bench.types import Costs, EvaluationRecord, GradeStatus, JournalRecord, Split, StepRecord
 from tests.conftest import TINY, Cli
 
 FINE = [GradeStatus.correct, GradeStatus.wrong, GradeStatus.no_answer, GradeStatus.gold_unparsable]
@@ -48,7 +48,7 @@ def test_a_run_resumed_goes_on_counting_where_its_journal_ends() -> None:
 
 def test_a_training_run_stops_with_the_share_and_what_to_do(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "graders.py").write_text(
-        "from sfpo_bench.types import Grade, GradeStatus\n"
+        "from sfpo_bench.core.types import Grade, GradeStatus\n"
         "def late(problem, response): return Grade(GradeStatus.timeout, 0.0, None)\n"
     )
     problems = "".join(f'{{"problem": "{n}+1=", "answer": "{n + 1}"}}\n' for n in range(60))

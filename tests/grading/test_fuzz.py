@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading import Grader, Pair
-from sfpo_bench.types import GradeStatus
 
 ATOMS = [
     *(

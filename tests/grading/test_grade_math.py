@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.core.types import Grade, GradeStatus
 from sfpo_bench.grading import Grader, Pair, gold_is_readable, grade_math
-from sfpo_bench.types import Grade, GradeStatus
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "data" / "grading" / "grader_cases.jsonl"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.grading import Grader, Pair
 from sfpo_bench.grading.lines import grade_file, read_lines
 from tests.conftest import Cli

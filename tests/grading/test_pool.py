@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading import Grader, Pair, grade_math
 from sfpo_bench.grading.pool import Pool
 from sfpo_bench.grading.records import Question, Request
-from sfpo_bench.types import GradeStatus
 
 # What math-verify never finishes: deadlines are tried on its second opinions, as every verdict of ours has an end.
 ENDLESS = r"\boxed{\int_0^1 \sin(\sin(\sin(x^{7})))^{x^x} dx}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading import Grader, Pair
-from sfpo_bench.types import GradeStatus
 
 TABLES = sorted(Path(__file__).parent.glob("rules*.txt"))
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading.effort import OPERATIONS, TooMuch, limited, spend
 from sfpo_bench.grading.records import Question, Request
 from sfpo_bench.grading.verdicts import reply
-from sfpo_bench.types import GradeStatus
 
 SECONDS = 1.5  # of processor time, on a machine with other work; the budget of operations is worth a third of one
 

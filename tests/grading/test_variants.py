@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading import Grader, Pair
-from sfpo_bench.types import GradeStatus
 from tests.grading.variants import equal_by_sympy, golds, mutants, rewrites
 from tests.problem_sets.shared_data import needs_shared_data
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
 from sfpo_bench.importing.costs import Told
 from sfpo_bench.importing.csv_log import Form, Keys, Separator, csv_runs

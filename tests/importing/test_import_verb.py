@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.cli import main
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.costs import Told
 from sfpo_bench.importing.curves import imported_run
 from sfpo_bench.importing.fields import Fields

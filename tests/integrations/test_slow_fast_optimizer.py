@@ -20,10 +20,10 @@ from sfpo_bench import SlowFastOptimizer
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep
 from sfpo_bench.algorithms.update_rules import SlowFast
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.learner import make_optimizer
 from sfpo_bench.training.master_weights import MasterWeights
-from sfpo_bench.training.settings import LearnerSettings
 from tests.training.policies import policy
 from tests.training.test_learner import ADAMW as LEARNER
 from tests.training.test_learner import learn

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast, TrainerCallback
 
 from sfpo_bench import SlowFastOptimizer
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.models.smollm2 import default_cache, locate
 from tests.training.policies import VOCABULARY, policy
 

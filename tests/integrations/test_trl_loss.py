@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
+from sfpo_bench.settings.training import LearnerSettings, OptimizerKind
 from sfpo_bench.training.learner import LocalLearner
-from sfpo_bench.training.settings import LearnerSettings, OptimizerKind
 from tests.training.policies import GROUP, batch, policy
 
 pytest.importorskip("trl", reason="TRL lives in an environment of its own: make test-trl")

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import sfpo_bench
-from sfpo_bench.child_processes import child_environment, refuse_another_package
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.launcher_settings import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
+from sfpo_bench.core.child_processes import child_environment, refuse_another_package
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.launchers.build import build_launcher, slot_count
 from sfpo_bench.launchers.local import LocalSeat
 from sfpo_bench.launchers.protocol import Seat
 from sfpo_bench.launchers.slots import Outcome, Slots
+from sfpo_bench.settings.launcher import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
 from tests.conftest import TINY
 from tests.extras import needs_launcher
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.launcher_settings import LocalLauncher
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.launchers.local import share, slots_for, visible_gpus
 from sfpo_bench.launchers.protocol import Launcher, Reply, Seat
 from sfpo_bench.launchers.slots import Slots
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.settings.launcher import LocalLauncher
 from tests.extras import needs_launcher
 from tests.sweep.tiny import sweep, trials
 

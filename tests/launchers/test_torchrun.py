@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.launcher_settings import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.launchers.build import build_launcher
 from sfpo_bench.launchers.local import slots_for
 from sfpo_bench.launchers.protocol import Reply
 from sfpo_bench.launchers.slots import Outcome, Slots
 from sfpo_bench.launchers.torchrun import command, take_turn_in_ranks, write_reply
+from sfpo_bench.settings.launcher import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
 from sfpo_bench.training.processes import is_first, world_size
 from tests.conftest import TINY, Cli
 from tests.extras import needs_launcher

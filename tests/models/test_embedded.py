@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
+from sfpo_bench.core.types import Split
 from sfpo_bench.models.arithmetic_character import EOS, FOLDER, PAD, VOCABULARY, build_model, build_tokenizer
 from sfpo_bench.models.load import load
-from sfpo_bench.models.settings import EmbeddedModel, HuggingFaceModel
+from sfpo_bench.problems.arithmetic import Arithmetic
 from sfpo_bench.rollout.encoding import encode_prompts
-from sfpo_bench.tasks.arithmetic import Arithmetic
-from sfpo_bench.training.settings import Precision
-from sfpo_bench.types import Split
+from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel
+from sfpo_bench.settings.training import Precision
 
 
 def saved_again(folder: Path) -> Path:

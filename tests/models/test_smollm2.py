@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfpo_bench.errors import DiskFullError, DownloadError, MissingDataError
+from sfpo_bench.core.errors import DiskFullError, DownloadError, MissingDataError
 from sfpo_bench.models import smollm2
 
 

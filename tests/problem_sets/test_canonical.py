@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from sfpo_bench.problem_sets.canonical import (
+from sfpo_bench.core.types import Problem
+from sfpo_bench.problems.canonical import (
     asked_text,
     canonical_answer,
     content_sha256,
@@ -15,8 +16,7 @@ from sfpo_bench.problem_sets.canonical import (
     plain_text,
     problem_key,
 )
-from sfpo_bench.problem_sets.overlap import overlaps
-from sfpo_bench.types import Problem
+from sfpo_bench.problems.overlap import overlaps
 
 PROBLEMS = [Problem("a/0", "What is $2 + 2$?", "4"), Problem("a/1", "And  $3^2$ ?", "9")]
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.resources import carried
+from sfpo_bench.core.types import Problem
 from sfpo_bench.grading import shared_grader
-from sfpo_bench.problem_sets import (
+from sfpo_bench.problems.card import Card, read_entry
+from sfpo_bench.problems.sets import (
     AnswerType,
     DataSettings,
     Role,
@@ -20,9 +23,6 @@ from sfpo_bench.problem_sets import (
     prompt_template,
     suite,
 )
-from sfpo_bench.problem_sets.card import Card, read_entry
-from sfpo_bench.resources import carried
-from sfpo_bench.types import Problem
 from tests.problem_sets.shared_data import SHARED, needs_shared_data
 
 SETS = [*known_sets("benchmarks"), *known_sets("training_sets")]

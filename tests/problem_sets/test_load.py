@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.problem_sets import DataSettings, card, load_problem_set
-from sfpo_bench.problem_sets.load import last_boxed
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.problems.load import last_boxed
+from sfpo_bench.problems.sets import DataSettings, card, load_problem_set
 from tests.problem_sets.shared_data import SHARED, needs_shared_data
 
 

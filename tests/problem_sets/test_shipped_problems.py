@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from sfpo_bench.problem_sets.canonical import content_sha256
-from sfpo_bench.problem_sets.card import card
-from sfpo_bench.problem_sets.part import part
-from sfpo_bench.resources import carried
-from sfpo_bench.tasks.arithmetic import Arithmetic, Expression, expression_split, expressions
-from sfpo_bench.types import Problem, Split
+from sfpo_bench.core.resources import carried
+from sfpo_bench.core.types import Problem, Split
+from sfpo_bench.problems.arithmetic import Arithmetic, Expression, expression_split, expressions
+from sfpo_bench.problems.canonical import content_sha256
+from sfpo_bench.problems.card import card
+from sfpo_bench.problems.part import part
 
 
 def drawn(name: str, split: Split) -> list[Problem]:

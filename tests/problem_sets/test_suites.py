@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.problem_sets import Role, choice_on, known_sets, suite
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.problems.sets import Role, choice_on, known_sets, suite
 
 
 def test_choosing_on_a_suite_for_choosing_is_free() -> None:

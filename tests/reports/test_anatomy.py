@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sfpo_bench.core.types import StageStats
 from sfpo_bench.reports.anatomy import (
     ANATOMY_COLUMNS,
     PANELS,
@@ -18,7 +19,6 @@ from sfpo_bench.reports.anatomy import (
 )
 from sfpo_bench.reports.load import load_comparison
 from sfpo_bench.results.run_folder import RunState
-from sfpo_bench.types import StageStats
 from tests.reports.comparison_folder import Folder, Run
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sfpo_bench.errors import ConfigError, MissingDataError, TrackingError
+from sfpo_bench.core.errors import ConfigError, MissingDataError, TrackingError
+from sfpo_bench.core.types import StageStats
 from sfpo_bench.reports import Comparison, curves_frame, load_comparison, load_from_mlflow, metrics_frame, write_report
 from sfpo_bench.reports import from_mlflow as module
 from sfpo_bench.reports.load import SeedStatus
@@ -26,7 +27,6 @@ from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.feed import key_of
 from sfpo_bench.tracking.mlflow_store import moved_artifacts
 from sfpo_bench.tracking.stored_runs import ClientRuns, SqliteRuns, stored_runs
-from sfpo_bench.types import StageStats
 from tests.conftest import Cli
 from tests.reports.comparison_folder import Folder, Run
 

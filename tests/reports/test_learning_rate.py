@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.reports.learning_rate import (
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.reports.sweep.learning_rate import (
     SWEEP_COLUMNS,
     checked_sweep,
     learning_rate_bytes,

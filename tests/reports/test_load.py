@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.reports import CURVE_COLUMNS, curves_frame, load_comparison
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.results.journal import JournalWriter

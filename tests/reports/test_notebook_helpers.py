@@ -11,7 +11,7 @@ import pytest
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.reports import answer, compare, load_comparison, paper_tables, show, table
 from sfpo_bench.reports.load import SeedRun, SeedStatus
-from sfpo_bench.reports.published_results import published, published_scores
+from sfpo_bench.reports.papers.published_results import published, published_scores
 from sfpo_bench.reports.series import series
 from sfpo_bench.reports.trigger_replay import replayed, trigger_frame
 from tests.reports.comparison_folder import Folder, Run

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.types import FinishReason, GradeStatus, SampleRecord
 from sfpo_bench.reports import compare, curves_frame, load_comparison, write_report
 from sfpo_bench.reports.anatomy import anatomy_frame
 from sfpo_bench.reports.packed_runs import CURVES, INDEX, pack_runs, read_packed, read_packed_samples
 from sfpo_bench.results.journal import JournalWriter
 from sfpo_bench.results.run_folder import RunState
-from sfpo_bench.types import FinishReason, GradeStatus, SampleRecord
 from tests.reports.comparison_folder import Folder, Run
 
 METRICS = {"entropy": 0.5123, "displacement": 1.5, "step_seconds": 0.25, "rollout_seconds": 0.1, "private": 3.0}

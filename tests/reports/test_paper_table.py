@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import BenchError
+from sfpo_bench.core.errors import BenchError
 from sfpo_bench.reports.document import Table, plain
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.reports.paper_footnotes import footnotes
-from sfpo_bench.reports.paper_frame import PAPER_FRAME_COLUMNS, paper_frame, rows_of, tables_of
-from sfpo_bench.reports.paper_layout import PaperTable, lay_out
-from sfpo_bench.reports.paper_names import PaperNames
-from sfpo_bench.reports.paper_score import AVERAGE, PaperCheckpoint, PaperScore
-from sfpo_bench.reports.paper_table import paper_blocks, write_paper_tables
-from sfpo_bench.reports.published_results import published, published_scores
+from sfpo_bench.reports.papers.footnotes import footnotes
+from sfpo_bench.reports.papers.frame import PAPER_FRAME_COLUMNS, paper_frame, rows_of, tables_of
+from sfpo_bench.reports.papers.layout import PaperTable, lay_out
+from sfpo_bench.reports.papers.names import PaperNames
+from sfpo_bench.reports.papers.published_results import published, published_scores
+from sfpo_bench.reports.papers.score import AVERAGE, PaperCheckpoint, PaperScore
+from sfpo_bench.reports.papers.table import paper_blocks, write_paper_tables
 
 NAMES = PaperNames(arms={"grpo": "GRPO", "sfpo": "SFPO"})
 GRPO = PaperScore(

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.cli import main
-from sfpo_bench.errors import MissingDataError
-from sfpo_bench.problem_sets import card
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.problems.sets import card
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.reports.paper_score import AVERAGE
-from sfpo_bench.reports.published_results import (
+from sfpo_bench.reports.papers.published_results import (
     Published,
     average,
     disagreements,
@@ -21,7 +20,8 @@ from sfpo_bench.reports.published_results import (
     published,
     published_scores,
 )
-from sfpo_bench.reports.published_tables import gains_frame, published_blocks, reading, write_published
+from sfpo_bench.reports.papers.published_tables import gains_frame, published_blocks, reading, write_published
+from sfpo_bench.reports.papers.score import AVERAGE
 from sfpo_bench.statistics import Design, difference_error
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sfpo_bench.reports.paper_score import PaperCheckpoint, PaperScore
-from sfpo_bench.reports.score_figure import score_figure
+from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore
+from sfpo_bench.reports.papers.score_figure import score_figure
 
 START = PaperScore("m", "before training", PaperCheckpoint.start, "math500", 0.1, samples=4)
 ROWS = [

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfpo_bench.errors import BenchError, ConfigError
+from sfpo_bench.core.errors import BenchError, ConfigError
 from sfpo_bench.reports import Summary, load_comparison
 from sfpo_bench.reports.axes import AXES
 from sfpo_bench.reports.load import SeedStatus

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.types import Costs, EvaluationRecord, Split
 from sfpo_bench.reports import load_sweep, trials_table, write_sweep_report
 from sfpo_bench.reports.packed_runs import pack_runs
-from sfpo_bench.reports.sweep_load import states
+from sfpo_bench.reports.sweep.load import states
 from sfpo_bench.results.journal import JournalWriter
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.types import Costs, EvaluationRecord, Split
 
 
 def parameter(name: str, **more: object) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sfpo_bench.errors import BenchError
+from sfpo_bench.core.errors import BenchError
 from sfpo_bench.reports import ReportFiles, Summary, curves_frame, load_comparison, write_report
 from sfpo_bench.reports.notebook import answer, compare
 from sfpo_bench.results.run_folder import RunState

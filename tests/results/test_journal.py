@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfpo_bench.errors import BenchError, CheckpointError
+from sfpo_bench.core.errors import BenchError, CheckpointError
+from sfpo_bench.core.types import EventRecord, Split
 from sfpo_bench.results.journal import JournalWriter, cut, decode, encode, read_journal, read_samples
-from sfpo_bench.types import EventRecord, Split
 from tests.tracking.records import evaluation, sample, short_run, step_record, write
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.cli import main
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, is_name
 
 BAD = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import MissingDataError, RunLocked
+from sfpo_bench.core.errors import MissingDataError, RunLocked
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
 
 HOLD = """

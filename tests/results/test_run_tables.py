@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import MissingDataError
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.types import EventRecord, JournalRecord
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.run_tables import (
     CURVES_COLUMNS,
@@ -16,7 +17,6 @@ from sfpo_bench.results.run_tables import (
     write_curves_table,
     write_samples_table,
 )
-from sfpo_bench.types import EventRecord, JournalRecord
 from tests.tracking.records import costs, evaluation, run_folder, sample, short_run, step_record, write
 
 

@@ -8,12 +8,12 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Message, Problem, Prompt
 from sfpo_bench.models.arithmetic_character import build_tokenizer
+from sfpo_bench.problems.arithmetic import Arithmetic
 from sfpo_bench.rollout.encoding import encode_problems, encode_prompts, end_of_sequence_ids
-from sfpo_bench.rollout.settings import OverLong
-from sfpo_bench.tasks.arithmetic import Arithmetic
-from sfpo_bench.types import Message, Problem, Prompt
+from sfpo_bench.settings.rollout import OverLong
 from tests.training.policies import policy
 
 WORDS = {"<s>": 0, "</s>": 1, "<user>": 2, "<assistant>": 3, "one": 4, "two": 5, "three": 6}

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from sfpo_bench.errors import EngineMismatch
+from sfpo_bench.core.errors import EngineMismatch
+from sfpo_bench.core.types import Completion, FinishReason
 from sfpo_bench.rollout.parity import Halved, compare
-from sfpo_bench.types import Completion, FinishReason
 from tests.training.policies import policy
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from sfpo_bench.errors import NonFiniteError
+from sfpo_bench.core.errors import NonFiniteError
+from sfpo_bench.core.seeding import uniforms
+from sfpo_bench.core.types import Completion, FinishReason, Sampling
 from sfpo_bench.models.arithmetic_character import build_tokenizer
-from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
+from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.rollout.transformers_engine import TransformersEngine, choose_tokens, nucleus
-from sfpo_bench.seeding import uniforms
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.scoring import Scorer
-from sfpo_bench.types import Completion, FinishReason
 from tests.training.policies import policy
 
 NOISE = NoiseStream(seed=0, purpose="test", step=1)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.search.settings import Kind, ParameterSettings
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.search.space import Space, override_text, space_of
+from sfpo_bench.settings.search import Kind, ParameterSettings
 
 RATE: dict[str, Any] = {"key": "learner.learning_rate", "kind": Kind.log, "low": 1e-4, "high": 8e-4}
 TRIGGER: dict[str, Any] = {"key": "trigger", "kind": Kind.categorical, "choices": ["none", "entropy_zscore"]}

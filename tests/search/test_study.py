@@ -12,10 +12,10 @@ import pytest
 
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.samplers import sampler_of
-from sfpo_bench.search.settings import Kind, ParameterSettings, Pruner, Sampler, SweepSettings
 from sfpo_bench.search.space import Point, Space, space_of
 from sfpo_bench.search.storage import STUDY_FILE, FileLock, open_storage
 from sfpo_bench.search.study import HeldTrial, SharedStudy
+from sfpo_bench.settings.search import Kind, ParameterSettings, Pruner, Sampler, SweepSettings
 
 SPACE = space_of(
     {

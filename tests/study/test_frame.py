@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfpo_bench.reports.paper_score import (
+from sfpo_bench.experiments.study.checkpoints import Choice, ChosenCheckpoint
+from sfpo_bench.experiments.study.frame import Evaluated, score_rows
+from sfpo_bench.reports.papers.score import (
     AVERAGE,
     PaperCheckpoint,
     PaperScore,
     read_paper_scores,
     write_paper_scores,
 )
-from sfpo_bench.search.settings import CostAxis
+from sfpo_bench.settings.search import CostAxis
 from sfpo_bench.statistics import holm_adjusted
-from sfpo_bench.study.checkpoints import Choice, ChosenCheckpoint
-from sfpo_bench.study.frame import Evaluated, score_rows
 from tests.evaluation.test_scores import evaluation
 
 CHANCES = {"math500": 0.5, "aime24": 0.2}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import BenchError, ComparisonChanged
-from sfpo_bench.study.ledger import Done, Ledger, Record
+from sfpo_bench.core.errors import BenchError, ComparisonChanged
+from sfpo_bench.experiments.study.ledger import Done, Ledger, Record
 
 NAMES = ("first", "second")
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
+from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.study_file import known_studies, primary
 from sfpo_bench.cli.sweep_file import sweep_file
-from sfpo_bench.config import from_node
-from sfpo_bench.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.types import Split
 from sfpo_bench.evaluation.question_paper import question_paper
 from sfpo_bench.evaluation.run import check_what_is_evaluated
-from sfpo_bench.hydra_store import register
-from sfpo_bench.problem_sets import DataSettings, Role, suite
-from sfpo_bench.study.plan import PARTS, Study, refuse_shared, study_of
-from sfpo_bench.types import Split
+from sfpo_bench.experiments.study.plan import PARTS, Study, refuse_shared, study_of
+from sfpo_bench.problems.sets import DataSettings, Role, suite
+from sfpo_bench.settings.config import from_node
 
 
 @pytest.fixture(autouse=True)

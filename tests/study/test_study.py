@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sfpo_bench.reports.paper_score import AVERAGE, PaperCheckpoint, PaperScore, read_paper_scores
+from sfpo_bench.reports.papers.score import AVERAGE, PaperCheckpoint, PaperScore, read_paper_scores
 from tests.conftest import TINY, Cli
 from tests.study.tiny_study import (
     AT_A_FILE,
@@ -177,9 +177,9 @@ def test_all_of_it_is_one_tree_in_the_tracking_store(tmp_path: Path, migrated_da
 
 
 POISON = """
-import sfpo_bench.tasks.arithmetic as arithmetic
+import sfpo_bench.problems.arithmetic as arithmetic
 from dataclasses import replace
-from sfpo_bench.types import Split
+from sfpo_bench.core.types import Split
 problems = arithmetic.Arithmetic.problems
 def poisoned(self, split):
     found = problems(self, split)

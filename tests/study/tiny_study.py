@@ -38,7 +38,7 @@ TWO_ARMS = ("~comparison.arms.repeat", "~comparison.arms.grpo_sfpo_rate")
 # Dies just before or just after a part is written down.
 AT_A_JOINT = """
 import os, signal
-from sfpo_bench.study.ledger import Ledger
+from sfpo_bench.experiments.study.ledger import Ledger
 write = Ledger.write
 def dying(self, part, record):
     if part == {part!r} and {before}:
@@ -59,11 +59,11 @@ threading.Thread(target=watch, daemon=True).start()
 """
 IN_THE_SCORES = """
 import os, signal
-import sfpo_bench.study.page as page
+import sfpo_bench.experiments.study.page as page
 page.write_paper_tables = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 """
 NO_MODEL = "import sys; sys.modules['sfpo_bench.evaluation.model_engine'] = None  # whoever loads a model fails"
-NO_TRAINING = "import sys; sys.modules['sfpo_bench.sweep.runner'] = None  # whoever sweeps fails"
+NO_TRAINING = "import sys; sys.modules['sfpo_bench.experiments.sweep.runner'] = None  # whoever sweeps fails"
 
 
 def study(folder: Path, *more: str, prelude: str = "") -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import DiskFullError, PluginError, RunFailed
+from sfpo_bench.core.errors import DiskFullError, PluginError, RunFailed
+from sfpo_bench.core.machine_faults import is_of_machine
 from sfpo_bench.launchers import turn
-from sfpo_bench.machine_faults import is_of_machine
 from sfpo_bench.results.run_folder import RunFolder
 from tests.sweep.tiny import sweep, trials
 

@@ -11,13 +11,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from sfpo_bench.config import from_node
-from sfpo_bench.hydra_store import register
-from sfpo_bench.resources import carried
-from sfpo_bench.run import plain_node
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.resources import carried
+from sfpo_bench.experiments.sweep.plan import Plan, composer, plan_of
 from sfpo_bench.search.overrides import split_overrides
-from sfpo_bench.search.settings import Kind
-from sfpo_bench.sweep.plan import Plan, composer, plan_of
+from sfpo_bench.settings.config import from_node
+from sfpo_bench.settings.search import Kind
+from sfpo_bench.training.run import plain_node
 from tests.cli.test_messages import NO_TORCH
 from tests.conftest import Cli
 from tests.sweep.tiny import TINY_SWEEP

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.options import check_ranges
-from sfpo_bench.tasks.addition import Addition
-from sfpo_bench.types import Completion, FinishReason, GradeStatus, Message, Problem, Prompt, Split
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import check_ranges
+from sfpo_bench.core.types import Completion, FinishReason, GradeStatus, Message, Problem, Prompt, Split
+from sfpo_bench.problems.addition import Addition
 
 PROBLEM = Problem("addition/3+4", "3 + 4", "7")
 

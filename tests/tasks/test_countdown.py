@@ -9,10 +9,10 @@ from fractions import Fraction
 
 import pytest
 
-from sfpo_bench.problem_sets import DataSettings, card, load_problem_set
-from sfpo_bench.tasks.countdown import LONGEST, evaluate, grade_countdown
-from sfpo_bench.tasks.graded_by_card import grade_responses, same_answers
-from sfpo_bench.types import GradeStatus
+from sfpo_bench.core.types import GradeStatus
+from sfpo_bench.problems.countdown import LONGEST, evaluate, grade_countdown
+from sfpo_bench.problems.graded_by_card import grade_responses, same_answers
+from sfpo_bench.problems.sets import DataSettings, card, load_problem_set
 from tests.problem_sets.shared_data import SHARED, needs_shared_data
 
 GOLD = json.dumps({"target": 22, "numbers": [7, 37, 74, 96]})

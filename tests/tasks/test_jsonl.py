@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from sfpo_bench.errors import ConfigError, MissingDataError
-from sfpo_bench.tasks.jsonl import Jsonl
-from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Message, Problem, Split
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, Message, Problem, Split
+from sfpo_bench.problems.jsonl import Jsonl
 from tests.problem_sets.shared_data import SHARED, needs_shared_data
 
 ROWS = [{"id": f"sum/{n}", "problem": f"What is {n} + {n}?", "answer": 2 * n} for n in range(200)]
@@ -124,7 +124,7 @@ def test_the_gold_answer_grades_one_and_the_empty_answer_zero() -> None:
 
 def test_a_grader_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_grading.py").write_text(
-        "from sfpo_bench.types import Grade, GradeStatus\n"
+        "from sfpo_bench.core.types import Grade, GradeStatus\n"
         "def grade(problem, response):\n"
         "    return Grade(GradeStatus.correct, 0.25, problem.answer + response)\n"
     )

@@ -6,12 +6,12 @@ from itertools import combinations
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.tasks.addition import Addition
-from sfpo_bench.tasks.arithmetic import Arithmetic
-from sfpo_bench.tasks.protocol import Task
-from sfpo_bench.tasks.splits import split_of
-from sfpo_bench.types import Split
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Split
+from sfpo_bench.problems.addition import Addition
+from sfpo_bench.problems.arithmetic import Arithmetic
+from sfpo_bench.problems.protocol import Task
+from sfpo_bench.problems.splits import split_of
 
 KEYS = [str(number) for number in range(10_000)]
 

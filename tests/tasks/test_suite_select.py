@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.problem_sets import DataSettings, load_problem_set, prompt_template
-from sfpo_bench.tasks.arithmetic import Arithmetic
-from sfpo_bench.tasks.suite_select import SuiteSelect
-from sfpo_bench.tasks.training_sets import TrainingSets
-from sfpo_bench.types import Completion, FinishReason, Split
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Completion, FinishReason, Split
+from sfpo_bench.problems.arithmetic import Arithmetic
+from sfpo_bench.problems.sets import DataSettings, load_problem_set, prompt_template
+from sfpo_bench.problems.suite_select import SuiteSelect
+from sfpo_bench.problems.training_sets import TrainingSets
 
 DATA = DataSettings()
 TASK = Arithmetic()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.problem_sets import DataSettings, card, overlaps
-from sfpo_bench.problem_sets.canonical import countdown_gold
-from sfpo_bench.tasks.training_sets import (
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Completion, FinishReason, Message, Problem, Split
+from sfpo_bench.problems.canonical import countdown_gold
+from sfpo_bench.problems.sets import DataSettings, card, overlaps
+from sfpo_bench.problems.training_sets import (
     Countdown,
     DapoMath,
     DapoPlusMath,
@@ -18,7 +19,6 @@ from sfpo_bench.tasks.training_sets import (
     OverlapFrom,
     TrainingSets,
 )
-from sfpo_bench.types import Completion, FinishReason, Message, Problem, Split
 from tests.conftest import Cli
 from tests.problem_sets.shared_data import SHARED, needs_shared_data
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.core.types import Split
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.points import PrimaryEvaluation
-from sfpo_bench.types import Split
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sfpo_bench.results.journal import JournalWriter
-from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.types import (
+from sfpo_bench.core.types import (
     Costs,
     EvaluationRecord,
     EventRecord,
@@ -19,6 +17,8 @@ from sfpo_bench.types import (
     StageStats,
     StepRecord,
 )
+from sfpo_bench.results.journal import JournalWriter
+from sfpo_bench.results.run_folder import RunFolder
 
 START_UNIX_S = 1_800_000_000.0
 

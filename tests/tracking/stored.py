@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from sfpo_bench.core.types import JournalRecord
 from sfpo_bench.tracking.mlflow_store import MARKER
 from sfpo_bench.tracking.points import PrimaryEvaluation, tell
-from sfpo_bench.types import JournalRecord
 
 Row = tuple[str, float, int, int]
 

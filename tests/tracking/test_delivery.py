@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from sfpo_bench.errors import BenchError, MissingDataError, TrackingError
+from sfpo_bench.core.errors import BenchError, MissingDataError, TrackingError
+from sfpo_bench.core.types import EventRecord
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.run_tables import write_curves_table
 from sfpo_bench.tracking import delivery as delivery_module
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.mlflow_store import MlflowStore, hold, resolve_tracking_uri
-from sfpo_bench.types import EventRecord
 from tests.tracking import stored
 from tests.tracking.records import START_UNIX_S, evaluation, run_folder, short_run, step_record, write
 

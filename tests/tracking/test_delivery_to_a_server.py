@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import TrackingError
+from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.tracking import delivery as delivery_module
 from sfpo_bench.tracking.delivery import Delivery, RunKey

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import DeliveredElsewhere, TrackingError
+from sfpo_bench.core.errors import DeliveredElsewhere, TrackingError
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking import feed as feed_module
 from sfpo_bench.tracking.delivery import Delivery

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError, TrackingError
+from sfpo_bench.core.errors import ConfigError, TrackingError
 from sfpo_bench.tracking import mounts
 from sfpo_bench.tracking.mlflow_store import MlflowStore, check_tracking_uri
 from sfpo_bench.tracking.mounts import mount_of, network_refusal

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 
+from sfpo_bench.core.types import EventRecord, JournalRecord, Split
 from sfpo_bench.tracking.points import Point, PrimaryEvaluation, Told, store_name, tell
-from sfpo_bench.types import EventRecord, JournalRecord, Split
 from tests.tracking.records import START_UNIX_S, costs, evaluation, short_run, step_record
 
 

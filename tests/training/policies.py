@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
+from sfpo_bench.core.types import Completion, FinishReason
 from sfpo_bench.training.batch import TrainBatch, assemble
-from sfpo_bench.types import Completion, FinishReason
 
 VOCABULARY = 23
 GROUP = 4

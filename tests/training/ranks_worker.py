@@ -25,13 +25,13 @@ from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.protocols import Moments, Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.core.types import StageStats
 from sfpo_bench.models.lora import adapt
+from sfpo_bench.settings.training import LearnerSettings, OptimizerKind
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.process_group import ProcessRanks
 from sfpo_bench.training.ranks import Ranks
-from sfpo_bench.training.settings import LearnerSettings, OptimizerKind
-from sfpo_bench.types import StageStats
 from tests.training.adaptive_bound import AdaptiveBound
 from tests.training.policies import GROUP, batch, policy
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
+from sfpo_bench.settings.training import LearnerSettings, OptimizerKind
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.scoring import Scorer
-from sfpo_bench.training.settings import LearnerSettings, OptimizerKind
 from tests.training.policies import GROUP, batch, policy
 from tests.training.test_learner import largest_difference, same_bits
 

@@ -8,13 +8,23 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sfpo_bench.core.seeding import uniforms
+from sfpo_bench.core.types import (
+    Completion,
+    Costs,
+    EvaluationRecord,
+    FinishReason,
+    Grade,
+    GradeStatus,
+    Problem,
+    Sampling,
+    Split,
+)
+from sfpo_bench.problems.arithmetic import Arithmetic
 from sfpo_bench.rollout.encoding import EncodedProblem
-from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
-from sfpo_bench.seeding import uniforms
-from sfpo_bench.tasks.arithmetic import Arithmetic
+from sfpo_bench.rollout.protocol import NoiseStream, Request
+from sfpo_bench.settings.training import EvaluationSettings
 from sfpo_bench.training.evaluation import Evaluator, Quiz, quizzes
-from sfpo_bench.training.settings import EvaluationSettings
-from sfpo_bench.types import Completion, Costs, EvaluationRecord, FinishReason, Grade, GradeStatus, Problem, Split
 from tests.in_process import sfpo_bench
 
 

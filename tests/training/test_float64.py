@@ -15,17 +15,17 @@ from hydra import compose, initialize_config_module
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sfpo_bench.build import Hooks, build_trainer
-from sfpo_bench.config import from_node
-from sfpo_bench.hydra_store import register
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.types import Completion, FinishReason, StageStats, StepRecord
 from sfpo_bench.models import load as models
 from sfpo_bench.models.lora import adapt, merged
-from sfpo_bench.models.settings import EmbeddedModel
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.settings.config import from_node
+from sfpo_bench.settings.models import EmbeddedModel
+from sfpo_bench.settings.training import Precision
 from sfpo_bench.training import trainer as training
-from sfpo_bench.training.settings import Precision
+from sfpo_bench.training.build import Hooks, build_trainer
 from sfpo_bench.training.stop import StopRequest
-from sfpo_bench.types import Completion, FinishReason, StageStats, StepRecord
 from tests.extras import needs
 from tests.training.policies import make_norms_exact, policy
 

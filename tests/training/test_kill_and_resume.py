@@ -214,7 +214,7 @@ def test_a_second_signal_ends_at_once_and_the_last_checkpoint_holds(
 
 _LOSE = """
 import sfpo_bench.rollout.transformers_engine as engine
-from sfpo_bench.errors import EngineFailed
+from sfpo_bench.core.errors import EngineFailed
 def before(owner, name, when):
     inner = getattr(owner, name)
     calls = []

@@ -17,12 +17,12 @@ from sfpo_bench.algorithms.objectives import Clipped, Normalization, k3
 from sfpo_bench.algorithms.protocols import Moments, Objective, UpdateRule
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast, Unit
-from sfpo_bench.errors import NonFiniteError
+from sfpo_bench.core.errors import NonFiniteError
+from sfpo_bench.core.types import StageStats
+from sfpo_bench.settings.training import LearnerSettings, NonFinite, OptimizerKind
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.scoring import Scorer
-from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
-from sfpo_bench.types import StageStats
 from tests.training.policies import GROUP, batch, policy
 
 ADAMW: dict[str, Any] = {"learning_rate": 5e-3}

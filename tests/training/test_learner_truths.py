@@ -15,13 +15,13 @@ from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import Loss, LossInputs, Moments, Objective
 from sfpo_bench.algorithms.update_rules import OnePass
-from sfpo_bench.errors import NonFiniteError
+from sfpo_bench.core.errors import NonFiniteError
+from sfpo_bench.settings.training import LearnerSettings, NonFinite, OptimizerKind
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner, make_optimizer
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.training.scoring import Scorer
-from sfpo_bench.training.settings import LearnerSettings, NonFinite, OptimizerKind
 from tests.training.policies import GROUP, batch, policy
 from tests.training.test_learner import largest_difference, same_bits
 

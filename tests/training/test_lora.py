@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import UpdateRule
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
-from sfpo_bench.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.models.lora import adapt, merge_into, merged
+from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.learner import LocalLearner
-from sfpo_bench.training.settings import LearnerSettings
 from tests.extras import needs
 from tests.training.policies import GROUP, batch, policy
 

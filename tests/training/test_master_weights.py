@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
+from sfpo_bench.core.types import StageStats
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.probe import WeightProbe
-from sfpo_bench.types import StageStats
 
 
 class Quadratic(nn.Module):

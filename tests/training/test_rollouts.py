@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, Problem
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_requests
-from sfpo_bench.types import Completion, FinishReason, Grade, GradeStatus, Problem
 
 
 def problems(count: int) -> list[EncodedProblem]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.tasks.arithmetic import Arithmetic
+from sfpo_bench.core.types import Completion, FinishReason, Problem
+from sfpo_bench.problems.arithmetic import Arithmetic
 from sfpo_bench.training.rewards import in_training
-from sfpo_bench.types import Completion, FinishReason, Problem
 from tests.conftest import TINY, Cli
 
 

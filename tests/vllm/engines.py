@@ -24,17 +24,17 @@ from transformers import (
 )
 
 from sfpo_bench.algorithms.objectives import Clipped
-from sfpo_bench.build import presentation
+from sfpo_bench.core.types import Completion
 from sfpo_bench.models.arithmetic_character import build_tokenizer
 from sfpo_bench.models.load import aliases
 from sfpo_bench.rollout.protocol import Request
-from sfpo_bench.rollout.settings import VllmRollout
 from sfpo_bench.rollout.small_heads import SmallHeads
 from sfpo_bench.rollout.vllm_backend import UNTIED, Backend, Launch
 from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
+from sfpo_bench.settings.rollout import VllmRollout
+from sfpo_bench.settings.training import LearnerSettings
+from sfpo_bench.training.build import presentation
 from sfpo_bench.training.learner import LocalLearner
-from sfpo_bench.training.settings import LearnerSettings
-from sfpo_bench.types import Completion
 
 # What every test here is marked with. vLLM and its dependencies warn of their own future, which is not ours to mend.
 ON_VLLM = [

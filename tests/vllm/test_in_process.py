@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sfpo_bench.errors import EngineMismatch, MissingDataError
+from sfpo_bench.core.errors import EngineMismatch, MissingDataError
+from sfpo_bench.core.types import FinishReason, Sampling
 from sfpo_bench.models import smollm2
 from sfpo_bench.models.arithmetic_character import FOLDER
-from sfpo_bench.rollout.protocol import NoiseStream, Request, Sampling
+from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
 from sfpo_bench.rollout.vllm_engine import VllmEngine
-from sfpo_bench.types import FinishReason
 from tests.vllm.engines import END, ON_VLLM, REQUESTS, VOCABULARY, Side, largest_difference, random_model, saved
 
 pytestmark = ON_VLLM

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.errors import ConfigError, EngineFailed
-from sfpo_bench.rollout.protocol import NoiseStream, Sampling
+from sfpo_bench.core.errors import ConfigError, EngineFailed
+from sfpo_bench.core.types import Sampling
+from sfpo_bench.rollout.protocol import NoiseStream
 from sfpo_bench.rollout.vllm_server import ServerVllm
 from tests.vllm.engines import ON_VLLM, REQUESTS, Side, largest_difference, random_model, saved
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import Advantage, Rewarded
-from sfpo_bench.errors import ConfigError
-from sfpo_bench.options import option
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sfpo_bench.algorithms.advantages.group import AdvantageScale, group_advantages, require_groups
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import Advantage, Rewarded
-from sfpo_bench.options import option
+from sfpo_bench.core.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.objectives.policy_gradient import PolicyGradient
 from sfpo_bench.algorithms.protocols import LossInputs
-from sfpo_bench.options import option
+from sfpo_bench.core.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.objectives.ratios import Ratio
 from sfpo_bench.algorithms.protocols import Loss, LossInputs, Objective
-from sfpo_bench.options import option
+from sfpo_bench.core.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor

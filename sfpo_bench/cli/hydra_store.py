@@ -1,0 +1,58 @@
+"""Registers every kind of node with Hydra, so that `task=jsonl` and the like are typed from the start."""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench.cli import settings as verbs
+from sfpo_bench.core.options import check_ranges
+from sfpo_bench.settings import config
+from sfpo_bench.settings.evaluation import EvaluateSettings
+
+GROUPS = {key.replace(".", "/"): kinds for key, kinds in config.KINDS.items()}
+VERB_SETTINGS = {
+    "report": verbs.ReportSettings,
+    "scores": verbs.ScoresSettings,
+    "import": verbs.ImportSettings,
+    "published": verbs.PublishedSettings,
+    "methods": verbs.MethodsSettings,
+    "overlap": verbs.OverlapSettings,
+    "list": verbs.ListSettings,
+    "show": verbs.ShowSettings,
+    "export": verbs.ExportSettings,
+    "fetch": verbs.FetchSettings,
+    "sync": verbs.SyncSettings,
+    "doctor": verbs.DoctorSettings,
+    "grade": verbs.GradeSettings,
+}
+
+# What Hydra finds by name without a file.
+SCHEMAS = {"run_schema": config.RunConfig, "evaluate_schema": EvaluateSettings, **VERB_SETTINGS}
+
+
+def schema_of(verb: str) -> type:
+    """The settings that a verb takes."""
+    return EvaluateSettings if verb == "evaluate" else VERB_SETTINGS.get(verb, config.RunConfig)
+
+
+VerbSettings = TypeVar("VerbSettings")
+
+
+def verb_settings(node: DictConfig, schema: type[VerbSettings]) -> VerbSettings:
+    """The checked settings of a verb that does not train."""
+    made = cast(VerbSettings, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node)))
+    check_ranges(made)  # type: ignore[arg-type]  # every schema is a dataclass
+    return made
+
+
+def register() -> None:
+    """Put the schemas into Hydra's store; doing it twice changes nothing."""
+    store = ConfigStore.instance()
+    for name, schema in SCHEMAS.items():
+        store.store(name=name, node=schema)
+    for group, kinds in GROUPS.items():
+        for kind, cls in kinds.items():
+            store.store(group=group, name=kind, node=cls)

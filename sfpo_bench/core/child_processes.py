@@ -1,0 +1,49 @@
+"""Python processes that this one starts import what this one imports, whatever lies in the folder they start in.
+
+`python -m` puts the present folder first on a process's search path. A folder or module there that is named like this
+package, or like one that it needs, would be imported in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sfpo_bench.core.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a Python process whose search path is this process's own, present folder included or not."""
+    places = dict.fromkeys(os.path.abspath(place) for place in sys.path if os.path.exists(place or os.curdir))
+    return {**environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
+
+
+def refuse_another_package(first: Sequence[str] = ()) -> None:
+    """Raise `ConfigError` when a process that looks in the folders `first`, then where this one looks, would import
+    another package of this name than this one has."""
+    found = _found(first)
+    if found == _PACKAGE:
+        return
+    where = f"take {found.parent} off" if found else f"put {_PACKAGE.parent} onto"
+    raise ConfigError(
+        f"the processes that train would import {_PACKAGE.name} from {found or 'nowhere'}; expected {_PACKAGE}, which "
+        f"this process has imported: run the command from another folder, or {where} the search path (PYTHONPATH)"
+    )
+
+
+def _found(first: Sequence[str]) -> Path | None:
+    """The folder of the package of this name that is found first; a folder without a package in it counts, as it does
+    for Python."""
+    before = list(sys.path)
+    sys.path[:0] = first
+    try:
+        specs = (finder.find_spec(_PACKAGE.name, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        spec = next((spec for spec in specs if spec is not None), None)
+    finally:
+        sys.path[:] = before
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(places))).resolve() if places else None

@@ -1,0 +1,117 @@
+"""From one configuration to the runs of a comparison: every arm composed by Hydra, every seed a run of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.override_text import parse_overrides
+from sfpo_bench.models.load import pinned
+from sfpo_bench.settings.config import ArmSettings, RunConfig, from_node
+from sfpo_bench.settings.overrides import composed
+from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
+from sfpo_bench.settings.written import in_overrides
+from sfpo_bench.training.run import plain_node
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm: its name in tables, and the resolved configuration that all its seeds share."""
+
+    key: str
+    label: str
+    note: str
+    overrides: tuple[str, ...]
+    node: DictConfig
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One arm with one seed, and where it lives."""
+
+    arm: str
+    seed: int
+    folder: Path
+
+
+def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) -> list[Arm]:
+    """The arms of `config.comparison`, each composed from the caller's overrides and its own.
+
+    Call inside a Hydra application. Raises `ConfigError` when there are no arms, an arm does not compose, or the caller
+    overrides a setting that an arm sets itself (which of the two should win would be a guess).
+    """
+    if not config.comparison.arms:
+        raise ConfigError(
+            "comparison.arms is empty; choose an experiment that has arms (experiment=arithmetic), or add some: "
+            "\"comparison.arms.grpo.overrides=['algorithm=grpo']\" "
+            "\"comparison.arms.sfpo.overrides=['algorithm=sfpo']\""
+        )
+    shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
+    arms = []
+    for key, settings in config.comparison.arms.items():
+        own = overrides_of(config.comparison.arms, key)
+        refuse_overruled(Reader.arm, in_overrides(own, f"comparison.arms.{key}.overrides: "))
+        _refuse_conflicts(key, own, shared)
+        try:
+            node = composed(config_name, [*shared, *own])
+        except ConfigError as error:
+            raise ConfigError(f"comparison.arms.{key}.overrides: {error}") from error
+        # What the comparison asks for is not the arm's business, and is left out before the arm is checked.
+        arm_node = plain_node(node, {**common_settings(config.comparison.threads), "run_name": ""})
+        _refuse_own_length(key, arm_node, config.training.steps)
+        arm_node = plain_node(arm_node, pinned(from_node(arm_node).model))
+        arms.append(Arm(key, settings.label or key, settings.note, tuple(own), arm_node))
+    return arms
+
+
+def _refuse_own_length(arm: str, node: DictConfig, steps: int) -> None:
+    """Raise `ConfigError` for an arm that got another number of steps by a group, such as an experiment."""
+    if node.training.steps != steps:
+        place = f"comparison.arms.{arm}.overrides lead to training.steps = {node.training.steps}"
+        refuse_overruled(Reader.arm, [Written("training.steps", node.training.steps, place)])
+
+
+def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[PlannedRun]:
+    """Every arm with every seed."""
+    return [PlannedRun(arm.key, seed, folder / "runs" / arm.key / f"seed-{seed:04d}") for seed in seeds for arm in arms]
+
+
+def overrides_of(arms: Mapping[str, ArmSettings], key: str) -> list[str]:
+    """The overrides of an arm after those of the arm it is like; what it sets itself takes the place of theirs.
+
+    Raises `ConfigError` for an arm that is not there, or that is like itself.
+    """
+    chain = [key]
+    while like := arms[chain[-1]].like:
+        if like not in arms or like in chain:
+            raise ConfigError(
+                f"comparison.arms.{chain[-1]}.like = {like!r}; expected another arm, one of "
+                f"{', '.join(arm for arm in arms if arm not in chain)}"
+            )
+        chain.append(like)
+    merged: dict[str, str] = {}
+    for arm in reversed(chain):
+        for text in arms[arm].overrides:
+            merged[_key_of(arm, text)] = text
+    return list(merged.values())
+
+
+def _key_of(arm: str, override: str) -> str:
+    try:
+        return str(parse_overrides([override])[0].key_or_group)
+    except ConfigError as error:
+        raise ConfigError(f"comparison.arms.{arm}.overrides: {error}") from error
+
+
+def _refuse_conflicts(arm: str, own: Sequence[str], shared: Sequence[str]) -> None:
+    own_keys = {_key_of(arm, override) for override in own}
+    for override in parse_overrides(shared):
+        if override.key_or_group in own_keys:
+            raise ConfigError(
+                f"{override.input_line}: arm {arm} sets {override.key_or_group} itself ({', '.join(own)}); change the "
+                f"arm instead: 'comparison.arms.{arm}.overrides=[...]'"
+            )

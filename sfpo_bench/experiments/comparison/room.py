@@ -1,0 +1,28 @@
+"""Room on the disk for all runs of a comparison, asked for before the first of them starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sfpo_bench.core.errors import BenchError
+from sfpo_bench.experiments.plan import Plan, plan
+from sfpo_bench.models.load import shape_of
+from sfpo_bench.settings.config import RunConfig
+from sfpo_bench.training.checkpoint import require_space
+
+
+def require_room(folder: Path, runs: Sequence[RunConfig], slots: int) -> None:
+    """Raise `DiskFullError` unless what these runs will keep fits below `folder`, and what `slots` of them write
+    meanwhile. Runs of a model whose size is not known beforehand are not counted: each asks for itself."""
+    plans = [found for config in runs if (found := _plan(config)) is not None]
+    written = sorted((one.checkpoint_bytes for one in plans), reverse=True)[:slots]
+    if plans:
+        require_space(folder, sum(one.kept_bytes for one in plans) + sum(written))
+
+
+def _plan(config: RunConfig) -> Plan | None:
+    try:
+        return plan(config, shape_of(config.model))
+    except BenchError:
+        return None

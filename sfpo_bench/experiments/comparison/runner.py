@@ -1,0 +1,179 @@
+"""The parent of a comparison: settles what is to run, keeps the slots busy, delivers, and asks for the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Self
+
+from sfpo_bench.core.errors import Interrupted, RunFailed
+from sfpo_bench.core.progress import Board
+from sfpo_bench.core.seeding import generator
+from sfpo_bench.experiments.comparison import identity
+from sfpo_bench.experiments.comparison.arms import Arm, PlannedRun, planned_runs
+from sfpo_bench.experiments.comparison.room import require_room
+from sfpo_bench.launchers.build import build_launcher
+from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.reports import ReportFiles, write_report
+from sfpo_bench.results.run_folder import RunFolder, RunState
+from sfpo_bench.settings.config import RunConfig, from_node
+from sfpo_bench.settings.overruled import own_settings
+from sfpo_bench.tracking.delivery import Delivery
+from sfpo_bench.tracking.feed import Feed
+from sfpo_bench.tracking.store_warnings import StoreWarnings
+from sfpo_bench.training.checkpoint import covered_bytes
+from sfpo_bench.training.run import is_finished, plain_node, prepare
+from sfpo_bench.training.stop import StopRequest
+
+_POLL_SECONDS = 0.25
+_REFRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A settled comparison: its folder is its own, its identity is written down, its runs are prepared."""
+
+    folder: Path
+    config: RunConfig
+    runs: tuple[PlannedRun, ...]
+    slots: int
+
+    @classmethod
+    @contextmanager
+    def held(cls, config: RunConfig, arms: list[Arm], slots: int) -> Iterator[Comparison]:
+        """Find or make the comparison's folder, and hold its lock while its runs are prepared and trained.
+
+        Nothing is written before the lock is held: a call that is refused changes nothing of the one that runs. Raises
+        `RunLocked`, and `ComparisonChanged` when the folder holds another comparison.
+        """
+        first = config.comparison.first_seed
+        seeds = range(first, first + config.comparison.seeds)
+        content = identity.describe(config, arms, seeds)
+        folder = identity.place(config.comparison_folder, content, new_on_change=config.comparison.new_on_change)
+        runs = planned_runs(arms, seeds, folder)
+        nodes = {arm.key: arm.node for arm in arms}
+        with RunFolder(folder).locked():
+            new = [from_node(nodes[run.arm]) for run in runs if not RunFolder(run.folder).checkpoints.exists()]
+            require_room(folder, new, slots)
+            identity.write(folder, content)
+            for run in runs:
+                if not is_finished(RunFolder(run.folder), config.training.steps):
+                    node = plain_node(nodes[run.arm], own_settings(run.seed, f"{run.arm}-seed{run.seed}"))
+                    prepare(RunFolder(run.folder), node, config.device)
+            yield cls(folder, config, tuple(runs), slots)
+
+    def pending(self) -> list[PlannedRun]:
+        """Runs still to train, in a random order that is the same at every start: arms must not follow each other in
+        blocks, or a machine that gets slower would look like a slower method."""
+        open_runs = [r for r in self.runs if not is_finished(RunFolder(r.folder), self.config.training.steps)]
+        order = generator(0, "run_order", self.config.name).permutation(len(open_runs))
+        return [open_runs[index] for index in order]
+
+
+def run_comparison(comparison: Comparison, warnings: StoreWarnings | None = None) -> ReportFiles:
+    """Train every run that is not finished and write the report; journals go to MLflow meanwhile. Hold the lock.
+
+    Raises `Interrupted` when asked to stop (everything is kept), and `RunFailed` when runs failed (the others are done
+    and reported).
+    """
+    feed = _feed(comparison, warnings or StoreWarnings())
+    stop = StopRequest()
+    if feed is not None:
+        feed.start()
+    failures = _train_all(comparison, stop)
+    if stop.reason:
+        if feed is not None:
+            feed.close(RunState.interrupted, [])
+        raise Interrupted(
+            f"stopped ({stop.reason}); everything is kept in {comparison.folder}. Run the same command again to resume"
+        )
+    if len(failures) == len(comparison.runs):
+        raise RunFailed(f"every run failed, the first with: {failures[0].message}")
+    files = write_report(comparison.folder)
+    if feed is not None:
+        feed.close(RunState.failed if failures else RunState.finished, astuple(files))
+    if failures:
+        named = {run.folder: run for run in comparison.runs}
+        causes = "; ".join(f"{named[o.folder].arm} seed {named[o.folder].seed}: {o.message}" for o in failures)
+        raise RunFailed(
+            f"{len(failures)} of {len(comparison.runs)} runs did not finish: {causes}. See {files.report}; "
+            "run the same command again to try these once more"
+        )
+    return files
+
+
+def _train_all(comparison: Comparison, stop: StopRequest) -> list[Outcome]:
+    """Train what is not finished; returns the runs that failed."""
+    pending = comparison.pending()
+    failures: list[Outcome] = []
+    count, config = min(comparison.slots, len(pending)), comparison.config
+    launcher = build_launcher(config.launcher, config.comparison.threads, comparison.folder / "workers.log")
+    with stop.listening(), _Board(comparison) as board:
+        slots = Slots(launcher, count)
+        asked = False
+        while (pending and slots.free) or slots.busy:
+            while pending and slots.free:
+                slots.start(pending.pop(0).folder)
+            for outcome in slots.ended(_POLL_SECONDS):
+                board.ended(outcome)
+                if outcome.outcome in ("failed", "halted", "died"):
+                    failures.append(outcome)
+            board.refresh()
+            if stop.reason and not asked:
+                asked = True
+                stop_on_signal(slots)
+                board.say("stopping: every run finishes its step and writes a checkpoint; once more to stop at once")
+        slots.close()
+    return failures
+
+
+def _feed(comparison: Comparison, warnings: StoreWarnings) -> Feed | None:
+    tracking = comparison.config.tracking
+    if not tracking.mlflow:
+        return None
+    root = Path(comparison.config.output_root)
+    delivery = Delivery(tracking.experiment, root, tracking_uri=tracking.uri or None)
+    runs = [RunFolder(run.folder) for run in comparison.runs]
+    return Feed(delivery, RunFolder(comparison.folder), runs, covered_bytes, warnings)
+
+
+class _Board(Board):
+    """Progress of the whole comparison: finished runs, and steps of all."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__(comparison.config.name)
+        self._comparison = comparison
+        self._done = len(comparison.runs) - len(comparison.pending())
+        self._refreshed = 0.0
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        share, words, _ = self._state()
+        self.begin(share, words)
+        self.say(f"{self._comparison.folder}: {words}; {self._comparison.slots} slots")
+        return self
+
+    def ended(self, outcome: Outcome) -> None:
+        self._done += outcome.outcome == "finished"
+        note = f": {outcome.message}" if outcome.message else ""
+        run = next(run for run in self._comparison.runs if run.folder == outcome.folder)
+        self.say(f"[{self._done}/{len(self._comparison.runs)}] {run.arm} seed {run.seed} {outcome.outcome}{note}")
+
+    def refresh(self) -> None:
+        if time.monotonic() - self._refreshed < _REFRESH_SECONDS:
+            return
+        self._refreshed = time.monotonic()
+        share, words, now = self._state()
+        self.update(share, ", ".join(part for part in (words, now) if part))
+
+    def _state(self) -> tuple[float, str, str]:
+        """The share of all steps that is done, what is done in words, and the runs that train now."""
+        runs, steps = self._comparison.runs, self._comparison.config.training.steps
+        states = [(run, RunFolder(run.folder).status()) for run in runs]
+        done, wanted = sum(min(status.step, steps) for _, status in states), len(runs) * steps
+        words = f"{self._done} of {len(runs)} runs finished, {done:,} of {wanted:,} steps done"
+        now = [f"{run.arm}:{run.seed} {s.step}/{steps}" for run, s in states if s.state is RunState.running]
+        return done / wanted, words, "  ".join(now)

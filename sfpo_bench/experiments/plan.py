@@ -1,0 +1,181 @@
+"""What a run will need, from its settings and the model's shape alone: nothing is loaded, nothing is started.
+
+Memory is an estimate. The parts that follow from the settings are exact (weights, gradients, moments, the anchor, the
+key-value cache); activations are counted per token and layer of a decoder of the Llama kind, for the largest
+micro-batch the settings allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sfpo_bench.models.shapes import Shape
+from sfpo_bench.settings.config import RunConfig
+from sfpo_bench.settings.rollout import Placement, VllmRollout
+from sfpo_bench.settings.training import OptimizerKind, Precision
+
+_BYTES = {Precision.float32: 4, Precision.bfloat16: 2, Precision.float64: 8}
+# Python with torch and transformers imported, and with vLLM too; measured.
+_PROCESS, _PROCESS_WITH_VLLM = 700 * 2**20, 1100 * 2**20
+_CHUNK_LOGITS = 2**25  # of training/scoring.py: at most so many logits exist at a time
+
+
+class Phase(StrEnum):
+    """When memory is held: all the time, or in one part of a step."""
+
+    always = "always"
+    update = "update"
+    step = "optimizer step"
+    generation = "generation"
+    checkpoint = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that takes memory in the training process; `host` parts stay in the host's memory beside a GPU,
+    `spread` ones are divided among several although they are not held all the time."""
+
+    name: str
+    size_bytes: int
+    phase: Phase
+    host: bool = False
+    spread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The parts, and what follows from them."""
+
+    parameters: int
+    parts: tuple[Part, ...]
+    kv_bytes_per_token: int
+    sequence_tokens: int
+    checkpoint_bytes: int
+    kept_bytes: int
+
+    @property
+    def run_bytes(self) -> int:
+        """Disk that a run asks for: what it keeps, and the checkpoint being written."""
+        return self.kept_bytes + self.checkpoint_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """On a CPU: what is always held, and the largest of the phases beside it."""
+        return _peak(self.parts)
+
+    @property
+    def gpu_peak_bytes(self) -> int:
+        """The same of a GPU's memory, without what the host holds."""
+        return _peak(tuple(part for part in self.parts if not part.host))
+
+    def per_device_bytes(self, devices: int) -> int:
+        """Of each of several GPUs: what is always held is spread over them, all weights are gathered to generate, and
+        a layer at a time, which is not counted, to update. An estimate that no GPU has been asked about yet."""
+        if devices == 1:
+            return self.gpu_peak_bytes
+        here = [part for part in self.parts if not part.host]
+        spread = sum(part.size_bytes for part in here if part.phase is Phase.always) // devices
+        weights = sum(part.size_bytes for part in here if part.name.startswith("weights "))
+        gathered = Part("gathered weights", weights, Phase.generation)
+        others = [part for part in here if part.phase is not Phase.always]
+        own = [replace(part, size_bytes=part.size_bytes // devices) if part.spread else part for part in others]
+        return spread + _peak((gathered, *own))
+
+
+def _peak(parts: tuple[Part, ...]) -> int:
+    held = {phase: sum(part.size_bytes for part in parts if part.phase is phase) for phase in Phase}
+    return held[Phase.always] + max(held[phase] for phase in Phase if phase is not Phase.always)
+
+
+def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> Plan:
+    """The plan of a run of `config` with a model of this shape. `prompt_tokens` is the longest prompt of the data where
+    it is known; else prompts are taken as long as the settings allow."""
+    learner, rollout = config.learner, config.rollouts
+    size, count = _BYTES[learner.precision], shape.parameters
+    trained, master = _trained(config, shape), _master_bytes(learner.precision)
+    checkpoint = master * trained * (3 if learner.optimizer is OptimizerKind.adamw else 1)
+    checkpoint += master * trained * config.rule.needs.copies_in_checkpoint
+    return Plan(
+        parameters=count,
+        parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
+        kv_bytes_per_token=shape.kv_per_token * size,
+        sequence_tokens=rollout.max_prompt_tokens + rollout.max_new_tokens,
+        checkpoint_bytes=checkpoint,
+        kept_bytes=config.training.kept_bytes(master * trained, checkpoint),
+    )
+
+
+def _master_bytes(precision: Precision) -> int:
+    """Of a number that the optimizer moves, and of each of its moments."""
+    return 8 if precision is Precision.float64 else 4
+
+
+def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterator[Part]:
+    learner, rollout = config.learner, config.rollouts
+    count, trained, size = shape.parameters, _trained(config, shape), _BYTES[learner.precision]
+    master = _master_bytes(learner.precision)
+    copies = learner.precision is Precision.bfloat16
+    moments = 2 if learner.optimizer is OptimizerKind.adamw else 0
+    vllm = isinstance(rollout, VllmRollout) and rollout.placement is Placement.in_process
+    yield Part("process", _PROCESS_WITH_VLLM if vllm else _PROCESS, Phase.always, host=True)
+    yield Part(f"weights ({learner.precision.value})", size * count, Phase.always)
+    if learner.lora_rank:
+        yield Part(f"adapters ({learner.precision.value})", size * trained, Phase.always)
+    yield Part("master weights (float32)", master * trained * copies, Phase.always)
+    # While there are gradients these are in the masters' memory.
+    yield Part("master weights: what bfloat16 lacks", 2 * trained * copies, Phase.always)
+    for phase in (Phase.update, Phase.step):
+        yield Part("gradients", master * trained * (not copies), phase, spread=True)
+    yield Part("optimizer moments", moments * master * trained, Phase.always)
+    anchors = master * trained * config.rule.needs.copies
+    yield Part("copies of the weights for the update rule", anchors, Phase.always, host=learner.anchor_on_host)
+    yield Part("reference weights for the KL term", size * count * config.objective.uses_reference, Phase.always)
+    longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
+    batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
+    tokens = min(learner.micro_batch_tokens, batch_tokens)
+    # The masters take gradients over one by one; that of the head is the largest.
+    head = 0 if learner.lora_rank else shape.embedding
+    yield Part("gradient of the head", size * head * copies, Phase.update)
+    yield Part("gradient of the embedding beside its master", master * head * copies, Phase.step)
+    activations = tokens * _activation_bytes(shape, size)
+    if learner.recompute_layers:
+        activations = activations // shape.layers + tokens * shape.layers * shape.hidden * size
+    yield Part(f"activations of {tokens} tokens (estimate)", activations, Phase.update)
+    logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
+    yield Part("logits, then their gradient", logits * size, Phase.update)
+    # The serialiser copies what it writes, one file at a time.
+    yield Part("writing a checkpoint", max(1, moments) * master * trained, Phase.checkpoint, host=True)
+    yield from _generation(config, shape, size)
+
+
+def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[Part]:
+    rollout = config.rollouts
+    if isinstance(rollout, VllmRollout):
+        if rollout.placement is not Placement.in_process:
+            return  # Another process, with memory of its own.
+        on_gpu = config.device not in ("cpu",) and rollout.sleep
+        phase = Phase.generation if on_gpu else Phase.always
+        own_head = shape.embedding if shape.tied else 0
+        yield Part("vLLM: weights, the head on its own", size * (shape.parameters + own_head), phase)
+        yield Part("vLLM: key-value cache", rollout.kv_cache_mib * 2**20, phase)
+        return
+    # A prompt is held once; room for response tokens is doubled when it is used up.
+    prompts = -(-rollout.batch_responses // rollout.group)
+    tokens = prompts * rollout.max_prompt_tokens + 2 * rollout.batch_responses * rollout.max_new_tokens
+    yield Part("key-value cache of the rollouts, at most", tokens * shape.kv_per_token * size, Phase.generation)
+
+
+def _trained(config: RunConfig, shape: Shape) -> int:
+    """Numbers that the optimizer moves: all, or those of the adapters."""
+    rank = config.learner.lora_rank
+    return shape.adapter(rank) if rank else shape.parameters
+
+
+def _activation_bytes(shape: Shape, size: int) -> int:
+    """Saved for the backward pass, per token: inputs and outputs of the projections in the model's format, and the two
+    norms of each layer, which compute in fp32."""
+    queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
+    layer = size * (4 * shape.hidden + 3 * queries + 4 * keys + 4 * shape.feed_forward) + 4 * 4 * shape.hidden
+    return shape.layers * layer

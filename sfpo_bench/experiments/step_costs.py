@@ -1,0 +1,222 @@
+"""What a training step costs: fitted on measured steps of one device, and what follows for many devices.
+
+Seconds of a step's parts, with R responses on a device in c chunks side by side, L tokens of the longest, N tokens,
+each prompt once, S of them in groups with a signal, k passes, k' = k, or k + 1 where several mini-batches need old
+log-probs beforehand, u optimizer steps in all passes and m micro-batches:
+
+    rollout    r0 + r1 c L + r2 N              one decoding step after another, and the work in them
+    grading    g0 + g1 R
+    update     u0 + u1 u + u2 k' N + u3 k S    an optimizer step, forwards, backwards
+    push       p0
+    exchange   m (2 b + 4) P (D - 1) / D / bandwidth      only with D > 1 devices: weights of P parameters gathered for
+               every forward and backward in b bytes, fp32 gradients summed; the rollouts' weights gathered once
+
+Every coefficient is at least 0. Devices share responses by whole prompts for rollouts and row by row for the update, so
+that c and L stay when N falls. Nothing is loaded here, and scipy only to fit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+
+
+@dataclass(frozen=True, slots=True)
+class StepShape:
+    """The work of a step, all devices together. `passes` times the batch is gone through, `signal_share` of its tokens
+    need a gradient."""
+
+    prompts: int
+    group: int
+    prompt_tokens_mean: float
+    response_tokens_mean: float
+    response_tokens_max: float
+    side_by_side: int
+    signal_share: float
+    passes: int
+    optimizer_steps: int
+    micro_batch_tokens: int
+
+    def __post_init__(self) -> None:
+        if self.prompts < 1 or self.group < 1 or self.passes < 1:
+            raise ConfigError(f"{self} is no step; expected at least one prompt, response and pass")
+
+    @property
+    def tokens(self) -> float:
+        """Each prompt counted once."""
+        return self.prompts * (self.prompt_tokens_mean + self.group * self.response_tokens_mean)
+
+
+@dataclass(frozen=True, slots=True)
+class StepSeconds:
+    """Seconds of a step by part."""
+
+    rollout: float
+    grading: float
+    update: float
+    push: float
+    exchange: float = 0.0
+
+    @property
+    def in_turn(self) -> float:
+        """Of the step as the trainer takes it: one part after another."""
+        return self.rollout + self.grading + self.update + self.push + self.exchange
+
+    @property
+    def overlapped(self) -> float:
+        """If the next step's rollouts ran beside this one's update, on weights one step old and as many devices again:
+        the longer of the two. The trainer does not do so."""
+        return max(self.rollout + self.grading, self.update + self.exchange) + self.push
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredStep:
+    """The median step of a run on one device."""
+
+    name: str
+    shape: StepShape
+    seconds: StepSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class StepCosts:
+    """The coefficients, and what they were measured on: `rollout` are r0, r1, r2; `grading` g0, g1; `update` u0 to u3;
+    `push` is p0."""
+
+    device: str
+    parameters: int
+    rollout: tuple[float, ...]
+    grading: tuple[float, ...]
+    update: tuple[float, ...]
+    push: float
+
+    def predict(self, shape: StepShape, network: Network | None = None, parameters: int | None = None) -> StepSeconds:
+        """A step of this shape on the network's devices, by default on one. For a model of another size every part of
+        rollout, update and push grows as its parameters, which holds where weights and products dominate."""
+        network = network or Network(1)
+        size = 1.0 if parameters is None else parameters / self.parameters
+        per_device = _on_one(shape, network.devices)
+        return StepSeconds(
+            rollout=size * _dot(self.rollout, _rollout(per_device)),
+            grading=_dot(self.grading, _grading(per_device)),
+            update=size * _dot(self.update, _update(_rows_on_one(shape, network.devices))),
+            push=size * self.push,
+            exchange=network.seconds(shape, self.parameters if parameters is None else parameters),
+        )
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> StepCosts:
+        """Costs that `save` wrote; raises `ConfigError` or `MissingDataError`."""
+        if not path.is_file():
+            raise MissingDataError(f"{path} does not exist; `python benchmarks/step_costs.py` measures and writes one")
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            lists = {key: tuple(map(float, raw[key])) for key in ("rollout", "grading", "update")}
+            return cls(**{**raw, **lists})
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path} holds no step costs ({error!r}); expected a file that benchmarks/step_costs.py wrote"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Devices and how fast they talk: `gigabytes_per_second` is what each sends and receives at once, an assumption;
+    nothing here has measured it. Weights travel in `weight_bytes` each. Exchange is not hidden behind computing."""
+
+    devices: int
+    gigabytes_per_second: float = 50.0
+    weight_bytes: int = 2
+
+    def seconds(self, shape: StepShape, parameters: int) -> float:
+        """Of gathering weights and summing gradients in one step."""
+        if self.devices == 1:
+            return 0.0
+        per_step = max(
+            1.0, shape.tokens / self.devices / shape.micro_batch_tokens * shape.passes / shape.optimizer_steps
+        )
+        micro_batches = math.ceil(per_step) * shape.optimizer_steps
+        volume = micro_batches * (2 * self.weight_bytes + 4) + self.weight_bytes
+        return volume * parameters * (1 - 1 / self.devices) / (self.gigabytes_per_second * 1e9)
+
+
+def fit(device: str, parameters: int, measured: Sequence[MeasuredStep]) -> StepCosts:
+    """The coefficients with the least squares of relative errors, none below 0.
+
+    Raises `ConfigError` for fewer than five measured shapes: the update alone has four coefficients.
+    """
+    if len(measured) < 5:
+        raise ConfigError(f"{len(measured)} measured steps; expected at least 5 of different shapes to fit costs on")
+    return StepCosts(
+        device=device,
+        parameters=parameters,
+        rollout=_fitted([_rollout(one.shape) for one in measured], [one.seconds.rollout for one in measured]),
+        grading=_fitted([_grading(one.shape) for one in measured], [one.seconds.grading for one in measured]),
+        update=_fitted([_update(one.shape) for one in measured], [one.seconds.update for one in measured]),
+        push=_fitted([(1.0,) for _ in measured], [one.seconds.push for one in measured])[0],
+    )
+
+
+def left_out(device: str, parameters: int, measured: Sequence[MeasuredStep]) -> dict[str, float]:
+    """Predicted over measured seconds of each step, by costs fitted on all others."""
+    found = {}
+    for one in measured:
+        costs = fit(device, parameters, [other for other in measured if other is not one])
+        found[one.name] = costs.predict(one.shape).in_turn / one.seconds.in_turn
+    return found
+
+
+def _on_one(shape: StepShape, devices: int) -> StepShape:
+    """The fullest device's rollouts."""
+    return _replace(shape, prompts=math.ceil(shape.prompts / devices))
+
+
+def _rows_on_one(shape: StepShape, devices: int) -> StepShape:
+    """The fullest device's rows of the update: whole groups while there are enough, then single responses."""
+    if devices <= shape.prompts:
+        return _on_one(shape, devices)
+    return _replace(shape, prompts=1, group=math.ceil(shape.prompts * shape.group / devices))
+
+
+def _replace(shape: StepShape, prompts: int, group: int | None = None) -> StepShape:
+    return StepShape(**{**asdict(shape), "prompts": prompts, "group": shape.group if group is None else group})
+
+
+def _rollout(shape: StepShape) -> tuple[float, ...]:
+    responses = shape.prompts * shape.group
+    chunks = math.ceil(responses / shape.side_by_side)
+    return 1.0, chunks * shape.response_tokens_max, shape.tokens
+
+
+def _grading(shape: StepShape) -> tuple[float, ...]:
+    return 1.0, float(shape.prompts * shape.group)
+
+
+def _update(shape: StepShape) -> tuple[float, ...]:
+    forwards = shape.passes + (shape.optimizer_steps > shape.passes)
+    backwards = shape.passes * shape.signal_share
+    return 1.0, float(shape.optimizer_steps), forwards * shape.tokens, backwards * shape.tokens
+
+
+def _dot(coefficients: Sequence[float], features: Sequence[float]) -> float:
+    return sum(coefficient * feature for coefficient, feature in zip(coefficients, features, strict=True))
+
+
+def _fitted(features: Sequence[Sequence[float]], seconds: Sequence[float]) -> tuple[float, ...]:
+    import numpy as np
+    from scipy.optimize import nnls
+
+    weights = 1.0 / np.maximum(np.asarray(seconds), 1e-9)
+    table = np.asarray(features) * weights[:, None]
+    # Columns of one size: tokens are thousands where passes are few.
+    sizes = np.maximum(np.linalg.norm(table, axis=0), 1e-300)
+    found, _ = nnls(table / sizes, np.ones(len(table)))
+    return tuple(float(value) for value in found / sizes)

@@ -1,0 +1,140 @@
+"""A trial while it is worked on: its runs, what their journals say so far, and what follows from that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from omegaconf import DictConfig
+
+from sfpo_bench.core.types import EvaluationRecord
+from sfpo_bench.results.journal import decode
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.search.goals import Curve, Goal
+from sfpo_bench.search.study import HeldTrial
+from sfpo_bench.settings.search import Pruner, SweepSettings
+
+
+class CurveReader:
+    """Follows the evaluations of a journal that grows, and that a resumed run may cut first."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._read = 0
+        self._records: list[EvaluationRecord] = []
+
+    def records(self) -> list[EvaluationRecord]:
+        """Every evaluation so far, later ones of a step in place of earlier ones."""
+        size = self._journal.stat().st_size if self._journal.exists() else 0
+        if size < self._read:
+            self._read, self._records = 0, []
+        if size > self._read:
+            with open(self._journal, "rb") as handle:
+                handle.seek(self._read)
+                content = handle.read()
+            whole = content[: content.rfind(b"\n") + 1]
+            self._read += len(whole)
+            lines = (line for line in whole.splitlines() if b'"kind": "evaluation"' in line)
+            self._records += [record for record in map(decode, lines) if isinstance(record, EvaluationRecord)]
+        latest = {(r.step, r.split, r.mode): r for r in self._records}
+        return sorted(latest.values(), key=lambda record: record.step)
+
+
+@dataclass(slots=True)
+class LiveTrial:
+    """A trial that this process holds. Its runs, one per seed, follow each other in one slot."""
+
+    held: HeldTrial
+    folders: Sequence[Path]
+    goals: Sequence[Goal]
+    settings: SweepSettings
+    node: DictConfig | None = None
+    current: int = 0
+    training: bool = False  # a slot has the present run
+    ended: bool = False  # the present run has all its steps
+    spent: bool = False  # the present run has spent all budgets
+    pruned: str = ""
+    failed: str = ""
+    let_go: bool = False
+    _readers: list[CurveReader] = field(init=False)
+    _asked: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._readers = [CurveReader(folder / "journal.jsonl") for folder in self.folders]
+
+    @property
+    def folder(self) -> Path:
+        """The run that is trained now."""
+        return self.folders[self.current]
+
+    @property
+    def seed(self) -> int:
+        return self.settings.first_seed + self.current
+
+    def next_seed(self) -> None:
+        """Go on to the run of the next seed."""
+        self.current, self.ended, self.spent = self.current + 1, False, False
+
+    @property
+    def is_last_seed(self) -> bool:
+        return self.current == len(self.folders) - 1
+
+    def share(self) -> float:
+        """How much of the work of all its runs is done, by their steps."""
+        status = RunFolder(self.folder).status()
+        return (self.current + (status.step / status.steps if status.steps else 0.0)) / len(self.folders)
+
+    def curve(self, goal: Goal, seed: int, *, ended: bool) -> Curve:
+        return goal.curve(self._readers[seed].records(), self.settings.split, ended=ended)
+
+    def watch(self, *, ended: bool) -> None:
+        """Report the rungs that the present run has passed; sets `pruned`, or `spent` once the budgets are."""
+        if self.pruned:
+            return
+        ended = ended or self.spent
+        curves = [self.curve(goal, self.current, ended=ended) for goal in self.goals]
+        self.spent = all(c.costs and c.costs[-1] >= g.budget for c, g in zip(curves, self.goals, strict=True))
+        if len(self.goals) > 1:  # Optuna has reports for one goal only.
+            return
+        if self.settings.pruner is Pruner.wilcoxon:
+            if ended:
+                self._report(self.current, self.goals[0].value(curves[0]), f"after seed {self.current + 1}")
+            return
+        rungs = self.settings.rungs
+        for rung in range(1, self.goals[0].passed(curves[0], rungs) + 1):
+            value = self._mean_so_far(curves[0], rung / rungs)
+            self._report(
+                self.current * rungs + rung, value, f"at {rung}/{rungs} of the budget of seed {self.current + 1}"
+            )
+            if self.pruned:
+                return
+
+    def values(self) -> list[float]:
+        """The goals of the trial: means over its seeds."""
+        seeds = range(len(self.folders))
+        return [fmean(goal.value(self.curve(goal, seed, ended=True)) for seed in seeds) for goal in self.goals]
+
+    def is_censored(self) -> bool:
+        """True when some run never reached the target whose cost is a goal."""
+        seeds = range(len(self.folders))
+        return any(goal.is_censored(self.curve(goal, seed, ended=True)) for goal in self.goals for seed in seeds)
+
+    def _mean_so_far(self, curve: Curve, share: float) -> float:
+        """Mean of the goal over the seeds that are through and, for a share of its budget, the present one."""
+        goal = self.goals[0]
+        before = [goal.value(self.curve(goal, seed, ended=True)) for seed in range(self.current)]
+        return fmean([*before, goal.value(curve, share)])
+
+    def _report(self, step: int, value: float, when: str) -> None:
+        if step in self._asked or math.isnan(value):
+            return
+        self._asked.add(step)
+        gives_up = self.held.report(step, value)
+        last = self.is_last_seed and (
+            self.settings.pruner is Pruner.wilcoxon or step == self.settings.rungs * len(self.folders)
+        )
+        if gives_up and not last:
+            self.pruned = f"{self.settings.pruner.value} pruner {when}: {value:.4g}"

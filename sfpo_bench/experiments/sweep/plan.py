@@ -1,0 +1,188 @@
+"""From one configuration to the trials of a sweep: everything checked, and every point composed by Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Split
+from sfpo_bench.models.load import pinned
+from sfpo_bench.search import space as spaces
+from sfpo_bench.search.address import check_url
+from sfpo_bench.search.goals import Goal, budgets_set_steps, settled, steps_within
+from sfpo_bench.search.space import Point, Space
+from sfpo_bench.settings.config import RunConfig, from_node
+from sfpo_bench.settings.overrides import composed as compose
+from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
+from sfpo_bench.settings.search import GoalSettings, Kind, Pruner, Sampler, SweepSettings
+from sfpo_bench.training.run import plain_node
+
+Compose = Callable[[Sequence[str]], DictConfig]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked sweep. `base` is the configuration without any point; `trials` is the number wanted."""
+
+    name: str
+    folder: Path
+    config: RunConfig
+    base: DictConfig
+    space: Space
+    goals: tuple[Goal, ...]
+    trials: int
+    compose: Compose
+
+    @property
+    def settings(self) -> SweepSettings:
+        return self.config.sweep
+
+    def node(self, point: Point) -> DictConfig:
+        """The resolved configuration that all runs of a trial share; raises `ConfigError` when there is none."""
+        return self._trial_node(self.space.overrides(point))
+
+    def _trial_node(self, overrides: Sequence[str]) -> DictConfig:
+        node = run_node(self.compose(overrides), self.settings.threads)
+        config = from_node(node)
+        rollout = config.rollouts
+        steps = steps_within(self.goals, config.training.steps, rollout.prompts, rollout.group)
+        return plain_node(node, {"training.steps": steps})
+
+    def space_of(self, trial: int) -> Space:
+        """The space in which a trial is searched."""
+        return self.space
+
+    def seeds(self, count: int) -> list[int]:
+        """The first `count` seeds of every trial."""
+        return list(range(self.settings.first_seed, self.settings.first_seed + count))
+
+    def run_folder(self, trial: int, seed: int) -> Path:
+        return self.folder / "trials" / f"trial-{trial:04d}" / f"seed-{seed:04d}"
+
+
+def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -> Plan:
+    """The plan of `config.sweep`, checked as far as that goes without training.
+
+    `composing` gives the configuration for further overrides. Every end of every range is composed and checked. Raises
+    `ConfigError`.
+    """
+    settings = config.sweep
+    space = spaces.space_of(settings.parameters)
+    for parameter in space.parameters:
+        refuse_parameter(parameter.key, f"sweep.parameters.{parameter.name}")
+    named = settings.goals or {"area": GoalSettings()}
+    rollout, steps = config.rollouts, config.training.steps
+    responses, prompts = rollout.prompts * rollout.group * steps, rollout.prompts * steps
+    goals = tuple(settled(name, goal, responses, prompts) for name, goal in named.items())
+    _check(config, space, goals)
+    grid = space.grid() if settings.sampler is Sampler.grid else []
+    base = run_node(composing([]), settings.threads)
+    trials = settings.trials or len(grid)
+    plan = Plan(config.name, folder or config.sweep_folder, config, base, space, goals, trials, composing)
+    for point in space.corners():
+        plan.node(point)
+    return plan
+
+
+def composer(config_name: str, overrides: Sequence[str]) -> Compose:
+    """Composes `config_name` from the caller's overrides and further ones; call it inside a Hydra application."""
+
+    def composed(further: Sequence[str]) -> DictConfig:
+        try:
+            return compose(config_name, [*overrides, *further])
+        except ConfigError as error:
+            place = f"{' '.join(further)}: " if further else ""
+            raise ConfigError(f"{place}{error}") from error
+
+    return composed
+
+
+def run_node(node: DictConfig, threads: int) -> DictConfig:
+    """A composed configuration as one run has it: what the sweep asks for is not the run's business."""
+    plain = plain_node(node, {**common_settings(threads), "run_name": ""})
+    return plain_node(plain, pinned(from_node(plain).model))
+
+
+def refuse_for_sweep(node: DictConfig, written: Sequence[Written]) -> None:
+    """Raise `ConfigError` for a setting of the caller's that would not count in a sweep."""
+    goals = OmegaConf.to_container(node.sweep.goals)
+    assert isinstance(goals, dict)
+    reader = (
+        Reader.budgeted_sweep if budgets_set_steps({str(name): goal for name, goal in goals.items()}) else Reader.sweep
+    )
+    refuse_overruled(reader, written, {"threads": node.sweep.threads})
+
+
+def refuse_parameter(key: str, place: str) -> None:
+    """Raise `ConfigError` for a key whose values would not count if they were searched."""
+    refuse_overruled(Reader.parameter, [Written(key.replace("/", "."), None, place)])
+
+
+def refuse_conflicts(space: Space, written: Iterable[Written]) -> None:
+    """Raise `ConfigError` when the caller sets what the space sets: which should win would be a guess."""
+    searched = {parameter.key.replace("/", "."): parameter for parameter in space.parameters}
+    for one in written:
+        parameter = searched.get(one.key)
+        if parameter is None:
+            continue
+        raise ConfigError(
+            f"{one.place}: the sweep searches {parameter.key} itself, as {parameter.name}; change "
+            f"sweep.parameters.{parameter.name}, or take it out: ~sweep.parameters.{parameter.name}"
+        )
+
+
+def _check(config: RunConfig, space: Space, goals: Sequence[Goal]) -> None:
+    settings, evaluation = config.sweep, config.evaluation
+    if settings.split is Split.train:
+        raise ConfigError("sweep.split = train; expected select: problems that rollouts do not use")
+    if settings.split is Split.report and not settings.choose_on_report:
+        raise ConfigError(
+            "sweep.split = report: settings chosen on the problems that are reported make the report look better than "
+            "it is; use sweep.split=select, or say that you want it: sweep.choose_on_report=true"
+        )
+    responses = evaluation.responses if settings.split is Split.report else evaluation.select_responses
+    if not responses:
+        raise ConfigError(
+            f"sweep.split = {settings.split.value}, but no responses are evaluated on it; set "
+            f"evaluation.{'responses' if settings.split is Split.report else 'select_responses'} above 0"
+        )
+    if not settings.trials and settings.sampler is not Sampler.grid:
+        raise ConfigError("sweep.trials = 0 means the whole grid; with another sampler set a number of trials")
+    if settings.top_trials and len(goals) > 1:
+        raise ConfigError("sweep.top_trials with two goals: there is no best trial; set sweep.top_trials=0")
+    _check_search(settings, space, len(goals))
+    check_url(settings.storage)
+
+
+def _check_search(settings: SweepSettings, space: Space, goals: int) -> None:
+    if goals > 2:
+        raise ConfigError(f"sweep.goals has {goals} goals; expected one, or two with sweep.sampler=nsga2")
+    if (settings.sampler is Sampler.nsga2) != (goals == 2):
+        raise ConfigError(
+            f"sweep.sampler = {settings.sampler.value} with {goals} goal{'s' * (goals > 1)}; nsga2 is for two goals, "
+            "the others for one"
+        )
+    if goals == 2 and settings.pruner is not Pruner.none:
+        raise ConfigError(f"sweep.pruner = {settings.pruner.value} with two goals; set sweep.pruner=none")
+    if settings.pruner is Pruner.wilcoxon and settings.seeds < 3:
+        raise ConfigError(
+            f"sweep.pruner = wilcoxon compares trials seed by seed, with sweep.seeds = {settings.seeds}; set at least 3"
+        )
+    asked = {name for parameter in space.parameters for name, _ in parameter.when}
+    for parameter in space.parameters:
+        if parameter.name in asked and parameter.is_continuous and settings.sampler is not Sampler.grid:
+            raise ConfigError(
+                f"sweep.parameters: a condition asks for values of {parameter.name}, and sweep.sampler = "
+                f"{settings.sampler.value} draws any number of its range, never exactly one of its points; give "
+                f"sweep.parameters.{parameter.name} a step or choices, or set sweep.sampler=grid"
+            )
+    numeric = [p for p in space.parameters if p.kind is not Kind.categorical and not p.when]
+    if settings.sampler is Sampler.cmaes and len(numeric) < 2:
+        raise ConfigError(
+            f"sweep.sampler = cmaes with {len(numeric)} numeric parameters without condition; expected at least 2: "
+            "use tpe"
+        )

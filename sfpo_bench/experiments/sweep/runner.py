@@ -1,0 +1,423 @@
+"""The parent of a sweep: keeps the slots busy, watches the journals, prunes, tells the study how trials ended.
+
+One pass of its loop is a function of what lies on disk (journals) and in the study; nothing is remembered that a kill
+would lose. Workers train and write journals, and know neither study nor tracking store.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, MissingDataError, RunFailed, RunLocked
+from sfpo_bench.core.machine_faults import is_of_machine
+from sfpo_bench.core.progress import Board
+from sfpo_bench.experiments.sweep import identity, records
+from sfpo_bench.experiments.sweep.live import LiveTrial
+from sfpo_bench.experiments.sweep.plan import Plan
+from sfpo_bench.launchers.build import build_launcher
+from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.reports.sweep.load import load_sweep
+from sfpo_bench.reports.sweep.write import SweepFiles, write_sweep_report
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.search.pruners import pruner_of
+from sfpo_bench.search.space import Value
+from sfpo_bench.search.storage import STORE_ERRORS, open_storage
+from sfpo_bench.search.study import SharedStudy
+from sfpo_bench.search.trial_view import OVER, TrialView
+from sfpo_bench.settings.overruled import own_settings
+from sfpo_bench.settings.search import Sampler
+from sfpo_bench.tracking.delivery import Delivery
+from sfpo_bench.tracking.feed import Feed
+from sfpo_bench.tracking.store_warnings import StoreWarnings
+from sfpo_bench.training.checkpoint import covered_bytes
+from sfpo_bench.training.run import is_finished, plain_node, prepare
+from sfpo_bench.training.stop import StopRequest
+
+_POLL_SECONDS = 0.1
+_STORE_SECONDS = 5.0  # between two tries when the study's database does not answer
+_SNAPSHOT_SECONDS = 2.0
+
+
+def run_sweep(plan: Plan, slots: int, warnings: StoreWarnings | None = None) -> SweepFiles:
+    """Search until the study has its trials, then report; everything on disk at every moment.
+
+    Raises `Interrupted` when asked to stop, `RunFailed` when too many trials failed in a row or all did or the machine
+    failed, `RunLocked` when another process works on the sweep and this one was not asked to join.
+    """
+    identity.check(plan)
+    sweep = Sweep(plan, slots, warnings)
+    sweep.wait_for_others()
+    identity.settle(plan)
+    return sweep.run()
+
+
+class Sweep:
+    """The loop over one study."""
+
+    def __init__(self, plan: Plan, slots: int, warnings: StoreWarnings | None = None) -> None:
+        from sfpo_bench.search.samplers import sampler_of
+
+        self._plan = plan
+        self._settings = settings = plan.settings
+        grid = plan.space.grid() if settings.sampler is Sampler.grid else []
+        self._study = SharedStudy(
+            plan.folder,
+            plan.name,
+            open_storage(settings.storage, plan.folder),
+            [goal.minimise for goal in plan.goals],
+            sampler_of(settings.sampler, settings.sampler_seed, settings.startup_trials, grid),
+            pruner_of(settings),
+            settings.lease_seconds,
+        )
+        self._slot_count = slots
+        self._live: dict[int, LiveTrial] = {}
+        self._runs: list[RunFolder] = [RunFolder(path) for path in sorted(plan.folder.glob("trials/*/seed-*"))]
+        self._failures_in_a_row = 0
+        self._gave_up = ""
+        self._halted = ""  # by a fault that is no trial's
+        self._store_is_down_until = 0.0
+        self._look_again_at = 0.0
+        self._snapshot_at = 0.0
+        self._board = Board(plan.name)
+        self._warnings = warnings or StoreWarnings(self._say)
+
+    # --- beginning ------------------------------------------------------------------------------------------------
+
+    def wait_for_others(self) -> None:
+        """Return once this process may work on the study: at once when it may join, else when no other does.
+
+        A process that was killed keeps its lease for a while; one that lives renews it, which is what tells them apart.
+        """
+        if self._settings.attach:
+            return
+        until = first = self._study.others_until()
+        if first > time.time():
+            self._say(f"{self._plan.folder}: the last process of this sweep was heard of not long ago; waiting for it")
+        while time.time() < until:
+            time.sleep(min(0.2, max(0.0, until - time.time())))
+            until = self._study.others_until()
+            if until > first:
+                raise RunLocked(
+                    f"{self._plan.folder}: another process is working on this sweep; wait for it, or join it with "
+                    "sweep.attach=true"
+                )
+
+    def run(self) -> SweepFiles:
+        """Search, then more seeds for the best trials, then the report, which also tells how far a stopped one came."""
+        if self._settings.retry:
+            self._say(f"{self._study.retry_failed()} failed trials are tried again")
+        stop = StopRequest()
+        feed = self._feed()
+        log = self._plan.folder / "workers.log"
+        launcher = build_launcher(self._plan.config.launching, self._settings.threads, log)
+        slots = Slots(launcher, self._slot_count)
+        state = RunState.interrupted
+        try:
+            if feed is not None:
+                feed.start()
+            with stop.listening(), self._board:
+                self._search(slots, stop)
+                if not (stop.reason or self._gave_up or self._halted or self._settings.attach):
+                    self._more_seeds(slots, stop)
+            state = self._state(stop)
+        finally:
+            slots.close()
+            files = self._end(feed, state)
+        if self._halted:
+            raise RunFailed(
+                f"{self._halted}. That is no fault of the trial and counts for none; everything is kept in "
+                f"{self._plan.folder}. Mend it and run the same command again: the trial goes on"
+            )
+        if self._gave_up:
+            raise RunFailed(
+                f"{self._gave_up}. Mend the cause and run the same command again with sweep.retry=true; "
+                "sweep.failures_in_a_row says how many are borne"
+            )
+        if not stop.reason and (over := self._over()) and all(view.state == "failed" for view in over):
+            raise RunFailed(
+                f"all {len(over)} trials failed, so there is nothing to choose from; {files.report} has their causes. "
+                "Mend them and run the same command again with sweep.retry=true"
+            )
+        if stop.reason:
+            raise Interrupted(
+                f"stopped ({stop.reason}); everything is kept in {self._plan.folder}. "
+                "Run the same command again to resume"
+            )
+        return files
+
+    def _state(self, stop: StopRequest) -> RunState:
+        if self._gave_up:
+            return RunState.failed
+        return RunState.interrupted if stop.reason or self._halted else RunState.finished
+
+    def _end(self, feed: Feed | None, state: RunState) -> SweepFiles:
+        try:
+            self._study.release()
+            self._snapshot(importances=True)
+        except STORE_ERRORS as error:
+            self._warnings.sweep(error)
+        files = write_sweep_report(self._plan.folder)
+        if feed is not None:
+            feed.close(state, files.all())
+        if not self._settings.keep_pruned:
+            self._drop_pruned()
+        return files
+
+    def _drop_pruned(self) -> None:
+        """Remove the checkpoints of pruned trials; what they cover has been delivered."""
+        for trial in load_sweep(self._plan.folder).trials:
+            if trial.state == "pruned":
+                for path in self._plan.folder.glob(f"trials/trial-{trial.number:04d}/seed-*/checkpoints"):
+                    shutil.rmtree(path)
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def _search(self, slots: Slots, stop: StopRequest) -> None:
+        share, words = self._state_of_trials(self._study.views())
+        self._board.begin(share, words)
+        self._say(f"{self._plan.folder}: {words}; {self._slot_count} slots")
+        stopping = False
+        while True:
+            left = self._pass(slots, stopping)
+            if not self._live and (stopping or not left):
+                break
+            for outcome in slots.ended(_POLL_SECONDS):
+                self._note(outcome, stopping)
+            if (stop.reason or self._gave_up or self._halted) and not stopping:
+                stopping = True
+                self._say("stopping: every run finishes its step and writes a checkpoint; once more to stop at once")
+                stop_on_signal(slots)
+
+    def _pass(self, slots: Slots, stopping: bool) -> bool:
+        """Bring every trial on as far as it goes now; False when none is left. A store that does not answer costs
+        time and no trial: runs go on, and what they did is told when it is back."""
+        if time.monotonic() < self._store_is_down_until:
+            return True
+        try:
+            if not self._study.renew():
+                self._drop_what_others_took(slots)
+            for live in list(self._live.values()):
+                self._tend(slots, live)
+            left = True
+            while len(self._live) < self._slot_count and left and not (stopping or self._gave_up):
+                left = self._begin(slots)
+            self._snapshot_now_and_then()
+            return left or bool(self._live) or self._others_work()
+        except STORE_ERRORS as error:
+            self._store_is_down_until = time.monotonic() + _STORE_SECONDS
+            self._warnings.sweep(error)
+            return True
+
+    def _begin(self, slots: Slots) -> bool:
+        """Take a trial; False when there is none to take."""
+        if time.monotonic() < self._look_again_at:
+            return False
+        held = self._study.take(self._plan.space_of, self._plan.trials)
+        if held is None:
+            self._look_again_at = time.monotonic() + 1.0
+            return False
+        point = ", ".join(f"{name} = {short(value)}" for name, value in held.point.items())
+        self._say(f"trial {held.number}{' goes on' if held.taken_over else ''}: {point}")
+        folders = [self._plan.run_folder(held.number, seed) for seed in self._plan.seeds(self._settings.seeds)]
+        live = LiveTrial(held, folders, self._plan.goals, self._settings)
+        self._live[held.number] = live
+        try:
+            live.node = self._plan.node(held.point)
+        except ConfigError as error:
+            live.failed = str(error)
+        self._tend(slots, live)
+        return True
+
+    def _tend(self, slots: Slots, live: LiveTrial) -> None:
+        """Watch the present run; start it, the next one, or tell how the trial ended."""
+        while True:
+            if not live.failed:
+                live.watch(ended=live.ended)
+            if live.training:
+                if live.pruned or live.spent:
+                    slots.end(live.folder)
+                return
+            if live.failed or live.pruned or live.let_go:
+                self._tell(live)
+                return
+            if not (live.ended or live.spent):
+                self._start(slots, live)
+                return
+            if live.is_last_seed:
+                self._tell(live)
+                return
+            live.next_seed()
+
+    def _start(self, slots: Slots, live: LiveTrial) -> None:
+        run = RunFolder(live.folder)
+        assert live.node is not None
+        node = plain_node(live.node, own_settings(live.seed, f"{live.folder.parent.name}-{live.folder.name}"))
+        steps = int(node.training.steps)
+        if is_finished(run, steps):
+            live.ended = True
+            self._tend(slots, live)
+        elif slots.free:
+            try:
+                prepare(run, node, self._plan.config.device)
+            except (BenchError, OSError) as error:
+                if is_of_machine(error) or isinstance(error, MissingDataError):
+                    self._halted, live.let_go = str(error), True
+                elif isinstance(error, BenchError):
+                    live.failed = str(error)
+                else:
+                    raise
+                return
+            if all(known.path != run.path for known in self._runs):
+                self._runs.append(run)
+            live.training = True
+            slots.start(run.path)
+
+    def _note(self, outcome: Outcome, stopping: bool) -> None:
+        """A run's turn ended; what follows is done by the next pass."""
+        live = next((live for live in self._live.values() if live.folder == outcome.folder), None)
+        if live is None:
+            return
+        live.training = False
+        if outcome.outcome == "finished":
+            live.ended = True
+        elif outcome.outcome == "halted":
+            self._halted, live.let_go = outcome.message, True
+        elif outcome.outcome != "interrupted":
+            live.failed = outcome.message or outcome.outcome
+        elif not (live.pruned or live.spent) and stopping:
+            live.let_go = True
+
+    def _tell(self, live: LiveTrial) -> None:
+        held = live.held
+        if live.let_go and not live.pruned:
+            self._study.let_go(held)
+        elif live.failed:
+            self._failures_in_a_row += 1
+            self._study.fail(held, live.failed)
+            self._report(held.number, f"failed: {live.failed}")
+            if self._failures_in_a_row >= self._settings.failures_in_a_row:
+                self._gave_up = f"{self._failures_in_a_row} trials failed in a row, the last with: {live.failed}"
+        elif live.pruned:
+            self._failures_in_a_row = 0
+            run = RunFolder(live.folder)
+            status = run.status()
+            if status.state is not RunState.finished:
+                run.write_status(RunStatus(RunState.interrupted, status.step, status.steps, f"pruned: {live.pruned}"))
+            self._study.prune(held, live.pruned)
+            self._report(held.number, f"pruned by the {live.pruned}")
+        else:
+            self._failures_in_a_row = 0
+            values = live.values()
+            self._study.complete(held, values, censored=live.is_censored())
+            self._report(held.number, f"complete: {', '.join(f'{value:.4g}' for value in values)}")
+        del self._live[held.number]
+        self._snapshot_at = 0.0
+
+    def _drop_what_others_took(self, slots: Slots) -> None:
+        """This process was silent for longer than its lease: trials that another one took are that one's."""
+        for number, live in list(self._live.items()):
+            if not self._study.owns(live.held):
+                if live.training:
+                    slots.end(live.folder)
+                self._study.let_go(live.held)
+                del self._live[number]
+                self._say(f"trial {number} was taken over by another process")
+
+    def _over(self) -> list[TrialView]:
+        return [view for view in self._study.views() if view.state in OVER]
+
+    def _others_work(self) -> bool:
+        """True while a trial is not over that another process holds, or that nobody does yet."""
+        if time.monotonic() < self._look_again_at - 0.9:
+            return True
+        return any(view.state in ("running", "lost", "waiting") for view in self._study.views())
+
+    # --- more seeds for the best ----------------------------------------------------------------------------------
+
+    def _more_seeds(self, slots: Slots, stop: StopRequest) -> None:
+        """Runs with further seeds for the best complete trials; they change no trial, only what is known of it."""
+        pending = self._further_runs()
+        if pending:
+            self._say(f"{len(pending)} runs with further seeds for the best {self._settings.top_trials} trials")
+        self._board.begin(0.0 if pending else 1.0)
+        asked, folders = False, list(pending)
+        while (pending and slots.free) or slots.busy:
+            self._study.renew()
+            self._show_runs(folders)
+            while pending and slots.free:
+                folder = pending.pop(0)
+                self._runs.append(RunFolder(folder))
+                slots.start(folder)
+            for outcome in slots.ended(_POLL_SECONDS):
+                if outcome.outcome != "finished":
+                    self._say(f"{outcome.folder}: {outcome.outcome} {outcome.message}")
+                if outcome.outcome == "halted":
+                    self._halted = outcome.message
+            if (stop.reason or self._halted) and not asked:
+                asked = True
+                stop_on_signal(slots)
+
+    def _show_runs(self, folders: Sequence[Path]) -> None:
+        if time.monotonic() >= self._snapshot_at:
+            self._snapshot_at = time.monotonic() + _SNAPSHOT_SECONDS
+            states = [RunFolder(folder).status() for folder in folders]
+            done, wanted = sum(state.step for state in states), sum(state.steps for state in states)
+            self._board.update(done / max(wanted, 1), f"further seeds: {done:,} of {wanted:,} steps done")
+
+    def _further_runs(self) -> list[Path]:
+        complete = [view for view in self._study.views() if view.state == "complete" and len(view.values) == 1]
+        best = sorted(complete, key=lambda v: (v.values[0] if self._plan.goals[0].minimise else -v.values[0], v.number))
+        pending = []
+        for view in best[: self._settings.top_trials]:
+            node = self._plan.node(view.point)
+            for seed in self._plan.seeds(self._settings.top_seeds)[self._settings.seeds :]:
+                run = RunFolder(self._plan.run_folder(view.number, seed))
+                if not is_finished(run, int(node.training.steps)):
+                    name = f"{run.path.parent.name}-{run.path.name}"
+                    prepare(run, plain_node(node, own_settings(seed, name)), self._plan.config.device)
+                    pending.append(run.path)
+        return pending
+
+    # --- what others see ------------------------------------------------------------------------------------------
+
+    def _feed(self) -> Feed | None:
+        tracking = self._plan.config.tracking
+        if not tracking.mlflow:
+            return None
+        delivery = Delivery(tracking.experiment, Path(self._plan.config.output_root), tracking_uri=tracking.uri or None)
+        return Feed(delivery, RunFolder(self._plan.folder), self._runs, covered_bytes, self._warnings)
+
+    def _snapshot_now_and_then(self) -> None:
+        if time.monotonic() >= self._snapshot_at:
+            self._snapshot_at = time.monotonic() + _SNAPSHOT_SECONDS
+            self._snapshot(importances=False)
+
+    def _snapshot(self, *, importances: bool) -> None:
+        shares, views = self._study.importances() if importances else {}, self._study.views()
+        records.write(self._plan.folder, views, self._study.latest_lease(), shares)
+        if not importances:
+            self._board.update(*self._state_of_trials(views))
+
+    def _state_of_trials(self, views: Sequence[TrialView]) -> tuple[float, str]:
+        """The share of the trials' work that is done, a trial of this process by its steps; and that in words."""
+        over = sum(view.state in OVER for view in views)
+        shares = [live.share() for live in self._live.values()]
+        words = f"{over} of {self._plan.trials} trials are over"
+        if shares:
+            words += f", {len(shares)} under way ({', '.join(f'{share:.0%}' for share in shares)})"
+        return min(1.0, (over + sum(shares)) / self._plan.trials), words
+
+    def _report(self, number: int, text: str) -> None:
+        over = self._over()
+        self._say(f"[{len(over)}/{self._plan.trials}] trial {number} {text}")
+
+    def _say(self, text: str) -> None:
+        self._board.say(text)
+
+
+def short(value: Value) -> str:
+    """A value in four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

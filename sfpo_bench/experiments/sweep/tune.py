@@ -1,0 +1,269 @@
+"""From sweep to comparison: every arm searched alike for what the arms share, then compared at its best.
+
+Alike means: the same space, the same number of trials, the same budget, on select problems and on seeds that the
+comparison does not use. A best value at the end of its range is reported, and the range extended there once, by one
+more value of a grid or by half its width; what then lies at the end again is reported and left so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench.core.errors import BenchError, ConfigError
+from sfpo_bench.core.override_text import parse_overrides
+from sfpo_bench.core.yaml_files import read_yaml
+from sfpo_bench.experiments.comparison.arms import Arm
+from sfpo_bench.experiments.sweep.plan import Compose, Plan, composer, plan_of
+from sfpo_bench.problems.sets import choice_on
+from sfpo_bench.reports.document import Block, heading, paragraph, table
+from sfpo_bench.reports.markdown import markdown
+from sfpo_bench.reports.sweep.load import load_sweep
+from sfpo_bench.reports.sweep.tables import value_text
+from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.search.space import Parameter, Point, Space
+from sfpo_bench.settings.config import ArmSettings, RunConfig, from_node
+from sfpo_bench.settings.overruled import Reader, refuse_overruled
+from sfpo_bench.settings.search import Sampler
+from sfpo_bench.settings.written import in_file
+from sfpo_bench.training.run import plain_node
+
+Run = Callable[[Plan], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What the search gave one arm. `edges` names the parameters whose best value lies at an end of what was tried;
+    `extended` those whose range was made longer on the way; `choice` says so when they were chosen on a suite;
+    `follows` is the arm that was searched in place of this one."""
+
+    arm: str
+    point: Point
+    value: float
+    trials: int
+    responses: float
+    edges: tuple[str, ...]
+    extended: tuple[str, ...]
+    choice: str = ""
+    follows: str = ""
+
+
+def tune_arms(
+    config: RunConfig, arms: Sequence[Arm], config_name: str, overrides: Sequence[str], file: Path, run: Run
+) -> tuple[dict[str, ArmSettings], list[Tuned]]:
+    """The arms' settings with the best of their sweeps, and what the sweeps found; `run` runs a plan to its end.
+
+    `file` is a sweep whose space, goal and evaluation are used. An arm with `tune: false` stays as it is, one with
+    `tuned_as` takes what is found for that arm. Raises `ConfigError` when the sweep would use the comparison's seeds,
+    or its arms would not be searched alike.
+    """
+    section = _section(file)
+    settings: dict[str, ArmSettings] = dict(config.comparison.arms)
+    leaders = _leaders(settings)
+    # One that follows could be searched alike as well: what is found for its leader fits it.
+    plans = {
+        arm.key: _plan(config, arm, config_name, overrides, section, file.stem) for arm in arms if arm.key in leaders
+    }
+    _check_alike(config, list(plans.values()))
+    found = {key: _search(key, plan, run) for key, plan in plans.items() if leaders[key] == key}
+    tuned = []
+    for arm in arms:
+        if arm.key not in leaders:
+            continue
+        leader = leaders[arm.key]
+        result = found[leader] if leader == arm.key else replace(found[leader], arm=arm.key, trials=0, follows=leader)
+        space = plans[leader].space
+        own = [*_without(arm.overrides, space), *space.overrides(result.point)]
+        settings[arm.key] = replace(settings[arm.key], overrides=own, like="", note=_note(arm, result))
+        tuned.append(result)
+    return settings, tuned
+
+
+def _leaders(settings: Mapping[str, ArmSettings]) -> dict[str, str]:
+    """Of every arm whose settings are found by search, the arm that is searched: itself, or the one it follows."""
+    leaders = {key: arm.tuned_as or key for key, arm in settings.items() if arm.tune}
+    if not leaders:
+        raise ConfigError("comparison.tune is set, but every arm has tune: false; tune at least one")
+    searched = [key for key, leader in leaders.items() if key == leader]
+    for key, leader in leaders.items():
+        if leader not in searched:
+            raise ConfigError(
+                f"comparison.arms.{key}.tuned_as = {leader}, which is no arm that is searched; expected one of "
+                f"{', '.join(searched) or 'none'}, or comparison.arms.{key}.tune=false to leave {key} as it is"
+            )
+    return leaders
+
+
+def tuning_blocks(tuned: Sequence[Tuned], level: int = 1) -> list[Block]:
+    """The table of what was chosen for each arm, under a heading of the level."""
+    names = list(dict.fromkeys(name for arm in tuned for name in arm.point))
+    header = ["arm", *names, "goal", "trials", "responses per trial", "at the end of its range"]
+    rows = [
+        [
+            arm.arm,
+            *(value_text(arm.point[name]) if name in arm.point else "" for name in names),
+            *_searched_cells(arm),
+        ]
+        for arm in tuned
+    ]
+    said = "Settings of each arm, chosen on select problems and on seeds that the comparison does not use."
+    said = " ".join([said, *dict.fromkeys(f"They were {arm.choice}." for arm in tuned if arm.choice)])
+    return [heading(level, "Tuning"), paragraph(said), table(header, rows, left=(0, len(header) - 1))]
+
+
+def _searched_cells(arm: Tuned) -> list[str]:
+    if arm.follows:
+        return ["", f"as {arm.follows}", "", ""]
+    return [value_text(arm.value), str(arm.trials), f"{arm.responses:,.0f}", _edge_text(arm)]
+
+
+def write_tuning(folder: Path, tuned: Sequence[Tuned]) -> Path:
+    """Write tuning.md and tuning.csv into the comparison's folder; returns the former."""
+    rows = [
+        {"arm": t.arm, **t.point, "goal": t.value, "trials": t.trials, "edge": _edge_text(t), "as": t.follows}
+        for t in tuned
+    ]
+    write_atomically(folder / "tuning.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_atomically(folder / "tuning.md", markdown(tuning_blocks(tuned)))
+    return folder / "tuning.md"
+
+
+def _edge_text(tuned: Tuned) -> str:
+    edges, extended = ", ".join(tuned.edges), ", ".join(tuned.extended)
+    if not extended:
+        return edges
+    return f"{extended}: extended once" + (f"; still at its end: {edges}" if edges else "")
+
+
+def _note(arm: Arm, found: Tuned) -> str:
+    point = ", ".join(f"{name} = {value_text(value)}" for name, value in found.point.items())
+    kept = arm.note.replace("tuned learning rate", "").rstrip(", ")
+    tuned = f"as tuned for {found.follows}: {point}" if found.follows else f"tuned: {point}"
+    return ", ".join(part for part in (kept, tuned, found.choice) if part)
+
+
+def _section(file: Path) -> DictConfig:
+    loaded = read_yaml(file)
+    if "sweep" not in loaded:
+        raise ConfigError(f"{file} has no `sweep`; expected the file of a sweep")
+    refuse_overruled(Reader.tuning, in_file(file))
+    return loaded
+
+
+def _plan(
+    config: RunConfig, arm: Arm, config_name: str, overrides: Sequence[str], section: DictConfig, name: str
+) -> Plan:
+    """The sweep of one arm. What the arm itself sets of the space is left out: the trial sets it."""
+    from sfpo_bench.search.space import space_of
+
+    shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
+    evaluation = OmegaConf.to_container(section.get("evaluation") or OmegaConf.create())
+    assert isinstance(evaluation, dict)
+    study = f"{config.name}-{name}-{arm.key}"
+
+    def prepared(node: DictConfig) -> DictConfig:
+        changes: dict[str, object] = {f"evaluation.{key!s}": value for key, value in evaluation.items()}
+        return plain_node(node, {**changes, "training.keep_every": 0, "comparison": {}, "name": study})
+
+    searched = from_node(
+        plain_node(prepared(composer(config_name, [*shared, *arm.overrides])([])), {"sweep": section.sweep})
+    )
+    own = _without(arm.overrides, space_of(searched.sweep.parameters))
+    inner = composer(config_name, [*shared, *own])
+    composing: Compose = lambda further: prepared(inner(further))  # noqa: E731
+    return plan_of(searched, composing)
+
+
+def _without(overrides: Sequence[str], space: Space) -> list[str]:
+    """The overrides without those that the space makes."""
+    keys = {parameter.key for parameter in space.parameters}
+    return [text for text in overrides if parse_overrides([text])[0].key_or_group not in keys]
+
+
+def _check_alike(config: RunConfig, plans: Sequence[Plan]) -> None:
+    comparison, first = config.comparison, plans[0]
+    used = set(range(comparison.first_seed, comparison.first_seed + comparison.seeds))
+    count = max(first.settings.seeds, first.settings.top_seeds if first.settings.top_trials else 1)
+    if used & set(first.seeds(count)):
+        raise ConfigError(
+            f"the sweep's seeds {first.seeds(count)} meet those of the comparison, {min(used)} to {max(used)}; set "
+            "comparison.first_seed or the sweep's first_seed so that none is used twice"
+        )
+    for plan in plans[1:]:
+        if plan.goals != first.goals or plan.trials != first.trials:
+            raise ConfigError(
+                f"{first.name} has {first.trials} trials of {first.goals[0].budget:g} {first.goals[0].axis.value}, "
+                f"{plan.name} {plan.trials} of {plan.goals[0].budget:g}; set sweep.goals.NAME.budget in the sweep's "
+                "file, so that every arm is searched alike"
+            )
+
+
+def _run_through(plan: Plan, run: Run) -> None:
+    """Run a plan to its end and remove the weights of its trials: the chosen settings are trained anew. What a
+    checkpoint says of the journal stays, so that a store that was down can still be told."""
+    run(plan)
+    for weights in plan.folder.glob("trials/*/seed-*/checkpoints/**/*.safetensors"):
+        weights.unlink()
+
+
+def _search(arm: str, plan: Plan, run: Run) -> Tuned:
+    _run_through(plan, run)
+    point, value = _best(plan)
+    at_end = [p for p in plan.space.parameters if p.name in point and p.edge(point[p.name])]
+    tuned = Tuned(
+        arm, point, value, plan.trials, plan.goals[0].budget, tuple(p.name for p in at_end), (), _choice(plan)
+    )
+    if not at_end:
+        return tuned
+    beyond = {p.name: p.extended(p.edge(point[p.name])) for p in at_end}
+    further = _extended(plan, beyond)
+    _run_through(further, run)
+    new_point, new_value = _best(further)
+    goal = plan.goals[0]
+    better = new_value < value if goal.minimise else new_value > value
+    extended = tuple(beyond)
+    trials = plan.trials + further.trials
+    if not better:
+        # The value is no longer at the end of what was tried.
+        return replace(tuned, trials=trials, edges=(), extended=extended)
+    still = tuple(name for name, p in beyond.items() if _far_end(plan, p, new_point))
+    return replace(tuned, point=new_point, value=new_value, trials=trials, edges=still, extended=extended)
+
+
+def _choice(plan: Plan) -> str:
+    evaluation = plan.config.evaluation
+    if not evaluation.select_suite:
+        return ""
+    choice = choice_on(evaluation.select_suite, evaluation.allow_report)
+    warning = ", which is for reporting: scores on it are too high" if choice.on_report else ""
+    return f"chosen on the suite {choice.suite}{warning}"
+
+
+def _far_end(plan: Plan, beyond: Parameter, point: Point) -> bool:
+    """True when the value lies at the outer end of an extension."""
+    if beyond.name not in point:
+        return False
+    if beyond.points == 1:
+        return True
+    within = next(p for p in plan.space.parameters if p.name == beyond.name)
+    return beyond.edge(point[beyond.name]) == ("high" if beyond.low >= within.high else "low")
+
+
+def _extended(plan: Plan, beyond: dict[str, Parameter]) -> Plan:
+    """The same search in the part of the space that was added; half the trials, or all of a grid's new points."""
+    space = Space(tuple(beyond.get(p.name, p) for p in plan.space.parameters))
+    grid = plan.settings.sampler is Sampler.grid
+    trials = len(space.grid()) if grid else max(1, plan.trials // 2)
+    name = f"{plan.name}-extended"
+    return replace(plan, name=name, folder=plan.folder.with_name(name), space=space, trials=trials)
+
+
+def _best(plan: Plan) -> tuple[Point, float]:
+    best = load_sweep(plan.folder).best
+    if best is None:
+        raise BenchError(f"{plan.folder}: no trial was completed, so there is no best one; see its report.md")
+    return best.point, best.value

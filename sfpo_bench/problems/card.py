@@ -1,0 +1,119 @@
+"""What is known of a set of problems: where it comes from, what it must hold, how its answers are graded.
+
+One YAML file per set in `evaluations/benchmarks` and `evaluations/training_sets`; the file's name is the set's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import TypeVar, cast
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.resources import carried
+from sfpo_bench.core.yaml_files import read_yaml
+
+Entry = TypeVar("Entry")
+
+KINDS = ("benchmarks", "training_sets")
+
+
+class AnswerType(StrEnum):
+    """How a response is judged: as mathematics, as mathematics with a whole number for gold, or as a Countdown equation
+    that must be evaluated."""
+
+    mathematics = "mathematics"
+    integer = "integer"
+    countdown = "countdown"
+
+
+class AnswerForm(StrEnum):
+    r"""Where a hub column has the gold answer: the whole text, after `####`, in the last `\boxed{}`, or as the first
+    element of a list."""
+
+    text = "text"
+    after_hashes = "after_hashes"
+    last_boxed = "last_boxed"
+    first_of_list = "first_of_list"
+
+
+@dataclass
+class HubPlace:
+    """A data set of the Hugging Face hub. An empty `name`: the set is on no hub that we know in this form."""
+
+    name: str = ""
+    config: str = ""
+    split: str = "test"
+    revision: str = "main"
+    problem_column: str = "problem"
+    answer_column: str = "answer"
+    answer_form: AnswerForm = AnswerForm.text
+
+
+@dataclass
+class LabelError:
+    """A gold answer that is wrong, doubtful, or more than the grader can read."""
+
+    id: str = MISSING
+    note: str = MISSING
+
+
+@dataclass
+class Card:
+    """One set of problems. `content_sha256` is `canonical.content_sha256` of its problems; `tolerance` is the absolute
+    difference that a number may have from the gold one (0: the grader's own rules for decimals), `tolerances` are those
+    of single problems by id; `released` is when its problems became public, year first."""
+
+    name: str = MISSING
+    title: str = MISSING
+    rows: int = MISSING
+    content_sha256: str = MISSING
+    answer_type: AnswerType = MISSING
+    tolerance: float = 0.0
+    tolerances: dict[str, float] = field(default_factory=dict)
+    prompt: str = "boxed"
+    released: str = MISSING
+    licence: str = MISSING
+    hub: HubPlace = field(default_factory=HubPlace)
+    label_errors: list[LabelError] = field(default_factory=list)
+    notes: str = ""
+
+    def tolerance_of(self, problem_id: str) -> float:
+        """The tolerance of one problem."""
+        return self.tolerances.get(problem_id, self.tolerance)
+
+
+def read_entry(path: Path, schema: type[Entry]) -> Entry:
+    """The typed content of a YAML file of `evaluations/`; raises `ConfigError` that names the file and the key."""
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), {"name": path.stem}, read_yaml(path))
+        return cast(Entry, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {str(error.msg or error).splitlines()[0]} ({error.full_key})") from error
+
+
+def named_file(kinds: tuple[str, ...], name: str, what: str) -> Path:
+    """The YAML file of an entry by its name; raises `ConfigError` with the names there are."""
+    known = {path.stem: path for kind in kinds for path in sorted((carried("evaluations") / kind).glob("*.yaml"))}
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ConfigError(f"{name!r} is not {what}; {hint}expected one of {', '.join(known)}")
+    return known[name]
+
+
+@cache
+def card(name: str) -> Card:
+    """The card of a benchmark or training set; raises `ConfigError` for a name that nobody has."""
+    return read_entry(named_file(KINDS, name, "a set of problems"), Card)
+
+
+def known_sets(kind: str) -> list[str]:
+    """The names of all `benchmarks`, `training_sets`, `suites` or `prompts`, sorted."""
+    return sorted(path.stem for path in (carried("evaluations") / kind).glob("*.yaml"))

@@ -1,0 +1,67 @@
+"""Rows of a data set of the Hugging Face hub, by the `datasets` library."""
+
+from __future__ import annotations
+
+import importlib
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.extras import install_extra
+
+if TYPE_CHECKING:
+    from sfpo_bench.problems.card import Card, HubPlace
+
+_SECONDS = 4.0
+
+
+def hub_rows(place: HubPlace, known: Card, key: str = "data") -> Iterable[Mapping[str, Any]]:
+    """The rows of the data set at its revision, from the local cache of `datasets` or downloaded; no remote code runs.
+
+    Raises `MissingDataError` without the library, without an answer from the hub, and for a set that it does not have.
+    """
+    remedy = f"set {key}.dir (or $SFPO_BENCH_DATA) to a folder with {known.name}.jsonl"
+    try:
+        datasets: Any = importlib.import_module("datasets")
+    except ImportError as error:
+        raise MissingDataError(
+            f"{known.title} comes from the hub, which needs the datasets library: {install_extra('hub')}; or {remedy}"
+        ) from error
+    # The library would ask six times, 24 seconds long, before it said so itself.
+    silence = None if _is_cached(datasets, place) else _silence()
+    if silence is not None:
+        raise MissingDataError(f"{known.title}: {place.name} is not in the local cache and {silence}; {remedy}")
+    try:
+        found: Iterable[Mapping[str, Any]] = datasets.load_dataset(
+            place.name, place.config or None, split=place.split, revision=place.revision
+        )
+    except Exception as error:  # the library raises its own errors, requests', huggingface_hub's and plain ones
+        raise MissingDataError(
+            f"{known.title}: {place.name} (revision {place.revision}) cannot be had from the hub "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); check name and network, or {remedy}"
+        ) from error
+    return found
+
+
+def _is_cached(datasets: Any, place: HubPlace) -> bool:
+    """Whether the library has prepared some version of the set before."""
+    return (Path(datasets.config.HF_DATASETS_CACHE) / place.name.replace("/", "___")).is_dir()
+
+
+def _silence() -> str | None:
+    """Why the hub cannot be asked; None when it answers."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    question = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+    try:
+        urllib.request.urlopen(question, timeout=_SECONDS).close()
+    except urllib.error.HTTPError:
+        return None  # it answers
+    except (OSError, ValueError) as error:
+        return f"the hub {constants.ENDPOINT} does not answer ({getattr(error, 'reason', error)})"
+    return None

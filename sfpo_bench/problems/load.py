@@ -1,0 +1,164 @@
+"""From a card to its problems: a local folder of JSONL files, or the hub; counted and hashed before use."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.options import option
+from sfpo_bench.core.resources import carried
+from sfpo_bench.core.types import Problem
+from sfpo_bench.problems.canonical import content_sha256
+from sfpo_bench.problems.card import AnswerForm, AnswerType, Card, card
+from sfpo_bench.problems.hub import hub_rows
+from sfpo_bench.problems.jsonl_rows import jsonl_rows
+
+VARIABLE = "SFPO_BENCH_DATA"
+_INTEGER = re.compile(r"[+-]?[0-9]+(?:,[0-9]{3})*(?:\.0+)?")
+_BOXED = "\\boxed{"
+
+
+@dataclass
+class DataSettings:
+    """Where sets of problems come from."""
+
+    dir: str = option("", "folder with NAME.jsonl files (also below eval/ or train/); empty: $SFPO_BENCH_DATA, or hub")
+    unverified: bool = option(False, "use a set although its row count or content hash is not that of its card")
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder; None when sets come from the hub."""
+        place = self.dir or os.environ.get(VARIABLE, "")
+        return Path(os.path.expanduser(place)) if place else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSet:
+    """The problems of a card in the order of their source. `verified`: count and content hash are those of the card."""
+
+    card: Card
+    problems: tuple[Problem, ...]
+    verified: bool
+    origin: str
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+
+def load_problem_set(name: str, data: DataSettings, key: str = "data") -> ProblemSet:
+    """The set called `name`, checked against its card; read once in a process. A few small sets come with the project.
+
+    `key` is where the caller's settings hold `data`, so that errors name settings that the caller has.
+    Raises `MissingDataError` when it is neither in the folder nor to be had from the hub, and `ConfigError` when what
+    is there is not what the card says.
+    """
+    return _load(name, data.folder, data.unverified, key)
+
+
+@cache
+def _load(name: str, folder: Path | None, unverified: bool, key: str) -> ProblemSet:
+    known = card(name)
+    shipped = carried("evaluations") / "problems"
+    if (shipped / f"{name}.jsonl").is_file():
+        folder = shipped
+    problems, origin = _local(known, folder, key) if folder else _from_hub(known, key)
+    _check_problems(known, problems, origin)
+    verified = _is_verified(known, problems, origin, unverified, key)
+    return ProblemSet(known, tuple(problems), verified, origin)
+
+
+def _local(known: Card, folder: Path, key: str) -> tuple[list[Problem], str]:
+    places = [folder / f"{known.name}.jsonl", *(folder / part / f"{known.name}.jsonl" for part in ("eval", "train"))]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise MissingDataError(
+            f"{known.title}: found no {known.name}.jsonl in {folder} or its folders eval/ and train/; expected one "
+            f"JSON object per line with id, problem and answer. Put it there, or set {key}.dir to its folder"
+        )
+    rows = jsonl_rows(file, ("problem", "answer"))
+    ids = [row.get("id") or f"{known.name}/{number}" for number, row in enumerate(rows)]
+    problems = [Problem(one, row["problem"], row["answer"]) for one, row in zip(ids, rows, strict=True)]
+    return problems, str(file)
+
+
+def _from_hub(known: Card, key: str) -> tuple[list[Problem], str]:
+    hub = known.hub
+    if not hub.name:
+        raise MissingDataError(
+            f"{known.title} is on no hub in this form; set {key}.dir (or ${VARIABLE}) to a folder with "
+            f"{known.name}.jsonl"
+        )
+    origin = f"{hub.name} {hub.config or 'default'} {hub.split} at revision {hub.revision}"
+    found = []
+    for number, row in enumerate(hub_rows(hub, known, key)):
+        if missing := {hub.problem_column, hub.answer_column} - set(row):
+            raise ConfigError(
+                f"{origin}: found the columns {', '.join(map(str, row))}, expected {', '.join(sorted(missing))} too; "
+                f"the hub's copy has changed: take an older revision, or {key}.dir with {known.name}.jsonl"
+            )
+        answer = _gold(row[hub.answer_column], hub.answer_form, f"{origin} row {number}")
+        found.append(Problem(f"{known.name}/{number}", str(row[hub.problem_column]), answer))
+    return found, origin
+
+
+def _gold(value: object, form: AnswerForm, where: str) -> str:
+    if form is AnswerForm.first_of_list:
+        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+            raise ConfigError(f"{where}: the answer is {value!r}, expected a list with at least one element")
+        return str(value[0])
+    text = str(value)
+    if form is AnswerForm.after_hashes:
+        return text.rsplit("####", 1)[-1].strip()
+    if form is AnswerForm.last_boxed:
+        return last_boxed(text)
+    return text
+
+
+def last_boxed(text: str) -> str:
+    r"""What the last `\boxed{…}` of a solution holds, braces nested; empty when there is none that closes."""
+    start = text.rfind(_BOXED)
+    depth, begin = 1, start + len(_BOXED)
+    for place in range(begin, len(text)) if start >= 0 else ():
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            return text[begin:place]
+    return ""
+
+
+def _check_problems(known: Card, problems: Sequence[Problem], origin: str) -> None:
+    """No empty text or answer, no id twice, whole numbers where the card says so."""
+    empty = [p.id for p in problems if not p.text.strip() or not p.answer.strip()]
+    twice = [one for one, count in Counter(p.id for p in problems).items() if count > 1]
+    odd = [p.id for p in problems if known.answer_type is AnswerType.integer and not _INTEGER.fullmatch(p.answer)]
+    for found, what in (
+        (empty, "an empty problem or answer"),
+        (twice, "an id that another problem has too"),
+        (odd, "an answer that is no whole number"),
+    ):
+        if found:
+            raise ConfigError(f"{origin}: {len(found)} of {len(problems)} rows have {what} (the first: {found[0]})")
+
+
+def _is_verified(known: Card, problems: Sequence[Problem], origin: str, unverified: bool, key: str) -> bool:
+    found = {"rows": len(problems), "content_sha256": content_sha256(problems)}
+    expected = {"rows": known.rows, "content_sha256": known.content_sha256}
+    if found == expected:
+        return True
+    if not unverified:
+        raise ConfigError(
+            f"{origin}: found {_describe(found)}, expected {_describe(expected)} for {known.title}. Another "
+            f"version of the set gives other scores: bring the expected one, or set {key}.unverified=true, and every "
+            "table will say so"
+        )
+    return False
+
+
+def _describe(content: Mapping[str, object]) -> str:
+    return f"{content['rows']} problems with content hash {str(content['content_sha256'])[:16]}…"

@@ -1,0 +1,26 @@
+"""Sets of problems by name: benchmarks and training sets, what is known of them, and which may be used to choose."""
+
+from sfpo_bench.problems.card import AnswerType, Card, card, known_sets
+from sfpo_bench.problems.load import DataSettings, ProblemSet, load_problem_set
+from sfpo_bench.problems.overlap import Overlap, overlaps
+from sfpo_bench.problems.prompts import PromptTemplate, prompt_template
+from sfpo_bench.problems.suites import Choice, Role, Suite, choice_on, suite
+
+__all__ = [
+    "AnswerType",
+    "Card",
+    "Choice",
+    "DataSettings",
+    "Overlap",
+    "ProblemSet",
+    "PromptTemplate",
+    "Role",
+    "Suite",
+    "card",
+    "choice_on",
+    "known_sets",
+    "load_problem_set",
+    "overlaps",
+    "prompt_template",
+    "suite",
+]

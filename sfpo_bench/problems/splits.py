@@ -1,0 +1,36 @@
+"""Splits as a function of a problem alone: adding, removing or reordering problems moves no other problem.
+
+A problem is what it asks, not how it is written: a generated task hands `split_of` the one text that all spellings of a
+problem share, made with `unordered`, so that nothing is reported that was trained on in another order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.types import Split
+
+
+def unordered(sign: str, *operands: int) -> str:
+    """`3+4` for 3 and 4 as for 4 and 3: a sum or a product whatever the order of its operands."""
+    return sign.join(str(operand) for operand in sorted(operands))
+
+
+def split_of(canonical_text: str, *, salt: str, select_share: float = 0.1, report_share: float = 0.1) -> Split:
+    """The split of a problem: a point in [0, 1) from the hash of its text, cut into report, select and train.
+
+    The shares are those of expectation: of n problems about n * share fall into a split, give or take
+    sqrt(n * share * (1 - share)). `salt` keeps the splits of different tasks independent.
+    """
+    if not (select_share >= 0 and report_share >= 0 and select_share + report_share <= 1):
+        raise ConfigError(
+            f"select_share = {select_share:g} and report_share = {report_share:g} leave "
+            f"{1 - select_share - report_share:g} of the problems for training; expected shares that are not negative "
+            f"and together at most 1"
+        )
+    text = f"{salt}\x1f{canonical_text}".encode("utf-8", "surrogatepass")
+    point = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") / 2**64
+    if point < report_share:
+        return Split.report
+    return Split.select if point < report_share + select_share else Split.train

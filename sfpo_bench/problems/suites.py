@@ -1,0 +1,94 @@
+"""Suites: benchmarks that are run together, and what may be done with the scores.
+
+A suite's role is `select` or `report`. Curves and scores on either are free. To choose something by a score (a
+checkpoint, a setting, a sweep's goal) needs a `select` suite: a number that was chosen on is no estimate any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+
+from omegaconf import MISSING
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.problems.card import card, known_sets, named_file, read_entry
+
+
+class Role(StrEnum):
+    """What a suite's scores are for: to choose by, or to be reported."""
+
+    select = "select"
+    report = "report"
+
+
+@dataclass
+class SuiteEntry:
+    """One benchmark of a suite: how many of its problems (0: all), and which are left out."""
+
+    name: str = MISSING
+    problems: int = 0
+    leave_out: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Suite:
+    """Benchmarks that are run together."""
+
+    name: str = MISSING
+    title: str = MISSING
+    role: Role = MISSING
+    benchmarks: list[SuiteEntry] = MISSING
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """That something is chosen by the scores of a suite. `on_report`: one that numbers are reported on, by request."""
+
+    suite: str
+    role: Role
+
+    @property
+    def on_report(self) -> bool:
+        return self.role is Role.report
+
+    @property
+    def note(self) -> str:
+        """What every table that shows the chosen thing says."""
+        if self.on_report:
+            return (
+                f"chosen by its scores on {self.suite}, a suite for reporting: these scores are the best of several "
+                "tries and too high"
+            )
+        return f"chosen by its scores on {self.suite}, a suite for choosing"
+
+
+@cache
+def suite(name: str) -> Suite:
+    """The suite of that name, or a suite of one benchmark by the benchmark's name (for reporting).
+
+    Raises `ConfigError` for other names and for a suite that names a benchmark nobody has.
+    """
+    if name in known_sets("benchmarks"):
+        return Suite(name, card(name).title, Role.report, [SuiteEntry(name)])
+    found = read_entry(named_file(("suites", "benchmarks"), name, "a suite or a benchmark"), Suite)
+    for entry in found.benchmarks:
+        card(entry.name)
+    return found
+
+
+def choice_on(name: str, allow_report: str = "", setting: str = "allow_report") -> Choice:
+    """The permission to choose by a suite's scores; `setting` is where `allow_report` is said.
+
+    Raises `ConfigError` for a suite for reporting, unless `allow_report` is its very name.
+    """
+    found = suite(name)
+    if found.role is Role.report and allow_report != name:
+        select = [other for other in known_sets("suites") if suite(other).role is Role.select]
+        raise ConfigError(
+            f"{name} is a suite for reporting: what is chosen by its scores makes them too high. Choose on "
+            f"{' or '.join(select)}; or ask for it by name, {setting}={name}, and every table will say so"
+        )
+    return Choice(name, found.role)

@@ -1,0 +1,126 @@
+"""Scores as the one frame that every form of a paper's table is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+
+import pandas as pd
+
+from sfpo_bench.core.errors import BenchError
+from sfpo_bench.reports.papers.average import averages_of_shown, benchmarks_differ
+from sfpo_bench.reports.papers.score import AVERAGE, PAPER_COLUMNS, PaperCheckpoint, PaperScore
+
+LEVEL = 0.05  # of the significance mark
+MARK = "*"
+
+_WHOLE = dict.fromkeys(("problems", "seeds", "samples", "max_tokens"), "Int64")
+_TEXT = dict.fromkeys(("model", "arm", "checkpoint", "benchmark", "baseline", "prompt", "axis", "source"), "str")
+# Column of the frame: its type. `best` and `mark` are made here, the others are those of `PaperScore`.
+PAPER_FRAME_COLUMNS: Mapping[str, str] = {
+    **{name: {**_WHOLE, **_TEXT}.get(name, "float64") for name in PAPER_COLUMNS},
+    "best": "bool",
+    "mark": "str",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRow:
+    """A row of the frame: a score, whether it is the best of its model and column, and its significance mark."""
+
+    score: PaperScore
+    best: bool
+    mark: str
+
+
+def decimals(source: str) -> int:
+    """Decimals of a percentage: one of our own, two where others published two."""
+    return 2 if source else 1
+
+
+def paper_frame(scores: Sequence[PaperScore]) -> pd.DataFrame:
+    """One row per score, with the columns and types of `PAPER_FRAME_COLUMNS`, in the order in which they were given.
+
+    `best`: the highest of its table, model and benchmark at the digits that are shown; all of them where several are,
+    none where all are alike. `mark` is `*` where the difference has p at most 0.05: Holm's over benchmarks, and the
+    average's own. An average is that of the benchmarks that are given beside it: where it is another it is computed
+    anew, without interval and test. What is not known is NaN or <NA>. Raises `BenchError` for no score, one that is
+    there twice, or one outside [0, 1].
+    """
+    _check(scores)
+    scores = averages_of_shown(scores)
+    frame = pd.DataFrame([astuple(score) for score in scores], columns=list(PAPER_COLUMNS))
+    frame["checkpoint"] = [score.checkpoint.value for score in scores]
+    frame["best"] = _best(scores)
+    frame["mark"] = [MARK if _is_significant(score) else "" for score in scores]
+    return frame.astype(dict(PAPER_FRAME_COLUMNS))
+
+
+def rows_of(frame: pd.DataFrame) -> list[PaperRow]:
+    """The rows of a `paper_frame`, with None again where it has NaN or <NA>."""
+    known = frame.astype(object).where(frame.notna(), None)
+    return [_row({str(key): value for key, value in row.items()}) for row in known.to_dict("records")]
+
+
+def tables_of(rows: Sequence[PaperRow]) -> list[list[PaperRow]]:
+    """The rows of each table: one per source and checkpoint; own measurements first, checkpoints in their own order."""
+    order = list(PaperCheckpoint)
+    found: dict[tuple[bool, str, int], list[PaperRow]] = {}
+    for row in rows:
+        key = (row.score.source != "", row.score.source, order.index(row.score.checkpoint))
+        found.setdefault(key, []).append(row)
+    return [found[key] for key in sorted(found)]
+
+
+def benchmarks_of(table: Sequence[PaperRow]) -> list[str]:
+    """The benchmarks in the order in which they are met, the average last."""
+    found = list(dict.fromkeys(row.score.benchmark for row in table))
+    return [name for name in found if name != AVERAGE] + [AVERAGE] * (AVERAGE in found)
+
+
+def _row(values: dict[str, object]) -> PaperRow:
+    best, mark = bool(values.pop("best")), str(values.pop("mark"))
+    values["checkpoint"] = PaperCheckpoint(str(values["checkpoint"]))
+    return PaperRow(PaperScore(**values), best, mark)  # type: ignore[arg-type]  # the frame's declared types
+
+
+def _best(scores: Sequence[PaperScore]) -> list[bool]:
+    shown: dict[tuple[object, ...], list[float]] = {}
+    models: dict[tuple[object, ...], list[PaperScore]] = {}
+    for score in scores:
+        shown.setdefault(_column(score), []).append(_shown(score))
+        models.setdefault(_column(score)[:3], []).append(score)
+    unlike = {model for model, own in models.items() if benchmarks_differ(own)}
+    return [
+        min(own) < _shown(score) == max(own) and not (score.benchmark == AVERAGE and _column(score)[:3] in unlike)
+        for score in scores
+        for own in [shown[_column(score)]]
+    ]
+
+
+def _column(score: PaperScore) -> tuple[object, ...]:
+    """What a score is compared within: the methods of one model in one column of one table."""
+    return (score.source, score.checkpoint, score.model, score.benchmark)
+
+
+def _shown(score: PaperScore) -> float:
+    return round(100 * score.avg_at_k, decimals(score.source))
+
+
+def _is_significant(score: PaperScore) -> bool:
+    p = score.p_value if score.benchmark == AVERAGE else score.p_holm
+    return score.difference is not None and p is not None and p <= LEVEL
+
+
+def _check(scores: Sequence[PaperScore]) -> None:
+    if not scores:
+        raise BenchError("found no score; expected at least one row, such as a study's scores.csv has")
+    seen = set()
+    for score in scores:
+        if not 0 <= score.avg_at_k <= 1:
+            raise BenchError(f"found a score of {score.avg_at_k}; expected a share in [0, 1], not percent")
+        place = (*_column(score), score.arm)
+        if place in seen:
+            where = f"{score.model}, {score.arm}, {score.checkpoint}, {score.benchmark}"
+            raise BenchError(f"found two scores of {where}; expected one: name the arm or the model otherwise")
+        seen.add(place)

@@ -1,0 +1,130 @@
+"""One cell of a paper's table with all that belongs to it: the score of an arm on a benchmark at a checkpoint.
+
+`scores.csv` of a study has one such row per model, arm, checkpoint and benchmark, and one per average.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+
+from sfpo_bench.core.errors import BenchError, MissingDataError
+from sfpo_bench.results.run_folder import write_atomically
+
+AVERAGE = "average"
+
+
+class PaperCheckpoint(StrEnum):
+    """Which weights of a run a score is of.
+
+    `last`: after its last step. `best_on_select`: best of the kept ones on select problems. `equal_budget`: at the
+    largest budget that all arms share on one axis. `best_on_report`: best on the very benchmarks that are shown, as
+    published tables often have it; no study makes these. `start`: the model before training. `unknown`: not told.
+    """
+
+    last = "last"
+    best_on_select = "best_on_select"
+    equal_budget = "equal_budget"
+    best_on_report = "best_on_report"
+    start = "start"
+    unknown = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PaperScore:
+    """A score in [0, 1] (shares, not percent). What is not known, or does not apply, is None.
+
+    `benchmark` is a name of `evaluations/benchmarks` or `average`, which weighs every benchmark alike. `low` to `high`
+    is the 95 % interval over problems, and over training seeds where there are several. `difference` is this arm minus
+    `baseline` at the same checkpoint, paired by problem; None for the baseline itself. `p_value` is that of a
+    permutation test, `p_holm` Holm's over benchmarks (None for the average). `smallest_detectable`: the smallest true
+    difference found with 80 % power. `steps` and `budget` (of `axis`, such as `responses`) are means over seeds.
+    `source` is empty for own measurements, else where the number was published.
+    """
+
+    model: str
+    arm: str
+    checkpoint: PaperCheckpoint
+    benchmark: str
+    avg_at_k: float
+    low: float | None = None
+    high: float | None = None
+    problems: int | None = None
+    seeds: int | None = None
+    samples: int | None = None
+    baseline: str = ""
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    smallest_detectable: float | None = None
+    truncated_share: float | None = None
+    no_answer_share: float | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    prompt: str = ""
+    steps: float | None = None
+    budget: float | None = None
+    axis: str = ""
+    source: str = ""
+
+
+PAPER_COLUMNS = tuple(field.name for field in fields(PaperScore))
+_TEXT = frozenset({"model", "arm", "benchmark", "baseline", "prompt", "axis", "source"})
+_WHOLE = frozenset({"problems", "seeds", "samples", "max_tokens"})
+
+
+def write_paper_scores(path: Path, scores: Sequence[PaperScore]) -> None:
+    """Write the rows as CSV with the columns `PAPER_COLUMNS`; None is an empty cell, floats keep all digits."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(PAPER_COLUMNS)
+    for score in scores:
+        rows.writerow([_cell(getattr(score, name)) for name in PAPER_COLUMNS])
+    write_atomically(path, text.getvalue())
+
+
+def read_paper_scores(path: Path) -> list[PaperScore]:
+    """The rows of such a file, equal to those that were written.
+
+    Raises `MissingDataError` when there is no file, and `BenchError` for other columns or a cell that is no number.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"{path} is not there; expected the scores.csv of a study")
+    with path.open(encoding="utf-8", newline="") as handle:
+        table = csv.DictReader(handle)
+        if tuple(table.fieldnames or ()) != PAPER_COLUMNS:
+            beside = path.with_name("paper_scores.csv")
+            hint = f"; {beside} beside it has them" if beside.is_file() and beside != path else ""
+            raise BenchError(f"{path} has the columns {table.fieldnames}, expected {', '.join(PAPER_COLUMNS)}{hint}")
+        try:
+            return [_score(row) for row in table]
+        except ValueError as error:
+            raise BenchError(f"{path} is not a file of scores ({error}); write it again") from error
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _score(row: Mapping[str, str]) -> PaperScore:
+    values: dict[str, object] = {name: _value(name, row[name]) for name in PAPER_COLUMNS}
+    return PaperScore(**values)  # type: ignore[arg-type]  # by the fields' declared types
+
+
+def _value(name: str, cell: str) -> object:
+    if name == "checkpoint":
+        return PaperCheckpoint(cell)
+    if name in _TEXT:
+        return cell
+    if not cell:
+        return None
+    return int(cell) if name in _WHOLE else float(cell)

@@ -1,0 +1,205 @@
+"""A sweep read back from its folder: what was searched, how every trial ended, and the curves behind it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.types import JournalRecord, Split
+from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
+from sfpo_bench.results.journal import read_journal
+from sfpo_bench.results.run_folder import RunFolder, RunState
+from sfpo_bench.results.stored_files import read_object, reading
+from sfpo_bench.search.goals import Curve, Goal
+from sfpo_bench.search.space import Value
+from sfpo_bench.search.trial_view import TrialView
+from sfpo_bench.settings.search import CostAxis, Kind, Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One parameter of the space. `choices` are those of a categorical one, else empty; bounds those of a range."""
+
+    name: str
+    key: str
+    low: float
+    high: float
+    is_log: bool
+    choices: tuple[Value, ...]
+
+    def share(self, value: float) -> float:
+        """Where a number lies between the bounds, from 0 to 1, on the parameter's own scale; 0.5 of a single value."""
+        if self.low == self.high:
+            return 0.5
+        scale = math.log if self.is_log else float
+        return (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTrial(TrialView):
+    """A trial with what its runs have to show: `curves` holds that of each seed on the axis of the first goal,
+    `seed_values` the first goal of every seed that was trained to its end, those added to the best trials afterwards
+    included."""
+
+    curves: Mapping[int, Curve]
+    seed_values: Mapping[int, float]
+
+    @property
+    def value(self) -> float:
+        """That of the first goal; NaN without one."""
+        return self.values[0] if self.values else math.nan
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it lies in `folder`. `suite` names the suite that it chooses on, empty for problems of the task;
+    `on_report`: numbers are reported on these problems too."""
+
+    folder: Path
+    name: str
+    experiment: str
+    wanted: int
+    axes: tuple[Axis, ...]
+    goals: tuple[Goal, ...]
+    search: Mapping[str, Any]
+    suite: str
+    on_report: bool
+    trials: tuple[SweepTrial, ...]
+    importances: Mapping[str, float]
+    code_version: str
+
+    @property
+    def problems(self) -> str:
+        """Whose problems the goals are measured on."""
+        return f"problems of the suite {self.suite}" if self.suite else f"{self.search['split']} problems"
+
+    @property
+    def goal(self) -> Goal:
+        return self.goals[0]
+
+    @cached_property
+    def complete(self) -> list[SweepTrial]:
+        """Complete trials, the best first; with two goals by the first."""
+        found = [trial for trial in self.trials if trial.state == "complete"]
+        return sorted(found, key=lambda t: (t.value if self.goal.minimise else -t.value, t.number))
+
+    @property
+    def best(self) -> SweepTrial | None:
+        return self.complete[0] if self.complete else None
+
+    @property
+    def searched_seeds(self) -> int:
+        """Seeds that every trial had when it was judged."""
+        return int(self.search["seeds"])
+
+    def fresh_values(self, trial: SweepTrial) -> list[float]:
+        """The goal of the seeds that a trial got after it had been found to be among the best."""
+        first = int(self.search["first_seed"])
+        return [value for seed, value in sorted(trial.seed_values.items()) if seed >= first + self.searched_seeds]
+
+    def front(self) -> list[SweepTrial]:
+        """With two goals the complete trials that no other beats in both."""
+        signs = [1 if goal.minimise else -1 for goal in self.goals]
+
+        def beats(one: SweepTrial, other: SweepTrial) -> bool:
+            pairs = [(s * a, s * b) for s, a, b in zip(signs, one.values, other.values, strict=True)]
+            return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+        return [trial for trial in self.complete if not any(beats(other, trial) for other in self.complete)]
+
+
+def states(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What sweep.json and trials.json hold; a running trial whose process has been silent too long is `lost`.
+
+    Raises `MissingDataError` when `folder` is no sweep.
+    """
+    if not (folder / "sweep.json").is_file():
+        raise MissingDataError(
+            f"{folder} is not a sweep: found no sweep.json there; `sfpo-bench list` shows those that are"
+        )
+    about: dict[str, Any] = read_object(folder / "sweep.json")
+    file = folder / "trials.json"
+    with reading(file, "run the sweep again, which writes it anew from its study"):
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"trials": []}
+        if float(found.get("lease_until_unix_s", 0.0)) < time.time():
+            for trial in found["trials"]:
+                trial["state"] = "lost" if trial["state"] == "running" else trial["state"]
+    return about, found
+
+
+def load_sweep(folder: Path) -> Sweep:
+    """The sweep in `folder`, as far as it has come."""
+    about, found = states(folder)
+    goals = tuple(_goal(raw) for raw in about["goals"].values())
+    split = Split(about["search"]["split"])
+    packed = read_packed(folder) if is_packed(folder) else None
+    return Sweep(
+        folder=folder,
+        name=str(about["name"]),
+        experiment=str(about["experiment"]),
+        wanted=int(about["trials"]),
+        axes=tuple(_axis(raw) for raw in about["parameters"].values()),
+        goals=goals,
+        search=about["search"],
+        suite=str(about.get("chosen_on", "")),
+        on_report=bool(about.get("chosen_on_report", split is Split.report)),
+        trials=tuple(_trial(folder, raw, goals[0], split, packed) for raw in found["trials"]),
+        importances={str(k): float(v) for k, v in found.get("importances", {}).items()},
+        code_version=str(about["code_version"]),
+    )
+
+
+def _goal(raw: Mapping[str, Any]) -> Goal:
+    return Goal(raw["name"], Measure(raw["measure"]), CostAxis(raw["axis"]), float(raw["budget"]), float(raw["target"]))
+
+
+def _axis(raw: Mapping[str, Any]) -> Axis:
+    is_log = raw["kind"] in (Kind.log.value, Kind.log_int.value)
+    return Axis(raw["name"], raw["key"], float(raw["low"]), float(raw["high"]), is_log, tuple(raw["choices"]))
+
+
+def trial_place(number: int) -> str:
+    """Where a trial's runs lie below its sweep's folder: `trials/trial-0007`."""
+    return f"trials/trial-{number:04d}"
+
+
+def _records(
+    folder: Path, place: str, packed: Mapping[str, PackedRun] | None
+) -> Iterator[tuple[int, RunState, Sequence[JournalRecord]]]:
+    """Seed, state and records of every run at `place`, by seed."""
+    if packed is not None:
+        for run in (run for run in packed.values() if run.place.startswith(f"{place}/")):
+            yield _seed(run.place), run.status.state, run.numbers.records()
+        return
+    for path in sorted((folder / place).glob("seed-*")):
+        yield _seed(path.name), RunFolder(path).status().state, read_journal(RunFolder(path).journal)
+
+
+def _seed(place: str) -> int:
+    return int(place.rsplit("seed-", 1)[1])
+
+
+def _trial(
+    folder: Path, raw: Mapping[str, Any], goal: Goal, split: Split, packed: Mapping[str, PackedRun] | None
+) -> SweepTrial:
+    curves: dict[int, Curve] = {}
+    values: dict[int, float] = {}
+    for seed, state, records in _records(folder, trial_place(int(raw["number"])), packed):
+        ended = state is RunState.finished
+        curves[seed] = curve = goal.curve(records, split, ended=ended)
+        if curve.costs and (ended or curve.costs[-1] >= goal.budget):
+            values[seed] = goal.value(curve)
+    return SweepTrial(**TrialView.fields_of(raw), curves=curves, seed_values=values)
+
+
+def mean_of(values: list[float]) -> float:
+    """The mean; NaN of nothing."""
+    return fmean(values) if values else math.nan

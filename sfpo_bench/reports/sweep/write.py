@@ -1,0 +1,44 @@
+"""Writing the report of a sweep: Markdown, one HTML page, figures as PNG, PDF and SVG, every trial as CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfpo_bench.reports.html import simple_page
+from sfpo_bench.reports.markdown import markdown
+from sfpo_bench.reports.sweep.figures import figure_names, sweep_figures
+from sfpo_bench.reports.sweep.load import load_sweep
+from sfpo_bench.reports.sweep.tables import sweep_blocks, trials_table
+from sfpo_bench.reports.write import csv_bytes
+from sfpo_bench.results.run_folder import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFiles:
+    """Where a sweep's report lies; `report` is the one to read first."""
+
+    report: Path
+    page: Path
+    trials: Path
+    figures: tuple[Path, ...]
+
+    def all(self) -> tuple[Path, ...]:
+        return (self.report, self.page, self.trials, *self.figures)
+
+
+def write_sweep_report(folder: Path, out: Path | None = None) -> SweepFiles:
+    """Report the sweep in `folder` into `out` (by default that folder), as far as it has come; equal sweeps give equal
+    bytes. Raises `MissingDataError` when `folder` is no sweep."""
+    sweep, out = load_sweep(folder), out or folder
+    figures = sweep_figures(sweep)
+    report = sweep_blocks(sweep, figure_names(figures))
+    pictures = {f"{name}.png": kinds["svg"] for name, kinds in figures.items()}
+    contents = {out / f"{name}.{kind}": data for name, kinds in figures.items() for kind, data in kinds.items()}
+    contents[out / "trials.csv"] = csv_bytes(trials_table(sweep))
+    contents[out / "report.html"] = simple_page(sweep.name, report, pictures).encode()
+    contents[out / "report.md"] = markdown(report).encode()
+    for path, content in contents.items():
+        write_atomically(path, content)
+    drawn = tuple(path for path in contents if path.suffix == ".png")
+    return SweepFiles(out / "report.md", out / "report.html", out / "trials.csv", drawn)

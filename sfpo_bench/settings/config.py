@@ -1,0 +1,446 @@
+"""The configuration: a typed, ranged tree of settings, composed by Hydra and checked before anything expensive starts.
+
+Light things (an update rule, an objective, a task) are their own settings: the node of the configuration is the object.
+`kind` tells which class a node is, so that the resolved YAML alone can be read back.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sfpo_bench.algorithms.advantages.group import GroupAdvantage
+from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
+from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
+from sfpo_bench.algorithms.correction import Correction
+from sfpo_bench.algorithms.objectives.cispo import Cispo
+from sfpo_bench.algorithms.objectives.clipped import Clipped
+from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
+from sfpo_bench.algorithms.protocols import Advantage, Objective, UpdateRule
+from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
+from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
+from sfpo_bench.core.errors import ConfigError, DamagedFile
+from sfpo_bench.core.extras import install_extra
+from sfpo_bench.core.options import check_ranges, option
+from sfpo_bench.core.plugins import Custom
+from sfpo_bench.core.types import Split
+from sfpo_bench.core.yaml_files import read_yaml
+from sfpo_bench.problems.addition import Addition
+from sfpo_bench.problems.arithmetic import Arithmetic
+from sfpo_bench.problems.jsonl import Jsonl
+from sfpo_bench.problems.protocol import Task
+from sfpo_bench.problems.sets import choice_on
+from sfpo_bench.problems.suite_select import SuiteSelect
+from sfpo_bench.problems.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
+from sfpo_bench.results import names
+from sfpo_bench.settings.composition_errors import explain
+from sfpo_bench.settings.launcher import LAUNCHERS, LauncherSettings
+from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel, SmolLM2Model
+from sfpo_bench.settings.own_classes import instance_of
+from sfpo_bench.settings.rollout import Placement, RolloutSettings, TransformersRollout, VllmRollout
+from sfpo_bench.settings.search import GoalSettings, ParameterSettings, SweepSettings
+from sfpo_bench.settings.study import StudySettings
+from sfpo_bench.settings.training import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
+
+Settings = TypeVar("Settings")
+
+ADVANTAGES: dict[str, type] = {
+    "group": GroupAdvantage,
+    "leave_one_out": LeaveOneOut,
+    "whitened_returns": WhitenedReturns,
+    "custom": Custom,
+}
+RATIOS: dict[str, type] = {"token": Ratio, "sequence": SequenceRatio}
+OBJECTIVES: dict[str, type] = {"clipped": Clipped, "cispo": Cispo, "custom": Custom}
+TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
+UPDATE_RULES: dict[str, type] = {
+    "one_pass": OnePass,
+    "repeat": Repeat,
+    "lookahead": Lookahead,
+    "slow_fast": SlowFast,
+    "custom": Custom,
+}
+TASKS: dict[str, type] = {
+    "arithmetic": Arithmetic,
+    "addition": Addition,
+    "gsm8k": Gsm8k,
+    "math": Math,
+    "dapo_math": DapoMath,
+    "dapo_plus_math": DapoPlusMath,
+    "countdown": Countdown,
+    "jsonl": Jsonl,
+    "custom": Custom,
+}
+MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "smollm2": SmolLM2Model}
+ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRollout}
+
+# Nodes that an algorithm may leave out, and the kind that each then is: what GRPO does.
+DEFAULT_KINDS = {"algorithm.advantage": "group"}
+
+# Nodes whose class depends on their `kind`, by dotted key; the inner ones come first.
+KINDS: dict[str, dict[str, type]] = {
+    "algorithm.update_rule.trigger": TRIGGERS,
+    "algorithm.update_rule": UPDATE_RULES,
+    "algorithm.advantage": ADVANTAGES,
+    "algorithm.objective.ratio": RATIOS,
+    "algorithm.objective": OBJECTIVES,
+    "task": TASKS,
+    "model": MODELS,
+    "rollout": ROLLOUTS,
+    "launcher": LAUNCHERS,
+}
+
+
+@dataclass
+class AlgorithmSettings:
+    """Advantages, an objective, and the update rule that it runs under."""
+
+    name: str = option("", "name of the algorithm in tables and figures")
+    advantage: Any = option(None, "from rewards to advantages")
+    objective: Any = option(None, "what an optimizer step minimises")
+    update_rule: Any = option(None, "what is done with one batch of rollouts")
+
+
+@dataclass
+class TrackingSettings:
+    """Delivery of journals to MLflow."""
+
+    mlflow: bool = option(True, "deliver runs to MLflow; the journal on disk is written in any case")
+    uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
+    experiment: str = option("sfpo_bench", "name of the MLflow experiment")
+
+
+@dataclass
+class ArmSettings:
+    """One arm of a comparison: what it changes in the configuration."""
+
+    label: str = option("", "name in tables and figures; empty: the arm's key")
+    note: str = option("", "one line on what the arm is for")
+    overrides: list[str] = option([], "Hydra overrides of this arm, such as `algorithm=sfpo`")
+    like: str = option("", "another arm whose overrides come first: this one differs by its own alone")
+    tune: bool = option(True, "search this arm's settings when comparison.tune names a sweep")
+    tuned_as: str = option("", "an arm that is searched in place of this one, which takes what is found")
+
+
+@dataclass
+class ComparisonSettings:
+    """Arms × seeds, and what is asked of them. Read by `compare`, ignored by `train`."""
+
+    arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, like, label, note")
+    baseline: str = option("", "the arm that ratios refer to")
+    split: Split = option(
+        Split.report, "problems the curves are measured on: report, or select when a setting is chosen"
+    )
+    seeds: int = option(10, "seeds per arm", low=1)
+    first_seed: int = option(0, "the first seed; the others follow it", low=0)
+    targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
+    slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
+    threads: int = option(1, "threads of each run", low=1)
+    tune: str = option("", "a sweep, by name or file, that chooses every arm's settings first; `tune=NAME` for short")
+    new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
+
+
+@dataclass
+class RunConfig:
+    """Everything a run needs; saved resolved as config.yaml in its folder."""
+
+    name: str = option("", "name of the study; part of folder names")
+    run_name: str = option("", "name of a single run; empty: <name>-<algorithm>-seed<seed>")
+    description: str = option("", "one line on the experiment for reports")
+    output_root: str = option("results", "folder under which everything is written")
+    seed: int = option(0, "seed of data order, sampling noise and evaluation noise", low=0)
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
+    algorithm: AlgorithmSettings = option(AlgorithmSettings(), "objective and update rule")
+    model: Any = option(None, "the model that is trained")
+    task: Any = option(None, "problems, prompts and grading")
+    rollout: Any = option(None, "how responses are generated")
+    learner: LearnerSettings = option(LearnerSettings(), "how gradients become weights")
+    training: TrainingSettings = option(TrainingSettings(), "how long, and what on the way")
+    evaluation: EvaluationSettings = option(EvaluationSettings(), "what an evaluation measures")
+    tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
+    launcher: Any = option(None, "where the runs of `compare` and `sweep` are trained")
+    comparison: ComparisonSettings = option(ComparisonSettings(), "arms, seeds and targets of `compare`")
+    sweep: SweepSettings = option(SweepSettings(), "space, goals and search of `sweep`")
+    study: StudySettings = option(StudySettings(), "evaluation and checkpoints of `study`")
+
+    @property
+    def advantage(self) -> Advantage:
+        return cast(Advantage, self.algorithm.advantage)
+
+    @property
+    def objective(self) -> Objective:
+        return cast(Objective, self.algorithm.objective)
+
+    @property
+    def rule(self) -> UpdateRule:
+        return cast(UpdateRule, self.algorithm.update_rule)
+
+    @property
+    def policy_task(self) -> Task:
+        """The task, with the select problems that the evaluation asks for."""
+        task, evaluation = cast(Task, self.task), self.evaluation
+        if not evaluation.select_suite:
+            return task
+        return SuiteSelect(task, evaluation.select_suite, evaluation.allow_report, evaluation.data)
+
+    @property
+    def rollouts(self) -> RolloutSettings:
+        return cast(RolloutSettings, self.rollout)
+
+    @property
+    def launching(self) -> LauncherSettings:
+        return cast(LauncherSettings, self.launcher)
+
+    @property
+    def own_run_name(self) -> str:
+        """The name of a run that is not part of a comparison."""
+        return self.run_name or f"{self.name}-{self.algorithm.name}-seed{self.seed}"
+
+    @property
+    def run_folder(self) -> Path:
+        """Where such a run lives."""
+        return Path(self.output_root) / names.RUNS / self.own_run_name
+
+    @property
+    def comparison_folder(self) -> Path:
+        return Path(self.output_root) / self.name
+
+    @property
+    def study_folder(self) -> Path:
+        return Path(self.output_root) / names.STUDIES / self.name
+
+    @property
+    def sweep_folder(self) -> Path:
+        return Path(self.output_root) / names.SWEEPS / self.name
+
+
+# Mappings whose keys are free names; what stands below a name has these fields.
+OPEN: tuple[tuple[str, str, type], ...] = (
+    ("comparison", "arms", ArmSettings),
+    ("sweep", "parameters", ParameterSettings),
+    ("sweep", "goals", GoalSettings),
+)
+
+
+def from_node(node: DictConfig) -> RunConfig:
+    """The typed, checked configuration of a composed or saved tree.
+
+    Raises `ConfigError` for an unknown key, a wrong type, a value out of range, or settings that contradict each other.
+    """
+    config = to_settings(node, RunConfig)
+    _require_kinds(config)
+    config.algorithm.advantage = instance_of(config.algorithm.advantage, "algorithm.advantage", Advantage)
+    config.algorithm.objective = instance_of(config.algorithm.objective, "algorithm.objective", Objective)
+    config.algorithm.update_rule = instance_of(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
+    config.task = instance_of(config.task, "task", Task)
+    check(config)
+    return config
+
+
+def _require_kinds(config: RunConfig) -> None:
+    """Raise `ConfigError` for a node that nobody chose: a file of settings that starts from no other one."""
+    for key, kinds in KINDS.items():
+        value: Any = config
+        for part in key.split("."):
+            value = getattr(value, part, "")  # a class of the user's may lack it
+        if value is None:
+            raise ConfigError(
+                f"{key} is not set; expected one of {', '.join(kinds)}: choose it with {key.replace('.', '/')}=NAME, "
+                "or begin the file of the configuration with `defaults: [train, _self_]`, which sets everything"
+            )
+
+
+def to_settings(node: DictConfig, schema: type[Settings]) -> Settings:
+    """The typed settings of a composed tree, nodes of several kinds each of its class; ranges are not checked yet."""
+    try:
+        return cast(Settings, OmegaConf.to_object(_typed_tree(node, schema)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+
+
+def read(path: Path) -> RunConfig:
+    """The configuration saved in a run's folder."""
+    try:
+        return from_node(read_saved(path))
+    except DamagedFile:
+        raise
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def read_saved(path: Path) -> DictConfig:
+    """The resolved tree in a run's folder; raises `DamagedFile` for one that is not whole."""
+    node = read_yaml(path)
+    lacking = [key for key in ("algorithm", "model", "task", "rollout") if not isinstance(node.get(key), DictConfig)]
+    if lacking:
+        raise DamagedFile(f"{path} is damaged: it has no {', '.join(lacking)}; restore it, or remove the run's folder")
+    return node
+
+
+def to_yaml(node: DictConfig) -> str:
+    """The resolved configuration as it is saved."""
+    return OmegaConf.to_yaml(_typed_tree(node), resolve=True)
+
+
+def to_plain(node: DictConfig) -> dict[str, object]:
+    """The resolved configuration as plain values, for hashing and comparing."""
+    plain = OmegaConf.to_container(_typed_tree(node), resolve=True, enum_to_str=True)
+    return cast(dict[str, object], plain)
+
+
+def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Leaves by dotted key; lists are leaves."""
+    leaves: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves.update(flatten(value, f"{prefix}{key}."))
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _typed_tree(node: DictConfig, schema: type = RunConfig) -> DictConfig:
+    """The tree with every node of its declared class, defaults filled in."""
+    plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))
+    for key, kinds in KINDS.items():
+        _type_node(plain, key, kinds)
+    for holder, key, cls in OPEN:
+        named = (plain.get(holder) or {}).get(key) or {}
+        for name, value in named.items():
+            named[name] = _merged(cls, value, f"{holder}.{key}.{name}")
+    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), plain))
+
+
+def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> None:
+    *parents, name = key.split(".")
+    holder: Any = plain
+    for parent in parents:
+        holder = holder.get(parent) if isinstance(holder, dict) else None
+    if isinstance(holder, dict) and key in DEFAULT_KINDS:
+        holder.setdefault(name, None)
+    if not isinstance(holder, dict) or name not in holder:
+        return
+    value = holder[name]
+    if value is None and key in DEFAULT_KINDS:
+        value = {"kind": DEFAULT_KINDS[key]}
+    kind = str(value.get("kind")) if isinstance(value, dict) else ""
+    if kind not in kinds:
+        raise ConfigError(
+            f"{key} is {value!r}, expected settings whose kind is one of {', '.join(kinds)}; "
+            f"choose one with {key.replace('.', '/')}=<name>"
+        )
+    holder[name] = _merged(kinds[kind], value, key)
+
+
+def _merged(cls: type, value: Any, key: str) -> Any:
+    """`value` checked against the fields of `cls`; `key` is where it stands."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key} is {value!r}, expected a group of settings: write {key}.NAME=VALUE")
+    try:
+        return OmegaConf.merge(OmegaConf.structured(cls), value)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, key)) from error
+
+
+def check(config: RunConfig) -> None:
+    """Raise `ConfigError` for values out of range and settings that contradict each other."""
+    check_ranges(config)
+    names.check_root(config.output_root)
+    names.check_name("name", config.name)
+    names.check_name("run_name" if config.run_name else "run_name, made of algorithm.name,", config.own_run_name)
+    learner = config.learner
+    config.rule.check("algorithm.update_rule")
+    _check_batch(config)
+    if learner.lora_rank and importlib.util.find_spec("peft") is None:
+        raise ConfigError(
+            f"learner.lora_rank = {learner.lora_rank} needs peft: {install_extra('lora')}, or set learner.lora_rank=0"
+        )
+    if isinstance(config.model, HuggingFaceModel) and not config.model.path:
+        raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
+    _check_engine(config)
+    _check_comparison(config.comparison)
+    evaluation = config.evaluation
+    if evaluation.select_suite:
+        choice_on(evaluation.select_suite, evaluation.allow_report, "evaluation.allow_report")
+    measured = evaluation.responses if config.comparison.split is Split.report else evaluation.select_responses
+    if config.comparison.arms and not measured:
+        raise ConfigError(
+            f"comparison.split = {config.comparison.split.value}, but no responses are evaluated on it; set "
+            "evaluation.responses (report) or evaluation.select_responses (select) above 0"
+        )
+
+
+def _check_batch(config: RunConfig) -> None:
+    """Raise `ConfigError` for a batch that has no advantages or does not divide into its mini-batches."""
+    rollout, learner = config.rollouts, config.learner
+    config.advantage.check("algorithm.advantage", rollout.group)
+    config.objective.check("algorithm.objective", rollout.group)
+    if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
+        raise ConfigError(
+            f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
+            f"{learner.mini_batch_prompts} prompts; choose a divisor of {rollout.prompts}, or 0 for the whole batch"
+        )
+    if learner.mini_batches > 1 and (learner.mini_batch_prompts or rollout.prompts % learner.mini_batches):
+        raise ConfigError(
+            f"learner.mini_batches = {learner.mini_batches} with rollout.prompts = {rollout.prompts} and "
+            f"learner.mini_batch_prompts = {learner.mini_batch_prompts}; expected a divisor of rollout.prompts, and "
+            "learner.mini_batch_prompts=0, which says the same thing in prompts"
+        )
+
+
+def _check_engine(config: RunConfig) -> None:
+    rollout, learner = config.rollouts, config.learner
+    corrected = learner.engine_correction is not Correction.none
+    if corrected and not config.objective.applies_weights:
+        raise ConfigError(
+            f"learner.engine_correction = {learner.engine_correction.value} with an objective that does not say that "
+            "it applies LossInputs.weights_BT; use learner.engine_correction=none, or multiply the token losses by "
+            "them and set applies_weights = True in its class"
+        )
+    if 0 < learner.engine_correction_cap < 1:
+        raise ConfigError(
+            f"learner.engine_correction_cap = {learner.engine_correction_cap:g} would cut off a perfect match; "
+            "expected at least 1, or 0 for the published cap"
+        )
+    if rollout.cut_vocabulary and not corrected:
+        raise ConfigError(
+            "rollout.top_p below 1 or rollout.top_k above 0 draws responses from another distribution than the one the "
+            "trainer takes gradients of: log-probs are then over the kept tokens only, and the ratio to the trainer's "
+            "is not 1. Leave both off, or set learner.engine_correction=truncate (sequence_mask, reject)"
+        )
+    if not isinstance(rollout, VllmRollout):
+        return
+    if learner.precision is Precision.float64:
+        raise ConfigError("learner.precision = float64 with rollout=vllm, which has no such format; use float32")
+    if (rollout.placement is Placement.server) != bool(rollout.server_url):
+        raise ConfigError(
+            f"rollout.placement = {rollout.placement.value} with rollout.server_url = {rollout.server_url!r}; expected "
+            "an address with placement=server, and none otherwise"
+        )
+    if rollout.restarts and rollout.placement is Placement.in_process:
+        raise ConfigError(
+            f"rollout.restarts = {rollout.restarts} with rollout.placement = in_process: what kills the engine there "
+            "kills the trainer; use rollout.placement=child_process, or rollout.restarts=0"
+        )
+
+
+def _check_comparison(comparison: ComparisonSettings) -> None:
+    if comparison.arms and comparison.baseline not in comparison.arms:
+        raise ConfigError(
+            f"comparison.baseline = {comparison.baseline!r} is not an arm; the arms are {', '.join(comparison.arms)}"
+        )
+    for arm in comparison.arms:
+        if not arm.replace("_", "").replace("-", "").isalnum():
+            raise ConfigError(
+                f"comparison.arms has the key {arm!r}; expected letters, digits, - and _, since it names a folder"
+            )
+    labels = [settings.label.strip() or arm for arm, settings in comparison.arms.items()]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"comparison.arms has the labels {', '.join(labels)}; expected every one once")

@@ -1,0 +1,68 @@
+"""Settings of `sfpo-bench evaluate`. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sfpo_bench.core.options import option
+from sfpo_bench.grading import DEADLINE_S
+from sfpo_bench.problems.sets import DataSettings
+from sfpo_bench.settings.config import TrackingSettings
+from sfpo_bench.settings.launcher import LauncherSettings
+from sfpo_bench.settings.rollout import RolloutSettings
+from sfpo_bench.settings.sampling import SampleSettings
+from sfpo_bench.settings.training import Precision, Which
+
+
+@dataclass
+class EvaluateSettings:
+    """Everything an evaluation needs."""
+
+    suite: str = option("quick", "a suite of evaluations/suites, or one benchmark")
+    run: str = option(
+        "", "training run whose checkpoint is evaluated instead of `model`, or a comparison: every run of it"
+    )
+    checkpoint: Which = option(Which.last, "which checkpoint of the run: last, or best on its select problems")
+    step: int = option(0, "a kept checkpoint of the run by its step, in place of `checkpoint`; 0: none", low=0)
+    label: str = option("", "name in tables; empty: the arm of the run, else the model's name")
+    model: Any = option(None, "the model that is evaluated")
+    rollout: Any = option(None, "the engine that generates; its temperature, group and the like are not used")
+    sampling: SampleSettings = option(SampleSettings(), "how many samples, and how they are drawn")
+    prompt: str = option("", "name of a prompt template for every benchmark; empty: that of each one's card")
+    problems: int = option(0, "problems of each benchmark, at most; 0: as many as the suite says", low=0)
+    first: int = option(0, "the first problems of each benchmark in its own order; 0: all that `problems` draws", low=0)
+    grading_seconds: float = option(DEADLINE_S, "longest time for one grade, in seconds", above=0)
+    undecided_share: float = option(
+        0.01,
+        "share of samples that the grader may leave undecided (timeout, error): they count as wrong, and every table "
+        "shows the share; above it the evaluation ends without scores, and the same command grades again",
+        low=0,
+        high=1,
+    )
+    trained_on: list[str] = option(
+        [], "training sets whose problems are also scored without; empty: those of the run's task, if it names any"
+    )
+    data: DataSettings = option(DataSettings(), "where benchmarks come from")
+    launcher: Any = option(None, "where samples are generated")
+    slots: int = option(
+        1,
+        "processes side by side, each with a model, or with some of a model's questions; 1 with launcher=local: this "
+        "process; 0: one per processor core",
+        low=0,
+    )
+    precision: Precision = option(Precision.float32, "number format the model computes in: float32 or bfloat16")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
+    output_root: str = option("results", "folder below which evaluations of models without a run are written")
+    tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
+
+    @property
+    def engine(self) -> RolloutSettings:
+        """The settings of the engine."""
+        return cast(RolloutSettings, self.rollout)
+
+    @property
+    def launching(self) -> LauncherSettings:
+        """The settings of the launcher."""
+        return cast(LauncherSettings, self.launcher)

@@ -1,0 +1,160 @@
+"""The settings that a verb overrules or does not read, each with what sets it there: one table for every source.
+
+A key of the table is refused wherever it was written for that verb: on its command line, in its file, in an arm, as a
+parameter of a sweep. Files that several verbs share, such as experiments, may hold the section of another verb, and a
+setting that only `train` reads beside the one that takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.settings.config import RunConfig
+
+
+class Reader(StrEnum):
+    """Who takes settings: a verb, or a place that a verb reads more of them from."""
+
+    train = "train"
+    compare = "compare"
+    sweep = "sweep"
+    budgeted_sweep = "sweep with a budget"  # all its goals say what a run may spend
+    study = "study"
+    arm = "comparison.arms"
+    parameter = "sweep.parameters"
+    tuning = "comparison.tune"
+
+
+@dataclass(frozen=True, slots=True)
+class Overruled:
+    """Why a setting does not count, and what to do; `instead` are the settings that set it."""
+
+    reason: str
+    instead: tuple[str, ...] = ()
+    remedy: str = ""
+    is_section: bool = False  # of another verb: files that verbs share hold it
+
+    def advice(self) -> str:
+        """What to do, in words."""
+        return self.remedy or f"set {' and '.join(self.instead)} instead"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A setting that the caller wrote, and the place where; `is_shared` when that is a file for several verbs."""
+
+    key: str
+    value: object
+    place: str
+    is_shared: bool = False
+
+
+def own_settings(seed: int, run_name: str) -> dict[str, object]:
+    """What each run of a comparison or a sweep has for itself."""
+    return {"seed": seed, "run_name": run_name}
+
+
+def common_settings(threads: int) -> dict[str, object]:
+    """What every run of a comparison or a sweep has alike: the parent delivers and reports, and the run only trains."""
+    return {**{section: {} for section in _SECTIONS}, "threads": threads, "tracking.mlflow": False}
+
+
+_SECTIONS = ("comparison", "sweep", "study")
+_SEED, _RUN_NAME = "every run has a seed of its own", "every run has a name of its own"
+_COMPARISON = ("comparison.first_seed", "comparison.seeds")
+_SWEEP = ("sweep.first_seed", "sweep.seeds")
+_BUDGET = Overruled("the budget of the sweep's goals fixes how long a run is", ("sweep.goals.NAME.budget",))
+
+
+def _section(verb: str, note: str = "") -> Overruled:
+    return Overruled(f"only `{verb}` reads it", remedy=f"use sfpo-bench {verb}{note}, or leave it out", is_section=True)
+
+
+def _each(seeds: tuple[str, ...], threads: str) -> dict[str, Overruled]:
+    return {
+        "seed": Overruled(_SEED, seeds),
+        "run_name": Overruled(_RUN_NAME, ("name",)),
+        "threads": Overruled("every run has the same threads", (threads,)),
+    }
+
+
+def _whole(what: str, outside: str) -> dict[str, Overruled]:
+    """What is one for all runs of a comparison or a sweep, and is not read from one of its arms or points."""
+    keys = ("name", "description", "output_root", "tracking", "launcher", *_SECTIONS)
+    return {key: Overruled(f"{what} has one for all its runs", remedy=f"set it outside of {outside}") for key in keys}
+
+
+_TUNED_BY_FILE = Overruled("comparison.tune searches by the sweep's own file", remedy="set it in that file")
+_NOT_TUNED = Overruled(
+    "comparison.tune reads `sweep` and `evaluation` of that file, and searches with the comparison's other settings",
+    remedy="set it in the comparison, or leave it out",
+)
+_READ_BY_TUNING = ("name", "description", "sweep", "evaluation")  # the first two name the file's own sweep
+OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
+    Reader.train: {
+        "comparison": _section("compare"),
+        "sweep": _section("sweep", " or train --multirun"),
+        "study": _section("study"),
+        "launcher": Overruled(
+            "`train` trains where it is called",
+            remedy="start it there (torchrun for several processes), or use sfpo-bench compare, or leave it out",
+            is_section=True,
+        ),
+    },
+    Reader.compare: {
+        **_each(_COMPARISON, "comparison.threads"),
+        "sweep": _TUNED_BY_FILE,
+        "study": _section("study"),
+    },
+    Reader.sweep: {
+        **_each(_SWEEP, "sweep.threads"),
+        "comparison": _section("compare"),
+        "study": _section("study"),
+    },
+    Reader.study: {
+        **_each(_COMPARISON, "comparison.threads"),
+        "sweep": _TUNED_BY_FILE,
+    },
+    Reader.arm: {
+        **_each(_COMPARISON, "comparison.threads"),
+        "training.steps": Overruled(
+            "all arms are trained for the same number of steps", remedy="set training.steps outside of the arms"
+        ),
+        **_whole("the comparison", "the arms"),
+    },
+    Reader.parameter: {
+        **_each(_SWEEP, "sweep.threads"),
+        "training.steps": _BUDGET,
+        **_whole("the sweep", "sweep.parameters"),
+    },
+    Reader.tuning: {
+        "sweep.slots": Overruled("the comparison's slots train the trials", ("comparison.slots",)),
+        **{field.name: _NOT_TUNED for field in fields(RunConfig) if field.name not in _READ_BY_TUNING},
+    },
+}
+OVERRULED = {**OVERRULED, Reader.budgeted_sweep: {**OVERRULED[Reader.sweep], "training.steps": _BUDGET}}
+
+
+def overruled(reader: Reader, key: str) -> tuple[str, Overruled] | None:
+    """The setting of the table that `key` is or lies in, with what is said of it; None when `key` counts."""
+    found = (name for name in OVERRULED[reader] if f"{key}.".startswith(f"{name}."))
+    return next(((name, OVERRULED[reader][name]) for name in found), None)
+
+
+def refuse_overruled(reader: Reader, written: Iterable[Written], has: Mapping[str, object] | None = None) -> None:
+    """Raise `ConfigError` for the first setting that would not count. `has` is what the runs have in its place: a
+    shared file that says the same says nothing wrong."""
+    written = list(written)
+    keys = {one.key for one in written}
+    for one in written:
+        found = overruled(reader, one.key)
+        if found is None:
+            continue
+        name, entry = found
+        agrees = (has or {}).get(name, one) == one.value or keys & set(entry.instead)
+        if one.is_shared and (entry.is_section or agrees):
+            continue
+        raise ConfigError(f"{one.place}: {one.key} would not count here: {entry.reason}; {entry.advice()}")

@@ -1,0 +1,81 @@
+"""Objects of the user's own classes, made from their settings and watched over."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sfpo_bench.algorithms.protocols import Advantage, Loss, Objective, Rewarded, UpdateRule
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.plugins import Check, Custom, a, find, guarded, many, raised
+from sfpo_bench.core.types import StageStats
+from sfpo_bench.problems.protocol import TASK_CHECKS, Task
+from sfpo_bench.settings.composition_errors import explain
+
+
+def _check_advantages(found: object, rewarded: Rewarded) -> str:
+    groups, tokens = tuple(rewarded.rewards_PG.shape), tuple(rewarded.mask_BT.shape)
+    right = tuple(getattr(found, "shape", ())) in (groups, tokens)
+    return "" if right else f"a tensor of shape {groups}, a response each, or {tokens}, a response token each"
+
+
+# What the methods of a user's own class must return.
+CHECKS: Mapping[type, Mapping[str, Check]] = {
+    Task: TASK_CHECKS,
+    Advantage: {"advantages": _check_advantages},
+    Objective: {"loss": a(Loss)},
+    UpdateRule: {
+        "update": many(StageStats),
+        "observe": a(bool),
+        "metrics": a(Mapping),
+        "state": a(Mapping),
+        "restore": a(NoneType),
+    },
+}
+
+
+def instance_of(node: Any, key: str, seam: type) -> Any:
+    """The object of a node; a `Custom` node is replaced by an instance of the user's class."""
+    if not isinstance(node, Custom):
+        return node
+    cls = find(node.factory, f"{key}.factory")
+    try:
+        if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+            made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), node.options))
+        else:
+            made = cls(**node.options)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, f"{key}.options")) from error
+    except TypeError as error:
+        raise ConfigError(f"{key}.options = {node.options} do not fit {node.factory}: {error}") from error
+    except ConfigError:
+        raise
+    except Exception as error:
+        # The class is the user's: it may raise anything.
+        raise ConfigError(f"{key}.factory = {node.factory} {raised(error)}; mend the class or its options") from error
+    lacking = [name for name in _members(seam) if not _has(made, name, f"{key}.factory = {node.factory}")]
+    # A seam that names what it requires has defaults for the rest; one that names nothing requires everything.
+    required = getattr(seam, "__abstractmethods__", frozenset()) or frozenset(_members(seam))
+    missing = [name for name in lacking if name in required]
+    if missing:
+        raise ConfigError(
+            f"{key}.factory = {node.factory}: the class lacks {', '.join(missing)}; "
+            f"see {seam.__module__}.{seam.__name__} for what it must have"
+        )
+    return guarded(made, CHECKS[seam], node.factory, {name: vars(seam)[name] for name in lacking})
+
+
+def _has(made: object, name: str, where: str) -> bool:
+    try:
+        return hasattr(made, name)
+    except Exception as error:  # a property of the user's
+        raise ConfigError(f"{where}: {name} {raised(error)}; mend the class") from error
+
+
+def _members(seam: type) -> list[str]:
+    return [name for name in vars(seam) if not name.startswith("_")]

@@ -1,0 +1,87 @@
+"""Whether what is written for a setting has its shape: a group of settings, a mapping of names, a list, or one value.
+
+OmegaConf finds this out too, and tells it in words of its classes and without the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import IsDataclass, settings
+from sfpo_bench.settings.config import KINDS, OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What a key takes, in words, and how it is written."""
+
+    shape: str
+    example: str
+
+
+def check_shape(schema: IsDataclass, key: str, value: object, place: str, *, chooses: bool = False) -> None:
+    """Raise `ConfigError` when `value` cannot be that of `key`; `place` is where it was written. `chooses` says that a
+    text is the name of a group, as `model=hf` is."""
+    expected = _expected(schema, key)
+    if expected is None or (chooses and isinstance(value, str)):
+        return
+    if expected.shape == _kind(value) and value is not None:
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                check_shape(schema, f"{key}.{name}", inner, place)
+        return
+    raise ConfigError(f"{place}: {key} is {_found(value)}, expected {expected.shape}: write {expected.example}")
+
+
+_GROUP, _LIST, _VALUE = "a group of settings", "a list", "one value"
+
+
+def _kind(value: object) -> str:
+    """The shape that a value has; a mapping may be either of two."""
+    return _LIST if isinstance(value, (list, tuple)) else _GROUP if isinstance(value, Mapping) else _VALUE
+
+
+def _found(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return f"a mapping ({', '.join(map(str, value)) or 'empty'})"
+    if isinstance(value, (list, tuple)):
+        return f"a list ({', '.join(map(str, value))})"
+    kind = "true or false" if isinstance(value, bool) else "a number" if isinstance(value, (int, float)) else "a text"
+    return f"{kind} ({str(value)[:80]})"
+
+
+def _expected(schema: IsDataclass, key: str) -> _Expected | None:
+    """None for a key that is not known here: what a node holds that is of several kinds, and misspelt ones."""
+    if key in KINDS:
+        return _Expected(_GROUP, f"{key.replace('.', '/')}=NAME, one of {', '.join(KINDS[key])}")
+    for holder, name, cls in OPEN:
+        above = f"{holder}.{name}."
+        if key.startswith(above):
+            _, dot, inner = key.removeprefix(above).partition(".")
+            return _of(cls(), inner, key) if dot else _group(cls(), key)
+    return _of(schema, key, key)
+
+
+def _of(schema: IsDataclass, inner: str, key: str) -> _Expected | None:
+    found = next((one for one in settings(schema) if one.key == inner), None)
+    if found is None:
+        return None
+    value = found.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _group(value, key)
+    if isinstance(value, Mapping):
+        return _Expected(_GROUP, f"{key}.NAME=..., or {key}={{NAME: ...}}")
+    if isinstance(value, list):
+        return _Expected(_LIST, f"{key}=[...]")
+    # Without a default the setting takes anything.
+    return None if value is None else _Expected(_VALUE, f"{key}=VALUE ({found.option.doc})")
+
+
+def _group(node: IsDataclass, key: str) -> _Expected:
+    names = [field.name for field in dataclasses.fields(node)]
+    return _Expected(_GROUP, f"{key}.{names[0]}=VALUE and the like; it has {', '.join(names)}")

@@ -1,0 +1,241 @@
+"""The one place that turns a configuration into objects. Importing it costs torch; configuration errors come before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.types import Problem, Split
+from sfpo_bench.models import load as models
+from sfpo_bench.models import lora
+from sfpo_bench.models.load import ModelSettings, Policy
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
+from sfpo_bench.rollout.gathering_engine import GatheringEngine
+from sfpo_bench.rollout.parity import Score
+from sfpo_bench.rollout.protocol import Request, RolloutEngine
+from sfpo_bench.rollout.small_heads import SmallHeads
+from sfpo_bench.rollout.transformers_engine import TransformersEngine
+from sfpo_bench.rollout.vllm_backend import UNTIED, Backend, Launch
+from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
+from sfpo_bench.settings.config import RunConfig
+from sfpo_bench.settings.rollout import Placement, RolloutSettings, VllmRollout
+from sfpo_bench.settings.training import Precision
+from sfpo_bench.training.checkpoint import require_space
+from sfpo_bench.training.evaluation import Evaluator, quizzes
+from sfpo_bench.training.learner import LocalLearner
+from sfpo_bench.training.logbook import Observer
+from sfpo_bench.training.ranks import ALONE, Ranks
+from sfpo_bench.training.rewards import in_training
+from sfpo_bench.training.rollouts import ProblemSchedule
+from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a trainer tells the outside: each journal record, and each new checkpoint's covered journal bytes."""
+
+    observe: Observer = lambda record: None
+    on_checkpoint: OnCheckpoint = lambda covered_bytes: None
+
+
+def build_trainer(
+    config: RunConfig, folder: RunFolder, stop: StopRequest, hooks: Hooks | None = None, ranks: Ranks = ALONE
+) -> Trainer:
+    """Everything a run needs, loaded and checked: data first, then model, then disk space.
+
+    Raises `ConfigError` and its kin before any training is done.
+    """
+    started = time.perf_counter()
+    problems = {split: config.policy_task.problems(split) for split in Split}
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    parts = _parts(config, problems, ranks)
+    weights = sum(w.element_size() * w.numel() for w in parts.learner.masters.masters.values())
+    checkpoint = 3 * weights  # with two moments
+    require_space(folder.path, config.training.kept_bytes(weights, checkpoint) + checkpoint)
+    hooks = hooks or Hooks()
+    return Trainer(parts, folder, stop, hooks.observe, hooks.on_checkpoint, started)
+
+
+def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks: Ranks) -> Parts:
+    rollout, task = config.rollouts, config.policy_task
+    device = ranks.device(models.resolve_device(config.device))
+    policy = models.load(config.model, config.learner.precision, device)
+    if config.learner.lora_rank:
+        lora.adapt(policy.model, config.learner.lora_rank, config.seed)
+    encoded = {
+        split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
+        for split, found in problems.items()
+    }
+    aliases = models.aliases(policy.model)  # found by memory that is shared, so before weights are spread
+    learner = LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group, ranks)
+    engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
+    asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
+    return Parts(
+        task=in_training(task, config.training.wrong_answer_reward),
+        advantage=config.advantage,
+        rule=config.rule,
+        engine=engine,
+        learner=learner,
+        evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed, ranks),
+        schedule=ProblemSchedule(encoded[Split.train], rollout.prompts, config.seed),
+        sampling=rollout.sampling(),
+        group=rollout.group,
+        seed=config.seed,
+        settings=config.training,
+        dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
+        ranks=ranks,
+    )
+
+
+def _engine(
+    config: RunConfig,
+    policy: Policy,
+    aliases: Mapping[str, str],
+    learner: LocalLearner,
+    problems: Sequence[EncodedProblem],
+    ranks: Ranks,
+) -> RolloutEngine:
+    """The rollout engine of the settings, ready to generate with the policy's present weights."""
+    rollout = config.rollouts
+    if ranks.count > 1 and not isinstance(rollout, VllmRollout):
+        end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
+        placed = learner.placed
+        return GatheringEngine(
+            policy.model, policy.tokenizer, end_ids, rollout.batch_responses, placed.gather, placed.release
+        )
+    if ranks.count > 1:
+        _check_child(rollout)
+    host = EngineHost(
+        model=config.model,
+        policy=policy,
+        precision=config.learner.precision,
+        score=learner.log_probs,
+        seed=config.seed,
+        max_new_tokens=config.rollouts.max_new_tokens,
+        weights=learner.weights(),
+        owned=learner.placed.owned(),
+        aliases=aliases,
+    )
+    probes = [Request(item.problem.id, item.prompt_ids, (0,)) for item in problems]
+    return build_engine(rollout, host, probes)
+
+
+def _check_child(rollout: RolloutSettings) -> None:
+    """Raise `ConfigError` unless vLLM can run once for every process of the run."""
+    assert isinstance(rollout, VllmRollout)
+    if rollout.placement is not Placement.child_process or rollout.restarts:
+        raise ConfigError(
+            f"rollout.placement = {rollout.placement.value} with rollout.restarts = {rollout.restarts} in a run of "
+            "several processes, each of which has a vLLM of its own; use rollout.placement=child_process and "
+            "rollout.restarts=0"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHost:
+    """What an engine is built around: the model with its present weights, and its own log-probs (`score`), with which
+    an engine in another program is compared. `weights`, `owned` and `aliases` where they do not follow from
+    the model, whose parameters are then spread over processes."""
+
+    model: ModelSettings
+    policy: Policy
+    precision: Precision
+    score: Score
+    seed: int
+    max_new_tokens: int
+    weights: Mapping[str, Tensor] | None = None
+    owned: Sequence[Tensor] = ()
+    aliases: Mapping[str, str] | None = None
+
+
+def build_engine(rollout: RolloutSettings, host: EngineHost, probes: Sequence[Request]) -> RolloutEngine:
+    """The engine of the settings, ready to generate with the host's weights; `probes` are prompts to compare on."""
+    model = host.policy.model
+    end_ids = end_of_sequence_ids(model, host.policy.tokenizer)
+    if not isinstance(rollout, VllmRollout):
+        return TransformersEngine(model, host.policy.tokenizer, end_ids, rollout.batch_responses)
+    device = str(model.device)
+    small = SmallHeads.of(model.config, device) if rollout.placement is not Placement.server else None
+    launch = Launch(
+        model=models.locate(host.model),
+        revision=models.revision_of(host.model),
+        dtype=host.precision.value,
+        device=device,
+        max_model_tokens=rollout.max_prompt_tokens + host.max_new_tokens,
+        max_sequences=rollout.batch_responses,
+        kv_cache_bytes=rollout.kv_cache_mib * 2**20,
+        compile_model=rollout.compile_model,
+        sleep=rollout.sleep and rollout.placement is Placement.in_process,
+        overrides={**UNTIED, **(small.overrides() if small else {})},
+    )
+    trainer = TrainerSide(
+        weights=host.weights or dict(model.named_parameters()),
+        present=presentation(models.aliases(model) if host.aliases is None else host.aliases, small),
+        score=host.score,
+        dtype=host.precision.value,
+        seed=host.seed,
+        owned=host.owned,
+    )
+    return VllmEngine(lambda: _backend(rollout, launch), rollout, trainer, host.policy.tokenizer, end_ids, probes)
+
+
+def presentation(
+    aliases: Mapping[str, str], small: SmallHeads | None
+) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]:
+    """From the learner's weights to those vLLM is given: every name of the checkpoint, heads as wide as it needs."""
+
+    def present(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return _Presented(lora.merged(weights) if lora.adapted(weights) else weights, aliases, small)
+
+    return present
+
+
+class _Presented(Mapping[str, Tensor]):
+    """Made one after another as they are read: whole weights of a model spread over processes never stand side by
+    side."""
+
+    def __init__(self, weights: Mapping[str, Tensor], aliases: Mapping[str, str], small: SmallHeads | None) -> None:
+        self._weights = weights
+        self._aliases = aliases
+        self._small = small
+
+    def __getitem__(self, name: str) -> Tensor:
+        weight = self._weights[self._aliases.get(name, name)]
+        return self._small.widen({name: weight})[name] if self._small is not None else weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._weights, *self._aliases))
+
+    def __len__(self) -> int:
+        return len(self._weights) + len(self._aliases)
+
+
+def _backend(rollout: VllmRollout, launch: Launch) -> Backend:
+    """vLLM where the settings want it. Each is imported when it is chosen: none is there for everyone."""
+    folder = Path(rollout.transfer_folder)
+    if rollout.placement is Placement.in_process:
+        from sfpo_bench.rollout.vllm_in_process import InProcessVllm
+
+        return InProcessVllm(launch)
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"rollout.transfer_folder = {rollout.transfer_folder} is not a folder; name one that trainer and engine see"
+        )
+    if rollout.placement is Placement.child_process:
+        from sfpo_bench.rollout.vllm_child import ChildVllm
+
+        return ChildVllm(launch, folder, rollout.start_seconds, rollout.timeout_seconds)
+    from sfpo_bench.rollout.vllm_server import ServerVllm
+
+    return ServerVllm(
+        rollout.server_url, folder, rollout.batch_responses, rollout.start_seconds, rollout.timeout_seconds
+    )

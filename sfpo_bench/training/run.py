@@ -1,0 +1,216 @@
+"""One run from its configuration: prepare its folder, then train in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from sfpo_bench.core.errors import ComparisonChanged, ConfigError, MissingDataError, RankLost, RunFailed, RunLocked
+from sfpo_bench.results.provenance import code_version, collect_provenance
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.results.stored_files import read_object, reading
+from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
+from sfpo_bench.settings import config as configuration
+from sfpo_bench.settings.rollout import VllmRollout
+from sfpo_bench.training.checkpoint import CheckpointStore
+from sfpo_bench.training.inputs import contents, with_inputs
+from sfpo_bench.training.processes import is_first
+
+if TYPE_CHECKING:
+    from sfpo_bench.training.build import Hooks
+    from sfpo_bench.training.stop import StopRequest
+
+_PREPARING_SECONDS = 120.0
+
+# Settings that may differ between the processes of one run: they change where things go, how long the run is or how it
+# is drawn, not what a step does.
+NOT_IDENTITY = (
+    *(
+        "output_root",
+        "run_name",
+        "training.steps",
+        "training.keep_last",
+        "training.rank_timeout_seconds",
+        "training.keep_every",
+        "tracking.",
+        "comparison.",
+        "sweep.",
+        "study.",
+        "launcher",
+    ),
+    *("rollout.server_url", "rollout.start_seconds", "rollout.timeout_seconds", "rollout.restarts"),
+    "rollout.transfer_folder",
+)
+
+
+def identity(settings: Mapping[str, object]) -> dict[str, object]:
+    """The settings, by dotted key, that two processes must share to continue each other's run, and the content of what
+    they name (`inputs.with_inputs`)."""
+    return with_inputs({key: value for key, value in settings.items() if not key.startswith(NOT_IDENTITY)})
+
+
+def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """`key: old -> new` for every key whose value differs; `(absent)` where one side lacks it."""
+    keys = sorted(set(old) | set(new))
+    changed = [key for key in keys if old.get(key, "(absent)") != new.get(key, "(absent)")]
+    return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed]
+
+
+def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
+    """Create the run's folder, or check that it belongs to this configuration; a run without a step may change.
+
+    Raises `ComparisonChanged` when a setting differs from those the run was started with, `ConfigError` when the run is
+    already longer than `training.steps`, and `MissingDataError` when what it would go on from is gone.
+    """
+    new = configuration.flatten(configuration.to_plain(node))
+    asked = identity(new)
+    begun = folder.status().step > 0 or folder.checkpoints.exists()
+    if folder.config.is_file() and begun:
+        _check_going_on(folder, asked, int(str(new["training.steps"])))
+    elif folder.journal.is_file() and not folder.config.is_file():
+        raise MissingDataError(
+            f"{folder.config} is gone, but {folder.path} holds a journal: what the run was started with cannot be "
+            "checked; restore the file, or remove that folder to train the run anew"
+        )
+    text = configuration.to_yaml(node)
+    is_new = not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != text
+    try:
+        with folder.locked():
+            folder.stop_file.unlink(missing_ok=True)  # it asked an earlier call to end
+            if is_new and not begun:  # what a start that came to nothing was made from
+                folder.inputs.unlink(missing_ok=True)
+                folder.provenance.unlink(missing_ok=True)
+            if not folder.inputs.is_file():
+                write_atomically(folder.inputs, json.dumps(contents(asked), indent=1))
+            if is_new:
+                write_atomically(folder.config, text)
+            if not folder.provenance.is_file():
+                threads = int(str(new["threads"]))
+                found = collect_provenance(device=device, threads=threads, started_unix_s=time.time())
+                write_atomically(folder.provenance, found.to_json())
+    except RunLocked:
+        # A worker of a call that was killed may still end its step; what it trains is what is wanted here.
+        if is_new:
+            raise
+
+
+def _check_going_on(folder: RunFolder, asked: Mapping[str, object], steps: int) -> None:
+    """Raise what `prepare` raises for a run that has begun and cannot go on as asked."""
+    old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
+    changed = differences(_started_with(folder, identity(old), asked), asked)
+    if changed:
+        raise ComparisonChanged(
+            f"{folder.path} was started with other settings: {'; '.join(changed)}. "
+            "Give it another run_name (one of several: the whole another name), or remove that folder"
+        )
+    _check_length(folder, steps)
+    refuse_lost_checkpoints(folder, steps)
+
+
+def _started_with(folder: RunFolder, old: dict[str, object], new: Mapping[str, object]) -> dict[str, object]:
+    """The identity of a run with the contents that its inputs had when it was started. Of those that were not noted
+    then, by an older version, nothing is known."""
+    if not folder.inputs.is_file():
+        return old
+    noted = read_object(folder.inputs)
+    unknown = {key: value for key, value in contents(new).items() if key not in noted}
+    return {**{key: value for key, value in old.items() if key not in contents(old)}, **unknown, **noted}
+
+
+def refuse_lost_checkpoints(folder: RunFolder, steps: int) -> None:
+    """Raise `MissingDataError` for a run that had a checkpoint, is to be trained to `steps`, and has none any more."""
+    status = folder.status()
+    if status.step > 0 and not is_finished(folder, steps) and CheckpointStore(folder.checkpoints).newest() is None:
+        raise MissingDataError(
+            f"{folder.path} had a checkpoint of step {status.step}, and there is no whole one now, from which it could "
+            f"be trained to step {steps}; restore {folder.checkpoints}, or remove the run's folder to train it anew "
+            "with the same bits"
+        )
+
+
+def _check_length(folder: RunFolder, steps: int) -> None:
+    done = folder.status().step
+    if done > steps:
+        raise ConfigError(
+            f"{folder.path} has already {done} steps, more than training.steps = {steps}; a run can only be made longer"
+        )
+
+
+def is_finished(folder: RunFolder, steps: int) -> bool:
+    """True when the run has all of `steps` steps."""
+    status = folder.status()
+    return status.state is RunState.finished and status.step == steps
+
+
+def code_changed(folder: RunFolder) -> bool:
+    """True when the run was started by other code than the present one."""
+    if not folder.provenance.is_file():
+        return False
+    with reading(folder.provenance):
+        return bool(read_object(folder.provenance)["code_version"] != code_version())
+
+
+def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
+    """Train the prepared run at `path`, from its last checkpoint if it has one, and write its tables at the end.
+
+    Under torchrun every process calls this; they train the run together.
+    """
+    folder = RunFolder.existing(path)
+    config = configuration.read(folder.config)
+    if isinstance(config.rollout, VllmRollout):
+        require_vllm(config.rollout)
+        prepare_environment(config.threads)
+    from sfpo_bench.results.run_tables import write_curves_table, write_samples_table
+    from sfpo_bench.training.build import build_trainer
+    from sfpo_bench.training.process_group import joined
+
+    try:
+        with joined(config.training.rank_timeout_seconds) as ranks:
+            trainer = build_trainer(config, folder, stop, hooks, ranks)
+            if ranks.is_first:
+                _record_machine(folder, trainer.device, ranks.count)
+            trainer.run()
+            del trainer  # Nothing may hold on to the other processes when they part.
+    except RankLost as lost:
+        if is_first(os.environ):
+            status = folder.status()
+            folder.write_status(RunStatus(RunState.failed, status.step, config.training.steps, str(lost)))
+        raise
+    if ranks.is_first:
+        write_curves_table(folder)
+        write_samples_table(folder)
+
+
+def wait_until_prepared(folder: RunFolder, node: DictConfig) -> None:
+    """Return once rank 0 has prepared the folder for this configuration; raises `RunFailed` when it does not."""
+    wanted, deadline = configuration.to_yaml(node), time.monotonic() + _PREPARING_SECONDS
+    while not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != wanted:
+        if time.monotonic() > deadline:
+            raise RunFailed(
+                f"{folder.config} is not that of this command {_PREPARING_SECONDS:g} s after its start; rank 0 should "
+                "have written it: give every process the same command and an output_root that all machines share"
+            )
+        time.sleep(0.1)
+
+
+def _record_machine(folder: RunFolder, device: str, processes: int) -> None:
+    """Put the device that `auto` came to stand for, and the processes that train, into the run's provenance."""
+    provenance = read_object(folder.provenance)
+    found = {**provenance, "device": device, "processes": processes}
+    if found != provenance:
+        write_atomically(folder.provenance, json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def plain_node(node: DictConfig, changes: Mapping[str, object]) -> DictConfig:
+    """A resolved copy of `node` with some dotted keys set."""
+    copy = OmegaConf.create(OmegaConf.to_container(node, resolve=True, enum_to_str=True))
+    assert isinstance(copy, DictConfig)
+    for key, value in changes.items():
+        OmegaConf.update(copy, key, value, merge=False)
+    return copy
