@@ -146,7 +146,7 @@ def test_one_of_each_source(tmp_path: Path) -> None:
         ("compare", "threads.yaml"): "set comparison.threads instead",
         ("sweep", "seed.yaml"): "set sweep.first_seed and sweep.seeds instead",
         ("compare", "comparison.arms.grpo.overrides=['training.steps=3']"): "set training.steps outside of the arms",
-        ("train", "--multirun", "name=a,b"): "set it outside of sweep.parameters",
+        ("train", "--multirun", "name=a,b"): "give it one value, outside of sweep.parameters",
         ("train", "comparison.seeds=3"): "use sfpo-bench compare, or leave it out",
     }.items():
         done = sfpo_bench(tmp_path, *call)

@@ -28,7 +28,7 @@ def report(settings: ScoresSettings) -> None:
     from sfpo_bench.evaluation.scores import arms_of, unlike
     from sfpo_bench.evaluation.tables import check_tables_folder, write_tables
 
-    choice = choice_on(settings.choose_on, settings.allow_report) if settings.choose_on else None
+    choice = choice_on(settings.choose_on, settings.allow_report, "choose_on") if settings.choose_on else None
     found = _evaluations(settings.folders)
     different = unlike(found) if len(found) > 1 else []
     if different and not settings.unlike:

@@ -83,7 +83,7 @@ def plan(settings: EvaluateSettings) -> Plan:
             "same response every time; set sampling.samples=1, or a temperature above 0"
         )
     check_what_is_evaluated(settings)
-    chosen = suite(settings.suite)
+    chosen = suite(settings.suite, "suite")
     paper = question_paper(chosen, settings.data, settings.prompt, settings.problems, settings.first)
     run = RunFolder.existing(Path(settings.run)) if settings.run else None
     trained = configuration.read(run.config) if run else None

@@ -98,13 +98,15 @@ def read_entry(path: Path, schema: type[Entry]) -> Entry:
         raise ConfigError(f"{path}: {str(error.msg or error).splitlines()[0]} ({error.full_key})") from error
 
 
-def named_file(kinds: tuple[str, ...], name: str, what: str) -> Path:
-    """The YAML file of an entry by its name; raises `ConfigError` with the names there are."""
+def named_file(kinds: tuple[str, ...], name: str, what: str, setting: str = "") -> Path:
+    """The YAML file of an entry by its name; raises `ConfigError` with the names there are, and the setting that has
+    the name where one does."""
     known = {path.stem: path for kind in kinds for path in sorted((carried("evaluations") / kind).glob("*.yaml"))}
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise ConfigError(f"{name!r} is not {what}; {hint}expected one of {', '.join(known)}")
+        place = f"{setting} = " if setting else ""
+        raise ConfigError(f"{place}{name!r} is not {what}; {hint}expected one of {', '.join(known)}")
     return known[name]
 
 

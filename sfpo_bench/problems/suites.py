@@ -66,29 +66,29 @@ class Choice:
 
 
 @cache
-def suite(name: str) -> Suite:
+def suite(name: str, setting: str = "") -> Suite:
     """The suite of that name, or a suite of one benchmark by the benchmark's name (for reporting).
 
     Raises `ConfigError` for other names and for a suite that names a benchmark nobody has.
     """
     if name in known_sets("benchmarks"):
         return Suite(name, card(name).title, Role.report, [SuiteEntry(name)])
-    found = read_entry(named_file(("suites", "benchmarks"), name, "a suite or a benchmark"), Suite)
+    found = read_entry(named_file(("suites", "benchmarks"), name, "a suite or a benchmark", setting), Suite)
     for entry in found.benchmarks:
         card(entry.name)
     return found
 
 
-def choice_on(name: str, allow_report: str = "", setting: str = "allow_report") -> Choice:
-    """The permission to choose by a suite's scores; `setting` is where `allow_report` is said.
+def choice_on(name: str, allow_report: str = "", setting: str = "", permission: str = "allow_report") -> Choice:
+    """The permission to choose by a suite's scores; `setting` has the suite's name and `permission` the permission.
 
     Raises `ConfigError` for a suite for reporting, unless `allow_report` is its very name.
     """
-    found = suite(name)
+    found = suite(name, setting)
     if found.role is Role.report and allow_report != name:
         select = [other for other in known_sets("suites") if suite(other).role is Role.select]
         raise ConfigError(
             f"{name} is a suite for reporting: what is chosen by its scores makes them too high. Choose on "
-            f"{' or '.join(select)}; or ask for it by name, {setting}={name}, and every table will say so"
+            f"{' or '.join(select)}; or ask for it by name, {permission}={name}, and every table will say so"
         )
     return Choice(name, found.role)

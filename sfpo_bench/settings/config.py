@@ -368,7 +368,9 @@ def check(config: RunConfig) -> None:
     _check_comparison(config.comparison)
     evaluation = config.evaluation
     if evaluation.select_suite:
-        choice_on(evaluation.select_suite, evaluation.allow_report, "evaluation.allow_report")
+        choice_on(
+            evaluation.select_suite, evaluation.allow_report, "evaluation.select_suite", "evaluation.allow_report"
+        )
     measured = evaluation.responses if config.comparison.split is Split.report else evaluation.select_responses
     if config.comparison.arms and not measured:
         raise ConfigError(

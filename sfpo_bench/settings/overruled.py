@@ -84,7 +84,10 @@ def _each(seeds: tuple[str, ...], threads: str) -> dict[str, Overruled]:
 def _whole(what: str, outside: str) -> dict[str, Overruled]:
     """What is one for all runs of a comparison or a sweep, and is not read from one of its arms or points."""
     keys = ("name", "description", "output_root", "tracking", "launcher", *_SECTIONS)
-    return {key: Overruled(f"{what} has one for all its runs", remedy=f"set it outside of {outside}") for key in keys}
+    return {
+        key: Overruled(f"{what} has one for all its runs", remedy=f"give it one value, outside of {outside}")
+        for key in keys
+    }
 
 
 _TUNED_BY_FILE = Overruled("comparison.tune searches by the sweep's own file", remedy="set it in that file")

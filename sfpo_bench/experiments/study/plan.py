@@ -216,7 +216,7 @@ def _check(config: RunConfig) -> None:
     study = config.study
     if not study.evaluation.suite:
         raise ConfigError("study.evaluation.suite is empty; name the suite that the arms are evaluated on")
-    found = suite(study.evaluation.suite)
+    found = suite(study.evaluation.suite, "study.evaluation.suite")
     if found.role is not Role.report:
         raise ConfigError(
             f"study.evaluation.suite = {found.name} is a suite for choosing; expected one for reporting: what is "
