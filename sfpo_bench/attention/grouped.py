@@ -30,12 +30,15 @@ def attend_prompts(
     if not _by_products(queries_PLHD, length, length, context):
         return _sdpa(queries_PLHD, keys_PLKD, values_PLKD, scale, None)
     queries_PKRLD = _by_kv_head(queries_PLHD, kv_heads)
+    # The R query heads of one key-value head become rows of one product: [P, K, R*L, D] @ [P, K, D, L].
     flat_PKND = (queries_PKRLD * scale).flatten(2, 3)
     scores_PKNL = flat_PKND @ keys_PLKD.permute(0, 2, 3, 1)
     scores_PKRLL = scores_PKNL.view(*queries_PKRLD.shape[:-1], length)
+    # In place: nothing reads the scores before the mask, and the backward pass of softmax needs only its output.
     scores_PKRLL = scores_PKRLL.masked_fill_(_future(length, length, scores_PKNL.device), -math.inf)
     weights_PKNL = scores_PKRLL.softmax(dim=-1).view(scores_PKNL.shape)
     mixed_PKND = weights_PKNL @ values_PLKD.transpose(1, 2)
+    # [P, K, R, L, D] back to tokens first, heads H = K*R in the order of the queries.
     mixed_PLHD: Tensor = mixed_PKND.view(queries_PKRLD.shape).permute(0, 3, 1, 2, 4).flatten(2, 3)
     return mixed_PLHD
 
@@ -59,18 +62,24 @@ def attend_responses(
         return _sdpa_responses(queries_PGTHD, prompt_PLKD, own_PGSKD, prompt_padding_PL, scale)
     repeats = queries_PGTHD.shape[3] // kv_heads
     split = queries_PGTHD.reshape(prompts, group, tokens, kv_heads, repeats, -1)
+    # [P, G, T, K, R, D] -> [P, K, G, R*T, D]: for the prompt, all responses of it are rows of one product.
     queries_PKGND = (split * scale).permute(0, 3, 1, 4, 2, 5).flatten(3, 4)
     flat_PKMD = queries_PKGND.flatten(2, 3)
     to_prompt = flat_PKMD @ prompt_PLKD[0].permute(0, 2, 3, 1)
     if prompt_padding_PL is not None:
+        # [P, K, G*R*T, L]; a shorter prompt of the grid has no keys behind its end.
         to_prompt = to_prompt.masked_fill_(prompt_padding_PL[:, None, None], -math.inf)
+    # Its own tokens are looked at by a response alone: [P, K, G, R*T, D] @ [P, K, G, D, S].
     to_own = queries_PKGND @ own_PGSKD[0].permute(0, 3, 1, 4, 2)
+    # One query is the newest token: nothing of S lies in its future.
     if tokens > 1:
         shape = (prompts, kv_heads, group, repeats, tokens, seen)
         to_own = to_own.view(shape).masked_fill_(_future(tokens, seen, to_own.device), -math.inf).flatten(3, 4)
     scores = torch.cat([to_prompt.view(*queries_PKGND.shape[:-1], length), to_own], dim=-1)
+    # One softmax over prompt and response: splitting it would need both normalizers.
     weights = scores.softmax(dim=-1)
     mixed = weights[..., :length].flatten(2, 3) @ prompt_PLKD[1].transpose(1, 2)
+    # [P, G, S, K, D] -> [P, K, G, S, D] for the values of the responses.
     mixed = mixed.view(queries_PKGND.shape) + weights[..., length:] @ own_PGSKD[1].transpose(2, 3).transpose(1, 2)
     mixed_PGTHD: Tensor = mixed.unflatten(3, (repeats, tokens)).permute(0, 2, 4, 1, 3, 5).flatten(3, 4)
     return mixed_PGTHD
@@ -79,6 +88,7 @@ def attend_responses(
 def _by_products(queries: Tensor, tokens: int, context: int, limit: int | None) -> bool:
     """Whether scores are written out: on a CPU, for one token at a time and for contexts of up to `limit` tokens."""
     if limit is None:
+        # In sampling the scores of one token are a single row: products win at any length.
         limit = context if tokens == 1 else _PRODUCT_CONTEXT.get(queries.dtype, _PRODUCT_CONTEXT_ELSE)
     return queries.device.type == "cpu" and context <= limit
 
@@ -117,6 +127,7 @@ def _sdpa_responses(
     prompts, group, tokens = queries_PGTHD.shape[:3]
     length, seen = prompt_PLKD[0].shape[1], own_PGSKD[0].shape[2]
     keys, values = (
+        # torch's kernel knows no shared prompt: its keys and values are copied for each response, [P*G, L+S, K, D].
         torch.cat([prompt[:, None].expand(-1, group, -1, -1, -1), own], dim=2).flatten(0, 1)
         for prompt, own in zip(prompt_PLKD, own_PGSKD, strict=True)
     )
@@ -125,6 +136,7 @@ def _sdpa_responses(
         [torch.ones(tokens, length, dtype=torch.bool, device=device), ~_future(tokens, seen, device)], dim=1
     ).expand(prompts, 1, 1, -1, -1)
     if prompt_padding_PL is not None:
+        # [P, L+S]: false over the response, whose own padding no token looks at.
         ended = torch.nn.functional.pad(prompt_padding_PL, (0, seen))
         mask = mask & ~ended[:, None, None, None]
     mask = mask.expand(-1, group, -1, -1, -1).flatten(0, 1)

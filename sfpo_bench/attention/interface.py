@@ -46,6 +46,7 @@ def attention(
         raise NotImplementedError(f"packed attention met {', '.join(unknown)}, which it does not have")
     layer: Any = module  # Its attributes depend on the architecture.
     scale = layer.head_dim**-0.5 if scaling is None else scaling
+    # transformers hands over [1, H, N, D]: the packed row is a batch of one.
     queries, keys, values = (x[0].transpose(0, 1) for x in (query, key, value))
     return packed.attend(int(layer.layer_idx), queries, keys, values, scale)[None], None
 
@@ -67,6 +68,7 @@ def run(model: nn.Module, ids_N: Tensor, positions_N: Tensor, packed: Attention,
 def positions_of(tokens_B: Tensor, first_B: Tensor) -> Tensor:
     """Positions of the packed tokens of runs of these lengths that begin at `first_B`, [N]."""
     ends_B = tokens_B.cumsum(0)
+    # Of each token: first position of its run less the run's place in the row; adding the place gives the position.
     start_N = torch.repeat_interleave(first_B - (ends_B - tokens_B), tokens_B)
     return start_N + torch.arange(len(start_N), device=start_N.device)
 
@@ -95,6 +97,7 @@ def _agrees(model: PreTrainedModel) -> bool:
     base, device = model.base_model, model.device
     embeddings: Any = model.get_input_embeddings()
     vocabulary = int(embeddings.weight.shape[0])
+    # Two prompts of unequal length, three responses, one of them alone with its prompt: every branch of packing.
     ids = torch.linspace(0, vocabulary - 1, 16, device=device).long()
     prompts, responses = [ids[:5], ids[5:8]], [ids[8:12], ids[12:14], ids[13:16]]
     owners = [0, 0, 1]
@@ -117,6 +120,7 @@ def _agrees(model: PreTrainedModel) -> bool:
             sampled_NH = _sampled(base, prompts, responses, owners_B)
         except (AttributeError, TypeError, ValueError, NotImplementedError):
             return False  # Another attention, or state that is no keys and values.
+    # Relative to the largest hidden state: bfloat16 keeps 8 bits, and sums are in another order.
     tolerance = 0.1 if own_NH.dtype == torch.bfloat16 else 1e-3
     scale = float(own_NH.float().abs().max())
     difference = (packed_NH[-len(own_NH) :] - own_NH).float().abs().max()

@@ -34,11 +34,13 @@ class Packing:
         alone, prompts = cls.of_prompts(prompt_tokens_P, context), len(prompt_tokens_P)
         counts_P = torch.bincount(owners_B, minlength=prompts)
         first_P = counts_P.cumsum(0) - counts_P
+        # Row of a response in the flattened grid [P * G]: prompt * G + its number within the prompt.
         place_B = owners_B * int(counts_P.max()) + torch.arange(len(owners_B), device=owners_B.device)
         place_B = place_B - first_P[owners_B]
         real_BT = _real(response_tokens_B)
         rows_N, tokens_N = real_BT.nonzero(as_tuple=True)
         group, width = int(counts_P.max()), real_BT.shape[1]
+        # Flat places in [P, G, T]; None when no response has a token to run.
         grid = Slots(place_B[rows_N] * width + tokens_N, (prompts, group, width)) if len(rows_N) else None
         return cls(alone.prompts, grid, alone.prompt_padding_PL, context)
 
@@ -51,6 +53,7 @@ class Packing:
 
     def attend(self, layer: int, queries_NHD: Tensor, keys_NKD: Tensor, values_NKD: Tensor, scale: float) -> Tensor:
         """Attention of every packed token to what it may look at, [N, H, D]. The same in every layer."""
+        # The first `split` of the N packed tokens are prompts, the others responses.
         split = len(self.prompts.places_N)
         queries, keys, values = (self.prompts.place(x[:split]) for x in (queries_NHD, keys_NKD, values_NKD))
         mixed = self.prompts.pick(attend_prompts(queries, keys, values, scale, self.context))

@@ -31,6 +31,7 @@ class LiveRows(ABC):
 
     def drop_finished(self) -> None:
         """Leave finished rows out once they are half of the batch; until then they decode on unseen."""
+        # Every drop copies the caches: halving keeps all copies together below twice the first cache.
         if int(self.alive_B.sum()) * 2 <= len(self.alive_B):
             chosen = self.alive_B.nonzero()[:, 0]
             self.rows_B, self.positions_B = self.rows_B[chosen], self.positions_B[chosen]
@@ -63,8 +64,10 @@ class PackedRows(LiveRows):
         owners_B = owners(requests, device)
         decoding = Decoding(tokens_P)
         positions_N = positions_of(tokens_P, torch.zeros_like(tokens_P))
+        # The head runs on the last token of each prompt alone.
         logits_PV = run(model, ids_N, positions_N, decoding, logits_to_keep=tokens_P.cumsum(0) - 1).logits[0]
         decoding.begin(owners_B)
+        # All responses of a prompt begin with the same logits.
         rows = cls(logits_PV[owners_B], tokens_P[owners_B] - 1)
         rows._decoding = decoding
         return rows
@@ -89,6 +92,7 @@ class PaddedRows(LiveRows):
         """Run every prompt once, then give each of its samples a copy of the cache."""
         ids_PL, mask_PL = left_pad([request.prompt_ids for request in requests], pad_id, model.device)
         padded = not bool(mask_PL.all())
+        # Positions count real tokens, so that left padding moves none of them.
         positions_PL = (mask_PL.cumsum(dim=1) - 1).clamp_(min=0)
         cache = DynamicCache(config=model.config)
         logits_PV = model(

@@ -73,6 +73,7 @@ class TransformersEngine:
 
     def _generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
         keys = [noise.key(request.problem_id, sample) for request in requests for sample in request.samples]
+        # One uniform number for each token that could come, by name: no draw depends on what shares the batch.
         draws_BT = torch.from_numpy(uniforms(keys, sampling.max_new_tokens)).to(self._model.device)
         decoding: LiveRows
         if self._packs:
@@ -84,6 +85,7 @@ class TransformersEngine:
             tokens_B, log_probs_B = choose_tokens(
                 decoding.logits_BV, sampling.temperature, draws_BT[:, position][decoding.rows_B], sampling.top_p
             )
+            # Rows that left the batch get -1: `_until_end` takes it for the end.
             tokens_TB.append(decoding.scatter(tokens_B, fill=-1))
             log_probs_TB.append(decoding.scatter(log_probs_B, fill=0.0))
             decoding.alive_B &= ~torch.isin(tokens_B, self._end_ids)
@@ -136,6 +138,7 @@ def _choose(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p: float
     """Tokens and log-probs of a few rows; a row that has no distribution gets a log-prob of NaN."""
     odds_BV = _tempered(logits_BV, temperature)
     largest_B1 = odds_BV.amax(dim=-1, keepdim=True)
+    # Odds exp(z - max z): at most 1, so that sums over the vocabulary cannot overflow.
     odds_BV.sub_(largest_B1).exp_()
     buckets_BNW, ends_BN = _bucketed(odds_BV)
     normalizer_B1 = ends_BN[:, -1:]
@@ -146,6 +149,7 @@ def _choose(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p: float
             buckets_BNW, ends_BN = _bucketed(nucleus(odds_BV / normalizer_B1, top_p))
         tokens_B1 = _invert(buckets_BNW, ends_BN, draws_B).clamp_(max=logits_BV.shape[1] - 1)
     chosen_B1 = _tempered(logits_BV.gather(1, tokens_B1), temperature)
+    # From the logit, not from the summed odds: a token of tiny probability keeps all its digits.
     log_probs_B1 = (chosen_B1 - largest_B1).double() - normalizer_B1.log()
     return tokens_B1[:, 0], log_probs_B1[:, 0].to(odds_BV.dtype)
 
@@ -160,6 +164,7 @@ def _bucketed(odds_BV: Tensor) -> tuple[Tensor, Tensor]:
     """Odds in buckets of neighbouring tokens [B, N, W], and their sums up to the end of each bucket [B, N], in fp64: an
     fp32 sum over a large vocabulary is off by more than many a token's probability."""
     width = min(_BUCKET, odds_BV.shape[1])
+    # A vocabulary that is no multiple of W is filled up with odds of 0, which no draw can hit.
     missing = -odds_BV.shape[1] % width
     whole_BV = torch.nn.functional.pad(odds_BV, (0, missing)) if missing else odds_BV
     buckets_BNW = whole_BV.unflatten(1, (-1, width))
@@ -173,6 +178,7 @@ def _invert(buckets_BNW: Tensor, ends_BN: Tensor, draws_B: Tensor) -> Tensor:
     # A point below the row's own total always lies inside a token of positive probability; so in the bucket.
     points_B1 = _below(draws_B[:, None] * ends_BN[:, -1:], ends_BN[:, -1:])
     bucket_B1 = torch.searchsorted(ends_BN, points_B1, right=True).clamp_(max=count - 1)
+    # Cumulative odds at the beginning of each bucket: those at the end of the one before.
     starts_BN = torch.nn.functional.pad(ends_BN, (1, 0))
     chosen_BW = buckets_BNW[torch.arange(rows, device=ends_BN.device), bucket_B1[:, 0]]
     inside_BW = chosen_BW.cumsum(dim=-1, dtype=torch.float64)
@@ -188,6 +194,7 @@ def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
     """The probabilities of the smallest set of tokens that together have at least `top_p`, the most probable first, and
     0 for the others; not renormalised. Of equally probable tokens the earlier ones go in (Holtzman et al. 2020)."""
     sorted_BV, order_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
+    # Mass of the tokens before each: a token is in while those before it have less than top_p.
     before_BV = sorted_BV.cumsum(dim=-1) - sorted_BV
     return torch.zeros_like(probs_BV).scatter(-1, order_BV, sorted_BV * (before_BV < top_p))
 

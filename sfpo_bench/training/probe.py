@@ -31,10 +31,12 @@ class WeightProbe:
     def read(self) -> Tensor:
         """The sampled weights as they are now, flat."""
         with torch.no_grad():
+            # The same coordinates at every reading, so that differences are of like with like.
             return torch.cat([weight.reshape(-1)[:: self._stride] for weight in self._weights])
 
     def norm(self, difference: Tensor) -> float:
         """Euclidean norm of a difference of two readings, scaled to all weights."""
+        # Squares add up over the ranks' shards; norms do not.
         [squares] = self._ranks.sums([float(difference.norm()) ** 2])
         return math.sqrt(squares) * self._scale
 

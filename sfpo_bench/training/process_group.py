@@ -35,6 +35,7 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
         yield ALONE
         return
     try:
+        # Python objects and single numbers are gathered on processors, weights and gradients on GPUs.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         yield ProcessRanks()
@@ -84,6 +85,7 @@ class ProcessRanks(Ranks):
 
     def gather(self, items: Sequence[Item]) -> list[Item]:
         shares: list[list[Item]] = [[] for _ in range(self.count)]
+        # In the order of ranks, which is the order of the batch: ranks hold consecutive rows.
         dist.all_gather_object(shares, list(items))
         return [item for share in shares for item in share]
 
@@ -139,6 +141,7 @@ class ShardedModel:
         self._format = model.dtype
         self._device = model.device
         half = self._format in (torch.bfloat16, torch.float16)
+        # Forward in the model's format, gradients summed in fp32: bf16 sums over ranks would lose small ones.
         compute, reduce = (self._format, torch.float32) if half else (None, None)
         policy = MixedPrecisionPolicy(compute, reduce, cast_forward_inputs=False)
         if half:
@@ -149,6 +152,7 @@ class ShardedModel:
         assert isinstance(self._root, FSDPModule)
         self._units: list[FSDPModule] = [*self._blocks, self._root]
         for unit in self._units:
+            # FSDP2 averages by default; here each rank holds its share of one loss, and shares add up.
             unit.set_gradient_divide_factor(1.0)
             unit.set_force_sum_reduction_for_comms(True)
         self._shards = dict(model.named_parameters())
@@ -178,6 +182,7 @@ class ShardedModel:
             for unit in self._units:
                 unit.unshard()
         for block in self._blocks:
+            # While responses are decoded every layer is used at every token: gathered once, then kept whole.
             block.set_reshard_after_forward(False, recurse=False)
 
     def release(self) -> None:

@@ -62,6 +62,7 @@ class Scorer:
     def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
         """Scores of the batch's responses, padded with zeros; gradients flow where the caller has them enabled."""
         mask_BT = batch.response_mask_BT()
+        # N real response tokens of the [B, T] grid, row by row; everything below works on [N].
         rows_N, places_N = mask_BT.nonzero(as_tuple=True)
         targets_N = batch.responses_BT[rows_N, places_N]
         with _training(self._layers if torch.is_grad_enabled() else []):
@@ -69,6 +70,7 @@ class Scorer:
                 hidden_NH = self._packed_hidden(batch)
             else:
                 positions_N = _first_positions(batch)[rows_N] + places_N
+                # Token t is predicted at the position before it.
                 hidden_NH = self._own_rows(batch)[rows_N, positions_N]
         if self._head is not None:
             log_probs_N, entropies_N = token_statistics(
@@ -92,10 +94,12 @@ class Scorer:
     def _packed_hidden(self, batch: TrainBatch) -> Tensor:
         """Hidden states that predict each response token, response by response, [N, H]. A response's last token
         predicts nothing and is not run."""
+        # Packing wants responses grouped by prompt; a stable order keeps a group's own order.
         order_B = torch.argsort(batch.owners_B, stable=True)
         owners_B, run_B = batch.owners_B[order_B], batch.response_tokens_B[order_B] - 1
         prompt_ids_N = batch.prompts_PL[_real(batch.prompt_tokens_P)]
         response_ids_N = batch.responses_BT[order_B][:, : max(1, int(run_B.max()))][_real(run_B)]
+        # Responses go on counting positions where their prompt ended.
         first_B = batch.prompt_tokens_P[owners_B]
         positions_N = torch.cat(
             [
@@ -142,8 +146,10 @@ class Scorer:
 def _predictors(batch: TrainBatch, order_B: Tensor, run_B: Tensor) -> Tensor:
     """Where in the packed row the hidden state stands that predicts each response token, row by row, [N]: behind its
     prompt for a first token, behind the token before it for the others."""
+    # Place of each prompt's last token, which predicts the first token of all its responses.
     last_P = batch.prompt_tokens_P.cumsum(0) - 1
     packed_B = torch.empty_like(run_B)
+    # Place of each response's first token, in the order of the batch.
     packed_B[order_B] = int(last_P[-1]) + 1 + run_B.cumsum(0) - run_B
     places_T = torch.arange(batch.responses_BT.shape[1], device=run_B.device)
     places_BT = packed_B[:, None] + places_T - 1

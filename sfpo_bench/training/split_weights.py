@@ -21,6 +21,7 @@ def round_to_bfloat16(weights: Tensor, out: Tensor) -> None:
     """Write fp32 `weights` to bf16 `out`, to the nearest, halves away from zero. Infinities stay what they are; a NaN
     whose payload is all ones may not."""
     for bits, rounded in _runs(weights.view(torch.int32), out.view(torch.int16)):
+        # Adding half of the last place that stays carries into it: rounding of the magnitude, sign untouched.
         rounded.copy_((bits + 0x8000).bitwise_right_shift_(16))
 
 
@@ -33,6 +34,7 @@ def low_bits(weights: Tensor, out: Tensor) -> None:
 def join(rounded: Tensor, low: Tensor, out: Tensor) -> None:
     """Write to fp32 `out` the weights that `round_to_bfloat16` and `low_bits` took apart."""
     for high, below, bits in _runs(rounded.view(torch.int16), low, out.view(torch.int32)):
+        # `below` is signed, so that adding it undoes the carry.
         bits.copy_(high).bitwise_left_shift_(16).add_(below)
 
 

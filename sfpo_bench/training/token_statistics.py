@@ -57,6 +57,7 @@ class _TokenStatistics(torch.autograd.Function):
         for part in _runs(len(targets_N), chunk):
             logits_CV = torch.nn.functional.linear(hidden_NH[part], weight_VH, bias_V)
             found.append(_statistics(logits_CV, targets_N[part], temperature))
+            # A single chunk: its logits are kept, in the model's format, and overwritten by their own gradient later.
             if len(targets_N) <= chunk and any(ctx.needs_input_grad):
                 ctx.kept.append(logits_CV)
         log_probs_N, entropies_N, normalizers_N = torch.cat(found, dim=1).unbind()
@@ -71,6 +72,7 @@ class _TokenStatistics(torch.autograd.Function):
         hidden_gradient_NH = torch.empty_like(hidden_NH) if wanted[0] else None
         weight_gradient_VH = bias_gradient_V = None
         for part in _runs(len(targets_N), ctx.chunk):
+            # Kept by the forward pass, or computed again chunk by chunk: at most [chunk, V] exist at a time.
             slope_CV = ctx.kept.pop() if ctx.kept else torch.nn.functional.linear(hidden_NH[part], weight_VH, bias_V)
             _to_slope(
                 slope_CV,
@@ -82,11 +84,13 @@ class _TokenStatistics(torch.autograd.Function):
                 ctx.temperature,
             )
             if hidden_gradient_NH is not None:
+                # [C, V] @ [V, H], written where it belongs.
                 torch.mm(slope_CV, weight_VH, out=hidden_gradient_NH[part])
             if wanted[1]:
                 if weight_gradient_VH is None:
                     weight_gradient_VH = slope_CV.T @ hidden_NH[part]
                 else:
+                    # Chunks add up in place: no second [V, H] beside the gradient.
                     weight_gradient_VH.addmm_(slope_CV.T, hidden_NH[part])
             if bias_V is not None and wanted[2]:
                 bias_part_V = slope_CV.sum(dim=0)
@@ -113,6 +117,7 @@ def _statistics(logits_CV: Tensor, targets_C: Tensor, temperature: float) -> Ten
     found = []
     for block in _blocks(logits_CV):
         z = _scaled(logits_CV[block], temperature)
+        # exp of differences to the largest logit cannot overflow.
         largest = z.amax(dim=1, keepdim=True)
         z -= largest
         chosen = z.gather(1, targets_C[block, None])[:, 0]
@@ -140,8 +145,10 @@ def _to_slope(
         z -= normalizers_C[block, None]
         upstream = log_prob_gradient_C[block, None]
         if entropy_gradient_C is None:
+            # -p_j g; the g of the target is added below: d log p_y / dz_j = [j = y] - p_j.
             slope = z.exp_().mul_(-upstream)
         else:
+            # -p_j ((log p_j + H) g_H + g): entropy and log-prob share the factor p_j.
             p = z.exp()
             surprise = z.clamp_(min=torch.finfo(z.dtype).min).add_(entropies_C[block, None])
             slope = surprise.mul_(entropy_gradient_C[block, None]).add_(upstream).mul_(p).neg_()
