@@ -17,6 +17,8 @@ from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.ratios import SequenceRatio
+from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
+from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS, register
@@ -85,6 +87,8 @@ def test_the_presets_say_what_they_are() -> None:
     gspo, cispo = (from_node(composed(f"algorithm={name}")).algorithm.objective for name in ("gspo", "cispo"))
     assert gspo == Clipped(ratio=SequenceRatio(), clip_low=3e-4, clip_high=4e-4)
     assert cispo == Cispo(largest_weight=5.0, normalization=Normalization.token_mean)
+    assert from_node(composed("algorithm=dppo_prune")).algorithm.selection == DppoPrune(rate=0.5)
+    assert from_node(composed("algorithm=sfpo")).algorithm.selection == Every()
     crossed = from_node(composed("algorithm=cispo", "algorithm.objective.ratio.kind=sequence")).algorithm.objective
     assert crossed == replace(cispo, ratio=SequenceRatio())
 

@@ -9,6 +9,7 @@ from sfpo_bench.algorithms.objectives import Clipped, Normalization, clipped_sur
 from sfpo_bench.algorithms.protocols import (
     Advantage,
     BatchCounts,
+    Candidates,
     Learner,
     Loss,
     LossInputs,
@@ -16,6 +17,7 @@ from sfpo_bench.algorithms.protocols import (
     Objective,
     Rewarded,
     RuleState,
+    Selection,
     UpdateRule,
 )
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
@@ -25,6 +27,7 @@ __all__ = [
     "Advantage",
     "AdvantageScale",
     "BatchCounts",
+    "Candidates",
     "Clipped",
     "Correction",
     "EntropySource",
@@ -43,6 +46,7 @@ __all__ = [
     "Repeat",
     "Rewarded",
     "RuleState",
+    "Selection",
     "SlowFast",
     "Trigger",
     "Unit",

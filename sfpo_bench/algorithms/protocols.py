@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from sfpo_bench.core.types import StageStats
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from torch import Tensor
 
 Batch = TypeVar("Batch")
@@ -47,6 +48,7 @@ class LossInputs:
     `block_lengths_B` is the mean response length, float64, of the block of the mini-batch that a row belongs to.
     `weights_BT`, present when engine and trainer are corrected for their mismatch, multiplies the policy-gradient term
     of each token and nothing else. `statistics` are those that `Objective.statistics` made of the whole mini-batch.
+    `row_weights_B`, present when a selection weights responses, multiplies all of a response's loss.
     """
 
     log_probs_BT: Tensor
@@ -59,6 +61,7 @@ class LossInputs:
     block_lengths_B: Tensor | None = None
     weights_BT: Tensor | None = None
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    row_weights_B: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,45 @@ class Advantage(Protocol):
     @abstractmethod
     def advantages(self, rewarded: Rewarded) -> Tensor:
         """Of each response, [P, G], or of each response token, [B, T], zero on padding."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a selection sees: the step's whole batch, on every rank, and a generator of its own, the same on every rank.
+
+        Candidates(tensor([[0.7, -0.7], [0.0, 0.0]]), tensor([[5, 3], [8, 8]]), generator(seed, "selection", step))
+
+    Advantages are float64, of each response the mean over its tokens; lengths count response tokens.
+    """
+
+    advantages_PG: Tensor
+    lengths_PG: Tensor
+    generator: Generator
+
+
+class Selection(Protocol):
+    """Which responses of a batch are trained on, and with what weight. Only `weights` has no default:
+
+    @dataclass
+    class Short:
+        kind: str = "short"
+
+        def weights(self, candidates):
+            return (candidates.lengths_PG < 100).double()
+    """
+
+    @property
+    def needs_weights(self) -> bool:
+        """False when `weights` never returns any, so that the objective need not apply them."""
+        return True
+
+    @abstractmethod
+    def weights(self, candidates: Candidates) -> Tensor | None:
+        """The weight of each response's loss, [P, G], 0 for one that is dropped and not run; None: all weigh 1.
+
+        Denominators count the dropped too, so that a weight is a factor on the response's share of the loss.
+        """
         ...
 
 

@@ -22,7 +22,9 @@ from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
-from sfpo_bench.algorithms.protocols import Advantage, Objective, UpdateRule
+from sfpo_bench.algorithms.protocols import Advantage, Objective, Selection, UpdateRule
+from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
+from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.core.errors import ConfigError, DamagedFile
@@ -56,6 +58,7 @@ ADVANTAGES: dict[str, type] = {
     "whitened_returns": WhitenedReturns,
     "custom": Custom,
 }
+SELECTIONS: dict[str, type] = {"every": Every, "dppo_prune": DppoPrune, "custom": Custom}
 RATIOS: dict[str, type] = {"token": Ratio, "sequence": SequenceRatio}
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "cispo": Cispo, "custom": Custom}
 TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
@@ -81,13 +84,14 @@ MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "s
 ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRollout}
 
 # Nodes that an algorithm may leave out, and the kind that each then is: what GRPO does.
-DEFAULT_KINDS = {"algorithm.advantage": "group"}
+DEFAULT_KINDS = {"algorithm.advantage": "group", "algorithm.selection": "every"}
 
 # Nodes whose class depends on their `kind`, by dotted key; the inner ones come first.
 KINDS: dict[str, dict[str, type]] = {
     "algorithm.update_rule.trigger": TRIGGERS,
     "algorithm.update_rule": UPDATE_RULES,
     "algorithm.advantage": ADVANTAGES,
+    "algorithm.selection": SELECTIONS,
     "algorithm.objective.ratio": RATIOS,
     "algorithm.objective": OBJECTIVES,
     "task": TASKS,
@@ -103,6 +107,7 @@ class AlgorithmSettings:
 
     name: str = option("", "name of the algorithm in tables and figures")
     advantage: Any = option(None, "from rewards to advantages")
+    selection: Any = option(None, "which responses are trained on, and with what weight")
     objective: Any = option(None, "what an optimizer step minimises")
     update_rule: Any = option(None, "what is done with one batch of rollouts")
 
@@ -175,6 +180,10 @@ class RunConfig:
         return cast(Advantage, self.algorithm.advantage)
 
     @property
+    def selection(self) -> Selection:
+        return cast(Selection, self.algorithm.selection)
+
+    @property
     def objective(self) -> Objective:
         return cast(Objective, self.algorithm.objective)
 
@@ -237,6 +246,7 @@ def from_node(node: DictConfig) -> RunConfig:
     config = to_settings(node, RunConfig)
     _require_kinds(config)
     config.algorithm.advantage = instance_of(config.algorithm.advantage, "algorithm.advantage", Advantage)
+    config.algorithm.selection = instance_of(config.algorithm.selection, "algorithm.selection", Selection)
     config.algorithm.objective = instance_of(config.algorithm.objective, "algorithm.objective", Objective)
     config.algorithm.update_rule = instance_of(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
     config.task = instance_of(config.task, "task", Task)
@@ -384,6 +394,12 @@ def _check_batch(config: RunConfig) -> None:
     rollout, learner = config.rollouts, config.learner
     config.advantage.check("algorithm.advantage", rollout.group)
     config.objective.check("algorithm.objective", rollout.group)
+    if config.selection.needs_weights and not config.objective.applies_weights:
+        raise ConfigError(
+            "algorithm.selection weights responses, with an objective that does not say that it applies "
+            "LossInputs.row_weights_B; use algorithm/selection=every, or multiply each response's loss by its weight "
+            "and set applies_weights = True in its class"
+        )
     if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
         raise ConfigError(
             f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.algorithms.protocols import Advantage, Loss, Objective, Rewarded, UpdateRule
+from sfpo_bench.algorithms.protocols import Advantage, Candidates, Loss, Objective, Rewarded, Selection, UpdateRule
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.plugins import Check, Custom, a, find, guarded, many, raised
 from sfpo_bench.core.types import StageStats
@@ -24,10 +24,17 @@ def _check_advantages(found: object, rewarded: Rewarded) -> str:
     return "" if right else f"a tensor of shape {groups}, a response each, or {tokens}, a response token each"
 
 
+def _check_weights(found: object, candidates: Candidates) -> str:
+    groups = tuple(candidates.advantages_PG.shape)
+    right = found is None or tuple(getattr(found, "shape", ())) == groups
+    return "" if right else f"None, or a tensor of shape {groups}, a weight each"
+
+
 # What the methods of a user's own class must return.
 CHECKS: Mapping[type, Mapping[str, Check]] = {
     Task: TASK_CHECKS,
     Advantage: {"advantages": _check_advantages},
+    Selection: {"weights": _check_weights},
     Objective: {"loss": a(Loss)},
     UpdateRule: {
         "update": many(StageStats),

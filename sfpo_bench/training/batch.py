@@ -17,6 +17,7 @@ class TrainBatch:
     """Prompts [P, L] and responses [B, T], both right-padded with zeros: exactly the engine's tokens.
 
     `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
+    `row_weights_B` are a selection's, 0 for a response that is dropped: it counts in denominators and is not run.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
     `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding.
     `advantages_BT` is [B, 1] where all tokens of a response share theirs.
@@ -31,6 +32,7 @@ class TrainBatch:
     rows_B: Tensor
     engine_log_probs_BT: Tensor
     max_response_tokens: int
+    row_weights_B: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows_B)
@@ -64,6 +66,7 @@ class TrainBatch:
             rows_B=self.rows_B[rows],
             engine_log_probs_BT=self.engine_log_probs_BT[rows, : int(response_tokens_B.max())],
             max_response_tokens=self.max_response_tokens,
+            row_weights_B=None if self.row_weights_B is None else self.row_weights_B[rows],
         )
 
     def response_mask_BT(self) -> Tensor:

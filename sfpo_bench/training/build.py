@@ -82,6 +82,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
     return Parts(
         task=in_training(task, config.training.wrong_answer_reward),
         advantage=config.advantage,
+        selection=config.selection,
         rule=config.rule,
         engine=engine,
         learner=learner,

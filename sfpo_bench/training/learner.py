@@ -246,8 +246,10 @@ class LocalLearner:
         signal_B = torch.ones_like(mini_batch.rows_B, dtype=torch.bool)
         if not self._objective.needs_every_row:
             signal_B = (mini_batch.advantages_BT != 0).any(dim=1)
+        kept_B = None if mini_batch.row_weights_B is None else mini_batch.row_weights_B != 0
         for needs_gradient in (True, False):
-            rows = (signal_B == needs_gradient).nonzero()[:, 0]
+            wanted_B = signal_B == needs_gradient
+            rows = (wanted_B if kept_B is None else wanted_B & kept_B).nonzero()[:, 0]
             if len(rows):
                 for micro, counts in self._turns(mini_batch.select(rows)):
                     yield micro, needs_gradient, counts
@@ -291,6 +293,7 @@ class LocalLearner:
             entropies_BT=scores.entropies_BT if self._objective.uses_entropy else None,
             block_lengths_B=self._block_lengths_B[micro.rows_B],
             weights_BT=self._weights(micro),
+            row_weights_B=None if micro.row_weights_B is None else micro.row_weights_B.to(scores.log_probs_BT.dtype),
         )
 
     def _weights(self, micro: TrainBatch) -> Tensor | None:
@@ -343,6 +346,7 @@ class _PassTotals:
         """The pass's statistics over the tokens of all ranks; losses and norms are global already."""
         attempted = self.steps + self.skipped
         tokens, clipped, ratio, kl, entropy = ranks.sums([self.tokens, self.clipped, self.ratio, self.kl, self.entropy])
+        tokens = max(tokens, 1)  # a selection may drop every response
         return StageStats(
             stage=stage,
             loss=self.loss / attempted,

@@ -11,9 +11,9 @@ from statistics import fmean
 
 import torch
 
-from sfpo_bench.algorithms.protocols import Advantage, Rewarded, UpdateRule
+from sfpo_bench.algorithms.protocols import Advantage, Candidates, Rewarded, Selection, UpdateRule
 from sfpo_bench.core.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
-from sfpo_bench.core.seeding import stream_key
+from sfpo_bench.core.seeding import generator, stream_key
 from sfpo_bench.core.types import (
     Costs,
     EventRecord,
@@ -28,7 +28,7 @@ from sfpo_bench.problems.protocol import Task, grade_all
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine
 from sfpo_bench.settings.training import TrainingSettings
-from sfpo_bench.training.batch import assemble
+from sfpo_bench.training.batch import TrainBatch, assemble
 from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState
 from sfpo_bench.training.evaluation import Evaluator
 from sfpo_bench.training.learner import LocalLearner, StepReadings
@@ -46,6 +46,7 @@ class Parts:
 
     task: Task
     advantage: Advantage
+    selection: Selection
     rule: UpdateRule
     engine: RolloutEngine
     learner: LocalLearner
@@ -199,6 +200,7 @@ class Trainer:
                 with ranks.together():
                     parts.engine.rest()
                 batch = assemble(completions, advantages_BT, parts.sampling.max_new_tokens, parts.learner.placed.device)
+                batch = self._selected(step, batch, rollouts.means(advantages_BT))
                 parts.learner.begin_step(step, batch)
                 stages = parts.rule.update(parts.learner, batch)
                 readings = parts.learner.end_step()
@@ -231,6 +233,17 @@ class Trainer:
         lengths_PG = torch.tensor(lengths).view(-1, rollouts.group)
         found = self._parts.advantage.advantages(Rewarded(rewards_PG, lengths_PG))
         return found.reshape(-1, 1) if found.shape == rewards_PG.shape else found
+
+    def _selected(self, step: int, batch: TrainBatch, advantages: Sequence[float]) -> TrainBatch:
+        """The batch with the selection's weights; itself where all responses weigh 1."""
+        parts = self._parts
+        advantages_PG = torch.tensor(advantages, dtype=torch.float64).view(-1, parts.group)
+        lengths_PG = batch.response_tokens_B.cpu().view(-1, parts.group)
+        draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same
+        weights_PG = parts.selection.weights(Candidates(advantages_PG, lengths_PG, draws))
+        if weights_PG is None:
+            return batch
+        return replace(batch, row_weights_B=weights_PG.reshape(-1).to(batch.rows_B.device))
 
     def _spend(
         self, rollouts: GradedRollouts, stages: Sequence[StageStats], seconds: float, cpu_seconds: float

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import sfpo_bench
-from sfpo_bench.algorithms.protocols import Advantage, Objective, Rewarded, RuleNeeds, UpdateRule
+from sfpo_bench.algorithms.protocols import Advantage, Candidates, Objective, Rewarded, RuleNeeds, Selection, UpdateRule
 from sfpo_bench.core.errors import ConfigError, PluginError
 from sfpo_bench.core.plugins import Custom
+from sfpo_bench.core.seeding import generator
 from sfpo_bench.settings.own_classes import instance_of
 
 MODULE = """
@@ -40,6 +41,10 @@ class Centred:
 class Flat:
     def advantages(self, rewarded):
         return rewarded.rewards_PG.reshape(-1)
+
+class Short:
+    def weights(self, candidates):
+        return (candidates.lengths_PG < 3).double()
 
 class Empty:
     pass
@@ -74,6 +79,13 @@ def test_an_advantage_needs_no_more_than_advantages_and_is_told_what_shape_it_ma
         flat.advantages(rewarded())
 
 
+def test_a_selection_needs_no_more_than_weights() -> None:
+    selection: Selection = instance_of(Custom(factory="my_seams:Short"), "algorithm.selection", Selection)
+    seen = rewarded()
+    found = selection.weights(Candidates(seen.rewards_PG, seen.lengths_PG, generator(0, "selection", 1)))
+    assert selection.needs_weights and found is not None and found.tolist() == [[0.0, 1.0]]
+
+
 def test_an_objective_needs_a_loss_and_skips_no_row_it_does_not_say() -> None:
     objective: Objective = instance_of(Custom(factory="my_seams:Plain"), "algorithm.objective", Objective)
     assert objective.needs_every_row and not objective.uses_entropy and not objective.uses_reference
@@ -82,7 +94,10 @@ def test_an_objective_needs_a_loss_and_skips_no_row_it_does_not_say() -> None:
     assert surrogate.applies_weights and not surrogate.needs_every_row
 
 
-@pytest.mark.parametrize(("seam", "method"), [(UpdateRule, "update"), (Objective, "loss"), (Advantage, "advantages")])
+@pytest.mark.parametrize(
+    ("seam", "method"),
+    [(UpdateRule, "update"), (Objective, "loss"), (Advantage, "advantages"), (Selection, "weights")],
+)
 def test_a_class_without_it_is_refused_by_name(seam: type, method: str) -> None:
     with pytest.raises(ConfigError, match=f"the class lacks {method}; see sfpo_bench.algorithms.protocols"):
         instance_of(Custom(factory="my_seams:Empty"), "algorithm.some", seam)

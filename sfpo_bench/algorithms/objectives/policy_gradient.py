@@ -84,6 +84,8 @@ class PolicyGradient(Facts, Objective):
         if inputs.entropies_BT is not None and self.uses_entropy:
             token_BT = token_BT - self.entropy_coefficient * inputs.entropies_BT
         weights_B = response_weights(inputs, self.normalization).to(token_BT.dtype)
+        if inputs.row_weights_B is not None:
+            weights_B = weights_B * inputs.row_weights_B
         value = (token_BT.masked_fill(~inputs.mask_BT, 0.0).sum(dim=1) * weights_B).sum()
         return Loss(value, (clipped_BT & inputs.mask_BT).sum())
 

@@ -1,0 +1,1 @@
+"""Which responses of a batch are trained on, and with what weight: one small file per method."""
