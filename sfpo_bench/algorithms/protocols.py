@@ -132,20 +132,28 @@ class Candidates:
 
 
 class Selection(Protocol):
-    """Which responses of a batch are trained on, and with what weight. Only `weights` has no default:
+    """Which responses of a batch are trained on, and with what weight. Pure: it draws from the generator it is given.
 
-    @dataclass
-    class Short:
-        kind: str = "short"
+    A selection is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here has a
+    default; only `weights` has none:
 
-        def weights(self, candidates):
-            return (candidates.lengths_PG < 100).double()
+        @dataclass
+        class Short(Selection):
+            kind: str = "short"
+
+            def weights(self, candidates):
+                return (candidates.lengths_PG < 100).double()
     """
 
     @property
     def needs_weights(self) -> bool:
         """False when `weights` never returns any, so that the objective need not apply them."""
         return True
+
+    def check(self, key: str, group: int) -> None:
+        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
+        where the selection sits."""
+        return None
 
     @abstractmethod
     def weights(self, candidates: Candidates) -> Tensor | None:

@@ -394,6 +394,7 @@ def _check_batch(config: RunConfig) -> None:
     rollout, learner = config.rollouts, config.learner
     config.advantage.check("algorithm.advantage", rollout.group)
     config.objective.check("algorithm.objective", rollout.group)
+    config.selection.check("algorithm.selection", rollout.group)
     if config.selection.needs_weights and not config.objective.applies_weights:
         raise ConfigError(
             "algorithm.selection weights responses, with an objective that does not say that it applies "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any
@@ -25,9 +26,13 @@ def _check_advantages(found: object, rewarded: Rewarded) -> str:
 
 
 def _check_weights(found: object, candidates: Candidates) -> str:
-    groups = tuple(candidates.advantages_PG.shape)
-    right = found is None or tuple(getattr(found, "shape", ())) == groups
-    return "" if right else f"None, or a tensor of shape {groups}, a weight each"
+    shape = tuple(candidates.advantages_PG.shape)
+    if found is None:
+        return ""
+    if tuple(getattr(found, "shape", ())) != shape:
+        return f"None, or a tensor of shape {shape}, a weight each"
+    weights: Any = found
+    return "" if bool(((weights >= 0) & (weights < math.inf)).all()) else "finite weights of at least 0"
 
 
 # What the methods of a user's own class must return.

@@ -18,6 +18,7 @@ class TrainBatch:
 
     `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
     `row_weights_B` are a selection's, 0 for a response that is dropped: it counts in denominators and is not run.
+    They are absent where all weigh 1.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
     `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding.
     `advantages_BT` is [B, 1] where all tokens of a response share theirs.
@@ -45,6 +46,13 @@ class TrainBatch:
     def counts(self) -> BatchCounts:
         """Denominators for a loss over exactly these rows."""
         return BatchCounts(len(self), int(self.response_tokens_B.sum()), self.max_response_tokens)
+
+    def kept_B(self) -> Tensor:
+        """True for rows that are run: those that no selection dropped; of a batch that is dropped whole all of them,
+        forward only, since the entropy of the step is measured on them."""
+        if self.row_weights_B is None or not bool(self.row_weights_B.any()):
+            return torch.ones_like(self.rows_B, dtype=torch.bool)
+        return self.row_weights_B != 0
 
     def block_lengths_B(self, block: int) -> Tensor:
         """The mean response length, in float64, of each row's block: runs of `block` rows in order, the last one may be

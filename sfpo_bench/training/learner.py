@@ -243,13 +243,12 @@ class LocalLearner:
         """This rank's micro-batches of a mini-batch, whether they need a gradient, and whether they count or are there
         for the sake of other ranks. The same call gives the same layout, so a row's numbers are computed the same way
         in every pass."""
-        signal_B = torch.ones_like(mini_batch.rows_B, dtype=torch.bool)
+        kept_B = mini_batch.kept_B()
+        signal_B = kept_B if mini_batch.row_weights_B is None else mini_batch.row_weights_B != 0
         if not self._objective.needs_every_row:
-            signal_B = (mini_batch.advantages_BT != 0).any(dim=1)
-        kept_B = None if mini_batch.row_weights_B is None else mini_batch.row_weights_B != 0
+            signal_B = signal_B & (mini_batch.advantages_BT != 0).any(dim=1)
         for needs_gradient in (True, False):
-            wanted_B = signal_B == needs_gradient
-            rows = (wanted_B if kept_B is None else wanted_B & kept_B).nonzero()[:, 0]
+            rows = (kept_B & (signal_B == needs_gradient)).nonzero()[:, 0]
             if len(rows):
                 for micro, counts in self._turns(mini_batch.select(rows)):
                     yield micro, needs_gradient, counts
@@ -268,15 +267,19 @@ class LocalLearner:
         return self._start.old(micro), self._start.reference(micro) if self._reference is not None else None
 
     def _statistics(self, mini_batch: TrainBatch) -> Mapping[str, Tensor]:
-        """The objective's statistics over the mini-batch's rows on all ranks, at the present weights."""
+        """The objective's statistics over the mini-batch's rows on all ranks, at the present weights; rows that a
+        selection dropped are not among them."""
         assert self._start is not None
+        counts = mini_batch.counts()
+        if mini_batch.row_weights_B is not None:
+            mini_batch = mini_batch.select(mini_batch.kept_B().nonzero()[:, 0])
         # Numbered like the step's batch: a table of it whose other rows stay empty.
         now = self._start.blank(with_entropies=True)
         self._score(mini_batch, now)
         now.share()
         scores = now.scores(mini_batch)
         reference_BT = self._start.reference(mini_batch) if self._reference is not None else None
-        inputs = self._loss_inputs(mini_batch, scores, self._start.old(mini_batch), reference_BT, mini_batch.counts())
+        inputs = self._loss_inputs(mini_batch, scores, self._start.old(mini_batch), reference_BT, counts)
         with torch.no_grad():
             return self._objective.statistics(inputs)
 
@@ -346,7 +349,6 @@ class _PassTotals:
         """The pass's statistics over the tokens of all ranks; losses and norms are global already."""
         attempted = self.steps + self.skipped
         tokens, clipped, ratio, kl, entropy = ranks.sums([self.tokens, self.clipped, self.ratio, self.kl, self.entropy])
-        tokens = max(tokens, 1)  # a selection may drop every response
         return StageStats(
             stage=stage,
             loss=self.loss / attempted,

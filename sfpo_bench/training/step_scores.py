@@ -101,12 +101,11 @@ class StepScores:
         return mismatch(self._log_ratios_BT()[known_BT])
 
     def weights(self, settings: LearnerSettings) -> Tensor:
-        """The correction's weight of each token; all log-probs must be known."""
-        weights_BT = loss_weights(
-            self._log_ratios_BT(),
-            self._batch.response_mask_BT(),
-            settings.engine_correction,
-            settings.engine_correction_cap,
+        """The correction's weight of each token, of the responses whose log-probs are known: those that are run."""
+        log_ratios_BT, mask_BT, known_B = self._log_ratios_BT(), self._batch.response_mask_BT(), self._known_B
+        weights_BT = torch.zeros_like(log_ratios_BT)
+        weights_BT[known_B] = loss_weights(
+            log_ratios_BT[known_B], mask_BT[known_B], settings.engine_correction, settings.engine_correction_cap
         )
         return weights_BT.to(self._format)
 

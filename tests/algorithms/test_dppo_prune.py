@@ -13,6 +13,7 @@ from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.protocols import Candidates
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune, Estimator, Sampling
 from sfpo_bench.algorithms.selections.every import Every
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.seeding import generator
 from tests.algorithms.test_objectives import inputs
 
@@ -57,6 +58,18 @@ def test_only_responses_below_the_mean_are_dropped_by_a_generator_that_repeats_i
     )
     stays = (first != 0) & (size < size.mean())
     assert torch.allclose(first[stays], torch.full_like(first[stays], 10.0))
+
+
+def test_responses_of_equal_size_are_all_kept() -> None:
+    equal = replace(candidates(), advantages_PG=torch.full((1, 11), 0.1).double())
+    assert float(equal.advantages_PG.mean()) > 0.1, "the mean is above them by a rounding error"
+    found = DppoPrune(rate=0.9).weights(equal)
+    assert found is not None and torch.equal(found, torch.ones_like(found))
+
+
+def test_weights_that_a_count_alone_determines_have_no_estimator() -> None:
+    with pytest.raises(ConfigError, match="sampling = fixed_count, which draws nothing"):
+        DppoPrune(estimator=Estimator.published, sampling=Sampling.fixed_count).check("algorithm.selection", GROUP)
 
 
 def test_a_rate_of_zero_is_no_pruning_at_all() -> None:

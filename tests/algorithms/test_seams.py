@@ -46,6 +46,10 @@ class Short:
     def weights(self, candidates):
         return (candidates.lengths_PG < 3).double()
 
+class Endless:
+    def weights(self, candidates):
+        return candidates.advantages_PG * float("inf")
+
 class Empty:
     pass
 """
@@ -84,6 +88,10 @@ def test_a_selection_needs_no_more_than_weights() -> None:
     seen = rewarded()
     found = selection.weights(Candidates(seen.rewards_PG, seen.lengths_PG, generator(0, "selection", 1)))
     assert selection.needs_weights and found is not None and found.tolist() == [[0.0, 1.0]]
+    selection.check("algorithm.selection", 2)
+    endless: Selection = instance_of(Custom(factory="my_seams:Endless"), "algorithm.selection", Selection)
+    with pytest.raises(PluginError, match="expected finite weights of at least 0"):
+        endless.weights(Candidates(seen.rewards_PG, seen.lengths_PG, generator(0, "selection", 1)))
 
 
 def test_an_objective_needs_a_loss_and_skips_no_row_it_does_not_say() -> None:

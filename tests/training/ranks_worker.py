@@ -43,7 +43,7 @@ STEPS = 3
 @dataclass(frozen=True)
 class Case:
     """A rule on three batches: unequal lengths, a silent group; `signal_rows` >= 0: only so many rows have a signal
-    from the second batch on."""
+    from the second batch on. `weighted`: a selection weights rows, drops some, and all of the last mini-batch."""
 
     rule: UpdateRule
     settings: Mapping[str, Any] = field(default_factory=lambda: SGD)
@@ -51,6 +51,7 @@ class Case:
     dtype: torch.dtype = torch.float64
     signal_rows: int = -1
     lora_rank: int = 0
+    weighted: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def cases() -> dict[str, Case]:
         "mini-batches": Case(SlowFast(fast_passes=2, trigger=EntropyZScore(window=3)), two_mini_batches),
         "every term": Case(Repeat(passes=2), SGD, every_term),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
+        "weighted rows": Case(Repeat(passes=2), two_mini_batches, AdaptiveBound(), weighted=True),
         "blocks": Case(OnePass(), SGD, Clipped(normalization=Normalization.block_token_mean)),
         "rejection": Case(OnePass(), {**SGD, "engine_correction": Correction.reject, "engine_correction_cap": 1e9}),
         "recomputed layers": Case(SlowFast(fast_passes=2), {**SGD, "recompute_layers": True, "anchor_on_host": True}),
@@ -94,6 +96,9 @@ def model_of(case: Case) -> PreTrainedModel:
 
 def data(case: Case, step: int) -> TrainBatch:
     found = batch(4, seed=step)
+    if case.weighted:
+        weights = [1.0, 0.0, 2.0, 0.5, 0.0, 1.0, 1.0, 3.0]
+        found = replace(found, row_weights_B=torch.tensor([*weights, *[0.0] * 8], dtype=torch.float64))
     if case.signal_rows < 0 or step == 1:
         return found
     advantages_BT = torch.zeros_like(found.advantages_BT)

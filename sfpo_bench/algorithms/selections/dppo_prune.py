@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import Candidates, Selection
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class DppoPrune(Facts, Selection):
     def needs_weights(self) -> bool:
         return self.rate > 0
 
+    def check(self, key: str, group: int) -> None:
+        if self.sampling is Sampling.fixed_count and self.estimator is not Estimator.horvitz_thompson:
+            raise ConfigError(
+                f"{key}.estimator = {self.estimator.value} with {key}.sampling = fixed_count, which draws nothing: its "
+                f"weights follow from the count alone; leave {key}.estimator out, or set {key}.sampling=bernoulli"
+            )
+
     def weights(self, candidates: Candidates) -> Tensor | None:
         import torch
 
@@ -77,7 +85,8 @@ class DppoPrune(Facts, Selection):
 
     def probabilities(self, size_N: Tensor) -> Tensor:
         """P of each response by its |A|."""
-        return self.rate * (size_N < size_N.mean()).double()
+        # The mean of equal numbers can be above them by a rounding error, which would drop them all.
+        return self.rate * (size_N < size_N.mean().clamp(max=size_N.max())).double()
 
     def weights_of(self, size_N: Tensor, dropped_N: Tensor) -> Tensor:
         """The weights, 0 for the dropped, of one outcome of the draw."""
