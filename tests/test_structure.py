@@ -37,13 +37,12 @@ MAY_IMPORT = {
     "importing": {"core", "reports", "results", "tracking"},
     "evaluation": {
         *("core", "grading", "models", "problems", "reports", "results"),
-        *("rollout", "settings", "statistics", "tracking", "training"),
+        *("rollout", "settings", "statistics", "tracking", "training", "workers"),
     },
-    "launchers": {"core", "evaluation", "results", "settings", "training"},
-    "evaluate_in_slots": {"core", "evaluation", "launchers", "results", "training"},
+    "workers": {"core", "results", "settings"},
     "experiments": {
-        *("core", "evaluate_in_slots", "evaluation", "launchers", "models", "problems", "reports"),
-        *("results", "search", "settings", "tracking", "training"),
+        *("core", "evaluation", "models", "problems", "reports"),
+        *("results", "search", "settings", "tracking", "training", "workers"),
     },
 }
 # The command line joins everything.
@@ -54,7 +53,7 @@ HEAVY = {"torch", "transformers", "mlflow", "vllm"}
 LIGHT = (
     *("core", "settings", "algorithms", "statistics", "grading", "problems", "models", "search"),
     *("results", "tracking", "doctor", "importing"),
-    *("reports", "launchers", "experiments", "cli", "training/run", "training/inputs", "evaluate_in_slots"),
+    *("reports", "workers", "experiments", "cli", "training/run", "training/inputs"),
     *("rollout/protocol", "rollout/vllm_environment", "rollout/vllm_backend", "evaluation/run", "evaluation/share"),
 )
 

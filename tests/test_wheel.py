@@ -112,7 +112,7 @@ def test_an_installed_wheel_runs_the_smallest_comparison_away_from_the_checkout(
 
 @pytest.mark.slow
 def test_nothing_is_imported_from_the_checkout(site: Path, tmp_path: Path) -> None:
-    modules = "import sfpo_bench.launchers.worker, sfpo_bench.cli.compare, sfpo_bench.training.build"
+    modules = "import sfpo_bench.workers.worker, sfpo_bench.cli.compare, sfpo_bench.training.build"
     done = run(site, tmp_path, f"{modules}\n{LEAKS}", str(site))
     assert done.stdout.strip() == "[] True", done.stdout + done.stderr
     swept = run(site, tmp_path, "from sfpo_bench.core.resources import carried\nprint(carried('sweeps'))")

@@ -14,12 +14,12 @@ from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
 from sfpo_bench.experiments.comparison.runner import Comparison, run_comparison
 from sfpo_bench.experiments.sweep.plan import Plan
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
-from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled
 from sfpo_bench.settings.written import everything
 from sfpo_bench.tracking.store_warnings import StoreWarnings
+from sfpo_bench.workers.build import slot_count
 
 
 def act(node: DictConfig) -> None:

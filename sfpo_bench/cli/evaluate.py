@@ -11,15 +11,15 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.sample_board import SampleBoard
-from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.launcher import LocalLauncher
 from sfpo_bench.tracking.store_warnings import StoreWarnings
-from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.workers.build import slot_count
 
 _STOPPING = "stopping after the responses that are under way; they are kept. Ctrl-C again ends at once"
 
@@ -62,7 +62,7 @@ def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list
 
     slots = slot_count(settings.launching, settings.slots)
     if slots > 1 or not isinstance(settings.launching, LocalLauncher):
-        from sfpo_bench.evaluate_in_slots import evaluate_in_slots
+        from sfpo_bench.evaluation.in_slots import evaluate_in_slots
 
         name = plans[0].owner.label if len(plans) == 1 else f"{len(plans)} runs"
         with SampleBoard(f"{name} on {plans[0].suite.name}, {slots} slots") as board:

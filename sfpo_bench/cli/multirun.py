@@ -11,7 +11,6 @@ from sfpo_bench.cli.report import announce_sweep
 from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.experiments.sweep.plan import plan_of, refuse_for_sweep, refuse_parameter
-from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.search.overrides import split_overrides
 from sfpo_bench.search.space import space_of
 from sfpo_bench.settings.config import from_node
@@ -19,6 +18,7 @@ from sfpo_bench.settings.overrides import opened
 from sfpo_bench.settings.search import Pruner, Sampler
 from sfpo_bench.settings.written import everything
 from sfpo_bench.training.run import plain_node
+from sfpo_bench.workers.build import slot_count
 
 
 def sweep_overrides(name: str, arguments: Sequence[str], load: Callable[[Sequence[str]], DictConfig]) -> None:

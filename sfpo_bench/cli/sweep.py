@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.report import announce_sweep
 from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.experiments.sweep.plan import composer, plan_of, refuse_conflicts, refuse_for_sweep
-from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.settings.written import everything, in_overrides
 from sfpo_bench.training.run import plain_node
+from sfpo_bench.workers.build import slot_count
 
 
 def act(node: DictConfig) -> None:

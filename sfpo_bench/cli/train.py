@@ -23,7 +23,7 @@ from sfpo_bench.training.run import code_changed, is_finished, prepare, train, w
 from sfpo_bench.training.run import plain_node as resolved
 
 if TYPE_CHECKING:
-    from sfpo_bench.training.stop import StopRequest
+    from sfpo_bench.core.stop import StopRequest
 
 
 def act(node: DictConfig) -> None:
@@ -63,7 +63,7 @@ def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:
 
 def _stop_request(folder: RunFolder) -> StopRequest:
     """Asked by signal and, where there are several processes, by the file: torchrun kills soon after a signal."""
-    from sfpo_bench.training.stop import StopRequest
+    from sfpo_bench.core.stop import StopRequest
 
     return StopRequest(file=folder.stop_file if world_size(os.environ) > 1 else None)
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sfpo_bench.core.errors import ConfigError, Interrupted
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import Sampling
 from sfpo_bench.evaluation.question_paper import Benchmark, Question
 from sfpo_bench.evaluation.sample_store import Sample, SampleStore
 from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
-from sfpo_bench.training.stop import StopRequest
 
 # Prompts to token ids, in the order of the questions.
 Encode = Callable[[Sequence[Question]], Sequence[tuple[int, ...]]]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import check_ranges
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import Generation, Wanted, asked_for, missing
 from sfpo_bench.evaluation.grading import Limits, grade_samples
 from sfpo_bench.evaluation.model_pin import ModelPin, pin_checkpoint, pin_model
@@ -28,7 +29,6 @@ from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.settings.rollout import VllmRollout
 from sfpo_bench.settings.training import Which
 from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
-from sfpo_bench.training.stop import StopRequest
 
 # A process whose parent was killed still finishes the part it is at.
 _ORPHAN_SECONDS = 600.0

@@ -16,6 +16,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.generation import Wanted, missing
 from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
@@ -24,7 +25,6 @@ from sfpo_bench.results.stored_files import reading
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel
-from sfpo_bench.training.stop import StopRequest
 
 _QUESTIONS, _SETTINGS = "share.json", "evaluate.yaml"
 
@@ -36,11 +36,6 @@ def deal(asked: Plan, wanted: Sequence[Wanted], count: int) -> list[Path]:
     """
     dealt = [wanted[number::count] for number in range(min(count, len(wanted)))]
     return [_write(asked, part, number) for number, part in enumerate(dealt)]
-
-
-def is_share(folder: Path) -> bool:
-    """True for the folder of a share."""
-    return (folder / _QUESTIONS).is_file()
 
 
 def generate_share(folder: Path, stop: StopRequest) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import Problem, Split
 from sfpo_bench.models import load as models
 from sfpo_bench.models import lora
@@ -34,7 +35,6 @@ from sfpo_bench.training.logbook import Observer
 from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rewards import in_training
 from sfpo_bench.training.rollouts import ProblemSchedule
-from sfpo_bench.training.stop import StopRequest
 from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
 
 

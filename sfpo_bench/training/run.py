@@ -23,8 +23,8 @@ from sfpo_bench.training.inputs import contents, with_inputs
 from sfpo_bench.training.processes import is_first
 
 if TYPE_CHECKING:
+    from sfpo_bench.core.stop import StopRequest
     from sfpo_bench.training.build import Hooks
-    from sfpo_bench.training.stop import StopRequest
 
 _PREPARING_SECONDS = 120.0
 

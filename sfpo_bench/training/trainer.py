@@ -14,6 +14,7 @@ import torch
 from sfpo_bench.algorithms.protocols import Advantage, Candidates, Rewarded, Selection, UpdateRule
 from sfpo_bench.core.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.core.seeding import generator, stream_key
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import (
     Costs,
     EventRecord,
@@ -35,7 +36,6 @@ from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.logbook import Covered, FolderLogbook, Logbook, NoLogbook, Observer
 from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_requests
-from sfpo_bench.training.stop import StopRequest
 
 OnCheckpoint = Callable[[int], None]
 

@@ -33,7 +33,7 @@ VERBS_OF = {
     "search/": ("sweep", "compare"),
     "study/": ("study",),
     **{f"{place}": TRAINING for place in ("config", "run.", "build", "algorithms/", "training/", "tasks/", "inputs")},
-    **{f"{place}": (*TRAINING, "evaluate") for place in ("models/", "rollout/", "launchers/")},
+    **{f"{place}": (*TRAINING, "evaluate") for place in ("models/", "rollout/", "workers/")},
     # Read by these alone.
     "evaluation/tables": ("scores",),
     "models/lora": TRAINING,

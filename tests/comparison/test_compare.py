@@ -147,7 +147,7 @@ def worker_pids() -> list[int]:
                 line = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"sfpo_bench.launchers.worker" in line:
+            if b"sfpo_bench.workers.worker" in line:
                 found.append(int(entry.name))
     return found
 

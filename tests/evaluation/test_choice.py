@@ -9,6 +9,7 @@ import pytest
 from sfpo_bench.cli import scores as verb
 from sfpo_bench.cli.settings import ScoresSettings
 from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import asked_for, missing
 from sfpo_bench.evaluation.grading import grade_samples
 from sfpo_bench.evaluation.model_pin import ModelPin
@@ -16,7 +17,6 @@ from sfpo_bench.evaluation.question_paper import question_paper
 from sfpo_bench.evaluation.record import Asked, Owner, read_evaluation, write_asked, write_owner
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.problems.sets import DataSettings, suite
-from sfpo_bench.training.stop import StopRequest
 from tests.evaluation.dice import Dice, generation
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.core.errors import ConfigError, Interrupted
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import Generation, asked_for, missing, parts
 from sfpo_bench.evaluation.question_paper import Benchmark, question_paper
 from sfpo_bench.evaluation.sample_store import Sample, SampleStore, SamplingIdentity
 from sfpo_bench.problems.sets import DataSettings, suite
-from sfpo_bench.training.stop import StopRequest
 from tests.evaluation.dice import Dice, characters, generation
 
 PAPER = question_paper(suite("mixed"), DataSettings())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.evaluation import grading
 from sfpo_bench.evaluation.answer_sheet import sheets
@@ -17,7 +18,6 @@ from sfpo_bench.evaluation.question_paper import question_paper
 from sfpo_bench.evaluation.sample_store import GradedSample, SampleStore
 from sfpo_bench.problems.graded_by_card import grade_responses
 from sfpo_bench.problems.sets import DataSettings, suite
-from sfpo_bench.training.stop import StopRequest
 from tests.evaluation.dice import Dice, generation
 
 PAPER = question_paper(suite("mixed"), DataSettings())

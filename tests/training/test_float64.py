@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import Completion, FinishReason, StageStats, StepRecord
 from sfpo_bench.models import load as models
 from sfpo_bench.models.lora import adapt, merged
@@ -25,7 +26,6 @@ from sfpo_bench.settings.models import EmbeddedModel
 from sfpo_bench.settings.training import Precision
 from sfpo_bench.training import trainer as training
 from sfpo_bench.training.build import Hooks, build_trainer
-from sfpo_bench.training.stop import StopRequest
 from tests.extras import needs
 from tests.training.policies import make_norms_exact, policy
 

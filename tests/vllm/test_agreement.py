@@ -10,11 +10,11 @@ from hydra import compose, initialize_config_module
 from scipy.stats import ttest_ind
 
 from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.training.run import plain_node, prepare, train
-from sfpo_bench.training.stop import StopRequest
 from tests.vllm.engines import ON_VLLM
 
 pytestmark = [*ON_VLLM, pytest.mark.slow]

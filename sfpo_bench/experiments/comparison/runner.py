@@ -12,11 +12,10 @@ from typing import Self
 from sfpo_bench.core.errors import Interrupted, RunFailed
 from sfpo_bench.core.progress import Board
 from sfpo_bench.core.seeding import generator
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.experiments.comparison import identity
 from sfpo_bench.experiments.comparison.arms import Arm, PlannedRun, planned_runs
 from sfpo_bench.experiments.comparison.room import require_room
-from sfpo_bench.launchers.build import build_launcher
-from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
 from sfpo_bench.reports import ReportFiles, write_report
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.settings.config import RunConfig, from_node
@@ -25,8 +24,10 @@ from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
-from sfpo_bench.training.run import is_finished, plain_node, prepare
-from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.training.run import is_finished, plain_node, prepare, train
+from sfpo_bench.workers.build import build_launcher
+from sfpo_bench.workers.job import Ending, Job
+from sfpo_bench.workers.slots import JobOutcome, Slots, stop_on_signal
 
 _POLL_SECONDS = 0.25
 _REFRESH_SECONDS = 1.0
@@ -105,10 +106,10 @@ def run_comparison(comparison: Comparison, warnings: StoreWarnings | None = None
     return files
 
 
-def _train_all(comparison: Comparison, stop: StopRequest) -> list[Outcome]:
+def _train_all(comparison: Comparison, stop: StopRequest) -> list[JobOutcome]:
     """Train what is not finished; returns the runs that failed."""
     pending = comparison.pending()
-    failures: list[Outcome] = []
+    failures: list[JobOutcome] = []
     count, config = min(comparison.slots, len(pending)), comparison.config
     launcher = build_launcher(config.launcher, config.comparison.threads, comparison.folder / "workers.log")
     with stop.listening(), _Board(comparison) as board:
@@ -116,10 +117,10 @@ def _train_all(comparison: Comparison, stop: StopRequest) -> list[Outcome]:
         asked = False
         while (pending and slots.free) or slots.busy:
             while pending and slots.free:
-                slots.start(pending.pop(0).folder)
+                slots.start(Job.of(train, pending.pop(0).folder))
             for outcome in slots.ended(_POLL_SECONDS):
                 board.ended(outcome)
-                if outcome.outcome in ("failed", "halted", "died"):
+                if outcome.ending in (Ending.failed, Ending.halted, Ending.died):
                     failures.append(outcome)
             board.refresh()
             if stop.reason and not asked:
@@ -156,11 +157,11 @@ class _Board(Board):
         self.say(f"{self._comparison.folder}: {words}; {self._comparison.slots} slots")
         return self
 
-    def ended(self, outcome: Outcome) -> None:
-        self._done += outcome.outcome == "finished"
+    def ended(self, outcome: JobOutcome) -> None:
+        self._done += outcome.ending == Ending.finished
         note = f": {outcome.message}" if outcome.message else ""
         run = next(run for run in self._comparison.runs if run.folder == outcome.folder)
-        self.say(f"[{self._done}/{len(self._comparison.runs)}] {run.arm} seed {run.seed} {outcome.outcome}{note}")
+        self.say(f"[{self._done}/{len(self._comparison.runs)}] {run.arm} seed {run.seed} {outcome.ending}{note}")
 
     def refresh(self) -> None:
         if time.monotonic() - self._refreshed < _REFRESH_SECONDS:

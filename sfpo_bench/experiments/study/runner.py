@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError, Interrupted
-from sfpo_bench.evaluate_in_slots import evaluate_in_slots
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation import run as evaluations
+from sfpo_bench.evaluation.in_slots import evaluate_in_slots
 from sfpo_bench.evaluation.publish import delivery_of, publish
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation
 from sfpo_bench.evaluation.sample_board import SampleBoard
@@ -34,13 +35,12 @@ from sfpo_bench.experiments.study.plan import (
 from sfpo_bench.experiments.study.tracked import close_run, open_run
 from sfpo_bench.experiments.sweep.plan import Plan
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
-from sfpo_bench.launchers.build import slot_count
 from sfpo_bench.reports.papers.score import read_paper_scores
 from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState, RunStatus, write_atomically
 from sfpo_bench.settings.config import ArmSettings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.tracking.store_warnings import StoreWarnings
-from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.workers.build import slot_count
 
 Say = Callable[[str], None]
 

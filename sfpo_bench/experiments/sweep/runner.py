@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, MissingDataError, RunFailed, RunLocked
-from sfpo_bench.core.machine_faults import is_of_machine
 from sfpo_bench.core.progress import Board
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.experiments.sweep import identity, records
 from sfpo_bench.experiments.sweep.live import LiveTrial
 from sfpo_bench.experiments.sweep.plan import Plan
-from sfpo_bench.launchers.build import build_launcher
-from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.write import SweepFiles, write_sweep_report
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
@@ -33,8 +31,11 @@ from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
-from sfpo_bench.training.run import is_finished, plain_node, prepare
-from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.training.run import is_finished, plain_node, prepare, train
+from sfpo_bench.workers.build import build_launcher
+from sfpo_bench.workers.job import Ending, Job
+from sfpo_bench.workers.machine_faults import is_of_machine
+from sfpo_bench.workers.slots import JobOutcome, Slots, stop_on_signal
 
 _POLL_SECONDS = 0.1
 _STORE_SECONDS = 5.0  # between two tries when the study's database does not answer
@@ -273,20 +274,20 @@ class Sweep:
             if all(known.path != run.path for known in self._runs):
                 self._runs.append(run)
             live.training = True
-            slots.start(run.path)
+            slots.start(Job.of(train, run.path))
 
-    def _note(self, outcome: Outcome, stopping: bool) -> None:
+    def _note(self, outcome: JobOutcome, stopping: bool) -> None:
         """A run's turn ended; what follows is done by the next pass."""
         live = next((live for live in self._live.values() if live.folder == outcome.folder), None)
         if live is None:
             return
         live.training = False
-        if outcome.outcome == "finished":
+        if outcome.ending == Ending.finished:
             live.ended = True
-        elif outcome.outcome == "halted":
+        elif outcome.ending == Ending.halted:
             self._halted, live.let_go = outcome.message, True
-        elif outcome.outcome != "interrupted":
-            live.failed = outcome.message or outcome.outcome
+        elif outcome.ending != Ending.interrupted:
+            live.failed = outcome.message or outcome.ending
         elif not (live.pruned or live.spent) and stopping:
             live.let_go = True
 
@@ -350,11 +351,11 @@ class Sweep:
             while pending and slots.free:
                 folder = pending.pop(0)
                 self._runs.append(RunFolder(folder))
-                slots.start(folder)
+                slots.start(Job.of(train, folder))
             for outcome in slots.ended(_POLL_SECONDS):
-                if outcome.outcome != "finished":
-                    self._say(f"{outcome.folder}: {outcome.outcome} {outcome.message}")
-                if outcome.outcome == "halted":
+                if outcome.ending != Ending.finished:
+                    self._say(f"{outcome.folder}: {outcome.ending} {outcome.message}")
+                if outcome.ending == Ending.halted:
                     self._halted = outcome.message
             if (stop.reason or self._halted) and not asked:
                 asked = True

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: an actor per slot, which Ray places where the cores and GPUs asked for are free."""
+"""Jobs on a Ray cluster: an actor per slot, which Ray places where the cores and GPUs asked for are free."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.launchers.protocol import Reply, Seat
-from sfpo_bench.launchers.turn import take_turn
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.settings.launcher import RayLauncher
+from sfpo_bench.workers.job import Ending, Job, JobReply, run_job
+from sfpo_bench.workers.protocol import Worker
 
 
-class Trainer:
-    """What runs inside an actor."""
+class JobActor:
+    """What an actor does; plain texts travel between Python versions."""
 
     def __init__(self, threads: int, processes: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._processes = processes
 
-    def train(self, folder: str) -> tuple[str, str] | None:
-        """One turn of the run; plain texts travel between Python versions."""
-        reply = take_turn(Path(folder), processes=self._processes)
-        return (reply.outcome, reply.message) if reply is not None else None
+    def run(self, function: str, folder: str) -> tuple[str, str] | None:
+        """How the job ended, and why; None when one of its processes died."""
+        reply = run_job(Job(function, Path(folder)), processes=self._processes)
+        return (reply.ending.value, reply.message) if reply is not None else None
 
 
 class RayCluster:
@@ -35,20 +35,20 @@ class RayCluster:
         self._threads = threads
         self._ray = _connected(settings)
 
-    def seat(self, number: int) -> Seat:
-        return RaySeat(self)
+    def worker(self, number: int) -> Worker:
+        return RayWorker(self)
 
     def actor(self) -> Any:
-        remote = self._ray.remote(num_cpus=self._settings.cpus, num_gpus=self._settings.gpus)(Trainer)
+        remote = self._ray.remote(num_cpus=self._settings.cpus, num_gpus=self._settings.gpus)(JobActor)
         return remote.remote(self._threads, self._settings.processes_per_run)
 
-    def wait(self, reference: Any) -> Reply | None:
+    def wait(self, reference: Any) -> JobReply | None:
         """The reply to a call; None when its actor died."""
         try:
             found = self._ray.get(reference)
         except self._ray.exceptions.RayActorError:
             return None
-        return Reply(*found) if found is not None else None
+        return JobReply(Ending(found[0]), found[1]) if found is not None else None
 
     def kill(self, actor: Any) -> None:
         self._ray.kill(actor)
@@ -57,7 +57,7 @@ class RayCluster:
         self._ray.shutdown()
 
 
-class RaySeat:
+class RayWorker:
     """One actor, replaced when it has died."""
 
     def __init__(self, cluster: RayCluster) -> None:
@@ -65,11 +65,11 @@ class RaySeat:
         self._actor: Any = None
         self._folder: Path | None = None
 
-    def train(self, folder: Path) -> Reply | None:
-        self._folder = folder
+    def run(self, job: Job) -> JobReply | None:
+        self._folder = job.folder
         if self._actor is None:
             self._actor = self._cluster.actor()
-        reply = self._cluster.wait(self._actor.train.remote(str(folder.resolve())))
+        reply = self._cluster.wait(self._actor.run.remote(job.function, str(job.folder.resolve())))
         self._folder = None
         if reply is None:
             self._actor = None
@@ -82,7 +82,7 @@ class RaySeat:
         if now and actor is not None:
             self._cluster.kill(actor)
 
-    def last_words(self) -> str:
+    def log_hint(self) -> str:
         return "see what Ray has logged of its actors (`ray logs`)"
 
     def close(self) -> None:

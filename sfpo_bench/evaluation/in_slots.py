@@ -13,13 +13,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sfpo_bench.core.errors import Interrupted, RunFailed
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.run import Plan, Progress, begin, finish
-from sfpo_bench.evaluation.share import deal
-from sfpo_bench.launchers.build import build_launcher
-from sfpo_bench.launchers.slots import Outcome, Slots, stop_on_signal
+from sfpo_bench.evaluation.share import deal, generate_share
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.workers.build import build_launcher
+from sfpo_bench.workers.job import Ending, Job
+from sfpo_bench.workers.slots import JobOutcome, Slots, stop_on_signal
 
 _POLL_SECONDS = 0.25
 
@@ -64,7 +65,7 @@ def _generate(plan: Plan, count: int, watch: _Watch, stop: StopRequest) -> None:
         slots, asked = Slots(launcher, count), False
         while (pending and slots.free) or slots.busy:
             while pending and slots.free:
-                slots.start(pending.pop(0))
+                slots.start(Job.of(generate_share, pending.pop(0)))
             for outcome in slots.ended(_POLL_SECONDS):
                 watch.ended(outcome)
             watch.count()
@@ -85,7 +86,7 @@ class _Watch:
         progress: Progress,
         done: Callable[[Plan, Evaluation], None],
     ) -> None:
-        self.failures: list[Outcome] = []
+        self.failures: list[JobOutcome] = []
         self._open = {plan.store.path: (plan, set(folders)) for plan, folders in zip(plans, shares, strict=True)}
         self._started = started
         self._progress = progress
@@ -96,10 +97,10 @@ class _Watch:
         """The shares, those of the first evaluation first."""
         return list(self._generated)
 
-    def ended(self, outcome: Outcome) -> None:
-        """A share's turn is over."""
-        if outcome.outcome != "finished":
-            self.failures += [outcome] if outcome.outcome != "interrupted" else []
+    def ended(self, outcome: JobOutcome) -> None:
+        """A share has ended."""
+        if outcome.ending != Ending.finished:
+            self.failures += [outcome] if outcome.ending != Ending.interrupted else []
             return
         self.count()
         self._open[outcome.folder.parents[1]][1].remove(outcome.folder)

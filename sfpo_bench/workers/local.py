@@ -1,4 +1,4 @@
-"""Runs on this machine: a worker process per slot, kept for one run after another."""
+"""Jobs on this machine: a worker process per slot, kept for one job after another."""
 
 from __future__ import annotations
 
@@ -13,61 +13,64 @@ from typing import IO
 
 from sfpo_bench.core.child_processes import child_environment
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.launchers.protocol import Reply, Seat
 from sfpo_bench.settings.launcher import LocalLauncher
+from sfpo_bench.workers.job import Ending, Job, JobReply
+from sfpo_bench.workers.protocol import Worker
 
 
-class LocalSeat:
-    """A worker process (`launchers.worker`), replaced when it has died."""
+class LocalWorker:
+    """Runs jobs in a worker process (`workers.worker`), which is replaced when it has died."""
 
     def __init__(self, log: Path, environment: Mapping[str, str], processes: int) -> None:
         self._log = log
         self._environment = environment
         self._processes = processes
-        self._worker: _Worker | None = None
+        self._process: _WorkerProcess | None = None
 
-    def train(self, folder: Path) -> Reply | None:
-        worker = self._worker = self._worker or self._started()
+    def run(self, job: Job) -> JobReply | None:
+        worker = self._process = self._process or self._started()
+        request = {"function": job.function, "folder": str(job.folder), "processes": self._processes}
         try:
-            worker.requests.write(json.dumps({"folder": str(folder), "processes": self._processes}) + "\n")
+            worker.requests.write(json.dumps(request) + "\n")
             worker.requests.flush()
             line = worker.replies.readline()
         except (BrokenPipeError, ValueError):  # ValueError: closed by `close` meanwhile
             line = ""
         if not line.endswith("\n"):
-            self._worker = None
+            self._process = None
             worker.wait_and_close()
             return None
         reply = json.loads(line)
-        return Reply(reply["outcome"], reply["message"]) if reply["outcome"] != "died" else None
+        ending = Ending(reply["ending"])
+        return JobReply(ending, reply["message"]) if ending != Ending.died else None
 
-    def last_words(self) -> str:
+    def log_hint(self) -> str:
         with suppress(OSError):
             lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-            said = [line.strip() for line in lines if line.strip()]
-            return f"{self._log} ends with: {said[-1]}" if said else f"{self._log} is empty"
+            written = [line.strip() for line in lines if line.strip()]
+            return f"{self._log} ends with: {written[-1]}" if written else f"{self._log} is empty"
         return f"{self._log} cannot be read"
 
     def stop(self, *, now: bool) -> None:
-        worker = self._worker
+        worker = self._process
         if worker is not None and now:
             worker.process.kill()
         elif worker is not None:
             worker.process.terminate()
 
     def close(self) -> None:
-        worker, self._worker = self._worker, None
+        worker, self._process = self._process, None
         if worker is not None:
             worker.wait_and_close()
 
-    def _started(self) -> _Worker:
+    def _started(self) -> _WorkerProcess:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         # Replies have a pipe of their own: anything may print on standard output, from a process's first line on.
         replies, for_worker = os.pipe()
         try:
             with open(self._log, "a", encoding="utf-8") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "sfpo_bench.launchers.worker", str(for_worker)],
+                    [sys.executable, "-m", "sfpo_bench.workers.worker", str(for_worker)],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -79,10 +82,10 @@ class LocalSeat:
                 )
         finally:
             os.close(for_worker)
-        return _Worker(process, os.fdopen(replies, encoding="utf-8"))
+        return _WorkerProcess(process, os.fdopen(replies, encoding="utf-8"))
 
 
-class _Worker:
+class _WorkerProcess:
     """A worker process, and the pipes to and from it."""
 
     def __init__(self, process: subprocess.Popen[str], replies: IO[str]) -> None:
@@ -108,15 +111,15 @@ class Local:
         self._log = log
         self._gpus = gpus
 
-    def seat(self, number: int) -> Seat:
+    def worker(self, number: int) -> Worker:
         environment = {"OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}
         mine = share(self._gpus, self._settings.gpus_per_run, number)
         if mine:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
-        return LocalSeat(self._log, environment, self._settings.processes_per_run)
+        return LocalWorker(self._log, environment, self._settings.processes_per_run)
 
     def close(self) -> None:
-        """Seats close themselves."""
+        """Workers close themselves."""
 
 
 def share(gpus: tuple[str, ...], per_run: int, number: int) -> tuple[str, ...]:

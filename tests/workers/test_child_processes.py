@@ -12,11 +12,13 @@ import pytest
 import sfpo_bench
 from sfpo_bench.core.child_processes import child_environment, refuse_another_package
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.launchers.build import build_launcher, slot_count
-from sfpo_bench.launchers.local import LocalSeat
-from sfpo_bench.launchers.protocol import Seat
-from sfpo_bench.launchers.slots import Outcome, Slots
 from sfpo_bench.settings.launcher import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
+from sfpo_bench.training.run import train
+from sfpo_bench.workers.build import build_launcher, slot_count
+from sfpo_bench.workers.job import Ending, Job
+from sfpo_bench.workers.local import LocalWorker
+from sfpo_bench.workers.protocol import Worker
+from sfpo_bench.workers.slots import JobOutcome, Slots
 from tests.conftest import TINY
 from tests.extras import needs_launcher
 
@@ -95,23 +97,23 @@ def test_ray_whose_actors_look_in_the_present_folder_first_is_refused_there(
         build_launcher(RayLauncher(), 1, tmp_path / "workers.log")
 
 
-class LocalSeats:
-    """A launcher of local seats with an environment of their own."""
+class LocalWorkers:
+    """A launcher of local workers with an environment of their own."""
 
     def __init__(self, log: Path, **environment: str) -> None:
         self._log, self._environment = log, environment
 
-    def seat(self, number: int) -> Seat:
-        return LocalSeat(self._log, self._environment, 1)
+    def worker(self, number: int) -> Worker:
+        return LocalWorker(self._log, self._environment, 1)
 
     def close(self) -> None:
-        """Seats close themselves."""
+        """Workers close themselves."""
 
 
-def outcome_of(seats: LocalSeats, folder: Path) -> Outcome:
-    slots = Slots(seats, 1)
-    slots.start(folder)
-    outcomes: list[Outcome] = []
+def outcome_of(launcher: LocalWorkers, folder: Path) -> JobOutcome:
+    slots = Slots(launcher, 1)
+    slots.start(Job.of(train, folder))
+    outcomes: list[JobOutcome] = []
     while not outcomes:
         outcomes = list(slots.ended(1.0))
     slots.close()
@@ -120,9 +122,9 @@ def outcome_of(seats: LocalSeats, folder: Path) -> Outcome:
 
 def test_a_worker_that_dies_at_its_start_names_its_log_and_the_last_line_of_it(tmp_path: Path) -> None:
     log = tmp_path / "workers.log"
-    outcome = outcome_of(LocalSeats(log, PYTHONHASHSEED="no number"), tmp_path)
+    outcome = outcome_of(LocalWorkers(log, PYTHONHASHSEED="no number"), tmp_path)
     last = [line for line in log.read_text().splitlines() if line.strip()][-1].strip()
-    assert outcome == Outcome(tmp_path, "died", f"its process died 3 times; {log} ends with: {last}")
+    assert outcome == JobOutcome(tmp_path, Ending.died, f"its process died 3 times; {log} ends with: {last}")
     assert log.read_text().count("Fatal Python error") == 3
 
 
@@ -130,8 +132,8 @@ def test_a_worker_that_dies_at_its_start_names_its_log_and_the_last_line_of_it(t
 def test_what_is_printed_at_the_start_of_a_worker_is_no_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("print('welcome to this machine')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    outcome = outcome_of(LocalSeats(tmp_path / "workers.log"), tmp_path)
-    assert outcome.outcome == "failed" and "config.yaml" in outcome.message
+    outcome = outcome_of(LocalWorkers(tmp_path / "workers.log"), tmp_path)
+    assert outcome.ending == "failed" and "config.yaml" in outcome.message
     assert "welcome to this machine" in (tmp_path / "workers.log").read_text()
 
 

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from sfpo_bench.training.stop import StopRequest
+from sfpo_bench.core.stop import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM])

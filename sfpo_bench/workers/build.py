@@ -9,9 +9,9 @@ from pathlib import Path
 from sfpo_bench.core.child_processes import refuse_another_package
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.extras import install_extra
-from sfpo_bench.launchers.local import Local, slots_for, visible_gpus
-from sfpo_bench.launchers.protocol import Launcher
 from sfpo_bench.settings.launcher import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
+from sfpo_bench.workers.local import Local, slots_for, visible_gpus
+from sfpo_bench.workers.protocol import Launcher
 
 
 def build_launcher(settings: LauncherSettings, threads: int, log: Path) -> Launcher:
@@ -21,10 +21,10 @@ def build_launcher(settings: LauncherSettings, threads: int, log: Path) -> Launc
     if isinstance(settings, LocalLauncher):
         return Local(settings, threads, log, visible_gpus(os.environ))
     if isinstance(settings, SlurmLauncher):
-        from sfpo_bench.launchers.slurm import Slurm
+        from sfpo_bench.workers.slurm import Slurm
 
         return Slurm(settings, threads, log.parent / "jobs")
-    from sfpo_bench.launchers.ray_cluster import RayCluster
+    from sfpo_bench.workers.ray_cluster import RayCluster
 
     return RayCluster(settings, threads)
 

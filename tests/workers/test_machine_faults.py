@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.core.errors import DiskFullError, PluginError, RunFailed
-from sfpo_bench.core.machine_faults import is_of_machine
-from sfpo_bench.launchers import turn
+from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.workers.job import Job, run_job
+from sfpo_bench.workers.machine_faults import is_of_machine
 from tests.sweep.tiny import sweep, trials
 
 # Every worker finds the disk full as soon as `full` is there: nothing can be made durable any more.
 FULL_DISK = """
 import errno, os, sys
-if "sfpo_bench.launchers.worker" in sys.orig_argv:
+if "sfpo_bench.workers.worker" in sys.orig_argv:
     really = os.fsync
 
     def fsync(descriptor):
@@ -43,17 +44,21 @@ def test_what_is_of_the_machine() -> None:
     assert not any(map(is_of_machine, others))
 
 
+def fills_the_disk(folder: Path, stop: StopRequest) -> None:
+    """Replaced in the test below."""
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), DiskFullError("full")])
-def test_a_turn_on_a_full_disk_is_halted_though_nothing_can_be_written(
+def test_a_job_on_a_full_disk_is_halted_though_nothing_can_be_written(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(turn, "train", full)
+    monkeypatch.setattr(f"{__name__}.fills_the_disk", full)
     monkeypatch.setattr(RunFolder, "write_status", full)
-    reply = turn.take_turn(tmp_path, waits=False)
-    assert reply is not None and reply.outcome == "halted" and "full" in reply.message
+    reply = run_job(Job(f"{__name__}:fills_the_disk", tmp_path), waits=False)
+    assert reply is not None and reply.ending == "halted" and "full" in reply.message
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
-"""Runs as jobs of Slurm, submitted by submitit: each turn of a run is a job.
+"""Jobs on a cluster with Slurm, submitted by submitit.
 
-A job trains until the run is finished. Some time before its limit Slurm sends a signal: the run finishes its step,
+A job of Slurm works until ours is finished. Some time before its limit Slurm sends a signal: the run finishes its step,
 writes a checkpoint and is `interrupted`; the slot then submits a new job that goes on from there (`Slots`). A run in
 several processes is started by torchrun inside the job. With `submit_on: local` submitit runs the same jobs as
 processes of this machine.
@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.core.child_processes import child_environment
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.launchers.protocol import Reply, Seat
-from sfpo_bench.launchers.turn import take_turn
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.settings.launcher import SlurmLauncher
+from sfpo_bench.workers.job import Ending, Job, JobReply, run_job
+from sfpo_bench.workers.protocol import Worker
 
 if TYPE_CHECKING:
-    from submitit import Executor, Job
+    from submitit import Executor
+    from submitit import Job as SlurmJob
 
 _POLL_SECONDS = 0.5
 
@@ -39,55 +40,57 @@ class Slurm:
         self._executor = _executor(settings, logs)
         self._submitting = threading.Lock()
 
-    def seat(self, number: int) -> Seat:
-        return SlurmSeat(self)
+    def worker(self, number: int) -> Worker:
+        return SlurmWorker(self)
 
-    def submit(self, folder: Path) -> Job[Reply | None]:
+    def submit(self, job: Job) -> SlurmJob[JobReply | None]:
         with self._submitting:
-            return self._executor.submit(train_in_job, folder.resolve(), self._threads, self._processes)
+            return self._executor.submit(
+                run_submitted, Job(job.function, job.folder.resolve()), self._threads, self._processes
+            )
 
     def close(self) -> None:
-        """Jobs are ended by their seats."""
+        """Workers end their jobs."""
 
 
-class SlurmSeat:
-    """One job at a time."""
+class SlurmWorker:
+    """Runs each job as one or more jobs of Slurm."""
 
     def __init__(self, launcher: Slurm) -> None:
         self._launcher = launcher
-        self._job: Job[Reply | None] | None = None
+        self._submitted: SlurmJob[JobReply | None] | None = None
         self._folder: Path | None = None
 
-    def train(self, folder: Path) -> Reply | None:
-        self._folder = folder
-        job = self._job = self._launcher.submit(folder)
-        while not job.done():
+    def run(self, job: Job) -> JobReply | None:
+        self._folder = job.folder
+        submitted = self._submitted = self._launcher.submit(job)
+        while not submitted.done():
             time.sleep(_POLL_SECONDS)
-        self._job = self._folder = None
-        if job.exception() is None:
-            reply: Reply | None = job.result()
+        self._submitted = self._folder = None
+        if submitted.exception() is None:
+            reply: JobReply | None = submitted.result()
             return reply
-        # A job that was cut off has left its last checkpoint; what it said of its end stands in its folder, if at all.
-        status = RunFolder(folder).status()
-        return Reply("failed", status.cause) if status.state is RunState.failed else None
+        # A job that was cut off has left its last checkpoint; why it ended stands in its folder, if anywhere.
+        status = RunFolder(job.folder).status()
+        return JobReply(Ending.failed, status.cause) if status.state is RunState.failed else None
 
     def stop(self, *, now: bool) -> None:
         if self._folder is not None:
             RunFolder(self._folder).stop_file.touch()
-        if now and self._job is not None:
-            self._job.cancel(check=False)
+        if now and self._submitted is not None:
+            self._submitted.cancel(check=False)
 
-    def last_words(self) -> str:
+    def log_hint(self) -> str:
         return f"see the logs of its jobs in {self._launcher.logs}"
 
     def close(self) -> None:
         self.stop(now=True)
 
 
-def train_in_job(folder: Path, threads: int, processes: int) -> Reply | None:
-    """What a job does."""
+def run_submitted(job: Job, threads: int, processes: int) -> JobReply | None:
+    """What a job of Slurm does."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    return take_turn(folder, processes=processes)
+    return run_job(job, processes=processes)
 
 
 def _executor(settings: SlurmLauncher, logs: Path) -> Executor:

@@ -1,0 +1,102 @@
+"""A job, a function and the folder it works in, and how a process does one, whoever started that process."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+
+from sfpo_bench.core.errors import BenchError, Interrupted, RankLost
+from sfpo_bench.core.stop import StopRequest
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.workers.machine_faults import is_of_machine
+
+# A worker whose parent was killed still finishes its step and its checkpoint before it releases the folder's lock.
+_ORPHAN_SECONDS = 600.0
+
+Work = Callable[[Path, StopRequest], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A function, by the name it is imported by, and the folder that it is called with.
+
+        Job("sfpo_bench.training.run:train", Path("results/arithmetic/runs/sfpo/seed-0003"))
+
+    The worker process calls `function(folder, stop)`. The function continues what is there, returns when all is done,
+    and raises `Interrupted` when `stop` has a reason. Status, lock and stop file of the folder are those of a run.
+    """
+
+    function: str
+    folder: Path
+
+    @classmethod
+    def of(cls, work: Work, folder: Path) -> Job:
+        """The job that calls `work`, a function of a module, with `folder`."""
+        return cls(f"{work.__module__}:{work.__qualname__}", folder)
+
+    def work(self) -> Work:
+        """The function, imported."""
+        module, _, name = self.function.partition(":")
+        found: Work = getattr(import_module(module), name)
+        return found
+
+
+class Ending(StrEnum):
+    """How a job ended."""
+
+    finished = "finished"
+    interrupted = "interrupted"
+    failed = "failed"
+    halted = "halted"  # the machine failed, not the job
+    died = "died"  # its process was killed, too often
+
+
+@dataclass(frozen=True, slots=True)
+class JobReply:
+    """What a worker process returns of a job: how it ended, and why."""
+
+    ending: Ending
+    message: str
+
+
+def run_job(job: Job, parent: int | None = None, *, processes: int = 1, waits: bool = True) -> JobReply | None:
+    """Do the job until it is finished, fails, or is stopped: by a signal, by its stop file, or, with a `parent`, by the
+    end of that process. Returns None when one of several `processes` died.
+
+    `waits`: first wait until no other process holds the folder's lock.
+    """
+    if processes > 1:
+        from sfpo_bench.workers.torchrun import run_in_ranks
+
+        return run_in_ranks(job, processes, parent)
+    folder = RunFolder(job.folder)
+    try:
+        if waits:
+            folder.wait_until_free(_ORPHAN_SECONDS)
+        job.work()(job.folder, StopRequest(parent_pid=parent, file=folder.stop_file))
+    except Interrupted as stopped:
+        return JobReply(Ending.interrupted, str(stopped))
+    except RankLost as lost:
+        print(f"sfpo-bench: {lost}", file=sys.stderr)
+        return None
+    except BenchError as error:
+        return JobReply(_ending(error), str(error))
+    except Exception as error:
+        # The boundary of a job: one that breaks in an unforeseen way must not take others along.
+        cause = f"{type(error).__name__}: {error}"
+        with suppress(OSError):  # The disk may be what failed: the log and the status lie there.
+            traceback.print_exc()
+            status = folder.status()
+            folder.write_status(RunStatus(RunState.failed, status.step, status.steps, cause))
+        return JobReply(_ending(error), cause)
+    return JobReply(Ending.finished, "")
+
+
+def _ending(error: Exception) -> Ending:
+    return Ending.halted if is_of_machine(error) else Ending.failed

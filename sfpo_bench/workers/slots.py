@@ -1,0 +1,130 @@
+"""Slots that run jobs side by side: when one ends, the next may start. The caller decides which."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfpo_bench.core.errors import BenchError
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.workers.job import Ending, Job, JobReply
+from sfpo_bench.workers.machine_faults import is_of_machine
+from sfpo_bench.workers.protocol import Launcher, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """How the job in a folder ended, and why."""
+
+    folder: Path
+    ending: Ending
+    message: str
+
+
+class Slots:
+    """`count` workers of a launcher, each with a thread that waits for its job.
+
+    A process that dies is replaced and its job continued from its checkpoint, at most `attempts` times. A job that
+    ends without a request, by a scheduler's time limit, is continued by the next process.
+    """
+
+    def __init__(self, launcher: Launcher, count: int, attempts: int = 3) -> None:
+        self._launcher = launcher
+        self._workers = [launcher.worker(number) for number in range(count)]
+        self._idle = deque(range(count))
+        self._attempts = attempts
+        self._stopping = threading.Event()
+        self._ended: queue.SimpleQueue[tuple[int, JobOutcome]] = queue.SimpleQueue()
+        self._jobs: dict[int, Job] = {}
+
+    @property
+    def free(self) -> int:
+        """Slots without a job; none after `stop`."""
+        return 0 if self._stopping.is_set() else len(self._idle)
+
+    @property
+    def busy(self) -> int:
+        """Slots with a job."""
+        return len(self._jobs)
+
+    def start(self, job: Job) -> None:
+        """Run a job in a free slot."""
+        number = self._idle.popleft()
+        self._jobs[number] = job
+        RunFolder(job.folder).stop_file.unlink(missing_ok=True)
+        threading.Thread(target=self._run, args=(number, job), daemon=True).start()
+
+    def ended(self, seconds: float) -> Iterator[JobOutcome]:
+        """The jobs that ended since the last call; waits at most `seconds` for the first."""
+        try:
+            number, outcome = self._ended.get(timeout=seconds)
+            while True:
+                del self._jobs[number]
+                self._idle.append(number)
+                yield outcome
+                number, outcome = self._ended.get_nowait()
+        except queue.Empty:
+            return
+
+    def end(self, folder: Path) -> None:
+        """Have one job end after its step and a checkpoint; its slot is then free."""
+        RunFolder(folder).stop_file.touch()
+
+    def stop(self, *, now: bool = False) -> None:
+        """Have every job end after its step and a checkpoint, or end their processes `now`; none is started again."""
+        self._stopping.set()
+        for number in list(self._jobs):
+            self._workers[number].stop(now=now)
+
+    def close(self) -> None:
+        """Release the workers; jobs that still run are ended first."""
+        if self._jobs:
+            self.stop(now=True)
+            while self._jobs:
+                list(self.ended(1.0))
+        for worker in self._workers:
+            worker.close()
+        self._launcher.close()
+
+    def _run(self, number: int, job: Job) -> None:
+        try:
+            outcome = self._attempt(self._workers[number], job)
+        except BenchError as error:
+            outcome = JobOutcome(job.folder, Ending.failed, str(error))
+        except Exception as error:  # The boundary of a scheduler: its failure is this job's, and no other's.
+            ending = Ending.halted if is_of_machine(error) else Ending.failed
+            outcome = JobOutcome(job.folder, ending, f"{type(error).__name__}: {error}")
+        self._ended.put((number, outcome))
+
+    def _attempt(self, worker: Worker, job: Job) -> JobOutcome:
+        deaths, step, folder = 0, -1, job.folder
+        while deaths < self._attempts:
+            reply: JobReply | None = worker.run(job)
+            if reply is None and self._stopping.is_set():
+                return JobOutcome(folder, Ending.interrupted, "its process was stopped")
+            if reply is None:
+                deaths += 1
+            elif reply.ending != Ending.interrupted or self._is_to_end(folder):
+                return JobOutcome(folder, reply.ending, reply.message)
+            else:
+                # It was interrupted from outside, as by a scheduler's time limit: continue, if it came any further.
+                before, step = step, RunFolder(folder).status().step
+                if step <= before:
+                    limit = f"its process is stopped before a step is done ({reply.message}); allow more time"
+                    return JobOutcome(folder, Ending.failed, limit)
+        return JobOutcome(folder, Ending.died, f"its process died {self._attempts} times; {worker.log_hint()}")
+
+    def _is_to_end(self, folder: Path) -> bool:
+        return self._stopping.is_set() or RunFolder(folder).stop_file.exists()
+
+
+def stop_on_signal(slots: Slots) -> None:
+    """Have every job end; the next Ctrl-C or SIGTERM ends the workers at once, and their last checkpoints hold."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: slots.stop(now=True))
+    slots.stop()
