@@ -88,3 +88,22 @@ def test_durations_are_rounded_to_what_matters() -> None:
     texts = {0.4: "0 s", 59.4: "59 s", 60: "1 min", 3569: "59 min", 3600: "1 h 00 min", 11100: "3 h 05 min"}
     assert {seconds: duration_text(seconds) for seconds in texts} == texts
     assert duration_text(4.1 * 86400) == "4 d 2 h"
+
+
+def test_a_state_that_is_followed_is_read_at_most_once_a_second() -> None:
+    """It may lie in many files; whoever waits calls as often as it likes."""
+    clock, done = Clock(), [0]
+    shown, _ = board(clock)
+    reads = []
+
+    def state() -> tuple[float, str]:
+        reads.append(clock.now)
+        return done[0] / 10, f"{done[0]} of 10"
+
+    shown.refresh()  # nothing is followed yet
+    shown.follow(state)
+    for tenths in range(1, 36):
+        clock.now, done[0] = 1000 + tenths / 10, min(tenths, 9)
+        shown.refresh()
+    assert reads == [1000.0, 1001.0, 1002.0, 1003.0]
+    assert shown.line().startswith("9 of 10, 4 s so far")

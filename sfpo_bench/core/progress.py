@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 _LINE_SECONDS = 60.0
+_REFRESH_SECONDS = 1.0
+
+# The share of the work that is done, and what is done in words.
+State = tuple[float, str]
 
 
 class Board:
@@ -34,6 +39,8 @@ class Board:
         self._line_seconds = line_seconds
         self._clock = clock
         self._words = ""
+        self._state: Callable[[], State] | None = None
+        self._refreshed_at = -math.inf
         self._began_at = self._changed_at = clock()
         self._began_with = self._share = 0.0
         self._ended = threading.Event()
@@ -74,6 +81,17 @@ class Board:
         if share != self._share:
             self._share, self._changed_at = share, self._clock()
         self._show(words)
+
+    def follow(self, state: Callable[[], State]) -> None:
+        """Work starts now, and `refresh` shows what `state` returns."""
+        self._state, self._refreshed_at = state, self._clock()
+        self.begin(*state())
+
+    def refresh(self) -> None:
+        """Show the state that is followed, unless it was read less than a second ago: it may lie in many files."""
+        if self._state is not None and self._clock() - self._refreshed_at >= _REFRESH_SECONDS:
+            self._refreshed_at = self._clock()
+            self.update(*self._state())
 
     def line(self) -> str:
         """What is done, the time since it began and the time left, in one line without the name."""

@@ -19,10 +19,9 @@ from sfpo_bench.evaluation.run import Plan, Progress, begin, finish
 from sfpo_bench.evaluation.share import deal, generate_share
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.workers.build import build_launcher
+from sfpo_bench.workers.drive import drive
 from sfpo_bench.workers.job import Ending, Job
-from sfpo_bench.workers.slots import JobOutcome, Slots, stop_on_signal
-
-_POLL_SECONDS = 0.25
+from sfpo_bench.workers.slots import JobOutcome, Slots
 
 
 def evaluate_in_slots(
@@ -57,21 +56,13 @@ def evaluate_in_slots(
 
 
 def _generate(plan: Plan, count: int, watch: _Watch, stop: StopRequest) -> None:
-    settings, pending = plan.settings, watch.pending()
+    settings, pending = plan.settings, [Job.of(generate_share, share) for share in watch.pending()]
     count = min(count, len(pending))
     threads = settings.threads or max(1, (os.cpu_count() or 1) // count)
     launcher = build_launcher(settings.launching, threads, plan.store.path / "workers.log")
     with stop.listening():
-        slots, asked = Slots(launcher, count), False
-        while (pending and slots.free) or slots.busy:
-            while pending and slots.free:
-                slots.start(Job.of(generate_share, pending.pop(0)))
-            for outcome in slots.ended(_POLL_SECONDS):
-                watch.ended(outcome)
-            watch.count()
-            if stop.reason and not asked:
-                asked = True
-                stop_on_signal(slots)
+        slots = Slots(launcher, count)
+        drive(slots, pending, watch.ended, lambda: stop.reason is not None, each_pass=watch.count)
         slots.close()
 
 

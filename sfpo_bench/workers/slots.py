@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -51,6 +50,11 @@ class Slots:
     def busy(self) -> int:
         """Slots with a job."""
         return len(self._jobs)
+
+    @property
+    def is_stopping(self) -> bool:
+        """True after `stop`."""
+        return self._stopping.is_set()
 
     def start(self, job: Job) -> None:
         """Run a job in a free slot."""
@@ -121,10 +125,3 @@ class Slots:
 
     def _is_to_end(self, folder: Path) -> bool:
         return self._stopping.is_set() or RunFolder(folder).stop_file.exists()
-
-
-def stop_on_signal(slots: Slots) -> None:
-    """Have every job end; the next Ctrl-C or SIGTERM ends the workers at once, and their last checkpoints hold."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: slots.stop(now=True))
-    slots.stop()

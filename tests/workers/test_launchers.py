@@ -11,6 +11,7 @@ import pytest
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.settings.launcher import LocalLauncher
+from sfpo_bench.workers.drive import drive
 from sfpo_bench.workers.job import Ending, Job, JobReply
 from sfpo_bench.workers.local import Local, share, slots_for, visible_gpus
 from sfpo_bench.workers.protocol import Launcher, Worker
@@ -64,15 +65,12 @@ class FakeLauncher:
         """Nothing to give back."""
 
 
-def test_a_slot_that_is_done_takes_the_next_run_while_the_slowest_still_trains(tmp_path: Path) -> None:
+def test_a_slot_that_is_free_takes_the_next_job_while_the_slowest_still_runs(tmp_path: Path) -> None:
     launcher: Launcher = FakeLauncher()
-    slots, waiting, order = Slots(launcher, 2), ["0.9", "0.1", "0.15", "0.2"], []
-    for name in waiting:
-        (tmp_path / name).mkdir()
-    while waiting or slots.busy:
-        while waiting and slots.free:
-            slots.start(job(tmp_path / waiting.pop(0)))
-        order += [outcome.folder.name for outcome in slots.ended(1.0)]
+    jobs, order = [job(tmp_path / name) for name in ("0.9", "0.1", "0.15", "0.2")], list[str]()
+    for each in jobs:
+        each.folder.mkdir()
+    drive(Slots(launcher, 2), jobs, lambda outcome: order.append(outcome.folder.name), lambda: False)
     assert order == ["0.1", "0.15", "0.2", "0.9"]
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Self
 
 from sfpo_bench.core.errors import Interrupted, RunFailed
-from sfpo_bench.core.progress import Board
+from sfpo_bench.core.progress import Board, State
 from sfpo_bench.core.seeding import generator
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.experiments.comparison import identity
@@ -26,11 +24,9 @@ from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.run import is_finished, plain_node, prepare, train
 from sfpo_bench.workers.build import build_launcher
+from sfpo_bench.workers.drive import STOPPING, drive
 from sfpo_bench.workers.job import Ending, Job
-from sfpo_bench.workers.slots import JobOutcome, Slots, stop_on_signal
-
-_POLL_SECONDS = 0.25
-_REFRESH_SECONDS = 1.0
+from sfpo_bench.workers.slots import JobOutcome, Slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +104,22 @@ def run_comparison(comparison: Comparison, warnings: StoreWarnings | None = None
 
 def _train_all(comparison: Comparison, stop: StopRequest) -> list[JobOutcome]:
     """Train what is not finished; returns the runs that failed."""
-    pending = comparison.pending()
-    failures: list[JobOutcome] = []
-    count, config = min(comparison.slots, len(pending)), comparison.config
+    pending = [Job.of(train, run.folder) for run in comparison.pending()]
+    config, progress = comparison.config, _Progress(comparison)
     launcher = build_launcher(config.launcher, config.comparison.threads, comparison.folder / "workers.log")
-    with stop.listening(), _Board(comparison) as board:
-        slots = Slots(launcher, count)
-        asked = False
-        while (pending and slots.free) or slots.busy:
-            while pending and slots.free:
-                slots.start(Job.of(train, pending.pop(0).folder))
-            for outcome in slots.ended(_POLL_SECONDS):
-                board.ended(outcome)
-                if outcome.ending in (Ending.failed, Ending.halted, Ending.died):
-                    failures.append(outcome)
-            board.refresh()
-            if stop.reason and not asked:
-                asked = True
-                stop_on_signal(slots)
-                board.say("stopping: every run finishes its step and writes a checkpoint; once more to stop at once")
+    with stop.listening(), Board(config.name) as board:
+        progress.show(board)
+        slots = Slots(launcher, min(comparison.slots, len(pending)))
+        drive(
+            slots,
+            pending,
+            lambda outcome: board.say(progress.ended(outcome)),
+            lambda: stop.reason is not None,
+            each_pass=board.refresh,
+            on_stop=lambda: board.say(STOPPING),
+        )
         slots.close()
-    return failures
+    return progress.failures
 
 
 def _feed(comparison: Comparison, warnings: StoreWarnings) -> Feed | None:
@@ -141,40 +132,37 @@ def _feed(comparison: Comparison, warnings: StoreWarnings) -> Feed | None:
     return Feed(delivery, RunFolder(comparison.folder), runs, covered_bytes, warnings)
 
 
-class _Board(Board):
+class _Progress:
     """Progress of the whole comparison: finished runs, and steps of all."""
 
     def __init__(self, comparison: Comparison) -> None:
-        super().__init__(comparison.config.name)
-        self._comparison = comparison
+        self.failures: list[JobOutcome] = []
+        self._runs, self._comparison = comparison.runs, comparison
         self._done = len(comparison.runs) - len(comparison.pending())
-        self._refreshed = 0.0
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        share, words, _ = self._state()
-        self.begin(share, words)
-        self.say(f"{self._comparison.folder}: {words}; {self._comparison.slots} slots")
-        return self
+    def show(self, board: Board) -> None:
+        """Write on the board what there is, and have it follow."""
+        board.follow(self._state)
+        board.say(f"{self._comparison.folder}: {self._counts()[1]}; {self._comparison.slots} slots")
 
-    def ended(self, outcome: JobOutcome) -> None:
+    def ended(self, outcome: JobOutcome) -> str:
+        """Take in that a run ended; returns the line that says so."""
         self._done += outcome.ending == Ending.finished
+        if outcome.ending in (Ending.failed, Ending.halted, Ending.died):
+            self.failures.append(outcome)
         note = f": {outcome.message}" if outcome.message else ""
-        run = next(run for run in self._comparison.runs if run.folder == outcome.folder)
-        self.say(f"[{self._done}/{len(self._comparison.runs)}] {run.arm} seed {run.seed} {outcome.ending}{note}")
+        run = next(run for run in self._runs if run.folder == outcome.folder)
+        return f"[{self._done}/{len(self._runs)}] {run.arm} seed {run.seed} {outcome.ending}{note}"
 
-    def refresh(self) -> None:
-        if time.monotonic() - self._refreshed < _REFRESH_SECONDS:
-            return
-        self._refreshed = time.monotonic()
-        share, words, now = self._state()
-        self.update(share, ", ".join(part for part in (words, now) if part))
+    def _state(self) -> State:
+        """The share of all steps that is done; what is done in words, with the runs that train now."""
+        share, words, running = self._counts()
+        return share, ", ".join(part for part in (words, running) if part)
 
-    def _state(self) -> tuple[float, str, str]:
-        """The share of all steps that is done, what is done in words, and the runs that train now."""
-        runs, steps = self._comparison.runs, self._comparison.config.training.steps
-        states = [(run, RunFolder(run.folder).status()) for run in runs]
-        done, wanted = sum(min(status.step, steps) for _, status in states), len(runs) * steps
-        words = f"{self._done} of {len(runs)} runs finished, {done:,} of {wanted:,} steps done"
-        now = [f"{run.arm}:{run.seed} {s.step}/{steps}" for run, s in states if s.state is RunState.running]
-        return done / wanted, words, "  ".join(now)
+    def _counts(self) -> tuple[float, str, str]:
+        steps = self._comparison.config.training.steps
+        states = [(run, RunFolder(run.folder).status()) for run in self._runs]
+        done, wanted = sum(min(status.step, steps) for _, status in states), len(self._runs) * steps
+        words = f"{self._done} of {len(self._runs)} runs finished, {done:,} of {wanted:,} steps done"
+        running = [f"{run.arm}:{run.seed} {s.step}/{steps}" for run, s in states if s.state is RunState.running]
+        return done / wanted, words, "  ".join(running)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, MissingDataError, RunFailed, RunLocked
-from sfpo_bench.core.progress import Board
+from sfpo_bench.core.progress import Board, State
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.experiments.sweep import identity, records
 from sfpo_bench.experiments.sweep.live import LiveTrial
@@ -33,11 +33,11 @@ from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.run import is_finished, plain_node, prepare, train
 from sfpo_bench.workers.build import build_launcher
+from sfpo_bench.workers.drive import STOPPING, drive
 from sfpo_bench.workers.job import Ending, Job
 from sfpo_bench.workers.machine_faults import is_of_machine
-from sfpo_bench.workers.slots import JobOutcome, Slots, stop_on_signal
+from sfpo_bench.workers.slots import JobOutcome, Slots
 
-_POLL_SECONDS = 0.1
 _STORE_SECONDS = 5.0  # between two tries when the study's database does not answer
 _SNAPSHOT_SECONDS = 2.0
 
@@ -180,19 +180,20 @@ class Sweep:
         share, words = self._state_of_trials(self._study.views())
         self._board.begin(share, words)
         self._say(f"{self._plan.folder}: {words}; {self._slot_count} slots")
-        stopping = False
-        while True:
-            left = self._pass(slots, stopping)
-            if not self._live and (stopping or not left):
-                break
-            for outcome in slots.ended(_POLL_SECONDS):
-                self._note(outcome, stopping)
-            if (stop.reason or self._gave_up or self._halted) and not stopping:
-                stopping = True
-                self._say("stopping: every run finishes its step and writes a checkpoint; once more to stop at once")
-                stop_on_signal(slots)
+        drive(
+            slots,
+            [],
+            lambda outcome: self._note(outcome, slots.is_stopping),
+            lambda: bool(stop.reason or self._gave_up or self._halted),
+            each_pass=lambda: self._is_under_way(slots),
+            on_stop=lambda: self._say(STOPPING),
+        )
 
-    def _pass(self, slots: Slots, stopping: bool) -> bool:
+    def _is_under_way(self, slots: Slots) -> bool:
+        left = self._pass(slots)
+        return bool(self._live) or (left and not slots.is_stopping)
+
+    def _pass(self, slots: Slots) -> bool:
         """Bring every trial on as far as it goes now; False when none is left. A store that does not answer costs
         time and no trial: runs go on, and what they did is told when it is back."""
         if time.monotonic() < self._store_is_down_until:
@@ -203,7 +204,7 @@ class Sweep:
             for live in list(self._live.values()):
                 self._tend(slots, live)
             left = True
-            while len(self._live) < self._slot_count and left and not (stopping or self._gave_up):
+            while len(self._live) < self._slot_count and left and not (slots.is_stopping or self._gave_up):
                 left = self._begin(slots)
             self._snapshot_now_and_then()
             return left or bool(self._live) or self._others_work()
@@ -343,30 +344,26 @@ class Sweep:
         pending = self._further_runs()
         if pending:
             self._say(f"{len(pending)} runs with further seeds for the best {self._settings.top_trials} trials")
-        self._board.begin(0.0 if pending else 1.0)
-        asked, folders = False, list(pending)
-        while (pending and slots.free) or slots.busy:
-            self._study.renew()
-            self._show_runs(folders)
-            while pending and slots.free:
-                folder = pending.pop(0)
-                self._runs.append(RunFolder(folder))
-                slots.start(Job.of(train, folder))
-            for outcome in slots.ended(_POLL_SECONDS):
-                if outcome.ending != Ending.finished:
-                    self._say(f"{outcome.folder}: {outcome.ending} {outcome.message}")
-                if outcome.ending == Ending.halted:
-                    self._halted = outcome.message
-            if (stop.reason or self._halted) and not asked:
-                asked = True
-                stop_on_signal(slots)
+        self._board.follow(lambda: _steps_done(pending))
+        known = {run.path for run in self._runs}
+        self._runs += [RunFolder(folder) for folder in pending if folder not in known]
+        drive(
+            slots,
+            [Job.of(train, folder) for folder in pending],
+            self._note_further,
+            lambda: bool(stop.reason or self._halted),
+            each_pass=self._look_after_runs,
+        )
 
-    def _show_runs(self, folders: Sequence[Path]) -> None:
-        if time.monotonic() >= self._snapshot_at:
-            self._snapshot_at = time.monotonic() + _SNAPSHOT_SECONDS
-            states = [RunFolder(folder).status() for folder in folders]
-            done, wanted = sum(state.step for state in states), sum(state.steps for state in states)
-            self._board.update(done / max(wanted, 1), f"further seeds: {done:,} of {wanted:,} steps done")
+    def _look_after_runs(self) -> None:
+        self._study.renew()
+        self._board.refresh()
+
+    def _note_further(self, outcome: JobOutcome) -> None:
+        if outcome.ending != Ending.finished:
+            self._say(f"{outcome.folder}: {outcome.ending} {outcome.message}")
+        if outcome.ending == Ending.halted:
+            self._halted = outcome.message
 
     def _further_runs(self) -> list[Path]:
         complete = [view for view in self._study.views() if view.state == "complete" and len(view.values) == 1]
@@ -402,7 +399,7 @@ class Sweep:
         if not importances:
             self._board.update(*self._state_of_trials(views))
 
-    def _state_of_trials(self, views: Sequence[TrialView]) -> tuple[float, str]:
+    def _state_of_trials(self, views: Sequence[TrialView]) -> State:
         """The share of the trials' work that is done, a trial of this process by its steps; and that in words."""
         over = sum(view.state in OVER for view in views)
         shares = [live.share() for live in self._live.values()]
@@ -422,3 +419,10 @@ class Sweep:
 def short(value: Value) -> str:
     """A value in four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _steps_done(folders: Sequence[Path]) -> State:
+    """The share of the steps of further runs that is done, and that in words."""
+    states = [RunFolder(folder).status() for folder in folders]
+    done, wanted = sum(state.step for state in states), sum(state.steps for state in states)
+    return done / wanted if wanted else 1.0, f"further seeds: {done:,} of {wanted:,} steps done"
