@@ -1,6 +1,7 @@
 """What torchrun starts: one of the processes that do a job together.
 
-python -m torch.distributed.run --standalone --nproc-per-node=2 -m sfpo_bench.workers.rank sfpo_bench.training.run:train RUN
+    python -m torch.distributed.run --standalone --nproc-per-node=2 \\
+        -m sfpo_bench.workers.rank sfpo_bench.training.run:train RUN
 """
 
 from __future__ import annotations
