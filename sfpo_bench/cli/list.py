@@ -14,7 +14,7 @@ from sfpo_bench.cli.settings import ListSettings
 from sfpo_bench.cli.sweep_list import describe_sweep, watch
 from sfpo_bench.core.errors import BenchError
 from sfpo_bench.core.types import EvaluationRecord, Split
-from sfpo_bench.experiments.comparison.identity import FILE
+from sfpo_bench.results.comparison import ComparisonFolder
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.names import RUNS, STUDIES, SWEEPS
 from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
@@ -27,15 +27,15 @@ def act(node: DictConfig) -> None:
     if settings.watch:
         watch(root, settings.watch)
         return
-    comparisons = sorted(root.glob(f"*/{FILE}"))
+    comparisons = ComparisonFolder.inside(root)
     single = sorted(path.parent for path in (root / RUNS).glob("*/config.yaml"))
     sweeps = sorted(path.parent for path in root.glob(f"{SWEEPS}/*/sweep.json"))
     studies = sorted(path.parent for path in root.glob(f"{STUDIES}/*/{STUDY_FILE}"))
     if not comparisons and not single and not sweeps and not studies:
         say(f"nothing below {root} yet; `sfpo-bench compare` makes the first comparison")
-    for file in comparisons:
-        say(f"comparison {file.parent}")
-        for arm in sorted(path for path in (file.parent / "runs").glob("*") if path.is_dir()):
+    for comparison in comparisons:
+        say(f"comparison {comparison.path}")
+        for arm in comparison.arm_folders():
             states = Counter(_state(RunFolder(path)) for path in sorted(arm.glob("seed-*")))
             say(f"  {arm.name:20} {', '.join(f'{count} {state}' for state, count in states.items())}")
     for path in sweeps:

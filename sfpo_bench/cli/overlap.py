@@ -15,7 +15,7 @@ from sfpo_bench.cli.settings import OverlapSettings
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.output_names import is_written_through, write_through
 from sfpo_bench.problems.sets import Overlap, known_sets, load_problem_set, overlaps
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 
 
 def act(node: DictConfig) -> None:

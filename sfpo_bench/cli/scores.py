@@ -15,7 +15,7 @@ from sfpo_bench.cli.settings import ScoresSettings
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.record import CHOICE_FILE, Evaluation, read_evaluation, runs_of
 from sfpo_bench.problems.sets import Choice, choice_on, suite
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 
 
 def act(node: DictConfig) -> None:

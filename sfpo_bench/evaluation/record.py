@@ -12,8 +12,8 @@ from sfpo_bench.evaluation.answer_sheet import Sheet, sheets
 from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.results.codec import from_plain
-from sfpo_bench.results.run_folder import write_atomically
-from sfpo_bench.results.stored_files import read_object, reading
+from sfpo_bench.results.comparison import ComparisonFolder
+from sfpo_bench.results.stored_files import read_object, reading, write_atomically
 
 OWNER_FILE = "evaluation.json"
 SCORED_FILE = "scores.json"
@@ -108,9 +108,8 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 def runs_of(folder: Path) -> list[Path]:
     """The runs of a comparison in its folder, by arm and seed; empty when it is no comparison's folder."""
-    if not (folder / "comparison.json").is_file():
-        return []
-    return sorted(path.parent for path in (folder / "runs").glob("*/seed-*/config.yaml"))
+    there = ComparisonFolder(folder)
+    return [run.path for run in there.started_runs()] if there.exists() else []
 
 
 def choice_note(folder: Path) -> str:

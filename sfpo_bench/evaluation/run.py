@@ -20,6 +20,7 @@ from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.models.load import ModelSettings
 from sfpo_bench.problems.sets import Suite, load_problem_set, overlaps, suite
 from sfpo_bench.problems.training_sets import TrainingSets
+from sfpo_bench.results.comparison import ComparisonFolder
 from sfpo_bench.results.names import EVALUATIONS, check_name, check_root
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
@@ -222,7 +223,7 @@ def _owner(
     if run is None or checkpoint is None:
         label = settings.label or pin.source.rsplit("/", 1)[-1]
         return Owner(label, label, None, None, "", pin)
-    inside = (run.path.parent.parent.parent / "comparison.json").is_file()
+    inside = ComparisonFolder.of_run(run) is not None
     arm = settings.label or (run.path.parent.name if inside else run.path.name)
     return Owner(f"{arm} {run.path.name} step {checkpoint.step}", arm, seed, checkpoint.step, run.uid(), pin)
 

@@ -26,8 +26,7 @@ from typing import Any
 
 from sfpo_bench.core.types import FinishReason, GradeStatus
 from sfpo_bench.results.parquet import read_parquet
-from sfpo_bench.results.run_folder import write_atomically
-from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.stored_files import reading, write_atomically
 
 _REMEDY = "remove it and evaluate again: what it held is made anew"
 SAMPLE_COLUMNS = {

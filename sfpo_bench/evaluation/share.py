@@ -20,8 +20,8 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.generation import Wanted, missing
 from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
-from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
-from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.stored_files import reading, write_atomically
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel

@@ -18,8 +18,7 @@ from sfpo_bench.reports.document import Block, Line, Table, bold, bullets, headi
 from sfpo_bench.reports.latex import Columns, tables_tex
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore, write_paper_scores
-from sfpo_bench.results.run_folder import write_atomically
-from sfpo_bench.results.stored_files import read_object
+from sfpo_bench.results.stored_files import read_object, write_atomically
 from sfpo_bench.statistics.permutation import RUNS_ONLY
 
 if TYPE_CHECKING:

@@ -13,12 +13,11 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
 from sfpo_bench.importing.curves import ImportedRun
 from sfpo_bench.reports.axes import ALL_KEYS
-from sfpo_bench.reports.load import SCHEMA_VERSION, Arm, Plan, run_place
-from sfpo_bench.results.codec import to_plain
+from sfpo_bench.results.comparison import SCHEMA_VERSION, ComparisonFolder, ComparisonPlan, PlannedArm
 from sfpo_bench.results.journal import encode
-from sfpo_bench.results.run_folder import RunFolder, RunStatus, write_atomically
+from sfpo_bench.results.run_folder import RunFolder, RunStatus
+from sfpo_bench.results.stored_files import write_atomically
 
-FILE = "comparison.json"
 _NOTE = (
     "These runs were imported. Nothing here says whether targets were fixed before they ran, or whether their seeds, "
     "problems and clocks were alike: that is for who imported them to know."
@@ -54,7 +53,7 @@ def uneven_seeds(runs: Sequence[ImportedRun]) -> list[str]:
     return [f"the arms have different seeds: {listed}"]
 
 
-def write_comparison(folder: Path, runs: Sequence[ImportedRun], about: About) -> Plan:
+def write_comparison(folder: Path, runs: Sequence[ImportedRun], about: About) -> ComparisonPlan:
     """Write the runs into `folder`, which must not exist, all of them or none.
 
     Raises `ConfigError` for a folder that exists, two runs of one arm and seed, an unknown baseline, and runs without
@@ -67,13 +66,13 @@ def write_comparison(folder: Path, runs: Sequence[ImportedRun], about: About) ->
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of an import that was killed here
     for run in runs:
-        _write_run(RunFolder(partial / run_place(keys[run.arm], run.seed)), run, about)
-    write_atomically(partial / FILE, json.dumps(to_plain(plan), indent=1, ensure_ascii=False))
+        _write_run(ComparisonFolder(partial).run(keys[run.arm], run.seed), run, about)
+    ComparisonFolder(partial).write_plan(plan)
     partial.rename(folder)
     return plan
 
 
-def _plan(runs: Sequence[ImportedRun], about: About) -> Plan:
+def _plan(runs: Sequence[ImportedRun], about: About) -> ComparisonPlan:
     keys, (axes, _) = _arm_keys(runs), common_axes(runs)
     _check_runs(runs)
     if not axes:
@@ -83,7 +82,7 @@ def _plan(runs: Sequence[ImportedRun], about: About) -> Plan:
         )
     if about.baseline and about.baseline not in keys:
         raise ConfigError(f"baseline = {about.baseline!r} is not an arm; expected one of {', '.join(keys)}")
-    return Plan(
+    return ComparisonPlan(
         schema_version=SCHEMA_VERSION,
         name=about.name,
         baseline=keys[about.baseline or next(iter(keys))],
@@ -96,7 +95,7 @@ def _plan(runs: Sequence[ImportedRun], about: About) -> Plan:
         seeds=tuple(sorted({run.seed for run in runs})),
         steps=max(run.evaluations[-1].step for run in runs),
         code_version="not of this package",
-        arms={key: Arm(arm) for arm, key in keys.items()},
+        arms={key: PlannedArm(arm) for arm, key in keys.items()},
         axes=tuple(axes),
         origin=about.origin,
     )

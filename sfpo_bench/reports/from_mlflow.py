@@ -16,21 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.core.errors import BenchError, ConfigError, MissingDataError
-from sfpo_bench.reports.load import (
-    SCHEMA_VERSION,
-    Comparison,
-    Plan,
-    Progress,
-    SeedRun,
-    SeedStatus,
-    plan_from,
-    seed_run,
-)
+from sfpo_bench.reports.load import Comparison, Progress, SeedRun, SeedStatus, seed_run
 from sfpo_bench.reports.stored_curves import Numbers, numbers_of_history, numbers_of_parquet
+from sfpo_bench.reports.summary import SUMMARY_FILE
+from sfpo_bench.results.comparison import SCHEMA_VERSION, ComparisonFolder, ComparisonPlan
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.tracking.delivery import CHANGED_PARAM_TAG
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 from sfpo_bench.tracking.stored_runs import StoredRunInfo, StoredRuns, stored_runs
 
+# Artifacts have the names of the files they are copies of.
+_PLAN, _RUN = ComparisonFolder(Path()).plan_file, RunFolder(Path())
 _STATUS = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
 _NOT_SETTINGS = ("run_name", "output_root", "seed", "device")
 
@@ -69,16 +65,16 @@ def _parent(store: StoredRuns, run: str) -> StoredRunInfo:
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
-def _plan(store: StoredRuns, parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> Plan:
+def _plan(store: StoredRuns, parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> ComparisonPlan:
     """The plan as it was written down, with arms and seeds that were added to it since."""
-    raw = _artifact(store, parent, "comparison.json") or _of_summary(_artifact(store, parent, "summary.json"))
+    raw = _artifact(store, parent, _PLAN.name) or _of_summary(_artifact(store, parent, SUMMARY_FILE))
     raw = raw or _of_params(parent, children)
     arms = {**raw.get("arms", {})}
     for child in children:
         own = arms.setdefault(child.tags["arm"], {"label": child.tags["arm"]})
         own.setdefault("settings", _settings(child))
     seeds = dict.fromkeys([*raw.get("seeds", []), *sorted({int(child.tags["seed"]) for child in children})])
-    return plan_from({**raw, "arms": arms, "seeds": list(seeds)}, f"the plan of {parent.name!r}")
+    return ComparisonPlan.from_plain({**raw, "arms": arms, "seeds": list(seeds)}, f"the plan of {parent.name!r}")
 
 
 def _artifact(store: StoredRuns, run: StoredRunInfo, name: str) -> dict[str, Any]:
@@ -136,12 +132,12 @@ def _parsed(text: str) -> Any:
 # --- the runs ---------------------------------------------------------------------------------------------------------
 
 
-def _runs(store: StoredRuns, plan: Plan, children: Sequence[StoredRunInfo]) -> tuple[SeedRun, ...]:
+def _runs(store: StoredRuns, plan: ComparisonPlan, children: Sequence[StoredRunInfo]) -> tuple[SeedRun, ...]:
     """A record for every planned run; of two stored runs of one arm and seed the one that was started last."""
     stored = {(child.tags["arm"], int(child.tags["seed"])): child for child in children}
     known = list(stored.values())
     numbers = dict(zip((child.run_id for child in known), _numbers(store, known), strict=True))
-    provenances = dict(zip((child.run_id for child in known), store.files(known, "provenance.json"), strict=True))
+    provenances = dict(zip((child.run_id for child in known), store.files(known, _RUN.provenance.name), strict=True))
     return tuple(
         _run(plan, arm, seed, child, numbers[child.run_id], provenances[child.run_id])
         if (child := stored.get((arm, seed)))
@@ -153,7 +149,7 @@ def _runs(store: StoredRuns, plan: Plan, children: Sequence[StoredRunInfo]) -> t
 
 def _numbers(store: StoredRuns, runs: Sequence[StoredRunInfo]) -> list[Numbers]:
     """Each run's numbers: from its Parquet file where the metric history does not contradict it, else from there."""
-    found = [_of_file(run, content) for run, content in zip(runs, store.files(runs, "curves.parquet"), strict=True)]
+    found = [_of_file(run, content) for run, content in zip(runs, store.files(runs, _RUN.curves.name), strict=True)]
     lacking = [run for run, numbers in zip(runs, found, strict=True) if numbers is None]
     histories = iter(store.histories(lacking))
     return [numbers or numbers_of_history(next(histories)) for numbers in found]
@@ -169,7 +165,9 @@ def _of_file(run: StoredRunInfo, content: bytes | None) -> Numbers | None:
     return numbers if numbers.agrees_with(run.latest) else None
 
 
-def _run(plan: Plan, arm: str, seed: int, stored: StoredRunInfo, numbers: Numbers, provenance: bytes | None) -> SeedRun:
+def _run(
+    plan: ComparisonPlan, arm: str, seed: int, stored: StoredRunInfo, numbers: Numbers, provenance: bytes | None
+) -> SeedRun:
     step = max((int(one.steps[-1]) for one in numbers.metrics.values() if len(one.steps)), default=0)
     state = stored.tags.get("sfpo_bench.state") or _STATUS.get(stored.status, "running")
     progress = Progress(SeedStatus(state), step, stored.tags.get("sfpo_bench.cause", ""))

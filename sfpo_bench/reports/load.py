@@ -17,17 +17,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfpo_bench.core.errors import BenchError, ConfigError, MissingDataError
-from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
+from sfpo_bench.core.errors import BenchError, ConfigError
+from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord
 from sfpo_bench.reports.axes import ALL_KEYS, known_axes
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.reports.series import Series, series_of_journal
-from sfpo_bench.results.codec import from_plain
+from sfpo_bench.results.comparison import ComparisonFolder, ComparisonPlan, run_place
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.stored_files import read_object
-
-SCHEMA_VERSION = 1
 
 CURVE_COLUMNS: Mapping[str, str] = {
     "arm": "str",
@@ -65,41 +63,6 @@ class SeedStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """One method of the comparison, with the settings it ran under by dotted key."""
-
-    label: str
-    note: str = ""
-    overrides: tuple[str, ...] = ()
-    settings: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Contents of `comparison.json`, written before the first run.
-
-    `axes` are the cost axes that were recorded, by key; the others are 0 in every record and mean nothing. `origin`
-    says where imported runs come from and is empty for runs of this package.
-    """
-
-    schema_version: int
-    name: str
-    baseline: str
-    experiment: str
-    axes_note: str
-    targets: tuple[float, ...]
-    split: Split
-    mode: str
-    temperature: float
-    seeds: tuple[int, ...]
-    steps: int
-    code_version: str
-    arms: Mapping[str, Arm]
-    axes: tuple[str, ...] = ALL_KEYS
-    origin: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SeedRun:
     """One planned run as far as it has come.
 
@@ -127,7 +90,7 @@ class SeedRun:
 class Comparison:
     """A comparison's plan and one `SeedRun` for every planned arm and seed, in display order."""
 
-    plan: Plan
+    plan: ComparisonPlan
     runs: tuple[SeedRun, ...]
 
     def of_arm(self, arm: str) -> tuple[SeedRun, ...]:
@@ -145,14 +108,15 @@ def load_comparison(folder: Path) -> Comparison:
 
     Raises `MissingDataError` or `ConfigError` when `comparison.json` is not usable.
     """
-    plan = _read_plan(folder / "comparison.json")
+    there = ComparisonFolder(folder)
+    plan = there.plan()
     if is_packed(folder):
         packed = read_packed(folder)
         return Comparison(plan, tuple(_packed_run(plan, arm, seed, packed) for arm in plan.arms for seed in plan.seeds))
-    places = [(arm, seed, folder / run_place(arm, seed)) for arm in plan.arms for seed in plan.seeds]
+    places = [(arm, seed, there.run(arm, seed)) for arm in plan.arms for seed in plan.seeds]
     # An imported run that is not there was never to be: nothing is pending in runs that were made elsewhere.
-    known = [place for place in places if not plan.origin or place[2].is_dir()]
-    return Comparison(plan, tuple(_read_run(plan, arm, seed, RunFolder(place)) for arm, seed, place in known))
+    known = [place for place in places if not plan.origin or place[2].path.is_dir()]
+    return Comparison(plan, tuple(_read_run(plan, arm, seed, run) for arm, seed, run in known))
 
 
 def curves_frame(comparison: Comparison) -> pd.DataFrame:
@@ -185,35 +149,7 @@ def _row(run: SeedRun, evaluation: EvaluationRecord) -> dict[str, object]:
     return {"arm": run.arm, "seed": run.seed, **costs, **scores}
 
 
-def _read_plan(path: Path) -> Plan:
-    if not path.is_file():
-        raise MissingDataError(
-            f"{path.parent} is not a comparison folder: found no {path.name} there; "
-            "give the folder that `sfpo-bench compare` wrote"
-        )
-    return plan_from(read_object(path), str(path))
-
-
-def plan_from(raw: object, path: str) -> Plan:
-    """The plan in the contents of a `comparison.json`; `path` names it in errors, which are `ConfigError`."""
-    plan = from_plain(Plan, raw, path)
-    if plan.schema_version != SCHEMA_VERSION:
-        raise ConfigError(
-            f"{path} has schema version {plan.schema_version}; this version of sfpo_bench reads {SCHEMA_VERSION}"
-        )
-    if plan.baseline not in plan.arms:
-        raise ConfigError(
-            f"{path} names the baseline {plan.baseline!r}; expected one of its arms: {', '.join(plan.arms)}"
-        )
-    return plan
-
-
-def run_place(arm: str, seed: int) -> str:
-    """Where a run lies below its comparison's folder: `runs/sfpo/seed-0003`."""
-    return f"runs/{arm}/seed-{seed:04d}"
-
-
-def _read_run(plan: Plan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
+def _read_run(plan: ComparisonPlan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
     try:
         status = folder.status()
         records = read_journal(folder.journal)
@@ -225,7 +161,7 @@ def _read_run(plan: Plan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
         return SeedRun(arm, seed, SeedStatus.unreadable, cause=cause)
 
 
-def _packed_run(plan: Plan, arm: str, seed: int, packed: Mapping[str, PackedRun]) -> SeedRun:
+def _packed_run(plan: ComparisonPlan, arm: str, seed: int, packed: Mapping[str, PackedRun]) -> SeedRun:
     run = packed.get(run_place(arm, seed))
     if run is None:
         return SeedRun(arm, seed, SeedStatus.pending)
@@ -243,7 +179,7 @@ class Progress:
 
 
 def seed_run(
-    plan: Plan,
+    plan: ComparisonPlan,
     arm: str,
     seed: int,
     progress: Progress,
@@ -268,7 +204,7 @@ def seed_run(
     )
 
 
-def _curve(plan: Plan, records: Iterable[JournalRecord]) -> tuple[EvaluationRecord, ...]:
+def _curve(plan: ComparisonPlan, records: Iterable[JournalRecord]) -> tuple[EvaluationRecord, ...]:
     """The matching evaluations by step; of several at one step the last written counts."""
     matching = {record.step: record for record in _evaluations(records) if _matches(plan, record)}
     curve = tuple(matching[step] for step in sorted(matching))
@@ -276,13 +212,13 @@ def _curve(plan: Plan, records: Iterable[JournalRecord]) -> tuple[EvaluationReco
     return curve
 
 
-def _matches(plan: Plan, record: EvaluationRecord) -> bool:
+def _matches(plan: ComparisonPlan, record: EvaluationRecord) -> bool:
     """Greedy decoding has no temperature to compare."""
     same = record.split == plan.split and record.mode == plan.mode
     return same and (plan.mode == "greedy" or math.isclose(record.temperature, plan.temperature))
 
 
-def _check(plan: Plan, curve: Sequence[EvaluationRecord]) -> None:
+def _check(plan: ComparisonPlan, curve: Sequence[EvaluationRecord]) -> None:
     fewest = 0 if plan.origin else 1  # a log made elsewhere may not tell how many responses an accuracy is of
     for record in curve:
         if record.n < fewest or not 0 <= record.accuracy <= 1:
@@ -293,7 +229,7 @@ def _check(plan: Plan, curve: Sequence[EvaluationRecord]) -> None:
                 raise ValueError(f"{axis.key} falls between the evaluations at steps {early.step} and {late.step}")
 
 
-def _last_greedy(plan: Plan, records: Iterable[JournalRecord]) -> EvaluationRecord | None:
+def _last_greedy(plan: ComparisonPlan, records: Iterable[JournalRecord]) -> EvaluationRecord | None:
     found = [record for record in _evaluations(records) if record.mode == "greedy" and record.split == plan.split]
     return max(found, key=lambda record: record.step, default=None)
 

@@ -23,9 +23,9 @@ from sfpo_bench.core.types import Costs
 from sfpo_bench.reports.stored_curves import Numbers, numbers_of_table
 from sfpo_bench.results.journal import read_journal, read_samples
 from sfpo_bench.results.parquet import read_parquet
-from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.run_tables import CURVES_COLUMNS, SAMPLES_COLUMNS, curve_rows
-from sfpo_bench.results.stored_files import read_object, reading
+from sfpo_bench.results.stored_files import read_object, reading, write_atomically
 
 INDEX, CURVES, SAMPLES = "packed-runs.json", "packed-runs.parquet", "packed-samples.parquet"
 SCHEMA_VERSION = 1

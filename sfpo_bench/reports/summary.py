@@ -21,6 +21,7 @@ from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.results.codec import from_plain, to_plain
 from sfpo_bench.statistics import Claim, Verdict
 
+SUMMARY_FILE = "summary.json"
 SCHEMA_VERSION = 1
 
 
@@ -236,11 +237,11 @@ class Summary:
         try:
             raw = json.loads(text)
         except ValueError as error:
-            raise ConfigError(f"summary.json is not JSON ({error}); write the report again") from error
+            raise ConfigError(f"{SUMMARY_FILE} is not JSON ({error}); write the report again") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if version != SCHEMA_VERSION:
             raise ConfigError(
-                f"summary.json has schema version {version}; this version of sfpo_bench reads {SCHEMA_VERSION}; "
+                f"{SUMMARY_FILE} has schema version {version}; this version of sfpo_bench reads {SCHEMA_VERSION}; "
                 "write the report again"
             )
-        return from_plain(cls, raw, "summary.json")
+        return from_plain(cls, raw, SUMMARY_FILE)

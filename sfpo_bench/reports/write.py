@@ -15,14 +15,15 @@ from sfpo_bench.reports.anatomy import anatomy_bytes, anatomy_frame
 from sfpo_bench.reports.figures import figure_bytes
 from sfpo_bench.reports.html import Page, page
 from sfpo_bench.reports.latex import Columns, report_tex, tables_tex
-from sfpo_bench.reports.load import Comparison, curves_frame, load_comparison, run_place
+from sfpo_bench.reports.load import Comparison, curves_frame, load_comparison
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.notes import crossing_lines
 from sfpo_bench.reports.packed_runs import is_packed
 from sfpo_bench.reports.summarise import build_summary
-from sfpo_bench.reports.summary import Summary
+from sfpo_bench.reports.summary import SUMMARY_FILE, Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_blocks
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.comparison import run_place
+from sfpo_bench.results.stored_files import write_atomically
 
 _INSIDE = "Inside the updates: what every training step recorded, means over seeds"
 
@@ -52,7 +53,7 @@ class ReportFiles:
     def inside(cls, folder: Path) -> ReportFiles:
         """The paths of a report in `folder`; creates nothing."""
         return cls(
-            summary=folder / "summary.json",
+            summary=folder / SUMMARY_FILE,
             report=folder / "report.md",
             page=folder / "report.html",
             costs=folder / "costs.csv",

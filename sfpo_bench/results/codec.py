@@ -1,6 +1,8 @@
 """Plain JSON values to typed dataclasses and back, checked at every level.
 
     from_plain(ArmSummary, raw, "arms[0]")      raises ConfigError naming the key, what was found and what was expected
+    read_record(Arm, path, remedy)              the record in a file; raises DamagedFile that ends in the remedy
+    to_json(summary)                            the text of a file that holds it
     to_plain(summary)                           dicts, lists, strings, numbers, booleans and None only
 
 Keys that a class does not know are ignored, so that a later version may add some; a key with a default may be absent.
@@ -9,21 +11,54 @@ Keys that a class does not know are ignored, so that a later version may add som
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeVar
 
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.results.stored_files import MAKE_AGAIN, read_object, reading
 
 T = TypeVar("T")
+WRITE_AGAIN = "correct the file, or write it again with this version of sfpo_bench"
 
 
-def from_plain(kind: type[T], raw: object, where: str) -> T:
-    """`raw`, as `json.loads` gives it, as a value of `kind`; `where` names it in errors."""
-    return typing.cast(T, _value(kind, raw, where))
+class _OtherContent(Exception):
+    """A value is not what its place in a record asks for."""
+
+
+def from_plain(kind: type[T], raw: object, where: str, remedy: str = WRITE_AGAIN) -> T:
+    """`raw`, as `json.loads` gives it, as a value of `kind`; an error names its place by `where`, ends in `remedy`."""
+    try:
+        return typing.cast(T, _value(kind, raw, where))
+    except _OtherContent as error:
+        raise ConfigError(f"{error}; {remedy}") from error
+
+
+def read_record(kind: type[T], path: Path, remedy: str = MAKE_AGAIN, version: int | None = None) -> T:
+    """The record in `path`; raises `MissingDataError` or `DamagedFile`, and `ConfigError` for another `version`."""
+    raw = read_object(path, remedy)
+    if version is not None:
+        check_version(raw, str(path), version)
+    with reading(path, remedy):
+        try:
+            return typing.cast(T, _value(kind, raw, "it"))
+        except _OtherContent as error:
+            raise ValueError(str(error)) from error
+
+
+def check_version(raw: object, where: str, version: int) -> None:
+    """Raise `ConfigError` for the content of a file that another version of its format wrote."""
+    found = raw.get("schema_version") if isinstance(raw, dict) else None
+    if found != version:
+        raise ConfigError(
+            f"{where} has schema version {found}; this version of sfpo_bench reads {version}: read it with the version "
+            "that wrote it, or run the command that made it again under another name"
+        )
 
 
 def to_plain(value: object) -> object:
@@ -39,6 +74,11 @@ def to_plain(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
+
+
+def to_json(value: object) -> str:
+    """The text of a file that holds a dataclass tree."""
+    return json.dumps(to_plain(value), indent=1, ensure_ascii=False)
 
 
 def _value(kind: object, raw: object, where: str) -> object:
@@ -71,10 +111,7 @@ def _record(kind: type, raw: Mapping[str, object], where: str) -> object:
     known = [field for field in dataclasses.fields(kind) if field.name in raw or _is_required(field)]
     absent = [field.name for field in known if field.name not in raw]
     if absent:
-        raise ConfigError(
-            f"{where} lacks {', '.join(absent)}; found {', '.join(raw) or 'nothing'}; "
-            "write the file again with this version of sfpo_bench"
-        )
+        raise _OtherContent(f"{where} lacks {', '.join(absent)}; found {', '.join(raw) or 'nothing'}")
     return kind(**{field.name: _value(hints[field.name], raw[field.name], f"{where}.{field.name}") for field in known})
 
 
@@ -110,8 +147,5 @@ def _mapped(raw: object, where: str) -> dict[str, object]:
     return raw
 
 
-def _wrong(raw: object, expected: str, where: str) -> ConfigError:
-    return ConfigError(
-        f"{where} is {raw!r:.80}; expected {expected}; "
-        "correct the file, or write it again with this version of sfpo_bench"
-    )
+def _wrong(raw: object, expected: str, where: str) -> _OtherContent:
+    return _OtherContent(f"{where} is {raw!r:.80}; expected {expected}")

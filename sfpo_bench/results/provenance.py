@@ -1,12 +1,11 @@
 """Where a run came from: versions, device, the exact source, and the command, with secrets taken out.
 
-`code_version` is what identifies the code: it is the same in a checkout and in the wheel built from it, and it changes
-with any edit, committed or not. Git state is recorded beside it where the package runs from a checkout.
+`results/code_version.py` says what identifies the code. Git state is recorded beside it where the package runs from a
+checkout.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -18,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sfpo_bench import __version__
-from sfpo_bench.core.resources import CARRIED
+from sfpo_bench.results.code_version import code_version
 from sfpo_bench.results.redaction import redact
 
 RECORDED_PACKAGES = (
@@ -100,22 +99,6 @@ def collect_provenance(
         tracking_uri=None if tracking_uri is None else redact(tracking_uri, environ),
         started_unix_s=started_unix_s,
     )
-
-
-def code_version(package: Path = _PACKAGE) -> str:
-    """sha256 over the package's `*.py` and `*.yaml` files, their relative names included, in sorted order.
-
-    Folders that only an install has inside the package (`sweeps` and the like) are left out.
-    """
-    digest = hashlib.sha256()
-    files = (path for path in package.rglob("*") if path.suffix in {".py", ".yaml"})
-    names = {path.relative_to(package).as_posix(): path for path in files}
-    names = {name: path for name, path in names.items() if not name.startswith(tuple(f"{c}/" for c in CARRIED))}
-    for name in sorted(names):
-        content = names[name].read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 def git_state(package: Path, environ: Mapping[str, str]) -> GitState | None:

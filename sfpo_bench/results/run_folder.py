@@ -41,7 +41,6 @@ STUDY/
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -51,7 +50,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.core.errors import MissingDataError, RunLocked
-from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.stored_files import reading, write_atomically
 
 STUDY_FILE = "study.json"
 
@@ -85,11 +84,6 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.path / "config.yaml"
-
-    @property
-    def plan(self) -> Path:
-        """Of a comparison's folder: the identity it was started with."""
-        return self.path / "comparison.json"
 
     @property
     def inputs(self) -> Path:
@@ -149,6 +143,11 @@ class RunFolder:
                 f"{path} is not a run folder: found no config.yaml there; `sfpo-bench list` shows the runs that exist"
             )
         return folder
+
+    def above(self, levels: int) -> Path | None:
+        """The folder so many levels above; None where the path has not as many."""
+        parents = self.path.absolute().parents
+        return parents[levels - 1] if len(parents) >= levels else None
 
     def status(self) -> RunStatus:
         """The recorded status; `pending` when none was written."""
@@ -212,18 +211,3 @@ class RunFolder:
                     f"{self.path} is in use by another process; wait for it to end, or stop it, then run again"
                 ) from error
             yield
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path` by `content` so that a reader, or a kill at any moment, sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as handle:
-            handle.write(content.encode("utf-8") if isinstance(content, str) else content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except BaseException:  # An interrupt too must leave no half-written file.
-        temporary.unlink(missing_ok=True)
-        raise

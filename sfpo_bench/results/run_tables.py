@@ -23,8 +23,8 @@ from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.core.types import Costs, EvaluationRecord, JournalRecord, SampleRecord, StageStats, StepRecord
 from sfpo_bench.results.journal import read_journal, read_samples
 from sfpo_bench.results.parquet import read_parquet
-from sfpo_bench.results.run_folder import RunFolder, write_atomically
-from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.stored_files import reading, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

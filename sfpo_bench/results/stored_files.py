@@ -1,8 +1,9 @@
-"""Reading files that this package wrote, with one error for whatever a damaged one makes of the reading."""
+"""Writing files whole or not at all; reading them, with one error for whatever a damaged one makes of the reading."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from sfpo_bench.core.errors import BenchError, DamagedFile, MissingDataError
 
+MAKE_AGAIN = "restore it, or remove its folder and run the command that made it"
 # What Python, JSON, YAML and Arrow say of content that is another than expected; AssertionError: an `assert` on a type.
 _UNREADABLE = (
     *(OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError),
@@ -19,9 +21,7 @@ _UNREADABLE = (
 
 
 @contextmanager
-def reading(
-    path: Path, remedy: str = "restore it, or remove its folder and run the command that made it"
-) -> Iterator[None]:
+def reading(path: Path, remedy: str = MAKE_AGAIN) -> Iterator[None]:
     """Around reading `path` and making of its content what it stands for: any error there is `DamagedFile`.
 
     A file may be gone, empty, cut, other bytes, JSON of another shape, or a folder. `remedy` says what to do.
@@ -39,10 +39,25 @@ def reading(
         ) from error
 
 
-def read_object(path: Path) -> dict[str, object]:
+def read_object(path: Path, remedy: str = MAKE_AGAIN) -> dict[str, object]:
     """The JSON object in `path`; raises `MissingDataError` or `DamagedFile`."""
-    with reading(path):
+    with reading(path, remedy):
         content: object = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise TypeError(f"found a JSON {type(content).__name__}, expected an object with named values")
         return content
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content` so that a reader, or a kill at any moment, sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as handle:
+            handle.write(content.encode("utf-8") if isinstance(content, str) else content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # An interrupt too must leave no half-written file.
+        temporary.unlink(missing_ok=True)
+        raise

@@ -14,7 +14,8 @@ from typing import Any
 from sfpo_bench.core.errors import BenchError
 from sfpo_bench.core.types import JournalRecord
 from sfpo_bench.results.journal import read_journal
-from sfpo_bench.results.run_folder import RunFolder, RunState, write_atomically
+from sfpo_bench.results.run_folder import RunFolder, RunState
+from sfpo_bench.results.stored_files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

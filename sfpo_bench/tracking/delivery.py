@@ -30,8 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.core.errors import BenchError, MissingDataError, TrackingError
+from sfpo_bench.results.comparison import ComparisonFolder
+from sfpo_bench.results.containers import PLAN_FILES
 from sfpo_bench.results.redaction import REDACTED, looks_secret, redact
-from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
+from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.cursor import Cursor, Ending, JournalView, RunKey
 from sfpo_bench.tracking.mlflow_store import (
     MARKER,
@@ -409,7 +411,8 @@ def _batches(told: Sequence[Told], first: int) -> Iterator[_Batch]:
 def _files(folder: RunFolder, ending: Ending) -> list[Path]:
     """The files of a run that exist, and the extra ones its end named."""
     extra = [folder.path / name for name in ending.artifacts]
-    every = [folder.config, folder.provenance, folder.curves, folder.samples_table, folder.plan, *extra]
+    plan = ComparisonFolder(folder.path).plan_file
+    every = [folder.config, folder.provenance, folder.curves, folder.samples_table, plan, *extra]
     return [path for path in dict.fromkeys(every) if path.is_file()]
 
 
@@ -424,7 +427,7 @@ def run_folders(root: Path) -> Iterator[RunFolder]:
         folder = RunFolder(Path(place))
         # Not by config.yaml alone: Hydra leaves one in every output folder.
         started = {folder.config.name, folder.journal.name} <= set(files)
-        if started or {folder.delivery.name, "comparison.json", "sweep.json", STUDY_FILE} & set(files):
+        if started or {folder.delivery.name, *PLAN_FILES} & set(files):
             yield folder
 
 

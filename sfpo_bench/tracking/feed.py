@@ -7,17 +7,27 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import fields, replace
 from pathlib import Path
 
 import yaml
 
 from sfpo_bench.core.errors import BenchError, CheckpointError, DeliveredElsewhere
-from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
-from sfpo_bench.results.stored_files import read_object, reading
+from sfpo_bench.results.codec import to_plain
+from sfpo_bench.results.comparison import ComparisonFolder, ComparisonPlan
+from sfpo_bench.results.containers import container_at, container_of, study_of
+from sfpo_bench.results.run_folder import RunFolder, RunState
+from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.study import StudyFolder, StudyPlan
+from sfpo_bench.results.sweep import SweepFolder, SweepPlan
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 
 CoveredBytes = Callable[[RunFolder], int]
+# What the store is told of a plan, as parameters.
+_ABOUT_COMPARISON = ("baseline", "targets", "steps", "code_version", "experiment")
+_ABOUT_SWEEP = ("parameters", "goals", "search", "code_version", "experiment")
+_ABOUT_STUDY = tuple(one.name for one in fields(StudyPlan) if one.name != "schema_version")
 _PAUSE_SECONDS = 3.0
 _BACK_OFF_SECONDS = 30.0
 _CLOSE_SECONDS = 60.0
@@ -29,46 +39,44 @@ def key_of(folder: RunFolder) -> RunKey | None:
     A run inside a comparison or a sweep is a child of its run, and a comparison or a sweep inside a study a child of
     the study's.
     """
-    if (folder.path / STUDY_FILE).is_file():
-        content = read_object(folder.path / STUDY_FILE)
-        return RunKey(
-            folder.uid(), str(content.get("name", folder.path.name)), tags={"sfpo_bench.kind": "study"}, params=content
-        )
-    if (folder.path / "comparison.json").is_file():
-        content = read_object(folder.path / "comparison.json")
-        about = {name: content.get(name) for name in ("baseline", "targets", "steps", "code_version", "experiment")}
-        with reading(folder.plan):
-            # What the plan's own writer wrote.
-            about["arms"] = [[arm, own["label"]] for arm, own in content["arms"].items()]  # type: ignore[attr-defined]
-        tags = {"sfpo_bench.kind": "comparison"}
-        return RunKey(folder.uid(), str(content.get("name", folder.path.name)), _study_uid(folder, 1), tags, about)
-    if (folder.path / "sweep.json").is_file():
-        content = read_object(folder.path / "sweep.json")
-        about = {name: content.get(name) for name in ("parameters", "goals", "search", "code_version", "experiment")}
-        tags = {"sfpo_bench.kind": "sweep"}
-        return RunKey(folder.uid(), str(content.get("name", folder.path.name)), _study_uid(folder, 2), tags, about)
-    if not folder.config.is_file():
-        return None
+    match container_at(folder.path):
+        case StudyFolder() as study:
+            return _key(folder, "study", study.plan(), None, _ABOUT_STUDY)
+        case ComparisonFolder() as comparison:
+            plan = comparison.plan()
+            key = _key(folder, "comparison", plan, study_of(comparison), _ABOUT_COMPARISON)
+            arms = [[arm, own.label] for arm, own in plan.arms.items()]
+            return replace(key, params={**key.params, "arms": arms})
+        case SweepFolder() as sweep:
+            return _key(folder, "sweep", sweep.plan(), study_of(sweep), _ABOUT_SWEEP)
+    return _key_of_run(folder) if folder.config.is_file() else None
+
+
+def _key(
+    folder: RunFolder,
+    kind: str,
+    plan: StudyPlan | ComparisonPlan | SweepPlan,
+    study: StudyFolder | None,
+    about: Sequence[str],
+) -> RunKey:
+    parent = RunFolder(study.path).uid() if study is not None else None
+    params = {name: to_plain(getattr(plan, name)) for name in about}
+    return RunKey(folder.uid(), plan.name, parent, {"sfpo_bench.kind": kind}, params)
+
+
+def _key_of_run(folder: RunFolder) -> RunKey:
     with reading(folder.config):
         settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
         seed, algorithm = str(settings["seed"]), str(settings["algorithm"]["name"])
     tags = {"algorithm": algorithm, "seed": seed, "sfpo_bench.kind": "run"}
-    above = RunFolder(folder.path.parents[2]) if len(folder.path.parents) > 2 else None
-    if above is not None and (above.path / "comparison.json").is_file():
-        arm = folder.path.parent.name
-        return RunKey(folder.uid(), f"{arm} {folder.path.name}", above.uid(), {**tags, "arm": arm}, settings)
-    if above is not None and (above.path / "sweep.json").is_file():
-        trial = folder.path.parent.name
-        own = {**tags, "trial": trial.removeprefix("trial-").lstrip("0") or "0"}
-        return RunKey(folder.uid(), f"{trial} {folder.path.name}", above.uid(), own, settings)
-    return RunKey(folder.uid(), folder.path.name, tags=tags, params=settings)
-
-
-def _study_uid(folder: RunFolder, levels: int) -> str | None:
-    """Who the study is that lies so many folders above; None when there is none."""
-    parents = folder.path.absolute().parents
-    above = parents[levels - 1] if len(parents) >= levels else None
-    return RunFolder(above).uid() if above is not None and (above / STUDY_FILE).is_file() else None
+    above, own = container_of(folder), folder.path.parent.name
+    if isinstance(above, ComparisonFolder):
+        tags["arm"] = own
+    elif isinstance(above, SweepFolder):
+        tags["trial"] = own.removeprefix("trial-").lstrip("0") or "0"
+    else:
+        return RunKey(folder.uid(), folder.path.name, tags=tags, params=settings)
+    return RunKey(folder.uid(), f"{own} {folder.path.name}", RunFolder(above.path).uid(), tags, settings)
 
 
 class Feed(threading.Thread):

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import yaml
 
+from sfpo_bench.results.comparison import ComparisonFolder
+from sfpo_bench.results.containers import container_at, container_of
 from sfpo_bench.results.names import EVALUATIONS
-from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder
-from sfpo_bench.results.stored_files import read_object, reading
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.stored_files import reading
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.mlflow_store import sqlite_path
 
@@ -46,8 +48,8 @@ def has_own_numbers(folder: RunFolder) -> bool:
     with the package, have nothing to deliver."""
     if next(folder.path.rglob(folder.journal.name), None) is None:
         return False
-    above = _container(folder) or folder
-    return not (above.plan.is_file() and read_object(above.plan).get("origin"))
+    above = container_at(folder.path) or container_of(folder)
+    return not (isinstance(above, ComparisonFolder) and above.plan().origin)
 
 
 def home_of(folder: RunFolder) -> Home:
@@ -71,8 +73,5 @@ def _settings(folder: RunFolder) -> dict[str, object]:
 
 def _container(folder: RunFolder) -> RunFolder | None:
     """The comparison, sweep or study that `folder` is or belongs to as a run; None for a run by itself."""
-    files = (folder.plan.name, "sweep.json", STUDY_FILE)
-    for place in (folder.path, *list(folder.path.absolute().parents)[2:3]):
-        if any((place / file).is_file() for file in files):
-            return RunFolder(place)
-    return None
+    found = container_at(folder.path) or container_of(folder)
+    return RunFolder(found.path) if found is not None else None

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench.core.errors import ComparisonChanged, ConfigError, MissingDataError, RankLost, RunFailed, RunLocked
-from sfpo_bench.results.provenance import code_version, collect_provenance
-from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
-from sfpo_bench.results.stored_files import read_object, reading
+from sfpo_bench.results.code_version import code_version
+from sfpo_bench.results.provenance import collect_provenance
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.stored_files import read_object, reading, write_atomically
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.rollout import VllmRollout

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from sfpo_bench.core.child_processes import child_environment
 from sfpo_bench.core.stop import StopRequest
-from sfpo_bench.results.run_folder import RunFolder, write_atomically
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.workers.job import Ending, Job, JobReply
 
 _POLL_SECONDS = 0.2

@@ -14,7 +14,6 @@ from sfpo_bench.results.provenance import (
     DIFF_LIMIT_BYTES,
     GitState,
     Provenance,
-    code_version,
     collect_provenance,
     git_state,
 )
@@ -77,32 +76,6 @@ def test_collecting_imports_none_of_the_packages_it_names() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_the_code_version_changes_with_any_source_or_configuration_file_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "a.py").write_text("a = 1\n")
-    (tmp_path / "conf" / "b.yaml").write_text("b: 1\n")
-    seen = {code_version(tmp_path)}
-    (tmp_path / "notes.md").write_text("not code")
-    (tmp_path / "__pycache__").mkdir()
-    (tmp_path / "__pycache__" / "a.pyc").write_bytes(b"")
-    assert code_version(tmp_path) in seen
-    for change in (
-        lambda: (tmp_path / "a.py").write_text("a = 2\n"),
-        lambda: (tmp_path / "conf" / "b.yaml").write_text("b: 2\n"),
-        lambda: (tmp_path / "a.py").rename(tmp_path / "c.py"),
-        lambda: (tmp_path / "empty.py").touch(),
-    ):
-        change()
-        assert code_version(tmp_path) not in seen
-        seen.add(code_version(tmp_path))
-
-
-def test_the_code_version_is_the_same_wherever_the_package_lies(tmp_path: Path) -> None:
-    first = shutil.copytree(Path(__file__).parents[2] / "sfpo_bench", tmp_path / "checkout" / "sfpo_bench")
-    second = shutil.copytree(first, tmp_path / "site-packages" / "sfpo_bench")
-    assert code_version(first) == code_version(second)
 
 
 def test_a_clean_checkout_has_a_commit_and_no_diff(checkout: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.core.errors import MissingDataError, RunLocked
-from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.stored_files import write_atomically
 
 HOLD = """
 import sys, time

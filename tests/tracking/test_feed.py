@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.core.errors import DeliveredElsewhere, TrackingError
+from sfpo_bench.results.comparison import ComparisonFolder, ComparisonPlan
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking import feed as feed_module
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.mlflow_store import MlflowStore
 from sfpo_bench.tracking.store_warnings import StoreWarnings
+from tests.reports.comparison_folder import Folder
 from tests.tracking import stored
 
 
@@ -25,9 +27,8 @@ from tests.tracking import stored
 def comparison(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "results" / "arithmetic")
     folder.path.mkdir(parents=True)
-    about = {"baseline": "grpo", "targets": [], "steps": 6, "code_version": "abc", "experiment": ""}
-    arms = {"grpo": {"label": "GRPO"}}
-    (folder.path / "comparison.json").write_text(json.dumps({"name": "arithmetic", "arms": arms, **about}))
+    plan = ComparisonPlan.from_plain(Folder({"grpo": {}}).plan(), "the test's plan")
+    ComparisonFolder(folder.path).write_plan(plan)
     (folder.path / "figure.png").write_bytes(b"figure")
     return folder
 

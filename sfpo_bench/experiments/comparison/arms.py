@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.override_text import parse_overrides
 from sfpo_bench.models.load import pinned
+from sfpo_bench.results.comparison import ComparisonFolder
 from sfpo_bench.settings.config import ArmSettings, RunConfig, from_node
 from sfpo_bench.settings.overrides import composed
 from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
@@ -77,7 +78,8 @@ def _refuse_own_length(arm: str, node: DictConfig, steps: int) -> None:
 
 def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[PlannedRun]:
     """Every arm with every seed."""
-    return [PlannedRun(arm.key, seed, folder / "runs" / arm.key / f"seed-{seed:04d}") for seed in seeds for arm in arms]
+    place = ComparisonFolder(folder)
+    return [PlannedRun(arm.key, seed, place.run(arm.key, seed).path) for seed in seeds for arm in arms]
 
 
 def overrides_of(arms: Mapping[str, ArmSettings], key: str) -> list[str]:

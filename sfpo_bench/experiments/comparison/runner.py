@@ -48,14 +48,14 @@ class Comparison:
         """
         first = config.comparison.first_seed
         seeds = range(first, first + config.comparison.seeds)
-        content = identity.describe(config, arms, seeds)
-        folder = identity.place(config.comparison_folder, content, new_on_change=config.comparison.new_on_change)
+        plan = identity.describe(config, arms, seeds)
+        folder = identity.place(config.comparison_folder, plan, new_on_change=config.comparison.new_on_change)
         runs = planned_runs(arms, seeds, folder)
         nodes = {arm.key: arm.node for arm in arms}
         with RunFolder(folder).locked():
             new = [from_node(nodes[run.arm]) for run in runs if not RunFolder(run.folder).checkpoints.exists()]
             require_room(folder, new, slots)
-            identity.write(folder, content)
+            identity.write(folder, plan)
             for run in runs:
                 if not is_finished(RunFolder(run.folder), config.training.steps):
                     node = plain_node(nodes[run.arm], own_settings(run.seed, f"{run.arm}-seed{run.seed}"))

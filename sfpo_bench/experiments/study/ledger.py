@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sfpo_bench.core.errors import ComparisonChanged
-from sfpo_bench.results.run_folder import write_atomically
-from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.stored_files import reading, write_atomically
 from sfpo_bench.training.run import differences
 
 Settings = Mapping[str, object]

@@ -23,7 +23,7 @@ from sfpo_bench.reports.papers.table import (
     score_blocks,
     write_paper_tables,
 )
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 
 _NAMED = ("arm", "checkpoint", "benchmark", "problems")
 _SPENT = (PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.equal_budget)

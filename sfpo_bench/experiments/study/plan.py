@@ -22,7 +22,7 @@ from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
 from sfpo_bench.experiments.study.ledger import CODE_VERSION
 from sfpo_bench.experiments.sweep.plan import composer
 from sfpo_bench.problems.sets import Role, overlaps, suite
-from sfpo_bench.results.provenance import code_version
+from sfpo_bench.results.code_version import Work, code_version
 from sfpo_bench.settings.config import RunConfig, flatten, from_node, to_plain
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel
@@ -82,7 +82,7 @@ class Study:
             "samples": self.evaluation.sampling.samples,
             "tune": self.config.comparison.tune,
             "budget_axis": self.config.study.budget_axis.value,
-            "code_version": code_version(),
+            "code_version": code_version(Work.study),
         }
 
     def settings(self) -> Mapping[str, Settings]:
@@ -111,7 +111,7 @@ class Study:
                 **{f"{arm.key}.label": arm.label for arm in self.arms},
             },
         }
-        return {part: {CODE_VERSION: code_version(), **found} for part, found in own.items()}
+        return {part: {CODE_VERSION: code_version(Work.study), **found} for part, found in own.items()}
 
 
 def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], sweep: Path | None) -> Study:

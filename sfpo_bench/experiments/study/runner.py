@@ -36,7 +36,8 @@ from sfpo_bench.experiments.study.tracked import close_run, open_run
 from sfpo_bench.experiments.sweep.plan import Plan
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.reports.papers.score import read_paper_scores
-from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState, RunStatus, write_atomically
+from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState, RunStatus
+from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.settings.config import ArmSettings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.tracking.store_warnings import StoreWarnings

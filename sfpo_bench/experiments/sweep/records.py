@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.search.trial_view import TrialView
 
 FILE = "trials.json"

@@ -24,7 +24,7 @@ from sfpo_bench.reports.document import Block, heading, paragraph, table
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.tables import value_text
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.search.space import Parameter, Point, Space
 from sfpo_bench.settings.config import ArmSettings, RunConfig, from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled

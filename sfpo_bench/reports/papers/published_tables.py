@@ -19,7 +19,7 @@ from sfpo_bench.reports.papers.published_results import Gain, Published, disagre
 from sfpo_bench.reports.papers.table import score_blocks
 from sfpo_bench.reports.papers.tex import paper_tex
 from sfpo_bench.reports.write import csv_bytes
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.statistics import DifferenceError
 
 _NAMES = PaperNames()

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError, MissingDataError
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 
 AVERAGE = "average"
 

@@ -23,7 +23,7 @@ from sfpo_bench.reports.papers.names import CHECKPOINT_TITLES, PaperNames
 from sfpo_bench.reports.papers.score import PaperScore
 from sfpo_bench.reports.papers.tex import paper_tex
 from sfpo_bench.reports.write import csv_bytes
-from sfpo_bench.results.run_folder import write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 
 _DETAILS = (
     *("model", "method", "checkpoint", "benchmark", "problems", "runs", "avg@k, %", "difference, points", "p"),

@@ -1,0 +1,142 @@
+"""A comparison's folder: what lies in it, and what it was made with.
+
+COMPARISON/                    results/NAME, or STUDY/comparison
+  comparison.json              `ComparisonPlan`, written before the first run
+  runs/ARM/seed-0003/          one run (`run_folder`) for each arm and seed; absent where runs came packed
+  summary.json, table.md, …    the report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.types import Costs, Split
+from sfpo_bench.results.codec import check_version, from_plain, to_json
+from sfpo_bench.results.identity import Identity
+from sfpo_bench.results.names import RUNS
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.stored_files import read_object, write_atomically
+
+SCHEMA_VERSION = 1
+# Every cost that a run of this package records; CPU seconds stand beside training seconds and are no axis.
+RECORDED_AXES = tuple(one.name for one in fields(Costs) if one.name != "cpu_seconds")
+_FIXED = ("schema_version", "targets", "split", "mode", "temperature", "code_version")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArm:
+    """One method of the comparison, with the settings it ran under by dotted key."""
+
+    label: str
+    note: str = ""
+    overrides: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonPlan:
+    """Contents of `comparison.json`.
+
+    `axes` are the cost axes that were recorded, by key; the others are 0 in every record and mean nothing. `origin`
+    says where imported runs come from and is empty for runs of this package.
+    """
+
+    schema_version: int
+    name: str
+    baseline: str
+    experiment: str
+    axes_note: str
+    targets: tuple[float, ...]
+    split: Split
+    mode: str
+    temperature: float
+    seeds: tuple[int, ...]
+    steps: int
+    code_version: str
+    arms: Mapping[str, PlannedArm]
+    axes: tuple[str, ...] = RECORDED_AXES
+    origin: str = ""
+
+    @classmethod
+    def from_plain(cls, raw: object, where: str) -> ComparisonPlan:
+        """The plan in the contents of a `comparison.json`; `where` names it in errors, which are `ConfigError`."""
+        check_version(raw, where, SCHEMA_VERSION)
+        plan = from_plain(cls, raw, where)
+        if plan.baseline not in plan.arms:
+            raise ConfigError(
+                f"{where} names the baseline {plan.baseline!r}; expected one of its arms: {', '.join(plan.arms)}"
+            )
+        return plan
+
+    def differences(self, asked: ComparisonPlan) -> list[str]:
+        """What makes `asked` another comparison: anything but arms, seeds and steps that are added."""
+        changed = self._identity().differences(asked._identity())
+        for arm in self.arms.keys() & asked.arms.keys():
+            old, new = (Identity.of(plan.arms[arm].settings) for plan in (self, asked))
+            changed += [f"{arm}: {line}" for line in old.differences(new)]
+        if asked.steps < self.steps:
+            changed.append(f"training.steps: {self.steps} -> {asked.steps} (steps can only be added)")
+        return changed
+
+    def _identity(self) -> Identity:
+        return Identity.of({name: getattr(self, name) for name in _FIXED})
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFolder:
+    """The folder of a comparison; creating the object touches nothing."""
+
+    path: Path
+
+    @property
+    def plan_file(self) -> Path:
+        return self.path / "comparison.json"
+
+    def exists(self) -> bool:
+        """True when a comparison was started here."""
+        return self.plan_file.is_file()
+
+    def plan(self) -> ComparisonPlan:
+        """What the comparison was started with; raises `MissingDataError` or `ConfigError`."""
+        if not self.exists():
+            raise MissingDataError(
+                f"{self.path} is not a comparison folder: found no {self.plan_file.name} there; "
+                "give the folder that `sfpo-bench compare` wrote"
+            )
+        return ComparisonPlan.from_plain(read_object(self.plan_file), str(self.plan_file))
+
+    def write_plan(self, plan: ComparisonPlan) -> None:
+        """Write or renew `comparison.json`."""
+        write_atomically(self.plan_file, to_json(plan))
+
+    def run(self, arm: str, seed: int) -> RunFolder:
+        """Where the run of an arm and a seed lies, whether it is there or not."""
+        return RunFolder(self.path / run_place(arm, seed))
+
+    def arm_folders(self) -> list[Path]:
+        """The folders of the arms that have runs, by name."""
+        return sorted(path for path in (self.path / RUNS).glob("*") if path.is_dir())
+
+    def started_runs(self) -> list[RunFolder]:
+        """The runs that were prepared here, by arm and seed."""
+        found = (RunFolder(path) for arm in self.arm_folders() for path in sorted(arm.glob("seed-*")))
+        return [run for run in found if run.config.is_file()]
+
+    @classmethod
+    def of_run(cls, run: RunFolder) -> ComparisonFolder | None:
+        """The comparison that a run belongs to; None for a run by itself."""
+        above = run.above(levels=3)
+        return cls(above) if above is not None and cls(above).exists() else None
+
+    @classmethod
+    def inside(cls, root: Path) -> list[ComparisonFolder]:
+        """The comparisons whose folders lie in `root`, by name."""
+        return [cls(file.parent) for file in sorted(root.glob(f"*/{cls(root).plan_file.name}"))]
+
+
+def run_place(arm: str, seed: int) -> str:
+    """Where a run lies below its comparison's folder: `runs/sfpo/seed-0003`."""
+    return f"{RUNS}/{arm}/seed-{seed:04d}"
