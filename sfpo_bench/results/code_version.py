@@ -31,14 +31,11 @@ class Work(StrEnum):
 
 # A package stands for all of its modules: some are named by settings only, which no import shows.
 _RUN = (
-    "sfpo_bench.training.run",
-    "sfpo_bench.training.build",
     "sfpo_bench.training",
     "sfpo_bench.rollout",
     "sfpo_bench.attention",
     "sfpo_bench.algorithms",
     "sfpo_bench.models",
-    "sfpo_bench.problems",
     "sfpo_bench.problems",
     "sfpo_bench.grading",
     "sfpo_bench.results.journal",
@@ -57,34 +54,34 @@ _ROOTS = {Work.run: _RUN, Work.sweep: _SWEEP, Work.study: _STUDY}
 # Of two names that fit a module, the longer one decides; a root is never free, so that `search` counts in a sweep.
 NUMBER_FREE = (
     "sfpo_bench.cli",
-    "sfpo_bench.settings.composition_errors",
     "sfpo_bench.conf",
+    "sfpo_bench.core.extras",
+    "sfpo_bench.core.override_text",
+    "sfpo_bench.core.progress",
     "sfpo_bench.evaluation",
     "sfpo_bench.evaluation.paper_rows",
     "sfpo_bench.evaluation.publish",
     "sfpo_bench.evaluation.sample_board",
     "sfpo_bench.evaluation.tables",
     "sfpo_bench.evaluation.tracked",
-    "sfpo_bench.core.extras",
-    "sfpo_bench.cli.hydra_store",
     "sfpo_bench.importing",
     "sfpo_bench.integrations",
-    "sfpo_bench.settings.launcher",
     "sfpo_bench.launchers",
-    "sfpo_bench.core.override_text",
-    "sfpo_bench.settings.overrides",
-    "sfpo_bench.settings.overruled",
-    "sfpo_bench.core.progress",
     "sfpo_bench.reports",
     "sfpo_bench.results",
-    "sfpo_bench.settings.sampling",
     "sfpo_bench.search",
+    "sfpo_bench.settings.composition_errors",
+    "sfpo_bench.settings.evaluation",
+    "sfpo_bench.settings.launcher",
+    "sfpo_bench.settings.overrides",
+    "sfpo_bench.settings.overruled",
+    "sfpo_bench.settings.sampling",
     "sfpo_bench.settings.search",
     "sfpo_bench.settings.shapes",
-    "sfpo_bench.statistics",
     "sfpo_bench.settings.study",
-    "sfpo_bench.tracking",
     "sfpo_bench.settings.written",
+    "sfpo_bench.statistics",
+    "sfpo_bench.tracking",
 )
 
 _DATA = frozenset({".json", ".safetensors", ".txt", ".yaml"})
@@ -123,6 +120,7 @@ def determining_files(work: Work, package: Path = _PACKAGE) -> list[str]:
         if file is None or file == "__init__.py" or file in found or _decides(module, free, _ROOTS[work]):
             continue
         found.add(file)
+        waiting.append(module.rpartition(".")[0])  # whose `__init__` runs before it
         waiting += imported((package / file).read_text(encoding="utf-8"))
     folders = {(package / file).parent for file in found} - {package}
     data = {path for folder in folders for path in folder.rglob("*") if path.suffix in _DATA}
