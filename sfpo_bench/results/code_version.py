@@ -66,7 +66,6 @@ NUMBER_FREE = (
     "sfpo_bench.evaluation.tracked",
     "sfpo_bench.importing",
     "sfpo_bench.integrations",
-    "sfpo_bench.launchers",
     "sfpo_bench.reports",
     "sfpo_bench.results",
     "sfpo_bench.search",
@@ -82,6 +81,7 @@ NUMBER_FREE = (
     "sfpo_bench.settings.written",
     "sfpo_bench.statistics",
     "sfpo_bench.tracking",
+    "sfpo_bench.workers",
 )
 
 _DATA = frozenset({".json", ".safetensors", ".txt", ".yaml"})
