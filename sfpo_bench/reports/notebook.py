@@ -19,7 +19,7 @@ from sfpo_bench.reports.load import Comparison
 from sfpo_bench.reports.look import styled
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.notes import crossing_lines
-from sfpo_bench.reports.papers.frame import paper_frame
+from sfpo_bench.reports.papers.frame import rows_of
 from sfpo_bench.reports.papers.layout import lay_out
 from sfpo_bench.reports.papers.names import PaperNames
 from sfpo_bench.reports.papers.score import PaperScore
@@ -93,7 +93,7 @@ def answer(summary: Summary) -> Shown:
 
 def paper_tables(scores: Sequence[PaperScore], names: PaperNames | None = None) -> Shown:
     """Scores in the form of a paper's table, with footnotes."""
-    tables = lay_out(paper_frame(scores), names or PaperNames())
+    tables = lay_out(rows_of(scores), names or PaperNames())
     return _shown([block for one in tables for block in (paragraph(bold(one.caption)), *score_blocks(one))])
 
 

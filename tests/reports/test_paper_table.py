@@ -40,12 +40,12 @@ TABLE = [GRPO, SFPO, *AIME, *MEAN]
 
 
 def only(scores: list[PaperScore]) -> PaperTable:
-    [table] = lay_out(paper_frame(scores), NAMES)
+    [table] = lay_out(rows_of(scores), NAMES)
     return table
 
 
 def notes(scores: list[PaperScore]) -> str:
-    [rows] = tables_of(rows_of(paper_frame(scores)))
+    [rows] = tables_of(rows_of(scores))
     return "\n".join(footnotes(rows, NAMES))
 
 
@@ -68,14 +68,14 @@ def test_the_best_is_bold_and_equal_ones_are_not_where_all_are_equal() -> None:
     bold = [[cell.bold for cell in row.cells] for row in only(TABLE).blocks[0].rows[:2]]
     assert bold == [[False, False, False], [True, False, True]]
     third = replace(SFPO, arm="other", avg_at_k=0.46501)  # the same at the digits that are shown
-    assert [row.best for row in rows_of(paper_frame([GRPO, SFPO, third]))] == [False, True, True]
+    assert [row.best for row in rows_of([GRPO, SFPO, third])] == [False, True, True]
 
 
 def test_the_mark_follows_holm_and_for_the_average_its_own_p() -> None:
     weak = replace(SFPO, p_value=0.01, p_holm=0.06)
     mean = replace(SFPO, benchmark=AVERAGE, p_value=0.05, p_holm=None)
     untested = replace(SFPO, arm="other", p_holm=0.01, difference=None)
-    assert [row.mark for row in rows_of(paper_frame([SFPO, replace(weak, arm="x"), mean, untested]))] == [
+    assert [row.mark for row in rows_of([SFPO, replace(weak, arm="x"), mean, untested])] == [
         "*",
         "",
         "*",
@@ -83,10 +83,12 @@ def test_the_mark_follows_holm_and_for_the_average_its_own_p() -> None:
     ]
 
 
-def test_the_frame_holds_every_number_and_gives_it_back() -> None:
-    frame = paper_frame(TABLE)
+def test_the_frame_holds_every_number_and_leaves_out_what_is_not_known() -> None:
+    frame = paper_frame(rows_of(TABLE))
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == dict(PAPER_FRAME_COLUMNS)
-    assert [row.score for row in rows_of(frame)] == TABLE
+    assert frame["avg_at_k"].tolist() == [score.avg_at_k for score in TABLE]
+    assert frame["difference"].isna().tolist() == [score.difference is None for score in TABLE]
+    assert frame["seeds"].tolist() == [3] * len(TABLE) and frame["p_holm"].isna().sum() == 4
 
 
 def test_footnotes_tell_protocol_checkpoint_and_size() -> None:
@@ -131,7 +133,7 @@ def test_what_is_not_told_is_said() -> None:
 
 def test_every_checkpoint_and_every_source_has_a_table_of_its_own() -> None:
     best = [replace(score, checkpoint=PaperCheckpoint.best_on_select) for score in TABLE]
-    tables = lay_out(paper_frame([*published_scores(published()), *best, *TABLE]), NAMES)
+    tables = lay_out(rows_of([*published_scores(published()), *best, *TABLE]), NAMES)
     assert [table.caption.split(":")[0] for table in tables] == [
         "avg@4 in percent, last checkpoint",
         "avg@4 in percent, checkpoint that is best on select problems",
@@ -145,7 +147,7 @@ def test_an_average_is_that_of_the_benchmarks_that_are_shown() -> None:
     """Kept of six published benchmarks: two, with the average that was of all."""
     kept = ("math500", "olympiadbench", AVERAGE)
     some = [score for score in published_scores(published()) if score.benchmark in kept]
-    frame = paper_frame(some)
+    frame = paper_frame(rows_of(some))
     rows = frame.pivot(index=["model", "arm"], columns="benchmark", values=["avg_at_k", "difference", "problems"])
     level = rows["avg_at_k"]
     assert (level[AVERAGE] - (level["math500"] + level["olympiadbench"]) / 2).abs().max() < 1e-12
@@ -157,28 +159,28 @@ def test_an_average_is_that_of_the_benchmarks_that_are_shown() -> None:
     for model, own in frame[frame["benchmark"] == AVERAGE].groupby("model"):
         assert best[best["model"] == model]["arm"].tolist() == own.sort_values("avg_at_k")["arm"].tolist()[-1:]
     whole = published_scores(published())
-    assert [row.score for row in rows_of(paper_frame(whole))] == whole
+    assert [row.score for row in rows_of(whole)] == whole
 
 
 def test_an_average_of_a_part_of_what_was_measured_has_no_interval_and_no_mark() -> None:
     one = [replace(score, benchmark="amc23") if score.benchmark == "aime24" else score for score in TABLE]
-    [average] = [row for row in rows_of(paper_frame([GRPO, SFPO, *MEAN])) if row.score.difference is not None][1:]
+    [average] = [row for row in rows_of([GRPO, SFPO, *MEAN]) if row.score.difference is not None][1:]
     assert (average.score.avg_at_k, average.score.difference) == (SFPO.avg_at_k, SFPO.difference)
     assert (average.score.low, average.score.p_value, average.mark) == (None, None, "")
     assert "known only for the benchmarks that were measured together" in notes([GRPO, SFPO, *MEAN])
-    assert [row.score for row in rows_of(paper_frame(one))] == one
+    assert [row.score for row in rows_of(one)] == one
 
 
 def test_averages_of_different_benchmarks_are_not_compared() -> None:
     scores = [score for score in TABLE if (score.arm, score.benchmark) != ("sfpo", "aime24")]
-    [_, average] = [row for row in rows_of(paper_frame(scores)) if row.score.benchmark == AVERAGE]
+    [_, average] = [row for row in rows_of(scores) if row.score.benchmark == AVERAGE]
     assert average.score.avg_at_k == SFPO.avg_at_k and average.score.difference is None and not average.best
     assert "rows with other benchmarks have averages that cannot be compared" in notes(scores)
 
 
 def test_an_average_alone_says_what_it_is_of() -> None:
     assert "The average is of benchmarks that are not shown, 530 problems." in notes(MEAN)
-    assert [row.score for row in rows_of(paper_frame(MEAN))] == MEAN
+    assert [row.score for row in rows_of(MEAN)] == MEAN
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ def test_an_average_alone_says_what_it_is_of() -> None:
 )
 def test_scores_of_no_table_are_refused(scores: list[PaperScore], said: str) -> None:
     with pytest.raises(BenchError, match=said):
-        paper_frame(scores)
+        rows_of(scores)
 
 
 HOSTILE = "<script>x</script> \\input{/etc/passwd} | **b** $x$ & % # _ ^"
@@ -202,8 +204,8 @@ def test_every_form_says_the_same_and_equal_scores_give_equal_bytes(tmp_path: Pa
     second = write_paper_tables(TABLE, tmp_path / "b", "Study", NAMES)
     for name in ("markdown", "html", "latex", "csv"):
         assert getattr(first, name).read_bytes() == getattr(second, name).read_bytes()
-    assert first.markdown.read_text(encoding="utf-8") == markdown(paper_blocks(paper_frame(TABLE), "Study", NAMES))
-    table = next(block for block in paper_blocks(paper_frame(TABLE), "Study", NAMES) if isinstance(block, Table))
+    assert first.markdown.read_text(encoding="utf-8") == markdown(paper_blocks(rows_of(TABLE), "Study", NAMES))
+    table = next(block for block in paper_blocks(rows_of(TABLE), "Study", NAMES) if isinstance(block, Table))
     assert [plain(cell) for cell in table.rows[2]] == [
         *("SmolLM2", "SFPO − GRPO", "+3.4* (+1.2 to +5.6)", "+0.0 (−5.0 to +5.0)", "+1.7* (+1.2 to +5.6)"),  # noqa: RUF001
     ]
@@ -221,7 +223,7 @@ def test_hostile_names_show_as_they_are(tmp_path: Path) -> None:
     scores = [replace(score, prompt=HOSTILE) for score in TABLE]
     files = write_paper_tables(scores, tmp_path, HOSTILE, names)
     assert "<script>" not in files.html.read_text(encoding="utf-8")
-    table = next(b for b in paper_blocks(paper_frame(scores), HOSTILE, names) if isinstance(b, Table))
+    table = next(b for b in paper_blocks(rows_of(scores), HOSTILE, names) if isinstance(b, Table))
     assert plain(table.rows[0][0]) == plain(table.rows[0][1]) == plain(table.header[2]) == HOSTILE
     assert r"\input{" not in files.latex.read_text(encoding="utf-8")
 
@@ -246,7 +248,7 @@ def test_the_latex_compiles_in_papers_of_one_and_two_columns(tmp_path: Path, sty
 
 
 def test_markdown_lists_every_score_with_its_interval() -> None:
-    details = [b for b in paper_blocks(paper_frame(TABLE), "Study", NAMES) if isinstance(b, Table)][-1]
+    details = [b for b in paper_blocks(rows_of(TABLE), "Study", NAMES) if isinstance(b, Table)][-1]
     assert len(details.rows) == len(TABLE)
     assert [plain(cell) for cell in details.rows[1]] == [
         *("SmolLM2", "SFPO", "last checkpoint", "MATH-500", "500", "3", "46.5 (43.0 to 50.0)"),

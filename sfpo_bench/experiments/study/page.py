@@ -13,7 +13,7 @@ from sfpo_bench.reports.document import Block, Picture, Table, bullets, heading,
 from sfpo_bench.reports.formats import count_text
 from sfpo_bench.reports.html import simple_page
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.reports.papers.frame import paper_frame
+from sfpo_bench.reports.papers.frame import rows_of
 from sfpo_bench.reports.papers.layout import lay_out
 from sfpo_bench.reports.papers.names import CHECKPOINT_TITLES, PaperNames
 from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore, write_paper_scores
@@ -100,7 +100,7 @@ def study_blocks(
     found: list[Block] = [heading(1, study.name), *paragraphs([study.config.description])]
     found += bullets([*_notes(study, scores, choice), *_mixed_code(versions)])
     trained = [one for one in scores if one.checkpoint is not PaperCheckpoint.start]
-    for one in lay_out(paper_frame(trained), PaperNames()):
+    for one in lay_out(rows_of(trained), PaperNames()):
         found += [heading(2, one.caption), *score_blocks(one)]
     found += [Picture(WORDS, "figure.png"), heading(2, "Scores with their intervals"), _scores_table(scores)]
     compared = [one for one in scores if one.difference is not None]

@@ -1,4 +1,4 @@
-"""Scores as the one frame that every form of a paper's table is made from."""
+"""Scores as the rows that every form of a paper's table is made from, and as the frame of its CSV file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAPER_FRAME_COLUMNS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class PaperRow:
-    """A row of the frame: a score, whether it is the best of its model and column, and its significance mark."""
+    """A score, whether it is the best of its model and column, and its significance mark."""
 
     score: PaperScore
     best: bool
@@ -38,28 +38,27 @@ def decimals(source: str) -> int:
     return 2 if source else 1
 
 
-def paper_frame(scores: Sequence[PaperScore]) -> pd.DataFrame:
-    """One row per score, with the columns and types of `PAPER_FRAME_COLUMNS`, in the order in which they were given.
+def rows_of(scores: Sequence[PaperScore]) -> list[PaperRow]:
+    """One row per score, in the order in which they were given.
 
     `best`: the highest of its table, model and benchmark at the digits that are shown; all of them where several are,
     none where all are alike. `mark` is `*` where the difference has p at most 0.05: Holm's over benchmarks, and the
     average's own. An average is that of the benchmarks that are given beside it: where it is another it is computed
-    anew, without interval and test. What is not known is NaN or <NA>. Raises `BenchError` for no score, one that is
-    there twice, or one outside [0, 1].
+    anew, without interval and test. Raises `BenchError` for no score, one that is there twice, or one outside [0, 1].
     """
     _check(scores)
-    scores = averages_of_shown(scores)
-    frame = pd.DataFrame([astuple(score) for score in scores], columns=list(PAPER_COLUMNS))
-    frame["checkpoint"] = [score.checkpoint.value for score in scores]
-    frame["best"] = _best(scores)
-    frame["mark"] = [MARK if _is_significant(score) else "" for score in scores]
+    shown = averages_of_shown(scores)
+    marks = [MARK if _is_significant(score) else "" for score in shown]
+    return [PaperRow(score, best, mark) for score, best, mark in zip(shown, _best(shown), marks, strict=True)]
+
+
+def paper_frame(rows: Sequence[PaperRow]) -> pd.DataFrame:
+    """The rows as a table with the columns and types of `PAPER_FRAME_COLUMNS`; what is not known is NaN or <NA>."""
+    frame = pd.DataFrame([astuple(row.score) for row in rows], columns=list(PAPER_COLUMNS))
+    frame["checkpoint"] = [row.score.checkpoint.value for row in rows]
+    frame["best"] = [row.best for row in rows]
+    frame["mark"] = [row.mark for row in rows]
     return frame.astype(dict(PAPER_FRAME_COLUMNS))
-
-
-def rows_of(frame: pd.DataFrame) -> list[PaperRow]:
-    """The rows of a `paper_frame`, with None again where it has NaN or <NA>."""
-    known = frame.astype(object).where(frame.notna(), None)
-    return [_row({str(key): value for key, value in row.items()}) for row in known.to_dict("records")]
 
 
 def tables_of(rows: Sequence[PaperRow]) -> list[list[PaperRow]]:
@@ -76,12 +75,6 @@ def benchmarks_of(table: Sequence[PaperRow]) -> list[str]:
     """The benchmarks in the order in which they are met, the average last."""
     found = list(dict.fromkeys(row.score.benchmark for row in table))
     return [name for name in found if name != AVERAGE] + [AVERAGE] * (AVERAGE in found)
-
-
-def _row(values: dict[str, object]) -> PaperRow:
-    best, mark = bool(values.pop("best")), str(values.pop("mark"))
-    values["checkpoint"] = PaperCheckpoint(str(values["checkpoint"]))
-    return PaperRow(PaperScore(**values), best, mark)  # type: ignore[arg-type]  # the frame's declared types
 
 
 def _best(scores: Sequence[PaperScore]) -> list[bool]:

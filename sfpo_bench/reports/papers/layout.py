@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from sfpo_bench.reports.papers.footnotes import footnotes, samples_text
-from sfpo_bench.reports.papers.frame import PaperRow, benchmarks_of, decimals, rows_of, tables_of
+from sfpo_bench.reports.papers.frame import PaperRow, benchmarks_of, decimals, tables_of
 from sfpo_bench.reports.papers.names import CHECKPOINT_TITLES, PaperNames
 from sfpo_bench.reports.papers.score import AVERAGE
 from sfpo_bench.statistics import Design, difference_error
@@ -50,9 +48,9 @@ class PaperTable:
     footnotes: tuple[str, ...]
 
 
-def lay_out(frame: pd.DataFrame, names: PaperNames) -> list[PaperTable]:
-    """Every table of a `paper_frame`: one per source and checkpoint."""
-    return [_table(rows, names) for rows in tables_of(rows_of(frame))]
+def lay_out(rows: Sequence[PaperRow], names: PaperNames) -> list[PaperTable]:
+    """Every table of the rows: one per source and checkpoint."""
+    return [_table(own, names) for own in tables_of(rows)]
 
 
 def points_text(share: float, digits: int) -> str:

@@ -12,7 +12,7 @@ from sfpo_bench.reports.document import Block, Table, bullets, heading, paragrap
 from sfpo_bench.reports.html import simple_page
 from sfpo_bench.reports.latex import Columns, tables_tex
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.reports.papers.frame import paper_frame
+from sfpo_bench.reports.papers.frame import rows_of
 from sfpo_bench.reports.papers.layout import lay_out, points_text
 from sfpo_bench.reports.papers.names import PaperNames
 from sfpo_bench.reports.papers.published_results import Gain, Published, disagreements, gains, published_scores
@@ -68,7 +68,7 @@ def _latex(found: Published, report: Sequence[Block]) -> str:
     """The scores in the form of a paper, then the other tables."""
     first = next(place for place, block in enumerate(report) if isinstance(block, Table))
     rest = [*report[:first], *report[first + 1 :]]
-    return paper_tex(lay_out(paper_frame(published_scores(found)), _NAMES)) + "\n" + tables_tex(rest, Columns.two)
+    return paper_tex(lay_out(rows_of(published_scores(found)), _NAMES)) + "\n" + tables_tex(rest, Columns.two)
 
 
 def gains_frame(found: Published) -> pd.DataFrame:
@@ -98,7 +98,7 @@ def reading(gain: Gain) -> str:
 
 def published_blocks(found: Published) -> list[Block]:
     """The tables of one publication."""
-    [scores] = lay_out(paper_frame(published_scores(found)), _NAMES)
+    [scores] = lay_out(rows_of(published_scores(found)), _NAMES)
     return [
         heading(1, found.title),
         paragraph(f"{found.source}: {found.where}."),

@@ -2,7 +2,7 @@
 
     write_paper_tables(scores, Path("out"), "A study")      paper.md, paper.html, paper.tex, paper.csv
 
-All four are made from one frame (`paper_frame`). The best of each model and column is bold; under the methods stand
+All four are made from the same rows (`rows_of`). The best of each model and column is bold; under the methods stand
 their differences to the baseline with interval and significance mark, and below the table how the numbers were made.
 """
 
@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from sfpo_bench.reports.document import Block, Part, Span, Table, bullets, heading, table
 from sfpo_bench.reports.html import simple_page
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.reports.papers.frame import decimals, paper_frame, rows_of
+from sfpo_bench.reports.papers.frame import PaperRow, decimals, paper_frame, rows_of
 from sfpo_bench.reports.papers.layout import Cell, PaperTable, lay_out, points_text
 from sfpo_bench.reports.papers.names import CHECKPOINT_TITLES, PaperNames
 from sfpo_bench.reports.papers.score import PaperScore
@@ -54,25 +52,25 @@ def write_paper_tables(
     stem: str = "paper",
 ) -> PaperTableFiles:
     """Write every form into `folder`; equal scores give equal bytes. Raises `BenchError` for scores of no table."""
-    frame, files = paper_frame(scores), PaperTableFiles.inside(folder, stem)
-    report = paper_blocks(frame, title, names or PaperNames())
+    rows, files = rows_of(scores), PaperTableFiles.inside(folder, stem)
+    report = paper_blocks(rows, title, names or PaperNames())
     contents = {
         files.markdown: markdown(report).encode(),
         files.html: simple_page(title, report, {}).encode(),
-        files.latex: paper_tex(lay_out(frame, names or PaperNames())).encode(),
-        files.csv: csv_bytes(frame),
+        files.latex: paper_tex(lay_out(rows, names or PaperNames())).encode(),
+        files.csv: csv_bytes(paper_frame(rows)),
     }
     for path, content in contents.items():
         write_atomically(path, content)
     return files
 
 
-def paper_blocks(frame: pd.DataFrame, title: str, names: PaperNames) -> list[Block]:
-    """Each table under its caption with its footnotes, then every score of a `paper_frame` with its interval."""
+def paper_blocks(rows: Sequence[PaperRow], title: str, names: PaperNames) -> list[Block]:
+    """Each table under its caption with its footnotes, then every score with its interval."""
     found: list[Block] = [heading(1, title)]
-    for one in lay_out(frame, names):
+    for one in lay_out(rows, names):
         found += [heading(2, one.caption), *score_blocks(one)]
-    return [*found, heading(2, "Every score"), _details(frame, names)]
+    return [*found, heading(2, "Every score"), _details(rows, names)]
 
 
 def score_blocks(scores: PaperTable) -> list[Block]:
@@ -87,8 +85,8 @@ def _cell(cell: Cell) -> Span:
     return Span(f"{cell.text} {cell.below}".rstrip(), bold=cell.bold)
 
 
-def _details(frame: pd.DataFrame, names: PaperNames) -> Table:
-    return table(_DETAILS, [_detail(row.score, names) for row in rows_of(frame)], left=4)
+def _details(rows: Sequence[PaperRow], names: PaperNames) -> Table:
+    return table(_DETAILS, [_detail(row.score, names) for row in rows], left=4)
 
 
 def _detail(score: PaperScore, names: PaperNames) -> tuple[str, ...]:
