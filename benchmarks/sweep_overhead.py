@@ -21,9 +21,9 @@ from hydra import compose, initialize_config_dir
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.resources import carried
-from sfpo_bench.experiments.sweep import records
 from sfpo_bench.experiments.sweep.plan import Plan, composer, plan_of
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.sweep import SweepFolder, TrialsRecord
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.samplers import sampler_of
 from sfpo_bench.search.storage import open_storage
@@ -79,7 +79,8 @@ def run(plan: Plan, folder: Path) -> Clock:
                 held.report(rung, float(held.point["alpha"]) + 0.01 * rung)
         with clock("tell"):
             study.complete(held, [float(held.point["alpha"])], censored=False)
-            records.write(folder, study.views(), 0.0, {})
+            seen = TrialsRecord(tuple(view.plain() for view in study.views()))
+            SweepFolder(folder).write_trials(seen)
     return clock
 
 

@@ -26,9 +26,10 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.metric_keys import STEP_METRICS
 from sfpo_bench.core.options import Option, check_ranges, option, settings
 from sfpo_bench.experiments.comparison.arms import compose_arms
+from sfpo_bench.results.identity import Identity
 from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.config import KINDS, RunConfig, from_node
-from sfpo_bench.training.run import differences, identity, plain_node
+from sfpo_bench.training.run import identity, plain_node
 
 CONF = Path(configuration.__file__).parents[1] / "conf"
 ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
@@ -110,7 +111,7 @@ def test_the_released_code_is_sfpo_with_each_quirk_a_setting_of_its_own() -> Non
         configuration.flatten(configuration.to_plain(composed(f"algorithm={name}")))
         for name in ("sfpo", "sfpo_released_code")
     )
-    assert differences(plain, released) == [
+    assert Identity(plain).differences(Identity(released)) == [
         "algorithm.name: sfpo -> sfpo_released_code",
         "algorithm.objective.entropy_coefficient: 0.0 -> 0.001",
         "algorithm.objective.normalization: response_mean -> block_token_mean",
@@ -202,7 +203,7 @@ def test_identity_leaves_out_what_does_not_change_a_step() -> None:
     )
     assert identity(first) == identity(second)
     third = configuration.flatten(configuration.to_plain(composed("learner.learning_rate=3e-4")))
-    assert differences(identity(first), identity(third)) == ["learner.learning_rate: 0.0004 -> 0.0003"]
+    assert identity(first).differences(identity(third)) == ["learner.learning_rate: 0.0004 -> 0.0003"]
 
 
 def test_a_saved_configuration_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

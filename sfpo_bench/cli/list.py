@@ -16,9 +16,10 @@ from sfpo_bench.core.errors import BenchError
 from sfpo_bench.core.types import EvaluationRecord, Split
 from sfpo_bench.results.comparison import ComparisonFolder
 from sfpo_bench.results.journal import read_journal
-from sfpo_bench.results.names import RUNS, STUDIES, SWEEPS
-from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState
+from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.study import StudyFolder
+from sfpo_bench.results.sweep import SweepFolder
 
 
 def act(node: DictConfig) -> None:
@@ -28,9 +29,8 @@ def act(node: DictConfig) -> None:
         watch(root, settings.watch)
         return
     comparisons = ComparisonFolder.inside(root)
-    single = sorted(path.parent for path in (root / RUNS).glob("*/config.yaml"))
-    sweeps = sorted(path.parent for path in root.glob(f"{SWEEPS}/*/sweep.json"))
-    studies = sorted(path.parent for path in root.glob(f"{STUDIES}/*/{STUDY_FILE}"))
+    single = RunFolder.inside(root)
+    sweeps, studies = SweepFolder.inside(root), StudyFolder.inside(root)
     if not comparisons and not single and not sweeps and not studies:
         say(f"nothing below {root} yet; `sfpo-bench compare` makes the first comparison")
     for comparison in comparisons:
@@ -38,12 +38,12 @@ def act(node: DictConfig) -> None:
         for arm in comparison.arm_folders():
             states = Counter(_state(RunFolder(path)) for path in sorted(arm.glob("seed-*")))
             say(f"  {arm.name:20} {', '.join(f'{count} {state}' for state, count in states.items())}")
-    for path in sweeps:
-        say(_readable(path, "sweep", describe_sweep))
-    for path in studies:
-        say(_readable(path, "study", _describe_study))
-    for path in single:
-        say(_readable(path, "run", lambda path: f"run {path}  {describe(RunFolder(path))}"))
+    for sweep in sweeps:
+        say(_readable(sweep.path, "sweep", describe_sweep))
+    for study in studies:
+        say(_readable(study.path, "study", _describe_study))
+    for run in single:
+        say(_readable(run.path, "run", lambda path: f"run {path}  {describe(RunFolder(path))}"))
 
 
 def _readable(path: Path, what: str, line: Callable[[Path], str]) -> str:

@@ -13,16 +13,17 @@ from sfpo_bench.cli.settings import ReportSettings
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.reports import ReportFiles, load_from_mlflow, write_report, write_sweep_report
 from sfpo_bench.reports.sweep.write import SweepFiles
-from sfpo_bench.results.run_folder import STUDY_FILE
+from sfpo_bench.results.study import StudyFolder
+from sfpo_bench.results.sweep import SweepFolder
 
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ReportSettings)
     out = Path(settings.out) if settings.out else None
-    if not settings.run and (Path(settings.folder) / "sweep.json").is_file():
+    if not settings.run and SweepFolder(Path(settings.folder)).exists():
         announce_sweep(write_sweep_report(Path(settings.folder), out))
         return
-    if not settings.run and (Path(settings.folder) / STUDY_FILE).is_file():
+    if not settings.run and StudyFolder(Path(settings.folder)).exists():
         raise ConfigError(
             f"{settings.folder} is a study; its report is made again by its own command with study.redo=score, that of "
             f"its comparison by `sfpo-bench report {settings.folder}/comparison`"

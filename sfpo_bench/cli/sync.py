@@ -15,7 +15,8 @@ from sfpo_bench.cli.settings import SyncSettings
 from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.evaluation.tracked import is_evaluation
 from sfpo_bench.results.redaction import redact
-from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.study import StudyFolder
 from sfpo_bench.settings.config import TrackingSettings
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.delivery import Delivery, SyncSummary, run_folders
@@ -65,5 +66,5 @@ def _sync(settings: SyncSettings, root: Path, experiment: str, places: Collectio
 
 def _covered(folder: RunFolder) -> int:
     """How much of a journal may be told for good; evaluations and studies write all of theirs at once."""
-    whole = is_evaluation(folder) or (folder.path / STUDY_FILE).is_file()
+    whole = is_evaluation(folder) or StudyFolder(folder.path).exists()
     return folder.journal.stat().st_size if whole else covered_bytes(folder)

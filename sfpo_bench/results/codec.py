@@ -76,9 +76,9 @@ def to_plain(value: object) -> object:
     return value
 
 
-def to_json(value: object) -> str:
+def to_json(value: object, indent: int | None = 1) -> str:
     """The text of a file that holds a dataclass tree."""
-    return json.dumps(to_plain(value), indent=1, ensure_ascii=False)
+    return json.dumps(to_plain(value), indent=indent, ensure_ascii=False)
 
 
 def _value(kind: object, raw: object, where: str) -> object:

@@ -15,27 +15,7 @@ RUN/
   lock               held by the process that works here
   stop               asks that process to end after its step and a checkpoint
 
-COMPARISON/
-  comparison.json    identity: settings per arm, code version, seeds, targets, baseline
-  runs/ARM/seed-0003/    one RUN per arm and seed
-  summary.json, table.md, *.csv, figures …    the report
-
-SWEEP/
-  sweep.json         identity: space, goals, sampler, settings, code version
-  study.log          the study, unless it is in a database
-  trials.json        every trial with its state, for those who look
-  claim.lock         held while trials are taken and ended
-  trials/trial-0007/seed-0100/    one RUN per trial and seed
-  report.md, …       the report
-
-STUDY/
-  study.json         what is studied: name, arms, seeds, suite, code version
-  parts/tune.json …  one record per part: the inputs it was made from, its result, the hashes of its files
-  sweeps/NAME/       one SWEEP per tuned arm
-  comparison/        the COMPARISON
-  evaluations/       samples of the model before training; those of a run lie in its folder
-  scores.csv         one row per arm, checkpoint and benchmark
-  report.md, …       the report
+Comparisons, sweeps and studies hold such folders; `comparison`, `sweep` and `study` beside this module say where.
 """
 
 from __future__ import annotations
@@ -50,9 +30,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.core.errors import MissingDataError, RunLocked
+from sfpo_bench.results.names import RUNS
 from sfpo_bench.results.stored_files import reading, write_atomically
-
-STUDY_FILE = "study.json"
 
 
 class RunState(StrEnum):
@@ -148,6 +127,11 @@ class RunFolder:
         """The folder so many levels above; None where the path has not as many."""
         parents = self.path.absolute().parents
         return parents[levels - 1] if len(parents) >= levels else None
+
+    @classmethod
+    def inside(cls, root: Path) -> list[RunFolder]:
+        """The runs by themselves below a folder of results, by name."""
+        return [cls(file.parent) for file in sorted((root / RUNS).glob(f"*/{cls(root).config.name}"))]
 
     def status(self) -> RunStatus:
         """The recorded status; `pending` when none was written."""

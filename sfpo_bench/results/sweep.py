@@ -103,7 +103,7 @@ class SweepFolder:
 
     def write_trials(self, trials: TrialsRecord) -> None:
         """Replace `trials.json`."""
-        write_atomically(self.trials_file, to_json(trials))
+        write_atomically(self.trials_file, to_json(trials, indent=None))  # often, and of many trials
 
     def run(self, trial: int, seed: int) -> RunFolder:
         """Where the run of a trial and a seed lies, whether it is there or not."""

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from sfpo_bench.core.errors import ComparisonChanged, ConfigError, MissingDataError, RankLost, RunFailed, RunLocked
+from sfpo_bench.core.errors import ConfigError, MissingDataError, RankLost, RunFailed, RunLocked
 from sfpo_bench.results.code_version import code_version
+from sfpo_bench.results.codec import to_json
+from sfpo_bench.results.identity import Identity, refuse
 from sfpo_bench.results.provenance import collect_provenance
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.stored_files import read_object, reading, write_atomically
@@ -50,17 +52,10 @@ NOT_IDENTITY = (
 )
 
 
-def identity(settings: Mapping[str, object]) -> dict[str, object]:
+def identity(settings: Mapping[str, object]) -> Identity:
     """The settings, by dotted key, that two processes must share to continue each other's run, and the content of what
     they name (`inputs.with_inputs`)."""
-    return with_inputs({key: value for key, value in settings.items() if not key.startswith(NOT_IDENTITY)})
-
-
-def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """`key: old -> new` for every key whose value differs; `(absent)` where one side lacks it."""
-    keys = sorted(set(old) | set(new))
-    changed = [key for key in keys if old.get(key, "(absent)") != new.get(key, "(absent)")]
-    return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in changed]
+    return Identity.of(with_inputs({key: value for key, value in settings.items() if not key.startswith(NOT_IDENTITY)}))
 
 
 def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
@@ -88,7 +83,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
                 folder.inputs.unlink(missing_ok=True)
                 folder.provenance.unlink(missing_ok=True)
             if not folder.inputs.is_file():
-                write_atomically(folder.inputs, json.dumps(contents(asked), indent=1))
+                write_atomically(folder.inputs, to_json(contents(asked.values)))
             if is_new:
                 write_atomically(folder.config, text)
             if not folder.provenance.is_file():
@@ -101,27 +96,26 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
             raise
 
 
-def _check_going_on(folder: RunFolder, asked: Mapping[str, object], steps: int) -> None:
+def _check_going_on(folder: RunFolder, asked: Identity, steps: int) -> None:
     """Raise what `prepare` raises for a run that has begun and cannot go on as asked."""
     old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
-    changed = differences(_started_with(folder, identity(old), asked), asked)
-    if changed:
-        raise ComparisonChanged(
-            f"{folder.path} was started with other settings: {'; '.join(changed)}. "
-            "Give it another run_name (one of several: the whole another name), or remove that folder"
-        )
+    refuse(
+        f"{folder.path} was started with other settings",
+        _started_with(folder, identity(old), asked).differences(asked),
+        "Give it another run_name (one of several: the whole another name), or remove that folder",
+    )
     _check_length(folder, steps)
     refuse_lost_checkpoints(folder, steps)
 
 
-def _started_with(folder: RunFolder, old: dict[str, object], new: Mapping[str, object]) -> dict[str, object]:
+def _started_with(folder: RunFolder, old: Identity, asked: Identity) -> Identity:
     """The identity of a run with the contents that its inputs had when it was started. Of those that were not noted
     then, by an older version, nothing is known."""
     if not folder.inputs.is_file():
         return old
     noted = read_object(folder.inputs)
-    unknown = {key: value for key, value in contents(new).items() if key not in noted}
-    return {**{key: value for key, value in old.items() if key not in contents(old)}, **unknown, **noted}
+    unknown = {key: value for key, value in contents(asked.values).items() if key not in noted}
+    return Identity({**old.without(contents(old.values)).values, **unknown, **noted})
 
 
 def refuse_lost_checkpoints(folder: RunFolder, steps: int) -> None:

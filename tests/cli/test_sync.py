@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.cli import main
-from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.study import StudyFolder
 from sfpo_bench.tracking.cursor import RunKey
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.outstanding import Home, has_own_numbers, home_of, is_tracked
@@ -45,7 +46,7 @@ def test_a_run_of_a_comparison_is_tracked_as_the_comparison_is(file: str, tmp_pa
     above.delivery.write_text("{}")
     assert is_tracked(above) and is_tracked(one)
     study = RunFolder(tmp_path)
-    (study.path / STUDY_FILE).write_text("{}")
+    StudyFolder(study.path).plan_file.write_text("{}")
     assert is_tracked(study)
 
 

@@ -46,7 +46,8 @@ def folder(tmp_path: Path) -> Path:
     """Three complete trials, the best at the upper end of x and with two new seeds; a pruned and a failed one."""
     goal = {"name": "area", "measure": "area", "axis": "responses", "budget": 100.0, "target": 0.5}
     search = {"seeds": 1, "first_seed": 100, "split": "select", "sampler": "tpe", "pruner": "median"}
-    about: dict[str, Any] = {"name": "s_w|eep", "experiment": "made up", "trials": 6, "goals": {"area": goal}}
+    about: dict[str, Any] = {"schema_version": 1, "top_trials": 0, "chosen_on": "", "chosen_on_report": False}
+    about |= {"name": "s_w|eep", "experiment": "made up", "trials": 6, "goals": {"area": goal}}
     about |= {"search": search, "code_version": "abc", "settings": {}}
     about["parameters"] = {"x": parameter("x"), "mode": parameter("mode", choices=["<b>a|b</b>", "c"])}
     trials = [
@@ -102,7 +103,7 @@ def test_every_trial_is_a_row_of_the_table(folder: Path) -> None:
 def test_a_running_trial_whose_process_is_silent_is_lost(folder: Path) -> None:
     content = json.loads((folder / "trials.json").read_text())
     (folder / "trials.json").write_text(json.dumps({**content, "lease_until_unix_s": time.time() - 1}))
-    assert [t["state"] for t in states(folder)[1]["trials"]][-1] == "lost"
+    assert [trial.state for trial in states(folder)[1]][-1] == "lost"
     with pytest.raises(MissingDataError, match="is not a sweep"):
         load_sweep(folder / "trials")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.core.errors import BenchError, ComparisonChanged
-from sfpo_bench.experiments.study.ledger import Done, Ledger, Record
+from sfpo_bench.experiments.study.ledger import Done, Ledger
+from sfpo_bench.results.study import PartRecord
 
 NAMES = ("first", "second")
 
@@ -49,8 +50,8 @@ def test_a_part_whose_file_is_not_as_it_was_is_done_again(tmp_path: Path, harm: 
 def test_what_follows_from_another_result_is_done_again_and_from_the_same_is_not(tmp_path: Path) -> None:
     work = Work(tmp_path, "second")
 
-    def upstream(content: str) -> Record:
-        return Record({}, "", {"content": content}, {})
+    def upstream(content: str) -> PartRecord:
+        return PartRecord({}, "", {"content": content}, {})
 
     for content, times in (("a", 1), ("a", 1), ("b", 2), ("b", 2)):
         ledger(tmp_path).once("second", {}, [upstream(content)], work)

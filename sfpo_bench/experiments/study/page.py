@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from sfpo_bench.experiments.study.checkpoints import Choice
-from sfpo_bench.experiments.study.plan import COMPARISON, Study
+from sfpo_bench.experiments.study.plan import Study
 from sfpo_bench.experiments.sweep.tune import Tuned, tuning_blocks
 from sfpo_bench.reports.document import Block, Picture, Table, bullets, heading, paragraphs, table
 from sfpo_bench.reports.formats import count_text
@@ -24,6 +24,7 @@ from sfpo_bench.reports.papers.table import (
     write_paper_tables,
 )
 from sfpo_bench.results.stored_files import write_atomically
+from sfpo_bench.results.study import COMPARISON
 
 _NAMED = ("arm", "checkpoint", "benchmark", "problems")
 _SPENT = (PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.equal_budget)

@@ -23,6 +23,7 @@ from sfpo_bench.experiments.study.ledger import CODE_VERSION
 from sfpo_bench.experiments.sweep.plan import composer
 from sfpo_bench.problems.sets import Role, overlaps, suite
 from sfpo_bench.results.code_version import Work, code_version
+from sfpo_bench.results.study import COMPARISON, StudyPlan
 from sfpo_bench.settings.config import RunConfig, flatten, from_node, to_plain
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel
@@ -32,7 +33,6 @@ from sfpo_bench.training.run import identity
 
 START, TUNE, COMPARE, CHOOSE, EVALUATE, SCORE = "start", "tune", "compare", "choose", "evaluate", "score"
 PARTS = (START, TUNE, COMPARE, CHOOSE, EVALUATE, SCORE)
-COMPARISON = "comparison"
 
 Settings = dict[str, object]
 
@@ -69,21 +69,21 @@ class Study:
         after = PARTS[PARTS.index(asked.value) :]
         return (START, *after) if EVALUATE in after else after  # the model before training is evaluated like the arms
 
-    def describe(self) -> Settings:
-        """The contents of study.json: what the study is."""
-        return {
-            "name": self.name,
-            "experiment": self.config.description,
-            "arms": {arm.key: arm.label for arm in self.arms},
-            "baseline": self.config.comparison.baseline,
-            "seeds": self.seeds,
-            "steps": self.config.training.steps,
-            "suite": self.evaluation.suite,
-            "samples": self.evaluation.sampling.samples,
-            "tune": self.config.comparison.tune,
-            "budget_axis": self.config.study.budget_axis.value,
-            "code_version": code_version(Work.study),
-        }
+    def describe(self) -> StudyPlan:
+        """What the study is, for those who look."""
+        return StudyPlan(
+            name=self.name,
+            experiment=self.config.description,
+            arms={arm.key: arm.label for arm in self.arms},
+            baseline=self.config.comparison.baseline,
+            seeds=tuple(self.seeds),
+            steps=self.config.training.steps,
+            suite=self.evaluation.suite,
+            samples=self.evaluation.sampling.samples,
+            tune=self.config.comparison.tune,
+            budget_axis=self.config.study.budget_axis.value,
+            code_version=code_version(Work.study),
+        )
 
     def settings(self) -> Mapping[str, Settings]:
         """The settings that each part's result follows from, beside the results of the parts before it."""
@@ -199,8 +199,7 @@ def _evaluation_identity(asked: EvaluateSettings) -> Settings:
 
 
 def _arm_identity(arm: Arm) -> Settings:
-    settings = identity(flatten(to_plain(arm.node)))
-    return {key: value for key, value in settings.items() if key != "seed"}
+    return dict(identity(flatten(to_plain(arm.node))).without(["seed"]).values)
 
 
 def _sweep_identity(file: Path, arms: Sequence[Arm], config: RunConfig) -> Settings:

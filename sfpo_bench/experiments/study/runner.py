@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,12 +17,11 @@ from sfpo_bench.experiments.comparison.arms import Arm, PlannedRun, compose_arms
 from sfpo_bench.experiments.comparison.runner import Comparison, run_comparison
 from sfpo_bench.experiments.study import checkpoints
 from sfpo_bench.experiments.study.frame import BEFORE_TRAINING, Evaluated, score_rows
-from sfpo_bench.experiments.study.ledger import CODE_VERSION, Done, Ledger, Record
+from sfpo_bench.experiments.study.ledger import CODE_VERSION, Done, Ledger
 from sfpo_bench.experiments.study.page import StudyFiles, write_study_report
 from sfpo_bench.experiments.study.plan import (
     CHOOSE,
     COMPARE,
-    COMPARISON,
     EVALUATE,
     PARTS,
     SCORE,
@@ -36,8 +34,8 @@ from sfpo_bench.experiments.study.tracked import close_run, open_run
 from sfpo_bench.experiments.sweep.plan import Plan
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.reports.papers.score import read_paper_scores
-from sfpo_bench.results.run_folder import STUDY_FILE, RunFolder, RunState, RunStatus
-from sfpo_bench.results.stored_files import write_atomically
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.study import PartRecord, StudyFolder
 from sfpo_bench.settings.config import ArmSettings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.tracking.store_warnings import StoreWarnings
@@ -56,7 +54,7 @@ def run_study(study: Study, say: Say) -> StudyFiles:
     ledger = Ledger(study.folder, PARTS, say, any_code=bool(study.redo))
     ledger.check(study.settings(), study.redo)
     with folder.locked():
-        write_atomically(study.folder / STUDY_FILE, json.dumps(study.describe(), indent=1, ensure_ascii=False))
+        StudyFolder(study.folder).write_plan(study.describe())
         parts = Parts(study, ledger, say)
         try:
             return parts.run()
@@ -89,7 +87,7 @@ class Parts:
         start = self._once(START, [], self._start)
         tuned = self._once(TUNE, [], self._tune)
         arms = self._tuned_arms(tuned)
-        runs = planned_runs(arms, self._study.seeds, self._study.folder / COMPARISON)
+        runs = planned_runs(arms, self._study.seeds, StudyFolder(self._study.folder).comparison)
         compared = self._once(COMPARE, [tuned], lambda: self._compare(arms, runs))
         chosen = self._once(CHOOSE, [compared], lambda: self._choose(runs))
         evaluated = self._once(EVALUATE, [chosen], lambda: self._evaluate(chosen, runs))
@@ -99,7 +97,7 @@ class Parts:
         close_run(self._folder, self._delivery, read_paper_scores(files.scores), files.told(), self._warnings)
         return files
 
-    def _once(self, part: str, upstream: Sequence[Record], do: Callable[[], Done]) -> Record:
+    def _once(self, part: str, upstream: Sequence[PartRecord], do: Callable[[], Done]) -> PartRecord:
         record = self._ledger.once(part, self._settings[part], upstream, do, redo=part in self._study.redo)
         self.done += 1
         return record
@@ -131,7 +129,7 @@ class Parts:
         }
         return Done(result, [study.folder / "tuning.csv", study.folder / "tuning.md"])
 
-    def _tuned_arms(self, tuned: Record) -> list[Arm]:
+    def _tuned_arms(self, tuned: PartRecord) -> list[Arm]:
         """The arms at what the tuning chose for them."""
         study, found = self._study, tuned.result["arms"]
         assert isinstance(found, dict)
@@ -154,7 +152,7 @@ class Parts:
             checkpoints.to_plain(checkpoints.choose(runs, config.study.budget_axis, config.training.keep_every))
         )
 
-    def _evaluate(self, chosen: Record, runs: Sequence[PlannedRun]) -> Done:
+    def _evaluate(self, chosen: PartRecord, runs: Sequence[PlannedRun]) -> Done:
         """Every chosen checkpoint on the suite; one that was chosen twice is evaluated once."""
         folders = {(run.arm, run.seed): run.folder for run in runs}
         chosen_of = checkpoints.from_plain(chosen.result).chosen
@@ -164,7 +162,7 @@ class Parts:
         places = {_key(*own): self._place(one) for own, one in zip(wanted, found, strict=True)}
         return Done({"evaluations": places}, [one.folder / "samples.parquet" for one in found])
 
-    def _score(self, start: Record, tuned: Record, chosen: Record, evaluated: Record) -> Done:
+    def _score(self, start: PartRecord, tuned: PartRecord, chosen: PartRecord, evaluated: PartRecord) -> Done:
         """Intervals, differences, tables, figures, the page."""
         study, choice = self._study, checkpoints.from_plain(chosen.result)
         places = evaluated.result["evaluations"]

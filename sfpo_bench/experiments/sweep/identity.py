@@ -41,7 +41,7 @@ def describe(plan: Plan) -> SweepPlan:
         chosen_on_report=bool(choice and choice.on_report) or plan.settings.split is Split.report,
         goals={goal.name: {k: _plain(v) for k, v in asdict(goal).items()} for goal in plan.goals},
         search={key: value for key, value in settings.items() if key not in _FREE},
-        settings={k: v for k, v in identity(flatten(to_plain(plan.base))).items() if k != "seed"},
+        settings=identity(flatten(to_plain(plan.base))).without(["seed"]).values,
         code_version=code_version(Work.sweep),
     )
 

@@ -63,7 +63,7 @@ class LiveTrial:
     _asked: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._readers = [CurveReader(folder / "journal.jsonl") for folder in self.folders]
+        self._readers = [CurveReader(RunFolder(folder).journal) for folder in self.folders]
 
     @property
     def folder(self) -> Path:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.types import Split
 from sfpo_bench.models.load import pinned
+from sfpo_bench.results.sweep import SweepFolder
 from sfpo_bench.search import space as spaces
 from sfpo_bench.search.address import check_url
 from sfpo_bench.search.goals import Goal, budgets_set_steps, settled, steps_within
@@ -61,7 +62,7 @@ class Plan:
         return list(range(self.settings.first_seed, self.settings.first_seed + count))
 
     def run_folder(self, trial: int, seed: int) -> Path:
-        return self.folder / "trials" / f"trial-{trial:04d}" / f"seed-{seed:04d}"
+        return SweepFolder(self.folder).run(trial, seed).path
 
 
 def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -> Plan:

@@ -14,12 +14,13 @@ from pathlib import Path
 from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, MissingDataError, RunFailed, RunLocked
 from sfpo_bench.core.progress import Board, State
 from sfpo_bench.core.stop import StopRequest
-from sfpo_bench.experiments.sweep import identity, records
+from sfpo_bench.experiments.sweep import identity
 from sfpo_bench.experiments.sweep.live import LiveTrial
 from sfpo_bench.experiments.sweep.plan import Plan
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.write import SweepFiles, write_sweep_report
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.sweep import SweepFolder, TrialsRecord
 from sfpo_bench.search.pruners import pruner_of
 from sfpo_bench.search.space import Value
 from sfpo_bench.search.storage import STORE_ERRORS, open_storage
@@ -75,7 +76,7 @@ class Sweep:
         )
         self._slot_count = slots
         self._live: dict[int, LiveTrial] = {}
-        self._runs: list[RunFolder] = [RunFolder(path) for path in sorted(plan.folder.glob("trials/*/seed-*"))]
+        self._runs: list[RunFolder] = SweepFolder(plan.folder).runs()
         self._failures_in_a_row = 0
         self._gave_up = ""
         self._halted = ""  # by a fault that is no trial's
@@ -395,7 +396,8 @@ class Sweep:
 
     def _snapshot(self, *, importances: bool) -> None:
         shares, views = self._study.importances() if importances else {}, self._study.views()
-        records.write(self._plan.folder, views, self._study.latest_lease(), shares)
+        seen = TrialsRecord(tuple(view.plain() for view in views), self._study.latest_lease(), dict(shares))
+        SweepFolder(self._plan.folder).write_trials(seen)
         if not importances:
             self._board.update(*self._state_of_trials(views))
 

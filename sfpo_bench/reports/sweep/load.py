@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.core.types import JournalRecord, Split
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState
-from sfpo_bench.results.stored_files import read_object, reading
+from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.sweep import TRIALS_REMEDY, SweepFolder, SweepPlan, TrialsRecord, trial_place
 from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.space import Value
 from sfpo_bench.search.trial_view import TrialView
@@ -116,44 +115,46 @@ class Sweep:
         return [trial for trial in self.complete if not any(beats(other, trial) for other in self.complete)]
 
 
-def states(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What sweep.json and trials.json hold; a running trial whose process has been silent too long is `lost`.
+def states(folder: Path) -> tuple[SweepPlan, tuple[TrialView, ...]]:
+    """What a sweep was started with, and its trials; a running one whose process has been silent too long is `lost`.
 
     Raises `MissingDataError` when `folder` is no sweep.
     """
-    if not (folder / "sweep.json").is_file():
-        raise MissingDataError(
-            f"{folder} is not a sweep: found no sweep.json there; `sfpo-bench list` shows those that are"
-        )
-    about: dict[str, Any] = read_object(folder / "sweep.json")
-    file = folder / "trials.json"
-    with reading(file, "run the sweep again, which writes it anew from its study"):
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"trials": []}
-        if float(found.get("lease_until_unix_s", 0.0)) < time.time():
-            for trial in found["trials"]:
-                trial["state"] = "lost" if trial["state"] == "running" else trial["state"]
-    return about, found
+    there = SweepFolder(folder)
+    plan, record = there.plan(), there.trials()
+    return plan, _views(there, record)
+
+
+def _views(there: SweepFolder, record: TrialsRecord) -> tuple[TrialView, ...]:
+    with reading(there.trials_file, TRIALS_REMEDY):
+        found = tuple(TrialView(**TrialView.fields_of(raw)) for raw in record.trials)
+    if record.lease_until_unix_s >= time.time():
+        return found
+    return tuple(replace(one, state="lost") if one.state == "running" else one for one in found)
 
 
 def load_sweep(folder: Path) -> Sweep:
     """The sweep in `folder`, as far as it has come."""
-    about, found = states(folder)
-    goals = tuple(_goal(raw) for raw in about["goals"].values())
-    split = Split(about["search"]["split"])
+    there = SweepFolder(folder)
+    plan, record = there.plan(), there.trials()
+    with reading(there.plan_file):
+        goals = tuple(_goal(raw) for raw in plan.goals.values())
+        axes = tuple(_axis(raw) for raw in plan.parameters.values())
+        split = Split(str(plan.search["split"]))
     packed = read_packed(folder) if is_packed(folder) else None
     return Sweep(
         folder=folder,
-        name=str(about["name"]),
-        experiment=str(about["experiment"]),
-        wanted=int(about["trials"]),
-        axes=tuple(_axis(raw) for raw in about["parameters"].values()),
+        name=plan.name,
+        experiment=plan.experiment,
+        wanted=plan.trials,
+        axes=axes,
         goals=goals,
-        search=about["search"],
-        suite=str(about.get("chosen_on", "")),
-        on_report=bool(about.get("chosen_on_report", split is Split.report)),
-        trials=tuple(_trial(folder, raw, goals[0], split, packed) for raw in found["trials"]),
-        importances={str(k): float(v) for k, v in found.get("importances", {}).items()},
-        code_version=str(about["code_version"]),
+        search=plan.search,
+        suite=plan.chosen_on,
+        on_report=plan.chosen_on_report,
+        trials=tuple(_trial(folder, one, goals[0], split, packed) for one in _views(there, record)),
+        importances=record.importances,
+        code_version=plan.code_version,
     )
 
 
@@ -164,11 +165,6 @@ def _goal(raw: Mapping[str, Any]) -> Goal:
 def _axis(raw: Mapping[str, Any]) -> Axis:
     is_log = raw["kind"] in (Kind.log.value, Kind.log_int.value)
     return Axis(raw["name"], raw["key"], float(raw["low"]), float(raw["high"]), is_log, tuple(raw["choices"]))
-
-
-def trial_place(number: int) -> str:
-    """Where a trial's runs lie below its sweep's folder: `trials/trial-0007`."""
-    return f"trials/trial-{number:04d}"
 
 
 def _records(
@@ -188,16 +184,17 @@ def _seed(place: str) -> int:
 
 
 def _trial(
-    folder: Path, raw: Mapping[str, Any], goal: Goal, split: Split, packed: Mapping[str, PackedRun] | None
+    folder: Path, view: TrialView, goal: Goal, split: Split, packed: Mapping[str, PackedRun] | None
 ) -> SweepTrial:
     curves: dict[int, Curve] = {}
     values: dict[int, float] = {}
-    for seed, state, records in _records(folder, trial_place(int(raw["number"])), packed):
+    for seed, state, records in _records(folder, trial_place(view.number), packed):
         ended = state is RunState.finished
         curves[seed] = curve = goal.curve(records, split, ended=ended)
         if curve.costs and (ended or curve.costs[-1] >= goal.budget):
             values[seed] = goal.value(curve)
-    return SweepTrial(**TrialView.fields_of(raw), curves=curves, seed_values=values)
+    seen = {one.name: getattr(view, one.name) for one in fields(view)}
+    return SweepTrial(**seen, curves=curves, seed_values=values)
 
 
 def mean_of(values: list[float]) -> float:
