@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 from scipy.stats import binom
 
-from sfpo_bench.evaluation.answer_sheet import METRICS
+from sfpo_bench.evaluation.graded_benchmark import METRICS
 from sfpo_bench.statistics.crossed import (
     crossed_spread,
     detectable_difference,

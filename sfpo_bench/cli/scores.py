@@ -24,7 +24,7 @@ def act(node: DictConfig) -> None:
 
 def report(settings: ScoresSettings) -> None:
     """Choose if asked to, then write and print the tables."""
-    from sfpo_bench.evaluation.answer_sheet import METRICS
+    from sfpo_bench.evaluation.graded_benchmark import METRICS
     from sfpo_bench.evaluation.scores import arms_of, unlike
     from sfpo_bench.evaluation.tables import check_tables_folder, write_tables
 

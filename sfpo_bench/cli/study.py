@@ -46,8 +46,8 @@ def _check(study: Study) -> None:
         if (own.model, own.task) != (study.config.model, study.config.task):
             check_before_torch(own)
     with settings_named_as_in_a_study():
-        paper = plan(study.evaluation).paper
-    refuse_shared(paper, study.config.policy_task.problems(Split.select))
+        benchmarks = plan(study.evaluation).benchmarks
+    refuse_shared(benchmarks, study.config.policy_task.problems(Split.select))
 
 
 def announce(files: StudyFiles) -> None:

@@ -1,4 +1,4 @@
-"""From a question paper to samples: generate what is not in the store yet, and nothing twice."""
+"""From prompted problems to samples: generate what is not in the store yet, and nothing twice."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from sfpo_bench.core.errors import ConfigError, Interrupted
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import Sampling
-from sfpo_bench.evaluation.question_paper import Benchmark, Question
+from sfpo_bench.evaluation.prompted_problems import Benchmark, PromptedProblem
 from sfpo_bench.evaluation.sample_store import Sample, SampleStore
 from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
 
-# Prompts to token ids, in the order of the questions.
-Encode = Callable[[Sequence[Question]], Sequence[tuple[int, ...]]]
+# Prompts to token ids, in the order of the problems.
+Encode = Callable[[Sequence[PromptedProblem]], Sequence[tuple[int, ...]]]
 SampleName = tuple[str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Sample numbers of one question that are missing."""
+    """Sample numbers of one problem that are missing."""
 
     benchmark: str
-    question: Question
+    prompted: PromptedProblem
     samples: tuple[int, ...]
 
 
@@ -31,32 +31,32 @@ def name_of(sample: Sample) -> SampleName:
     return sample.benchmark, sample.problem_key, sample.prompt_sha256, sample.sample
 
 
-def missing(paper: Sequence[Benchmark], samples: int, store: SampleStore) -> list[Wanted]:
-    """What of `samples` samples of every question the store does not have, in the order of the paper."""
+def missing(benchmarks: Sequence[Benchmark], samples: int, store: SampleStore) -> list[Wanted]:
+    """What of `samples` samples of every problem the store does not have, in the order of the suite."""
     there = {name_of(sample) for sample in store.samples()}
     wanted = [
         Wanted(
-            benchmark.name, question, tuple(n for n in range(samples) if (*_name(benchmark, question), n) not in there)
+            benchmark.name, prompted, tuple(n for n in range(samples) if (*_name(benchmark, prompted), n) not in there)
         )
-        for benchmark in paper
-        for question in benchmark.questions
+        for benchmark in benchmarks
+        for prompted in benchmark.prompted
     ]
     return [one for one in wanted if one.samples]
 
 
-def asked_for(paper: Sequence[Benchmark], samples: int, store: SampleStore) -> list[Sample]:
-    """The first `samples` samples of every question, in the order of the paper; all of them must be in the store."""
+def asked_for(benchmarks: Sequence[Benchmark], samples: int, store: SampleStore) -> list[Sample]:
+    """The first `samples` samples of every problem, in the order of the suite; all of them must be in the store."""
     there = {name_of(sample): sample for sample in store.samples()}
     return [
-        there[(*_name(benchmark, question), number)]
-        for benchmark in paper
-        for question in benchmark.questions
+        there[(*_name(benchmark, prompted), number)]
+        for benchmark in benchmarks
+        for prompted in benchmark.prompted
         for number in range(samples)
     ]
 
 
-def _name(benchmark: Benchmark, question: Question) -> tuple[str, str, str]:
-    return benchmark.name, question.key, question.prompt_sha256
+def _name(benchmark: Benchmark, prompted: PromptedProblem) -> tuple[str, str, str]:
+    return benchmark.name, prompted.key, prompted.prompt_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ class Generation:
 
     def _encoded(self, wanted: Sequence[Wanted]) -> dict[str, tuple[int, ...]]:
         """Token ids by prompt hash."""
-        questions = list({one.question.prompt_sha256: one.question for one in wanted}.values())
-        encoded = dict(zip((q.prompt_sha256 for q in questions), self.encode(questions), strict=True))
-        longest = max(questions, key=lambda question: len(encoded[question.prompt_sha256]))
+        prompted_problems = list({one.prompted.prompt_sha256: one.prompted for one in wanted}.values())
+        encoded = dict(zip((q.prompt_sha256 for q in prompted_problems), self.encode(prompted_problems), strict=True))
+        longest = max(prompted_problems, key=lambda prompted: len(encoded[prompted.prompt_sha256]))
         length = len(encoded[longest.prompt_sha256])
         if length > self.max_prompt_tokens:
             raise ConfigError(
@@ -104,17 +104,17 @@ class Generation:
     def _generate(self, part: Sequence[Wanted], ids: dict[str, tuple[int, ...]]) -> list[Sample]:
         """Samples of one benchmark."""
         noise = NoiseStream(self.seed, f"evaluate/{part[0].benchmark}", 0)
-        requests = [Request(one.question.key, ids[one.question.prompt_sha256], one.samples) for one in part]
+        requests = [Request(one.prompted.key, ids[one.prompted.prompt_sha256], one.samples) for one in part]
         completions = self.engine.generate(requests, self.sampling, noise)
         owners = [(one, number) for one in part for number in one.samples]
         return [
             Sample(
                 benchmark=one.benchmark,
-                problem_id=one.question.problem.id,
-                problem_key=one.question.key,
-                prompt_sha256=one.question.prompt_sha256,
+                problem_id=one.prompted.problem.id,
+                problem_key=one.prompted.key,
+                prompt_sha256=one.prompted.prompt_sha256,
                 sample=number,
-                seed=noise.key(one.question.key, number),
+                seed=noise.key(one.prompted.key, number),
                 text=completion.text,
                 tokens=len(completion.response_ids),
                 finish_reason=completion.finish_reason,
@@ -124,7 +124,7 @@ class Generation:
 
 
 def parts(wanted: Sequence[Wanted], responses: int) -> Iterator[list[Wanted]]:
-    """Consecutive questions of one benchmark with at most `responses` samples together; a larger one stands alone."""
+    """Consecutive problems of one benchmark with at most `responses` samples together; a larger one stands alone."""
     part: list[Wanted] = []
     for one in wanted:
         size = sum(len(other.samples) for other in part)

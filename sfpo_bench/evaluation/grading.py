@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sfpo_bench.core.errors import RunFailed
 from sfpo_bench.core.types import Grade, GradeStatus
 from sfpo_bench.evaluation.generation import SampleName, name_of
-from sfpo_bench.evaluation.question_paper import Benchmark, Question
+from sfpo_bench.evaluation.prompted_problems import Benchmark, PromptedProblem
 from sfpo_bench.evaluation.sample_store import GradedSample, Sample, SampleStore
 from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.grading.failures import LIMIT, failed
@@ -25,7 +25,7 @@ class Limits:
 
 
 def grade_samples(
-    paper: Sequence[Benchmark], samples: Sequence[Sample], store: SampleStore, limits: Limits | None = None
+    benchmarks: Sequence[Benchmark], samples: Sequence[Sample], store: SampleStore, limits: Limits | None = None
 ) -> list[GradedSample]:
     """Grades of `samples`, in their order, written into the store.
 
@@ -34,7 +34,7 @@ def grade_samples(
     """
     limits = limits or Limits()
     known = {name_of(one.sample): one for one in store.graded()}
-    graded = [one for benchmark in paper for one in _grade_benchmark(benchmark, samples, known, limits.deadline_s)]
+    graded = [one for benchmark in benchmarks for one in _grade_benchmark(benchmark, samples, known, limits.deadline_s)]
     by_name = {name_of(one.sample): one for one in graded}
     ordered = [by_name[name_of(sample)] for sample in samples]
     undecided = sum(failed(one.status) for one in ordered)
@@ -52,22 +52,22 @@ def grade_samples(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One sample of a benchmark with its question, and its grade when there is one already."""
+    """One sample of a benchmark with its problem, and its grade when there is one already."""
 
     sample: Sample
-    question: Question
+    prompted: PromptedProblem
     known: GradedSample | None
 
 
 def _grade_benchmark(
     benchmark: Benchmark, samples: Sequence[Sample], known: Mapping[SampleName, GradedSample], deadline_s: float
 ) -> list[GradedSample]:
-    questions = {question.key: question for question in benchmark.questions}
+    prompted = {one.key: one for one in benchmark.prompted}
     version = grader_version(benchmark.card)
     own = [sample for sample in samples if sample.benchmark == benchmark.name]
-    work = [_Work(one, questions[one.problem_key], _usable(one, questions, known, version)) for one in own]
+    work = [_Work(one, prompted[one.problem_key], _usable(one, prompted, known, version)) for one in own]
     new = [one for one in work if one.known is None]
-    problems, texts = [one.question.problem for one in new], [one.sample.text for one in new]
+    problems, texts = [one.prompted.problem for one in new], [one.sample.text for one in new]
     made = grade_responses(benchmark.card, problems, texts, deadline_s)
     grades = {name_of(one.sample): grade for one, grade in zip(new, made, strict=True)}
     for one in work:
@@ -80,7 +80,7 @@ def _grade_benchmark(
     return [
         GradedSample(
             sample=one.sample,
-            gold=one.question.problem.answer,
+            gold=one.prompted.problem.answer,
             extracted=(grade := grades[name_of(one.sample)]).extracted,
             rule=grade.rule,
             status=grade.status,
@@ -92,10 +92,13 @@ def _grade_benchmark(
 
 
 def _usable(
-    sample: Sample, questions: Mapping[str, Question], known: Mapping[SampleName, GradedSample], version: str
+    sample: Sample,
+    problems: Mapping[str, PromptedProblem],
+    known: Mapping[SampleName, GradedSample],
+    version: str,
 ) -> GradedSample | None:
     found = known.get(name_of(sample))
-    gold = questions[sample.problem_key].problem.answer
+    gold = problems[sample.problem_key].problem.answer
     decided = found is not None and not failed(found.status)
     same = found is not None and (found.grader, found.gold, found.sample.text) == (version, gold, sample.text)
     return found if decided and same else None

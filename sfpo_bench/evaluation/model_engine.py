@@ -9,7 +9,7 @@ import torch
 
 from sfpo_bench.core.types import Completion
 from sfpo_bench.evaluation.generation import Encode
-from sfpo_bench.evaluation.question_paper import Benchmark, Question
+from sfpo_bench.evaluation.prompted_problems import Benchmark, PromptedProblem
 from sfpo_bench.models import load as models
 from sfpo_bench.models.load import ModelSettings
 from sfpo_bench.models.lora import merge_into
@@ -34,7 +34,7 @@ class ModelEngine:
 
 
 def build_model_engine(
-    settings: EvaluateSettings, model: ModelSettings, checkpoint: Checkpoint | None, paper: Sequence[Benchmark]
+    settings: EvaluateSettings, model: ModelSettings, checkpoint: Checkpoint | None, benchmarks: Sequence[Benchmark]
 ) -> ModelEngine:
     """The model with the checkpoint's weights, if one is given, in the engine of `settings.rollout`."""
     if settings.threads:
@@ -44,12 +44,12 @@ def build_model_engine(
     if checkpoint is not None:
         merge_into(policy.model, checkpoint.weights())
 
-    def encode(questions: Sequence[Question]) -> Sequence[tuple[int, ...]]:
-        return encode_prompts(policy.tokenizer, [question.prompt for question in questions])
+    def encode(prompted_problems: Sequence[PromptedProblem]) -> Sequence[tuple[int, ...]]:
+        return encode_prompts(policy.tokenizer, [prompted.prompt for prompted in prompted_problems])
 
     # Each is encoded again when its turn comes; a prompt that the model cannot read is an error before any work.
-    encode([question for benchmark in paper for question in benchmark.questions])
-    first = paper[0].questions[:_PROBES]
+    encode([prompted for benchmark in benchmarks for prompted in benchmark.prompted])
+    first = benchmarks[0].prompted[:_PROBES]
     probes = [Request(one.key, ids, (0,)) for one, ids in zip(first, encode(first), strict=True)]
     host = EngineHost(
         model=model,

@@ -22,7 +22,7 @@ def paper_rows(arm: Arm, checkpoint: PaperCheckpoint, found: Mapping[str, Differ
 
 def _row(arm: Arm, checkpoint: PaperCheckpoint, benchmark: str, score: Score, one: Difference | None) -> PaperScore:
     names = arm.benchmarks if benchmark == AVERAGE else [benchmark]
-    sheets = [sheet for name in names for sheet in arm.sheets(name)]
+    benchmarks_of_runs = [graded for name in names for graded in arm.graded(name)]
     first = arm.evaluations[0]
     return PaperScore(
         model="",
@@ -40,8 +40,8 @@ def _row(arm: Arm, checkpoint: PaperCheckpoint, benchmark: str, score: Score, on
         p_value=one.p_value if one else None,
         p_holm=one.adjusted_p if one else None,
         smallest_detectable=one.detectable if one else None,
-        truncated_share=fmean(sheet.share("truncated") for sheet in sheets),
-        no_answer_share=fmean(1 - sheet.share("answered") for sheet in sheets),
+        truncated_share=fmean(graded.share("truncated") for graded in benchmarks_of_runs),
+        no_answer_share=fmean(1 - graded.share("answered") for graded in benchmarks_of_runs),
         temperature=first.sampling.temperature,
         top_p=first.sampling.top_p,
         max_tokens=first.sampling.max_new_tokens,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.evaluation.answer_sheet import Sheet, sheets
+from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, graded_benchmarks
 from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.results.codec import from_plain
@@ -59,7 +59,7 @@ class Evaluation:
     owner: Owner
     sampling: SamplingIdentity
     asked: Asked
-    sheets: Mapping[str, Sheet]
+    graded: Mapping[str, GradedBenchmark]
     choice_note: str
 
     @property
@@ -101,7 +101,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         owner=_owner(place.parent / OWNER_FILE),
         sampling=sampling,
         asked=asked,
-        sheets=sheets(store.graded()),
+        graded=graded_benchmarks(store.graded()),
         choice_note=choice_note(place.parent),
     )
 

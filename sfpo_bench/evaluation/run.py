@@ -14,7 +14,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import Generation, Wanted, asked_for, missing
 from sfpo_bench.evaluation.grading import Limits, grade_samples
 from sfpo_bench.evaluation.model_pin import ModelPin, pin_checkpoint, pin_model
-from sfpo_bench.evaluation.question_paper import Benchmark, question_paper
+from sfpo_bench.evaluation.prompted_problems import Benchmark, prompted_benchmarks
 from sfpo_bench.evaluation.record import Asked, Evaluation, Owner, read_evaluation, write_asked, write_owner
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.models.load import ModelSettings
@@ -49,7 +49,7 @@ class Plan:
 
     settings: EvaluateSettings
     suite: Suite
-    paper: tuple[Benchmark, ...]
+    benchmarks: tuple[Benchmark, ...]
     model: ModelSettings
     checkpoint: Checkpoint | None
     owner: Owner
@@ -63,8 +63,8 @@ class Plan:
 
     @property
     def asked(self) -> int:
-        """Samples of the whole paper."""
-        return self.settings.sampling.samples * sum(len(benchmark.questions) for benchmark in self.paper)
+        """Samples of all benchmarks."""
+        return self.settings.sampling.samples * sum(len(benchmark.prompted) for benchmark in self.benchmarks)
 
 
 def plan(settings: EvaluateSettings) -> Plan:
@@ -85,7 +85,7 @@ def plan(settings: EvaluateSettings) -> Plan:
         )
     check_what_is_evaluated(settings)
     chosen = suite(settings.suite, "suite")
-    paper = question_paper(chosen, settings.data, settings.prompt, settings.problems, settings.first)
+    benchmarks = prompted_benchmarks(chosen, settings.data, settings.prompt, settings.problems, settings.first)
     run = RunFolder.existing(Path(settings.run)) if settings.run else None
     trained = configuration.read(run.config) if run else None
     checkpoint = _checkpoint(run, settings) if run else None
@@ -98,7 +98,7 @@ def plan(settings: EvaluateSettings) -> Plan:
     return Plan(
         settings=settings,
         suite=chosen,
-        paper=paper,
+        benchmarks=benchmarks,
         model=model,
         checkpoint=checkpoint,
         owner=owner,
@@ -162,14 +162,16 @@ def begin(plan: Plan) -> list[Wanted]:
     """
     write_owner(plan.folder, plan.owner)
     _clear_shares(plan.store)
-    return missing(plan.paper, plan.settings.sampling.samples, plan.store)
+    return missing(plan.benchmarks, plan.settings.sampling.samples, plan.store)
 
 
 def finish(plan: Plan, started: float) -> Evaluation:
     """Grade, write and read back an evaluation whose samples are all there; `started` is its `time.monotonic()`."""
     store = plan.store
     limits = Limits(plan.settings.grading_seconds, plan.settings.undecided_share)
-    graded = grade_samples(plan.paper, asked_for(plan.paper, plan.settings.sampling.samples, store), store, limits)
+    graded = grade_samples(
+        plan.benchmarks, asked_for(plan.benchmarks, plan.settings.sampling.samples, store), store, limits
+    )
     assert graded
     write_asked(store, plan.sampling, _asked(plan, time.monotonic() - started))
     _clear_shares(store)
@@ -189,7 +191,7 @@ def generate(plan: Plan, wanted: Sequence[Wanted], stop: StopRequest, progress: 
         prepare_environment(plan.settings.threads)
     from sfpo_bench.evaluation.model_engine import build_model_engine
 
-    made = build_model_engine(plan.settings, plan.model, plan.checkpoint, plan.paper)
+    made = build_model_engine(plan.settings, plan.model, plan.checkpoint, plan.benchmarks)
     generation = Generation(
         engine=made.engine,
         encode=made.encode,
@@ -240,9 +242,9 @@ def _asked(plan: Plan, seconds: float) -> Asked:
         suite=plan.suite.name,
         role=plan.suite.role.value,
         samples=plan.settings.sampling.samples,
-        templates={b.name: f"{b.template.name} {b.template.sha256[:12]}" for b in plan.paper},
-        of={b.name: b.of for b in plan.paper},
-        unverified=[b.name for b in plan.paper if not b.verified],
+        templates={b.name: f"{b.template.name} {b.template.sha256[:12]}" for b in plan.benchmarks},
+        of={b.name: b.of for b in plan.benchmarks},
+        unverified=[b.name for b in plan.benchmarks if not b.verified],
         shared=_shared(plan),
         seconds=seconds,
     )
@@ -250,7 +252,7 @@ def _asked(plan: Plan, seconds: float) -> Asked:
 
 def _shared(plan: Plan) -> dict[str, list[str]]:
     """Of each training set the evaluated problems that stand in it."""
-    asked = [question.problem for benchmark in plan.paper for question in benchmark.questions]
+    asked = [prompted.problem for benchmark in plan.benchmarks for prompted in benchmark.prompted]
     found = {
         name: [one.evaluation_id for one in overlaps(asked, load_problem_set(name, plan.settings.data).problems)]
         for name in plan.trained_on

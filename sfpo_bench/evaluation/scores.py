@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.evaluation.answer_sheet import Sheet
+from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.statistics import Interval, holm_adjusted
 from sfpo_bench.statistics.crossed import (
@@ -34,10 +34,10 @@ class Arm:
     @property
     def benchmarks(self) -> list[str]:
         """The benchmarks that all of them have."""
-        return [name for name in self.evaluations[0].sheets if all(name in one.sheets for one in self.evaluations)]
+        return [name for name in self.evaluations[0].graded if all(name in one.graded for one in self.evaluations)]
 
-    def sheets(self, benchmark: str) -> list[Sheet]:
-        return [one.sheets[benchmark] for one in self.evaluations]
+    def graded(self, benchmark: str) -> list[GradedBenchmark]:
+        return [one.graded[benchmark] for one in self.evaluations]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def arms_of(evaluations: Sequence[Evaluation]) -> list[Arm]:
 
 def matrix(arm: Arm, benchmark: str, metric: str, k: int, keys: Collection[str]) -> Scores | None:
     """Scores [S, P] on the problems `keys`, in the order of the keys; None where samples are too few."""
-    rows = [sheet.only(keys).scores(metric, k) for sheet in arm.sheets(benchmark)]
+    rows = [graded.only(keys).scores(metric, k) for graded in arm.graded(benchmark)]
     known = [row for row in rows if row is not None]
     return np.stack(known) if known and len(known) == len(rows) else None
 
@@ -126,14 +126,14 @@ def differences(first: Arm, second: Arm, metric: str, k: int, leave_out: Collect
 
 def _keys(arms: Sequence[Arm], benchmark: str, leave_out: Collection[str]) -> set[str]:
     """The problems that all evaluations of all arms have, by key."""
-    all_sheets = [sheet.without(leave_out) for arm in arms for sheet in arm.sheets(benchmark)]
-    return set.intersection(*(set(sheet.keys) for sheet in all_sheets))
+    all_sheets = [graded.without(leave_out) for arm in arms for graded in arm.graded(benchmark)]
+    return set.intersection(*(set(graded.keys) for graded in all_sheets))
 
 
 def _samples_behind(arm: Arm, benchmark: str, metric: str, k: int) -> float:
     """How many independent answers of a run a problem's score is worth at least: k of avg@k, one of maj@k, and of
     pass@k as often k as there are samples."""
-    samples = min(sheet.samples for sheet in arm.sheets(benchmark))
+    samples = min(graded.samples for graded in arm.graded(benchmark))
     return {"avg": k, "pass": samples / k, "maj": 1}[metric]
 
 
@@ -167,7 +167,7 @@ def _with_holm(one: Difference, p: float) -> Difference:
 
 def unlike(evaluations: Sequence[Evaluation]) -> list[str]:
     """Every way in which evaluations were sampled or asked differently, such as `temperature: 0.7 and 1.0`."""
-    shared = set.intersection(*(set(one.sheets) for one in evaluations))
+    shared = set.intersection(*(set(one.graded) for one in evaluations))
     ways = [_way(one, shared) for one in evaluations]
     values = {name: list(dict.fromkeys(way[name] for way in ways)) for name in ways[0]}
     return [f"{name}: {' and '.join(found)}" for name, found in values.items() if len(found) > 1]

@@ -54,8 +54,8 @@ def generate_share(folder: Path, stop: StopRequest) -> None:
         )
     run = RunFolder(folder)
     with run.locked():
-        found = missing(asked.paper, asked.settings.sampling.samples, asked.store)
-        wanted = [one for one in found if (one.benchmark, one.question.key) in mine]
+        found = missing(asked.benchmarks, asked.settings.sampling.samples, asked.store)
+        wanted = [one for one in found if (one.benchmark, one.prompted.key) in mine]
         count = _Count(run, sum(len(one.samples) for one in wanted))
         if wanted:
             generate(asked, wanted, stop, Progress(done=count.add))
@@ -79,7 +79,7 @@ def _write(asked: Plan, part: Sequence[Wanted], number: int) -> Path:
     settings = OmegaConf.structured(_found_from_anywhere(asked))
     plain = OmegaConf.create(OmegaConf.to_container(settings, enum_to_str=True))
     write_atomically(folder / _SETTINGS, OmegaConf.to_yaml(plain))
-    write_atomically(folder / _QUESTIONS, json.dumps([[one.benchmark, one.question.key] for one in part]))
+    write_atomically(folder / _QUESTIONS, json.dumps([[one.benchmark, one.prompted.key] for one in part]))
     RunFolder(folder).write_status(RunStatus(RunState.pending, 0, sum(len(one.samples) for one in part)))
     return folder
 

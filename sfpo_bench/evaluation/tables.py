@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.evaluation.answer_sheet import Sheet
+from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark
 from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores, differences, unlike
@@ -191,7 +191,7 @@ def _notes(arms: Sequence[Arm]) -> list[Line]:
             lines.append(line(label, f" was {one.choice_note}."))
         if one.asked.unverified:
             lines.append(line(label, f": the content of {', '.join(one.asked.unverified)} is not that of its card."))
-    errors = [one for name in arms[0].benchmarks for one in _label_errors(found[0].sheets[name])]
+    errors = [one for name in arms[0].benchmarks for one in _label_errors(found[0].graded[name])]
     if errors:
         lines.append(line(f"Gold answers with known errors, counted all the same: {', '.join(errors)}."))
     one_run = {len(arm.evaluations) for arm in arms} == {1}
@@ -200,10 +200,10 @@ def _notes(arms: Sequence[Arm]) -> list[Line]:
     return list(dict.fromkeys(lines))
 
 
-def _label_errors(sheet: Sheet) -> list[str]:
+def _label_errors(graded: GradedBenchmark) -> list[str]:
     """The answered problems whose card names an error of their gold answer."""
-    ids = {one.id for one in sheet.answers}
-    return [error.id for error in card(sheet.benchmark).label_errors if error.id in ids]
+    ids = {one.id for one in graded.problems}
+    return [error.id for error in card(graded.benchmark).label_errors if error.id in ids]
 
 
 def _sampling_text(one: Evaluation) -> str:
@@ -287,17 +287,17 @@ def _response_numbers(arm: Arm, benchmark: str) -> tuple[float, ...]:
     """Shares of truncated, unanswered, boxed and undecided responses, and the mean length; NaN for an average."""
     if benchmark == AVERAGE:
         return (float("nan"),) * 5
-    found: list[Sheet] = arm.sheets(benchmark)
+    found: list[GradedBenchmark] = arm.graded(benchmark)
 
     def mean(values: Iterable[float]) -> float:
         return sum(values) / len(found)
 
     return (
-        mean(sheet.share("truncated") for sheet in found),
-        mean(1 - sheet.share("answered") for sheet in found),
-        mean(sheet.share("boxed") for sheet in found),
-        mean(sheet.share("undecided") for sheet in found),
-        mean(sheet.tokens_mean for sheet in found),
+        mean(graded.share("truncated") for graded in found),
+        mean(1 - graded.share("answered") for graded in found),
+        mean(graded.share("boxed") for graded in found),
+        mean(graded.share("undecided") for graded in found),
+        mean(graded.tokens_mean for graded in found),
     )
 
 
@@ -305,7 +305,7 @@ def _missing(arm: Arm, name: str, k: int, leave_out: Collection[str]) -> str:
     """Why a score is not defined."""
     if name == AVERAGE:
         return "not defined: a benchmark has none"
-    fewest = min((len(sheet.without(leave_out).answers) for sheet in arm.sheets(name)), default=0)
+    fewest = min((len(graded.without(leave_out).problems) for graded in arm.graded(name)), default=0)
     if fewest < 2:
         return f"not defined: {fewest} problem{'' if fewest == 1 else 's'}, an interval needs two"
     return f"not defined: fewer than {k} samples of a problem"

@@ -20,7 +20,7 @@ def write_journal(evaluation: Evaluation, numbers: Mapping[str, float]) -> RunFo
     found = read_journal(folder.journal)
     if len(found) == 1 and isinstance(found[0], StepRecord) and found[0].metrics == dict(numbers):
         return folder
-    answers = [one for sheet in evaluation.sheets.values() for one in sheet.answers]
+    answers = [one for graded in evaluation.graded.values() for one in graded.problems]
     costs = Costs(
         prompts=len(answers),
         responses=sum(len(one.classes) for one in answers),

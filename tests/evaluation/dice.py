@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sfpo_bench.core.types import Completion, FinishReason, Sampling
 from sfpo_bench.evaluation.generation import Generation
-from sfpo_bench.evaluation.question_paper import Question
+from sfpo_bench.evaluation.prompted_problems import PromptedProblem
 from sfpo_bench.rollout.protocol import NoiseStream, Request
 
 
@@ -52,9 +52,9 @@ class Dice:
         """Nothing to let go of."""
 
 
-def characters(questions: Sequence[Question]) -> list[tuple[int, ...]]:
+def characters(prompted_problems: Sequence[PromptedProblem]) -> list[tuple[int, ...]]:
     """One token per character of the problem."""
-    return [tuple(map(ord, question.problem.text)) for question in questions]
+    return [tuple(map(ord, prompted.problem.text)) for prompted in prompted_problems]
 
 
 def generation(engine: Dice, *, batch_responses: int = 8, seed: int = 0, max_new_tokens: int = 1000) -> Generation:

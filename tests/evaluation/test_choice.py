@@ -13,7 +13,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import asked_for, missing
 from sfpo_bench.evaluation.grading import grade_samples
 from sfpo_bench.evaluation.model_pin import ModelPin
-from sfpo_bench.evaluation.question_paper import question_paper
+from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
 from sfpo_bench.evaluation.record import Asked, Owner, read_evaluation, write_asked, write_owner
 from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.problems.sets import DataSettings, suite
@@ -23,18 +23,20 @@ from tests.evaluation.dice import Dice, generation
 def evaluated(root: Path, label: str, suite_name: str, right_every: int) -> str:
     """The folder of an evaluation of a model that is right about every so many-th time."""
     chosen = suite(suite_name)
-    paper = question_paper(chosen, DataSettings(), problems=20)
-    answers = {question.key: question.problem.answer for benchmark in paper for question in benchmark.questions}
+    benchmarks = prompted_benchmarks(chosen, DataSettings(), problems=20)
+    answers = {question.key: question.problem.answer for benchmark in benchmarks for question in benchmark.prompted}
     engine = Dice(lambda key, noise: answers[key] if noise % right_every == 0 else "5000")
     identity = SamplingIdentity(label, "dice", "float32", 1.0, 1.0, 12, 0)
     folder = root / label
     store = SampleStore(folder / identity.digest)
     write_owner(folder, Owner(label, label, None, None, "", ModelPin(label, "", label)))
-    wanted = missing(paper, 2, store)
+    wanted = missing(benchmarks, 2, store)
     generation(engine).run(wanted, store, StopRequest(), lambda count: None)
-    grade_samples(paper, asked_for(paper, 2, store), store)
-    templates = {benchmark.name: benchmark.template.name for benchmark in paper}
-    write_asked(store, identity, Asked(chosen.name, chosen.role.value, 2, templates, {b.name: b.of for b in paper}))
+    grade_samples(benchmarks, asked_for(benchmarks, 2, store), store)
+    templates = {benchmark.name: benchmark.template.name for benchmark in benchmarks}
+    write_asked(
+        store, identity, Asked(chosen.name, chosen.role.value, 2, templates, {b.name: b.of for b in benchmarks})
+    )
     return str(store.path)
 
 

@@ -10,20 +10,20 @@ import pytest
 from sfpo_bench.core.errors import ConfigError, Interrupted
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import Generation, asked_for, missing, parts
-from sfpo_bench.evaluation.question_paper import Benchmark, question_paper
+from sfpo_bench.evaluation.prompted_problems import Benchmark, prompted_benchmarks
 from sfpo_bench.evaluation.sample_store import Sample, SampleStore, SamplingIdentity
 from sfpo_bench.problems.sets import DataSettings, suite
 from tests.evaluation.dice import Dice, characters, generation
 
-PAPER = question_paper(suite("mixed"), DataSettings())
+PAPER = prompted_benchmarks(suite("mixed"), DataSettings())
 
 
-def fill(store: SampleStore, made: Generation, samples: int, paper: tuple[Benchmark, ...] = PAPER) -> list[Sample]:
+def fill(store: SampleStore, made: Generation, samples: int, benchmarks: tuple[Benchmark, ...] = PAPER) -> list[Sample]:
     """Every sample asked for, generated where it is missing."""
-    wanted = missing(paper, samples, store)
+    wanted = missing(benchmarks, samples, store)
     if wanted:
         made.run(wanted, store, StopRequest(), lambda count: None)
-    return asked_for(paper, samples, store)
+    return asked_for(benchmarks, samples, store)
 
 
 @pytest.mark.parametrize("limit", [0, 1, 9, 31, 63])
@@ -51,7 +51,7 @@ def test_more_samples_keep_those_that_are_there_and_parts_do_not_matter(tmp_path
 def test_a_changed_prompt_reuses_nothing_and_the_old_samples_stay(tmp_path: Path) -> None:
     store, again, third = SampleStore(tmp_path), Dice(), Dice()
     first = fill(store, generation(Dice()), 2)
-    other = question_paper(suite("mixed"), DataSettings(), "hashes")
+    other = prompted_benchmarks(suite("mixed"), DataSettings(), "hashes")
     assert len(fill(store, generation(again), 2, other)) == len(again.asked) == 32
     assert fill(store, generation(third), 2) == first and not third.asked
 
@@ -94,8 +94,8 @@ def test_a_request_to_stop_keeps_the_finished_parts(tmp_path: Path) -> None:
 
 
 def test_parts_hold_one_benchmark_and_at_most_so_many_responses(tmp_path: Path) -> None:
-    paper = (*PAPER, *question_paper(suite("arithmetic"), DataSettings(), problems=5))
-    wanted = missing(paper, 3, SampleStore(tmp_path))
+    benchmarks = (*PAPER, *prompted_benchmarks(suite("arithmetic"), DataSettings(), problems=5))
+    wanted = missing(benchmarks, 3, SampleStore(tmp_path))
     cut = list(parts(wanted, 10))
     assert [one for part in cut for one in part] == wanted
     assert all(sum(len(one.samples) for one in part) <= 10 for part in cut)

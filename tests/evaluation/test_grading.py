@@ -11,17 +11,17 @@ from sfpo_bench.core.errors import RunFailed
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.evaluation import grading
-from sfpo_bench.evaluation.answer_sheet import sheets
 from sfpo_bench.evaluation.generation import asked_for, missing
+from sfpo_bench.evaluation.graded_benchmark import graded_benchmarks
 from sfpo_bench.evaluation.grading import Limits, grade_samples
-from sfpo_bench.evaluation.question_paper import question_paper
+from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
 from sfpo_bench.evaluation.sample_store import GradedSample, SampleStore
 from sfpo_bench.problems.graded_by_card import grade_responses
 from sfpo_bench.problems.sets import DataSettings, suite
 from tests.evaluation.dice import Dice, generation
 
-PAPER = question_paper(suite("mixed"), DataSettings())
-ANSWERS = {question.key: question.problem.answer for question in PAPER[0].questions}
+PAPER = prompted_benchmarks(suite("mixed"), DataSettings())
+ANSWERS = {prompted.key: prompted.problem.answer for prompted in PAPER[0].prompted}
 
 
 def graded(store: SampleStore, engine: Dice, samples: int) -> list[GradedSample]:
@@ -47,9 +47,11 @@ def test_equal_wrong_answers_share_a_class_however_they_are_written(tmp_path: Pa
         drawn[key] = drawn.get(key, -1) + 1
         return writings[drawn[key]]
 
-    [sheet] = sheets(graded(SampleStore(tmp_path), Dice(write), 5)).values()
-    assert {one.classes for one in sheet.answers} == {(1, 1, 1, 2, -1)}
-    assert sheet.share("answered") == 0.8 and sheet.share("boxed") == 0.8 and sheet.share("truncated") == 0.0
+    [benchmark] = graded_benchmarks(graded(SampleStore(tmp_path), Dice(write), 5)).values()
+    assert {one.classes for one in benchmark.problems} == {(1, 1, 1, 2, -1)}
+    assert (
+        benchmark.share("answered") == 0.8 and benchmark.share("boxed") == 0.8 and benchmark.share("truncated") == 0.0
+    )
 
 
 def test_grades_are_kept_and_a_changed_grader_grades_without_generating(
@@ -94,11 +96,11 @@ def test_answers_that_always_time_out_count_as_wrong_by_choice_with_their_share(
     asked = asked_for(PAPER, 1, store)
     with pytest.raises(RunFailed, match=r"undecided_share=1.00"):
         grade_samples(PAPER, asked, store, Limits(deadline_s=1e-9))
-    [sheet] = sheets(grade_samples(PAPER, asked, store, Limits(1e-9, undecided_share=1.0))).values()
-    scores = sheet.scores("avg", 1)
-    assert sheet.share("undecided") == 1.0 and scores is not None and scores.sum() == 0.0
-    [sheet] = sheets(grade_samples(PAPER, asked, store, Limits())).values()  # graded again once there is time
-    assert sheet.share("undecided") == 0.0
+    [benchmark] = graded_benchmarks(grade_samples(PAPER, asked, store, Limits(1e-9, undecided_share=1.0))).values()
+    scores = benchmark.scores("avg", 1)
+    assert benchmark.share("undecided") == 1.0 and scores is not None and scores.sum() == 0.0
+    [benchmark] = graded_benchmarks(grade_samples(PAPER, asked, store, Limits())).values()
+    assert benchmark.share("undecided") == 0.0
 
 
 def test_the_stored_table_is_what_was_graded(tmp_path: Path) -> None:

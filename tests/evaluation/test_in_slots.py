@@ -59,10 +59,10 @@ def test_shares_are_disjoint_and_together_all_that_is_missing(tmp_path: Path, mo
         problems=10,
     )
     asked = plan(settings)
-    wanted = missing(asked.paper, 4, asked.store)
+    wanted = missing(asked.benchmarks, 4, asked.store)
     shares = deal(asked, wanted, 3)
     dealt = [tuple(pair) for share in shares for pair in json.loads((share / "share.json").read_text())]
-    assert sorted(dealt) == sorted((one.benchmark, one.question.key) for one in wanted) and len(dealt) == 10
+    assert sorted(dealt) == sorted((one.benchmark, one.prompted.key) for one in wanted) and len(dealt) == 10
     assert [RunFolder(share).status().steps for share in shares] == [16, 12, 12]
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

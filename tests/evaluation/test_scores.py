@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.evaluation.answer_sheet import Answers, Sheet
+from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, GradedProblem
 from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.record import Asked, Evaluation, Owner
 from sfpo_bench.evaluation.sample_store import SamplingIdentity
@@ -20,11 +20,11 @@ from sfpo_bench.statistics import holm_adjusted
 from sfpo_bench.statistics.crossed import difference_interval, difference_spread
 
 
-def sheet(benchmark: str, classes: np.ndarray) -> Sheet:
-    """A sheet from answer classes [P, K]."""
+def graded(benchmark: str, classes: np.ndarray) -> GradedBenchmark:
+    """A graded from answer classes [P, K]."""
     samples = classes.shape[1]
     answers = [
-        Answers(
+        GradedProblem(
             key=f"{benchmark}{number:04d}",
             id=f"{benchmark}/{number}",
             classes=tuple(row),
@@ -36,7 +36,7 @@ def sheet(benchmark: str, classes: np.ndarray) -> Sheet:
         )
         for number, row in enumerate(classes.tolist())
     ]
-    return Sheet(benchmark, tuple(answers))
+    return GradedBenchmark(benchmark, tuple(answers))
 
 
 def evaluation(
@@ -45,7 +45,7 @@ def evaluation(
     """An evaluation whose answers are right with these chances, drawn from `draw`."""
     random = np.random.default_rng(draw)
     sheets = {
-        benchmark: sheet(benchmark, np.where(random.random((40, 4)) < chance, 0, random.integers(-1, 4, (40, 4))))
+        benchmark: graded(benchmark, np.where(random.random((40, 4)) < chance, 0, random.integers(-1, 4, (40, 4))))
         for benchmark, chance in chances.items()
     }
     sampling = SamplingIdentity(f"{name}{seed}", "transformers", "float32", 1.0, 1.0, 256, 0)
@@ -66,7 +66,7 @@ def test_scores_are_means_over_problems_of_means_over_samples() -> None:
     model = arm("a", CHANCES)
     found = arm_scores(model, "avg", 4)
     for benchmark in CHANCES:
-        rows = [one.classes for one in model.evaluations[0].sheets[benchmark].answers]
+        rows = [one.classes for one in model.evaluations[0].graded[benchmark].problems]
         assert found[benchmark].mean == pytest.approx(sum(sum(c == 0 for c in row) / 4 for row in rows) / len(rows))
         assert found[benchmark].interval.contains(found[benchmark].mean) and found[benchmark].problems == 40
     assert found[AVERAGE].mean == pytest.approx((found["math500"].mean + found["aime24"].mean) / 2)
@@ -104,9 +104,9 @@ def test_p_values_are_adjusted_over_the_benchmarks_and_not_over_the_average() ->
 
 def test_only_problems_that_both_answered_count() -> None:
     first, second = arm("a", {"math500": 0.5}, (1,)), arm("b", {"math500": 0.5}, (2,))
-    whole = second.evaluations[0].sheets["math500"]
+    whole = second.evaluations[0].graded["math500"]
     half = Arm("b", (evaluation("b", {"math500": 0.5}, draw=2),))
-    half.evaluations[0].sheets["math500"] = whole.only(whole.keys[:10])  # type: ignore[index]  # the mapping of this record is a dict
+    half.evaluations[0].graded["math500"] = whole.only(whole.keys[:10])  # type: ignore[index]  # the mapping of this record is a dict
     assert differences(first, half, "avg", 4)["math500"].problems == 10
 
 
@@ -116,7 +116,7 @@ def test_pseudo_observations_are_counted_in_samples_for_means_and_once_for_pass_
 ) -> None:
     """A mean of 4 samples is 4 observations of a problem; one of its passes, or its majority, is one."""
     first, second = arm("a", {"math500": 0.5}, (1,)), arm("b", {"math500": 0.45}, (2,))
-    scores = [one.evaluations[0].sheets["math500"].scores(metric, 4) for one in (first, second)]
+    scores = [one.evaluations[0].graded["math500"].scores(metric, 4) for one in (first, second)]
     assert scores[0] is not None and scores[1] is not None
     spread = difference_spread([scores[0][None]], [scores[1][None]], samples)
     found = differences(first, second, metric, 4)["math500"]

@@ -54,8 +54,8 @@ def test_every_arm_and_benchmark_has_a_row_and_their_average_too(two_arms: list[
 
 def test_scores_and_differences_are_those_of_the_answers(two_arms: list[Evaluated]) -> None:
     def mean(arm: str, name: str) -> float:
-        sheets = [one.evaluation.sheets[name] for one in two_arms if one.chosen.arm == arm]
-        return float(np.mean([[sum(c == 0 for c in a.classes) / 4 for a in sheet.answers] for sheet in sheets]))
+        sheets = [one.evaluation.graded[name] for one in two_arms if one.chosen.arm == arm]
+        return float(np.mean([[sum(c == 0 for c in a.classes) / 4 for a in graded.problems] for graded in sheets]))
 
     found = {(one.arm, one.benchmark): one for one in rows(two_arms)}
     for name in CHANCES:

@@ -13,7 +13,7 @@ from sfpo_bench.cli.study_file import known_studies, primary
 from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.core.types import Split
-from sfpo_bench.evaluation.question_paper import question_paper
+from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
 from sfpo_bench.evaluation.run import check_what_is_evaluated
 from sfpo_bench.experiments.study.plan import PARTS, Study, refuse_shared, study_of
 from sfpo_bench.problems.sets import DataSettings, Role, suite
@@ -77,9 +77,9 @@ def test_a_setting_is_one_of_the_parts_whose_result_it_changes(override: str, pa
 
 def test_a_suite_that_holds_select_problems_is_refused() -> None:
     select = planned("study=arithmetic").config.policy_task.problems(Split.select)
-    refuse_shared(question_paper(suite("embedded"), DataSettings()), select)
+    refuse_shared(prompted_benchmarks(suite("embedded"), DataSettings()), select)
     with pytest.raises(ConfigError, match="100 problems of the suite are among the select problems"):
-        refuse_shared(question_paper(suite("embedded_select"), DataSettings()), select)
+        refuse_shared(prompted_benchmarks(suite("embedded_select"), DataSettings()), select)
 
 
 def test_choosing_on_a_suite_for_reporting_is_refused_even_where_it_is_allowed_elsewhere(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sfpo_bench.core.errors import BenchError, ConfigError, MissingDataError
 from sfpo_bench.core.override_text import quoted
 from sfpo_bench.core.types import Problem, Split
 from sfpo_bench.core.yaml_files import read_yaml
-from sfpo_bench.evaluation.question_paper import Benchmark
+from sfpo_bench.evaluation.prompted_problems import Benchmark
 from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
 from sfpo_bench.experiments.study.ledger import CODE_VERSION
 from sfpo_bench.experiments.sweep.plan import composer
@@ -254,9 +254,9 @@ def _check_sweep(file: Path) -> None:
         )
 
 
-def refuse_shared(paper: Sequence[Benchmark], select: Sequence[Problem]) -> None:
+def refuse_shared(benchmarks: Sequence[Benchmark], select: Sequence[Problem]) -> None:
     """Raise `ConfigError` when a problem that is reported is among those by which checkpoints are chosen."""
-    asked = [question.problem for benchmark in paper for question in benchmark.questions]
+    asked = [prompted.problem for benchmark in benchmarks for prompted in benchmark.prompted]
     shared = overlaps(asked, select)
     if shared:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What an evaluation asks: the problems of a suite, each with its prompt, in a fixed order."""
+"""The problems of a suite, each with its prompt, in a fixed order."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sfpo_bench.problems.sets import Card, DataSettings, PromptTemplate, Suite, 
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One problem as it is put. `key` names it by its text, `prompt_sha256` what the model is shown, before the chat
+class PromptedProblem:
+    """One problem with its prompt. `key` names it by its text, `prompt_sha256` what the model is shown, before the chat
     template of the model itself."""
 
     problem: Problem
@@ -30,11 +30,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """One benchmark of the paper. `verified`: its content is that of its card; `of` is how many problems it has."""
+    """One benchmark of a suite. `verified`: its content is that of its card; `of` is how many problems it has."""
 
     card: Card
     template: PromptTemplate
-    questions: tuple[Question, ...]
+    prompted: tuple[PromptedProblem, ...]
     of: int
     verified: bool
 
@@ -43,10 +43,10 @@ class Benchmark:
         return self.card.name
 
 
-def question_paper(
+def prompted_benchmarks(
     chosen: Suite, data: DataSettings, prompt: str = "", problems: int = 0, first: int = 0
 ) -> tuple[Benchmark, ...]:
-    """The benchmarks of a suite with their questions.
+    """The benchmarks of a suite with their prompted problems.
 
     A part of a benchmark's problems is a fixed draw by their texts: a smaller part lies within a larger one, and the
     order of the source does not matter. `first` keeps the first problems in the order of the source instead.
@@ -70,15 +70,15 @@ def _benchmark(
     template = prompt_template(prompt or found.card.prompt)
     there = without(found.problems, leave_out)
     drawn = there[:first] if first else part(name, there, count)
-    questions = [Question(p, problem_key(p.text), made := template.fill(p), prompt_sha256(made)) for p in drawn]
-    twice = [key for key, count in Counter(question.key for question in questions).items() if count > 1]
+    prompted = [PromptedProblem(p, problem_key(p.text), made := template.fill(p), prompt_sha256(made)) for p in drawn]
+    twice = [key for key, count in Counter(one.key for one in prompted).items() if count > 1]
     if twice:
-        ids = ", ".join(question.problem.id for question in questions if question.key == twice[0])
+        ids = ", ".join(one.problem.id for one in prompted if one.key == twice[0])
         raise ConfigError(
             f"{found.origin}: {len(twice)} problems of {name} stand there more than once ({ids}); expected every text "
             "once, for a problem that counts twice changes the score. Take the copies out"
         )
-    return Benchmark(found.card, template, tuple(questions), len(found.problems), found.verified)
+    return Benchmark(found.card, template, tuple(prompted), len(found.problems), found.verified)
 
 
 def prompt_sha256(prompt: Prompt) -> str:

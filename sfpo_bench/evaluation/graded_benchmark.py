@@ -17,7 +17,7 @@ METRICS = {"avg": avg_at_k, "pass": pass_at_k, "maj": maj_at_k}
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class GradedProblem:
     """The samples of one problem, by sample number; each tuple has one entry per sample."""
 
     key: str
@@ -31,59 +31,59 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """The answers of one model to one benchmark, sorted by problem key."""
+class GradedBenchmark:
+    """The graded samples of one model on one benchmark, sorted by problem key."""
 
     benchmark: str
-    answers: tuple[Answers, ...]
+    problems: tuple[GradedProblem, ...]
 
     @property
     def samples(self) -> int:
         """How many samples every problem has at least."""
-        return min((len(one.classes) for one in self.answers), default=0)
+        return min((len(one.classes) for one in self.problems), default=0)
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return tuple(one.key for one in self.answers)
+        return tuple(one.key for one in self.problems)
 
     def scores(self, metric: str, k: int) -> Scores | None:
         """One score in [0, 1] per problem: `avg`, `pass` or `maj` at k; None where some problem has too few samples."""
-        found = [METRICS[metric](one.classes, k) for one in self.answers]
+        found = [METRICS[metric](one.classes, k) for one in self.problems]
         known = [score for score in found if score is not None]
         return np.array(known) if known and len(known) == len(found) else None
 
     def share(self, field: str) -> float:
         """The share of samples with a property: `truncated`, `answered`, `boxed` or `undecided`."""
-        return float(np.mean([value for one in self.answers for value in getattr(one, field)]))
+        return float(np.mean([value for one in self.problems for value in getattr(one, field)]))
 
     @property
     def tokens_mean(self) -> float:
         """Mean length of a response, the end-of-sequence token included."""
-        return float(np.mean([value for one in self.answers for value in one.tokens]))
+        return float(np.mean([value for one in self.problems for value in one.tokens]))
 
-    def without(self, ids: Collection[str]) -> Sheet:
-        """The sheet without the problems of these ids."""
-        return replace(self, answers=tuple(one for one in self.answers if one.id not in ids))
+    def without(self, ids: Collection[str]) -> GradedBenchmark:
+        """The benchmark without the problems of these ids."""
+        return replace(self, problems=tuple(one for one in self.problems if one.id not in ids))
 
-    def only(self, keys: Collection[str]) -> Sheet:
-        """The sheet with the problems of these keys alone."""
-        return replace(self, answers=tuple(one for one in self.answers if one.key in keys))
+    def only(self, keys: Collection[str]) -> GradedBenchmark:
+        """The benchmark with the problems of these keys alone."""
+        return replace(self, problems=tuple(one for one in self.problems if one.key in keys))
 
 
-def sheets(graded: Sequence[GradedSample]) -> dict[str, Sheet]:
-    """One sheet per benchmark, in the order in which the benchmarks are met."""
+def graded_benchmarks(graded: Sequence[GradedSample]) -> dict[str, GradedBenchmark]:
+    """One record per benchmark, in the order in which the benchmarks are met."""
     rows: dict[str, dict[str, list[GradedSample]]] = {}
     for one in graded:
         rows.setdefault(one.sample.benchmark, {}).setdefault(one.sample.problem_key, []).append(one)
-    return {name: Sheet(name, _sorted(problems)) for name, problems in rows.items()}
+    return {name: GradedBenchmark(name, _sorted(problems)) for name, problems in rows.items()}
 
 
-def _sorted(problems: Mapping[str, Sequence[GradedSample]]) -> tuple[Answers, ...]:
-    return tuple(_answers(key, sorted(problems[key], key=lambda one: one.sample.sample)) for key in sorted(problems))
+def _sorted(problems: Mapping[str, Sequence[GradedSample]]) -> tuple[GradedProblem, ...]:
+    return tuple(_problem(key, sorted(problems[key], key=lambda one: one.sample.sample)) for key in sorted(problems))
 
 
-def _answers(key: str, graded: Sequence[GradedSample]) -> Answers:
-    return Answers(
+def _problem(key: str, graded: Sequence[GradedSample]) -> GradedProblem:
+    return GradedProblem(
         key=key,
         id=graded[0].sample.problem_id,
         classes=tuple(one.answer_class for one in graded),
