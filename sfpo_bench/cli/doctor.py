@@ -1,4 +1,4 @@
-"""`sfpo-bench doctor`: is everything here that runs need, and how to mend what is not?"""
+"""`sfpo-bench doctor`: checks everything that runs need, with the fix of what is missing."""
 
 from __future__ import annotations
 

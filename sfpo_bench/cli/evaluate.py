@@ -53,7 +53,7 @@ def act(node: DictConfig) -> None:
 
 
 def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list[str]:
-    """Evaluate in this process, or in the slots of a launcher; gives what there is to say of each one's scores."""
+    """Evaluate in this process, or in the slots of a launcher; returns a line of scores for each."""
     texts: list[str] = []
     warnings = StoreWarnings()
 

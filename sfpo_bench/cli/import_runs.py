@@ -128,7 +128,7 @@ def _check_unread(settings: ImportSettings) -> None:
 
 
 def _check_names(settings: ImportSettings, known: Sequence[str]) -> None:
-    """A name that was given must be there; one of the preset may be missing."""
+    """Raise `ConfigError` when a log lacks a name that the user gave; names of a preset may be missing."""
     for setting in OWN_NAMES:
         name = getattr(settings, setting)
         if name and name not in known:

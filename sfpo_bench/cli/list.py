@@ -47,7 +47,7 @@ def act(node: DictConfig) -> None:
 
 
 def _readable(path: Path, what: str, line: Callable[[Path], str]) -> str:
-    """The line on a folder, or what is damaged there: the others are listed all the same."""
+    """The line on a folder; for a damaged one the error, so that the others are still listed."""
     try:
         return line(path)
     except BenchError as error:
@@ -78,7 +78,7 @@ def describe(folder: RunFolder) -> str:
 
 
 def _alive(folder: RunFolder, state: RunState) -> str:
-    """The state in words; a run that says it is running and that no process holds was killed."""
+    """The state in words; a run recorded as running that no process holds was killed."""
     if state is RunState.running and not folder.is_held():
         return "killed (the same command resumes it)"
     return state.value

@@ -1,4 +1,4 @@
-"""`sfpo-bench overlap`: which problems of benchmarks stand in training sets."""
+"""`sfpo-bench overlap`: which benchmark problems occur in training sets."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ def say(text: str) -> None:
 
 
 def say_beside(output: Path, text: str) -> None:
-    """Plain lines on standard output, or on standard error where `output` is standard output: that stays readable."""
+    """Print plain lines to standard output, or to standard error when `output` is standard output, which stays
+    parseable."""
     print(text, file=sys.stderr if _is_stdout(output) else sys.stdout, flush=True)
 
 

@@ -46,7 +46,7 @@ def _new_folder(name: str) -> Path:
 
 
 def announce(files: ReportFiles) -> None:
-    """Say where figure and table are, and the answer itself."""
+    """Print the answer and the paths of figure and tables."""
     answer = files.report.read_text(encoding="utf-8").split("\n![", 1)[0]
     say(answer.replace("\\", "").replace("**", "").rstrip())  # Markdown's marks mean nothing on a terminal.
     say("")
@@ -56,7 +56,7 @@ def announce(files: ReportFiles) -> None:
 
 
 def announce_sweep(files: SweepFiles) -> None:
-    """Say what a sweep found, and where its figures and table are."""
+    """Print what a sweep found and the paths of its figures and tables."""
     report = files.report.read_text(encoding="utf-8")
     answer = report.split("\n![", 1)[0].split("\n## ", 1)[0]
     say(answer.replace("\\", "").replace("**", "").rstrip())

@@ -98,7 +98,7 @@ class PublishedSettings:
 
 @dataclass
 class OverlapSettings:
-    """sfpo-bench overlap: which problems of benchmarks stand in training sets."""
+    """sfpo-bench overlap: which benchmark problems occur in training sets."""
 
     benchmarks: list[str] = option([], "benchmarks, by name; empty: all")
     training: list[str] = option([], "training sets, by name; empty: all")
@@ -153,7 +153,7 @@ class SyncSettings:
 
 @dataclass
 class DoctorSettings:
-    """sfpo-bench doctor: is everything here that runs need?"""
+    """sfpo-bench doctor: check everything that runs need."""
 
     output_root: str = option("results", "folder that runs would be written to")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")

@@ -39,7 +39,7 @@ def act(node: DictConfig) -> None:
 
 
 def _check(study: Study) -> None:
-    """Raise for data, models and stores that are not there, before anything is trained."""
+    """Raise for missing data, models and stores before anything is trained."""
     check_before_torch(study.config)
     for arm in study.arms:
         own = from_node(arm.node)
@@ -51,7 +51,7 @@ def _check(study: Study) -> None:
 
 
 def announce(files: StudyFiles) -> None:
-    """Say what was found, and where it lies."""
+    """Print what was found and the paths of the report."""
     report = files.report.read_text(encoding="utf-8").split("\n![", 1)[0]
     say(report.replace("\\", "").replace("**", "").rstrip())
     say("")

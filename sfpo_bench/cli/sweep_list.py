@@ -1,4 +1,4 @@
-"""What `sfpo-bench list` says of a sweep, once or until it ends."""
+"""The lines of `sfpo-bench list` on a sweep, printed once or until it ends."""
 
 from __future__ import annotations
 

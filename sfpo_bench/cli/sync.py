@@ -65,6 +65,6 @@ def _sync(settings: SyncSettings, root: Path, experiment: str, places: Collectio
 
 
 def _covered(folder: RunFolder) -> int:
-    """How much of a journal may be told for good; evaluations and studies write all of theirs at once."""
+    """Bytes of a journal that no resume can undo; evaluations and studies write theirs at once."""
     whole = is_evaluation(folder) or StudyFolder(folder.path).exists()
     return folder.journal.stat().st_size if whole else covered_bytes(folder)

@@ -55,21 +55,21 @@ def refuse_ignored() -> None:
 
 
 def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:
-    """The turn of every process of a run but the first: it trains, and leaves writing and speaking to that one."""
+    """Train in a process that is not rank 0: it writes and prints nothing."""
     wait_until_prepared(folder, prepared)
     if not is_finished(folder, config.training.steps):
         train(folder.path, _stop_request(folder))
 
 
 def _stop_request(folder: RunFolder) -> StopRequest:
-    """Asked by signal and, where there are several processes, by the file: torchrun kills soon after a signal."""
+    """The stop request by signal and, with several processes, by file: torchrun kills soon after a signal."""
     from sfpo_bench.core.stop import StopRequest
 
     return StopRequest(file=folder.stop_file if world_size(os.environ) > 1 else None)
 
 
 def check_before_torch(config: RunConfig) -> None:
-    """Raise for a store that must not be used and data and models that are not there, before torch is imported."""
+    """Raise for a refused tracking store and for missing data and models before torch is imported."""
     from sfpo_bench.models.load import locate
     from sfpo_bench.rollout.vllm_environment import require_vllm
     from sfpo_bench.settings.rollout import VllmRollout
@@ -86,7 +86,7 @@ def check_before_torch(config: RunConfig) -> None:
 
 
 def warn_of_few_problems(config: RunConfig, split: Split) -> None:
-    """Say before the run what its accuracies will leave open where so few problems are asked."""
+    """Warn before a run whose accuracies rest on few problems."""
     from sfpo_bench.statistics.few_problems import few_problems
 
     evaluation = config.evaluation

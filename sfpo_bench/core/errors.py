@@ -39,7 +39,7 @@ class ConfigError(BenchError):
 
 
 class MissingDataError(ConfigError):
-    """A data file, model folder or cached download is not where the settings say."""
+    """A data file, model folder or cached download is missing where the settings name it."""
 
 
 class DamagedFile(ConfigError):

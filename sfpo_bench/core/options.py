@@ -23,7 +23,7 @@ class IsDataclass(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is known of a setting beside its type and default. Bounds are inclusive unless `above`/`below` say not."""
+    """A setting's range, choices and line of documentation. Bounds are inclusive unless `above`/`below` say not."""
 
     doc: str
     low: float | None = None

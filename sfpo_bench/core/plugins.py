@@ -24,7 +24,7 @@ _OURS = str(Path(__file__).parents[1])
 
 @dataclass
 class Custom:
-    """Stands for a class of the user's own package. A dataclass gets its options typed and checked like our own."""
+    """Settings of a class of the user's own package. A dataclass gets its options typed and checked like our own."""
 
     kind: str = option("custom", "marks a class from another package")
     factory: str = option("", "the class, as `module:Class`; its package must be installed")

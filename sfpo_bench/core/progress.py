@@ -1,4 +1,4 @@
-"""How far long work is, for whoever waits: a bar with the time left on a terminal, elsewhere a line a minute."""
+"""Progress of long work: a bar with the time left on a terminal, elsewhere one line a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that lie beside the package in a checkout and inside it in an install."""
+"""Data folders: beside the package in a checkout, inside it in an installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopping on request: the first Ctrl-C or SIGTERM asks for a clean end, the second ends now; a file may ask too.
+"""Stop requests: the first Ctrl-C or SIGTERM requests a clean end, the second ends at once; a file can request it too.
 
 SIGUSR1 and SIGUSR2 count as well, which schedulers send some time before a limit, and SIGHUP of a closed terminal.
 """
@@ -21,8 +21,8 @@ _MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGUSR1)
 
 @dataclass(slots=True)
 class StopRequest:
-    """Asked at the end of every step. A worker also stops when the process that started it is gone, and when `file`
-    appears: that reaches runs on other machines, and never hits a process that has just ended its run."""
+    """Checked at the end of every step. A worker also stops when the process that started it is gone, and when
+    `file` appears: that reaches runs on other machines, and never hits a process that has just ended its run."""
 
     parent_pid: int | None = None
     file: Path | None = None

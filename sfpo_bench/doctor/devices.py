@@ -1,4 +1,4 @@
-"""What torch can train on here, and what generates responses. Importing this module is free; asking imports torch."""
+"""Checks of devices and rollout engines. Importing the module is cheap; the checks import torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_devices(tested: dict[str, str]) -> Iterator[Finding]:
 
 
 def check_engines(tested: dict[str, str]) -> Iterator[Finding]:
-    """The rollout engine, and what is known of vLLM."""
+    """Findings on the rollout engines, vLLM among them."""
     try:
         import transformers
     except (ImportError, OSError) as error:

@@ -14,7 +14,7 @@ from sfpo_bench.doctor.versions import check_versions, declared, tested_versions
 
 
 def examine(output_root: Path, uri: str, cache: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Every finding, as it is known; the hub is asked meanwhile."""
+    """Every finding as soon as it is known; the hub is queried meanwhile."""
     hub_answer = in_background(hub.check_hub, hub.not_reachable(f"no answer within {hub.SECONDS:g} s"), hub.SECONDS + 1)
     tested = tested_versions()
     yield from check_versions(declared(), tested)

@@ -1,4 +1,4 @@
-"""What a check has to say."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor. `fix` is a command or a setting that can be used as it stands; red has one always."""
+    """One finding. `fix` is a command or a setting, ready to be used; a red finding always has one."""
 
     level: Level
     subject: str

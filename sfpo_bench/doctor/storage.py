@@ -1,4 +1,4 @@
-"""Places that are written: the output folder, the cache of fetched models, and the room that is left there."""
+"""Checks of the folders that are written: output folder and model cache, with their free space."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_cache(cache: Path) -> Iterator[Finding]:
 
 
 def check_disk(output_root: Path, cache: Path) -> Iterator[Finding]:
-    """Can the output folder be written, and how much room have it and the cache?"""
+    """Findings on the output folder (is it writable?) and on free space there and in the cache."""
     cause = writable(output_root)
     if cause is not None:
         yield red("disk", f"{output_root} cannot be written: {cause}", "output_root=FOLDER_YOU_MAY_WRITE")

@@ -22,7 +22,7 @@ _WITHOUT = "tracking=none (and `sfpo-bench sync` once there is a store)"
 
 
 def check_store(uri: str, output_root: Path, environ: Mapping[str, str]) -> Finding:
-    """One answer for whichever store runs would be delivered to. A server is asked one question."""
+    """The finding on the tracking store that runs would be delivered to; a server gets one request."""
     try:
         address = resolve_tracking_uri(uri or None, output_root, environ)
         path = sqlite_path(address)

@@ -35,7 +35,7 @@ def installed_version(name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the installed package says it needs: Python, and requirements with those of its extras."""
+    """Requirements that the installed package declares: Python, distributions, those of its extras."""
 
     python: str
     requirements: tuple[str, ...]
@@ -58,7 +58,7 @@ def declared() -> Declared | None:
 def check_versions(
     needs: Declared | None, tested: dict[str, str], installed: Installed = installed_version
 ) -> Iterator[Finding]:
-    """Python, every requirement, and which extras are there."""
+    """Findings on Python, on every requirement, and on the installed extras."""
     if needs is None:
         text = "sfpo_bench is on the path without being installed, so that nothing is known of what it needs"
         yield yellow(_SUBJECT, text, "pip install -e . -c constraints.txt")

@@ -75,7 +75,7 @@ class Generation:
     max_prompt_tokens: int
 
     def run(self, wanted: Sequence[Wanted], store: SampleStore, stop: StopRequest, done: Callable[[int], None]) -> None:
-        """Fill the store; `done` is told how many samples each part held.
+        """Generate into the store; `done` is called with the number of samples of each part.
 
         Raises `ConfigError` for a prompt over the limit, before anything is generated, and `Interrupted` when asked to
         stop, after the part that is under way.
@@ -124,7 +124,8 @@ class Generation:
 
 
 def parts(wanted: Sequence[Wanted], responses: int) -> Iterator[list[Wanted]]:
-    """Consecutive problems of one benchmark with at most `responses` samples together; a larger one stands alone."""
+    """Consecutive problems of one benchmark with at most `responses` samples together; a larger one is a part of its
+    own."""
     part: list[Wanted] = []
     for one in wanted:
         size = sum(len(other.samples) for other in part)

@@ -27,7 +27,7 @@ from sfpo_bench.workers.slots import JobOutcome, Slots
 def evaluate_in_slots(
     plans: Sequence[Plan], count: int, stop: StopRequest, progress: Progress, done: Callable[[Plan, Evaluation], None]
 ) -> None:
-    """Evaluate all of `plans` (at least one, all of one call's settings) in `count` slots; `done` is told of each as
+    """Evaluate all of `plans` (at least one, all of one call's settings) in `count` slots; `done` is called for each as
     soon as it is graded.
 
     Raises `Interrupted` when asked to stop and `RunFailed` when a share failed, after all others are through; every
@@ -105,7 +105,7 @@ class _Watch:
                 self._done(plan, finish(plan, self._started))
 
     def count(self) -> None:
-        """Tell the progress how many samples have come since it was last told."""
+        """Add the samples that are new since the last call to the progress."""
         for folder, before in self._generated.items():
             there = RunFolder(folder).status().step
             if there > before:

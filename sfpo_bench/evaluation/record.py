@@ -1,4 +1,4 @@
-"""Evaluations as they lie on disk: whose they are, how they were sampled, what was asked."""
+"""Evaluations on disk: the model, the sampling, and what was evaluated."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Evaluation:
 
     @property
     def shared_ids(self) -> frozenset[str]:
-        """Problems that stand in a training set."""
+        """Problems that occur in a training set."""
         return frozenset(one for ids in self.asked.shared.values() for one in ids)
 
 
@@ -113,7 +113,7 @@ def runs_of(folder: Path) -> list[Path]:
 
 
 def choice_note(folder: Path) -> str:
-    """What is to be said of a model that was chosen by scores on a suite for reporting; empty otherwise."""
+    """The warning for a model that was chosen by scores on a suite for reporting; else empty."""
     file = folder / CHOICE_FILE
     if not file.is_file():
         return ""

@@ -37,7 +37,7 @@ _ORPHAN_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What an evaluation tells the outside: how many samples are missing at the start, then each part's number."""
+    """Progress of an evaluation: the number of missing samples at the start, then that of each part."""
 
     start: Callable[[int, int], None] = lambda missing, asked: None
     done: Callable[[int], None] = lambda samples: None
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is known before a model is loaded."""
+    """A checked evaluation: everything that does not need the model."""
 
     settings: EvaluateSettings
     suite: Suite
@@ -156,7 +156,7 @@ def evaluate(plan: Plan, stop: StopRequest, progress: Progress) -> Evaluation:
 
 
 def begin(plan: Plan) -> list[Wanted]:
-    """Say whose samples these are; what is missing of them. Hold the lock of their folder.
+    """Write whose samples these are; returns those that are missing. The caller holds the folder's lock.
 
     Raises `RunLocked` when a process of an earlier, killed call does not end.
     """
@@ -166,7 +166,7 @@ def begin(plan: Plan) -> list[Wanted]:
 
 
 def finish(plan: Plan, started: float) -> Evaluation:
-    """Grade, write and read back an evaluation whose samples are all there; `started` is its `time.monotonic()`."""
+    """Grade, write and read back an evaluation whose samples are complete; `started` is its `time.monotonic()`."""
     store = plan.store
     limits = Limits(plan.settings.grading_seconds, plan.settings.undecided_share)
     graded = grade_samples(
@@ -251,7 +251,7 @@ def _asked(plan: Plan, seconds: float) -> Asked:
 
 
 def _shared(plan: Plan) -> dict[str, list[str]]:
-    """Of each training set the evaluated problems that stand in it."""
+    """The evaluated problems that occur in each training set."""
     asked = [prompted.problem for benchmark in plan.benchmarks for prompted in benchmark.prompted]
     found = {
         name: [one.evaluation_id for one in overlaps(asked, load_problem_set(name, plan.settings.data).problems)]

@@ -14,7 +14,7 @@ class SampleBoard(Board):
         self._counts = (0, 0)
 
     def start(self, missing: int, asked: int) -> None:
-        """Say what there is already."""
+        """Show the samples that exist already."""
         self._counts = (asked - missing, asked)
         self.begin(*self._state())
         self.say(f"{self._title}: {asked - missing} of {asked} samples are there")

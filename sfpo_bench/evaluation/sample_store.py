@@ -1,4 +1,4 @@
-"""Every sample on disk, in Parquet: written once and whole, found again by what was asked.
+"""Every sample on disk, in Parquet: written once and atomically, found by problem, prompt and number.
 
 EVALUATION/                 results/evaluations/LABEL-3f2a9c81, or RUN/evaluations/step-000060
   evaluation.json           whose samples these are: label, arm, seed, model pin, run and step

@@ -62,7 +62,7 @@ def generate_share(folder: Path, stop: StopRequest) -> None:
 
 
 class _Count:
-    """Writes down how many samples of a share are there."""
+    """Records how many samples of a share exist."""
 
     def __init__(self, folder: RunFolder, missing: int) -> None:
         self._folder = folder

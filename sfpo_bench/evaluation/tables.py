@@ -37,7 +37,7 @@ ALL, NOT_SHARED = "all", "not in a training set"
 
 @dataclass(frozen=True, slots=True)
 class TableFiles:
-    """Where a report of scores lies."""
+    """Paths of a report of scores."""
 
     markdown: Path
     csv: Path
@@ -92,7 +92,7 @@ def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> Ta
 
 
 def scores_blocks(arms: Sequence[Arm], baseline: str, k: int) -> list[Block]:
-    """Scores of every arm, with and without problems that stand in training sets, and differences to the baseline."""
+    """Scores of every arm, with and without problems that occur in training sets, and differences to the baseline."""
     shared = _shared(arms)
     found: list[Block] = [heading(1, "Scores"), *bullets(_notes(arms))]
     found += [heading(2, "Scores on all problems"), _scores_table(arms, k, ())]

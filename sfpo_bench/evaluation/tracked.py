@@ -1,4 +1,4 @@
-"""What the tracking store is told of an evaluation: one run beneath the training run, its scores at the run's step."""
+"""Delivery of an evaluation: one run beneath the training run, with its scores at the checkpoint's step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the engine compute with the trainer's weights? Nothing but their log-probs can tell.
+"""Checks that the engine computes with the trainer's weights, by comparing their log-probs.
 
 A push that does nothing to some weight raises no error; the responses merely come from another policy. So a few
 responses are drawn and the log-probs they were drawn with are compared with the trainer's.

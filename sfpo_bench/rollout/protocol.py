@@ -1,4 +1,4 @@
-"""The seam between whatever generates responses and everything that asks for them."""
+"""The protocol of a rollout engine: requests in, completions out."""
 
 from __future__ import annotations
 
@@ -68,5 +68,5 @@ class RolloutEngine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of processes and memory; the engine is not used again."""
+        """Free processes and memory; the engine is not used again."""
         ...

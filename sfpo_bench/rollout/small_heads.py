@@ -43,7 +43,7 @@ class SmallHeads:
         return cls(size, kind == "qwen2")
 
     def overrides(self) -> dict[str, object]:
-        """What vLLM is told to read in the model's config.json in place of what is there."""
+        """Overrides of the model's config.json for vLLM."""
         bias: dict[str, object] = {"qkv_bias": True} if self.qkv_bias else {}
         return {"architectures": ["LlamaForCausalLM"], "head_dim": _FACTOR * self.head_size, **bias}
 

@@ -69,7 +69,7 @@ class TransformersEngine:
         return {}
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: the engine holds no resources."""
 
     def _generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
         keys = [noise.key(request.problem_id, sample) for request in requests for sample in request.samples]
@@ -200,7 +200,7 @@ def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
 
 
 def _chunks(requests: Sequence[Request], batch_responses: int) -> Iterator[list[Request]]:
-    """Consecutive requests of at most `batch_responses` responses together; a larger request stands alone."""
+    """Consecutive requests of at most `batch_responses` responses together; a larger request is a chunk of its own."""
     chunk: list[Request] = []
     size = 0
     for request in requests:

@@ -1,4 +1,4 @@
-"""What the vLLM engine asks of wherever vLLM runs: this process, a child process, a server. No torch, no vLLM here."""
+"""The protocol of a place where vLLM runs: this process, a child process, a server. Imports neither torch nor vLLM."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class Drawn:
 
 
 class Backend(Protocol):
-    """A running vLLM. Every method raises `EngineFailed` when vLLM is dead, silent for too long or out of memory."""
+    """A running vLLM. Every method raises `EngineFailed` when vLLM has died, does not answer in time or is out of
+    memory."""
 
     def draw(self, draws: Sequence[Draw], sampling: Sampling, end_ids: Sequence[int]) -> list[Drawn]:
         """Responses in the order of `draws`."""

@@ -1,4 +1,4 @@
-"""vLLM in a child process: it may die, hang or run out of memory, and the trainer lives to say so.
+"""vLLM in a child process: when it dies, hangs or runs out of memory, the trainer reports it.
 
     parent -> child   ("start", Launch) ("draw", …) ("push", path) ("rest",)     pickled, over a pipe of their own
     child -> parent   ("done", result) or ("failed", kind of error, message)

@@ -100,7 +100,7 @@ class ServerVllm:
         """The server's memory is its own."""
 
     def close(self) -> None:
-        """The server stays: whoever started it ends it."""
+        """Do nothing: the server belongs to the user."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _post(self, path: str, body: Mapping[str, object] | None) -> Any:

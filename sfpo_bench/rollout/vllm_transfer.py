@@ -27,7 +27,7 @@ class SharedWeightsInit(WeightTransferInitInfo):  # type: ignore[misc]  # vLLM i
 
 @dataclass
 class SharedWeightsUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]  # vLLM is untyped here
-    """Where the weights of one push lie; exactly one of the two is set."""
+    """The place of the weights of one weight sync; exactly one of the two is set."""
 
     memory: str = ""
     path: str = ""
@@ -71,4 +71,4 @@ class SharedWeights(WeightTransferEngine):  # type: ignore[misc]  # vLLM is unty
         finalize_layerwise_reload(self.model, self.model_config)
 
     def shutdown(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: no resources are held."""

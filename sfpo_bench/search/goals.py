@@ -139,7 +139,8 @@ def steps_within(goals: Sequence[Goal], steps: int, prompts: int, group: int) ->
 
 
 def budgets_set_steps(goals: Mapping[str, object]) -> bool:
-    """True when every goal has a budget of its own on an axis of known cost per step: `training.steps` has no say."""
+    """True when every goal has a budget of its own on an axis of known cost per step: `training.steps` does not
+    count."""
     known = (CostAxis.prompts, CostAxis.responses)
     return bool(goals) and all(
         isinstance(goal, Mapping) and goal.get("budget") and str(goal.get("axis") or CostAxis.responses.value) in known

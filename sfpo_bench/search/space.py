@@ -26,7 +26,7 @@ _EDGE = 0.02  # a best value within this share of a continuous range from an end
 
 
 class ListText(str):
-    """A list as it stands in an override, such as `[1,2]`."""
+    """A list as an override writes it, such as `[1,2]`."""
 
     __slots__ = ()
 
@@ -137,12 +137,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Parameters in an order in which conditions come after what they ask for."""
+    """Parameters, each after those that its condition refers to."""
 
     parameters: tuple[Parameter, ...]
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
-        """Ask a trial for every parameter that exists; those it has already stay as they are."""
+        """Suggest every parameter that exists; values that the trial has already stay."""
         point: dict[str, Value] = {}
         for parameter in self.parameters:
             if parameter.exists(point):
@@ -297,7 +297,7 @@ def _value(where: str, value: object) -> Value:
 
 
 def _ordered(parameters: Mapping[str, Parameter]) -> list[Parameter]:
-    """Conditions after what they ask for, otherwise as given."""
+    """Parameters after those that their conditions refer to, otherwise as given."""
     ordered: list[Parameter] = []
     waiting = list(parameters.values())
     while waiting:

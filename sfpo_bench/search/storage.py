@@ -23,7 +23,7 @@ STORE_ERRORS = (StorageInternalError, DBAPIError)
 
 
 class FileLock(JournalFileOpenLock):
-    """The lock of Optuna's journal file, held by the kernel: it dies with its holder, and nobody waits for the dead.
+    """The lock of Optuna's journal file, held by the kernel, which releases it when its process ends.
 
     A process that was killed while it wrote leaves half a line, behind which Optuna could read nothing more; the next
     holder cuts it off.

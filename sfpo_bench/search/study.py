@@ -54,8 +54,8 @@ class HeldTrial:
     _reported: set[int] = field(default_factory=set)
 
     def report(self, step: int, value: float) -> bool:
-        """Report a value at a rung; True when the pruner gives the trial up. A rung is reported once, and the pruner
-        is asked anew about the latest."""
+        """Report a value at a rung; True when the pruner prunes the trial. A rung is reported once; the pruner
+        decides on the latest."""
         if step < max(self._reported, default=-1):
             return False
         if step not in self._reported:
@@ -102,7 +102,7 @@ class SharedStudy:
     # --- leases ---------------------------------------------------------------------------------------------------
 
     def renew(self) -> bool:
-        """Say that this process is still there; cheap to call often. False when the lease had run out before."""
+        """Renew this process's lease; cheap to call often. False when the lease had run out before."""
         now, before = self._now(), self._lease_until
         if now > before - self._lease_seconds * 2 / 3:
             self._study.set_user_attr(f"{_LEASE}{self._owner}", now + self._lease_seconds)
@@ -110,7 +110,7 @@ class SharedStudy:
         return before == 0.0 or now <= before
 
     def release(self) -> None:
-        """Give up the lease: what this process held may be taken over at once."""
+        """Release the lease: other processes may take over its trials at once."""
         self._lease_until = 0.0
         self._study.set_user_attr(f"{_LEASE}{self._owner}", 0.0)
 
@@ -199,7 +199,7 @@ class SharedStudy:
         self._tell(held, "FAIL", None, {_CAUSE: cause[:2000]})
 
     def let_go(self, held: HeldTrial) -> None:
-        """Stop working on a trial that is not over; another process, or this one later, goes on with it."""
+        """Release a trial that is not over; another process, or this one later, continues it."""
         self._held.pop(held.number, None)
 
     def owns(self, held: HeldTrial) -> bool:

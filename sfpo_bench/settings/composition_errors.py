@@ -1,4 +1,4 @@
-"""The useful part of what Hydra and OmegaConf say of a configuration that does not compose."""
+"""The useful part of errors of Hydra and OmegaConf about a configuration that does not compose."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def explain_composition(error: Exception) -> str:
 
 
 def _nested_options(text: str) -> str:
-    """Experiments that lie in folders of their group, which Hydra does not list."""
+    """Experiments in subfolders of their group, which Hydra does not list."""
     if "Available options in 'experiment':" not in text:
         return ""
     folders = [one for one in (files("sfpo_bench.conf") / "experiment").iterdir() if one.is_dir()]

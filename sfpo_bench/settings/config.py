@@ -135,7 +135,7 @@ class ArmSettings:
 
 @dataclass
 class ComparisonSettings:
-    """Arms × seeds, and what is asked of them. Read by `compare`, ignored by `train`."""
+    """Arms × seeds, targets, and how they are reported. Read by `compare`, ignored by `train`."""
 
     arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, like, label, note")
     baseline: str = option("", "the arm that ratios refer to")
@@ -255,7 +255,7 @@ def from_node(node: DictConfig) -> RunConfig:
 
 
 def _require_kinds(config: RunConfig) -> None:
-    """Raise `ConfigError` for a node that nobody chose: a file of settings that starts from no other one."""
+    """Raise `ConfigError` for a node without a choice: a file of settings that starts from no other one."""
     for key, kinds in KINDS.items():
         value: Any = config
         for part in key.split("."):
@@ -350,7 +350,7 @@ def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> No
 
 
 def _merged(cls: type, value: Any, key: str) -> Any:
-    """`value` checked against the fields of `cls`; `key` is where it stands."""
+    """`value` checked against the fields of `cls`; `key` is its dotted name."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key} is {value!r}, expected a group of settings: write {key}.NAME=VALUE")
     try:

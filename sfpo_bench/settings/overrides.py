@@ -1,4 +1,4 @@
-"""Hydra's overrides as this package reads them, whoever writes them: the command line, an arm, a sweep's parameter."""
+"""Hydra's overrides as this package reads them: from the command line, an arm, or a sweep's parameter."""
 
 from __future__ import annotations
 

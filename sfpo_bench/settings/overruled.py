@@ -142,7 +142,7 @@ OVERRULED = {**OVERRULED, Reader.budgeted_sweep: {**OVERRULED[Reader.sweep], "tr
 
 
 def overruled(reader: Reader, key: str) -> tuple[str, Overruled] | None:
-    """The setting of the table that `key` is or lies in, with what is said of it; None when `key` counts."""
+    """The setting of the table that `key` is or lies in, with its entry; None when `key` counts."""
     found = (name for name in OVERRULED[reader] if f"{key}.".startswith(f"{name}."))
     return next(((name, OVERRULED[reader][name]) for name in found), None)
 

@@ -26,7 +26,7 @@ class Placement(StrEnum):
 
 @dataclass
 class RolloutSettings:
-    """What every rollout engine is told."""
+    """Settings of every rollout engine."""
 
     kind: str = option("", "name of the rollout engine")
     prompts: int = option(32, "prompts of a training step", low=1)

@@ -19,5 +19,5 @@ class SampleSettings:
     seed: int = option(0, "seed of the sampling noise; each sample's own seed follows from it", low=0)
 
     def sampling(self) -> Sampling:
-        """What the engine is told."""
+        """The sampling parameters of the engine."""
         return Sampling(self.temperature, self.max_new_tokens, self.top_p)

@@ -42,7 +42,7 @@ def in_files(config_name: str, overrides: Sequence[str], *, primary_is_shared: b
 
 
 def in_file(file: Path, package: str = "", *, is_shared: bool = False) -> Iterator[Written]:
-    """The settings of one file, which lie in `package`."""
+    """The settings of one file, below the package `package`."""
     content = OmegaConf.to_container(read_yaml(file), resolve=False)
     assert isinstance(content, dict)
     for name, inner in content.items():

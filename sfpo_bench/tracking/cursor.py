@@ -20,7 +20,7 @@ from sfpo_bench.results.stored_files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """What makes a run one run in the store. `uid` stays the same over resumes and is unique within the experiment.
+    """The key of a run in the store. `uid` stays the same over resumes and is unique within the experiment.
 
     `params` may be nested; `parent_uid` is the uid of the comparison's run, which need not exist yet.
     """
@@ -42,7 +42,8 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the last `finish` asked for, kept so that `sync` can do it later. `artifacts` are relative to the folder."""
+    """The end that the last `finish` requested, kept so that `sync` can deliver it later. `artifacts` are relative
+    to the folder."""
 
     state: RunState
     cause: str = ""
@@ -72,7 +73,7 @@ class Cursor:
 
     @classmethod
     def load(cls, folder: RunFolder) -> Cursor | None:
-        """The cursor of a run; None when there is none, or only a damaged one: the store knows better anyway."""
+        """The cursor of a run; None when it is missing or damaged, for the store can be queried instead."""
         try:
             raw = json.loads(folder.delivery.read_text(encoding="utf-8"))
             ending = raw.pop("ending")
@@ -101,7 +102,7 @@ class JournalView:
         return cls(path, content, tuple(ends))
 
     def records_within(self, size: int) -> int:
-        """How many records lie wholly in the first `size` bytes."""
+        """The number of complete records in the first `size` bytes."""
         return bisect_right(self.ends, size)
 
     def records(self, count: int) -> list[JournalRecord]:

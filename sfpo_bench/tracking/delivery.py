@@ -75,7 +75,7 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class SyncSummary:
-    """What `Delivery.sync` found. `unknown` are run folders for which nobody has a key: they were left alone."""
+    """What `Delivery.sync` found. `unknown` are run folders without a key: they were skipped."""
 
     runs: int
     records: int
@@ -123,8 +123,8 @@ class Delivery:
         self._runs: dict[Path, StoredRun] = {}
 
     def give_up_in(self, seconds: float) -> None:
-        """Ask the store nothing any more when `seconds` have passed: every method then raises `TrackingError`, after
-        it has written down what `sync` needs to know."""
+        """Make no more requests once `seconds` have passed: every method then raises `TrackingError`, after it has
+        written down what `sync` needs to know."""
         self._store.give_up_in(seconds)
 
     def open_run(self, folder: RunFolder, key: RunKey) -> str:
@@ -273,7 +273,7 @@ class Delivery:
     # --- its end --------------------------------------------------------------------------------------------------
 
     def _end_as_recorded(self, folder: RunFolder) -> bool:
-        """Bring the end of a run to the store: as `status.json` says it, else as the last `finish` asked for it."""
+        """Deliver the end of a run, from `status.json` or else from the last `finish`."""
         with self._alone(folder):
             ending = self._cursor(folder).ending
             if folder.status_file.is_file():
@@ -326,7 +326,7 @@ class Delivery:
 
     @contextmanager
     def _alone(self, folder: RunFolder) -> Iterator[None]:
-        """Deliver this folder in no other process meanwhile; after a failure ask the store everything anew."""
+        """Hold the lock of this folder's delivery; after a failure forget everything that was cached of the store."""
         folder.path.mkdir(parents=True, exist_ok=True)
         with hold(folder.path / "delivery.lock", _LOCK_SECONDS):
             try:
@@ -371,7 +371,7 @@ class Delivery:
 
 
 def _delivered(run: StoredRun, journal: JournalView) -> dict[str, Any]:
-    """How far the store was told, for the cursor: its number of records, and the part of the journal it vouches for.
+    """How far the run was delivered, for the cursor: number of records, and bytes of the journal they cover.
 
     A kill between the points and the tag leaves a tag that vouches for less than was sent; the journal, where it does
     not contradict the tag, fills the gap.
@@ -417,7 +417,7 @@ def _files(folder: RunFolder, ending: Ending) -> list[Path]:
 
 
 def run_folders(root: Path) -> Iterator[RunFolder]:
-    """Folders of runs, comparisons and sweeps in and below `root`; what lies above runs comes first.
+    """Folders of runs, comparisons and sweeps in and below `root`, parents first.
 
     A store's copies of their files, `RUN_ID/artifacts`, are none.
     """

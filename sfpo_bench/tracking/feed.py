@@ -34,7 +34,7 @@ _CLOSE_SECONDS = 60.0
 
 
 def key_of(folder: RunFolder) -> RunKey | None:
-    """How the tracking store shall know a run, a comparison or a sweep; None when the folder is none of them.
+    """The key of a run, comparison or sweep in the tracking store; None for any other folder.
 
     A run inside a comparison or a sweep is a child of its run, and a comparison or a sweep inside a study a child of
     the study's.

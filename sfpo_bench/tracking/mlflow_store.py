@@ -1,4 +1,4 @@
-"""The few things a delivery asks of an MLflow tracking store. Reports read one through `stored_runs.py`.
+"""The requests of a delivery to an MLflow tracking store. Reports read a store through `stored_runs.py`.
 
 No MLflow state of the process is touched: no tracking URI, no active run; only the levels of its loggers. Whatever
 goes wrong in the store is raised as `TrackingError`, with credentials taken out. MLflow is imported at the first
@@ -53,7 +53,7 @@ _PATIENCE: dict[str, int | bool] = {
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as the store knows it; `records` is the journal length it was last told, as a number of records."""
+    """A run in the store; `records` is the number of journal records that were delivered."""
 
     run_id: str
     status: str
@@ -77,7 +77,7 @@ def resolve_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, 
 
 
 def check_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, str]) -> None:
-    """Raise `ConfigError` for a store that must not be used, sqlite on a network file system; asks it nothing."""
+    """Raise `ConfigError` for sqlite on a network file system; makes no request."""
     path = sqlite_path(resolve_tracking_uri(given, folder, environ))
     refusal = None if path is None else network_refusal(path)
     if refusal is not None:
@@ -85,7 +85,7 @@ def check_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, st
 
 
 class MlflowStore:
-    """One experiment of one MLflow tracking store. Creating the object asks nothing of the store.
+    """One experiment of one MLflow tracking store. Creating the object makes no request.
 
     It does one thing to the process: usage reporting to MLflow's makers is off from then on, unless the user has set
     the variable. It has to be off before MLflow is imported.
@@ -106,7 +106,7 @@ class MlflowStore:
         self._given_seconds, self._give_up_at = seconds, time.monotonic() + seconds
 
     def ask(self) -> None:
-        """One harmless question; raises `TrackingError` when there is no answer."""
+        """Make one read-only request; raises `TrackingError` when it fails."""
         with self._asking("answering a question") as client:
             client.search_experiments(max_results=1)
 
@@ -160,13 +160,13 @@ class MlflowStore:
             client.log_artifact(run_id, str(path), folder)
 
     def retire(self, run_id: str, reason: str) -> None:
-        """Delete a run the way MLflow does: out of sight, and it can be restored."""
+        """Mark a run as deleted, as MLflow does: it can be restored."""
         with self._asking("retiring a run") as client:
             client.set_tag(run_id, "sfpo_bench.retired", reason)
             client.delete_run(run_id)
 
     def forget(self) -> None:
-        """Ask everything anew next time: after a failure the store may have come back another."""
+        """Drop everything that was cached of the store, which may have changed during a failure."""
         self._client = None
         self._experiment_id = None
 
@@ -216,7 +216,7 @@ class MlflowStore:
             raise TrackingError(self._message(doing, self._lateness() or error)) from None
 
     def _lateness(self) -> TimeoutError | None:
-        """What to say once the time is up that the store was given: whatever failed then was cut short by it."""
+        """The error of a request that failed after its deadline: the deadline is the reason."""
         if time.monotonic() < self._give_up_at:
             return None
         return TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
@@ -262,12 +262,12 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def artifact_folder(database: Path) -> Path:
-    """Where the artifacts of an sqlite store lie: beside it."""
+    """The artifact folder of an sqlite store, beside its file."""
     return database.with_name(ARTIFACTS)
 
 
 def moved_artifacts(uri: str, database: Path) -> str:
-    """Where the artifacts at `uri` lie now: beside the database, if that is where they were before both were moved.
+    """The present place of the artifacts at `uri`: beside the database, if they were there before both were moved.
 
     MLflow stores absolute places. One counts as moved when its folder `mlartifacts` is gone, or when the one beside the
     database holds the same.
@@ -296,7 +296,7 @@ def _follow_artifacts(database: Path) -> None:
 
 
 def create_sqlite(path: Path) -> None:
-    """Create the database file unless it is there, whole or not at all.
+    """Create the database file atomically unless it exists.
 
     MLflow's migrations take seconds and fail when two processes start them together, so they run under a lock, on a
     file that gets its name when it is complete.
@@ -405,7 +405,7 @@ _PLAIN = {
 
 
 def in_plain_words(error: BaseException) -> str:
-    """What a store's error comes to; its own words, shortened, where it is none of the known ones."""
+    """A store's error in plain words; for an unknown one its own text, shortened."""
     text = " ".join(str(error).split()) or type(error).__name__
     known = next((words for pattern, words in _PLAIN.items() if re.search(pattern, text)), None)
     return known or (text if len(text) <= 200 else f"{text[:200]}…")

@@ -23,7 +23,7 @@ _NETWORK_FUSE = re.compile(r"fuse\..*(sshfs|ceph|gluster|s3|gcs|rclone|dav|juice
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A place in the file tree and the kind of file system that lies there."""
+    """A mount point and the type of its file system."""
 
     place: Path
     kind: str
@@ -34,7 +34,7 @@ class Mount:
 
 
 def mount_of(path: Path, mounts: Path | None = None) -> Mount | None:
-    """The mount that `path`, which need not exist yet, lies on; None where the system does not say."""
+    """The mount of `path`, which need not exist yet; None where the system does not list mounts."""
     whole = path.resolve()
     found = [mount for mount in _listed(mounts or MOUNTS) if whole.is_relative_to(mount.place)]
     # Of two mounts on one place the later one hides the earlier, and `max` keeps the first of equals.

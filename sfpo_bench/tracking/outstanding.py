@@ -17,7 +17,7 @@ from sfpo_bench.tracking.mlflow_store import sqlite_path
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a run is delivered to; an empty name is told nowhere. `store` is without its credentials."""
+    """Where a run is delivered; an empty name means nowhere. `store` is without its credentials."""
 
     store: str = ""
     experiment: str = ""

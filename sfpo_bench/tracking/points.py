@@ -1,4 +1,4 @@
-"""What MLflow is told of a journal: points of metric curves and tags, record by record, with no MLflow in sight.
+"""A journal as MLflow points: metric values and tags, record by record. MLflow itself is not imported.
 
     reward_mean, entropy, fast_1/loss, report/sampled/accuracy, …   the keys of `curves.parquet`, at the record's step
     prompts, responses, tokens, optimizer_steps, train_seconds,
@@ -51,7 +51,7 @@ class PrimaryEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What MLflow is told of one record. `left_out` counts the values MLflow cannot hold: infinities and NaN."""
+    """The MLflow points and tags of one record. `left_out` counts the values MLflow cannot hold: infinities and NaN."""
 
     points: tuple[Point, ...]
     tags: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Told:
 
 
 def tell(records: Iterable[JournalRecord], primary: PrimaryEvaluation) -> Iterator[Told]:
-    """What MLflow is told of each record of a journal, which is given from its beginning."""
+    """The points and tags of each record of a journal, from its beginning."""
     steps_with_costs: set[int] = set()
     events: Counter[str] = Counter()
     for record in records:

@@ -1,4 +1,4 @@
-"""What a command says of a store that fails while it works: one line of each store, whichever part finds out first."""
+"""Warnings of stores that fail while a command works: one line for each store."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True, slots=True)
 class StoredRunInfo:
-    """A run as the store knows it; `latest` holds each metric's value at its last step."""
+    """A run in the store; `latest` holds each metric's value at its last step."""
 
     run_id: str
     name: str
@@ -71,7 +71,7 @@ class History:
 
 
 class StoredRuns(Protocol):
-    """What a report asks of a store. Deleted runs are not there."""
+    """The read requests of a report. Deleted runs are left out."""
 
     def named(self, name_or_id: str) -> list[StoredRunInfo]:
         """The runs with that id, else with that name, oldest first."""
@@ -94,12 +94,12 @@ class StoredRuns(Protocol):
         ...
 
     def files(self, runs: Sequence[StoredRunInfo], name: str) -> list[bytes | None]:
-        """The contents of each run's artifact `name`; None where there is none, or none that can be had from here."""
+        """The contents of each run's artifact `name`; None where it is missing or cannot be read from here."""
         ...
 
 
 def stored_runs(uri: str, environ: Mapping[str, str] | None = None) -> StoredRuns:
-    """The runs of the store at `uri`; nothing is asked of it yet."""
+    """The runs of the store at `uri`; no request is made yet."""
     shown = redact(uri, dict(os.environ if environ is None else environ))
     path = sqlite_path(uri)
     return ClientRuns(uri, shown) if path is None else SqliteRuns(path)
