@@ -57,7 +57,7 @@ class Plan:
 
     @property
     def run_bytes(self) -> int:
-        """Disk that a run asks for: what it keeps, and the checkpoint being written."""
+        """Disk space of a run: what it keeps, and the checkpoint being written."""
         return self.kept_bytes + self.checkpoint_bytes
 
     @property

@@ -1,4 +1,4 @@
-r"""What the text around an answer says of it: that it is not the answer, a question, a hypothesis, or taken back."""
+r"""Detects text around an answer that denies it, asks for it, supposes it, or takes it back."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _ANOTHER = re.compile(
 
 
 def denied_around(before: str, behind: str) -> bool:
-    """True when the text up to an answer, or behind it, says that it is not the answer, or asks whether it is.
+    """True when the text before or behind an answer denies it or asks whether it is right.
 
     Bounds such as `at most` before it say nothing: the answer may be the largest number.
     """

@@ -72,7 +72,7 @@ def _speaks(node: Node) -> bool:
 
 
 def _same_where(gold: Node, answer: Node, tolerance: Tolerance) -> bool:
-    """Equal values; two conditions have to be the same too, one alone says what is understood."""
+    """True for equal values; two conditions must be the same too, a condition on one side alone is ignored."""
     first, second = (node if isinstance(node, Where) else Where(node, None) for node in (gold, answer))
     if first.condition is not None and second.condition is not None:
         if not same(first.condition, second.condition, tolerance):
@@ -134,7 +134,7 @@ _SAID_OTHERWISE = {"dne": "does not exist", "infinitely many solutions": "infini
 
 
 def _normal(text: str) -> str:
-    """One spelling of what is said in several: dates, that there is nothing, that something does not exist."""
+    """One spelling of texts with several: dates, the empty set, "does not exist"."""
     if date := _DATE.fullmatch(text):
         return f"{date[1] or date[4]} {date[2] or date[3]}"
     text = " ".join(_NOTHING.sub(_normal_nothing, text).split())

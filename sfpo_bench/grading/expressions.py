@@ -1,4 +1,4 @@
-r"""Where mathematics stands in prose: formulas between delimiters, numbers, tuples; and what is prose at all."""
+r"""Finds mathematics in prose: formulas between delimiters, numbers, tuples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORD = re.compile(
 
 
 def is_prose(text: str) -> bool:
-    r"""True when words of a language stand in `text`, outside `\text{}` and the names of functions."""
+    r"""True when `text` has words of a language outside `\text{}` and the names of functions."""
     return any(word.lower() not in _NOT_PROSE for word in _WORD.findall(_TEXT_COMMAND.sub(" ", text)))
 
 
@@ -64,7 +64,7 @@ _MOST_OPERANDS = 12
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of mathematics without its delimiters, and where it stands, with them."""
+    """A piece of mathematics without its delimiters, and its place in the text, with them."""
 
     text: str
     start: int

@@ -73,7 +73,7 @@ def extract(response: str) -> Extraction | None:
 
 
 def spoken(response: str) -> str:
-    """What the response says: without what follows its end token, and without thoughts, finished or not.
+    """The response without what follows its end token, and without thoughts, finished or not.
 
     A thought that never ends, or with nothing behind it, leaves what stands before it.
     """
@@ -100,7 +100,7 @@ _HEADING = re.compile(
 
 
 def _behind_hashes(text: str) -> str | None:
-    """What stands behind the last `####`, unless that is the heading of what follows."""
+    """The text behind the last `####`, unless that is a heading."""
     found = list(_HASHES.finditer(text))
     if not found:
         return None

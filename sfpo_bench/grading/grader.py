@@ -1,4 +1,4 @@
-"""The grader as the rest of the package sees it: pairs in, grades out, in order; whatever a model wrote."""
+"""The grader's interface: pairs in, grades out, in order, with a deadline for each."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Grader:
         return [reply.status is GradeStatus.correct for reply in self._ask(requests, deadline_s)]
 
     def second_opinions(self, pairs: Iterable[Pair], *, deadline_s: float | None = None) -> list[GradeStatus]:
-        """What plain math-verify says of each pair, `timeout` where it goes on longer than the deadline."""
+        """The verdict of plain math-verify on each pair, `timeout` beyond the deadline."""
         requests = [Request(Question.second, pair.gold, pair.response[-LONGEST_RESPONSE:]) for pair in pairs]
         return [reply.status for reply in self._ask(requests, deadline_s)]
 

@@ -194,7 +194,7 @@ _REALS = re.compile(r"(?:all )?(?:the )?(positive |negative |non ?negative )?(?:
 
 
 def named_set(tokens: Tokens) -> Node | None:
-    """Sets with a sign of their own, and what says that there is nothing."""
+    """Sets with a sign of their own, such as the empty set."""
     text = "".join(written(tokens))
     if text in (r"\mathbb{R}^+", r"\mathbb{R}^{+}", r"\mathbb{R}_+", r"\mathbb{R}_{>0}", r"\mathbb{R}_{+}"):
         return Sequence("()", (Number(Fraction(0)), Symbol(r"\infty")))

@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(slots=True)
 class Summary:
-    """What there is to say about a file: counts by status, rule and finish reason, and agreement with `expected`."""
+    """The summary of a file: counts by status, rule and finish reason, and agreement with `expected`."""
 
     statuses: Counter[GradeStatus] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)

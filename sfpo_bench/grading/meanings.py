@@ -1,4 +1,4 @@
-r"""What statements say of values: `x = 5` names one, `x = 1, y = 2` a pair, `x = 1 \text{ or } x = 2` alternatives."""
+r"""The values that statements name: `x = 5` one, `x = 1, y = 2` a pair, `x = 1 \text{ or } x = 2` alternatives."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class Parser(Operators):
         raise Unreadable(f"the sign {sign}")
 
     def _fenced(self, opener: str) -> Node:
-        """What stands between brackets, bars or floor signs."""
+        """The content of brackets, bars or floor signs."""
         closer = _FENCES[opener]
         if opener in ("(", "[", r"\{"):
             content = self._bracketed(self.place - 1)

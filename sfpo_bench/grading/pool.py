@@ -84,7 +84,7 @@ class Pool:
         _end_all(self._idle)
 
     def _help(self, work: _Work, deadline_s: float) -> None:
-        """Serve in a thread of its own; what goes wrong there is raised where the replies are asked for."""
+        """Serve in a thread of its own; its errors are raised where the replies are read."""
         with contextlib.suppress(BaseException):
             self._serve(work, deadline_s)
 
@@ -192,7 +192,8 @@ class _Child:
         return self.process.poll() is None
 
     def converse(self, requests: Sequence[Request], deadline_s: float) -> Iterator[Reply]:
-        """Replies, until all are there or the child is dead; the reply to what it died over is the last one then."""
+        """Yields replies until all have come or the child has died; the last one is then that of the request it died
+        on."""
         lines = [json.dumps([asdict(r), deadline_s + _GRACE_S]).encode("ascii") + b"\n" for r in requests]
         while lines:
             run = [lines.pop(0)]
@@ -227,7 +228,7 @@ class _Child:
         self._stdout.close()
 
     def disown(self) -> None:
-        """In a fork of the parent: let go of the pipes, so that the child still ends with the parent."""
+        """Close the pipes in a fork of the parent, so that the child still ends with the parent."""
         self._stdin.close()
         self._stdout.close()
         _DISOWNED.append(self)

@@ -132,7 +132,7 @@ def _value(tokens: Tokens, expression: Reader) -> Node:
 
 
 def number_of(tokens: Tokens) -> Fraction | None:
-    """The number that words name, with the sign before them; hyphens between them say nothing."""
+    """The number that words name, with the sign before them; hyphens between words are ignored."""
     if tokens and tokens[0].text == "-":
         number = number_of(tokens[1:])
         return None if number is None else -number

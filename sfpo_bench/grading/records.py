@@ -23,7 +23,7 @@ class Pair:
 
 
 class Question(StrEnum):
-    """What a process is asked.
+    """A request to a grading process.
 
     `grade` a response, `compare` two bare answers, `read` a gold (can it be?), or what math-verify says (`second`).
     """

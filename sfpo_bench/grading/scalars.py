@@ -1,4 +1,4 @@
-"""Single values with what stands behind them: units, degrees, percent signs."""
+"""Single values with their suffix: units, degrees, percent signs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plain math-verify says of a response: a second opinion, for comparing graders. Never part of a verdict."""
+"""The verdict of plain math-verify, for comparing graders. Never part of a grade."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def _dots_filled(nodes: list[Node]) -> list[Node]:
 
 
 def is_statement(node: Node) -> bool:
-    """True for what says something instead of being something."""
+    """True for a statement, such as an equation or an inequality; false for a value."""
     if isinstance(node, Either):
         return all(is_statement(reading) for reading in node.readings)
     return isinstance(node, (Relation, Logic))

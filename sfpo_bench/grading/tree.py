@@ -84,7 +84,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The letter of a choice, in upper case, and what stands behind it."""
+    """The letter of a choice, in upper case, and the value behind it."""
 
     letter: str
     rest: Node | None = None
@@ -125,7 +125,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    r"""A value with a condition on its parameters, such as `2k\pi, k \in \mathbb{Z}`; None where it says nothing."""
+    r"""A value with a condition on its parameters, such as `2k\pi, k \in \mathbb{Z}`; None where it is trivial."""
 
     value: Node
     condition: Node | None

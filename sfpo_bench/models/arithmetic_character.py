@@ -35,7 +35,7 @@ FOLDER = Path(__file__).with_name("arithmetic_character_start")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A stretch of supervised training: `response` writes what the model shall say to a problem."""
+    """A phase of supervised training: `response` is the target text of a problem."""
 
     name: str
     steps: int

@@ -70,7 +70,7 @@ def _is_hub_name(name: str) -> bool:
 
 
 def check_hub(name: str, revision: str) -> None:
-    """Return when the hub's model is in the local cache or the hub says it has it; one question, no retries.
+    """Return when the model is in the local cache or on the hub; one request, no retries.
 
     Raises `MissingDataError` when the hub does not answer, is switched off, or has no such model for us.
     """
@@ -100,7 +100,7 @@ def check_hub(name: str, revision: str) -> None:
 
 
 def pinned(settings: ModelSettings) -> dict[str, object]:
-    """Settings, by dotted key, that must be fixed before a run is saved: which of two SmolLM2s `auto` stands for."""
+    """Settings, by dotted key, to fix before a run is saved: the SmolLM2 that `auto` resolves to."""
     if isinstance(settings, SmolLM2Model):
         from sfpo_bench.models import smollm2
 
@@ -121,13 +121,13 @@ def shape_of(settings: ModelSettings) -> Shape:
 
 
 def revision_of(settings: ModelSettings) -> str:
-    """The hub revision asked for; empty for the default one and for what is not on the hub."""
+    """The hub revision of the settings; empty for the default one and for models that are not on the hub."""
     return settings.revision if isinstance(settings, HuggingFaceModel) else ""
 
 
 def aliases(model: PreTrainedModel) -> dict[str, str]:
-    """Names of the checkpoint that stand for another parameter, such as a tied `lm_head.weight`, with that parameter's
-    own name."""
+    """Names of the checkpoint that alias another parameter, such as a tied `lm_head.weight`, with that parameter's
+    name."""
     named = {parameter.data_ptr(): name for name, parameter in model.named_parameters()}
     return {
         name: named[tensor.data_ptr()]
@@ -143,7 +143,7 @@ def _cache(settings: SmolLM2Model) -> Path:
 
 
 def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
-    """The model on its device in `precision`, and its tokenizer; raises `MissingDataError` when it cannot be had."""
+    """The model on its device in `precision`, and its tokenizer; raises `MissingDataError` when it cannot be loaded."""
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -40,7 +40,7 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One problem before it is text: `product_first` says on which side of the sign the product stands."""
+    """One problem before it is text: `product_first`: the product is left of the sign."""
 
     a: int
     b: int

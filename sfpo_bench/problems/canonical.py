@@ -1,4 +1,4 @@
-r"""Text as what it says: two copies of a problem agree here when only their spelling differs.
+r"""A canonical text of a problem: equal for copies that differ in spelling alone.
 
 Four strengths, for four questions:
 

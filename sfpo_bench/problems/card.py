@@ -112,7 +112,7 @@ def named_file(kinds: tuple[str, ...], name: str, what: str, setting: str = "") 
 
 @cache
 def card(name: str) -> Card:
-    """The card of a benchmark or training set; raises `ConfigError` for a name that nobody has."""
+    """The card of a benchmark or training set; raises `ConfigError` for an unknown name."""
     return read_entry(named_file(KINDS, name, "a set of problems"), Card)
 
 

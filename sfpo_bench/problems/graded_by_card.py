@@ -1,4 +1,4 @@
-"""The grader that a problem set's card asks for: one way to judge its answers, in training and in evaluations."""
+"""The grader that a problem set's card names: the same in training and in evaluations."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def _is_cached(datasets: Any, place: HubPlace) -> bool:
 
 
 def _silence() -> str | None:
-    """Why the hub cannot be asked; None when it answers."""
+    """The reason why the hub cannot be reached; None when it answers."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

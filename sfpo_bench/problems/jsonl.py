@@ -60,7 +60,7 @@ class Jsonl:
         return Prompt(problem.id, (Message("user", text),) if self.chat else text)
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        """The grader's verdict on the text as it stands, also when it was cut at the token limit.
+        """The grade of the text, also when it was cut at the token limit.
 
         An exception of your own function stops the run: a broken grader must not look like wrong answers.
         """

@@ -133,7 +133,8 @@ def last_boxed(text: str) -> str:
 
 
 def _check_problems(known: Card, problems: Sequence[Problem], origin: str) -> None:
-    """No empty text or answer, no id twice, whole numbers where the card says so."""
+    """Raise for an empty text or answer, a repeated id, and an answer that is no whole number where the card wants
+    one."""
     empty = [p.id for p in problems if not p.text.strip() or not p.answer.strip()]
     twice = [one for one, count in Counter(p.id for p in problems).items() if count > 1]
     odd = [p.id for p in problems if known.answer_type is AnswerType.integer and not _INTEGER.fullmatch(p.answer)]

@@ -11,7 +11,7 @@ from sfpo_bench.problems.canonical import asked_text, canonical_answer, countdow
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """One problem that stands in an evaluation and in a training set."""
+    """One problem that occurs in an evaluation and in a training set."""
 
     evaluation_id: str
     training_id: str

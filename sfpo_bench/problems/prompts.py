@@ -31,13 +31,13 @@ class PromptTemplate:
 
     @property
     def sha256(self) -> str:
-        """Names the template by what it says; its name and notes do not count."""
+        """The sha256 of the template's text; its name and notes do not count."""
         return hashlib.sha256(f"{self.chat}\x1f{self.text}".encode()).hexdigest()
 
 
 @cache
 def prompt_template(name: str) -> PromptTemplate:
-    """The template of that name; raises `ConfigError` for a name nobody has and for a template without `{problem}`."""
+    """The template of that name; raises `ConfigError` for an unknown name and for a template without `{problem}`."""
     found = read_entry(named_file(("prompts",), name, "a prompt template"), PromptTemplate)
     if _PLACE not in found.text:
         raise ConfigError(f"the prompt template {name} has no {_PLACE}, so every prompt would be the same; add it")

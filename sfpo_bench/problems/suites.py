@@ -56,7 +56,7 @@ class Choice:
 
     @property
     def note(self) -> str:
-        """What every table that shows the chosen thing says."""
+        """The note for every table that shows what was chosen."""
         if self.on_report:
             return (
                 f"chosen by its scores on {self.suite}, a suite for reporting: these scores are the best of several "

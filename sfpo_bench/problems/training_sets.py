@@ -30,7 +30,7 @@ _SIX = ["math500", "aime24", "aime25", "amc_aimo83", "minerva", "olympiadbench"]
 
 
 class OverlapFrom(StrEnum):
-    """Where problems that stand in training and report problems are left out."""
+    """The side from which problems in both training and report problems are left out."""
 
     train = "train"
     report = "report"
@@ -61,7 +61,7 @@ class TrainingSets:
         return template.fill(problem)
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        """The verdict on the text as it stands, also when it was cut at the token limit."""
+        """The grade of the text, also when it was cut at the token limit."""
         return grade_responses(self._card(problem), [problem], [completion.text])[0]
 
     def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
@@ -124,7 +124,7 @@ class TrainingSets:
 
     @staticmethod
     def _once(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-        """The first of all problems that ask the same."""
+        """The first of all problems with the same canonical text."""
         seen: dict[str, Problem] = {}
         for problem in problems:
             seen.setdefault(asked_text(problem), problem)

@@ -108,7 +108,7 @@ def anatomy_frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def anatomy_figure(frame: pd.DataFrame, name: str) -> Figure:
-    """Nine panels from an `anatomy_frame`; a panel without a recorded number says so."""
+    """Nine panels from an `anatomy_frame`; a panel without recorded numbers is labelled so."""
     with styled():
         return _figure(frame, name)
 

@@ -1,4 +1,4 @@
-"""What a comparison says, in plain sentences that follow from the intervals and bounds alone."""
+"""The answer of a comparison in sentences that follow from its intervals and bounds alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unanswered(summary: Summary) -> list[str]:
 
 
 def _common_reason(summary: Summary, axis: Axis) -> str | None:
-    """Why nothing is said on the axis, where that is the same for each of several statements."""
+    """The reason why an axis has no statements, where it is the same for several."""
     rows = [row for row in summary.absolute.ratios if row.axis == axis.key]
     reasons = {row.reason for row in rows}
     same = len(rows) > 1 and len(reasons) == 1 and all(row.claim is Claim.none for row in rows)

@@ -1,4 +1,4 @@
-"""A report as blocks, before it is Markdown, HTML or LaTeX: every form says the same, word for word, column for column.
+"""A report as blocks, from which Markdown, HTML and LaTeX are rendered with the same words and columns.
 
     report = [heading(1, "Scores"), paragraph(bold("Warning:"), " one seed"), table(("arm", "n"), rows, left=1)]
     markdown.markdown(report), html.simple_page("Scores", report, {}), latex.tables_tex(report, Columns.one)

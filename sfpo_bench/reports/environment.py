@@ -52,7 +52,7 @@ def _flat(provenance: Mapping[str, object], prefix: str = "") -> list[tuple[str,
 
 
 def _text(value: object) -> str:
-    """A value as a reader knows it: texts as they are, nothing as `(none)`, the rest as JSON writes it."""
+    """A value as text: texts as they are, nothing as `(none)`, the rest as JSON writes it."""
     if value is None:
         return _ABSENT
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -57,7 +57,7 @@ def figure_bytes(summary: Summary) -> dict[str, bytes]:
 
 
 def convergence_figure(summary: Summary) -> Figure:
-    """Title, legend, two panels over a common accuracy axis, and a caption that says what the marks are."""
+    """Title, legend, two panels over a common accuracy axis, and a caption that explains the marks."""
     with styled():
         return _figure(summary)
 

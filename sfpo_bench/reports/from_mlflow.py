@@ -101,7 +101,7 @@ def _of_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_params(parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> dict[str, Any]:
-    """What parameters say of a comparison whose files cannot be had."""
+    """The plan of a comparison from its parameters, for want of its files."""
     changed = {key.removeprefix(CHANGED_PARAM_TAG): text for key, text in parent.tags.items()}
     own = {key: _parsed(changed.get(key, value)) for key, value in parent.params.items()}
     first = {key: _parsed(value) for key, value in children[0].params.items()} if children else {}

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself: figures inside, no script, no address to ask.
+"""The report as one self-contained HTML page: figures inside, no script, no request to any host.
 
 The page says what report.md says, made from the same blocks. Every number of a table and of a sentence about an arm
 leads to the runs it comes from, and from there into their folders. Below stand the settings and the environment.

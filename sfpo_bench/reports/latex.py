@@ -236,7 +236,7 @@ def _fits(table: Table, points: float, size: str) -> bool:
 
 
 def _lengths(table: Table) -> list[float]:
-    """The characters that each column asks for, between 6 and 30."""
+    """The width of each column in characters, between 6 and 30."""
     cells = [table.header, *table.rows]
     asked = [[_asked(_bound(plain(row[column]))) for row in cells] for column in range(len(table.header))]
     return [min(30.0, max(6.0, *column)) for column in asked]

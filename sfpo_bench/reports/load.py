@@ -257,6 +257,6 @@ def _device(provenance: Mapping[str, object]) -> str:
 
 
 def _processes(provenance: Mapping[str, object]) -> int:
-    """The processes that the provenance tells of; 1 where it was written before they were recorded."""
+    """The number of processes in the provenance; 1 where an older version wrote it."""
     count = provenance.get("processes", 1)
     return count if isinstance(count, int) and count > 0 else 1

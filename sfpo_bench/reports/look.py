@@ -1,4 +1,4 @@
-"""What every figure shares: style, how arms are told apart, and files that equal input makes equal.
+"""Style of every figure, marks of the arms, and files that are equal for equal input.
 
 No dates, a fixed SVG salt, and matplotlib's own defaults whatever the user's matplotlibrc says. matplotlib is imported
 where it is used, so that reading a report does not pay for it.
@@ -33,7 +33,7 @@ _STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How an arm is told from the others without colour: line style and marker."""
+    """Line style and marker of an arm, which tell it from the others without colour."""
 
     color: str
     dashes: Literal["solid"] | tuple[float, tuple[float, ...]]

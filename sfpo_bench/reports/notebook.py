@@ -82,7 +82,7 @@ def show(frame: pd.DataFrame, digits: int = 4) -> Shown:
 
 
 def answer(summary: Summary) -> Shown:
-    """What the comparison says, in sentences that follow from the intervals, and how early first crossings come."""
+    """The answer of the comparison in sentences, and the bias of first crossings."""
     found = paragraphs(unanswered(summary))
     for target in summary.targets:
         found.append(paragraph(bold(f"To {target_text(target)}:")))

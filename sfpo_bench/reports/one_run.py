@@ -1,4 +1,4 @@
-"""The interval of an accuracy that one run alone was asked for."""
+"""The interval of an accuracy that rests on one run."""
 
 from __future__ import annotations
 

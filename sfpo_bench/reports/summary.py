@@ -38,8 +38,8 @@ class IntervalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One evaluation of one run: what the run had spent by then, and `accuracy` over `n` responses to `problems`
-    problems (0: not known)."""
+    """One evaluation of one run: its costs so far, and `accuracy` over `n` responses to `problems` problems (0: not
+    known)."""
 
     step: int
     prompts: int

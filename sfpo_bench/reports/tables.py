@@ -247,7 +247,7 @@ def _paper_section(summary: Summary) -> list[Block]:
 
 
 def _marks(block: TargetBlock) -> dict[str, str]:
-    """A letter for every reason that stands in the tables of a block: said once below them, not in each cell."""
+    """A letter for every reason in the tables of a block, whose text is printed once below them."""
     found = [*(row.reason for row in block.costs), *(row.reason for row in block.ratios)]
     reasons = [reason for reason in dict.fromkeys(found) if reason]
     return {reason: f"({chr(ord('a') + place)})" for place, reason in enumerate(reasons)}

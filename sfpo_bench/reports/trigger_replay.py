@@ -1,4 +1,4 @@
-"""When a trigger would have fired in runs that are over: their entropies shown to it step by step."""
+"""The step at which a trigger would have fired in finished runs, from their recorded entropies."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _INSIDE = "Inside the updates: what every training step recorded, means over see
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """Where a report's files lie; `report` is the one to read first, `page` the same with links to the runs."""
+    """Paths of a report's files; `report` is the one to read first, `page` the same with links to the runs."""
 
     summary: Path
     report: Path

@@ -104,7 +104,7 @@ class SeedCost:
 
     @property
     def upper(self) -> float:
-        """The smallest number known to be no smaller than the true cost."""
+        """The smallest known upper bound of the true cost."""
         return math.inf if self.outcome is Outcome.not_reached else self.cost
 
 

@@ -12,7 +12,7 @@ FEWEST_SEEDS = 3  # of each arm: intervals of two seeds have not been calibrated
 
 
 class Verdict(StrEnum):
-    """What may be said of the arm beside the baseline.
+    """The verdict on an arm against the baseline.
 
     `cheaper`, `dearer`: the interval (or the limit of a bound) excludes 1, and so does Holm's test over the family.
     `alike`: the interval lies between 1 / 1.25 and 1.25. `unclear`: anything else that has an interval or a limit,

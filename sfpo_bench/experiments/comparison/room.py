@@ -1,4 +1,4 @@
-"""Room on the disk for all runs of a comparison, asked for before the first of them starts."""
+"""The disk space of all runs of a comparison, checked before the first of them starts."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _SPENT = (PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.
 
 @dataclass(frozen=True, slots=True)
 class StudyFiles:
-    """Where a study's report lies; `report` is the one to read first."""
+    """Paths of a study's report; `report` is the one to read first."""
 
     scores: Path
     report: Path
@@ -137,7 +137,7 @@ def _notes(study: Study, scores: Sequence[PaperScore], choice: Choice) -> list[s
 
 
 def _mixed_code(versions: Mapping[str, object]) -> list[str]:
-    """What to say of parts that different versions of the code made."""
+    """The warning for parts that different versions of the code made."""
     if len(set(versions.values())) < 2:
         return []
     made = "; ".join(f"{part}: {str(version)[:12]}" for part, version in versions.items())

@@ -172,7 +172,7 @@ def _evaluation(config: RunConfig) -> EvaluateSettings:
 
 @contextmanager
 def settings_named_as_in_a_study() -> Iterator[None]:
-    """What evaluations say of their settings, by the names that a study has for them."""
+    """Errors of evaluation settings with the names that a study has for them."""
     shared = {field.name for field in fields(StudyEvaluation)} & {field.name for field in fields(EvaluateSettings)}
     named = re.compile(rf"(?<![\w.`])({'|'.join(sorted(shared))})(?=(?:\.\w+)? ?=)")
     try:

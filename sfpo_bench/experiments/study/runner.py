@@ -81,7 +81,7 @@ class Parts:
         self.done = 0
 
     def run(self) -> StudyFiles:
-        """All of them; returns where the report lies."""
+        """Do every part; returns the paths of the report."""
         self._folder.write_status(RunStatus(RunState.running, 0, len(PARTS)))
         open_run(self._folder, self._delivery, self._warnings)
         start = self._once(START, [], self._start)

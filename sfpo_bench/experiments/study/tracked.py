@@ -1,4 +1,4 @@
-"""What the tracking store is told of a study: one run above its sweeps, its comparison and their runs, with its scores.
+"""Delivery of a study: one run above its sweeps, its comparison and their runs, with its scores.
 
 A store that fails costs a warning; `sfpo-bench sync` delivers what is missing.
 """
@@ -37,7 +37,7 @@ def close_run(
     artifacts: Sequence[Path],
     warnings: StoreWarnings,
 ) -> None:
-    """Tell the scores, upload the artifacts, end the run."""
+    """Deliver the scores, upload the artifacts, end the run."""
     _write_journal(folder, scores)
     if delivery is not None and not warnings.tracking_failed:
         try:

@@ -1,4 +1,4 @@
-"""A trial while it is worked on: its runs, what their journals say so far, and what follows from that."""
+"""A trial in progress: its runs, their numbers so far, and whether it is to be pruned or is over."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class LiveTrial:
         return self.settings.first_seed + self.current
 
     def next_seed(self) -> None:
-        """Go on to the run of the next seed."""
+        """Continue with the run of the next seed."""
         self.current, self.ended, self.spent = self.current + 1, False, False
 
     @property

@@ -244,7 +244,7 @@ def _choice(plan: Plan) -> str:
 
 
 def _far_end(plan: Plan, beyond: Parameter, point: Point) -> bool:
-    """True when the value lies at the outer end of an extension."""
+    """True when the value is at the outer end of an extension."""
     if beyond.name not in point:
         return False
     if beyond.points == 1:

@@ -1,4 +1,4 @@
-"""What stands below a paper's table: how the numbers were made, and what they do not say."""
+"""The footnotes of a paper's table: how the numbers were made, and what they do not cover."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def footnotes(table: Sequence[PaperRow], names: PaperNames) -> list[str]:
 
 
 def samples_text(table: Sequence[PaperRow]) -> str:
-    """`4`, `4 to 32`, or `k` where it is not told."""
+    """`4`, `4 to 32`, or `k` where it is not known."""
     return _range([row.score.samples for row in table]) or "k"
 
 

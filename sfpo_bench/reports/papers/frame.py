@@ -72,7 +72,7 @@ def tables_of(rows: Sequence[PaperRow]) -> list[list[PaperRow]]:
 
 
 def benchmarks_of(table: Sequence[PaperRow]) -> list[str]:
-    """The benchmarks in the order in which they are met, the average last."""
+    """The benchmarks in order of first appearance, the average last."""
     found = list(dict.fromkeys(row.score.benchmark for row in table))
     return [name for name in found if name != AVERAGE] + [AVERAGE] * (AVERAGE in found)
 

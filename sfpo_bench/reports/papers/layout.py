@@ -14,7 +14,7 @@ from sfpo_bench.statistics import Design, difference_error
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in a cell; `below` belongs to it and may go on a line of its own."""
+    """The text of a cell; `below` belongs to it and may take a line of its own."""
 
     text: str = ""
     below: str = ""

@@ -37,7 +37,7 @@ _MEANINGS = (
 
 @dataclass(frozen=True, slots=True)
 class PublishedFiles:
-    """Where the tables of published results lie."""
+    """Paths of the tables of published results."""
 
     markdown: Path
     html: Path
@@ -89,7 +89,7 @@ def gains_frame(found: Published) -> pd.DataFrame:
 
 
 def reading(gain: Gain) -> str:
-    """What may be said of a gain whatever the unpublished spread is."""
+    """The conclusion on a gain that holds whatever the unpublished spread is."""
     size = abs(gain.difference)
     if size <= gain.error.least:
         return "within sampling error"

@@ -31,7 +31,7 @@ _DETAILS = (
 
 @dataclass(frozen=True, slots=True)
 class PaperTableFiles:
-    """Where the forms of a paper's tables lie."""
+    """Paths of a paper's tables in each form."""
 
     markdown: Path
     html: Path

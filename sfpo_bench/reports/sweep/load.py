@@ -35,7 +35,8 @@ class Axis:
     choices: tuple[Value, ...]
 
     def share(self, value: float) -> float:
-        """Where a number lies between the bounds, from 0 to 1, on the parameter's own scale; 0.5 of a single value."""
+        """The place of a number between the bounds, from 0 to 1, on the parameter's own scale; 0.5 of a single
+        value."""
         if self.low == self.high:
             return 0.5
         scale = math.log if self.is_log else float
@@ -59,7 +60,7 @@ class SweepTrial(TrialView):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it lies in `folder`. `suite` names the suite that it chooses on, empty for problems of the task;
+    """A sweep read from `folder`. `suite` names the suite that it chooses on, empty for problems of the task;
     `on_report`: numbers are reported on these problems too."""
 
     folder: Path

@@ -16,7 +16,7 @@ from sfpo_bench.results.stored_files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class SweepFiles:
-    """Where a sweep's report lies; `report` is the one to read first."""
+    """Paths of a sweep's report; `report` is the one to read first."""
 
     report: Path
     page: Path
