@@ -15,6 +15,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.sample_board import SampleBoard
+from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.launcher import LocalLauncher
@@ -82,7 +83,7 @@ def _report(settings: EvaluateSettings, found: Evaluation, warnings: StoreWarnin
 
     files = publish(found, delivery_of(settings.tracking, _store_folder(settings)), warnings)
     text = files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip()
-    return f"{text}\n\nsamples: {found.folder / 'samples.parquet'}\ntable:   {files.markdown}"
+    return f"{text}\n\nsamples: {SampleStore(found.folder).graded_file}\ntable:   {files.markdown}"
 
 
 def _store_folder(settings: EvaluateSettings) -> Path:

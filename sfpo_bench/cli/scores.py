@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,9 +11,11 @@ from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ScoresSettings
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.evaluation.record import CHOICE_FILE, Evaluation, read_evaluation, runs_of
+from sfpo_bench.evaluation.record import Evaluation, read_evaluation, runs_of
 from sfpo_bench.problems.sets import Choice, choice_on, suite
-from sfpo_bench.results.stored_files import write_atomically
+from sfpo_bench.results.evaluation import ChoiceRecord, EvaluationFolder
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.sample_store import SampleStore
 
 
 def act(node: DictConfig) -> None:
@@ -62,8 +62,8 @@ def _evaluations(folders: Sequence[str]) -> list[Evaluation]:
 
 
 def _of_folder(folder: Path) -> list[Evaluation]:
-    runs = runs_of(folder) or ([folder] if (folder / "config.yaml").is_file() else [])
-    inside = [one for run in runs for one in sorted((run / "evaluations").glob("step-*"))]
+    runs = runs_of(folder) or ([folder] if RunFolder(folder).config.is_file() else [])
+    inside = [one.path for run in runs for one in EvaluationFolder.inside(RunFolder(run))]
     if runs and not inside:
         raise MissingDataError(f"no run of {folder} was evaluated; run `sfpo-bench evaluate run={folder}`")
     return [read_evaluation(one) for one in inside or [folder]]
@@ -79,7 +79,7 @@ def _choose(found: Sequence[Evaluation], choice: Choice, metric: str, k: int) ->
     benchmarks = [entry.name for entry in suite(choice.suite).benchmarks]
     best = best_arm([Arm(label, (one,)) for label, one in candidates.items()], metric, k, benchmarks)
     chosen = best.evaluations[0]
-    content = {**asdict(choice), "metric": f"{metric}@{k}", "among": list(candidates), "note": choice.note}
     if choice.on_report:
-        write_atomically(chosen.folder.parent / CHOICE_FILE, json.dumps(content, indent=1))
+        record = ChoiceRecord(choice.suite, choice.role.value, f"{metric}@{k}", tuple(candidates), choice.note)
+        EvaluationFolder.of_store(SampleStore(chosen.folder)).write_choice(record)
     say(f"chosen: {best.name}, {choice.note}")

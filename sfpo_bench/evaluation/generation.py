@@ -9,7 +9,7 @@ from sfpo_bench.core.errors import ConfigError, Interrupted
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import Sampling
 from sfpo_bench.evaluation.prompted_problems import Benchmark, PromptedProblem
-from sfpo_bench.evaluation.sample_store import Sample, SampleStore
+from sfpo_bench.results.sample_store import Sample, SampleStore
 from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
 
 # Prompts to token ids, in the order of the problems.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sfpo_bench.core.types import FinishReason, GradeStatus
-from sfpo_bench.evaluation.sample_store import GradedSample
 from sfpo_bench.grading.failures import failed
+from sfpo_bench.results.sample_store import GradedSample
 from sfpo_bench.statistics.crossed import Scores
 from sfpo_bench.statistics.sample_scores import avg_at_k, maj_at_k, pass_at_k
 

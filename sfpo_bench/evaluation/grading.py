@@ -9,10 +9,10 @@ from sfpo_bench.core.errors import RunFailed
 from sfpo_bench.core.types import Grade, GradeStatus
 from sfpo_bench.evaluation.generation import SampleName, name_of
 from sfpo_bench.evaluation.prompted_problems import Benchmark, PromptedProblem
-from sfpo_bench.evaluation.sample_store import GradedSample, Sample, SampleStore
 from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.grading.failures import LIMIT, failed
 from sfpo_bench.problems.graded_by_card import grade_responses, grader_version, same_answers
+from sfpo_bench.results.sample_store import GradedSample, Sample, SampleStore
 from sfpo_bench.statistics.sample_scores import CORRECT, NO_ANSWER
 
 

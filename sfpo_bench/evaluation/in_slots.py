@@ -18,6 +18,7 @@ from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.run import Plan, Progress, begin, finish
 from sfpo_bench.evaluation.share import deal, generate_share
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.workers.build import build_launcher
 from sfpo_bench.workers.drive import drive
 from sfpo_bench.workers.job import Ending, Job
@@ -94,7 +95,7 @@ class _Watch:
             self.failures += [outcome] if outcome.ending != Ending.interrupted else []
             return
         self.count()
-        self._open[outcome.folder.parents[1]][1].remove(outcome.folder)
+        self._open[SampleStore.of_share(outcome.folder).path][1].remove(outcome.folder)
         self.finish_what_is_there()
 
     def finish_what_is_there(self) -> None:

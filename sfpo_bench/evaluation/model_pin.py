@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sfpo_bench.core.content import file_sha256, model_folder_sha256
 from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.models.load import ModelSettings, locate
+from sfpo_bench.results.evaluation import ModelPin
 from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.training.checkpoint import Checkpoint
-
-
-@dataclass(frozen=True, slots=True)
-class ModelPin:
-    """`source` is a hub name or a folder's name, `revision` the hub's commit (empty for a folder), `sha256` that of all
-    files that make the model: weights, configuration, tokenizer."""
-
-    source: str
-    revision: str
-    sha256: str
 
 
 def pin_model(settings: ModelSettings) -> tuple[ModelSettings, ModelPin]:

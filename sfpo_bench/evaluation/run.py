@@ -13,16 +13,17 @@ from sfpo_bench.core.options import check_ranges
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import Generation, Wanted, asked_for, missing
 from sfpo_bench.evaluation.grading import Limits, grade_samples
-from sfpo_bench.evaluation.model_pin import ModelPin, pin_checkpoint, pin_model
+from sfpo_bench.evaluation.model_pin import pin_checkpoint, pin_model
 from sfpo_bench.evaluation.prompted_problems import Benchmark, prompted_benchmarks
-from sfpo_bench.evaluation.record import Asked, Evaluation, Owner, read_evaluation, write_asked, write_owner
-from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
+from sfpo_bench.evaluation.record import Evaluation, read_evaluation
 from sfpo_bench.models.load import ModelSettings
 from sfpo_bench.problems.sets import Suite, load_problem_set, overlaps, suite
 from sfpo_bench.problems.training_sets import TrainingSets
 from sfpo_bench.results.comparison import ComparisonFolder
+from sfpo_bench.results.evaluation import Asked, EvaluationFolder, ModelPin, Owner, write_asked
 from sfpo_bench.results.names import EVALUATIONS, check_name, check_root
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.sample_store import SampleStore, SamplingIdentity
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.evaluation import EvaluateSettings
@@ -59,7 +60,7 @@ class Plan:
 
     @property
     def store(self) -> SampleStore:
-        return SampleStore(self.folder / self.sampling.digest)
+        return EvaluationFolder(self.folder).store(self.sampling)
 
     @property
     def asked(self) -> int:
@@ -160,7 +161,7 @@ def begin(plan: Plan) -> list[Wanted]:
 
     Raises `RunLocked` when a process of an earlier, killed call does not end.
     """
-    write_owner(plan.folder, plan.owner)
+    EvaluationFolder(plan.folder).write_owner(plan.owner)
     _clear_shares(plan.store)
     return missing(plan.benchmarks, plan.settings.sampling.samples, plan.store)
 
@@ -232,7 +233,7 @@ def _owner(
 
 def _folder(settings: EvaluateSettings, run: RunFolder | None, owner: Owner) -> Path:
     if run is not None:
-        return run.path / "evaluations" / f"step-{owner.step:06d}"
+        return EvaluationFolder.of_run(run, owner.step or 0).path
     plain = "".join(character if character.isalnum() or character in "-_." else "-" for character in owner.label)
     return Path(settings.output_root) / EVALUATIONS / f"{plain}-{owner.model.sha256[:8]}"
 

@@ -21,6 +21,7 @@ from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.generation import Wanted, missing
 from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.results.stored_files import reading, write_atomically
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
@@ -47,9 +48,10 @@ def generate_share(folder: Path, stop: StopRequest) -> None:
     with reading(folder / _QUESTIONS, "run the evaluation again, which deals its questions anew"):
         mine = {(benchmark, key) for benchmark, key in json.loads((folder / _QUESTIONS).read_text(encoding="utf-8"))}
     asked = plan(to_settings(read_yaml(folder / _SETTINGS), EvaluateSettings))
-    if asked.store.path.resolve() != folder.parents[1].resolve():
+    dealt_for = SampleStore.of_share(folder)
+    if asked.store.path.resolve() != dealt_for.path.resolve():
         raise ConfigError(
-            f"{folder} is a share of {folder.parents[1]}, but its model is by now evaluated in {asked.store.path}: the "
+            f"{folder} is a share of {dealt_for.path}, but its model is by now evaluated in {asked.store.path}: the "
             "model or the run's checkpoint has changed meanwhile; run the same command again"
         )
     run = RunFolder(folder)
@@ -75,7 +77,7 @@ class _Count:
 
 
 def _write(asked: Plan, part: Sequence[Wanted], number: int) -> Path:
-    folder = asked.store.shares / f"{number:04d}"
+    folder = asked.store.share(number)
     settings = OmegaConf.structured(_found_from_anywhere(asked))
     plain = OmegaConf.create(OmegaConf.to_container(settings, enum_to_str=True))
     write_atomically(folder / _SETTINGS, OmegaConf.to_yaml(plain))

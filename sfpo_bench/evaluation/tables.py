@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark
 from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
@@ -18,6 +16,8 @@ from sfpo_bench.reports.document import Block, Line, Table, bold, bullets, headi
 from sfpo_bench.reports.latex import Columns, tables_tex
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore, write_paper_scores
+from sfpo_bench.results.codec import to_json
+from sfpo_bench.results.identity import Identity, refuse
 from sfpo_bench.results.stored_files import read_object, write_atomically
 from sfpo_bench.statistics.permutation import RUNS_ONLY
 
@@ -59,10 +59,8 @@ def check_tables_folder(evaluations: Sequence[Evaluation], baseline: str, k: int
     file = TableFiles.inside(folder).sources
     if not file.is_file():
         return
-    there, new = read_object(file), _sources(evaluations, baseline, k)
-    if different := [name for name in new if there.get(name) != new[name]]:
-        found = ", ".join(f"{name} {there.get(name)}, asked for {new[name]}" for name in different)
-        raise ConfigError(f"{folder} holds other tables ({found}); give these another place, out=FOLDER")
+    there, new = Identity.of(read_object(file)), Identity.of(_sources(evaluations, baseline, k))
+    refuse(f"{folder} holds other tables", there.differences(new), "Give these another place, out=FOLDER")
 
 
 def _sources(evaluations: Sequence[Evaluation], baseline: str, k: int) -> dict[str, object]:
@@ -77,7 +75,7 @@ def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> Ta
     """
     files = TableFiles.inside(folder)
     write_paper_scores(files.paper_scores, _paper_scores(arms, baseline))
-    write_atomically(files.sources, json.dumps(_sources(_evaluations(arms), baseline, k), indent=1))
+    write_atomically(files.sources, to_json(_sources(_evaluations(arms), baseline, k)))
     report = scores_blocks(arms, baseline, k)
     contents = {
         files.markdown: markdown(report),

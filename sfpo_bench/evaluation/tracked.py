@@ -11,6 +11,7 @@ from sfpo_bench.core.types import Costs, StepRecord
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.results.journal import JournalWriter, cut, read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 
 
@@ -60,4 +61,4 @@ def deliver(
 
 def is_evaluation(folder: RunFolder) -> bool:
     """True for the folder of an evaluation's samples, whose journal is whole as it is."""
-    return (folder.path / "sampling.json").is_file()
+    return SampleStore(folder.path).identity_file.is_file()

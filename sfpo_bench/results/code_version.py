@@ -44,6 +44,8 @@ _SWEEP = (*_RUN, "sfpo_bench.search")
 _STUDY = (
     *_SWEEP,
     "sfpo_bench.evaluation",
+    "sfpo_bench.results.evaluation",
+    "sfpo_bench.results.sample_store",
     "sfpo_bench.statistics",
     "sfpo_bench.experiments.study.checkpoints",
     "sfpo_bench.experiments.study.frame",

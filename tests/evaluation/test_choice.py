@@ -12,11 +12,11 @@ from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import asked_for, missing
 from sfpo_bench.evaluation.grading import grade_samples
-from sfpo_bench.evaluation.model_pin import ModelPin
 from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
-from sfpo_bench.evaluation.record import Asked, Owner, read_evaluation, write_asked, write_owner
-from sfpo_bench.evaluation.sample_store import SampleStore, SamplingIdentity
+from sfpo_bench.evaluation.record import read_evaluation
 from sfpo_bench.problems.sets import DataSettings, suite
+from sfpo_bench.results.evaluation import Asked, EvaluationFolder, ModelPin, Owner, write_asked
+from sfpo_bench.results.sample_store import SampleStore, SamplingIdentity
 from tests.evaluation.dice import Dice, generation
 
 
@@ -29,7 +29,7 @@ def evaluated(root: Path, label: str, suite_name: str, right_every: int) -> str:
     identity = SamplingIdentity(label, "dice", "float32", 1.0, 1.0, 12, 0)
     folder = root / label
     store = SampleStore(folder / identity.digest)
-    write_owner(folder, Owner(label, label, None, None, "", ModelPin(label, "", label)))
+    EvaluationFolder(folder).write_owner(Owner(label, label, None, None, "", ModelPin(label, "", label)))
     wanted = missing(benchmarks, 2, store)
     generation(engine).run(wanted, store, StopRequest(), lambda count: None)
     grade_samples(benchmarks, asked_for(benchmarks, 2, store), store)
@@ -92,7 +92,7 @@ def test_folders_that_hold_no_evaluation_or_several_are_named(tmp_path: Path) ->
 
 def test_a_folder_of_another_model_is_refused(tmp_path: Path) -> None:
     owner = Owner("a", "a", None, None, "", ModelPin("a", "", "1" * 64))
-    write_owner(tmp_path, owner)
-    write_owner(tmp_path, Owner("renamed", "a", None, None, "", owner.model))
+    EvaluationFolder(tmp_path).write_owner(owner)
+    EvaluationFolder(tmp_path).write_owner(Owner("renamed", "a", None, None, "", owner.model))
     with pytest.raises(ConfigError, match="holds samples of another model"):
-        write_owner(tmp_path, Owner("a", "a", None, None, "", ModelPin("b", "", "2" * 64)))
+        EvaluationFolder(tmp_path).write_owner(Owner("a", "a", None, None, "", ModelPin("b", "", "2" * 64)))

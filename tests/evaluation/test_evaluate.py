@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from sfpo_bench.evaluation.record import read_evaluation
-from sfpo_bench.evaluation.sample_store import GRADED_COLUMNS
+from sfpo_bench.results.sample_store import GRADED_COLUMNS
 from tests.conftest import TINY, Cli, command
 
 SMALL = (

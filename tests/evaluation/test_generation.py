@@ -11,8 +11,8 @@ from sfpo_bench.core.errors import ConfigError, Interrupted
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import Generation, asked_for, missing, parts
 from sfpo_bench.evaluation.prompted_problems import Benchmark, prompted_benchmarks
-from sfpo_bench.evaluation.sample_store import Sample, SampleStore, SamplingIdentity
 from sfpo_bench.problems.sets import DataSettings, suite
+from sfpo_bench.results.sample_store import Sample, SampleStore, SamplingIdentity
 from tests.evaluation.dice import Dice, characters, generation
 
 PAPER = prompted_benchmarks(suite("mixed"), DataSettings())

@@ -15,9 +15,9 @@ from sfpo_bench.evaluation.generation import asked_for, missing
 from sfpo_bench.evaluation.graded_benchmark import graded_benchmarks
 from sfpo_bench.evaluation.grading import Limits, grade_samples
 from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
-from sfpo_bench.evaluation.sample_store import GradedSample, SampleStore
 from sfpo_bench.problems.graded_by_card import grade_responses
 from sfpo_bench.problems.sets import DataSettings, suite
+from sfpo_bench.results.sample_store import GradedSample, SampleStore
 from tests.evaluation.dice import Dice, generation
 
 PAPER = prompted_benchmarks(suite("mixed"), DataSettings())

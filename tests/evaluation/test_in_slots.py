@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from sfpo_bench.core.types import FinishReason
 from sfpo_bench.evaluation.generation import missing
 from sfpo_bench.evaluation.run import plan
-from sfpo_bench.evaluation.sample_store import Sample, SampleStore
 from sfpo_bench.evaluation.share import deal
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.sample_store import Sample, SampleStore
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.launcher import LocalLauncher

@@ -9,13 +9,13 @@ import pytest
 
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, GradedProblem
-from sfpo_bench.evaluation.model_pin import ModelPin
-from sfpo_bench.evaluation.record import Asked, Evaluation, Owner
-from sfpo_bench.evaluation.sample_store import SamplingIdentity
+from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Arm, arm_scores, arms_of, best_arm, differences, unlike
 from sfpo_bench.evaluation.tables import differences_frame, scores_blocks, scores_frame, write_tables
 from sfpo_bench.reports.document import Table, plain
 from sfpo_bench.reports.markdown import markdown
+from sfpo_bench.results.evaluation import Asked, ModelPin, Owner
+from sfpo_bench.results.sample_store import SamplingIdentity
 from sfpo_bench.statistics import holm_adjusted
 from sfpo_bench.statistics.crossed import difference_interval, difference_spread
 

@@ -35,6 +35,7 @@ from sfpo_bench.experiments.sweep.plan import Plan
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.reports.papers.score import read_paper_scores
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.results.study import PartRecord, StudyFolder
 from sfpo_bench.settings.config import ArmSettings
 from sfpo_bench.settings.evaluation import EvaluateSettings
@@ -108,7 +109,7 @@ class Parts:
         """The model before training, evaluated. It comes first: what is wrong with the evaluation shows before hours
         of training."""
         [found] = self._evaluated([replace(self._study.evaluation, label=BEFORE_TRAINING)])
-        return Done({"evaluation": self._place(found)}, [found.folder / "samples.parquet"])
+        return Done({"evaluation": self._place(found)}, [SampleStore(found.folder).graded_file])
 
     def _tune(self) -> Done:
         """Every arm searched alike on select problems; nothing without a sweep."""
@@ -160,7 +161,7 @@ class Parts:
         asked = [self._study.evaluation_of(folders[arm, seed], step) for arm, seed, step in wanted]
         found = self._evaluated(asked)
         places = {_key(*own): self._place(one) for own, one in zip(wanted, found, strict=True)}
-        return Done({"evaluations": places}, [one.folder / "samples.parquet" for one in found])
+        return Done({"evaluations": places}, [SampleStore(one.folder).graded_file for one in found])
 
     def _score(self, start: PartRecord, tuned: PartRecord, chosen: PartRecord, evaluated: PartRecord) -> Done:
         """Intervals, differences, tables, figures, the page."""

@@ -1,7 +1,6 @@
 """Every sample on disk, in Parquet: written once and atomically, found by problem, prompt and number.
 
-EVALUATION/                 results/evaluations/LABEL-3f2a9c81, or RUN/evaluations/step-000060
-  evaluation.json           whose samples these are: label, arm, seed, model pin, run and step
+EVALUATION/                 one model's (`evaluation`)
   SAMPLING/                 one folder for each way of sampling, 12 digits of its hash
     sampling.json           that way: engine, precision, temperature, top-p, token limit, seed
     parts/000000.parquet …  samples as they were generated, never changed
@@ -16,15 +15,14 @@ EVALUATION/                 results/evaluations/LABEL-3f2a9c81, or RUN/evaluatio
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from sfpo_bench.core.types import FinishReason, GradeStatus
+from sfpo_bench.results.identity import Identity
 from sfpo_bench.results.parquet import read_parquet
 from sfpo_bench.results.stored_files import reading, write_atomically
 
@@ -96,7 +94,7 @@ class SamplingIdentity:
     @property
     def digest(self) -> str:
         """12 hexadecimal digits that name it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return Identity.of(asdict(self)).digest[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +110,15 @@ class SampleStore:
     @property
     def shares(self) -> Path:
         return self.path / "shares"
+
+    def share(self, number: int) -> Path:
+        """Where a share of the evaluation lies, which another process generates."""
+        return self.shares / f"{number:04d}"
+
+    @classmethod
+    def of_share(cls, folder: Path) -> SampleStore:
+        """The samples that a share is generated into."""
+        return cls(folder.parents[1])
 
     @property
     def graded_file(self) -> Path:

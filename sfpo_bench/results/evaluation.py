@@ -1,0 +1,185 @@
+"""An evaluation's folder: whose samples it holds, how they were drawn, what was asked, what was chosen by them.
+
+EVALUATION/                 results/evaluations/LABEL-3f2a9c81, or RUN/evaluations/step-000060
+  evaluation.json           `Owner`
+  choice.json               `ChoiceRecord`, where the model was chosen by scores on a suite for reporting
+  SAMPLING/                 the samples of one way of sampling (`sample_store`)
+    sampling.json           `AskedRecord`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.results.codec import read_record, to_json
+from sfpo_bench.results.identity import Identity, refuse
+from sfpo_bench.results.names import EVALUATIONS
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.sample_store import SampleStore, SamplingIdentity
+from sfpo_bench.results.stored_files import write_atomically
+
+SCHEMA_VERSION = 1
+_EXPECTED = "expected the folder of an evaluation, which has one"
+_AGAIN = "restore it, or evaluate again, which writes it anew"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPin:
+    """Exactly which weights. `source` is a hub name or a folder's name, `revision` the hub's commit (empty for a
+    folder), `sha256` that of all files that make the model: weights, configuration, tokenizer."""
+
+    source: str
+    revision: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Contents of `evaluation.json`. `arm` groups the training seeds of one method; a model without a run is an arm of
+    its own, `seed` and `step` are None then."""
+
+    label: str
+    arm: str
+    seed: int | None
+    step: int | None
+    run: str
+    model: ModelPin
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the last evaluation asked. `templates` maps benchmarks to the name and sha256 of their prompt template;
+    `unverified` are benchmarks whose content is not that of their card; `shared` maps a training set to the ids of
+    problems that stand in it."""
+
+    suite: str
+    role: str
+    samples: int
+    templates: Mapping[str, str]
+    of: Mapping[str, int]
+    unverified: Sequence[str] = ()
+    shared: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRecord:
+    """Contents of `sampling.json`: how the samples were drawn, and what the last evaluation asked."""
+
+    sampling: SamplingIdentity
+    asked: Asked
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceRecord:
+    """Contents of `choice.json`: that the model was chosen `among` others by a metric on a suite; `note` is what every
+    table that shows it says."""
+
+    suite: str
+    role: str
+    metric: str
+    among: tuple[str, ...]
+    note: str
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFolder:
+    """The folder of one model's samples; creating the object touches nothing."""
+
+    path: Path
+
+    @property
+    def owner_file(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def choice_file(self) -> Path:
+        return self.path / "choice.json"
+
+    def owner(self) -> Owner:
+        """Whose samples these are."""
+        if not self.owner_file.is_file():
+            raise MissingDataError(
+                f"{self.owner_file} is not there; expected the folder of an evaluation, which has one"
+            )
+        return read_record(Owner, self.owner_file, _AGAIN)
+
+    def write_owner(self, owner: Owner) -> None:
+        """Write or renew the owner; raises `ComparisonChanged` when the folder is another model's."""
+        if self.owner_file.is_file():
+            held, new = (Identity.of(_plain(one.model)) for one in (self.owner(), owner))
+            refuse(
+                f"{self.path} holds samples of another model", held.differences(new), "Give this one another label=NAME"
+            )
+        write_atomically(self.owner_file, to_json(owner))
+
+    def choice_note(self) -> str:
+        """What is to be said of a model that was chosen by scores on a suite for reporting; empty otherwise."""
+        return read_record(ChoiceRecord, self.choice_file).note if self.choice_file.is_file() else ""
+
+    def write_choice(self, choice: ChoiceRecord) -> None:
+        write_atomically(self.choice_file, to_json(choice))
+
+    def store(self, sampling: SamplingIdentity) -> SampleStore:
+        """Where the samples of one way of sampling lie."""
+        return SampleStore(self.path / sampling.digest)
+
+    @classmethod
+    def of_run(cls, run: RunFolder, step: int) -> EvaluationFolder:
+        """Where the evaluation of a run's checkpoint lies."""
+        return cls(run.path / EVALUATIONS / f"step-{step:06d}")
+
+    @classmethod
+    def inside(cls, run: RunFolder) -> list[EvaluationFolder]:
+        """The evaluations of a run's checkpoints, by step."""
+        return [cls(path) for path in sorted((run.path / EVALUATIONS).glob("step-*"))]
+
+    @classmethod
+    def of_store(cls, store: SampleStore) -> EvaluationFolder:
+        """The evaluation that samples belong to."""
+        return cls(store.path.parent)
+
+
+def read_asked(store: SampleStore) -> AskedRecord:
+    """How the samples of a store were drawn and what was last asked of them; raises `ConfigError`."""
+    file = store.identity_file
+    if not file.is_file():
+        raise MissingDataError(f"{file} is not there; {_EXPECTED}")
+    return read_record(AskedRecord, file, _AGAIN)
+
+
+def write_asked(store: SampleStore, sampling: SamplingIdentity, asked: Asked) -> None:
+    """Write `sampling.json`."""
+    write_atomically(store.identity_file, to_json(AskedRecord(sampling, asked)))
+
+
+def graded_store(folder: Path) -> SampleStore:
+    """The graded samples in a folder, either its own or those of the only evaluation inside.
+
+    Raises `MissingDataError` for a folder without graded samples, `ConfigError` when it holds several evaluations.
+    """
+    here = SampleStore(folder)
+    if here.graded_file.is_file():
+        return here
+    inner = sorted(path.parent for path in folder.glob(f"*/{here.graded_file.name}"))
+    if not inner:
+        raise MissingDataError(
+            f"{folder} holds no evaluation: found no {here.graded_file.name} there; name a folder that `sfpo-bench "
+            "evaluate` wrote, and run it again if it was stopped"
+        )
+    if len(inner) > 1:
+        raise ConfigError(
+            f"{folder} holds {len(inner)} evaluations that were sampled differently; name one of them: "
+            f"{', '.join(map(str, inner))}"
+        )
+    return SampleStore(inner[0])
+
+
+def _plain(pin: ModelPin) -> dict[str, object]:
+    return {"source": pin.source, "revision": pin.revision, "sha256": pin.sha256}
