@@ -9,6 +9,7 @@ from enum import Enum
 from itertools import groupby
 from pathlib import Path
 
+from sfpo_bench.algorithms.phases import PhaseSettings
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.cli.usage import VERBS
 from sfpo_bench.core.options import IsDataclass, Option, Setting, settings
@@ -19,6 +20,7 @@ from sfpo_bench.settings.search import GoalSettings, ParameterSettings
 PAGE = Path(__file__).parent / "settings.md"
 # What an entry of a mapping may have; NAME is yours.
 ENTRIES: dict[str, type] = {
+    "algorithm.phases.named.NAME.": PhaseSettings,
     "comparison.arms.NAME.": ArmSettings,
     "sweep.parameters.NAME.": ParameterSettings,
     "sweep.goals.NAME.": GoalSettings,
@@ -42,7 +44,7 @@ def page() -> str:
     for section, rows in groupby(_shown(RunConfig()), key=_section):
         parts += [f"### `{section}`\n"] if section else []
         parts.append(_table(list(rows)))
-    parts.append("## Entries of `comparison.arms`, `sweep.parameters` and `sweep.goals`\n")
+    parts.append("## Entries of `algorithm.phases.named`, `comparison.arms`, `sweep.parameters` and `sweep.goals`\n")
     parts += [_table(list(settings(schema(), prefix))) for prefix, schema in ENTRIES.items()]
     parts.append("## Kinds\n")
     for group, kinds in reversed(KINDS.items()):

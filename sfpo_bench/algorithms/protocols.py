@@ -186,7 +186,7 @@ class Objective(Protocol):
 
     @property
     def uses_reference(self) -> bool:
-        """True when the loss needs log-probs under the run's starting weights."""
+        """True when the loss needs log-probs under the reference (`Reference`)."""
         return False
 
     @property
@@ -322,3 +322,72 @@ class UpdateRule(Protocol):
     def restore(self, state: RuleState) -> None:
         """Take up a state that `state` returned."""
         return None
+
+
+class Reference(Protocol):
+    """What KL is measured against: weights that begin where the run does and may follow the policy's.
+
+    A reference is a dataclass whose fields are its settings and whose `kind` names it; the learner holds its weights,
+    and checkpoints carry them if they move. Only `follow` has no default:
+
+        @dataclass
+        class Halfway(Reference):
+            kind: str = "halfway"
+
+            def follow(self, step):
+                return 0.5 if step % 100 == 0 else 0.0
+    """
+
+    @property
+    def moves(self) -> bool:
+        """False when the reference stays at the weights that the run started from."""
+        return True
+
+    def check(self, key: str) -> None:
+        """Raise `ConfigError` for settings that contradict each other; `key` is where the reference sits."""
+        return None
+
+    @abstractmethod
+    def follow(self, step: int) -> float:
+        """The a, from 0 to 1, of pi_ref <- a pi + (1 - a) pi_ref after training step `step`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepMethod:
+    """What one training step uses. `place` is the key below which these settings stand, for messages:
+
+    StepMethod(GroupAdvantage(), Clipped(), SlowFast())
+    """
+
+    advantage: Advantage
+    objective: Objective
+    rule: UpdateRule
+    place: str = "algorithm"
+
+
+class Phases(Protocol):
+    """Which advantage, objective and update rule a training step has.
+
+    A class of phases is a dataclass whose fields are its settings and whose `kind` names it. `own` is what stands in
+    `algorithm`; whatever else a step uses must be the same object every time, since a rule remembers. Only `at` has no
+    default:
+
+        @dataclass
+        class Polish(Phases):
+            kind: str = "polish"
+            first_step: int = 50
+
+            def at(self, step, own):
+                return replace(own, objective=POLISHING) if step >= self.first_step else own
+    """
+
+    def check(self, key: str, steps: int) -> None:
+        """Raise `ConfigError` for phases that cannot work in a run of `steps` training steps; `key` is where they
+        sit."""
+        return None
+
+    @abstractmethod
+    def at(self, step: int, own: StepMethod) -> StepMethod:
+        """What training step `step`, from 1, uses."""
+        ...

@@ -73,7 +73,7 @@ def longest_prompt(config: RunConfig) -> int | None:
 def step_shape(config: RunConfig, prompt_tokens: int) -> StepShape:
     """The most that a step of this configuration can be: every prompt so long, every response as long as it may be,
     every group with a signal."""
-    rollout, learner, passes = config.rollouts, config.learner, config.rule.needs.passes
+    rollout, learner, passes = config.rollouts, config.learner, config.methods.needs.passes
     prompts = learner.mini_batch_prompts
     return StepShape(
         prompts=rollout.prompts,

@@ -96,7 +96,8 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> P
     size, count = _BYTES[learner.precision], shape.parameters
     trained, master = _trained(config, shape), _master_bytes(learner.precision)
     checkpoint = master * trained * (3 if learner.optimizer is OptimizerKind.adamw else 1)
-    checkpoint += master * trained * config.rule.needs.copies_in_checkpoint
+    checkpoint += master * trained * config.methods.needs.copies_in_checkpoint
+    checkpoint += master * trained * _moving_reference(config)
     return Plan(
         parameters=count,
         parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
@@ -129,9 +130,11 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     for phase in (Phase.update, Phase.step):
         yield Part("gradients", master * trained * (not copies), phase, spread=True)
     yield Part("optimizer moments", moments * master * trained, Phase.always)
-    anchors = master * trained * config.rule.needs.copies
+    anchors = master * trained * config.methods.needs.copies
     yield Part("copies of the weights for the update rule", anchors, Phase.always, host=learner.anchor_on_host)
-    yield Part("reference weights for the KL term", size * count * config.objective.uses_reference, Phase.always)
+    yield Part("reference weights for the KL term", size * count * config.methods.uses_reference, Phase.always)
+    precise = master * trained * (copies and _moving_reference(config))
+    yield Part("reference weights in float32, which follow the policy", precise, Phase.always)
     longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
     batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
     tokens = min(learner.micro_batch_tokens, batch_tokens)
@@ -148,6 +151,10 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     # The serialiser copies what it writes, one file at a time.
     yield Part("writing a checkpoint", max(1, moments) * master * trained, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)
+
+
+def _moving_reference(config: RunConfig) -> bool:
+    return config.methods.uses_reference and config.reference.moves
 
 
 def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[Part]:

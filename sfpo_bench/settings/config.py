@@ -22,7 +22,17 @@ from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
-from sfpo_bench.algorithms.protocols import Advantage, Objective, Selection, UpdateRule
+from sfpo_bench.algorithms.phases import InOrder, MethodSchedule, OnePhase, PhaseSettings
+from sfpo_bench.algorithms.protocols import (
+    Advantage,
+    Objective,
+    Phases,
+    Reference,
+    Selection,
+    StepMethod,
+    UpdateRule,
+)
+from sfpo_bench.algorithms.references import HardReference, SoftReference, StartReference
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
 from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
@@ -49,6 +59,7 @@ from sfpo_bench.settings.rollout import Placement, RolloutSettings, Transformers
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings, SweepSettings
 from sfpo_bench.settings.study import StudySettings
 from sfpo_bench.settings.training import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
+from sfpo_bench.settings.typed_tree import Declared, typed_tree
 
 Settings = TypeVar("Settings")
 
@@ -61,6 +72,7 @@ ADVANTAGES: dict[str, type] = {
 SELECTIONS: dict[str, type] = {"every": Every, "dppo_prune": DppoPrune, "custom": Custom}
 RATIOS: dict[str, type] = {"token": Ratio, "sequence": SequenceRatio}
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "cispo": Cispo, "custom": Custom}
+REFERENCES: dict[str, type] = {"start": StartReference, "soft": SoftReference, "hard": HardReference, "custom": Custom}
 TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
 UPDATE_RULES: dict[str, type] = {
     "one_pass": OnePass,
@@ -69,6 +81,7 @@ UPDATE_RULES: dict[str, type] = {
     "slow_fast": SlowFast,
     "custom": Custom,
 }
+PHASES: dict[str, type] = {"one": OnePhase, "in_order": InOrder, "custom": Custom}
 TASKS: dict[str, type] = {
     "arithmetic": Arithmetic,
     "addition": Addition,
@@ -84,7 +97,12 @@ MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "s
 ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRollout}
 
 # Nodes that an algorithm may leave out, and the kind that each then is: what GRPO does.
-DEFAULT_KINDS = {"algorithm.advantage": "group", "algorithm.selection": "every"}
+DEFAULT_KINDS = {
+    "algorithm.advantage": "group",
+    "algorithm.selection": "every",
+    "algorithm.reference": "start",
+    "algorithm.phases": "one",
+}
 
 # Nodes whose class depends on their `kind`, by dotted key; the inner ones come first.
 KINDS: dict[str, dict[str, type]] = {
@@ -94,6 +112,8 @@ KINDS: dict[str, dict[str, type]] = {
     "algorithm.selection": SELECTIONS,
     "algorithm.objective.ratio": RATIOS,
     "algorithm.objective": OBJECTIVES,
+    "algorithm.reference": REFERENCES,
+    "algorithm.phases": PHASES,
     "task": TASKS,
     "model": MODELS,
     "rollout": ROLLOUTS,
@@ -110,6 +130,8 @@ class AlgorithmSettings:
     selection: Any = option(None, "which responses are trained on, and with what weight")
     objective: Any = option(None, "what an optimizer step minimises")
     update_rule: Any = option(None, "what is done with one batch of rollouts")
+    reference: Any = option(None, "what KL is measured against")
+    phases: Any = option(None, "which of these a training step uses, and where another one")
 
 
 @dataclass
@@ -192,6 +214,24 @@ class RunConfig:
         return cast(UpdateRule, self.algorithm.update_rule)
 
     @property
+    def reference(self) -> Reference:
+        return cast(Reference, self.algorithm.reference)
+
+    @property
+    def phases(self) -> Phases:
+        return cast(Phases, self.algorithm.phases)
+
+    @property
+    def method(self) -> StepMethod:
+        """What stands in `algorithm`, which every step uses where its phase does not say otherwise."""
+        return StepMethod(self.advantage, self.selection, self.objective, self.rule)
+
+    @property
+    def methods(self) -> MethodSchedule:
+        """What each step of the run uses."""
+        return MethodSchedule(self.method, self.phases, self.training.steps)
+
+    @property
     def policy_task(self) -> Task:
         """The task, with the select problems that the evaluation asks for."""
         task, evaluation = cast(Task, self.task), self.evaluation
@@ -232,6 +272,7 @@ class RunConfig:
 
 # Mappings whose keys are free names; what stands below a name has these fields.
 OPEN: tuple[tuple[str, str, type], ...] = (
+    ("algorithm.phases", "named", PhaseSettings),
     ("comparison", "arms", ArmSettings),
     ("sweep", "parameters", ParameterSettings),
     ("sweep", "goals", GoalSettings),
@@ -245,13 +286,28 @@ def from_node(node: DictConfig) -> RunConfig:
     """
     config = to_settings(node, RunConfig)
     _require_kinds(config)
-    config.algorithm.advantage = instance_of(config.algorithm.advantage, "algorithm.advantage", Advantage)
-    config.algorithm.selection = instance_of(config.algorithm.selection, "algorithm.selection", Selection)
-    config.algorithm.objective = instance_of(config.algorithm.objective, "algorithm.objective", Objective)
-    config.algorithm.update_rule = instance_of(config.algorithm.update_rule, "algorithm.update_rule", UpdateRule)
+    _make_own(config.algorithm, "algorithm")
+    config.algorithm.reference = instance_of(config.algorithm.reference, "algorithm.reference", Reference)
+    config.algorithm.phases = instance_of(config.algorithm.phases, "algorithm.phases", Phases)
+    for name, phase in named_phases(config).items():
+        _make_own(phase, f"algorithm.phases.named.{name}")
     config.task = instance_of(config.task, "task", Task)
     check(config)
     return config
+
+
+def _make_own(settings: AlgorithmSettings | PhaseSettings, place: str) -> None:
+    """Put objects of the user's classes where settings name them."""
+    settings.advantage = instance_of(settings.advantage, f"{place}.advantage", Advantage)
+    settings.selection = instance_of(settings.selection, f"{place}.selection", Selection)
+    settings.objective = instance_of(settings.objective, f"{place}.objective", Objective)
+    settings.update_rule = instance_of(settings.update_rule, f"{place}.update_rule", UpdateRule)
+
+
+def named_phases(config: RunConfig) -> Mapping[str, PhaseSettings]:
+    """The phases that have settings, by name."""
+    phases = config.algorithm.phases
+    return phases.named if isinstance(phases, InOrder) else {}
 
 
 def _require_kinds(config: RunConfig) -> None:
@@ -318,45 +374,7 @@ def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 def _typed_tree(node: DictConfig, schema: type = RunConfig) -> DictConfig:
     """The tree with every node of its declared class, defaults filled in."""
-    plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))
-    for key, kinds in KINDS.items():
-        _type_node(plain, key, kinds)
-    for holder, key, cls in OPEN:
-        named = (plain.get(holder) or {}).get(key) or {}
-        for name, value in named.items():
-            named[name] = _merged(cls, value, f"{holder}.{key}.{name}")
-    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), plain))
-
-
-def _type_node(plain: dict[str, Any], key: str, kinds: Mapping[str, type]) -> None:
-    *parents, name = key.split(".")
-    holder: Any = plain
-    for parent in parents:
-        holder = holder.get(parent) if isinstance(holder, dict) else None
-    if isinstance(holder, dict) and key in DEFAULT_KINDS:
-        holder.setdefault(name, None)
-    if not isinstance(holder, dict) or name not in holder:
-        return
-    value = holder[name]
-    if value is None and key in DEFAULT_KINDS:
-        value = {"kind": DEFAULT_KINDS[key]}
-    kind = str(value.get("kind")) if isinstance(value, dict) else ""
-    if kind not in kinds:
-        raise ConfigError(
-            f"{key} is {value!r}, expected settings whose kind is one of {', '.join(kinds)}; "
-            f"choose one with {key.replace('.', '/')}=<name>"
-        )
-    holder[name] = _merged(kinds[kind], value, key)
-
-
-def _merged(cls: type, value: Any, key: str) -> Any:
-    """`value` checked against the fields of `cls`; `key` is its dotted name."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} is {value!r}, expected a group of settings: write {key}.NAME=VALUE")
-    try:
-        return OmegaConf.merge(OmegaConf.structured(cls), value)
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain(error, key)) from error
+    return typed_tree(node, schema, Declared(KINDS, DEFAULT_KINDS, OPEN))
 
 
 def check(config: RunConfig) -> None:
@@ -366,7 +384,10 @@ def check(config: RunConfig) -> None:
     names.check_name("name", config.name)
     names.check_name("run_name" if config.run_name else "run_name, made of algorithm.name,", config.own_run_name)
     learner = config.learner
-    config.rule.check("algorithm.update_rule")
+    for name, phase in named_phases(config).items():
+        check_ranges(phase, f"algorithm.phases.named.{name}.")
+    config.phases.check("algorithm.phases", config.training.steps)
+    _check_methods(config)
     _check_batch(config)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(
@@ -389,18 +410,44 @@ def check(config: RunConfig) -> None:
         )
 
 
-def _check_batch(config: RunConfig) -> None:
-    """Raise `ConfigError` for a batch that has no advantages or does not divide into its mini-batches."""
-    rollout, learner = config.rollouts, config.learner
-    config.advantage.check("algorithm.advantage", rollout.group)
-    config.objective.check("algorithm.objective", rollout.group)
-    config.selection.check("algorithm.selection", rollout.group)
-    if config.selection.needs_weights and not config.objective.applies_weights:
+def _check_methods(config: RunConfig) -> None:
+    """Raise `ConfigError` for what no step of the run can use, or not beside the others."""
+    learner, used = config.learner, config.methods.used
+    for method in (config.method, *used):
+        method.rule.check(f"{method.place}.update_rule")
+        method.advantage.check(f"{method.place}.advantage", config.rollouts.group)
+        method.objective.check(f"{method.place}.objective", config.rollouts.group)
+        if learner.engine_correction is not Correction.none and not method.objective.applies_weights:
+            raise ConfigError(
+                f"learner.engine_correction = {learner.engine_correction.value} with {method.place}.objective, which "
+                "does not say that it applies LossInputs.weights_BT; use learner.engine_correction=none, or multiply "
+                "the token losses by them and set applies_weights = True in its class"
+            )
+        method.selection.check(f"{method.place}.selection", config.rollouts.group)
+        if method.selection.needs_weights and not method.objective.applies_weights:
+            raise ConfigError(
+                f"{method.place}.selection weights responses, with an objective that does not say that it applies "
+                "LossInputs.row_weights_B; use the selection `every`, or multiply each response's loss by its weight "
+                "and set applies_weights = True in its class"
+            )
+    config.reference.check("algorithm.reference")
+    if config.reference.moves and not config.methods.uses_reference:
         raise ConfigError(
-            "algorithm.selection weights responses, with an objective that does not say that it applies "
-            "LossInputs.row_weights_B; use algorithm/selection=every, or multiply each response's loss by its weight "
-            "and set applies_weights = True in its class"
+            "algorithm.reference follows the policy, but no step measures a KL against it; expected an objective that "
+            "does, such as algorithm.objective.kl_coefficient=0.001, or algorithm/reference=start"
         )
+    carrying = [method.place for method in used if method.rule.needs.copies_in_checkpoint]
+    if carrying and len({id(method.rule) for method in used}) > 1:
+        raise ConfigError(
+            f"{carrying[0]}.update_rule comes back to weights of earlier steps, which the rule of another phase would "
+            "lose; expected it in every phase, as algorithm.update_rule, or a rule such as slow_fast, which ends with "
+            "its step"
+        )
+
+
+def _check_batch(config: RunConfig) -> None:
+    """Raise `ConfigError` for a batch that does not divide into its mini-batches."""
+    rollout, learner = config.rollouts, config.learner
     if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
         raise ConfigError(
             f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
@@ -417,12 +464,6 @@ def _check_batch(config: RunConfig) -> None:
 def _check_engine(config: RunConfig) -> None:
     rollout, learner = config.rollouts, config.learner
     corrected = learner.engine_correction is not Correction.none
-    if corrected and not config.objective.applies_weights:
-        raise ConfigError(
-            f"learner.engine_correction = {learner.engine_correction.value} with an objective that does not say that "
-            "it applies LossInputs.weights_BT; use learner.engine_correction=none, or multiply the token losses by "
-            "them and set applies_weights = True in its class"
-        )
     if 0 < learner.engine_correction_cap < 1:
         raise ConfigError(
             f"learner.engine_correction_cap = {learner.engine_correction_cap:g} would cut off a perfect match; "

@@ -11,7 +11,18 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.algorithms.protocols import Advantage, Candidates, Loss, Objective, Rewarded, Selection, UpdateRule
+from sfpo_bench.algorithms.protocols import (
+    Advantage,
+    Candidates,
+    Loss,
+    Objective,
+    Phases,
+    Reference,
+    Rewarded,
+    Selection,
+    StepMethod,
+    UpdateRule,
+)
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.plugins import Check, Custom, a, find, guarded, many, raised
 from sfpo_bench.core.types import StageStats
@@ -35,12 +46,19 @@ def _check_weights(found: object, candidates: Candidates) -> str:
     return "" if bool(((weights >= 0) & (weights < math.inf)).all()) else "finite weights of at least 0"
 
 
+def _check_part(found: object, step: int) -> str:
+    right = isinstance(found, (int, float)) and not isinstance(found, bool) and 0 <= found <= 1
+    return "" if right else "a number from 0 to 1"
+
+
 # What the methods of a user's own class must return.
 CHECKS: Mapping[type, Mapping[str, Check]] = {
     Task: TASK_CHECKS,
     Advantage: {"advantages": _check_advantages},
     Selection: {"weights": _check_weights},
     Objective: {"loss": a(Loss)},
+    Reference: {"follow": _check_part},
+    Phases: {"at": a(StepMethod)},
     UpdateRule: {
         "update": many(StageStats),
         "observe": a(bool),

@@ -59,7 +59,8 @@ def build_trainer(
         torch.set_num_threads(config.threads)
     parts = _parts(config, problems, ranks)
     weights = sum(w.element_size() * w.numel() for w in parts.learner.masters.masters.values())
-    checkpoint = 3 * weights  # with two moments
+    moving = config.methods.uses_reference and config.reference.moves
+    checkpoint = (3 + moving) * weights  # with two moments
     require_space(folder.path, config.training.kept_bytes(weights, checkpoint) + checkpoint)
     hooks = hooks or Hooks()
     return Trainer(parts, folder, stop, hooks.observe, hooks.on_checkpoint, started)
@@ -76,14 +77,21 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         for split, found in problems.items()
     }
     aliases = models.aliases(policy.model)  # found by memory that is shared, so before weights are spread
-    learner = LocalLearner(policy.model, config.objective, config.learner, rollout.temperature, rollout.group, ranks)
+    methods = config.methods
+    learner = LocalLearner(
+        policy.model,
+        config.objective,
+        config.learner,
+        rollout.temperature,
+        rollout.group,
+        ranks,
+        reference=config.reference if methods.uses_reference else None,
+    )
     engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
     asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
         task=in_training(task, config.training.wrong_answer_reward),
-        advantage=config.advantage,
-        selection=config.selection,
-        rule=config.rule,
+        methods=methods,
         engine=engine,
         learner=learner,
         evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed, ranks),

@@ -4,9 +4,10 @@
       weights.safetensors     fp32 master weights
       optimizer.safetensors   the optimizer's state; absent in an old one that is kept for evaluation alone
       anchor.safetensors      the anchor, while a later step waits for it (Lookahead's slow weights); else absent
+      reference.safetensors   what KL is measured against, where that moves; else absent
       state.json              step, costs, rule state, journal lengths, best score so far
 
-A run in several processes writes `weights/`, `optimizer/` and `anchor/`, a file per rank in each; either kind is taken
+A run in several processes writes `weights/`, `optimizer/` and the like, a file per rank in each; either kind is taken
 up by any number of processes.
 
 A checkpoint is written into a hidden folder, made durable, and renamed; a kill at any moment leaves the previous ones
@@ -18,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 _WEIGHTS, _OPTIMIZER, _ANCHOR, _STATE = "weights", "optimizer", "anchor", "state.json"
 _SPARE_BYTES = 64 * 2**20
+
+# Loads further parts of a checkpoint through the function it is given, which finds their tensors by the part's name.
+LoadBeside = Callable[[Callable[[str], "Mapping[str, Tensor]"]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +98,14 @@ class Checkpoint:
 
     def keep_weights_alone(self) -> None:
         """Drop what only a resume needs."""
-        from sfpo_bench.training.tensor_files import remove_tensors
+        from sfpo_bench.training.tensor_files import parts_of, remove_tensors
 
-        remove_tensors(self.path, _OPTIMIZER)
-        remove_tensors(self.path, _ANCHOR)
+        for part in parts_of(self.path) - {_WEIGHTS}:
+            remove_tensors(self.path, part)
 
-    def load_into(self, masters: MasterWeights) -> None:
-        """Weights, optimizer state and anchor; raises `CheckpointError` when they are damaged or of another model."""
+    def load_into(self, masters: MasterWeights, load_beside: LoadBeside = lambda read: None) -> None:
+        """Weights, optimizer state, anchor, and what `load_beside` reads; raises `CheckpointError` when they are
+        damaged or of another model."""
         from safetensors import SafetensorError
 
         from sfpo_bench.training.tensor_files import files_of, read_tensors
@@ -111,6 +116,7 @@ class Checkpoint:
             masters.load_optimizer_tensors(read_tensors(self.path, _OPTIMIZER, like))
             anchor = read_tensors(self.path, _ANCHOR, like) if files_of(self.path, _ANCHOR) else {}
             masters.load_anchor_tensors(anchor)
+            load_beside(lambda part: read_tensors(self.path, part, like))
         except (OSError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
                 f"{self.path} does not hold this model's weights and optimizer state ({error}); "
@@ -144,8 +150,11 @@ class CheckpointStore:
         """The checkpoint of a step, if it is kept."""
         return next((checkpoint for checkpoint in self.all() if checkpoint.step == step), None)
 
-    def write(self, masters: MasterWeights, state: TrainingState) -> Checkpoint:
-        """Write, make durable, then drop what is no longer kept; every rank must call.
+    def write(
+        self, masters: MasterWeights, state: TrainingState, beside: Mapping[str, Mapping[str, Tensor]] | None = None
+    ) -> Checkpoint:
+        """Write, make durable, then drop what is no longer kept; every rank must call. `beside` are further parts, by
+        name, of which empty ones are left out.
 
         Raises `DiskFullError`, leaving earlier checkpoints as they were, when space is short or a write fails.
         """
@@ -154,7 +163,12 @@ class CheckpointStore:
         from sfpo_bench.training.tensor_files import write_tensors
 
         ranks = self.ranks or ALONE
-        parts = {_WEIGHTS: masters.masters, _OPTIMIZER: masters.optimizer_tensors(), _ANCHOR: masters.anchor_tensors()}
+        parts: dict[str, Mapping[str, Tensor]] = {
+            _WEIGHTS: masters.masters,
+            _OPTIMIZER: masters.optimizer_tensors(),
+            _ANCHOR: masters.anchor_tensors(),
+        }
+        parts |= beside or {}
         parts = {part: tensors for part, tensors in parts.items() if tensors or part == _OPTIMIZER}
         here = [local(tensor) for tensors in parts.values() for tensor in tensors.values()]
         [size] = ranks.sums([sum(tensor.numel() * tensor.element_size() for tensor in here)])

@@ -9,10 +9,9 @@ probe                       where the weights are, for rules that measure how th
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -23,7 +22,8 @@ from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch
 from sfpo_bench.algorithms.objectives import k3
-from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs, Moments, Objective
+from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs, Moments, Objective, Reference
+from sfpo_bench.algorithms.references import StartReference
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.types import Completion, StageStats
 from sfpo_bench.settings.training import LearnerSettings, NonFinite, OptimizerKind
@@ -32,6 +32,7 @@ from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.training.ranks import ALONE, Ranks, turns
+from sfpo_bench.training.reference import ReferenceModel, frozen_copy
 from sfpo_bench.training.scoring import Scores
 from sfpo_bench.training.step_scores import StepScores
 
@@ -69,6 +70,9 @@ class LocalLearner:
     Every rank is given the whole batch and computes some of its rows; statistics cover all of them. Rows with zero
     advantage need no gradient when the objective says so: they are run forward only, which changes nothing but the
     time. Neither micro-batches nor ranks change the result: every denominator is counted over the mini-batch.
+
+    A model to measure KL against is held where `objective` asks for one, or where a `reference` is given for one that
+    comes later.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class LocalLearner:
         temperature: float,
         group: int,
         ranks: Ranks = ALONE,
+        reference: Reference | None = None,
     ) -> None:
         model.eval()
         self._ranks = ranks
@@ -86,27 +91,33 @@ class LocalLearner:
         self._settings = settings
         self._mini_batch_rows = settings.mini_batch_prompts * group
         self._block_lengths_B = torch.empty(0)
-        reference = _frozen_copy(model) if objective.uses_reference else None
+        frozen = frozen_copy(model) if reference is not None or objective.uses_reference else None
         self._log_prob_format = torch.float64 if model.dtype == torch.float64 else torch.float32
         self._scorer = PlacedScorer(model, temperature, ranks, recompute=settings.recompute_layers)
-        self._reference = PlacedScorer(reference, temperature, ranks) if reference is not None else None
         self.placed = self._scorer.placed
         self.masters = MasterWeights(
             model, lambda weights: make_optimizer(weights, settings), anchor_on_host=settings.anchor_on_host
         )
         self._scorer.lead_head(self.masters.leaf)
+        self._reference: ReferenceModel | None = None
+        if frozen is not None:
+            rule = reference or StartReference()
+            self._reference = ReferenceModel(frozen, self.masters.masters, rule, temperature, ranks)
+        self._step = 0
         self.probe = WeightProbe(self.masters.masters.values(), ranks=ranks)
         self._weights_at_start = self.probe.read()
         self._readings = StepReadings(settings.learning_rate)
         self._start: StepScores | None = None
         self._weights_BT: Tensor | None = None
 
-    def begin_step(self, step: int, batch: TrainBatch) -> None:
-        """Set the learning rate of `step` (from 1) and take the log-probs at the present weights as the old ones.
+    def begin_step(self, step: int, batch: TrainBatch, objective: Objective | None = None) -> None:
+        """Set the learning rate of `step` (from 1) and take the log-probs at the present weights as the old ones;
+        `objective` is minimised from now on, where one is given.
 
         With a single mini-batch the first pass computes them anyway; with more, and with a correction of the engine's
         mismatch, which is fixed for the step, they need a forward pass here.
         """
+        self._step, self._objective = step, self._objective if objective is None else objective
         settings = self._settings
         rate = settings.learning_rate * settings.learning_rate_factor * min(1.0, step / max(1, settings.warmup_steps))
         for group in self.masters.optimizer.param_groups:
@@ -120,7 +131,7 @@ class LocalLearner:
         self._start = StepScores(batch, self._log_prob_format, self._ranks)
         self._weights_at_start = self.probe.read()
         started = time.perf_counter()
-        if self._reference is not None:
+        if self._reference is not None and self._objective.uses_reference:
             with torch.no_grad():
                 for micro, counts in self._turns(batch):
                     scores = self._reference.score(micro)
@@ -154,7 +165,18 @@ class LocalLearner:
         self._readings.entropy = self._start.mean_entropy()
         self._readings.mismatch = self._start.mismatch()
         self._readings.displacement = self.probe.norm(self.probe.read() - self._weights_at_start)
+        if self._reference is not None:
+            self._reference.follow(self._step, self.masters.masters)
         return self._readings
+
+    def tensors_beside(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """What a checkpoint carries beside the masters, their optimizer and their anchor, by part."""
+        return {} if self._reference is None else {"reference": self._reference.tensors()}
+
+    def load_beside(self, read: Callable[[str], Mapping[str, Tensor]]) -> None:
+        """Take up the parts of `tensors_beside` that are not empty, which `read` finds by their names."""
+        if self._reference is not None and self._reference.tensors():
+            self._reference.load(read("reference"))
 
     def weights(self) -> Mapping[str, Tensor]:
         """The policy's present weights by name, as the module computes with them."""
@@ -264,7 +286,7 @@ class LocalLearner:
         assert self._start is not None
         if not self._start.has(micro):
             self._start.keep(micro, scores)
-        return self._start.old(micro), self._start.reference(micro) if self._reference is not None else None
+        return self._start.old(micro), self._start.reference(micro) if self._objective.uses_reference else None
 
     def _statistics(self, mini_batch: TrainBatch) -> Mapping[str, Tensor]:
         """The objective's statistics over the mini-batch's rows on all ranks, at the present weights; rows that a
@@ -278,7 +300,7 @@ class LocalLearner:
         self._score(mini_batch, now)
         now.share()
         scores = now.scores(mini_batch)
-        reference_BT = self._start.reference(mini_batch) if self._reference is not None else None
+        reference_BT = self._start.reference(mini_batch) if self._objective.uses_reference else None
         inputs = self._loss_inputs(mini_batch, scores, self._start.old(mini_batch), reference_BT, counts)
         with torch.no_grad():
             return self._objective.statistics(inputs)
@@ -376,7 +398,3 @@ def make_optimizer(weights: list[Tensor], settings: LearnerSettings) -> Optimize
         weight_decay=settings.weight_decay,
         fused=True,
     )
-
-
-def _frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
-    return copy.deepcopy(model).requires_grad_(False)

@@ -39,6 +39,11 @@ def files_of(folder: Path, name: str) -> list[Path]:
     return [file] if file.is_file() else sorted((folder / name).glob("*.safetensors"))
 
 
+def parts_of(folder: Path) -> set[str]:
+    """The names of all tensors that were written into the folder."""
+    return {path.stem if path.is_file() else path.name for path in folder.iterdir() if path.suffix != ".json"}
+
+
 def remove_tensors(folder: Path, name: str) -> None:
     """Remove these tensors' files, if there are any."""
     (folder / f"{name}.safetensors").unlink(missing_ok=True)

@@ -11,7 +11,8 @@ from statistics import fmean
 
 import torch
 
-from sfpo_bench.algorithms.protocols import Advantage, Candidates, Rewarded, Selection, UpdateRule
+from sfpo_bench.algorithms.phases import MethodSchedule
+from sfpo_bench.algorithms.protocols import Candidates, Rewarded, Selection, StepMethod
 from sfpo_bench.core.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.core.seeding import generator, stream_key
 from sfpo_bench.core.stop import StopRequest
@@ -42,12 +43,11 @@ OnCheckpoint = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The four seams and what joins them; `ranks` are the processes that train this run together."""
+    """The seams and what joins them; `methods` say what each step uses, `ranks` are the processes that train this run
+    together."""
 
     task: Task
-    advantage: Advantage
-    selection: Selection
-    rule: UpdateRule
+    methods: MethodSchedule
     engine: RolloutEngine
     learner: LocalLearner
     evaluator: Evaluator
@@ -180,6 +180,7 @@ class Trainer:
     def _step(self, step: int) -> None:
         """One step of the method: roll out, grade, update, hand over the weights."""
         parts, ranks, clock = self._parts, self._parts.ranks, Stopwatch()
+        method = parts.methods.at(step)
         cpu_started = time.process_time()
         torch.manual_seed(stream_key(parts.seed, "torch", step))
         with clock("step"):
@@ -195,21 +196,22 @@ class Trainer:
                 completions, grades = ranks.gather(mine), ranks.gather(my_grades)
                 self._failures.count(grade.status for grade in grades)
             rollouts = GradedRollouts(problems, completions, grades, parts.group)
-            advantages_BT = self._advantages(rollouts)
+            advantages_BT = self._advantages(rollouts, method)
             with clock("update"):
                 with ranks.together():
                     parts.engine.rest()
                 batch = assemble(completions, advantages_BT, parts.sampling.max_new_tokens, parts.learner.placed.device)
-                batch = self._selected(step, batch, rollouts.means(advantages_BT))
-                parts.learner.begin_step(step, batch)
-                stages = parts.rule.update(parts.learner, batch)
+                batch = self._selected(step, batch, rollouts.means(advantages_BT), method.selection)
+                parts.learner.begin_step(step, batch, method.objective)
+                stages = method.rule.update(parts.learner, batch)
                 readings = parts.learner.end_step()
-            fired = parts.rule.observe(step, readings.entropy)
+            fired = method.rule.observe(step, readings.entropy)
             with clock("push"):
                 self._push()
         [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
         self._spend(rollouts, stages, clock.seconds["step_seconds"], cpu_seconds)
-        self._record(step, rollouts, rollouts.means(advantages_BT), stages, readings, clock.seconds, fired=fired)
+        measured = {**method.rule.metrics(stages), **readings.metrics(), **clock.seconds}
+        self._record(step, rollouts, rollouts.means(advantages_BT), stages, readings, measured, fired=fired)
         self._done = step
         if self._engine_failure is not None:
             raise self._engine_failure
@@ -223,7 +225,7 @@ class Trainer:
             failures.append(error)
         self._engine_failure = next(iter(self._parts.ranks.gather(failures)), None)
 
-    def _advantages(self, rollouts: GradedRollouts) -> torch.Tensor:
+    def _advantages(self, rollouts: GradedRollouts, method: StepMethod) -> torch.Tensor:
         rewards = [grade.reward for grade in rollouts.grades]
         if not all(map(math.isfinite, rewards)):
             raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; mend the reward")
@@ -231,16 +233,16 @@ class Trainer:
         rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(-1, rollouts.group)
         lengths = [len(completion.response_ids) for completion in rollouts.completions]
         lengths_PG = torch.tensor(lengths).view(-1, rollouts.group)
-        found = self._parts.advantage.advantages(Rewarded(rewards_PG, lengths_PG))
+        found = method.advantage.advantages(Rewarded(rewards_PG, lengths_PG))
         return found.reshape(-1, 1) if found.shape == rewards_PG.shape else found
 
-    def _selected(self, step: int, batch: TrainBatch, advantages: Sequence[float]) -> TrainBatch:
+    def _selected(self, step: int, batch: TrainBatch, advantages: Sequence[float], selection: Selection) -> TrainBatch:
         """The batch with the selection's weights; itself where all responses weigh 1."""
         parts = self._parts
         advantages_PG = torch.tensor(advantages, dtype=torch.float64).view(-1, parts.group)
         lengths_PG = batch.response_tokens_B.cpu().view(-1, parts.group)
         draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same
-        weights_PG = parts.selection.weights(Candidates(advantages_PG, lengths_PG, draws))
+        weights_PG = selection.weights(Candidates(advantages_PG, lengths_PG, draws))
         if weights_PG is None:
             return batch
         return replace(batch, row_weights_B=weights_PG.reshape(-1).to(batch.rows_B.device))
@@ -266,17 +268,15 @@ class Trainer:
         advantages: list[float],
         stages: tuple[StageStats, ...],
         readings: StepReadings,
-        seconds: Mapping[str, float],
+        measured: Mapping[str, float],
         *,
         fired: bool,
     ) -> None:
         settings = self._parts.settings
         metrics = {
             **rollouts.metrics(advantages),
-            **self._parts.rule.metrics(stages),
-            **readings.metrics(),
-            **seconds,
-            "reposition_share": readings.reposition_seconds / seconds["step_seconds"],
+            **measured,
+            "reposition_share": readings.reposition_seconds / measured["step_seconds"],
             **self._parts.engine.metrics(),
             "checkpoint_seconds": self._checkpoint_seconds,
         }
@@ -318,13 +318,13 @@ class Trainer:
         state = TrainingState(
             step=step,
             costs=self._costs,
-            rule=self._parts.rule.state(),
+            rule=self._parts.methods.state(),
             journal_bytes=covered.journal_bytes,
             samples_bytes=covered.samples_bytes,
             best_step=self._best[0],
             best_accuracy=self._best[1],
         )
-        self._store.write(self._parts.learner.masters, state)
+        self._store.write(self._parts.learner.masters, state, self._parts.learner.tensors_beside())
         self._checkpoint_seconds = time.perf_counter() - started
         self._log.status(RunState.running, step=step)
         if self._parts.ranks.is_first:
@@ -343,8 +343,8 @@ class Trainer:
         past = ranks.first(past)
         self._total_seconds_before, self._evaluated, self._failures = past.total_seconds, past.evaluated, past.failures
         if newest is not None and state is not None:
-            newest.load_into(self._parts.learner.masters)
-            self._parts.rule.restore(state.rule)
+            newest.load_into(self._parts.learner.masters, self._parts.learner.load_beside)
+            self._parts.methods.restore(state.rule)
             self._parts.engine.load(self._parts.learner.weights())
             self._costs, self._best = state.costs, (state.best_step, state.best_accuracy)
         self._done = first - 1

@@ -1,0 +1,73 @@
+"""The model that KL is measured against."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sfpo_bench.algorithms.anchor import local
+from sfpo_bench.algorithms.protocols import Reference
+from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.placed_scorer import PlacedScorer
+from sfpo_bench.training.ranks import Ranks
+from sfpo_bench.training.scoring import Scores
+from sfpo_bench.training.split_weights import round_to_bfloat16
+
+
+def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the model, none of whose weights is trained."""
+    return copy.deepcopy(model).requires_grad_(False)
+
+
+class ReferenceModel:
+    """A frozen copy of the policy whose trained weights may follow the policy's, as its `Reference` says.
+
+    They follow the fp32 masters, so those of a bfloat16 model have fp32 copies here, in which small moves are not lost
+    to rounding. Weights that are not trained are the policy's own at all times. Of sharded weights every rank moves its
+    own part.
+    """
+
+    def __init__(
+        self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], rule: Reference, temperature: float, ranks: Ranks
+    ) -> None:
+        self._rule = rule
+        self._scorer = PlacedScorer(frozen, temperature, ranks)
+        self._working = {name: weight for name, weight in frozen.named_parameters() if rule.moves and name in masters}
+        # The weights themselves where they are fp32 or fp64, as masters are.
+        self._weights = {name: weight.detach().to(masters[name].dtype) for name, weight in self._working.items()}
+
+    def score(self, batch: TrainBatch) -> Scores:
+        """Scores of the batch's responses under the reference; every rank must ask equally often."""
+        return self._scorer.score(batch)
+
+    @torch.no_grad()
+    def follow(self, step: int, masters: Mapping[str, Tensor]) -> None:
+        """After training step `step`: take the part of the way to the policy's weights that the rule says."""
+        share = self._rule.follow(step)
+        if share == 0:
+            return
+        for name, weight in self._weights.items():
+            here = local(weight)
+            torch.lerp(here, local(masters[name]), share, out=here)
+        self._publish()
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What a checkpoint carries: the weights that may have moved, by the policy's names."""
+        return self._weights
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what `tensors` returned."""
+        for name, weight in self._weights.items():
+            weight.copy_(tensors[name])
+        self._publish()
+
+    def _publish(self) -> None:
+        """Round the weights to a module that computes in bfloat16, as the policy's are."""
+        for name, weight in self._weights.items():
+            if self._working[name].dtype == torch.bfloat16:
+                round_to_bfloat16(local(weight), local(self._working[name]))
