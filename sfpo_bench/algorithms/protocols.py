@@ -355,19 +355,22 @@ class Reference(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepMethod:
-    """What one training step uses. `place` is the key below which these settings stand, for messages:
+    """What one training step uses:
 
-    StepMethod(GroupAdvantage(), Clipped(), SlowFast())
+        StepMethod(GroupAdvantage(), Every(), Clipped(), SlowFast())
+
+    `place` is the key below which these settings stand, for messages.
     """
 
     advantage: Advantage
+    selection: Selection
     objective: Objective
     rule: UpdateRule
     place: str = "algorithm"
 
 
 class Phases(Protocol):
-    """Which advantage, objective and update rule a training step has.
+    """Which advantage, selection, objective and update rule a training step has.
 
     A class of phases is a dataclass whose fields are its settings and whose `kind` names it. `own` is what stands in
     `algorithm`; whatever else a step uses must be the same object every time, since a rule remembers. Only `at` has no

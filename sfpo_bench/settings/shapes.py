@@ -61,6 +61,8 @@ def _expected(schema: IsDataclass, key: str) -> _Expected | None:
         return _Expected(_GROUP, f"{key.replace('.', '/')}=NAME, one of {', '.join(KINDS[key])}")
     for holder, name, cls in OPEN:
         above = f"{holder}.{name}."
+        if f"{key}." == above:
+            return _Expected(_GROUP, f"{key}.NAME=..., or {key}={{NAME: ...}}")
         if key.startswith(above):
             _, dot, inner = key.removeprefix(above).partition(".")
             return _of(cls(), inner, key) if dot else _group(cls(), key)

@@ -45,7 +45,7 @@ def typed_tree(node: DictConfig, schema: type, declared: Declared) -> DictConfig
                 _type_parts(plain, place, declared)
             named[name] = _merged(cls, value, place)
     for key in declared.kinds:
-        _type_node(plain, key, declared.kinds[key], declared.defaults.get(key))
+        _type_node(plain, key, declared.kinds[key], f"{key.replace('.', '/')}=<name>", declared.defaults.get(key))
     return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), plain))
 
 
@@ -62,10 +62,10 @@ def _type_parts(plain: dict[str, Any], place: str, declared: Declared) -> None:
     for key, kinds in declared.kinds.items():
         part = key.removeprefix(_ALGORITHM)
         if key.startswith(_ALGORITHM) and _at(plain, f"{place}.{part}") is not None:
-            _type_node(plain, f"{place}.{part}", kinds, None)
+            _type_node(plain, f"{place}.{part}", kinds, f"{place}.{part}.kind=<name>")
 
 
-def _type_node(plain: dict[str, Any], key: str, kinds: Kinds, default: str | None) -> None:
+def _type_node(plain: dict[str, Any], key: str, kinds: Kinds, choice: str, default: str | None = None) -> None:
     above, _, name = key.rpartition(".")
     holder = _at(plain, above)
     if isinstance(holder, dict) and default is not None:
@@ -78,8 +78,7 @@ def _type_node(plain: dict[str, Any], key: str, kinds: Kinds, default: str | Non
     kind = str(value.get("kind")) if isinstance(value, dict) else ""
     if kind not in kinds:
         raise ConfigError(
-            f"{key} is {value!r}, expected settings whose kind is one of {', '.join(kinds)}; "
-            f"choose one with {key.replace('.', '/')}=<name>"
+            f"{key} is {value!r}, expected settings whose kind is one of {', '.join(kinds)}; choose one with {choice}"
         )
     holder[name] = _merged(kinds[kind], value, key)
 

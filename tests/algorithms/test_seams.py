@@ -11,7 +11,22 @@ import pytest
 import torch
 
 import sfpo_bench
-from sfpo_bench.algorithms.protocols import Advantage, Candidates, Objective, Rewarded, RuleNeeds, Selection, UpdateRule
+from sfpo_bench.algorithms.advantages.group import GroupAdvantage
+from sfpo_bench.algorithms.objectives import Clipped
+from sfpo_bench.algorithms.protocols import (
+    Advantage,
+    Candidates,
+    Objective,
+    Phases,
+    Reference,
+    Rewarded,
+    RuleNeeds,
+    Selection,
+    StepMethod,
+    UpdateRule,
+)
+from sfpo_bench.algorithms.selections.every import Every
+from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.core.errors import ConfigError, PluginError
 from sfpo_bench.core.plugins import Custom
 from sfpo_bench.core.seeding import generator
@@ -49,6 +64,18 @@ class Short:
 class Endless:
     def weights(self, candidates):
         return candidates.advantages_PG * float("inf")
+
+class Halfway:
+    def follow(self, step):
+        return 0.5
+
+class TooFar:
+    def follow(self, step):
+        return 2.0
+
+class Late:
+    def at(self, step, own):
+        return own if step > 1 else None
 
 class Empty:
     pass
@@ -102,9 +129,34 @@ def test_an_objective_needs_a_loss_and_skips_no_row_it_does_not_say() -> None:
     assert surrogate.applies_weights and not surrogate.needs_every_row
 
 
+def test_a_reference_needs_no_more_than_follow_and_is_told_the_range() -> None:
+    reference: Reference = instance_of(Custom(factory="my_seams:Halfway"), "algorithm.reference", Reference)
+    reference.check("algorithm.reference")
+    assert reference.moves and reference.follow(1) == 0.5
+    far: Reference = instance_of(Custom(factory="my_seams:TooFar"), "algorithm.reference", Reference)
+    with pytest.raises(PluginError, match="expected a number from 0 to 1"):
+        far.follow(1)
+
+
+def test_phases_need_no_more_than_at() -> None:
+    phases: Phases = instance_of(Custom(factory="my_seams:Late"), "algorithm.phases", Phases)
+    phases.check("algorithm.phases", 3)
+    own = StepMethod(GroupAdvantage(), Every(), Clipped(), OnePass())
+    assert phases.at(2, own) is own
+    with pytest.raises(PluginError, match=r"expected a sfpo_bench\.algorithms\.protocols\.StepMethod"):
+        phases.at(1, own)
+
+
 @pytest.mark.parametrize(
     ("seam", "method"),
-    [(UpdateRule, "update"), (Objective, "loss"), (Advantage, "advantages"), (Selection, "weights")],
+    [
+        (UpdateRule, "update"),
+        (Objective, "loss"),
+        (Advantage, "advantages"),
+        (Selection, "weights"),
+        (Reference, "follow"),
+        (Phases, "at"),
+    ],
 )
 def test_a_class_without_it_is_refused_by_name(seam: type, method: str) -> None:
     with pytest.raises(ConfigError, match=f"the class lacks {method}; see sfpo_bench.algorithms.protocols"):

@@ -1,4 +1,4 @@
-"""A user's own objective, rule, task and reward load from an installed wheel, without a fork."""
+"""A user's own objective, rule, reference, phases, task and reward load from an installed wheel, without a fork."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from tests.conftest import TINY, command
 
 PLUGIN = """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sfpo_bench.algorithms import Phases, Reference
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.core.options import option
@@ -37,6 +38,27 @@ class Twice(OnePass):
 
     def update(self, learner, batch):
         return tuple(learner.optimize(batch, name) for name in ("first", "second", "third")[: self.passes])
+
+
+@dataclass
+class Halfway(Reference):
+    kind: str = option("halfway", "name")
+    every: int = option(2, "steps", low=1)
+
+    def follow(self, step):
+        return 0.5 if step % self.every == 0 else 0.0
+
+
+@dataclass
+class OnePassFirst(Phases):
+    kind: str = option("one_pass_first", "name")
+    steps: int = option(2, "steps", low=0)
+
+    def __post_init__(self):
+        self._first = OnePass()
+
+    def at(self, step, own):
+        return replace(own, rule=self._first) if step <= self.steps else own
 
 
 @dataclass
@@ -94,7 +116,7 @@ def train(folder: Path, site: Path, *overrides: str) -> subprocess.CompletedProc
 OBJECTIVE = ("algorithm/objective=custom", "algorithm.objective.factory=my_methods:Wide")
 
 
-def test_objective_rule_and_task_of_an_installed_package_train(installed: Path, tmp_path: Path) -> None:
+def test_what_an_installed_package_has_for_each_seam_trains(installed: Path, tmp_path: Path) -> None:
     done = train(
         tmp_path,
         installed,
@@ -102,13 +124,21 @@ def test_objective_rule_and_task_of_an_installed_package_train(installed: Path, 
         "algorithm.objective.options.width=0.7",
         "algorithm/update_rule=custom",
         "algorithm.update_rule.factory=my_methods:Twice",
+        "algorithm.objective.options.kl_coefficient=0.1",
+        "algorithm/reference=custom",
+        "algorithm.reference.factory=my_methods:Halfway",
+        "algorithm/phases=custom",
+        "algorithm.phases.factory=my_methods:OnePassFirst",
+        "algorithm.phases.options.steps=3",
         "task=custom",
         "task.factory=my_methods:Sums",
         "algorithm.name=mine",
     )
     assert done.returncode == 0, done.stderr
     run = tmp_path / "results" / "runs" / "arithmetic-mine-seed0"
-    assert '"stage": "second"' in (run / "journal.jsonl").read_text()
+    steps = [line for line in (run / "journal.jsonl").read_text().splitlines() if '"kind": "step"' in line]
+    assert ['"stage": "second"' in line for line in steps] == [False] * 3 + [True] * 3
+    assert (run / "checkpoints" / "step-000006" / "reference.safetensors").is_file()
     samples = (run / "samples.jsonl").read_text().splitlines()
     assert samples and all("+" in line.split('"problem": ')[1][:12] for line in samples)
 

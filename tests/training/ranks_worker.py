@@ -22,7 +22,8 @@ from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
-from sfpo_bench.algorithms.protocols import Moments, Objective, UpdateRule
+from sfpo_bench.algorithms.protocols import Moments, Objective, Reference, UpdateRule
+from sfpo_bench.algorithms.references import SoftReference, StartReference
 from sfpo_bench.algorithms.triggers import EntropyZScore
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
 from sfpo_bench.core.types import StageStats
@@ -52,6 +53,7 @@ class Case:
     signal_rows: int = -1
     lora_rank: int = 0
     weighted: bool = False
+    reference: Reference = field(default_factory=StartReference)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ def cases() -> dict[str, Case]:
         "one row with a signal": Case(SlowFast(fast_passes=2), signal_rows=1),
         "no signal": Case(OnePass(), ADAMW, signal_rows=0),
         "mini-batches": Case(SlowFast(fast_passes=2, trigger=EntropyZScore(window=3)), two_mini_batches),
+        "a reference that follows": Case(
+            Repeat(passes=2), SGD, Clipped(kl_coefficient=1.0), reference=SoftReference(mixing=0.3, every_steps=1)
+        ),
         "every term": Case(Repeat(passes=2), SGD, every_term),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
         "weighted rows": Case(Repeat(passes=2), two_mini_batches, AdaptiveBound(), weighted=True),
@@ -107,7 +112,8 @@ def data(case: Case, step: int) -> TrainBatch:
 
 
 def learn(case: Case, ranks: Ranks) -> Found:
-    learner = LocalLearner(model_of(case), case.objective, LearnerSettings(**case.settings), 1.0, GROUP, ranks)
+    settings, reference = LearnerSettings(**case.settings), case.reference
+    learner = LocalLearner(model_of(case), case.objective, settings, 1.0, GROUP, ranks, reference=reference)
     stages: list[tuple[StageStats, ...]] = []
     readings: list[StepReadings] = []
     counter = _Counter(learner)

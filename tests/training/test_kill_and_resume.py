@@ -17,6 +17,7 @@ from sqlite3 import connect
 import pytest
 
 from tests.conftest import TINY, command
+from tests.in_process import sfpo_bench
 
 TRAIN = ("train", "algorithm=sfpo", "algorithm.update_rule.trigger.window=3", *TINY)
 
@@ -166,6 +167,39 @@ def test_the_slow_weights_of_lookahead_survive_a_kill(tmp_path: Path) -> None:
         assert not (last / "anchor.safetensors").exists(), "synchronised at step 6"
         hashes.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(last.glob("*.safetensors"))])
     assert len(hashes[0]) == 2 and hashes[0] == hashes[1]
+
+
+SECOND = "{first_step: 4, objective: {kind: clipped, ratio: {kind: sequence}, kl_coefficient: 0.1}"
+SECOND += (
+    ", update_rule: {kind: slow_fast, fast_passes: 1, trigger: {kind: entropy_zscore, window: 2, threshold: 0.9}}}"
+)
+
+
+def test_phases_and_a_moving_reference_survive_a_kill(tmp_path: Path) -> None:
+    """Killed in step 6, in the second phase, whose own rule and objective began with step 4; the reference moved at
+    step 3, and moves again at step 6. Its trigger fires at step 5 or 6: what it remembers is in the checkpoint."""
+    phased = (
+        *("train", "tracking=none", *TINY, "training.checkpoint_every=5", "algorithm.objective.kl_coefficient=0.01"),
+        *("algorithm/reference=soft", "algorithm.reference.every_steps=3", "algorithm/phases=in_order"),
+        f"algorithm.phases.named={{first: {{last_step: 3}}, second: {SECOND}}}",
+    )
+    found = []
+    for prelude in ("", _DIE + PLACES["rollout"].replace("'rollout', 5", "'rollout', 6")):
+        folder = tmp_path / ("killed" if prelude else "whole")
+        folder.mkdir()
+        run = folder / "results" / "runs" / "arithmetic-grpo-seed0"
+        if prelude:
+            killed = subprocess.run(command(phased, prelude), cwd=folder, capture_output=True, text=True)
+            assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+            state = json.loads((run / "checkpoints" / "step-000005" / "state.json").read_text())
+            assert len(state["rule"]["rule 1: entropies"]) == 2
+        done = sfpo_bench(folder, *phased)
+        assert done.code == 0, done.err
+        journal = [without_seconds(json.loads(line)) for line in (run / "journal.jsonl").read_text().splitlines()]
+        parts = sorted((run / "checkpoints" / "step-000006").glob("*.safetensors"))
+        assert [path.stem for path in parts] == ["optimizer", "reference", "weights"]
+        found.append((journal, [hashlib.sha256(path.read_bytes()).hexdigest() for path in parts]))
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow
