@@ -77,7 +77,7 @@ def cases() -> dict[str, Case]:
         "no signal": Case(OnePass(), ADAMW, signal_rows=0),
         "mini-batches": Case(SlowFast(fast_passes=2, trigger=EntropyZScore(window=3)), two_mini_batches),
         "a reference that follows": Case(
-            Repeat(passes=2), SGD, Clipped(kl_coefficient=1.0), reference=SoftReference(mixing=0.3, every_steps=1)
+            Repeat(passes=2), SGD, Clipped(kl_coefficient=0.1), reference=SoftReference(mixing=0.3, every_steps=1)
         ),
         "every term": Case(Repeat(passes=2), SGD, every_term),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
