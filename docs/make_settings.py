@@ -13,7 +13,8 @@ from sfpo_bench.algorithms.phases import PhaseSettings
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.cli.usage import VERBS
 from sfpo_bench.core.options import IsDataclass, Option, Setting, settings
-from sfpo_bench.settings.config import KINDS, ArmSettings, RunConfig
+from sfpo_bench.settings.comparison import ArmSettings
+from sfpo_bench.settings.config import KINDS, RunConfig
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings
 

@@ -22,7 +22,8 @@ from sfpo_bench.experiments.comparison.arms import compose_arms, overrides_of
 from sfpo_bench.experiments.sweep.plan import Plan, composer, plan_of
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, tuning_blocks
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.settings.config import ArmSettings, from_node
+from sfpo_bench.settings.comparison import ArmSettings
+from sfpo_bench.settings.config import from_node
 from sfpo_bench.settings.overrides import composed, opened
 from sfpo_bench.training.run import plain_node
 

@@ -17,7 +17,7 @@ from sfpo_bench.evaluation.tracked import is_evaluation
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.study import StudyFolder
-from sfpo_bench.settings.config import TrackingSettings
+from sfpo_bench.settings.comparison import TrackingSettings
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.delivery import Delivery, SyncSummary, run_folders
 from sfpo_bench.tracking.feed import key_of

@@ -9,7 +9,7 @@ from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import Arm
 from sfpo_bench.evaluation.tables import TableFiles, scores_plain, write_tables
 from sfpo_bench.evaluation.tracked import deliver, write_journal
-from sfpo_bench.settings.config import TrackingSettings
+from sfpo_bench.settings.comparison import TrackingSettings
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 

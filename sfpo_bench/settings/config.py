@@ -51,14 +51,16 @@ from sfpo_bench.problems.sets import choice_on
 from sfpo_bench.problems.suite_select import SuiteSelect
 from sfpo_bench.problems.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
 from sfpo_bench.results import names
+from sfpo_bench.settings.comparison import ArmSettings, ComparisonSettings, TrackingSettings, check_comparison
 from sfpo_bench.settings.composition_errors import explain
 from sfpo_bench.settings.launcher import LAUNCHERS, LauncherSettings
+from sfpo_bench.settings.learner_checks import check_batch, check_engine
 from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.settings.own_classes import instance_of
-from sfpo_bench.settings.rollout import Placement, RolloutSettings, TransformersRollout, VllmRollout
+from sfpo_bench.settings.rollout import RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings, SweepSettings
 from sfpo_bench.settings.study import StudySettings
-from sfpo_bench.settings.training import EvaluationSettings, LearnerSettings, Precision, TrainingSettings
+from sfpo_bench.settings.training import EvaluationSettings, LearnerSettings, TrainingSettings
 from sfpo_bench.settings.typed_tree import Declared, typed_tree
 
 Settings = TypeVar("Settings")
@@ -132,45 +134,6 @@ class AlgorithmSettings:
     update_rule: Any = option(None, "what is done with one batch of rollouts")
     reference: Any = option(None, "what KL is measured against")
     phases: Any = option(None, "which of these a training step uses, and where another one")
-
-
-@dataclass
-class TrackingSettings:
-    """Delivery of journals to MLflow."""
-
-    mlflow: bool = option(True, "deliver runs to MLflow; the journal on disk is written in any case")
-    uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
-    experiment: str = option("sfpo_bench", "name of the MLflow experiment")
-
-
-@dataclass
-class ArmSettings:
-    """One arm of a comparison: what it changes in the configuration."""
-
-    label: str = option("", "name in tables and figures; empty: the arm's key")
-    note: str = option("", "one line on what the arm is for")
-    overrides: list[str] = option([], "Hydra overrides of this arm, such as `algorithm=sfpo`")
-    like: str = option("", "another arm whose overrides come first: this one differs by its own alone")
-    tune: bool = option(True, "search this arm's settings when comparison.tune names a sweep")
-    tuned_as: str = option("", "an arm that is searched in place of this one, which takes what is found")
-
-
-@dataclass
-class ComparisonSettings:
-    """Arms × seeds, targets, and how they are reported. Read by `compare`, ignored by `train`."""
-
-    arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, like, label, note")
-    baseline: str = option("", "the arm that ratios refer to")
-    split: Split = option(
-        Split.report, "problems the curves are measured on: report, or select when a setting is chosen"
-    )
-    seeds: int = option(10, "seeds per arm", low=1)
-    first_seed: int = option(0, "the first seed; the others follow it", low=0)
-    targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
-    slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
-    threads: int = option(1, "threads of each run", low=1)
-    tune: str = option("", "a sweep, by name or file, that chooses every arm's settings first; `tune=NAME` for short")
-    new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
 
 
 @dataclass
@@ -388,15 +351,15 @@ def check(config: RunConfig) -> None:
         check_ranges(phase, f"algorithm.phases.named.{name}.")
     config.phases.check("algorithm.phases", config.training.steps)
     _check_methods(config)
-    _check_batch(config)
+    check_batch(config.rollouts, learner)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(
             f"learner.lora_rank = {learner.lora_rank} needs peft: {install_extra('lora')}, or set learner.lora_rank=0"
         )
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
-    _check_engine(config)
-    _check_comparison(config.comparison)
+    check_engine(config.rollouts, learner)
+    check_comparison(config.comparison)
     evaluation = config.evaluation
     if evaluation.select_suite:
         choice_on(
@@ -443,64 +406,3 @@ def _check_methods(config: RunConfig) -> None:
             "lose; expected it in every phase, as algorithm.update_rule, or a rule such as slow_fast, which ends with "
             "its step"
         )
-
-
-def _check_batch(config: RunConfig) -> None:
-    """Raise `ConfigError` for a batch that does not divide into its mini-batches."""
-    rollout, learner = config.rollouts, config.learner
-    if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
-        raise ConfigError(
-            f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
-            f"{learner.mini_batch_prompts} prompts; choose a divisor of {rollout.prompts}, or 0 for the whole batch"
-        )
-    if learner.mini_batches > 1 and (learner.mini_batch_prompts or rollout.prompts % learner.mini_batches):
-        raise ConfigError(
-            f"learner.mini_batches = {learner.mini_batches} with rollout.prompts = {rollout.prompts} and "
-            f"learner.mini_batch_prompts = {learner.mini_batch_prompts}; expected a divisor of rollout.prompts, and "
-            "learner.mini_batch_prompts=0, which says the same thing in prompts"
-        )
-
-
-def _check_engine(config: RunConfig) -> None:
-    rollout, learner = config.rollouts, config.learner
-    corrected = learner.engine_correction is not Correction.none
-    if 0 < learner.engine_correction_cap < 1:
-        raise ConfigError(
-            f"learner.engine_correction_cap = {learner.engine_correction_cap:g} would cut off a perfect match; "
-            "expected at least 1, or 0 for the published cap"
-        )
-    if rollout.cut_vocabulary and not corrected:
-        raise ConfigError(
-            "rollout.top_p below 1 or rollout.top_k above 0 draws responses from another distribution than the one the "
-            "trainer takes gradients of: log-probs are then over the kept tokens only, and the ratio to the trainer's "
-            "is not 1. Leave both off, or set learner.engine_correction=truncate (sequence_mask, reject)"
-        )
-    if not isinstance(rollout, VllmRollout):
-        return
-    if learner.precision is Precision.float64:
-        raise ConfigError("learner.precision = float64 with rollout=vllm, which has no such format; use float32")
-    if (rollout.placement is Placement.server) != bool(rollout.server_url):
-        raise ConfigError(
-            f"rollout.placement = {rollout.placement.value} with rollout.server_url = {rollout.server_url!r}; expected "
-            "an address with placement=server, and none otherwise"
-        )
-    if rollout.restarts and rollout.placement is Placement.in_process:
-        raise ConfigError(
-            f"rollout.restarts = {rollout.restarts} with rollout.placement = in_process: what kills the engine there "
-            "kills the trainer; use rollout.placement=child_process, or rollout.restarts=0"
-        )
-
-
-def _check_comparison(comparison: ComparisonSettings) -> None:
-    if comparison.arms and comparison.baseline not in comparison.arms:
-        raise ConfigError(
-            f"comparison.baseline = {comparison.baseline!r} is not an arm; the arms are {', '.join(comparison.arms)}"
-        )
-    for arm in comparison.arms:
-        if not arm.replace("_", "").replace("-", "").isalnum():
-            raise ConfigError(
-                f"comparison.arms has the key {arm!r}; expected letters, digits, - and _, since it names a folder"
-            )
-    labels = [settings.label.strip() or arm for arm, settings in comparison.arms.items()]
-    if len(set(labels)) < len(labels):
-        raise ConfigError(f"comparison.arms has the labels {', '.join(labels)}; expected every one once")

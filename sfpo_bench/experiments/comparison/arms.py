@@ -12,7 +12,8 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.override_text import parse_overrides
 from sfpo_bench.models.load import pinned
 from sfpo_bench.results.comparison import ComparisonFolder
-from sfpo_bench.settings.config import ArmSettings, RunConfig, from_node
+from sfpo_bench.settings.comparison import ArmSettings
+from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overrides import composed
 from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
 from sfpo_bench.settings.written import in_overrides

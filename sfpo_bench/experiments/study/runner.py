@@ -37,7 +37,7 @@ from sfpo_bench.reports.papers.score import read_paper_scores
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.results.study import PartRecord, StudyFolder
-from sfpo_bench.settings.config import ArmSettings
+from sfpo_bench.settings.comparison import ArmSettings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.workers.build import slot_count

@@ -26,7 +26,8 @@ from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.tables import value_text
 from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.search.space import Parameter, Point, Space
-from sfpo_bench.settings.config import ArmSettings, RunConfig, from_node
+from sfpo_bench.settings.comparison import ArmSettings
+from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled
 from sfpo_bench.settings.search import Sampler
 from sfpo_bench.settings.written import in_file

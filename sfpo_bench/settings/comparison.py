@@ -1,0 +1,64 @@
+"""Settings of comparisons, and of the delivery of their journals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import option
+from sfpo_bench.core.types import Split
+
+
+@dataclass
+class TrackingSettings:
+    """Delivery of journals to MLflow."""
+
+    mlflow: bool = option(True, "deliver runs to MLflow; the journal on disk is written in any case")
+    uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
+    experiment: str = option("sfpo_bench", "name of the MLflow experiment")
+
+
+@dataclass
+class ArmSettings:
+    """One arm of a comparison: what it changes in the configuration."""
+
+    label: str = option("", "name in tables and figures; empty: the arm's key")
+    note: str = option("", "one line on what the arm is for")
+    overrides: list[str] = option([], "Hydra overrides of this arm, such as `algorithm=sfpo`")
+    like: str = option("", "another arm whose overrides come first: this one differs by its own alone")
+    tune: bool = option(True, "search this arm's settings when comparison.tune names a sweep")
+    tuned_as: str = option("", "an arm that is searched in place of this one, which takes what is found")
+
+
+@dataclass
+class ComparisonSettings:
+    """Arms × seeds, targets, and how they are reported. Read by `compare`, ignored by `train`."""
+
+    arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, like, label, note")
+    baseline: str = option("", "the arm that ratios refer to")
+    split: Split = option(
+        Split.report, "problems the curves are measured on: report, or select when a setting is chosen"
+    )
+    seeds: int = option(10, "seeds per arm", low=1)
+    first_seed: int = option(0, "the first seed; the others follow it", low=0)
+    targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
+    slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
+    threads: int = option(1, "threads of each run", low=1)
+    tune: str = option("", "a sweep, by name or file, that chooses every arm's settings first; `tune=NAME` for short")
+    new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
+
+
+def check_comparison(comparison: ComparisonSettings) -> None:
+    if comparison.arms and comparison.baseline not in comparison.arms:
+        raise ConfigError(
+            f"comparison.baseline = {comparison.baseline!r} is not an arm; the arms are {', '.join(comparison.arms)}"
+        )
+    for arm in comparison.arms:
+        if not arm.replace("_", "").replace("-", "").isalnum():
+            raise ConfigError(
+                f"comparison.arms has the key {arm!r}; expected letters, digits, - and _, since it names a folder"
+            )
+    labels = [settings.label.strip() or arm for arm, settings in comparison.arms.items()]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"comparison.arms has the labels {', '.join(labels)}; expected every one once")

@@ -1,0 +1,53 @@
+"""What the learner's settings and those of rollouts must agree on."""
+
+from __future__ import annotations
+
+from sfpo_bench.algorithms.correction import Correction
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.settings.rollout import Placement, RolloutSettings, VllmRollout
+from sfpo_bench.settings.training import LearnerSettings, Precision
+
+
+def check_batch(rollout: RolloutSettings, learner: LearnerSettings) -> None:
+    """Raise `ConfigError` for a batch that does not divide into its mini-batches."""
+    if learner.mini_batch_prompts and rollout.prompts % learner.mini_batch_prompts:
+        raise ConfigError(
+            f"rollout.prompts = {rollout.prompts} does not divide into mini-batches of learner.mini_batch_prompts = "
+            f"{learner.mini_batch_prompts} prompts; choose a divisor of {rollout.prompts}, or 0 for the whole batch"
+        )
+    if learner.mini_batches > 1 and (learner.mini_batch_prompts or rollout.prompts % learner.mini_batches):
+        raise ConfigError(
+            f"learner.mini_batches = {learner.mini_batches} with rollout.prompts = {rollout.prompts} and "
+            f"learner.mini_batch_prompts = {learner.mini_batch_prompts}; expected a divisor of rollout.prompts, and "
+            "learner.mini_batch_prompts=0, which says the same thing in prompts"
+        )
+
+
+def check_engine(rollout: RolloutSettings, learner: LearnerSettings) -> None:
+    """Raise `ConfigError` for an engine that the learner cannot work with."""
+    corrected = learner.engine_correction is not Correction.none
+    if 0 < learner.engine_correction_cap < 1:
+        raise ConfigError(
+            f"learner.engine_correction_cap = {learner.engine_correction_cap:g} would cut off a perfect match; "
+            "expected at least 1, or 0 for the published cap"
+        )
+    if rollout.cut_vocabulary and not corrected:
+        raise ConfigError(
+            "rollout.top_p below 1 or rollout.top_k above 0 draws responses from another distribution than the one the "
+            "trainer takes gradients of: log-probs are then over the kept tokens only, and the ratio to the trainer's "
+            "is not 1. Leave both off, or set learner.engine_correction=truncate (sequence_mask, reject)"
+        )
+    if not isinstance(rollout, VllmRollout):
+        return
+    if learner.precision is Precision.float64:
+        raise ConfigError("learner.precision = float64 with rollout=vllm, which has no such format; use float32")
+    if (rollout.placement is Placement.server) != bool(rollout.server_url):
+        raise ConfigError(
+            f"rollout.placement = {rollout.placement.value} with rollout.server_url = {rollout.server_url!r}; expected "
+            "an address with placement=server, and none otherwise"
+        )
+    if rollout.restarts and rollout.placement is Placement.in_process:
+        raise ConfigError(
+            f"rollout.restarts = {rollout.restarts} with rollout.placement = in_process: what kills the engine there "
+            "kills the trainer; use rollout.placement=child_process, or rollout.restarts=0"
+        )
