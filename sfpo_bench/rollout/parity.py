@@ -20,7 +20,7 @@ Score = Callable[[Sequence[Completion]], list[list[float]]]
 
 BOUNDS = {"float32": 1e-3, "bfloat16": 1.0}
 # A policy of halved weights rounds more coarsely (SmolLM2: up to 7e-4 in float32), and a missed push differs by nats.
-REHEARSAL_BOUNDS = {"float32": 2e-2, "bfloat16": 1.0}
+SYNC_CHECK_BOUNDS = {"float32": 2e-2, "bfloat16": 1.0}
 
 
 @dataclass(frozen=True, slots=True)

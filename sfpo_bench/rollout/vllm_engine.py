@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sfpo_bench.core.errors import EngineFailed
 from sfpo_bench.core.types import Completion, FinishReason, Sampling
-from sfpo_bench.rollout.parity import BOUNDS, REHEARSAL_BOUNDS, Halved, Parity, Score, compare
+from sfpo_bench.rollout.parity import BOUNDS, SYNC_CHECK_BOUNDS, Halved, Parity, Score, compare
 from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.rollout.vllm_backend import Backend, Draw, Drawn
 from sfpo_bench.settings.rollout import VllmRollout
@@ -54,7 +54,7 @@ class _Readings:
 class VllmEngine:
     """Generates with vLLM through a `Backend` that `start` makes, now and at every restart.
 
-    The start is part of construction: vLLM starts, gets the weights, shows in a rehearsal that it takes over what is
+    The start is part of construction: vLLM starts, gets the weights, shows in a sync check that it takes over what is
     pushed, and that its log-probs are the trainer's.
 
     Raises `EngineFailed` when vLLM cannot be started or is lost for good, `EngineMismatch` when it does not compute
@@ -134,11 +134,11 @@ class VllmEngine:
         """The first pushes: halved weights and back, each compared."""
         started = time.perf_counter()
         weights = self._trainer.weights
-        if self._settings.rehearse:
+        if self._settings.check_sync:
             with Halved(self._trainer.owned or list(weights.values())):
                 self._backend.push(self._trainer.present(weights))
-                rehearsal = self._check("in the rehearsal, with halved weights", REHEARSAL_BOUNDS[self._trainer.dtype])
-            self._numbers |= {"rehearsal_parity_max": rehearsal.largest}
+                checked = self._check("in the sync check, with halved weights", SYNC_CHECK_BOUNDS[self._trainer.dtype])
+            self._numbers |= {"sync_check_parity_max": checked.largest}
         pushing = time.perf_counter()
         self._backend.push(self._trainer.present(weights))
         self._numbers |= {"push_seconds": time.perf_counter() - pushing}

@@ -75,7 +75,9 @@ class VllmRollout(RolloutSettings):
     restarts: int = option(
         0, "times a dead or hung engine is started again before the run ends; not with placement=in_process", low=0
     )
-    rehearse: bool = option(True, "at the start, push halved weights and back, so that a push that does nothing shows")
+    check_sync: bool = option(
+        True, "at the start, push halved weights and back, so that a push that does nothing shows"
+    )
     parity_every: int = option(20, "steps between comparisons of the engine's log-probs with the trainer's", low=1)
     parity_responses: int = option(4, "responses in such a comparison", low=1)
     parity_bound: float = option(

@@ -29,7 +29,7 @@ from sfpo_bench.settings.config import RunConfig
 from sfpo_bench.settings.rollout import Placement, RolloutSettings, VllmRollout
 from sfpo_bench.settings.training import Precision
 from sfpo_bench.training.checkpoint import require_space
-from sfpo_bench.training.evaluation import Evaluator, quizzes
+from sfpo_bench.training.evaluation import Evaluator, evaluation_sets
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Observer
 from sfpo_bench.training.ranks import ALONE, Ranks
@@ -88,7 +88,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         reference=config.reference if methods.uses_reference else None,
     )
     engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
-    asked = quizzes(config.evaluation, encoded[Split.report], encoded[Split.select])
+    asked = evaluation_sets(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
         task=in_training(task, config.training.wrong_answer_reward),
         methods=methods,

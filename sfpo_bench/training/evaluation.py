@@ -18,8 +18,8 @@ from sfpo_bench.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, slots=True)
-class Quiz:
-    """One thing an evaluation asks: `samples` responses to each of `problems`, sampled or (temperature 0) greedy."""
+class EvaluationSet:
+    """The problems of an evaluation: `samples` responses to each, sampled or (temperature 0) greedy."""
 
     split: Split
     problems: tuple[EncodedProblem, ...]
@@ -32,37 +32,37 @@ class Quiz:
 
 
 class Evaluator:
-    """Asks the same quizzes at every evaluation; the noise differs from step to step and from seed to seed. Each of
-    several ranks asks some of the problems."""
+    """Evaluates the policy on the same problems each time; the noise differs from step to step and from seed to seed.
+    Each of several ranks evaluates some of the problems."""
 
     def __init__(
         self,
         engine: RolloutEngine,
         task: Task,
-        quizzes: Sequence[Quiz],
+        evaluation_sets: Sequence[EvaluationSet],
         max_new_tokens: int,
         seed: int,
         ranks: Ranks = ALONE,
     ) -> None:
         self._engine = engine
         self._task = task
-        self._quizzes = quizzes
+        self._sets = evaluation_sets
         self._max_new_tokens = max_new_tokens
         self._seed = seed
         self._ranks = ranks
 
     def evaluate(self, step: int, costs: Costs) -> list[EvaluationRecord]:
-        """One record per quiz for the policy as it is after `step`; `costs` are copied into each."""
-        return [self._ask(quiz, step, costs) for quiz in self._quizzes]
+        """One record per set for the policy as it is after `step`; `costs` are copied into each."""
+        return [self._evaluate(given, step, costs) for given in self._sets]
 
-    def _ask(self, quiz: Quiz, step: int, costs: Costs) -> EvaluationRecord:
+    def _evaluate(self, given: EvaluationSet, step: int, costs: Costs) -> EvaluationRecord:
         started = time.perf_counter()
-        samples = tuple(range(quiz.samples))
-        mine = self._ranks.share(quiz.problems)
+        samples = tuple(range(given.samples))
+        mine = self._ranks.share(given.problems)
         requests = [Request(item.problem.id, item.prompt_ids, samples) for item in mine]
-        noise = NoiseStream(self._seed, f"evaluate/{quiz.split}/{quiz.mode}", step)
+        noise = NoiseStream(self._seed, f"evaluate/{given.split}/{given.mode}", step)
         with self._ranks.together():
-            completions = self._engine.generate(requests, Sampling(quiz.temperature, self._max_new_tokens), noise)
+            completions = self._engine.generate(requests, Sampling(given.temperature, self._max_new_tokens), noise)
             grades = grade_all(self._task, [item.problem for item in mine for _ in samples], completions)
         statuses = Counter(self._ranks.gather([grade.status.value for grade in grades]))
         truncated = [completion.finish_reason is FinishReason.truncated for completion in completions]
@@ -70,21 +70,21 @@ class Evaluator:
             step=step,
             time_unix_s=time.time(),
             costs=costs,
-            split=quiz.split,
-            mode=quiz.mode,
-            temperature=quiz.temperature,
+            split=given.split,
+            mode=given.mode,
+            temperature=given.temperature,
             accuracy=statuses[GradeStatus.correct.value] / statuses.total(),
             n=statuses.total(),
-            problems=len(quiz.problems),
+            problems=len(given.problems),
             statuses=dict(sorted(statuses.items())),
             truncated=sum(self._ranks.gather(truncated)),
             seconds=time.perf_counter() - started,
         )
 
 
-def quizzes(
+def evaluation_sets(
     settings: EvaluationSettings, report: Sequence[EncodedProblem], select: Sequence[EncodedProblem]
-) -> tuple[Quiz, ...]:
+) -> tuple[EvaluationSet, ...]:
     """Sampled accuracy on both splits and, beside it, greedy accuracy on the report split.
 
     The problems are a fixed draw, the same for every arm and seed. Where a split has fewer problems than responses are
@@ -99,13 +99,13 @@ def quizzes(
         if responses
     ]
     if settings.greedy_problems:
-        asked.append(Quiz(Split.report, _draw(Split.report, report, settings.greedy_problems), 1, 0.0))
+        asked.append(EvaluationSet(Split.report, _draw(Split.report, report, settings.greedy_problems), 1, 0.0))
     return tuple(asked)
 
 
-def _sampled(split: Split, problems: Sequence[EncodedProblem], responses: int, temperature: float) -> Quiz:
+def _sampled(split: Split, problems: Sequence[EncodedProblem], responses: int, temperature: float) -> EvaluationSet:
     drawn = _draw(split, problems, responses)
-    return Quiz(split, drawn, math.ceil(responses / len(drawn)), temperature)
+    return EvaluationSet(split, drawn, math.ceil(responses / len(drawn)), temperature)
 
 
 def _draw(split: Split, problems: Sequence[EncodedProblem], count: int) -> tuple[EncodedProblem, ...]:

@@ -24,7 +24,7 @@ from sfpo_bench.problems.arithmetic import Arithmetic
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.settings.training import EvaluationSettings
-from sfpo_bench.training.evaluation import Evaluator, Quiz, quizzes
+from sfpo_bench.training.evaluation import EvaluationSet, Evaluator, evaluation_sets
 from tests.in_process import sfpo_bench
 
 
@@ -34,7 +34,7 @@ def problems(split: str, count: int) -> list[EncodedProblem]:
 
 def test_responses_are_spread_over_as_many_problems_as_there_are() -> None:
     settings = EvaluationSettings(responses=100, select_responses=30, greedy_problems=20)
-    report, select, greedy = quizzes(settings, problems("report", 500), problems("select", 12))
+    report, select, greedy = evaluation_sets(settings, problems("report", 500), problems("select", 12))
     assert (report.split, report.mode, len(report.problems), report.samples) == (Split.report, "sampled", 100, 1)
     # 12 problems x 3 samples are the first multiple of 12 that is at least 30
     assert (select.split, select.mode, len(select.problems), select.samples) == (Split.select, "sampled", 12, 3)
@@ -43,21 +43,23 @@ def test_responses_are_spread_over_as_many_problems_as_there_are() -> None:
 
 def test_every_run_is_asked_the_same_problems() -> None:
     settings = EvaluationSettings(responses=50)
-    first, second = (quizzes(settings, problems("report", 300), problems("select", 9))[0] for _ in range(2))
+    first, second = (evaluation_sets(settings, problems("report", 300), problems("select", 9))[0] for _ in range(2))
     assert first == second
     assert len({item.problem.id for item in first.problems}) == 50
 
 
 def test_the_draws_of_two_splits_have_nothing_to_do_with_each_other() -> None:
     settings = EvaluationSettings(responses=50, select_responses=50)
-    asked = quizzes(settings, problems("report", 300), problems("select", 300))[:2]
-    places = [[item.prompt_ids[0] for item in quiz.problems] for quiz in asked]
+    asked = evaluation_sets(settings, problems("report", 300), problems("select", 300))[:2]
+    places = [[item.prompt_ids[0] for item in evaluated.problems] for evaluated in asked]
     assert places[0] != places[1]
 
 
 def test_nothing_asked_is_nothing_measured() -> None:
     settings = EvaluationSettings(responses=0, select_responses=5, greedy_problems=0)
-    assert [quiz.split for quiz in quizzes(settings, problems("report", 3), problems("select", 5))] == [Split.select]
+    assert [
+        evaluated.split for evaluated in evaluation_sets(settings, problems("report", 3), problems("select", 5))
+    ] == [Split.select]
 
 
 class Dice:
@@ -105,12 +107,12 @@ def asked(*, seed: int = 0, step: int = 1, samples: int = 3) -> tuple[list[Evalu
         )
         for split in ("report", "select")
     }
-    quiz = [
-        Quiz(Split.report, problems["report"], samples, 1.0),
-        Quiz(Split.select, problems["select"], samples, 1.0),
-        Quiz(Split.report, problems["report"], 1, 0.0),
+    evaluated = [
+        EvaluationSet(Split.report, problems["report"], samples, 1.0),
+        EvaluationSet(Split.select, problems["select"], samples, 1.0),
+        EvaluationSet(Split.report, problems["report"], 1, 0.0),
     ]
-    return Evaluator(engine, Arithmetic(), quiz, 8, seed).evaluate(step, Costs(prompts=5)), engine.drawn
+    return Evaluator(engine, Arithmetic(), evaluated, 8, seed).evaluate(step, Costs(prompts=5)), engine.drawn
 
 
 def test_accuracy_is_the_share_of_right_answers_over_all_responses() -> None:

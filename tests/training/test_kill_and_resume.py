@@ -54,7 +54,7 @@ def lerp(*args, **kwargs):
     return inner(*args, **kwargs)
 inner, master_weights.torch.lerp = master_weights.torch.lerp, lerp""",
     "slow_pass": "before(learner.LocalLearner, '_optimizer_step', lambda n, s, m, t, stage: n == 4 * 4 + 4)",
-    "evaluation": "before(evaluation.Evaluator, '_ask', lambda n, s, quiz, step, costs: step == 3 and quiz.mode == 'greedy')",
+    "evaluation": "before(evaluation.Evaluator, '_evaluate', lambda n, s, evaluated, step, costs: step == 3 and evaluated.mode == 'greedy')",
     "torn_journal_line": """
 def append(self, records):
     data = b"".join(map(journal.encode, records))

@@ -61,13 +61,13 @@ def test_the_stale_head_of_a_tied_model_is_caught_before_the_first_step(tied: bo
     side = Side.of(saved(random_model("qwen2", tied=True), tmp_path))
     launch = side.launch(overrides={**side.launch().overrides, "tie_word_embeddings": tied})
     before = {name: weight.detach().clone() for name, weight in side.learner.weights().items()}
-    with pytest.raises(EngineMismatch, match="in the rehearsal, with halved weights: the engine's log-probs differ"):
+    with pytest.raises(EngineMismatch, match="in the sync check, with halved weights: the engine's log-probs differ"):
         side.engine(lambda: InProcessVllm(launch), names={})
     assert all(torch.equal(before[name], weight) for name, weight in side.learner.weights().items()), "halved and back"
     side.engine(lambda: InProcessVllm(launch)).close()
 
 
-def test_without_a_rehearsal_a_stale_head_is_caught_within_one_step(tmp_path: Path) -> None:
+def test_without_a_sync_check_a_stale_head_is_caught_within_one_step(tmp_path: Path) -> None:
     from sfpo_bench.rollout.vllm_in_process import InProcessVllm
 
     class StaleHead(InProcessVllm):
@@ -80,7 +80,7 @@ def test_without_a_rehearsal_a_stale_head_is_caught_within_one_step(tmp_path: Pa
             super().push({n: w for n, w in weights.items() if self.pushes == 1 or n != "lm_head.weight"})
 
     side = Side.of(saved(random_model("qwen2", tied=True), tmp_path))
-    engine = side.engine(lambda: StaleHead(side.launch()), rehearse=False)
+    engine = side.engine(lambda: StaleHead(side.launch()), check_sync=False)
     side.shake(1)
     with pytest.raises(EngineMismatch, match="after push 1: the engine's log-probs differ"):
         engine.load(side.learner.weights())

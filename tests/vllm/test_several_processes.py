@@ -24,7 +24,7 @@ def test_every_rank_has_an_engine_that_gets_the_gathered_weights(tmp_path: Path)
     run = tmp_path / "results" / "runs" / "arithmetic-grpo-seed0"
     records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     [start] = [record["detail"] for record in records if record.get("event") == "engine_started"]
-    assert start["parity_max"] <= start["parity_bound"] == 1e-3 and start["rehearsal_parity_max"] <= 2e-2
+    assert start["parity_max"] <= start["parity_bound"] == 1e-3 and start["sync_check_parity_max"] <= 2e-2
     steps = [record["metrics"] for record in records if record["kind"] == "step"]
     assert [("parity_max" in step) for step in steps] == [True, True, False, True, False, True]
     assert all(abs(step["engine_ratio_mean"] - 1) < 1e-3 for step in steps)

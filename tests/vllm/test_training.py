@@ -49,7 +49,7 @@ def test_the_engines_death_leaves_a_checkpoint_of_all_that_was_done_and_the_run_
     assert [record["step"] for record in starts] == [0, 4]
     for start in starts:
         assert start["detail"]["parity_max"] <= start["detail"]["parity_bound"] == 1e-3
-        assert start["detail"]["rehearsal_parity_max"] <= 1e-3 and start["detail"]["start_seconds"] > 0
+        assert start["detail"]["sync_check_parity_max"] <= 1e-3 and start["detail"]["start_seconds"] > 0
     checked = [record["step"] for record in steps if "parity_max" in record["metrics"]]
     # Pushes 1, 2 and 4 of the first process; the second process pushes once to resume.
     assert checked == [1, 2, 4, 5]
