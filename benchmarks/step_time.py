@@ -23,13 +23,13 @@ from sfpo_bench.core.types import Completion, FinishReason, Sampling, Split
 from sfpo_bench.models.arithmetic_character import FOLDER
 from sfpo_bench.problems.arithmetic import Arithmetic
 from sfpo_bench.rollout.encoding import EncodedProblem, encode_problems, end_of_sequence_ids
-from sfpo_bench.rollout.protocol import NoiseStream
+from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
 from sfpo_bench.settings.rollout import OverLong
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.learner import LocalLearner
-from sfpo_bench.training.rollouts import ProblemSchedule, group_requests
+from sfpo_bench.training.rollouts import ProblemSchedule
 
 PROMPTS, GROUP, NEW_TOKENS, RATE = 32, 8, 12, 2e-4
 TASK = Arithmetic()
@@ -51,9 +51,8 @@ def ours(rule: UpdateRule, schedule: ProblemSchedule, steps: int) -> float:
     started = time.perf_counter()
     for step in range(1, steps + 1):
         chosen = schedule.at(step)
-        completions = engine.generate(
-            group_requests(chosen, GROUP), Sampling(1.0, NEW_TOKENS), NoiseStream(0, "rollout", step)
-        )
+        requests = [Request(item.problem.id, item.prompt_ids, tuple(range(GROUP))) for item in chosen]
+        completions = engine.generate(requests, Sampling(1.0, NEW_TOKENS), NoiseStream(0, "rollout", step))
         rewards_PG = rewards(chosen, completions)
         batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), NEW_TOKENS, torch.device("cpu"))
         learner.begin_step(step, batch)

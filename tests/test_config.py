@@ -11,8 +11,11 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
+from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
+from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
+from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.objectives.cispo import Cispo
@@ -88,6 +91,10 @@ def test_the_presets_say_what_they_are() -> None:
     gspo, cispo = (from_node(composed(f"algorithm={name}")).algorithm.objective for name in ("gspo", "cispo"))
     assert gspo == Clipped(ratio=SequenceRatio(), clip_low=3e-4, clip_high=4e-4)
     assert cispo == Cispo(largest_weight=5.0, normalization=Normalization.token_mean)
+    dapo = from_node(composed("algorithm=dapo")).algorithm
+    assert (dapo.collector, dapo.advantage) == (DynamicSampling(max_rounds=10), GroupOverlong(penalty=0.5))
+    assert dapo.objective == Clipped(clip_low=0.2, clip_high=0.28, normalization=Normalization.token_mean)
+    assert from_node(composed("algorithm=sfpo")).algorithm.collector == GroupCollector()
     assert from_node(composed("algorithm=dppo_prune")).algorithm.selection == DppoPrune(rate=0.5)
     assert from_node(composed("algorithm=sfpo")).algorithm.selection == Every()
     crossed = from_node(composed("algorithm=cispo", "algorithm.objective.ratio.kind=sequence")).algorithm.objective

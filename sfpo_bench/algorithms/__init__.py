@@ -4,6 +4,7 @@ Importing it loads no torch: torch is imported by the functions that compute.
 """
 
 from sfpo_bench.algorithms.advantages.group import AdvantageScale, GroupAdvantage, group_advantages
+from sfpo_bench.algorithms.collectors.protocol import Collected, Collector, RolloutSource
 from sfpo_bench.algorithms.correction import Correction, Mismatch, loss_weights, mismatch
 from sfpo_bench.algorithms.objectives import Clipped, Normalization, clipped_surrogate, k3, response_weights
 from sfpo_bench.algorithms.protocols import (
@@ -32,6 +33,8 @@ __all__ = [
     "BatchCounts",
     "Candidates",
     "Clipped",
+    "Collected",
+    "Collector",
     "Correction",
     "EntropySource",
     "EntropyZScore",
@@ -50,6 +53,7 @@ __all__ = [
     "Reference",
     "Repeat",
     "Rewarded",
+    "RolloutSource",
     "RuleState",
     "Selection",
     "SlowFast",

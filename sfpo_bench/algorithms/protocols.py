@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from sfpo_bench.core.types import StageStats
+from sfpo_bench.core.types import StageStats, Trajectory
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -79,11 +79,14 @@ class Rewarded:
 
         Rewarded(rewards_PG=tensor([[1.0, 0.0], [0.0, 0.0]]), lengths_PG=tensor([[5, 3], [8, 8]]))
 
-    Rewards are float64; lengths count response tokens. Rows of [B, T] tensors are the responses group by group.
+    Rewards are float64; lengths count response tokens. Rows of [B, T] tensors are the responses group by group, and so
+    are `trajectories`, where they come from a step. No response is longer than `max_response_tokens`.
     """
 
     rewards_PG: Tensor
     lengths_PG: Tensor
+    trajectories: Sequence[Trajectory] = ()
+    max_response_tokens: int = 0
 
     @property
     def mask_BT(self) -> Tensor:
@@ -123,12 +126,14 @@ class Candidates:
 
         Candidates(tensor([[0.7, -0.7], [0.0, 0.0]]), tensor([[5, 3], [8, 8]]), generator(seed, "selection", step))
 
-    Advantages are float64, of each response the mean over its tokens; lengths count response tokens.
+    Advantages are float64, of each response the mean over its tokens; lengths count response tokens. `trajectories` are
+    the responses group by group, where they come from a step.
     """
 
     advantages_PG: Tensor
     lengths_PG: Tensor
     generator: Generator
+    trajectories: Sequence[Trajectory] = ()
 
 
 class Selection(Protocol):

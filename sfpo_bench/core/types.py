@@ -93,6 +93,25 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One graded response that a training step is taken on, and where it belongs. The second of two responses to the
+    step's first problem:
+
+        Trajectory(problem, completion, Grade(GradeStatus.correct, 1.0, "21"), group=0)
+
+    Those of one `group` are compared with each other. `parent` is the place in the step of the trajectory that it
+    branched from, and response tokens before `loss_from` are that one's: they bear no loss a second time.
+    """
+
+    problem: Problem
+    completion: Completion
+    grade: Grade
+    group: int
+    parent: int | None = None
+    loss_from: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Costs:
     """What a run has spent so far. `train_seconds` is kept work only: no evaluation, no checkpoints, no work lost to
     a kill. `total_seconds` is everything the process did since it started, summed over resumes, lost work included.

@@ -16,8 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
+from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
+from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
+from sfpo_bench.algorithms.collectors.group import GroupCollector
+from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
@@ -67,11 +71,13 @@ Settings = TypeVar("Settings")
 
 ADVANTAGES: dict[str, type] = {
     "group": GroupAdvantage,
+    "group_overlong": GroupOverlong,
     "leave_one_out": LeaveOneOut,
     "whitened_returns": WhitenedReturns,
     "custom": Custom,
 }
 SELECTIONS: dict[str, type] = {"every": Every, "dppo_prune": DppoPrune, "custom": Custom}
+COLLECTORS: dict[str, type] = {"group": GroupCollector, "dynamic_sampling": DynamicSampling, "custom": Custom}
 RATIOS: dict[str, type] = {"token": Ratio, "sequence": SequenceRatio}
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "cispo": Cispo, "custom": Custom}
 REFERENCES: dict[str, type] = {"start": StartReference, "soft": SoftReference, "hard": HardReference, "custom": Custom}
@@ -100,6 +106,7 @@ ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRo
 
 # Nodes that an algorithm may leave out, and the kind that each then is: what GRPO does.
 DEFAULT_KINDS = {
+    "algorithm.collector": "group",
     "algorithm.advantage": "group",
     "algorithm.selection": "every",
     "algorithm.reference": "start",
@@ -110,6 +117,7 @@ DEFAULT_KINDS = {
 KINDS: dict[str, dict[str, type]] = {
     "algorithm.update_rule.trigger": TRIGGERS,
     "algorithm.update_rule": UPDATE_RULES,
+    "algorithm.collector": COLLECTORS,
     "algorithm.advantage": ADVANTAGES,
     "algorithm.selection": SELECTIONS,
     "algorithm.objective.ratio": RATIOS,
@@ -128,6 +136,7 @@ class AlgorithmSettings:
     """Advantages, an objective, and the update rule that it runs under."""
 
     name: str = option("", "name of the algorithm in tables and figures")
+    collector: Any = option(None, "from the problems of a step to graded responses")
     advantage: Any = option(None, "from rewards to advantages")
     selection: Any = option(None, "which responses are trained on, and with what weight")
     objective: Any = option(None, "what an optimizer step minimises")
@@ -159,6 +168,10 @@ class RunConfig:
     comparison: ComparisonSettings = option(ComparisonSettings(), "arms, seeds and targets of `compare`")
     sweep: SweepSettings = option(SweepSettings(), "space, goals and search of `sweep`")
     study: StudySettings = option(StudySettings(), "evaluation and checkpoints of `study`")
+
+    @property
+    def collector(self) -> Collector:
+        return cast(Collector, self.algorithm.collector)
 
     @property
     def advantage(self) -> Advantage:
@@ -250,6 +263,7 @@ def from_node(node: DictConfig) -> RunConfig:
     config = to_settings(node, RunConfig)
     _require_kinds(config)
     _make_own(config.algorithm, "algorithm")
+    config.algorithm.collector = instance_of(config.algorithm.collector, "algorithm.collector", Collector)
     config.algorithm.reference = instance_of(config.algorithm.reference, "algorithm.reference", Reference)
     config.algorithm.phases = instance_of(config.algorithm.phases, "algorithm.phases", Phases)
     for name, phase in named_phases(config).items():
@@ -393,6 +407,7 @@ def _check_methods(config: RunConfig) -> None:
                 "LossInputs.row_weights_B; use the selection `every`, or multiply each response's loss by its weight "
                 "and set applies_weights = True in its class"
             )
+    config.collector.check("algorithm.collector", config.rollouts.group)
     config.reference.check("algorithm.reference")
     if config.reference.moves and not config.methods.uses_reference:
         raise ConfigError(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from itertools import groupby
 from types import NoneType
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sfpo_bench.algorithms.collectors.protocol import Collected, Collector
 from sfpo_bench.algorithms.protocols import (
     Advantage,
     Candidates,
@@ -25,7 +27,7 @@ from sfpo_bench.algorithms.protocols import (
 )
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.plugins import Check, Custom, a, find, guarded, many, raised
-from sfpo_bench.core.types import StageStats
+from sfpo_bench.core.types import StageStats, Trajectory
 from sfpo_bench.problems.protocol import TASK_CHECKS, Task
 from sfpo_bench.settings.composition_errors import explain
 
@@ -51,9 +53,18 @@ def _check_part(found: object, step: int) -> str:
     return "" if right else "a number from 0 to 1"
 
 
+def _check_collected(found: object, *_: object) -> str:
+    wanted = "a sfpo_bench.algorithms.Collected of trajectories in groups of equal size, those of a group in a row"
+    if not isinstance(found, Collected) or not all(isinstance(one, Trajectory) for one in found.trajectories):
+        return wanted
+    runs = [len(list(run)) for _, run in groupby(found.trajectories, key=lambda one: one.group)]
+    return "" if len(set(runs)) == 1 and len(runs) == len({one.group for one in found.trajectories}) else wanted
+
+
 # What the methods of a user's own class must return.
 CHECKS: Mapping[type, Mapping[str, Check]] = {
     Task: TASK_CHECKS,
+    Collector: {"collect": _check_collected, "state": a(Mapping), "restore": a(NoneType)},
     Advantage: {"advantages": _check_advantages},
     Selection: {"weights": _check_weights},
     Objective: {"loss": a(Loss)},

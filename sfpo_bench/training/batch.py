@@ -18,7 +18,7 @@ class TrainBatch:
 
     `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
     `row_weights_B` are a selection's, 0 for a response that is dropped: it counts in denominators and is not run.
-    They are absent where all weigh 1.
+    They are absent where all weigh 1. Response tokens before `loss_from_B` bear no loss and count in no denominator.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
     `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding.
     `advantages_BT` is [B, 1] where all tokens of a response share theirs.
@@ -33,6 +33,7 @@ class TrainBatch:
     rows_B: Tensor
     engine_log_probs_BT: Tensor
     max_response_tokens: int
+    loss_from_B: Tensor
     row_weights_B: Tensor | None = None
 
     def __len__(self) -> int:
@@ -45,7 +46,12 @@ class TrainBatch:
 
     def counts(self) -> BatchCounts:
         """Denominators for a loss over exactly these rows."""
-        return BatchCounts(len(self), int(self.response_tokens_B.sum()), self.max_response_tokens)
+        return BatchCounts(len(self), int(self.loss_tokens_B.sum()), self.max_response_tokens)
+
+    @property
+    def loss_tokens_B(self) -> Tensor:
+        """Response tokens that bear a loss."""
+        return self.response_tokens_B - self.loss_from_B
 
     def kept_B(self) -> Tensor:
         """True for rows that are run: those that no selection dropped; of a batch that is dropped whole all of them,
@@ -56,8 +62,8 @@ class TrainBatch:
 
     def block_lengths_B(self, block: int) -> Tensor:
         """The mean response length, in float64, of each row's block: runs of `block` rows in order, the last one may be
-        shorter."""
-        parts = self.response_tokens_B.double().split(block)
+        shorter. Tokens that bear no loss do not count."""
+        parts = self.loss_tokens_B.double().split(block)
         return torch.cat([part.mean().expand(len(part)) for part in parts])
 
     def select(self, rows: Tensor) -> TrainBatch:
@@ -74,6 +80,7 @@ class TrainBatch:
             rows_B=self.rows_B[rows],
             engine_log_probs_BT=self.engine_log_probs_BT[rows, : int(response_tokens_B.max())],
             max_response_tokens=self.max_response_tokens,
+            loss_from_B=self.loss_from_B[rows],
             row_weights_B=None if self.row_weights_B is None else self.row_weights_B[rows],
         )
 
@@ -81,6 +88,11 @@ class TrainBatch:
         """True on real response tokens."""
         places_T = torch.arange(self.responses_BT.shape[1], device=self.responses_BT.device)
         return places_T < self.response_tokens_B[:, None]
+
+    def loss_mask_BT(self) -> Tensor:
+        """True on response tokens that bear a loss."""
+        places_T = torch.arange(self.responses_BT.shape[1], device=self.responses_BT.device)
+        return self.response_mask_BT() & (places_T >= self.loss_from_B[:, None])
 
     def sequences_BS(self) -> Tensor:
         """Prompt and response of each row as one right-padded sequence."""
@@ -95,9 +107,14 @@ class TrainBatch:
 
 
 def assemble(
-    completions: Sequence[Completion], advantages: Tensor, max_response_tokens: int, device: torch.device
+    completions: Sequence[Completion],
+    advantages: Tensor,
+    max_response_tokens: int,
+    device: torch.device,
+    loss_from: Sequence[int] = (),
 ) -> TrainBatch:
-    """A batch of these completions, row by row; nothing is tokenised again. `advantages` is [B], [B, 1] or [B, T]."""
+    """A batch of these completions, row by row; nothing is tokenised again. `advantages` is [B], [B, 1] or [B, T];
+    `loss_from` is each row's first response token with a loss, 0 where it is not given."""
     prompts: dict[tuple[int, ...], int] = {}
     owners = [prompts.setdefault(completion.prompt_ids, len(prompts)) for completion in completions]
     return TrainBatch(
@@ -108,6 +125,7 @@ def assemble(
         owners_B=torch.tensor(owners).to(device),
         advantages_BT=(advantages if advantages.ndim == 2 else advantages[:, None]).to(device),
         rows_B=torch.arange(len(completions), device=device),
+        loss_from_B=torch.tensor(loss_from or [0] * len(completions)).to(device),
         engine_log_probs_BT=right_pad([completion.log_probs for completion in completions], torch.float64).to(device),
         max_response_tokens=max_response_tokens,
     )

@@ -34,7 +34,7 @@ from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Observer
 from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rewards import in_training
-from sfpo_bench.training.rollouts import ProblemSchedule
+from sfpo_bench.training.rollouts import ProblemSchedule, Sampler
 from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
 
 
@@ -90,14 +90,20 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
     engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
     asked = evaluation_sets(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
-        task=in_training(task, config.training.wrong_answer_reward),
+        sampler=Sampler(
+            engine=engine,
+            task=in_training(task, config.training.wrong_answer_reward),
+            schedule=ProblemSchedule(encoded[Split.train], rollout.prompts, config.seed),
+            sampling=rollout.sampling(),
+            group=rollout.group,
+            seed=config.seed,
+            ranks=ranks,
+        ),
+        collector=config.collector,
         methods=methods,
         engine=engine,
         learner=learner,
         evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed, ranks),
-        schedule=ProblemSchedule(encoded[Split.train], rollout.prompts, config.seed),
-        sampling=rollout.sampling(),
-        group=rollout.group,
         seed=config.seed,
         settings=config.training,
         dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},

@@ -21,10 +21,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfpo_bench.algorithms.collectors.protocol import CollectorState
 from sfpo_bench.algorithms.protocols import RuleState
 from sfpo_bench.core.errors import CheckpointError, DiskFullError
 from sfpo_bench.core.types import Costs
@@ -56,6 +57,7 @@ class TrainingState:
     samples_bytes: int
     best_step: int
     best_accuracy: float
+    collector: CollectorState = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

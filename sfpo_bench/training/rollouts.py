@@ -1,19 +1,38 @@
-"""From a step number to graded responses: which problems, how many samples, what they earned."""
+"""From a step number to graded responses: which problems, how many samples, what they earned, what they cost."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from statistics import fmean, pstdev
 
+import torch
+from numpy.random import Generator
 from torch import Tensor
 
+from sfpo_bench.algorithms.protocols import Candidates, Rewarded
+from sfpo_bench.core.errors import RunFailed
 from sfpo_bench.core.seeding import generator
-from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, SampleRecord
+from sfpo_bench.core.types import (
+    Completion,
+    Costs,
+    FinishReason,
+    Grade,
+    GradeStatus,
+    Problem,
+    SampleRecord,
+    Sampling,
+    Trajectory,
+)
 from sfpo_bench.grading.failures import failed
+from sfpo_bench.problems.protocol import Task, grade_all
 from sfpo_bench.rollout.encoding import EncodedProblem
-from sfpo_bench.rollout.protocol import Request
+from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
+from sfpo_bench.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,61 +49,205 @@ class ProblemSchedule:
         first = (step - 1) * self.prompts
         size = len(self.problems)
         places = range(first, first + self.prompts)
-        orders = {epoch: self._order(epoch) for epoch in {place // size for place in places}}
+        orders = {epoch: self._order("problems", epoch) for epoch in {place // size for place in places}}
         return [self.problems[orders[place // size][place % size]] for place in places]
 
-    def _order(self, epoch: int) -> list[int]:
-        order: list[int] = generator(self.seed, "problems", epoch).permutation(len(self.problems)).tolist()
+    def further(self, step: int, number: int) -> list[EncodedProblem]:
+        """The problems of a step's round `number`, from 2, in an order of the step's own: first all that the step has
+        not met, then, where the rounds need more, all again and again."""
+        order = self._order("further_problems", step)
+        met = {item.problem.id for item in self.at(step)}
+        fresh = [place for place in order if self.problems[place].problem.id not in met]
+        first = (number - 2) * self.prompts
+        places = [place - len(fresh) for place in range(first, first + self.prompts)]  # below 0: among the fresh ones
+        return [self.problems[fresh[place] if place < 0 else order[place % len(order)]] for place in places]
+
+    def _order(self, name: str, number: int) -> list[int]:
+        order: list[int] = generator(self.seed, name, number).permutation(len(self.problems)).tolist()
         return order
 
 
-def group_requests(problems: Sequence[EncodedProblem], group: int) -> list[Request]:
-    """`group` samples of each problem. A problem met twice in one step gets further sample numbers, hence new noise."""
-    seen: Counter[str] = Counter()
-    requests = []
-    for item in problems:
-        first = seen[item.problem.id] * group
-        requests.append(Request(item.problem.id, item.prompt_ids, tuple(range(first, first + group))))
-        seen[item.problem.id] += 1
-    return requests
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds of the named parts of a step; a part that comes again adds to its seconds."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        started, key = time.perf_counter(), f"{name}_seconds"
+        yield
+        self.seconds[key] = self.seconds.get(key, 0.0) + time.perf_counter() - started
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """What the rollouts of all steps have in common."""
+
+    engine: RolloutEngine
+    task: Task
+    schedule: ProblemSchedule
+    sampling: Sampling
+    group: int
+    seed: int
+    ranks: Ranks = ALONE
+
+    def at(self, step: int, clock: Stopwatch, count: Callable[[Iterable[GradeStatus]], None]) -> StepSource:
+        """The source of one training step; `count` is told every grade's status."""
+        return StepSource(self, step, clock, count)
+
+
+class StepSource:
+    """Samples and grades for one training step, on all ranks: the `RolloutSource` of collectors.
+
+    `spent` are the prompts, responses and tokens of everything that was sampled, used or not.
+    """
+
+    def __init__(
+        self, sampler: Sampler, step: int, clock: Stopwatch, count: Callable[[Iterable[GradeStatus]], None]
+    ) -> None:
+        self._sampler = sampler
+        self._step = step
+        self._clock = clock
+        self._count = count
+        self._encoded: dict[str, EncodedProblem] = {}
+        self._problems = self._known(sampler.schedule.at(step))
+        self._samples: Counter[str] = Counter()
+        self._graded = self._failed = 0
+        self.spent = Costs()
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        return self._problems
+
+    @property
+    def group(self) -> int:
+        return self._sampler.group
+
+    def further(self, number: int) -> Sequence[Problem]:
+        return self._known(self._sampler.schedule.further(self._step, number))
+
+    def respond(
+        self,
+        problems: Sequence[Problem],
+        samples: int | None = None,
+        after: Sequence[Sequence[int]] | None = None,
+        max_new_tokens: int | None = None,
+    ) -> list[Completion]:
+        ours, ranks = self._sampler, self._sampler.ranks
+        requests = [
+            self._request(problem, self.group if samples is None else samples, begun)
+            for problem, begun in zip(problems, after or [()] * len(problems), strict=True)
+        ]
+        limit = ours.sampling.max_new_tokens
+        sampling = replace(ours.sampling, max_new_tokens=min(limit, max_new_tokens or limit))
+        noise = NoiseStream(ours.seed, "rollout", self._step)
+        with self._clock("rollout"):
+            with ranks.together():
+                mine = ours.engine.generate(ranks.share(requests), sampling, noise)
+            completions = ranks.gather(mine)
+        self.spent = replace(
+            self.spent,
+            prompts=self.spent.prompts + len(requests),
+            responses=self.spent.responses + len(completions),
+            tokens=self.spent.tokens + sum(len(completion.response_ids) for completion in completions),
+        )
+        return completions
+
+    def grade(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
+        ranks = self._sampler.ranks
+        with self._clock("grading"):
+            with ranks.together():
+                mine = grade_all(self._sampler.task, ranks.share(problems), ranks.share(completions))
+            grades = ranks.gather(mine)
+            self._graded += len(grades)
+            self._failed += sum(failed(grade.status) for grade in grades)
+            self._count(grade.status for grade in grades)
+        return grades
+
+    def roll_out(self, problems: Sequence[Problem]) -> list[Trajectory]:
+        completions = self.respond(problems)
+        owners = [number for number in range(len(problems)) for _ in range(self.group)]
+        grades = self.grade([problems[owner] for owner in owners], completions)
+        return [
+            Trajectory(problems[owner], completion, grade, owner)
+            for owner, completion, grade in zip(owners, completions, grades, strict=True)
+        ]
+
+    def metrics(self) -> dict[str, float]:
+        """Scalars of all that was sampled."""
+        return {"grading_failed_share": self._failed / max(1, self._graded)}
+
+    def _known(self, items: Sequence[EncodedProblem]) -> list[Problem]:
+        self._encoded.update((item.problem.id, item) for item in items)
+        return [item.problem for item in items]
+
+    def _request(self, problem: Problem, samples: int, begun: Sequence[int]) -> Request:
+        """A problem met again in a step gets further sample numbers, hence new noise."""
+        first = self._samples[problem.id]
+        self._samples[problem.id] += samples
+        prompt_ids = self._encoded[problem.id].prompt_ids
+        return Request(problem.id, (*prompt_ids, *begun), tuple(range(first, first + samples)))
 
 
 @dataclass(frozen=True, slots=True)
 class GradedRollouts:
-    """One step's responses: `problems[i // group]` is what `completions[i]` answered and `grades[i]` judged."""
+    """The responses that one step is taken on, group by group, all groups of one size."""
 
-    problems: Sequence[EncodedProblem]
-    completions: Sequence[Completion]
-    grades: Sequence[Grade]
-    group: int
+    trajectories: Sequence[Trajectory]
+
+    @property
+    def group(self) -> int:
+        """Responses of each group."""
+        return max(Counter(one.group for one in self.trajectories).values())
+
+    @property
+    def completions(self) -> list[Completion]:
+        return [one.completion for one in self.trajectories]
 
     @property
     def tokens(self) -> int:
         """Generated tokens, end-of-sequence tokens included."""
-        return sum(len(completion.response_ids) for completion in self.completions)
+        return sum(len(one.completion.response_ids) for one in self.trajectories)
+
+    def rewarded(self, max_response_tokens: int) -> Rewarded:
+        """What an advantage is given; raises `RunFailed` for a reward that is no finite number."""
+        rewards = [one.grade.reward for one in self.trajectories]
+        if not all(map(math.isfinite, rewards)):
+            raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; mend the reward")
+        # The loss takes them over in the precision of the policy's log-probs.
+        rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(-1, self.group)
+        return Rewarded(rewards_PG, self._lengths_PG(), self.trajectories, max_response_tokens)
+
+    def candidates(self, advantages_BT: Tensor, draws: Generator) -> Candidates:
+        """What a selection is given."""
+        advantages_PG = torch.tensor(self.means(advantages_BT), dtype=torch.float64).view(-1, self.group)
+        return Candidates(advantages_PG, self._lengths_PG(), draws, self.trajectories)
+
+    def _lengths_PG(self) -> Tensor:
+        return torch.tensor([len(one.completion.response_ids) for one in self.trajectories]).view(-1, self.group)
 
     def means(self, advantages_BT: Tensor) -> list[float]:
         """The mean advantage of each response over its tokens; [B, 1] is the advantage itself."""
         if advantages_BT.shape[1] == 1:
             return [float(advantage) for advantage in advantages_BT[:, 0]]
-        lengths = [len(completion.response_ids) for completion in self.completions]
+        lengths = [len(one.completion.response_ids) for one in self.trajectories]
         return [float(row[:length].mean()) for row, length in zip(advantages_BT, lengths, strict=True)]
 
     def metrics(self, advantages: Sequence[float]) -> dict[str, float]:
         """The step's scalars that follow from rewards and lengths alone."""
-        rewards = [grade.reward for grade in self.grades]
+        rewards = [one.grade.reward for one in self.trajectories]
         groups = [advantages[start : start + self.group] for start in range(0, len(advantages), self.group)]
-        count = len(rewards)
+        count, completions = len(rewards), self.completions
         return {
             "reward_mean": fmean(rewards),
             "reward_std": pstdev(rewards),
-            "correct_share": sum(grade.status is GradeStatus.correct for grade in self.grades) / count,
-            "grading_failed_share": sum(failed(grade.status) for grade in self.grades) / count,
+            "correct_share": sum(one.grade.status is GradeStatus.correct for one in self.trajectories) / count,
             "groups_without_signal_share": sum(not any(group) for group in groups) / len(groups),
             "response_tokens_mean": self.tokens / count,
-            "prompt_tokens_mean": fmean(len(item.prompt_ids) for item in self.problems),
-            "response_tokens_max": float(max(len(c.response_ids) for c in self.completions)),
-            "truncated_share": sum(c.finish_reason is FinishReason.truncated for c in self.completions) / count,
+            "prompt_tokens_mean": fmean(len(c.prompt_ids) for c in completions[:: self.group]),
+            "response_tokens_max": float(max(len(c.response_ids) for c in completions)),
+            "truncated_share": sum(c.finish_reason is FinishReason.truncated for c in completions) / count,
         }
 
     def samples(self, step: int, advantages: Sequence[float]) -> list[SampleRecord]:
@@ -92,19 +255,17 @@ class GradedRollouts:
         return [
             SampleRecord(
                 step=step,
-                problem_id=completion.problem_id,
-                problem=self.problems[index // self.group].problem.text,
-                answer=self.problems[index // self.group].problem.answer,
-                sample=completion.sample,
-                response=completion.text,
-                response_tokens=len(completion.response_ids),
-                finish_reason=completion.finish_reason,
-                extracted=grade.extracted,
-                status=grade.status,
-                reward=grade.reward,
+                problem_id=one.problem.id,
+                problem=one.problem.text,
+                answer=one.problem.answer,
+                sample=one.completion.sample,
+                response=one.completion.text,
+                response_tokens=len(one.completion.response_ids),
+                finish_reason=one.completion.finish_reason,
+                extracted=one.grade.extracted,
+                status=one.grade.status,
+                reward=one.grade.reward,
                 advantage=advantage,
             )
-            for index, (completion, grade, advantage) in enumerate(
-                zip(self.completions, self.grades, advantages, strict=True)
-            )
+            for one, advantage in zip(self.trajectories, advantages, strict=True)
         ]

@@ -60,8 +60,9 @@ class Scorer:
             self._head_leaf = leaf_of(self._head.weight)
 
     def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
-        """Scores of the batch's responses, padded with zeros; gradients flow where the caller has them enabled."""
-        mask_BT = batch.response_mask_BT()
+        """Scores of the batch's response tokens that bear a loss, zeros elsewhere; gradients flow where the caller has
+        them enabled."""
+        mask_BT = batch.loss_mask_BT()
         # N real response tokens of the [B, T] grid, row by row; everything below works on [N].
         rows_N, places_N = mask_BT.nonzero(as_tuple=True)
         targets_N = batch.responses_BT[rows_N, places_N]
@@ -154,7 +155,7 @@ def _predictors(batch: TrainBatch, order_B: Tensor, run_B: Tensor) -> Tensor:
     places_T = torch.arange(batch.responses_BT.shape[1], device=run_B.device)
     places_BT = packed_B[:, None] + places_T - 1
     places_BT[:, 0] = last_P[batch.owners_B]
-    return places_BT[batch.response_mask_BT()]
+    return places_BT[batch.loss_mask_BT()]
 
 
 def _real(tokens_B: Tensor) -> Tensor:

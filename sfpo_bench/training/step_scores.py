@@ -43,7 +43,7 @@ class StepScores:
     def scores(self, rows: TrainBatch) -> Scores:
         """Log-probs and entropies of these rows, known on all ranks."""
         assert self._entropies_BT is not None
-        mask_BT = rows.response_mask_BT()
+        mask_BT = rows.loss_mask_BT()
         return Scores(self.old(rows), self._entropies_BT[rows.rows_B, : mask_BT.shape[1]], mask_BT)
 
     def has(self, micro: TrainBatch) -> bool:
@@ -97,12 +97,12 @@ class StepScores:
 
     def mismatch(self) -> Mismatch:
         """Trainer against engine, over the tokens of every response whose log-probs are known."""
-        known_BT = self._batch.response_mask_BT() & self._known_B[:, None]
+        known_BT = self._batch.loss_mask_BT() & self._known_B[:, None]
         return mismatch(self._log_ratios_BT()[known_BT])
 
     def weights(self, settings: LearnerSettings) -> Tensor:
         """The correction's weight of each token, of the responses whose log-probs are known: those that are run."""
-        log_ratios_BT, mask_BT, known_B = self._log_ratios_BT(), self._batch.response_mask_BT(), self._known_B
+        log_ratios_BT, mask_BT, known_B = self._log_ratios_BT(), self._batch.loss_mask_BT(), self._known_B
         weights_BT = torch.zeros_like(log_ratios_BT)
         weights_BT[known_B] = loss_weights(
             log_ratios_BT[known_B], mask_BT[known_B], settings.engine_correction, settings.engine_correction_cap

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 import torch
 
+from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.phases import MethodSchedule
-from sfpo_bench.algorithms.protocols import Candidates, Rewarded, Selection, StepMethod
+from sfpo_bench.algorithms.protocols import StepMethod
 from sfpo_bench.core.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.core.seeding import generator, stream_key
 from sfpo_bench.core.stop import StopRequest
@@ -20,23 +20,21 @@ from sfpo_bench.core.types import (
     Costs,
     EventRecord,
     GradeStatus,
-    Sampling,
     Split,
     StageStats,
     StepRecord,
 )
 from sfpo_bench.grading import GradingFailures
-from sfpo_bench.problems.protocol import Task, grade_all
 from sfpo_bench.results.run_folder import RunFolder, RunState
-from sfpo_bench.rollout.protocol import NoiseStream, RolloutEngine
+from sfpo_bench.rollout.protocol import RolloutEngine
 from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.training.batch import TrainBatch, assemble
 from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState
 from sfpo_bench.training.evaluation import Evaluator
-from sfpo_bench.training.learner import LocalLearner, StepReadings
+from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Covered, FolderLogbook, Logbook, NoLogbook, Observer
 from sfpo_bench.training.ranks import ALONE, Ranks
-from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_requests
+from sfpo_bench.training.rollouts import GradedRollouts, Sampler, Stopwatch
 
 OnCheckpoint = Callable[[int], None]
 
@@ -46,31 +44,16 @@ class Parts:
     """The seams and what joins them; `methods` say what each step uses, `ranks` are the processes that train this run
     together."""
 
-    task: Task
+    sampler: Sampler
+    collector: Collector
     methods: MethodSchedule
     engine: RolloutEngine
     learner: LocalLearner
     evaluator: Evaluator
-    schedule: ProblemSchedule
-    sampling: Sampling
-    group: int
     seed: int
     settings: TrainingSettings
     dropped_prompts: Mapping[Split, int] = field(default_factory=dict)
     ranks: Ranks = ALONE
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds of the named parts of a step."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[f"{name}_seconds"] = time.perf_counter() - started
 
 
 class Trainer:
@@ -178,30 +161,20 @@ class Trainer:
             self._log.write([EventRecord(0, time.time(), "over_long_prompts_dropped", dropped)])
 
     def _step(self, step: int) -> None:
-        """One step of the method: roll out, grade, update, hand over the weights."""
+        """One step of the method: collect, advantages and selection, update, push, record."""
         parts, ranks, clock = self._parts, self._parts.ranks, Stopwatch()
         method = parts.methods.at(step)
         cpu_started = time.process_time()
         torch.manual_seed(stream_key(parts.seed, "torch", step))
         with clock("step"):
-            problems = parts.schedule.at(step)
-            with clock("rollout"), ranks.together():
-                requests = ranks.share(group_requests(problems, parts.group))
-                noise = NoiseStream(parts.seed, "rollout", step)
-                mine = parts.engine.generate(requests, parts.sampling, noise)
-            with clock("grading"):
-                owners = [item.problem for item in ranks.share(problems) for _ in range(parts.group)]
-                with ranks.together():
-                    my_grades = grade_all(parts.task, owners, mine)
-                completions, grades = ranks.gather(mine), ranks.gather(my_grades)
-                self._failures.count(grade.status for grade in grades)
-            rollouts = GradedRollouts(problems, completions, grades, parts.group)
+            source = parts.sampler.at(step, clock, self._failures.count)
+            collected = parts.collector.collect(source)
+            rollouts = GradedRollouts(collected.trajectories)
             advantages_BT = self._advantages(rollouts, method)
             with clock("update"):
                 with ranks.together():
                     parts.engine.rest()
-                batch = assemble(completions, advantages_BT, parts.sampling.max_new_tokens, parts.learner.placed.device)
-                batch = self._selected(step, batch, rollouts.means(advantages_BT), method.selection)
+                batch = self._selected(step, rollouts, advantages_BT, method)
                 parts.learner.begin_step(step, batch, method.objective)
                 stages = method.rule.update(parts.learner, batch)
                 readings = parts.learner.end_step()
@@ -209,9 +182,9 @@ class Trainer:
             with clock("push"):
                 self._push()
         [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
-        self._spend(rollouts, stages, clock.seconds["step_seconds"], cpu_seconds)
-        measured = {**method.rule.metrics(stages), **readings.metrics(), **clock.seconds}
-        self._record(step, rollouts, rollouts.means(advantages_BT), stages, readings, measured, fired=fired)
+        self._spend(source.spent, stages, clock.seconds["step_seconds"], cpu_seconds)
+        measured = {**source.metrics(), **collected.metrics, **method.rule.metrics(stages), **readings.metrics()}
+        self._record(step, rollouts, advantages_BT, stages, {**measured, **clock.seconds}, fired=fired)
         self._done = step
         if self._engine_failure is not None:
             raise self._engine_failure
@@ -226,35 +199,29 @@ class Trainer:
         self._engine_failure = next(iter(self._parts.ranks.gather(failures)), None)
 
     def _advantages(self, rollouts: GradedRollouts, method: StepMethod) -> torch.Tensor:
-        rewards = [grade.reward for grade in rollouts.grades]
-        if not all(map(math.isfinite, rewards)):
-            raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; mend the reward")
-        # The loss takes them over in the precision of the policy's log-probs.
-        rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(-1, rollouts.group)
-        lengths = [len(completion.response_ids) for completion in rollouts.completions]
-        lengths_PG = torch.tensor(lengths).view(-1, rollouts.group)
-        found = method.advantage.advantages(Rewarded(rewards_PG, lengths_PG))
-        return found.reshape(-1, 1) if found.shape == rewards_PG.shape else found
+        """Of each response, [B, 1], or of each of its tokens, [B, T]."""
+        rewarded = rollouts.rewarded(self._parts.sampler.sampling.max_new_tokens)
+        found = method.advantage.advantages(rewarded)
+        return found.reshape(-1, 1) if found.shape == rewarded.rewards_PG.shape else found
 
-    def _selected(self, step: int, batch: TrainBatch, advantages: Sequence[float], selection: Selection) -> TrainBatch:
-        """The batch with the selection's weights; itself where all responses weigh 1."""
+    def _selected(
+        self, step: int, rollouts: GradedRollouts, advantages_BT: torch.Tensor, method: StepMethod
+    ) -> TrainBatch:
+        """The batch that is trained on, with the selection's weights; without any where all responses weigh 1."""
         parts = self._parts
-        advantages_PG = torch.tensor(advantages, dtype=torch.float64).view(-1, parts.group)
-        lengths_PG = batch.response_tokens_B.cpu().view(-1, parts.group)
+        device, limit = parts.learner.placed.device, parts.sampler.sampling.max_new_tokens
+        loss_from = [one.loss_from for one in rollouts.trajectories]
+        batch = assemble(rollouts.completions, advantages_BT, limit, device, loss_from)
         draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same
-        weights_PG = selection.weights(Candidates(advantages_PG, lengths_PG, draws))
-        if weights_PG is None:
-            return batch
-        return replace(batch, row_weights_B=weights_PG.reshape(-1).to(batch.rows_B.device))
+        weights_PG = method.selection.weights(rollouts.candidates(advantages_BT, draws))
+        return batch if weights_PG is None else replace(batch, row_weights_B=weights_PG.reshape(-1).to(device))
 
-    def _spend(
-        self, rollouts: GradedRollouts, stages: Sequence[StageStats], seconds: float, cpu_seconds: float
-    ) -> None:
+    def _spend(self, sampled: Costs, stages: Sequence[StageStats], seconds: float, cpu_seconds: float) -> None:
         spent = self._costs
         self._costs = Costs(
-            prompts=spent.prompts + len(rollouts.problems),
-            responses=spent.responses + len(rollouts.completions),
-            tokens=spent.tokens + rollouts.tokens,
+            prompts=spent.prompts + sampled.prompts,
+            responses=spent.responses + sampled.responses,
+            tokens=spent.tokens + sampled.tokens,
             optimizer_steps=spent.optimizer_steps + sum(stage.optimizer_steps for stage in stages),
             train_seconds=spent.train_seconds + seconds,
             total_seconds=self._total_seconds(),
@@ -265,18 +232,16 @@ class Trainer:
         self,
         step: int,
         rollouts: GradedRollouts,
-        advantages: list[float],
+        advantages_BT: torch.Tensor,
         stages: tuple[StageStats, ...],
-        readings: StepReadings,
         measured: Mapping[str, float],
         *,
         fired: bool,
     ) -> None:
-        settings = self._parts.settings
+        settings, advantages = self._parts.settings, rollouts.means(advantages_BT)
         metrics = {
             **rollouts.metrics(advantages),
             **measured,
-            "reposition_share": readings.reposition_seconds / measured["step_seconds"],
             **self._parts.engine.metrics(),
             "checkpoint_seconds": self._checkpoint_seconds,
         }
@@ -286,7 +251,7 @@ class Trainer:
         if skipped:
             self._log.write([EventRecord(step, time.time(), "optimizer_step_skipped", {"count": skipped})])
         if fired:
-            self._log.write([EventRecord(step, time.time(), "trigger_fired", {"entropy": readings.entropy})])
+            self._log.write([EventRecord(step, time.time(), "trigger_fired", {"entropy": measured["entropy"]})])
         if step in (1, settings.steps) or step % settings.samples_every == 0:
             self._log.write_samples(rollouts.samples(step, advantages))
 
@@ -319,6 +284,7 @@ class Trainer:
             step=step,
             costs=self._costs,
             rule=self._parts.methods.state(),
+            collector=self._parts.collector.state(),
             journal_bytes=covered.journal_bytes,
             samples_bytes=covered.samples_bytes,
             best_step=self._best[0],
@@ -345,6 +311,7 @@ class Trainer:
         if newest is not None and state is not None:
             newest.load_into(self._parts.learner.masters, self._parts.learner.load_beside)
             self._parts.methods.restore(state.rule)
+            self._parts.collector.restore(state.collector)
             self._parts.engine.load(self._parts.learner.weights())
             self._costs, self._best = state.costs, (state.best_step, state.best_accuracy)
         self._done = first - 1

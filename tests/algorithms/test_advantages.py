@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sfpo_bench.algorithms.advantages.group import AdvantageScale, GroupAdvantage, group_advantages
+from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
 from sfpo_bench.algorithms.protocols import Rewarded
@@ -118,3 +119,24 @@ def test_what_compares_within_a_group_refuses_groups_of_one(advantage: Any) -> N
     with pytest.raises(ConfigError, match=r"set rollout\.group to at least 2"):
         advantage.check("algorithm.advantage", 1)
     WhitenedReturns().check("algorithm.advantage", 1)
+
+
+def overlong(lengths: list[int], rewards: list[float], penalty: float = 0.5) -> torch.Tensor:
+    rewarded = Rewarded(torch.tensor([rewards], dtype=torch.float64), torch.tensor([lengths]), max_response_tokens=20)
+    return GroupOverlong(penalty=penalty).advantages(rewarded)
+
+
+def test_a_response_that_stays_clear_of_the_limit_is_grpos_bit_for_bit() -> None:
+    rewards = [1.0, 0.0, 0.0, 1.0]
+    expected = group_advantages(torch.tensor([rewards], dtype=torch.float64))
+    assert torch.equal(overlong([1, 16, 3, 16], rewards), expected), "a fifth of 20 tokens begins behind the 16th"
+    assert torch.equal(overlong([20, 20, 19, 20], rewards, penalty=0.0), expected)
+
+
+def test_the_penalty_is_dapos_line_and_half_of_it_with_rewards_of_one_and_zero() -> None:
+    """Rewards of 1 and -1 with a penalty of 1 give the same advantages: they do not see the scale, but for eps."""
+    lengths, rewards = [10, 17, 20, 18], [1.0, 0.0, 1.0, 1.0]
+    dapos = torch.tensor([[1.0, -1.0 - 0.25, 1.0 - 1.0, 1.0 - 0.5]], dtype=torch.float64)
+    assert torch.allclose(overlong(lengths, rewards), group_advantages(dapos), atol=1e-5)
+    signed = [2 * reward - 1 for reward in rewards]
+    assert torch.allclose(overlong(lengths, signed, penalty=1.0), group_advantages(dapos), atol=1e-14)

@@ -12,6 +12,7 @@ import torch
 
 import sfpo_bench
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
+from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import (
     Advantage,
@@ -31,8 +32,11 @@ from sfpo_bench.core.errors import ConfigError, PluginError
 from sfpo_bench.core.plugins import Custom
 from sfpo_bench.core.seeding import generator
 from sfpo_bench.settings.own_classes import instance_of
+from sfpo_bench.training.rollouts import ProblemSchedule
+from tests.training.rollout_sources import problems, source_of
 
 MODULE = """
+from sfpo_bench.algorithms.collectors.protocol import Collected
 from sfpo_bench.algorithms.objectives import PolicyGradient
 from sfpo_bench.algorithms.protocols import Loss
 
@@ -48,6 +52,14 @@ class Plain:
 class Square(PolicyGradient):
     def surrogate(self, log_ratios_BT, inputs):
         return inputs.advantages_BT * log_ratios_BT**2, log_ratios_BT > 1
+
+class Halves:
+    def collect(self, source):
+        return Collected(source.roll_out(source.problems[: len(source.problems) // 2]))
+
+class Torn:
+    def collect(self, source):
+        return Collected(source.roll_out(source.problems)[1:])
 
 class Centred:
     def advantages(self, rewarded):
@@ -110,6 +122,18 @@ def test_an_advantage_needs_no_more_than_advantages_and_is_told_what_shape_it_ma
         flat.advantages(rewarded())
 
 
+def test_a_collector_needs_no_more_than_collect_and_is_told_what_it_may_return() -> None:
+    collector: Collector = instance_of(Custom(factory="my_seams:Halves"), "algorithm.collector", Collector)
+    collector.check("algorithm.collector", 1)
+    source = source_of(ProblemSchedule(problems(9), prompts=4, seed=0), group=2)[0]
+    assert [one.group for one in collector.collect(source).trajectories] == [0, 0, 1, 1]
+    assert collector.state() == {} and source.spent.responses == 4
+    collector.restore({})
+    torn: Collector = instance_of(Custom(factory="my_seams:Torn"), "algorithm.collector", Collector)
+    with pytest.raises(PluginError, match="trajectories in groups of equal size"):
+        torn.collect(source)
+
+
 def test_a_selection_needs_no_more_than_weights() -> None:
     selection: Selection = instance_of(Custom(factory="my_seams:Short"), "algorithm.selection", Selection)
     seen = rewarded()
@@ -156,10 +180,11 @@ def test_phases_need_no_more_than_at() -> None:
         (Selection, "weights"),
         (Reference, "follow"),
         (Phases, "at"),
+        (Collector, "collect"),
     ],
 )
 def test_a_class_without_it_is_refused_by_name(seam: type, method: str) -> None:
-    with pytest.raises(ConfigError, match=f"the class lacks {method}; see sfpo_bench.algorithms.protocols"):
+    with pytest.raises(ConfigError, match=f"the class lacks {method}; see sfpo_bench.algorithms."):
         instance_of(Custom(factory="my_seams:Empty"), "algorithm.some", seam)
 
 

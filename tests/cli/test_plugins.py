@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from tests.conftest import TINY, command
 PLUGIN = """
 from dataclasses import dataclass, replace
 
-from sfpo_bench.algorithms import Phases, Reference
+from sfpo_bench.algorithms import Collected, Phases, Reference, Selection
+from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.core.options import option
@@ -59,6 +61,33 @@ class OnePassFirst(Phases):
 
     def at(self, step, own):
         return replace(own, rule=self._first) if step <= self.steps else own
+
+
+@dataclass
+class Fewer(GroupCollector):
+    kind: str = option("fewer", "name")
+    problems: int = option(2, "problems", low=1)
+
+    def __post_init__(self):
+        self._taken = 0
+
+    def collect(self, source):
+        self._taken += 1
+        return Collected(source.roll_out(source.problems[: self.problems]), {"taken": float(self._taken)})
+
+    def state(self):
+        return {"taken": self._taken}
+
+    def restore(self, state):
+        self._taken = state["taken"]
+
+
+@dataclass
+class Halved(Selection):
+    kind: str = option("halved", "name")
+
+    def weights(self, candidates):
+        return candidates.advantages_PG.new_full(candidates.advantages_PG.shape, 0.5)
 
 
 @dataclass
@@ -117,28 +146,28 @@ OBJECTIVE = ("algorithm/objective=custom", "algorithm.objective.factory=my_metho
 
 
 def test_what_an_installed_package_has_for_each_seam_trains(installed: Path, tmp_path: Path) -> None:
-    done = train(
-        tmp_path,
-        installed,
+    mine = (
         *OBJECTIVE,
         "algorithm.objective.options.width=0.7",
-        "algorithm/update_rule=custom",
-        "algorithm.update_rule.factory=my_methods:Twice",
         "algorithm.objective.options.kl_coefficient=0.1",
-        "algorithm/reference=custom",
-        "algorithm.reference.factory=my_methods:Halfway",
-        "algorithm/phases=custom",
-        "algorithm.phases.factory=my_methods:OnePassFirst",
+        *("algorithm/update_rule=custom", "algorithm.update_rule.factory=my_methods:Twice"),
+        *("algorithm/reference=custom", "algorithm.reference.factory=my_methods:Halfway"),
+        *("algorithm/phases=custom", "algorithm.phases.factory=my_methods:OnePassFirst"),
         "algorithm.phases.options.steps=3",
-        "task=custom",
-        "task.factory=my_methods:Sums",
-        "algorithm.name=mine",
+        *("algorithm/selection=custom", "algorithm.selection.factory=my_methods:Halved"),
+        *("algorithm/collector=custom", "algorithm.collector.factory=my_methods:Fewer"),
+        *("task=custom", "task.factory=my_methods:Sums", "algorithm.name=mine"),
     )
-    assert done.returncode == 0, done.stderr
+    for steps in (4, 6):
+        done = train(tmp_path, installed, *mine, f"training.steps={steps}")
+        assert done.returncode == 0, done.stderr
     run = tmp_path / "results" / "runs" / "arithmetic-mine-seed0"
-    steps = [line for line in (run / "journal.jsonl").read_text().splitlines() if '"kind": "step"' in line]
-    assert ['"stage": "second"' in line for line in steps] == [False] * 3 + [True] * 3
+    lines = [line for line in (run / "journal.jsonl").read_text().splitlines() if '"kind": "step"' in line]
+    assert ['"stage": "second"' in line for line in lines] == [False] * 3 + [True] * 3
     assert (run / "checkpoints" / "step-000006" / "reference.safetensors").is_file()
+    records = [json.loads(line) for line in lines]
+    assert [record["metrics"]["taken"] for record in records] == [1, 2, 3, 4, 5, 6], "it is told what it remembered"
+    assert [record["costs"]["prompts"] for record in records] == [2, 4, 6, 8, 10, 12]
     samples = (run / "samples.jsonl").read_text().splitlines()
     assert samples and all("+" in line.split('"problem": ')[1][:12] for line in samples)
 

@@ -116,9 +116,7 @@ def test_training_seconds_are_those_of_the_steps_and_nothing_else(spent: Spent) 
         assert list(stages) == ["fast_1", "fast_2", "slow"]
         assert record["metrics"]["fast_seconds"] == pytest.approx(stages["fast_1"] + stages["fast_2"])
         assert record["metrics"]["slow_seconds"] == pytest.approx(stages["slow"])
-        assert record["metrics"]["reposition_share"] == pytest.approx(
-            record["metrics"]["reposition_seconds"] / record["metrics"]["step_seconds"]
-        )
+        assert 0 < record["metrics"]["reposition_seconds"] < record["metrics"]["step_seconds"]
 
 
 def test_total_seconds_hold_evaluations_too_and_no_more_than_the_calls_took(spent: Spent) -> None:

@@ -104,7 +104,7 @@ def without_seconds(value: object) -> object:
 
 
 def timed(key: str) -> bool:
-    return "seconds" in key or key in ("time_unix_s", "reposition_share")
+    return "seconds" in key or key == "time_unix_s"
 
 
 def stored(database: Path) -> list[tuple[str, float | None, int]]:
@@ -200,6 +200,27 @@ def test_phases_and_a_moving_reference_survive_a_kill(tmp_path: Path) -> None:
         assert [path.stem for path in parts] == ["optimizer", "reference", "weights"]
         found.append((journal, [hashlib.sha256(path.read_bytes()).hexdigest() for path in parts]))
     assert found[0] == found[1]
+
+
+def test_further_rounds_of_problems_and_dropped_rows_are_those_of_the_step_after_a_kill(tmp_path: Path) -> None:
+    """Dynamic sampling and pruning draw from streams of the step: nothing but its number need be remembered."""
+    method = ("train", "algorithm=dapo", "algorithm/selection=dppo_prune", "tracking=none", *TINY)
+    found = []
+    for prelude in ("", _DIE + PLACES["rollout"]):
+        folder = tmp_path / ("killed" if prelude else "whole")
+        folder.mkdir()
+        run = folder / "results" / "runs" / "arithmetic-dapo-seed0"
+        if prelude:
+            killed = subprocess.run(command(method, prelude), cwd=folder, capture_output=True, text=True)
+            assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+        done = subprocess.run(command(method), cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        weights = (run / "checkpoints" / "step-000006" / "weights.safetensors").read_bytes()
+        journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+        found.append((hashlib.sha256(weights).hexdigest(), without_seconds(journal)))
+    assert found[0] == found[1]
+    rounds = [record["metrics"]["sampling_rounds"] for record in journal if record["kind"] == "step"]
+    assert max(rounds) > 1, "further rounds were taken"
 
 
 @pytest.mark.slow

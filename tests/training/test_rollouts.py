@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, Problem
-from sfpo_bench.rollout.encoding import EncodedProblem
-from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, group_requests
-
-
-def problems(count: int) -> list[EncodedProblem]:
-    return [EncodedProblem(Problem(str(n), f"p{n}", "1"), (n,)) for n in range(count)]
+from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus
+from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule
+from tests.training.rollout_sources import problems, source_of, trajectories
 
 
 def ids(schedule: ProblemSchedule, step: int) -> list[str]:
@@ -29,18 +25,29 @@ def test_the_problems_of_a_step_are_a_function_of_seed_and_step() -> None:
     assert ids(ProblemSchedule(problems(50), 8, seed=3), 17) != ids(ProblemSchedule(problems(50), 8, seed=4), 17)
 
 
+def test_further_rounds_meet_what_the_step_has_not_and_only_then_repeat() -> None:
+    schedule = ProblemSchedule(problems(10), prompts=4, seed=0)
+    met = [*ids(schedule, 2), *(item.problem.id for number in (2, 3) for item in schedule.further(2, number))]
+    assert Counter(met[:10]) == Counter(str(n) for n in range(10)) and len(met) == 12
+    again = [item.problem.id for item in ProblemSchedule(problems(10), 4, seed=0).further(2, 2)]
+    assert again == met[4:8] and again != [item.problem.id for item in schedule.further(1, 2)]
+    everything = ProblemSchedule(problems(4), prompts=4, seed=0)
+    assert sorted(item.problem.id for item in everything.further(1, 2)) == ["0", "1", "2", "3"]
+
+
 def test_a_step_larger_than_the_data_repeats_problems_with_new_samples() -> None:
-    schedule = ProblemSchedule(problems(3), prompts=7, seed=0)
-    requests = group_requests(schedule.at(1), group=2)
-    samples = Counter((request.problem_id, sample) for request in requests for sample in request.samples)
-    assert len(requests) == 7 and set(samples.values()) == {1}, "no two responses share their noise"
+    source, engine, _ = source_of(ProblemSchedule(problems(3), prompts=7, seed=0), group=2)
+    source.roll_out(source.problems)
+    source.roll_out(source.further(2))
+    samples = Counter((request.problem_id, sample) for request in engine.asked for sample in request.samples)
+    assert len(engine.asked) == 14 and set(samples.values()) == {1}, "no two responses share their noise"
 
 
 def test_a_group_has_a_signal_when_one_of_its_responses_has_an_advantage() -> None:
     """Also where another response is just the mean of its group."""
     done = [Completion("a", n, (1,), (2,), (0.0,), "", FinishReason.stopped) for n in range(6)]
     grades = [Grade(GradeStatus.wrong, reward, None) for reward in (0.0, 0.5, 1.0, 1.0, 1.0, 1.0)]
-    found = GradedRollouts(problems(2), done, grades, 3).metrics([-1.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    found = GradedRollouts(trajectories(done, grades, 3)).metrics([-1.0, 0.0, 1.0, 0.0, 0.0, 0.0])
     assert found["groups_without_signal_share"] == 0.5
 
 
@@ -48,9 +55,9 @@ def test_a_reward_is_no_right_answer_and_a_grading_that_failed_no_missing_one() 
     done = [Completion("a", n, (1,), (2,) * (n + 1), (0.0,) * (n + 1), "", FinishReason.stopped) for n in range(4)]
     statuses = (GradeStatus.correct, GradeStatus.wrong, GradeStatus.no_answer, GradeStatus.timeout)
     grades = [Grade(status, 0.5, None) for status in statuses]
-    rollouts = GradedRollouts(problems(2), done, grades, 2)
+    rollouts = GradedRollouts(trajectories(done, grades, 2))
     found = rollouts.metrics([0.0] * 4)
-    assert (found["correct_share"], found["grading_failed_share"]) == (0.25, 0.25)
+    assert found["correct_share"] == 0.25
     assert (found["reward_mean"], found["reward_std"], found["prompt_tokens_mean"]) == (0.5, 0.0, 1.0)
     samples = rollouts.samples(3, [-1.5, 0.5, 0.25, 0.75])
     assert [(s.problem, s.advantage, s.reward, s.response_tokens) for s in samples] == [

@@ -1,0 +1,1 @@
+"""From the problems of a step to graded trajectories: one small file per method."""

@@ -1,0 +1,119 @@
+"""The seam of rollouts: what a collector is given, what it returns, and what it may ask for."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sfpo_bench.core.types import Completion, Grade, Problem, Trajectory
+
+# What a collector remembers: values that JSON has.
+Plain = float | int | bool | str | None | Sequence["Plain"] | Mapping[str, "Plain"]
+CollectorState = Mapping[str, Plain]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a training step is taken on: groups of equal size, the trajectories of one beside each other.
+
+        Collected(tuple(source.roll_out(source.problems)), {"sampling_rounds": 1.0})
+
+    `metrics` are scalars to record with the step.
+    """
+
+    trajectories: Sequence[Trajectory]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class RolloutSource(Protocol):
+    """Through which a collector samples, for one training step, with the policy's present weights.
+
+    Every rank calls the same verbs with the same arguments and is given all of the results; a verb divides its work
+    among them. What is sampled counts as spent whether it is trained on or not, and what cannot be graded counts
+    towards the bound at which the run stops.
+    """
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """The problems of the step, in order: a function of seed and step."""
+        ...
+
+    @property
+    def group(self) -> int:
+        """Responses to each problem (`rollout.group`)."""
+        ...
+
+    def further(self, number: int) -> Sequence[Problem]:
+        """The problems of round `number`, from 2, as many as `problems`: a function of seed, step and number. None is
+        one of an earlier round of the step as long as the training set has others."""
+        ...
+
+    def respond(
+        self,
+        problems: Sequence[Problem],
+        samples: int | None = None,
+        after: Sequence[Sequence[int]] | None = None,
+        max_new_tokens: int | None = None,
+    ) -> list[Completion]:
+        """`samples` responses (`group`) to each problem, beside each other; no two responses of a step share noise.
+
+        `after` has token ids for each problem, with which its responses begin: only what follows them is in a
+        completion, and they are at the end of its `prompt_ids`. `max_new_tokens` is at most what the run allows.
+        """
+        ...
+
+    def grade(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
+        """The task's grade of each completion of the problem at the same place."""
+        ...
+
+    def roll_out(self, problems: Sequence[Problem]) -> list[Trajectory]:
+        """`group` graded responses to each problem, each problem a group of its own, numbered from 0."""
+        ...
+
+
+class Collector(Protocol):
+    """From the problems of a step to graded trajectories.
+
+    A collector is a dataclass whose fields are its settings and whose `kind` names it; what it remembers from step to
+    step goes through `state` and `restore`, which a checkpoint carries. Only `collect` has no default:
+
+        @dataclass
+        class Twice(Collector):
+            kind: str = "twice"
+
+            def collect(self, source):
+                first, second = source.roll_out(source.problems), source.roll_out(source.further(2))
+                again = [replace(one, group=one.group + len(source.problems)) for one in second]
+                return Collected([*first, *again])
+
+    How methods that are not here enter, each as one such class:
+
+        dynamic sampling     rounds of `roll_out(further(n))`, some of whose groups are returned (dynamic_sampling.py)
+        majority labels      `roll_out`, then `replace(one, grade=...)` by the answer that most of a group gave
+        reference solutions  `roll_out`, then one trajectory a group whose completion was written by somebody else:
+                             the log-probs before the update are the trainer's own, so the engine's are not needed
+        trees                `respond` for a segment, `respond(after=...)` for its branches, `grade` for the leaves;
+                             `Trajectory.parent` and `loss_from` say what belongs to a parent and bears no loss twice
+        replay               trajectories of earlier steps, kept in `state`, beside those of `roll_out`; their ratio is
+                             to the policy before the step, not to the one that sampled them
+    """
+
+    def check(self, key: str, group: int) -> None:
+        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
+        where the collector sits."""
+        return None
+
+    @abstractmethod
+    def collect(self, source: RolloutSource) -> Collected:
+        """The trajectories of one training step."""
+        ...
+
+    def state(self) -> CollectorState:
+        """What must survive a kill, as plain JSON values; empty for a collector without memory."""
+        return {}
+
+    def restore(self, state: CollectorState) -> None:
+        """Take up a state that `state` returned."""
+        return None
