@@ -15,6 +15,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.sample_board import SampleBoard
+from sfpo_bench.results.names import STORE_DATABASE
 from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
@@ -91,6 +92,6 @@ def _store_folder(settings: EvaluateSettings) -> Path:
     if settings.run:
         place = Path(settings.run).absolute()
         for above in place.parents:
-            if (above / "mlflow.db").is_file():
+            if (above / STORE_DATABASE).is_file():
                 return above
     return Path(settings.output_root)

@@ -17,6 +17,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.run import Plan, Progress, begin, finish
 from sfpo_bench.evaluation.share import deal, generate_share
+from sfpo_bench.results.names import WORKERS_LOG
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.workers.build import build_launcher
@@ -60,7 +61,7 @@ def _generate(plan: Plan, count: int, watch: _Watch, stop: StopRequest) -> None:
     settings, pending = plan.settings, [Job.of(generate_share, share) for share in watch.pending()]
     count = min(count, len(pending))
     threads = settings.threads or max(1, (os.cpu_count() or 1) // count)
-    launcher = build_launcher(settings.launching, threads, plan.store.path / "workers.log")
+    launcher = build_launcher(settings.launching, threads, plan.store.path / WORKERS_LOG)
     with stop.listening():
         slots = Slots(launcher, count)
         drive(slots, pending, watch.ended, lambda: stop.reason is not None, each_pass=watch.count)

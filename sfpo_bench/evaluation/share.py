@@ -8,9 +8,8 @@ SAMPLING/shares/0003/     below the samples (`sample_store`), until the evaluati
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -20,14 +19,30 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.generation import Wanted, missing
 from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
+from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.sample_store import SampleStore
-from sfpo_bench.results.stored_files import reading, write_atomically
+from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel
 
 _QUESTIONS, _SETTINGS = "share.json", "evaluate.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class _Dealt:
+    """A problem of a share."""
+
+    benchmark: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Contents of `share.json`."""
+
+    questions: tuple[_Dealt, ...]
 
 
 def deal(asked: Plan, wanted: Sequence[Wanted], count: int) -> list[Path]:
@@ -45,8 +60,8 @@ def generate_share(folder: Path, stop: StopRequest) -> None:
     Raises `Interrupted`, `RunLocked`, what `Generation.run` raises, and `ConfigError` when the model has changed since
     the share was dealt.
     """
-    with reading(folder / _QUESTIONS, "run the evaluation again, which deals its questions anew"):
-        mine = {(benchmark, key) for benchmark, key in json.loads((folder / _QUESTIONS).read_text(encoding="utf-8"))}
+    remedy = "run the evaluation again, which deals its questions anew"
+    mine = {(one.benchmark, one.key) for one in read_record(_Share, folder / _QUESTIONS, remedy).questions}
     asked = plan(to_settings(read_yaml(folder / _SETTINGS), EvaluateSettings))
     dealt_for = SampleStore.of_share(folder)
     if asked.store.path.resolve() != dealt_for.path.resolve():
@@ -81,7 +96,9 @@ def _write(asked: Plan, part: Sequence[Wanted], number: int) -> Path:
     settings = OmegaConf.structured(_found_from_anywhere(asked))
     plain = OmegaConf.create(OmegaConf.to_container(settings, enum_to_str=True))
     write_atomically(folder / _SETTINGS, OmegaConf.to_yaml(plain))
-    write_atomically(folder / _QUESTIONS, json.dumps([[one.benchmark, one.prompted.key] for one in part]))
+    write_atomically(
+        folder / _QUESTIONS, to_json(_Share(tuple(_Dealt(one.benchmark, one.prompted.key) for one in part)))
+    )
     RunFolder(folder).write_status(RunStatus(RunState.pending, 0, sum(len(one.samples) for one in part)))
     return folder
 

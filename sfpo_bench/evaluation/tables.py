@@ -18,6 +18,7 @@ from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore, write_paper_scores
 from sfpo_bench.results.codec import to_json
 from sfpo_bench.results.identity import Identity, refuse
+from sfpo_bench.results.names import PAPER_SCORES_TABLE, SCORES_TABLE
 from sfpo_bench.results.stored_files import read_object, write_atomically
 from sfpo_bench.statistics.permutation import RUNS_ONLY
 
@@ -49,7 +50,7 @@ class TableFiles:
     @classmethod
     def inside(cls, folder: Path) -> TableFiles:
         """The paths below `folder`; creates nothing."""
-        names = ("table.md", "scores.csv", "differences.csv", "table.tex", "paper_scores.csv", "evaluations.json")
+        names = ("table.md", SCORES_TABLE, "differences.csv", "table.tex", PAPER_SCORES_TABLE, "evaluations.json")
         return cls(*(folder / name for name in names))
 
 

@@ -19,6 +19,7 @@ from sfpo_bench.core.errors import BenchError, ConfigError, MissingDataError
 from sfpo_bench.reports.load import Comparison, Progress, SeedRun, SeedStatus, seed_run
 from sfpo_bench.reports.stored_curves import Numbers, numbers_of_history, numbers_of_parquet
 from sfpo_bench.reports.summary import SUMMARY_FILE
+from sfpo_bench.results.codec import decoded
 from sfpo_bench.results.comparison import SCHEMA_VERSION, ComparisonFolder, ComparisonPlan
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.tracking.delivery import CHANGED_PARAM_TAG
@@ -79,14 +80,8 @@ def _plan(store: StoredRuns, parent: StoredRunInfo, children: Sequence[StoredRun
 
 def _artifact(store: StoredRuns, run: StoredRunInfo, name: str) -> dict[str, Any]:
     [content] = store.files([run], name)
-    try:
-        raw = json.loads(content) if content else {}
-    except ValueError as error:
-        raise ConfigError(
-            f"artifact {name} of run {run.run_id} is not JSON ({error}); expected what `sfpo-bench compare` wrote: "
-            "`sfpo-bench sync` its folder again"
-        ) from error
-    return raw if isinstance(raw, dict) else {}
+    remedy = "expected what `sfpo-bench compare` wrote: `sfpo-bench sync` its folder again"
+    return decoded(content, f"artifact {name} of run {run.run_id}", remedy) if content else {}
 
 
 def _of_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +167,7 @@ def _run(
     state = stored.tags.get("sfpo_bench.state") or _STATUS.get(stored.status, "running")
     progress = Progress(SeedStatus(state), step, stored.tags.get("sfpo_bench.cause", ""))
     try:
-        about = json.loads(provenance) if provenance else {}
+        about = decoded(provenance, _RUN.provenance.name) if provenance else {}
         return seed_run(plan, arm, seed, progress, numbers.records(), numbers.metrics, about)
     except (BenchError, ValueError, KeyError, TypeError, AttributeError) as error:
         return SeedRun(arm, seed, SeedStatus.unreadable, cause=f"{type(error).__name__}: {error}")

@@ -10,7 +10,6 @@ steps are those that figures show, rounded to five digits; costs and evaluations
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.core.types import Costs
 from sfpo_bench.reports.stored_curves import Numbers, numbers_of_table
+from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.journal import read_journal, read_samples
 from sfpo_bench.results.parquet import read_parquet
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
@@ -29,6 +29,7 @@ from sfpo_bench.results.stored_files import read_object, reading, write_atomical
 
 INDEX, CURVES, SAMPLES = "packed-runs.json", "packed-runs.parquet", "packed-samples.parquet"
 SCHEMA_VERSION = 1
+_PACK_AGAIN = "pack the runs again"
 _DIGITS = 5
 _KEPT = re.compile(
     r"displacement|fast_slow_cosine|entropy|trigger_z|alpha|learning_rate|reward_mean|correct_share|clip_fraction"
@@ -57,6 +58,25 @@ class PackedRun:
     numbers: Numbers
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the index says of a run; `step` is its last one."""
+
+    place: str
+    state: RunState
+    step: int
+    cause: str
+    provenance: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Contents of `packed-runs.json`."""
+
+    schema_version: int
+    runs: tuple[_Entry, ...]
+
+
 def is_packed(folder: Path) -> bool:
     """True when the runs of `folder` are packed."""
     return (folder / INDEX).is_file()
@@ -67,20 +87,18 @@ def read_packed(folder: Path) -> dict[str, PackedRun]:
     index, curves = folder / INDEX, folder / CURVES
     if not index.is_file() or not curves.is_file():
         raise MissingDataError(f"{folder} holds no packed runs; expected {INDEX} and {CURVES} there")
-    try:
-        about = json.loads(index.read_text(encoding="utf-8"))
+    about = read_record(_Index, index, _PACK_AGAIN, version=SCHEMA_VERSION)
+    with reading(curves, _PACK_AGAIN):
         table = read_parquet(curves, ["run", *CURVES_COLUMNS], categories=["run", "kind", "key"])
         names = table["run"].to_pandas()
-        return {raw["place"]: _run(raw, table.filter((names == raw["place"]).to_numpy())) for raw in about["runs"]}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        raise ConfigError(f"{folder} holds packed runs that cannot be read ({error}); pack them again") from error
+        return {one.place: _run(one, table.filter((names == one.place).to_numpy())) for one in about.runs}
 
 
 def read_packed_samples(folder: Path) -> pd.DataFrame:
     """The packed responses with the columns `run` and those of `SAMPLES_COLUMNS`; raises `MissingDataError`."""
     if not (folder / SAMPLES).is_file():
         raise MissingDataError(f"{folder} holds no packed responses; expected {SAMPLES} there")
-    with reading(folder / SAMPLES, "pack the runs again"):
+    with reading(folder / SAMPLES, _PACK_AGAIN):
         frame: pd.DataFrame = read_parquet(folder / SAMPLES, ["run", *SAMPLES_COLUMNS]).to_pandas()
         return frame
 
@@ -95,29 +113,23 @@ def pack_runs(source: Path, places: Sequence[str], out: Path, sampled: Sequence[
         index.append(_about(folder, place))
         if place in sampled:
             responses.append(_samples(folder, steps).assign(run=place))
-    content = json.dumps({"schema_version": SCHEMA_VERSION, "runs": index}, indent=1, ensure_ascii=False)
-    write_atomically(out / INDEX, content + "\n")
+    write_atomically(out / INDEX, to_json(_Index(SCHEMA_VERSION, tuple(index))) + "\n")
     _write(pd.concat(frames, ignore_index=True), {"run": "string", **_kinds(CURVES_COLUMNS)}, out / CURVES)
     stored = [frame for frame in responses if len(frame)]
     if stored:
         _write(pd.concat(stored, ignore_index=True), {"run": "string", **_kinds(SAMPLES_COLUMNS)}, out / SAMPLES)
 
 
-def _run(raw: Mapping[str, object], table: object) -> PackedRun:
-    state, step = RunState(str(raw["state"])), raw["step"]
-    assert isinstance(step, int)
-    provenance = raw["provenance"]
-    assert isinstance(provenance, dict)
-    return PackedRun(
-        str(raw["place"]), RunStatus(state, step, step, str(raw["cause"])), provenance, numbers_of_table(table)
-    )
+def _run(one: _Entry, table: object) -> PackedRun:
+    status = RunStatus(one.state, one.step, one.step, one.cause)
+    return PackedRun(one.place, status, one.provenance, numbers_of_table(table))
 
 
-def _about(folder: RunFolder, place: str) -> dict[str, object]:
+def _about(folder: RunFolder, place: str) -> _Entry:
     status = folder.status()
     raw = read_object(folder.provenance) if folder.provenance.is_file() else {}
     kept = {key: raw[key] for key in _PROVENANCE if key in raw}
-    return {"place": place, "state": status.state.value, "step": status.step, "cause": status.cause, "provenance": kept}
+    return _Entry(place, status.state, status.step, status.cause, kept)
 
 
 def _curves(folder: RunFolder) -> pd.DataFrame:

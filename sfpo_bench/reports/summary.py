@@ -18,7 +18,7 @@ from sfpo_bench.core.types import Split
 from sfpo_bench.reports.axes import ALL_KEYS
 from sfpo_bench.reports.document import Span
 from sfpo_bench.reports.load import SeedStatus
-from sfpo_bench.results.codec import from_plain, to_plain
+from sfpo_bench.results.codec import decoded, from_plain, to_plain
 from sfpo_bench.statistics import Claim, Verdict
 
 SUMMARY_FILE = "summary.json"
@@ -234,11 +234,8 @@ class Summary:
     @classmethod
     def from_json(cls, text: str) -> Summary:
         """Read back `summary.json`; raises `ConfigError` when it is not one, or of another schema version."""
-        try:
-            raw = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"{SUMMARY_FILE} is not JSON ({error}); write the report again") from error
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        raw = decoded(text, SUMMARY_FILE, "write the report again")
+        version = raw.get("schema_version")
         if version != SCHEMA_VERSION:
             raise ConfigError(
                 f"{SUMMARY_FILE} has schema version {version}; this version of sfpo_bench reads {SCHEMA_VERSION}; "

@@ -62,6 +62,7 @@ from sfpo_bench.reports.summary import (
     Summary,
     TargetBlock,
 )
+from sfpo_bench.results.names import FIGURE
 from sfpo_bench.statistics import Claim
 
 COST_COLUMNS = (
@@ -98,12 +99,12 @@ def final_table(summary: Summary) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(FINAL_COLUMNS))
 
 
-def report_markdown(summary: Summary, figure: str = "figure.png") -> str:
+def report_markdown(summary: Summary, figure: str = FIGURE) -> str:
     """`report_blocks` as Markdown."""
     return markdown(report_blocks(summary, figure))
 
 
-def report_blocks(summary: Summary, figure: str = "figure.png") -> list[Block]:
+def report_blocks(summary: Summary, figure: str = FIGURE) -> list[Block]:
     """The report: what was found, the figure (its path as given), the tables, then how to read them."""
     return [
         heading(1, summary.name),

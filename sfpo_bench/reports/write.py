@@ -23,6 +23,7 @@ from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import SUMMARY_FILE, Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_blocks
 from sfpo_bench.results.comparison import run_place
+from sfpo_bench.results.names import FIGURE, PAGE, REPORT
 from sfpo_bench.results.stored_files import write_atomically
 
 _INSIDE = "Inside the updates: what every training step recorded, means over seeds"
@@ -54,12 +55,12 @@ class ReportFiles:
         """The paths of a report in `folder`; creates nothing."""
         return cls(
             summary=folder / SUMMARY_FILE,
-            report=folder / "report.md",
-            page=folder / "report.html",
+            report=folder / REPORT,
+            page=folder / PAGE,
             costs=folder / "costs.csv",
             final=folder / "final.csv",
             curves=folder / "curves.csv",
-            figure_png=folder / "figure.png",
+            figure_png=folder / FIGURE,
             figure_pdf=folder / "figure.pdf",
             figure_svg=folder / "figure.svg",
             anatomy=folder / "anatomy.csv",

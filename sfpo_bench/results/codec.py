@@ -39,6 +39,22 @@ def from_plain(kind: type[T], raw: object, where: str, remedy: str = WRITE_AGAIN
         raise ConfigError(f"{error}; {remedy}") from error
 
 
+def from_json(kind: type[T], text: str | bytes, where: str, remedy: str = WRITE_AGAIN) -> T:
+    """The value of `kind` in the text of a file; raises `ConfigError` as `from_plain` does."""
+    return from_plain(kind, decoded(text, where, remedy), where, remedy)
+
+
+def decoded(text: str | bytes, where: str, remedy: str = WRITE_AGAIN) -> dict[str, object]:
+    """The object with named values that a JSON text holds; raises `ConfigError`."""
+    try:
+        content: object = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{where} is not JSON ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where} holds a JSON {type(content).__name__}, expected named values; {remedy}")
+    return content
+
+
 def read_record(kind: type[T], path: Path, remedy: str = MAKE_AGAIN, version: int | None = None) -> T:
     """The record in `path`; raises `MissingDataError` or `DamagedFile`, and `ConfigError` for another `version`."""
     raw = read_object(path, remedy)
@@ -82,7 +98,7 @@ def to_json(value: object, indent: int | None = 1) -> str:
 
 
 def _value(kind: object, raw: object, where: str) -> object:
-    if kind is object:
+    if kind is object or kind is typing.Any:
         return raw
     if isinstance(kind, types.UnionType):
         return _optional(kind, raw, where)

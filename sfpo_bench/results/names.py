@@ -7,9 +7,14 @@ from collections.abc import Collection
 from sfpo_bench.core.errors import ConfigError
 
 RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES = "runs", "sweeps", "studies", "evaluations", "scores"
-ARTIFACTS = "mlartifacts"
+ARTIFACTS, STORE_DATABASE = "mlartifacts", "mlflow.db"
+# What every report has, of a comparison, a sweep or a study, and the table of scores of a study or an evaluation.
+REPORT, PAGE, FIGURE, SCORES_TABLE = "report.md", "report.html", "figure.png", "scores.csv"
+PAPER_SCORES_TABLE = "paper_scores.csv"  # where `SCORES_TABLE` has other columns
+WORKERS_LOG = "workers.log"
+SAMPLES_TABLE = "samples.parquet"
 # What lies beside comparisons, so that none may have its name.
-BESIDE_COMPARISONS = frozenset({RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES, ARTIFACTS, "mlruns", "mlflow.db"})
+BESIDE_COMPARISONS = frozenset({RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES, ARTIFACTS, "mlruns", STORE_DATABASE})
 _LONGEST_BYTES = 200
 
 

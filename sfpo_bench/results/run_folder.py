@@ -20,7 +20,6 @@ Comparisons, sweeps and studies hold such folders; `comparison`, `sweep` and `st
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -30,7 +29,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.core.errors import MissingDataError, RunLocked
-from sfpo_bench.results.names import RUNS
+from sfpo_bench.results.codec import read_record, to_json
+from sfpo_bench.results.names import RUNS, SAMPLES_TABLE
 from sfpo_bench.results.stored_files import reading, write_atomically
 
 
@@ -99,7 +99,7 @@ class RunFolder:
 
     @property
     def samples_table(self) -> Path:
-        return self.path / "samples.parquet"
+        return self.path / SAMPLES_TABLE
 
     @property
     def delivery(self) -> Path:
@@ -137,9 +137,8 @@ class RunFolder:
         """The recorded status; `pending` when none was written."""
         if not self.status_file.is_file():
             return RunStatus(RunState.pending, 0, 0)
-        with reading(self.status_file, "remove it and run the command again: work goes on from the last checkpoint"):
-            raw = json.loads(self.status_file.read_text(encoding="utf-8"))
-            return RunStatus(RunState(raw["state"]), int(raw["step"]), int(raw["steps"]), str(raw["cause"]))
+        remedy = "remove it and run the command again: work goes on from the last checkpoint"
+        return read_record(RunStatus, self.status_file, remedy)
 
     def uid(self) -> str:
         """A name that no other run has, made at the first call; what the tracking store knows the run by."""
@@ -153,8 +152,7 @@ class RunFolder:
             return name
 
     def write_status(self, status: RunStatus) -> None:
-        content = {"state": status.state.value, "step": status.step, "steps": status.steps, "cause": status.cause}
-        write_atomically(self.status_file, json.dumps(content))
+        write_atomically(self.status_file, to_json(status, indent=None))
 
     def wait_until_free(self, seconds: float) -> None:
         """Wait for whoever holds the lock to let go; raises `RunLocked` after `seconds`."""

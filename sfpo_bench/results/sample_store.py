@@ -23,6 +23,7 @@ from typing import Any
 
 from sfpo_bench.core.types import FinishReason, GradeStatus
 from sfpo_bench.results.identity import Identity
+from sfpo_bench.results.names import SAMPLES_TABLE
 from sfpo_bench.results.parquet import read_parquet
 from sfpo_bench.results.stored_files import reading, write_atomically
 
@@ -122,7 +123,7 @@ class SampleStore:
 
     @property
     def graded_file(self) -> Path:
-        return self.path / "samples.parquet"
+        return self.path / SAMPLES_TABLE
 
     @property
     def identity_file(self) -> Path:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.core.errors import BenchError
+from sfpo_bench.core.errors import BenchError, ConfigError
 from sfpo_bench.core.types import JournalRecord
+from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.results.stored_files import write_atomically
@@ -69,18 +69,14 @@ class Cursor:
     experiment: str = ""
 
     def save(self, folder: RunFolder) -> None:
-        write_atomically(folder.delivery, json.dumps(asdict(self), indent=1))
+        write_atomically(folder.delivery, to_json(self))
 
     @classmethod
     def load(cls, folder: RunFolder) -> Cursor | None:
         """The cursor of a run; None when it is missing or damaged, for the store can be queried instead."""
         try:
-            raw = json.loads(folder.delivery.read_text(encoding="utf-8"))
-            ending = raw.pop("ending")
-            if ending is not None:
-                ending = Ending(RunState(ending["state"]), ending["cause"], tuple(ending["artifacts"]))
-            return cls(**{**raw, "key": RunKey(**raw["key"]), "ending": ending})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return read_record(cls, folder.delivery)
+        except ConfigError:
             return None
 
 

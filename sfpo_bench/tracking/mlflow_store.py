@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from sfpo_bench.core.errors import ConfigError, DeliveredElsewhere, TrackingError
-from sfpo_bench.results.names import ARTIFACTS
+from sfpo_bench.results.names import ARTIFACTS, STORE_DATABASE
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
 from sfpo_bench.tracking.points import Point
@@ -39,7 +39,6 @@ MARKER = "journal_records"
 POINTS_PER_REQUEST = 990
 NAMES_PER_REQUEST = 100
 
-_EMBEDDED = "mlflow.db"
 _MIGRATION_SECONDS = 300.0
 _LOUD = ("mlflow", "alembic", "sqlalchemy.engine")
 # With MLflow's own 7 retries and 120 s a store that is down would hold a run up for minutes per request.
@@ -67,7 +66,7 @@ def resolve_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, 
     uri = given or environ.get("MLFLOW_TRACKING_URI")
     if uri:
         return uri
-    path = (folder / _EMBEDDED).resolve()
+    path = (folder / STORE_DATABASE).resolve()
     if "?" in str(path):
         raise TrackingError(
             f"the embedded tracking store cannot lie at {path}: found a `?`, which ends a path in a database address; "

@@ -61,7 +61,8 @@ def test_shares_are_disjoint_and_together_all_that_is_missing(tmp_path: Path, mo
     asked = plan(settings)
     wanted = missing(asked.benchmarks, 4, asked.store)
     shares = deal(asked, wanted, 3)
-    dealt = [tuple(pair) for share in shares for pair in json.loads((share / "share.json").read_text())]
+    questions = [one for share in shares for one in json.loads((share / "share.json").read_text())["questions"]]
+    dealt = [(one["benchmark"], one["key"]) for one in questions]
     assert sorted(dealt) == sorted((one.benchmark, one.prompted.key) for one in wanted) and len(dealt) == 10
     assert [RunFolder(share).status().steps for share in shares] == [16, 12, 12]
     (tmp_path / "elsewhere").mkdir()

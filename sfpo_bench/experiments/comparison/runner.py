@@ -15,6 +15,7 @@ from sfpo_bench.experiments.comparison import identity
 from sfpo_bench.experiments.comparison.arms import Arm, PlannedRun, planned_runs
 from sfpo_bench.experiments.comparison.room import require_room
 from sfpo_bench.reports import ReportFiles, write_report
+from sfpo_bench.results.names import WORKERS_LOG
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import own_settings
@@ -106,7 +107,7 @@ def _train_all(comparison: Comparison, stop: StopRequest) -> list[JobOutcome]:
     """Train what is not finished; returns the runs that failed."""
     pending = [Job.of(train, run.folder) for run in comparison.pending()]
     config, progress = comparison.config, _Progress(comparison)
-    launcher = build_launcher(config.launcher, config.comparison.threads, comparison.folder / "workers.log")
+    launcher = build_launcher(config.launcher, config.comparison.threads, comparison.folder / WORKERS_LOG)
     with stop.listening(), Board(config.name) as board:
         progress.show(board)
         slots = Slots(launcher, min(comparison.slots, len(pending)))

@@ -23,6 +23,7 @@ from sfpo_bench.reports.papers.table import (
     score_blocks,
     write_paper_tables,
 )
+from sfpo_bench.results.names import FIGURE, PAGE, REPORT, SCORES_TABLE
 from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.results.study import COMPARISON
 
@@ -46,10 +47,10 @@ class StudyFiles:
     def inside(cls, folder: Path) -> StudyFiles:
         """The paths in the study's folder; creates nothing."""
         return cls(
-            scores=folder / "scores.csv",
-            report=folder / "report.md",
-            page=folder / "report.html",
-            figure_png=folder / "figure.png",
+            scores=folder / SCORES_TABLE,
+            report=folder / REPORT,
+            page=folder / PAGE,
+            figure_png=folder / FIGURE,
             figure_pdf=folder / "figure.pdf",
             figure_svg=folder / "figure.svg",
             tables=PaperTableFiles.inside(folder),
@@ -103,7 +104,7 @@ def study_blocks(
     trained = [one for one in scores if one.checkpoint is not PaperCheckpoint.start]
     for one in lay_out(rows_of(trained), PaperNames()):
         found += [heading(2, one.caption), *score_blocks(one)]
-    found += [Picture(WORDS, "figure.png"), heading(2, "Scores with their intervals"), _scores_table(scores)]
+    found += [Picture(WORDS, FIGURE), heading(2, "Scores with their intervals"), _scores_table(scores)]
     compared = [one for one in scores if one.difference is not None]
     if compared:
         found += [heading(2, f"Differences to {compared[0].baseline}"), _differences_table(compared)]

@@ -32,7 +32,7 @@ from sfpo_bench.experiments.study.plan import (
 )
 from sfpo_bench.experiments.study.tracked import close_run, open_run
 from sfpo_bench.experiments.sweep.plan import Plan
-from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
+from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, tuning_files, write_tuning
 from sfpo_bench.reports.papers.score import read_paper_scores
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.sample_store import SampleStore
@@ -128,7 +128,7 @@ class Parts:
             "arms": {key: asdict(arm) for key, arm in settings.items()},
             "tuned": [asdict(one) for one in tuned],
         }
-        return Done(result, [study.folder / "tuning.csv", study.folder / "tuning.md"])
+        return Done(result, tuning_files(study.folder))
 
     def _tuned_arms(self, tuned: PartRecord) -> list[Arm]:
         """The arms at what the tuning chose for them."""

@@ -19,6 +19,7 @@ from sfpo_bench.experiments.sweep.live import LiveTrial
 from sfpo_bench.experiments.sweep.plan import Plan
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.write import SweepFiles, write_sweep_report
+from sfpo_bench.results.names import WORKERS_LOG
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.sweep import SweepFolder, TrialsRecord
 from sfpo_bench.search.pruners import pruner_of
@@ -113,7 +114,7 @@ class Sweep:
             self._say(f"{self._study.retry_failed()} failed trials are tried again")
         stop = StopRequest()
         feed = self._feed()
-        log = self._plan.folder / "workers.log"
+        log = self._plan.folder / WORKERS_LOG
         launcher = build_launcher(self._plan.config.launching, self._settings.threads, log)
         slots = Slots(launcher, self._slot_count)
         state = RunState.interrupted

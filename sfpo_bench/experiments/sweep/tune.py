@@ -128,9 +128,15 @@ def write_tuning(folder: Path, tuned: Sequence[Tuned]) -> Path:
         {"arm": t.arm, **t.point, "goal": t.value, "trials": t.trials, "edge": _edge_text(t), "as": t.follows}
         for t in tuned
     ]
-    write_atomically(folder / "tuning.csv", pd.DataFrame(rows).to_csv(index=False))
-    write_atomically(folder / "tuning.md", markdown(tuning_blocks(tuned)))
-    return folder / "tuning.md"
+    table, page = tuning_files(folder)
+    write_atomically(table, pd.DataFrame(rows).to_csv(index=False))
+    write_atomically(page, markdown(tuning_blocks(tuned)))
+    return page
+
+
+def tuning_files(folder: Path) -> tuple[Path, Path]:
+    """The table and the page of what arms were tuned to, in the folder of their comparison or study."""
+    return folder / "tuning.csv", folder / "tuning.md"
 
 
 def _edge_text(tuned: Tuned) -> str:

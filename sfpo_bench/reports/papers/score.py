@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError, MissingDataError
+from sfpo_bench.results.names import PAPER_SCORES_TABLE
 from sfpo_bench.results.stored_files import write_atomically
 
 AVERAGE = "average"
@@ -100,7 +101,7 @@ def read_paper_scores(path: Path) -> list[PaperScore]:
     with path.open(encoding="utf-8", newline="") as handle:
         table = csv.DictReader(handle)
         if tuple(table.fieldnames or ()) != PAPER_COLUMNS:
-            beside = path.with_name("paper_scores.csv")
+            beside = path.with_name(PAPER_SCORES_TABLE)
             hint = f"; {beside} beside it has them" if beside.is_file() and beside != path else ""
             raise BenchError(f"{path} has the columns {table.fieldnames}, expected {', '.join(PAPER_COLUMNS)}{hint}")
         try:

@@ -11,6 +11,7 @@ from sfpo_bench.reports.sweep.figures import figure_names, sweep_figures
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.tables import sweep_blocks, trials_table
 from sfpo_bench.reports.write import csv_bytes
+from sfpo_bench.results.names import PAGE, REPORT
 from sfpo_bench.results.stored_files import write_atomically
 
 
@@ -35,10 +36,11 @@ def write_sweep_report(folder: Path, out: Path | None = None) -> SweepFiles:
     report = sweep_blocks(sweep, figure_names(figures))
     pictures = {f"{name}.png": kinds["svg"] for name, kinds in figures.items()}
     contents = {out / f"{name}.{kind}": data for name, kinds in figures.items() for kind, data in kinds.items()}
-    contents[out / "trials.csv"] = csv_bytes(trials_table(sweep))
-    contents[out / "report.html"] = simple_page(sweep.name, report, pictures).encode()
-    contents[out / "report.md"] = markdown(report).encode()
+    table = out / "trials.csv"
+    contents[table] = csv_bytes(trials_table(sweep))
+    contents[out / PAGE] = simple_page(sweep.name, report, pictures).encode()
+    contents[out / REPORT] = markdown(report).encode()
     for path, content in contents.items():
         write_atomically(path, content)
     drawn = tuple(path for path in contents if path.suffix == ".png")
-    return SweepFiles(out / "report.md", out / "report.html", out / "trials.csv", drawn)
+    return SweepFiles(out / REPORT, out / PAGE, table, drawn)
