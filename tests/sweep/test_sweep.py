@@ -174,6 +174,40 @@ def test_several_seeds_of_a_trial_are_averaged_and_the_best_get_more(tmp_path: P
         assert trial["values"] == [pytest.approx(trial["rungs"]["4"])]
 
 
+FAILING_LATER = """
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfpo_bench import option
+from sfpo_bench.algorithms import Clipped
+
+@dataclass
+class Failing(Clipped):
+    kind: str = option("failing", "fails once a file is there")
+
+    def loss(self, inputs):
+        if Path("fail").exists():
+            raise ValueError("told to fail")
+        return super().loss(inputs)
+"""
+
+
+@pytest.mark.slow
+def test_a_further_seed_that_fails_is_no_success_and_is_made_up_by_the_next_call(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILING_LATER)
+    own = ("algorithm/objective=custom", "algorithm.objective.factory=failing:Failing", "algorithm.name=failing")
+    one = (*own, "sweep.trials=1", "sweep.pruner=none", "sweep.top_trials=1")
+    assert sweep(tmp_path, *one, "sweep.top_seeds=1").returncode == 0
+    (tmp_path / "fail").touch()
+    done = sweep(tmp_path, *one, "sweep.top_seeds=2")
+    assert done.returncode == 1 and "1 runs with further seeds of the best trials failed" in done.stderr, done.stderr
+    assert "told to fail" in done.stderr and [trial["state"] for trial in trials(tmp_path)] == ["complete"]
+    (tmp_path / "fail").unlink()
+    again = sweep(tmp_path, *one, "sweep.top_seeds=2")
+    assert again.returncode == 0, again.stderr
+    assert len(runs(tmp_path)) == 2
+
+
 @pytest.mark.slow
 def test_a_budget_that_no_step_count_foretells_ends_runs_when_it_is_spent(tmp_path: Path) -> None:
     goal = ("sweep.goals.area.axis=tokens", "sweep.goals.area.budget=400", "training.steps=200")

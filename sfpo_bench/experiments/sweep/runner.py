@@ -81,6 +81,7 @@ class Sweep:
         self._failures_in_a_row = 0
         self._gave_up = ""
         self._halted = ""  # by a fault that is no trial's
+        self._further_failures: list[str] = []
         self._store_is_down_until = 0.0
         self._look_again_at = 0.0
         self._snapshot_at = 0.0
@@ -129,6 +130,11 @@ class Sweep:
         finally:
             slots.close()
             files = self._end(feed, state)
+        self._raise_for_the_end(stop, files)
+        return files
+
+    def _raise_for_the_end(self, stop: StopRequest, files: SweepFiles) -> None:
+        """Raise `RunFailed` or `Interrupted` unless the sweep is complete."""
         if self._halted:
             raise RunFailed(
                 f"{self._halted}. That is no fault of the trial and counts for none; everything is kept in "
@@ -144,15 +150,20 @@ class Sweep:
                 f"all {len(over)} trials failed, so there is nothing to choose from; {files.report} has their causes. "
                 "Mend them and run the same command again with sweep.retry=true"
             )
+        if self._further_failures and not stop.reason:
+            raise RunFailed(
+                f"{len(self._further_failures)} runs with further seeds of the best trials failed, the last with: "
+                f"{self._further_failures[-1]}. The trials stand as they are; mend the cause and run the same command "
+                "again for the missing seeds"
+            )
         if stop.reason:
             raise Interrupted(
                 f"stopped ({stop.reason}); everything is kept in {self._plan.folder}. "
                 "Run the same command again to resume"
             )
-        return files
 
     def _state(self, stop: StopRequest) -> RunState:
-        if self._gave_up:
+        if self._gave_up or self._further_failures:
             return RunState.failed
         return RunState.interrupted if stop.reason or self._halted else RunState.finished
 
@@ -366,6 +377,8 @@ class Sweep:
             self._say(f"{outcome.folder}: {outcome.ending} {outcome.message}")
         if outcome.ending == Ending.halted:
             self._halted = outcome.message
+        elif outcome.ending in (Ending.failed, Ending.died):
+            self._further_failures.append(f"{outcome.folder}: {outcome.message or outcome.ending}")
 
     def _further_runs(self) -> list[Path]:
         complete = [view for view in self._study.views() if view.state == "complete" and len(view.values) == 1]
