@@ -10,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
+from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
@@ -17,6 +18,8 @@ from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
 from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.modules.critic import Critic
+from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.ratios import SequenceRatio
@@ -97,8 +100,35 @@ def test_the_presets_say_what_they_are() -> None:
     assert from_node(composed("algorithm=sfpo")).algorithm.collector == GroupCollector()
     assert from_node(composed("algorithm=dppo_prune")).algorithm.selection == DppoPrune(rate=0.5)
     assert from_node(composed("algorithm=sfpo")).algorithm.selection == Every()
+    ppo = from_node(composed("algorithm=ppo")).algorithm
+    assert (ppo.modules, ppo.advantage) == (Critic(), GeneralizedAdvantage(whiten=True))
+    assert from_node(composed("algorithm=sfpo")).algorithm.modules == PolicyAlone()
     crossed = from_node(composed("algorithm=cispo", "algorithm.objective.ratio.kind=sequence")).algorithm.objective
     assert crossed == replace(cispo, ratio=SequenceRatio())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["algorithm=grpo", "algorithm/advantage=gae"], "needs scores of critic, .*the policy alone.*modules=critic"),
+        (["algorithm=ppo", "algorithm/modules=policy"], "algorithm.advantage needs scores of critic"),
+        (["algorithm=grpo", "algorithm/modules=critic"], "trains critic, .*does not need.*advantage=gae"),
+        (["algorithm=ppo", "algorithm.modules.model_path=nowhere"], "model_path = nowhere has no config.json"),
+        (["algorithm=ppo", "algorithm.modules.passes=0"], "algorithm.modules.passes = 0 is out of range"),
+    ],
+)
+def test_an_advantage_and_the_modules_that_it_needs_come_together_or_not_at_all(
+    overrides: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        from_node(composed(*overrides))
+
+
+@pytest.mark.parametrize("names", ["critic", ["critic", "critic"], ["policy"], ["a/b", 3]])
+def test_names_of_modules_must_be_able_to_name_files(names: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Critic, "names", names)
+    with pytest.raises(ConfigError, match=r"algorithm\.modules names the modules .*expected a tuple of names"):
+        from_node(composed("algorithm=ppo"))
 
 
 def test_an_algorithm_that_names_no_advantage_has_grpos() -> None:

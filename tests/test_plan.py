@@ -24,11 +24,13 @@ from transformers import (
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.plan import lines
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.seeding import generator
 from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.experiments.plan import Phase, plan
-from sfpo_bench.models.load import shape_of
+from sfpo_bench.models.load import load, shape_of
 from sfpo_bench.models.shapes import PUBLISHED, Shape, read_shape
 from sfpo_bench.settings.config import RunConfig, from_node
+from sfpo_bench.settings.training import Precision
 from tests.conftest import Cli
 
 RECIPES = {
@@ -169,3 +171,24 @@ def test_on_more_devices_each_holds_less_but_never_less_than_all_weights_to_gene
     assert held[0] == found.gpu_peak_bytes and held == sorted(held, reverse=True)
     weights = sum(part.size_bytes for part in found.parts if part.name.startswith("weights "))
     assert held[-1] > weights > 0
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_critic_costs_its_weights_gradients_and_optimizer_and_its_part_of_the_checkpoint(precision: str) -> None:
+    base = ["experiment=smollm2_addition", f"learner.precision={precision}"]
+    alone, beside = (plan(composed(*base, f"algorithm={name}"), SMOLLM2, 46) for name in ("reinforce_plus_plus", "ppo"))
+    critic = SMOLLM2.parameters + SMOLLM2.hidden + 1  # the embedding is tied: there is no head to leave out
+    held = {part.name: part.size_bytes for part in beside.parts if part not in alone.parts}
+    always = 12 if precision == "float32" else 2 + 12 + 2
+    assert held["critic: weights and moments"] == always * critic
+    assert held.get("gradients of a module", 0) == (4 * critic if precision == "float32" else 0)
+    assert beside.checkpoint_bytes - alone.checkpoint_bytes == 12 * critic
+    assert beside.peak_bytes - alone.peak_bytes >= always * critic
+
+
+def test_the_parameters_of_a_critic_are_those_of_its_model() -> None:
+    config = composed("algorithm=ppo")
+    shape, model = shape_of(config.model), load(config.model, Precision.float32, "cpu").model
+    built = config.modules.build("critic", model, generator(0, "modules", "critic"))
+    body = shape.parameters - (0 if shape.tied else shape.embedding)
+    assert sum(p.numel() for p in built.parameters()) == config.modules.parameters("critic", body, shape.hidden)

@@ -19,10 +19,10 @@ NAMES = {
         StageStats Task option split_of
     """,
     "sfpo_bench.algorithms": """
-        Advantage AdvantageScale BatchCounts Candidates Clipped Collected Collector Correction EntropySource
-        EntropyZScore FixedStep GroupAdvantage Learner Lookahead Loss LossInputs Mismatch Moments Normalization
-        Objective OnePass Phases Reference Repeat Rewarded RolloutSource RuleState Selection SlowFast StepMethod
-        Trigger Unit UpdateRule
+        Advantage AdvantageScale BatchCounts Candidates Clipped Collected Collector Correction Critic
+        EntropySource EntropyZScore FixedStep GeneralizedAdvantage GroupAdvantage Learner Lookahead Loss
+        LossInputs Mismatch Modules Moments Normalization Objective OnePass Phases Reference Repeat Rewarded
+        RolloutSource RuleState Selection SlowFast StepMethod Trigger Unit UpdateRule
         clipped_surrogate group_advantages k3 loss_weights mismatch response_weights
     """,
     "sfpo_bench.reports": """

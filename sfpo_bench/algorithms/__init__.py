@@ -3,9 +3,11 @@
 Importing it loads no torch: torch is imported by the functions that compute.
 """
 
+from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage
 from sfpo_bench.algorithms.advantages.group import AdvantageScale, GroupAdvantage, group_advantages
 from sfpo_bench.algorithms.collectors.protocol import Collected, Collector, RolloutSource
 from sfpo_bench.algorithms.correction import Correction, Mismatch, loss_weights, mismatch
+from sfpo_bench.algorithms.modules.critic import Critic
 from sfpo_bench.algorithms.objectives import Clipped, Normalization, clipped_surrogate, k3, response_weights
 from sfpo_bench.algorithms.protocols import (
     Advantage,
@@ -14,6 +16,7 @@ from sfpo_bench.algorithms.protocols import (
     Learner,
     Loss,
     LossInputs,
+    Modules,
     Moments,
     Objective,
     Phases,
@@ -36,15 +39,18 @@ __all__ = [
     "Collected",
     "Collector",
     "Correction",
+    "Critic",
     "EntropySource",
     "EntropyZScore",
     "FixedStep",
+    "GeneralizedAdvantage",
     "GroupAdvantage",
     "Learner",
     "Lookahead",
     "Loss",
     "LossInputs",
     "Mismatch",
+    "Modules",
     "Moments",
     "Normalization",
     "Objective",

@@ -45,3 +45,14 @@ STEP_METRICS: dict[str, str] = {
     "step_seconds": "the whole step, without evaluation and checkpoint",
     "checkpoint_seconds": "writing the checkpoint that preceded this step (0 when there was none)",
 }
+
+# Of each module that is trained beside the policy, as `<module>/<statistic>`, for example `critic/loss`.
+MODULE_METRICS: dict[str, str] = {
+    "loss": "mean over tokens of what the module's optimizer steps minimise, before each; mean over the steps",
+    "gradient_norm": "mean gradient norm of those steps, before clipping",
+    "optimizer_steps": "optimizer steps that the module took; the costs of a run count the policy's alone",
+    "learning_rate": "learning rate of those steps",
+    "explained_variance": "1 - Var(return - score) / Var(return) over the step's tokens, of the scores before those "
+    "steps (absent where all returns are equal)",
+    "seconds": "taking them; a part of update_seconds",
+}

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
-from sfpo_bench.models.shapes import Shape
+from sfpo_bench.models.shapes import Shape, read_shape
 from sfpo_bench.settings.config import RunConfig
 from sfpo_bench.settings.rollout import Placement, VllmRollout
 from sfpo_bench.settings.training import OptimizerKind, Precision
@@ -28,6 +29,7 @@ class Phase(StrEnum):
     always = "always"
     update = "update"
     step = "optimizer step"
+    modules = "update of a module"
     generation = "generation"
     checkpoint = "checkpoint"
 
@@ -95,7 +97,8 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> P
     learner, rollout = config.learner, config.rollouts
     size, count = _BYTES[learner.precision], shape.parameters
     trained, master = _trained(config, shape), _master_bytes(learner.precision)
-    checkpoint = master * trained * (3 if learner.optimizer is OptimizerKind.adamw else 1)
+    slots = 3 if learner.optimizer is OptimizerKind.adamw else 1  # a number and its moments
+    checkpoint = master * slots * (trained + sum(_modules_beside(config, shape).values()))
     checkpoint += master * trained * config.methods.needs.copies_in_checkpoint
     checkpoint += master * trained * _moving_reference(config)
     return Plan(
@@ -142,19 +145,48 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     head = 0 if learner.lora_rank else shape.embedding
     yield Part("gradient of the head", size * head * copies, Phase.update)
     yield Part("gradient of the embedding beside its master", master * head * copies, Phase.step)
-    activations = tokens * _activation_bytes(shape, size)
-    if learner.recompute_layers:
-        activations = activations // shape.layers + tokens * shape.layers * shape.hidden * size
-    yield Part(f"activations of {tokens} tokens (estimate)", activations, Phase.update)
+    yield Part(f"activations of {tokens} tokens (estimate)", _activations(config, shape, tokens), Phase.update)
     logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
     yield Part("logits, then their gradient", logits * size, Phase.update)
+    yield from _module_parts(config, shape, tokens)
     # The serialiser copies what it writes, one file at a time.
-    yield Part("writing a checkpoint", max(1, moments) * master * trained, Phase.checkpoint, host=True)
+    largest = max((trained, *_modules_beside(config, shape).values()))
+    yield Part("writing a checkpoint", max(1, moments) * master * largest, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)
 
 
 def _moving_reference(config: RunConfig) -> bool:
     return config.methods.uses_reference and config.reference.moves
+
+
+def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[Part]:
+    """What the modules beside the policy hold. They move one after another, once the policy's gradients are gone."""
+    learner, beside = config.learner, _modules_beside(config, shape)
+    size, master = _BYTES[learner.precision], _master_bytes(learner.precision)
+    copies = learner.precision is Precision.bfloat16
+    moments = 2 if learner.optimizer is OptimizerKind.adamw else 0
+    for name, own in beside.items():
+        # A master and what bfloat16 lacks of it, as the policy's.
+        held = size + master * moments + (master + 2) * copies
+        yield Part(f"{name}: weights and moments", held * own, Phase.always)
+    if beside:
+        gradients = master * max(beside.values()) * (not copies)
+        activations = _activations(config, _module_shape(config, shape), tokens)
+        yield Part("gradients of a module", gradients, Phase.modules, spread=True)
+        yield Part(f"its activations of {tokens} tokens (estimate)", activations, Phase.modules)
+
+
+def _module_shape(config: RunConfig, policy: Shape) -> Shape:
+    """The shape of the model that modules beside the policy are built from."""
+    path = config.modules.model_path
+    return read_shape(Path(path).expanduser() / "config.json") if path else policy
+
+
+def _modules_beside(config: RunConfig, policy: Shape) -> dict[str, int]:
+    """Numbers that each module beside the policy trains, by name."""
+    modules, shape = config.modules, _module_shape(config, policy)
+    body = shape.parameters - (0 if shape.tied else shape.embedding)
+    return {name: modules.parameters(name, body, shape.hidden) for name in modules.names}
 
 
 def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[Part]:
@@ -178,6 +210,15 @@ def _trained(config: RunConfig, shape: Shape) -> int:
     """Numbers that the optimizer moves: all, or those of the adapters."""
     rank = config.learner.lora_rank
     return shape.adapter(rank) if rank else shape.parameters
+
+
+def _activations(config: RunConfig, shape: Shape, tokens: int) -> int:
+    """Bytes kept of so many tokens for the backward pass, an estimate."""
+    size = _BYTES[config.learner.precision]
+    found = tokens * _activation_bytes(shape, size)
+    if config.learner.recompute_layers:
+        return found // shape.layers + tokens * shape.layers * shape.hidden * size
+    return found
 
 
 def _activation_bytes(shape: Shape, size: int) -> int:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
@@ -23,12 +24,15 @@ from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.correction import Correction
+from sfpo_bench.algorithms.modules.critic import Critic
+from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
 from sfpo_bench.algorithms.phases import InOrder, MethodSchedule, OnePhase, PhaseSettings
 from sfpo_bench.algorithms.protocols import (
     Advantage,
+    Modules,
     Objective,
     Phases,
     Reference,
@@ -60,6 +64,7 @@ from sfpo_bench.settings.composition_errors import explain
 from sfpo_bench.settings.launcher import LAUNCHERS, LauncherSettings
 from sfpo_bench.settings.learner_checks import check_batch, check_engine
 from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel, SmolLM2Model
+from sfpo_bench.settings.module_checks import check_modules
 from sfpo_bench.settings.own_classes import instance_of
 from sfpo_bench.settings.rollout import RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings, SweepSettings
@@ -74,10 +79,12 @@ ADVANTAGES: dict[str, type] = {
     "group_overlong": GroupOverlong,
     "leave_one_out": LeaveOneOut,
     "whitened_returns": WhitenedReturns,
+    "gae": GeneralizedAdvantage,
     "custom": Custom,
 }
 SELECTIONS: dict[str, type] = {"every": Every, "dppo_prune": DppoPrune, "custom": Custom}
 COLLECTORS: dict[str, type] = {"group": GroupCollector, "dynamic_sampling": DynamicSampling, "custom": Custom}
+MODULES: dict[str, type] = {"policy": PolicyAlone, "critic": Critic, "custom": Custom}
 RATIOS: dict[str, type] = {"token": Ratio, "sequence": SequenceRatio}
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "cispo": Cispo, "custom": Custom}
 REFERENCES: dict[str, type] = {"start": StartReference, "soft": SoftReference, "hard": HardReference, "custom": Custom}
@@ -108,6 +115,7 @@ ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRo
 DEFAULT_KINDS = {
     "algorithm.collector": "group",
     "algorithm.advantage": "group",
+    "algorithm.modules": "policy",
     "algorithm.selection": "every",
     "algorithm.reference": "start",
     "algorithm.phases": "one",
@@ -118,6 +126,7 @@ KINDS: dict[str, dict[str, type]] = {
     "algorithm.update_rule.trigger": TRIGGERS,
     "algorithm.update_rule": UPDATE_RULES,
     "algorithm.collector": COLLECTORS,
+    "algorithm.modules": MODULES,
     "algorithm.advantage": ADVANTAGES,
     "algorithm.selection": SELECTIONS,
     "algorithm.objective.ratio": RATIOS,
@@ -141,6 +150,7 @@ class AlgorithmSettings:
     selection: Any = option(None, "which responses are trained on, and with what weight")
     objective: Any = option(None, "what an optimizer step minimises")
     update_rule: Any = option(None, "what is done with one batch of rollouts")
+    modules: Any = option(None, "what is trained beside the policy")
     reference: Any = option(None, "what KL is measured against")
     phases: Any = option(None, "which of these a training step uses, and where another one")
 
@@ -188,6 +198,10 @@ class RunConfig:
     @property
     def rule(self) -> UpdateRule:
         return cast(UpdateRule, self.algorithm.update_rule)
+
+    @property
+    def modules(self) -> Modules:
+        return cast(Modules, self.algorithm.modules)
 
     @property
     def reference(self) -> Reference:
@@ -264,6 +278,7 @@ def from_node(node: DictConfig) -> RunConfig:
     _require_kinds(config)
     _make_own(config.algorithm, "algorithm")
     config.algorithm.collector = instance_of(config.algorithm.collector, "algorithm.collector", Collector)
+    config.algorithm.modules = instance_of(config.algorithm.modules, "algorithm.modules", Modules)
     config.algorithm.reference = instance_of(config.algorithm.reference, "algorithm.reference", Reference)
     config.algorithm.phases = instance_of(config.algorithm.phases, "algorithm.phases", Phases)
     for name, phase in named_phases(config).items():
@@ -365,6 +380,7 @@ def check(config: RunConfig) -> None:
         check_ranges(phase, f"algorithm.phases.named.{name}.")
     config.phases.check("algorithm.phases", config.training.steps)
     _check_methods(config)
+    check_modules(config.modules, config.methods.used, config.rollouts.group)
     check_batch(config.rollouts, learner)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(

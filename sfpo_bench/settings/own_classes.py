@@ -17,6 +17,7 @@ from sfpo_bench.algorithms.protocols import (
     Advantage,
     Candidates,
     Loss,
+    Modules,
     Objective,
     Phases,
     Reference,
@@ -61,11 +62,28 @@ def _check_collected(found: object, *_: object) -> str:
     return "" if len(set(runs)) == 1 and len(runs) == len({one.group for one in found.trajectories}) else wanted
 
 
+def _check_returns(found: object, rewarded: Rewarded) -> str:
+    tokens = tuple(rewarded.mask_BT.shape)
+    return "" if tuple(getattr(found, "shape", ())) == tokens else f"a tensor of shape {tokens}, a response token each"
+
+
+def _check_share(found: object, name: str, rewarded: Rewarded, source: object) -> str:
+    groups = tuple(rewarded.rewards_PG.shape)
+    right = tuple(getattr(found, "shape", ())) == groups and str(getattr(found, "dtype", "")) == "torch.bool"
+    return "" if right else f"a tensor of booleans of shape {groups}, a response each"
+
+
+def _check_losses(found: object, name: str, scores_BT: object, returns_BT: object) -> str:
+    tokens = tuple(getattr(scores_BT, "shape", ()))
+    return "" if tuple(getattr(found, "shape", ())) == tokens else f"a tensor of shape {tokens}, a response token each"
+
+
 # What the methods of a user's own class must return.
 CHECKS: Mapping[type, Mapping[str, Check]] = {
     Task: TASK_CHECKS,
     Collector: {"collect": _check_collected, "state": a(Mapping), "restore": a(NoneType)},
-    Advantage: {"advantages": _check_advantages},
+    Advantage: {"advantages": _check_advantages, "returns": _check_returns},
+    Modules: {"share": _check_share, "losses": _check_losses, "rate_of": a(float), "passes_of": a(int)},
     Selection: {"weights": _check_weights},
     Objective: {"loss": a(Loss)},
     Reference: {"follow": _check_part},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sfpo_bench.algorithms.protocols import BatchCounts
 from sfpo_bench.core.types import Completion
+from sfpo_bench.training.ranks import Ranks, turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +176,10 @@ def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
             size, more = 0, own + prompt_tokens[owner]
         size += more
     return [batch.select(order_B[start:end]) for start, end in zip(cuts, [*cuts[1:], len(owners)], strict=True)]
+
+
+def micro_batches_of_rank(batch: TrainBatch, token_budget: int, ranks: Ranks) -> Iterator[tuple[TrainBatch, bool]]:
+    """This rank's micro-batches of `batch`, and stand-ins while others have more; with each, whether it counts."""
+    rows = share_of_rows(batch, ranks.rank, ranks.count)
+    mine = micro_batches(batch.select(rows), token_budget) if len(rows) else []
+    return turns(mine, lambda: batch.select(torch.zeros_like(batch.rows_B[:1])), ranks)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.seeding import generator
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import Problem, Split
 from sfpo_bench.models import load as models
@@ -26,12 +27,14 @@ from sfpo_bench.rollout.transformers_engine import TransformersEngine
 from sfpo_bench.rollout.vllm_backend import UNTIED, Backend, Launch
 from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
 from sfpo_bench.settings.config import RunConfig
+from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.settings.rollout import Placement, RolloutSettings, VllmRollout
 from sfpo_bench.settings.training import Precision
 from sfpo_bench.training.checkpoint import require_space
 from sfpo_bench.training.evaluation import Evaluator, evaluation_sets
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Observer
+from sfpo_bench.training.modules import TrainedModules
 from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rewards import in_training
 from sfpo_bench.training.rollouts import ProblemSchedule, Sampler
@@ -60,7 +63,7 @@ def build_trainer(
     parts = _parts(config, problems, ranks)
     weights = sum(w.element_size() * w.numel() for w in parts.learner.masters.masters.values())
     moving = config.methods.uses_reference and config.reference.moves
-    checkpoint = (3 + moving) * weights  # with two moments
+    checkpoint = (3 + moving) * weights + 3 * parts.modules.size_bytes  # with two moments
     require_space(folder.path, config.training.kept_bytes(weights, checkpoint) + checkpoint)
     hooks = hooks or Hooks()
     return Trainer(parts, folder, stop, hooks.observe, hooks.on_checkpoint, started)
@@ -70,6 +73,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
     rollout, task = config.rollouts, config.policy_task
     device = ranks.device(models.resolve_device(config.device))
     policy = models.load(config.model, config.learner.precision, device)
+    modules = _modules(config, policy, device, ranks)
     if config.learner.lora_rank:
         lora.adapt(policy.model, config.learner.lora_rank, config.seed)
     encoded = {
@@ -108,7 +112,26 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         settings=config.training,
         dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
         ranks=ranks,
+        modules=modules,
     )
+
+
+def _modules(config: RunConfig, policy: Policy, device: str, ranks: Ranks) -> TrainedModules:
+    """The modules beside the policy, as they start: made of the policy before it has adapters, or of a model of their
+    own.
+
+    Raises `ConfigError` for a model whose tokens are not the policy's.
+    """
+    modules, origin = config.modules, policy
+    if modules.model_path:
+        origin = models.load(HuggingFaceModel(path=modules.model_path), config.learner.precision, device)
+        if origin.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+            raise ConfigError(
+                f"algorithm.modules.model_path = {modules.model_path} has another vocabulary than the policy, whose "
+                "tokens it would be shown; name a model with the same tokenizer, or leave it empty"
+            )
+    built = {name: modules.build(name, origin.model, generator(config.seed, "modules", name)) for name in modules.names}
+    return TrainedModules(modules, built, config.learner, config.seed, ranks)
 
 
 def _engine(

@@ -5,6 +5,8 @@
       optimizer.safetensors   the optimizer's state; absent in an old one that is kept for evaluation alone
       anchor.safetensors      the anchor, while a later step waits for it (Lookahead's slow weights); else absent
       reference.safetensors   what KL is measured against, where that moves; else absent
+      critic-weights.safetensors, critic-optimizer.safetensors
+                              weights and optimizer state of a module beside the policy, by its name; absent without one
       state.json              step, costs, rule state, journal lengths, best score so far
 
 A run in several processes writes `weights/`, `optimizer/` and the like, a file per rank in each; either kind is taken
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
 _WEIGHTS, _OPTIMIZER, _ANCHOR, _STATE = "weights", "optimizer", "anchor", "state.json"
 _SPARE_BYTES = 64 * 2**20
 
-# Loads further parts of a checkpoint through the function it is given, which finds their tensors by the part's name.
-LoadBeside = Callable[[Callable[[str], "Mapping[str, Tensor]"]], None]
+# Finds the tensors of a part by its name, spread over ranks as the tensors that are given are.
+ReadPart = Callable[[str, "Mapping[str, Tensor]"], "Mapping[str, Tensor]"]
+# Loads further parts of a checkpoint through the function it is given.
+LoadBeside = Callable[[ReadPart], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class Checkpoint:
             masters.load_optimizer_tensors(read_tensors(self.path, _OPTIMIZER, like))
             anchor = read_tensors(self.path, _ANCHOR, like) if files_of(self.path, _ANCHOR) else {}
             masters.load_anchor_tensors(anchor)
-            load_beside(lambda part: read_tensors(self.path, part, like))
+            load_beside(lambda part, like: read_tensors(self.path, part, like))
         except (OSError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
                 f"{self.path} does not hold this model's weights and optimizer state ({error}); "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -27,7 +27,8 @@ from sfpo_bench.algorithms.references import StartReference
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.types import Completion, StageStats
 from sfpo_bench.settings.training import LearnerSettings, NonFinite, OptimizerKind
-from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches, share_of_rows
+from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches, micro_batches_of_rank
+from sfpo_bench.training.checkpoint import ReadPart
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.probe import WeightProbe
@@ -173,10 +174,10 @@ class LocalLearner:
         """What a checkpoint carries beside the masters, their optimizer and their anchor, by part."""
         return {} if self._reference is None else {"reference": self._reference.tensors()}
 
-    def load_beside(self, read: Callable[[str], Mapping[str, Tensor]]) -> None:
+    def load_beside(self, read: ReadPart) -> None:
         """Take up the parts of `tensors_beside` that are not empty, which `read` finds by their names."""
         if self._reference is not None and self._reference.tensors():
-            self._reference.load(read("reference"))
+            self._reference.load(read("reference", self.masters.masters))
 
     def weights(self) -> Mapping[str, Tensor]:
         """The policy's present weights by name, as the module computes with them."""
@@ -277,9 +278,7 @@ class LocalLearner:
 
     def _turns(self, batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
         """This rank's micro-batches of `batch`, and stand-ins while others have more."""
-        rows = share_of_rows(batch, self._ranks.rank, self._ranks.count)
-        mine = micro_batches(batch.select(rows), self._settings.micro_batch_tokens) if len(rows) else []
-        return turns(mine, lambda: batch.select(torch.zeros_like(batch.rows_B[:1])), self._ranks)
+        return micro_batches_of_rank(batch, self._settings.micro_batch_tokens, self._ranks)
 
     def _old(self, micro: TrainBatch, scores: Scores) -> tuple[Tensor, Tensor | None]:
         """Old and reference log-probs of these rows; in the step's first pass the scores at hand are the old ones."""

@@ -52,7 +52,7 @@ class Scorer:
             self._head = None
         self.packs = self._head is not None and packs(model)
         self._head_leaf: Tensor | None = None
-        self._layers = _recomputing(model) if recompute else []
+        self._layers = recomputing(model) if recompute else []
 
     def lead_head(self, leaf_of: Callable[[Tensor], Tensor | None]) -> None:
         """Let the gradient of the head's weight go to the leaf that `leaf_of` has for it, if it has one."""
@@ -66,13 +66,8 @@ class Scorer:
         # N real response tokens of the [B, T] grid, row by row; everything below works on [N].
         rows_N, places_N = mask_BT.nonzero(as_tuple=True)
         targets_N = batch.responses_BT[rows_N, places_N]
-        with _training(self._layers if torch.is_grad_enabled() else []):
-            if self.packs:
-                hidden_NH = self._packed_hidden(batch)
-            else:
-                positions_N = _first_positions(batch)[rows_N] + places_N
-                # Token t is predicted at the position before it.
-                hidden_NH = self._own_rows(batch)[rows_N, positions_N]
+        with training_mode(self._layers if torch.is_grad_enabled() else []):
+            hidden_NH = packed_states(self._model, batch) if self.packs else at_predictors(self._own_rows(batch), batch)
         if self._head is not None:
             log_probs_N, entropies_N = token_statistics(
                 hidden_NH,
@@ -92,35 +87,13 @@ class Scorer:
             mask_BT,
         )
 
-    def _packed_hidden(self, batch: TrainBatch) -> Tensor:
-        """Hidden states that predict each response token, response by response, [N, H]. A response's last token
-        predicts nothing and is not run."""
-        # Packing wants responses grouped by prompt; a stable order keeps a group's own order.
-        order_B = torch.argsort(batch.owners_B, stable=True)
-        owners_B, run_B = batch.owners_B[order_B], batch.response_tokens_B[order_B] - 1
-        prompt_ids_N = batch.prompts_PL[_real(batch.prompt_tokens_P)]
-        response_ids_N = batch.responses_BT[order_B][:, : max(1, int(run_B.max()))][_real(run_B)]
-        # Responses go on counting positions where their prompt ended.
-        first_B = batch.prompt_tokens_P[owners_B]
-        positions_N = torch.cat(
-            [
-                positions_of(batch.prompt_tokens_P, torch.zeros_like(batch.prompt_tokens_P)),
-                positions_of(run_B, first_B),
-            ]
-        )
-        packing = Packing.of(batch.prompt_tokens_P, run_B, owners_B)
-        ids_N = torch.cat([prompt_ids_N, response_ids_N])
-        hidden_NH: Tensor = run(self._model.base_model, ids_N, positions_N, packing).last_hidden_state[0]
-        return hidden_NH.index_select(0, _predictors(batch, order_B, run_B))
-
     def _own_rows(self, batch: TrainBatch) -> Tensor:
         """Hidden states, or logits where the head is not plain, every row with its own copy of the prompt, [B, S, H].
         Right padding needs no mask under causality."""
         if self._head is None:
             logits_BSV: Tensor = self._model(input_ids=batch.sequences_BS(), use_cache=False).logits
             return logits_BSV
-        hidden_BSH: Tensor = self._model.base_model(input_ids=batch.sequences_BS(), use_cache=False).last_hidden_state
-        return hidden_BSH
+        return own_row_states(self._model, batch)
 
     def _statistics(self, logits_NV: Tensor, targets_N: Tensor, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         logits_NV = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
@@ -142,6 +115,41 @@ class Scorer:
         with torch.no_grad():
             hidden = base(input_ids=ids, use_cache=False).last_hidden_state
             return bool(torch.equal(self._head(hidden), self._model(input_ids=ids, use_cache=False).logits))
+
+
+def packed_states(model: PreTrainedModel, batch: TrainBatch) -> Tensor:
+    """Hidden states that predict each response token, response by response, [N, H], of one packed row. A response's
+    last token predicts nothing and is not run."""
+    # Packing wants responses grouped by prompt; a stable order keeps a group's own order.
+    order_B = torch.argsort(batch.owners_B, stable=True)
+    owners_B, run_B = batch.owners_B[order_B], batch.response_tokens_B[order_B] - 1
+    prompt_ids_N = batch.prompts_PL[_real(batch.prompt_tokens_P)]
+    response_ids_N = batch.responses_BT[order_B][:, : max(1, int(run_B.max()))][_real(run_B)]
+    # Responses go on counting positions where their prompt ended.
+    first_B = batch.prompt_tokens_P[owners_B]
+    positions_N = torch.cat(
+        [
+            positions_of(batch.prompt_tokens_P, torch.zeros_like(batch.prompt_tokens_P)),
+            positions_of(run_B, first_B),
+        ]
+    )
+    packing = Packing.of(batch.prompt_tokens_P, run_B, owners_B)
+    ids_N = torch.cat([prompt_ids_N, response_ids_N])
+    hidden_NH: Tensor = run(model.base_model, ids_N, positions_N, packing).last_hidden_state[0]
+    return hidden_NH.index_select(0, _predictors(batch, order_B, run_B))
+
+
+def own_row_states(model: PreTrainedModel, batch: TrainBatch) -> Tensor:
+    """Hidden states of every row with its own copy of the prompt, [B, S, H]."""
+    hidden_BSH: Tensor = model.base_model(input_ids=batch.sequences_BS(), use_cache=False).last_hidden_state
+    return hidden_BSH
+
+
+def at_predictors(of_tokens_BSH: Tensor, batch: TrainBatch) -> Tensor:
+    """Of what stands at each token of a row's sequence, that from which each response token is predicted, [N, H]."""
+    rows_N, places_N = batch.loss_mask_BT().nonzero(as_tuple=True)
+    # Token t is predicted at the position before it.
+    return of_tokens_BSH[rows_N, _first_positions(batch)[rows_N] + places_N]
 
 
 def _predictors(batch: TrainBatch, order_B: Tensor, run_B: Tensor) -> Tensor:
@@ -168,11 +176,11 @@ def _first_positions(batch: TrainBatch) -> Tensor:
     return batch.prompt_tokens_P[batch.owners_B] - 1
 
 
-def _recomputing(model: PreTrainedModel) -> list[Module]:
+def recomputing(model: PreTrainedModel) -> list[Module]:
     """The layers that transformers can compute again in the backward pass, told to do so.
 
-    They do so in training mode only, which would also switch dropout on: `_training` sets it on the layers themselves,
-    not on what is inside them, and only while a gradient is taken.
+    They do so in training mode only, which would also switch dropout on: `training_mode` sets it on the layers
+    themselves, not on what is inside them, and only while a gradient is taken.
     """
     if not model.supports_gradient_checkpointing:
         raise ConfigError(
@@ -184,7 +192,8 @@ def _recomputing(model: PreTrainedModel) -> list[Module]:
 
 
 @contextmanager
-def _training(layers: Sequence[Module]) -> Iterator[None]:
+def training_mode(layers: Sequence[Module]) -> Iterator[None]:
+    """Inside the block these layers, and nothing inside them, are in training mode."""
     for layer in layers:
         layer.training = True
     try:

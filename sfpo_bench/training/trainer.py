@@ -12,7 +12,7 @@ import torch
 
 from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.phases import MethodSchedule
-from sfpo_bench.algorithms.protocols import StepMethod
+from sfpo_bench.algorithms.protocols import Rewarded, StepMethod
 from sfpo_bench.core.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.core.seeding import generator, stream_key
 from sfpo_bench.core.stop import StopRequest
@@ -29,10 +29,11 @@ from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.rollout.protocol import RolloutEngine
 from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.training.batch import TrainBatch, assemble
-from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState
+from sfpo_bench.training.checkpoint import CheckpointStore, ReadPart, TrainingState
 from sfpo_bench.training.evaluation import Evaluator
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Covered, FolderLogbook, Logbook, NoLogbook, Observer
+from sfpo_bench.training.modules import TrainedModules, no_modules
 from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rollouts import GradedRollouts, Sampler, Stopwatch
 
@@ -54,6 +55,7 @@ class Parts:
     settings: TrainingSettings
     dropped_prompts: Mapping[Split, int] = field(default_factory=dict)
     ranks: Ranks = ALONE
+    modules: TrainedModules = field(default_factory=no_modules)
 
 
 class Trainer:
@@ -170,7 +172,8 @@ class Trainer:
             source = parts.sampler.at(step, clock, self._failures.count)
             collected = parts.collector.collect(source)
             rollouts = GradedRollouts(collected.trajectories)
-            advantages_BT = self._advantages(rollouts, method)
+            rewarded = self._rewarded(rollouts)
+            advantages_BT = _by_response(method.advantage.advantages(rewarded), rewarded)
             with clock("update"):
                 with ranks.together():
                     parts.engine.rest()
@@ -178,13 +181,14 @@ class Trainer:
                 parts.learner.begin_step(step, batch, method.objective)
                 stages = method.rule.update(parts.learner, batch)
                 readings = parts.learner.end_step()
+                trained = parts.modules.train(step, rollouts.completions, rewarded, method.advantage)
             fired = method.rule.observe(step, readings.entropy)
             with clock("push"):
                 self._push()
         [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
         self._spend(source.spent, stages, clock.seconds["step_seconds"], cpu_seconds)
         measured = {**source.metrics(), **collected.metrics, **method.rule.metrics(stages), **readings.metrics()}
-        self._record(step, rollouts, advantages_BT, stages, {**measured, **clock.seconds}, fired=fired)
+        self._record(step, rollouts, advantages_BT, stages, {**measured, **trained, **clock.seconds}, fired=fired)
         self._done = step
         if self._engine_failure is not None:
             raise self._engine_failure
@@ -198,11 +202,10 @@ class Trainer:
             failures.append(error)
         self._engine_failure = next(iter(self._parts.ranks.gather(failures)), None)
 
-    def _advantages(self, rollouts: GradedRollouts, method: StepMethod) -> torch.Tensor:
-        """Of each response, [B, 1], or of each of its tokens, [B, T]."""
+    def _rewarded(self, rollouts: GradedRollouts) -> Rewarded:
+        """The step's rewards, and the scores that modules beside the policy give its responses."""
         rewarded = rollouts.rewarded(self._parts.sampler.sampling.max_new_tokens)
-        found = method.advantage.advantages(rewarded)
-        return found.reshape(-1, 1) if found.shape == rewarded.rewards_PG.shape else found
+        return replace(rewarded, scores=self._parts.modules.scores(rollouts.completions))
 
     def _selected(
         self, step: int, rollouts: GradedRollouts, advantages_BT: torch.Tensor, method: StepMethod
@@ -290,7 +293,8 @@ class Trainer:
             best_step=self._best[0],
             best_accuracy=self._best[1],
         )
-        self._store.write(self._parts.learner.masters, state, self._parts.learner.tensors_beside())
+        beside = {**self._parts.learner.tensors_beside(), **self._parts.modules.tensors()}
+        self._store.write(self._parts.learner.masters, state, beside)
         self._checkpoint_seconds = time.perf_counter() - started
         self._log.status(RunState.running, step=step)
         if self._parts.ranks.is_first:
@@ -309,7 +313,7 @@ class Trainer:
         past = ranks.first(past)
         self._total_seconds_before, self._evaluated, self._failures = past.total_seconds, past.evaluated, past.failures
         if newest is not None and state is not None:
-            newest.load_into(self._parts.learner.masters, self._parts.learner.load_beside)
+            newest.load_into(self._parts.learner.masters, self._load_beside)
             self._parts.methods.restore(state.rule)
             self._parts.collector.restore(state.collector)
             self._parts.engine.load(self._parts.learner.weights())
@@ -317,5 +321,14 @@ class Trainer:
         self._done = first - 1
         return first
 
+    def _load_beside(self, read: ReadPart) -> None:
+        self._parts.learner.load_beside(read)
+        self._parts.modules.load(read)
+
     def _total_seconds(self) -> float:
         return self._total_seconds_before + time.perf_counter() - self._started
+
+
+def _by_response(advantages: torch.Tensor, rewarded: Rewarded) -> torch.Tensor:
+    """Advantages of each response, [B, 1], or of each of its tokens, [B, T]."""
+    return advantages.reshape(-1, 1) if advantages.shape == rewarded.rewards_PG.shape else advantages

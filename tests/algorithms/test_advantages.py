@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage
 from sfpo_bench.algorithms.advantages.group import AdvantageScale, GroupAdvantage, group_advantages
 from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
@@ -140,3 +141,71 @@ def test_the_penalty_is_dapos_line_and_half_of_it_with_rewards_of_one_and_zero()
     assert torch.allclose(overlong(lengths, rewards), group_advantages(dapos), atol=1e-5)
     signed = [2 * reward - 1 for reward in rewards]
     assert torch.allclose(overlong(lengths, signed, penalty=1.0), group_advantages(dapos), atol=1e-14)
+
+
+def valued(seed: int = 0) -> Rewarded:
+    """Ragged responses with a critic's values."""
+    seen = rewarded(seed)
+    source = torch.Generator().manual_seed(seed + 100)
+    values_BT = torch.randn(seen.mask_BT.shape, generator=source, dtype=torch.float64) * seen.mask_BT
+    return replace(seen, scores={"critic": values_BT})
+
+
+def slow_gae(rewards: list[float], values: list[float], gamma: float, decay: float) -> list[float]:
+    """The sum of the definition, term by term."""
+    steps = range(len(values))
+    delta = [rewards[t] + gamma * (values[t + 1] if t + 1 < len(values) else 0.0) - values[t] for t in steps]
+    return [sum((gamma * decay) ** (later - t) * delta[later] for later in range(t, len(values))) for t in steps]
+
+
+@pytest.mark.parametrize(("gamma", "decay"), [(1.0, 1.0), (0.9, 0.95), (0.9, 1.0), (1.0, 0.0), (0.5, 0.3)])
+def test_gae_is_the_sum_of_its_definition_on_ragged_responses_and_returns_are_advantage_plus_value(
+    gamma: float, decay: float
+) -> None:
+    seen, advantage = valued(), GeneralizedAdvantage(gamma=gamma, gae_lambda=decay)
+    found, returns, values = advantage.advantages(seen), advantage.returns(seen), seen.scores["critic"]
+    assert not found[~seen.mask_BT].any() and not returns[~seen.mask_BT].any()
+    lengths, rewards = seen.lengths_PG.reshape(-1).tolist(), seen.rewards_PG.reshape(-1).tolist()
+    for row, (length, reward) in enumerate(zip(lengths, rewards, strict=True)):
+        own = values[row, :length].tolist()
+        expected = slow_gae([0.0] * (length - 1) + [reward], own, gamma, decay)
+        assert found[row, :length].tolist() == pytest.approx(expected, rel=1e-12, abs=1e-13)
+        towards = [a + v for a, v in zip(expected, own, strict=True)]
+        assert returns[row, :length].tolist() == pytest.approx(towards, rel=1e-12, abs=1e-13)
+
+
+def test_without_values_undiscounted_gae_is_reinforce_bit_for_bit_the_reward_at_every_token() -> None:
+    seen = rewarded()
+    seen = replace(seen, scores={"critic": torch.zeros(seen.mask_BT.shape, dtype=torch.float64)})
+    rewards_BT = seen.rewards_PG.reshape(-1, 1) * seen.mask_BT
+    assert torch.equal(GeneralizedAdvantage().advantages(seen), rewards_BT)
+    assert torch.equal(GeneralizedAdvantage().returns(seen), rewards_BT)
+    assert torch.equal(GroupAdvantage().returns(seen), rewards_BT), (
+        "what any advantage that says no other trains towards"
+    )
+
+
+def test_a_critic_that_knows_the_reward_leaves_no_advantage() -> None:
+    seen = rewarded()
+    seen = replace(seen, scores={"critic": seen.rewards_PG.reshape(-1, 1) * seen.mask_BT})
+    assert not GeneralizedAdvantage(gae_lambda=0.7).advantages(seen).any()
+
+
+def test_several_critics_count_by_their_mean_and_equal_ones_as_one() -> None:
+    class Two(GeneralizedAdvantage):
+        modules = ("first", "second")
+
+    seen = valued()
+    values, other = seen.scores["critic"], valued(1).scores["critic"][:, : seen.mask_BT.shape[1]]
+    equal = replace(seen, scores={"first": values, "second": values})
+    assert torch.equal(Two(gae_lambda=0.9).advantages(equal), GeneralizedAdvantage(gae_lambda=0.9).advantages(seen))
+    unlike = replace(seen, scores={"first": values, "second": (2 * other - values) * seen.mask_BT})
+    mean = replace(seen, scores={"critic": other * seen.mask_BT})
+    assert torch.allclose(Two().advantages(unlike), GeneralizedAdvantage().advantages(mean), atol=1e-13)
+
+
+def test_whitening_moves_advantages_to_mean_0_and_variance_1_and_leaves_what_the_critic_learns() -> None:
+    seen, plain, whitened = valued(), GeneralizedAdvantage(), GeneralizedAdvantage(whiten=True)
+    tokens_N = whitened.advantages(seen)[seen.mask_BT]
+    assert float(tokens_N.mean()) == pytest.approx(0, abs=1e-14) and float(tokens_N.var()) == pytest.approx(1, abs=1e-7)
+    assert torch.equal(whitened.returns(seen), plain.returns(seen))

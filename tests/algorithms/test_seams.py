@@ -17,6 +17,7 @@ from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import (
     Advantage,
     Candidates,
+    Modules,
     Objective,
     Phases,
     Reference,
@@ -89,6 +90,14 @@ class Late:
     def at(self, step, own):
         return own if step > 1 else None
 
+class Pair:
+    names = ("first", "second")
+
+class Doubtful:
+    names = ("critic",)
+    def share(self, name, rewarded, source):
+        return rewarded.rewards_PG
+
 class Empty:
     pass
 """
@@ -132,6 +141,19 @@ def test_a_collector_needs_no_more_than_collect_and_is_told_what_it_may_return()
     torn: Collector = instance_of(Custom(factory="my_seams:Torn"), "algorithm.collector", Collector)
     with pytest.raises(PluginError, match="trajectories in groups of equal size"):
         torn.collect(source)
+
+
+def test_modules_need_no_more_than_names_and_are_then_critics_of_all_responses() -> None:
+    pair: Modules = instance_of(Custom(factory="my_seams:Pair"), "algorithm.modules", Modules)
+    pair.check("algorithm.modules", 2)
+    assert (list(pair.names), pair.model_path, pair.passes_of("first")) == (["first", "second"], "", 1)
+    assert pair.rate_of("first", 0.25) == 2.5 and pair.parameters("first", 100, 8) == 109
+    assert pair.share("first", rewarded(), generator(0, "modules", 1)).all()
+    scores_BT, returns_BT = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 2.0]])
+    assert pair.losses("first", scores_BT, returns_BT).tolist() == [[4.0, 0.0]]
+    doubtful: Modules = instance_of(Custom(factory="my_seams:Doubtful"), "algorithm.modules", Modules)
+    with pytest.raises(PluginError, match=r"expected a tensor of booleans of shape \(1, 2\), a response each"):
+        doubtful.share("critic", rewarded(), generator(0, "modules", 1))
 
 
 def test_a_selection_needs_no_more_than_weights() -> None:
@@ -181,6 +203,7 @@ def test_phases_need_no_more_than_at() -> None:
         (Reference, "follow"),
         (Phases, "at"),
         (Collector, "collect"),
+        (Modules, "names"),
     ],
 )
 def test_a_class_without_it_is_refused_by_name(seam: type, method: str) -> None:

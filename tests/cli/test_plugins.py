@@ -15,7 +15,7 @@ from tests.conftest import TINY, command
 PLUGIN = """
 from dataclasses import dataclass, replace
 
-from sfpo_bench.algorithms import Collected, Phases, Reference, Selection
+from sfpo_bench.algorithms import Advantage, Collected, Critic, Phases, Reference, Selection
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.update_rules import OnePass
@@ -91,6 +91,28 @@ class Halved(Selection):
 
 
 @dataclass
+class Pair(Critic):
+    kind: str = option("pair", "name")
+
+    names = ("even", "odd")
+
+    def share(self, name, rewarded, source):
+        of_group_PG = rewarded.lengths_PG.new_ones(rewarded.lengths_PG.shape).cumsum(dim=1)
+        return of_group_PG % 2 == (name == "odd")
+
+
+@dataclass
+class Surprise(Advantage):
+    kind: str = option("surprise", "name")
+
+    modules = ("even", "odd")
+
+    def advantages(self, rewarded):
+        expected_BT = (rewarded.scores["even"] + rewarded.scores["odd"]) / 2
+        return (rewarded.rewards_PG.reshape(-1, 1) - expected_BT) * rewarded.mask_BT
+
+
+@dataclass
 class Sums(Arithmetic):
     kind: str = option("sums", "name")
 
@@ -156,6 +178,9 @@ def test_what_an_installed_package_has_for_each_seam_trains(installed: Path, tmp
         "algorithm.phases.options.steps=3",
         *("algorithm/selection=custom", "algorithm.selection.factory=my_methods:Halved"),
         *("algorithm/collector=custom", "algorithm.collector.factory=my_methods:Fewer"),
+        *("algorithm/modules=custom", "algorithm.modules.factory=my_methods:Pair"),
+        "algorithm.modules.options.learning_rate=0.001",
+        *("algorithm/advantage=custom", "algorithm.advantage.factory=my_methods:Surprise"),
         *("task=custom", "task.factory=my_methods:Sums", "algorithm.name=mine"),
     )
     for steps in (4, 6):
@@ -164,9 +189,11 @@ def test_what_an_installed_package_has_for_each_seam_trains(installed: Path, tmp
     run = tmp_path / "results" / "runs" / "arithmetic-mine-seed0"
     lines = [line for line in (run / "journal.jsonl").read_text().splitlines() if '"kind": "step"' in line]
     assert ['"stage": "second"' in line for line in lines] == [False] * 3 + [True] * 3
-    assert (run / "checkpoints" / "step-000006" / "reference.safetensors").is_file()
+    written = {path.stem for path in (run / "checkpoints" / "step-000006").glob("*.safetensors")}
+    assert {"reference", "even-weights", "odd-optimizer"} <= written
     records = [json.loads(line) for line in lines]
     assert [record["metrics"]["taken"] for record in records] == [1, 2, 3, 4, 5, 6], "it is told what it remembered"
+    assert [record["metrics"]["odd/optimizer_steps"] for record in records] == [1] * 6
     assert [record["costs"]["prompts"] for record in records] == [2, 4, 6, 8, 10, 12]
     samples = (run / "samples.jsonl").read_text().splitlines()
     assert samples and all("+" in line.split('"problem": ')[1][:12] for line in samples)

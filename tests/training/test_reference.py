@@ -104,7 +104,7 @@ def test_what_a_checkpoint_carries_is_taken_up_and_a_fixed_reference_carries_not
         GROUP,
         reference=SoftReference(mixing=0.5, every_steps=1),
     )
-    new.load_beside(lambda part: carried[part])
+    new.load_beside(lambda part, like: carried[part])
     new.masters.load(weights(moving))
     losses = []
     for learner in (moving, new):

@@ -42,8 +42,13 @@ class WhitenedReturns(Facts, Advantage):
         # Tokens still to come after each one; on padding the count is negative and masked below.
         left_BT = mask_BT.sum(dim=1, keepdim=True) - mask_BT.cumsum(dim=1)
         returns_BT = rewards_PG.reshape(-1, 1) * self.gamma**left_BT
-        returns_N = returns_BT[mask_BT]
-        if bool((returns_N == returns_N[:1]).all()):
-            return returns_BT.new_zeros(mask_BT.shape)
-        whitened_BT = (returns_BT - returns_N.mean()) * (returns_N.var() + 1e-8).rsqrt()
-        return whitened_BT.masked_fill(~mask_BT, 0.0)
+        return whitened(returns_BT, mask_BT)
+
+
+def whitened(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """(x - mean) / sqrt(var + 1e-8) over the valid tokens, zero on padding; exact zeros where all are equal."""
+    values_N = values_BT[mask_BT]
+    if bool((values_N == values_N[:1]).all()):
+        return values_BT.new_zeros(mask_BT.shape)
+    whitened_BT = (values_BT - values_N.mean()) * (values_N.var() + 1e-8).rsqrt()
+    return whitened_BT.masked_fill(~mask_BT, 0.0)

@@ -1,0 +1,1 @@
+"""What is trained beside the policy: one small file per kind."""

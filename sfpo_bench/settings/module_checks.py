@@ -1,0 +1,45 @@
+"""Checks of the modules beside the policy: their names, and whether something needs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sfpo_bench.algorithms.protocols import Modules, StepMethod
+from sfpo_bench.core.errors import ConfigError
+
+
+def check_modules(modules: Modules, methods: Sequence[StepMethod], group: int) -> None:
+    """Raise `ConfigError` for an advantage without the modules that it needs, and for modules that none of `methods`,
+    those of a run's steps, needs."""
+    trained = modules.names
+    _check_names("algorithm.modules", trained)
+    modules.check("algorithm.modules", group)
+    needed: set[str] = set()
+    for method in methods:
+        _check_names(f"{method.place}.advantage", method.advantage.modules)
+        lacking = [name for name in method.advantage.modules if name not in trained]
+        if lacking:
+            raise ConfigError(
+                f"{method.place}.advantage needs scores of {', '.join(lacking)}, which is not trained "
+                f"(algorithm.modules trains {', '.join(trained) or 'the policy alone'}); choose "
+                "algorithm/modules=critic, or another advantage"
+            )
+        needed |= set(method.advantage.modules)
+    idle = [name for name in trained if name not in needed]
+    if idle:
+        raise ConfigError(
+            f"algorithm.modules trains {', '.join(idle)}, whose scores no advantage needs; choose "
+            "algorithm/advantage=gae, or algorithm/modules=policy"
+        )
+
+
+def _check_names(key: str, found: object) -> None:
+    """Raise `ConfigError` for what cannot name files and metrics."""
+    each = list(found) if isinstance(found, (list, tuple)) else [found]
+    right = [isinstance(name, str) and re.fullmatch("[a-z][a-z0-9_]*", name) and name != "policy" for name in each]
+    if not isinstance(found, (list, tuple)) or not all(right) or len(set(each)) < len(each):
+        raise ConfigError(
+            f"{key} names the modules {found!r}; expected a tuple of names, each once, in small letters, digits and _, "
+            "and none of them policy: mend its class"
+        )

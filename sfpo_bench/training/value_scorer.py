@@ -1,0 +1,45 @@
+"""One number for each response token, from a model that may be spread over ranks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+from transformers import PreTrainedModel
+
+from sfpo_bench.attention.interface import packs
+from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.ranks import PlacedModel, Ranks
+from sfpo_bench.training.scoring import at_predictors, own_row_states, packed_states, recomputing, training_mode
+
+
+class ValueScorer:
+    """Scores response tokens under a model whose output embeddings are one unit wide.
+
+    A token's score is made of the hidden state from which it is predicted, so that it knows the prompt and the tokens
+    before, and not the token. Rows run packed where the model packs, as the policy's do (`scoring.Scorer`). The head
+    computes in fp32 or fp64: values in bfloat16 would have three digits.
+    """
+
+    def __init__(self, model: PreTrainedModel, ranks: Ranks, *, recompute: bool = False) -> None:
+        self._model = model
+        self._head = model.get_output_embeddings()
+        self._packs = packs(model)  # tried while the model is whole
+        self._layers = recomputing(model) if recompute else []
+        self.placed: PlacedModel = ranks.place(model)
+
+    def score(self, batch: TrainBatch) -> Tensor:
+        """Of each response token, [B, T], zero on padding; every rank must ask equally often."""
+        [scores_BT] = self.placed.run(lambda: (self._score(batch),))
+        return scores_BT
+
+    def _score(self, batch: TrainBatch) -> Tensor:
+        with training_mode(self._layers if torch.is_grad_enabled() else []):
+            if self._packs:
+                hidden_NH = packed_states(self._model, batch)
+            else:
+                hidden_NH = at_predictors(own_row_states(self._model, batch), batch)
+        wide = torch.float64 if hidden_NH.dtype == torch.float64 else torch.float32
+        scores_N = linear(hidden_NH.to(wide), self._head.weight.to(wide), self._head.bias.to(wide))[:, 0]
+        rows_N, places_N = (mask_BT := batch.loss_mask_BT()).nonzero(as_tuple=True)
+        return scores_N.new_zeros(mask_BT.shape).index_put((rows_N, places_N), scores_N)
