@@ -35,7 +35,7 @@ from benchmarks.simulated_curves import (
     seed_costs,
     true_accuracies,
 )
-from sfpo_bench.reports.axes import AXES
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.reports.load import load_comparison
 from sfpo_bench.reports.summarise import best_mean_accuracy, build_summary
 from sfpo_bench.reports.summary import SeedCurve
@@ -364,12 +364,12 @@ def aa(folder: Path, arm: str, seeds: int, splits: int, seed: int) -> str:
         "| axis | target | false alarms, % | intervals, % | bounds, % | ratio SFPO would have scored |",
         "| :--- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for axis in AXES:
+    for axis in CostAxis:
         for target in summary.targets:
-            costs = [_cost(curve, axis.key, target) for curve in curves]
+            costs = [_cost(curve, axis.value, target) for curve in curves]
             said = [cost_ratio([costs[i] for i in left], [costs[i] for i in right]) for left, right in halves]
-            lines.append(_aa_row(axis.title, f"{target:.2f}", said))
-        lines.append(_aa_row(axis.title, "best of baseline", [_at_best(curves, axis.key, *half) for half in halves]))
+            lines.append(_aa_row(axis.label, f"{target:.2f}", said))
+        lines.append(_aa_row(axis.label, "best of baseline", [_at_best(curves, axis.value, *half) for half in halves]))
     return "\n".join(lines)
 
 

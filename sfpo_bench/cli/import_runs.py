@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ImportSettings
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
 from sfpo_bench.importing.costs import Told
@@ -146,9 +147,9 @@ def _check_told(settings: ImportSettings, logs: Sequence[RunLog], fields: Fields
         if not (math.isfinite(responses) and responses > 0):
             raise ConfigError(f"responses_per_step_of.{arm} = {responses:g}; expected a number above 0")
     told = {
-        "responses_per_step": (settings.responses_per_step, fields.responses),
-        "responses_per_step_of": (settings.responses_per_step_of, fields.responses),
-        "responses_per_prompt": (settings.responses_per_prompt, fields.prompts),
+        "responses_per_step": (settings.responses_per_step, fields.costs.get(CostAxis.responses)),
+        "responses_per_step_of": (settings.responses_per_step_of, fields.costs.get(CostAxis.responses)),
+        "responses_per_prompt": (settings.responses_per_prompt, fields.costs.get(CostAxis.prompts)),
         "evaluation_responses": (settings.evaluation_responses, fields.n),
     }
     for setting, (value, name) in told.items():

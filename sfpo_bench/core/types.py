@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sfpo_bench.core.costs import Costs
+
 
 class Split(StrEnum):
     """Which problems: `train` for rollouts, `select` for choosing, `report` for the numbers shown."""
@@ -109,21 +111,6 @@ class Trajectory:
     group: int
     parent: int | None = None
     loss_from: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What a run has spent so far. `train_seconds` is kept work only: no evaluation, no checkpoints, no work lost to
-    a kill. `total_seconds` is everything the process did since it started, summed over resumes, lost work included.
-    `cpu_seconds` is the process time that stands beside `train_seconds`."""
-
-    prompts: int = 0
-    responses: int = 0
-    tokens: int = 0
-    optimizer_steps: int = 0
-    train_seconds: float = 0.0
-    total_seconds: float = 0.0
-    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

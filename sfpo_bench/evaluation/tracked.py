@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sfpo_bench.core.types import Costs, StepRecord
+from sfpo_bench.core.costs import Costs
+from sfpo_bench.core.types import StepRecord
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.results.journal import JournalWriter, cut, read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus

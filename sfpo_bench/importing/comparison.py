@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sfpo_bench.core.costs import AXIS_KEYS
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
 from sfpo_bench.importing.curves import ImportedRun
-from sfpo_bench.reports.axes import ALL_KEYS
 from sfpo_bench.results.comparison import SCHEMA_VERSION, ComparisonFolder, ComparisonPlan, PlannedArm
 from sfpo_bench.results.journal import encode
 from sfpo_bench.results.run_folder import RunFolder, RunStatus
@@ -38,8 +38,8 @@ class About:
 
 def common_axes(runs: Sequence[ImportedRun]) -> tuple[list[str], list[str]]:
     """The axes that every run tells, and a sentence for each that only some do."""
-    shared = [axis for axis in ALL_KEYS if all(axis in run.axes for run in runs)]
-    partial = [axis for axis in ALL_KEYS if axis not in shared and any(axis in run.axes for run in runs)]
+    shared = [axis for axis in AXIS_KEYS if all(axis in run.axes for run in runs)]
+    partial = [axis for axis in AXIS_KEYS if axis not in shared and any(axis in run.axes for run in runs)]
     counts = {axis: sum(axis in run.axes for run in runs) for axis in partial}
     return shared, [f"{axis} is told by {count} of {len(runs)} runs and left out" for axis, count in counts.items()]
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.log import Decimal, LogRow, RunLog, number
@@ -69,34 +70,26 @@ def _value(row: LogRow, name: str) -> float:
     raise ConfigError(f"{row.place}, column {name}: found {text!r:.80}; expected a finite number{hint}")
 
 
-def totals(log: RunLog, fields: Fields, told: Told) -> dict[str, Total]:
+def totals(log: RunLog, fields: Fields, told: Told) -> dict[CostAxis, Total]:
     """The run's totals by axis; axes that follow from nothing in the log are not there.
 
     Raises `ConfigError`, with the place, for a total that is negative or falls.
     """
     last = max(row.step for row in log.rows)
-    found = {
-        axis: _logged(log, name)
-        for axis, name in (
-            ("responses", fields.responses),
-            ("prompts", fields.prompts),
-            ("tokens", fields.tokens),
-            ("optimizer_steps", fields.optimizer_steps),
-            ("train_seconds", fields.seconds),
-        )
-    }
+    found = {axis: _logged(log, name) for axis, name in fields.costs.items()}
     known = {axis: total for axis, total in found.items() if total is not None}
-    if told.responses_per_step and "responses" not in known:
-        known["responses"] = Total((0, max(1, last)), (0.0, told.responses_per_step * max(1, last)))
-    if fields.step_is_optimizer_step and "optimizer_steps" not in known:
-        known["optimizer_steps"] = Total((0, max(1, last)), (0.0, float(max(1, last))))
-    if "train_seconds" not in known and (seconds := _summed(log, fields)) is not None:
-        known["train_seconds"] = seconds
-    if "tokens" not in known and "responses" in known and (tokens := _tokens(log, fields, known["responses"])):
-        known["tokens"] = tokens
-    if told.responses_per_prompt and "responses" in known and "prompts" not in known:
-        responses = known["responses"]
-        known["prompts"] = Total(responses.steps, tuple(v / told.responses_per_prompt for v in responses.values))
+    if told.responses_per_step and CostAxis.responses not in known:
+        known[CostAxis.responses] = Total((0, max(1, last)), (0.0, told.responses_per_step * max(1, last)))
+    if fields.step_is_optimizer_step and CostAxis.optimizer_steps not in known:
+        known[CostAxis.optimizer_steps] = Total((0, max(1, last)), (0.0, float(max(1, last))))
+    if CostAxis.train_seconds not in known and (seconds := _summed(log, fields)) is not None:
+        known[CostAxis.train_seconds] = seconds
+    responses = known.get(CostAxis.responses)
+    if CostAxis.tokens not in known and responses and (tokens := _tokens(log, fields, responses)):
+        known[CostAxis.tokens] = tokens
+    if told.responses_per_prompt and responses and CostAxis.prompts not in known:
+        prompts = tuple(value / told.responses_per_prompt for value in responses.values)
+        known[CostAxis.prompts] = Total(responses.steps, prompts)
     return known
 
 

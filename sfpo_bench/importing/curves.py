@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from sfpo_bench.core.costs import CostAxis, Costs
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.types import Costs, EvaluationRecord, Split, StepRecord
+from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
 from sfpo_bench.importing.costs import Told, Total, named, totals
 from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.log import RunLog
 from sfpo_bench.results.run_folder import RunState
-
-_TIMES = ("train_seconds",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +127,11 @@ def _size(sizes: Mapping[int, tuple[float, str]], step: int, told: Told) -> int:
     return int(value)
 
 
-def _costs(known: Mapping[str, Total], step: int) -> Costs:
-    values = {axis: total.at(step) or 0.0 for axis, total in known.items()}
-    whole = {axis: value if axis in _TIMES else round(value) for axis, value in values.items()}
-    return Costs(**whole)  # type: ignore[arg-type]  # int where the field is int
+def _costs(known: Mapping[CostAxis, Total], step: int) -> Costs:
+    return Costs.of({axis: total.at(step) or 0.0 for axis, total in known.items()})
 
 
-def _steps(log: RunLog, fields: Fields, known: Mapping[str, Total]) -> tuple[StepRecord, ...]:
+def _steps(log: RunLog, fields: Fields, known: Mapping[CostAxis, Total]) -> tuple[StepRecord, ...]:
     """A record for every step with numbers that have a metric key here; of two at one step the later one counts."""
     found: dict[int, dict[str, float]] = {}
     for row in log.rows:

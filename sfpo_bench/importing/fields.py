@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError
 
 
@@ -29,12 +30,18 @@ class Preset(StrEnum):
     verl_2025 = "verl_2025"
 
 
-OWN_NAMES = ("accuracy", "responses", "prompts", "tokens", "optimizer_steps", "seconds", "n")
+# The costs that a log may tell, by the setting that names each; seconds are those of training.
+LOGGED_COSTS: Mapping[str, CostAxis] = {
+    "seconds" if axis is CostAxis.train_seconds else axis.value: axis
+    for axis in CostAxis
+    if axis is not CostAxis.total_seconds
+}
+OWN_NAMES = ("accuracy", *LOGGED_COSTS, "n")
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names in the log; an empty one is not there. Costs are totals since the start of the run.
+    """Names in the log; an empty one is not there. `costs` are totals since the start of the run.
 
     `accuracy_pattern` finds the accuracy where no name is given. `step_seconds` and `response_tokens` are means over
     the steps since the row before, per step and per response; `not_training` are names to take off the former.
@@ -44,12 +51,8 @@ class Fields:
 
     accuracy: str = ""
     accuracy_pattern: str = ""
-    responses: str = ""
-    prompts: str = ""
-    tokens: str = ""
-    optimizer_steps: str = ""
-    seconds: str = ""
     n: str = ""
+    costs: Mapping[CostAxis, str] = field(default_factory=dict)
     step_seconds: str = ""
     not_training: tuple[str, ...] = ()
     response_tokens: str = ""
@@ -57,9 +60,14 @@ class Fields:
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def with_names(self, names: Mapping[str, str]) -> Fields:
-        """The same with those of `names` that are not empty."""
-        # The names are those of its own fields.
-        return replace(self, **{key: name for key, name in names.items() if name})  # type: ignore[arg-type]
+        """The same with those of `names`, by the keys of `OWN_NAMES`, that are not empty."""
+        costs = {axis: names[key] for key, axis in LOGGED_COSTS.items() if names.get(key)}
+        return replace(
+            self,
+            accuracy=names.get("accuracy") or self.accuracy,
+            n=names.get("n") or self.n,
+            costs={**self.costs, **costs},
+        )
 
 
 _TRL = Fields(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sfpo_bench.reports.axes import MAIN_AXES, Axis, known_axes
+from sfpo_bench.core.costs import MAIN_AXES, CostAxis
+from sfpo_bench.reports.axes import known_axes
 from sfpo_bench.reports.document import Line, Part, Span, line
 from sfpo_bench.reports.formats import level_text, limit_level_text, ratio_text, target_text
 from sfpo_bench.reports.summary import RatioRow, Summary
@@ -28,17 +29,17 @@ def unanswered(summary: Summary) -> list[str]:
     ]
 
 
-def _common_reason(summary: Summary, axis: Axis) -> str | None:
+def _common_reason(summary: Summary, axis: CostAxis) -> str | None:
     """The reason why an axis has no statements, where it is the same for several."""
-    rows = [row for row in summary.absolute.ratios if row.axis == axis.key]
+    rows = [row for row in summary.absolute.ratios if row.axis == axis.value]
     reasons = {row.reason for row in rows}
     same = len(rows) > 1 and len(reasons) == 1 and all(row.claim is Claim.none for row in rows)
     return reasons.pop() if same else None
 
 
-def sentence(summary: Summary, arm: str, target: float, axis: Axis) -> Line:
+def sentence(summary: Summary, arm: str, target: float, axis: CostAxis) -> Line:
     """One sentence, decided by the row's verdict: fewer, more, no difference larger than, or cannot tell."""
-    said = _Sentence(summary, arm, summary.absolute.ratio(arm, target, axis.key), axis)
+    said = _Sentence(summary, arm, summary.absolute.ratio(arm, target, axis.value), axis)
     match said.row.verdict:
         case Verdict.cheaper | Verdict.dearer:
             return line(*said.difference())
@@ -52,7 +53,7 @@ def sentence(summary: Summary, arm: str, target: float, axis: Axis) -> Line:
 class _Sentence:
     """The parts of a sentence about one ratio: numbers lead to the runs they come from, targets and levels do not."""
 
-    def __init__(self, summary: Summary, arm: str, row: RatioRow, axis: Axis) -> None:
+    def __init__(self, summary: Summary, arm: str, row: RatioRow, axis: CostAxis) -> None:
         self.row = row
         self._arm, self._base = summary.arm(arm).span(), summary.arm(summary.baseline).span()
         self._axis = axis

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS, Axis
+from sfpo_bench.core.costs import MAIN_AXES, CostAxis
 from sfpo_bench.reports.formats import target_text
 from sfpo_bench.reports.look import (
     TEXT_GREY,
@@ -45,10 +45,6 @@ if TYPE_CHECKING:
 _SEED_LINES_AT_MOST = 5  # arms with more seeds get fainter lines
 _LABEL_GAP = 0.045  # smallest distance of two target labels, as a share of the axis
 _WIDTH, _PANEL_HEIGHT = 10.0, 3.7  # inches
-_AXIS_TITLES = {
-    RESPONSES.key: "sampled responses (prompts x responses per prompt)",
-    TRAIN_SECONDS.key: "training time, s (without evaluation and checkpoints)",
-}
 
 
 def figure_bytes(summary: Summary) -> dict[str, bytes]:
@@ -77,8 +73,8 @@ def _figure(summary: Summary) -> Figure:
             "wspace": 0.08,
         },
     )
-    _draw_panel(left, summary, RESPONSES)
-    _draw_panel(right, summary, TRAIN_SECONDS)
+    for panel, axis in zip((left, right), MAIN_AXES, strict=True):
+        _draw_panel(panel, summary, axis)
     left.set_ylabel("held-out accuracy (share correct)")
     left.set_ylim(*_accuracy_limits(summary))
     right.tick_params(axis="y", left=False)
@@ -172,19 +168,19 @@ def _legend(summary: Summary) -> list[tuple[str, Line2D]]:
     return entries
 
 
-def _draw_panel(panel: Axes, summary: Summary, axis: Axis) -> None:
+def _draw_panel(panel: Axes, summary: Summary, axis: CostAxis) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    if axis.key not in summary.axes:
+    if axis.value not in summary.axes:
         panel.text(0.5, 0.5, "not recorded in these runs", transform=panel.transAxes, ha="center", color=TEXT_GREY)
-        panel.set_xlabel(_AXIS_TITLES[axis.key])
+        panel.set_xlabel(axis.caption)
         panel.set_xticks([])
         return
     for target in summary.targets:
         panel.axhline(target, color="0.45", linestyle=(0, (1, 2)), linewidth=0.9, zorder=1)
     for order, arm in enumerate(summary.arms):
         _draw_arm(panel, arm, axis, order)
-    panel.set_xlabel(_AXIS_TITLES[axis.key])
+    panel.set_xlabel(axis.caption)
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     panel.xaxis.set_major_locator(MaxNLocator(6))
     panel.set_xlim(left=0)
@@ -193,16 +189,16 @@ def _draw_panel(panel: Axes, summary: Summary, axis: Axis) -> None:
     panel.set_axisbelow(True)
 
 
-def _draw_arm(panel: Axes, arm: ArmSummary, axis: Axis, order: int) -> None:
+def _draw_arm(panel: Axes, arm: ArmSummary, axis: CostAxis, order: int) -> None:
     """Band, single seeds, mean line with about ten markers staggered between arms, trigger diamonds."""
-    mean = mean_curve(arm, axis.key)
+    mean = mean_curve(arm, axis.value)
     if mean is None:
         return
     own = look(order)
     panel.fill_between(mean.x, mean.low, mean.high, color=own.color, alpha=0.14, linewidth=0, zorder=2)
     faint = 0.35 if len(arm.evaluated()) <= _SEED_LINES_AT_MOST else 0.22
     for curve in arm.evaluated():
-        panel.plot(curve.costs(axis.key), curve.accuracies(), color=own.color, linewidth=0.6, alpha=faint, zorder=3)
+        panel.plot(curve.costs(axis.value), curve.accuracies(), color=own.color, linewidth=0.6, alpha=faint, zorder=3)
         _draw_trigger(panel, curve, axis, own)
     panel.plot(
         mean.x,
@@ -214,12 +210,12 @@ def _draw_arm(panel: Axes, arm: ArmSummary, axis: Axis, order: int) -> None:
     )
 
 
-def _draw_trigger(panel: Axes, curve: SeedCurve, axis: Axis, own: Look) -> None:
+def _draw_trigger(panel: Axes, curve: SeedCurve, axis: CostAxis, own: Look) -> None:
     """A diamond on the seed's line where its trigger fired, interpolated between the evaluations around that step."""
     if curve.trigger_step is None:
         return
     steps = [point.step for point in curve.points]
-    x, y = (np.interp(curve.trigger_step, steps, values) for values in (curve.costs(axis.key), curve.accuracies()))
+    x, y = (np.interp(curve.trigger_step, steps, values) for values in (curve.costs(axis.value), curve.accuracies()))
     panel.plot([x], [y], color=own.color, zorder=6, **TRIGGER_MARK)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfpo_bench.reports.axes import Axis
+from sfpo_bench.core.costs import CostAxis
 
 
 def count_text(value: float) -> str:
@@ -21,7 +21,7 @@ def seconds_text(value: float) -> str:
     return f"{value:.2f}" if value >= 0.9995 else f"{value:#.3g}"
 
 
-def cost_text(axis: Axis, value: float) -> str:
+def cost_text(axis: CostAxis, value: float) -> str:
     """A cost without its unit."""
     return seconds_text(value) if axis.is_time else count_text(value)
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS
+from sfpo_bench.core.costs import MAIN_AXES
 from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph, Picture, Span, Table, plain
 from sfpo_bench.reports.environment import Row, environment_rows, setting_rows
-from sfpo_bench.reports.formats import accuracy_text, count_text, seconds_text
+from sfpo_bench.reports.formats import accuracy_text, cost_text, count_text
 from sfpo_bench.reports.load import Comparison
 from sfpo_bench.reports.summary import ArmSummary, SeedCurve, Summary
 
@@ -157,7 +157,8 @@ def _runs(content: Page) -> Iterator[str]:
     """Every planned run of every arm, with a link into its folder."""
     yield "<h2>Runs</h2>"
     yield "<p>Ratios come from the runs of their arm and from those of the baseline.</p>"
-    header = ["seed", "state", "step", "final accuracy", "n", "responses", "training time, s"]
+    spent = [axis.label if axis.is_time else axis.noun for axis in MAIN_AXES]
+    header = ["seed", "state", "step", "final accuracy", "n", *spent]
     for arm in content.summary.arms:
         role = " (baseline)" if arm.name == content.summary.baseline else ""
         yield f'<h3 id="{html.escape(_anchor(arm))}">{html.escape(arm.label + role)}</h3>'
@@ -172,12 +173,8 @@ def _run_row(arm: ArmSummary, curve: SeedCurve, content: Page) -> list[str]:
     if not curve.points:
         return [seed, state, count_text(curve.step), "none", "", "", ""]
     last = curve.points[-1]
-    axes = content.summary.axes
-    numbers = [
-        count_text(last.n) if last.n else "",
-        count_text(last.responses) if RESPONSES.key in axes else "",
-        seconds_text(last.train_seconds) if TRAIN_SECONDS.key in axes else "",
-    ]
+    spent = [cost_text(axis, last.cost(axis)) if axis in content.summary.axes else "" for axis in MAIN_AXES]
+    numbers = [count_text(last.n) if last.n else "", *spent]
     return [seed, state, count_text(curve.step), accuracy_text(last.accuracy), *numbers]
 
 

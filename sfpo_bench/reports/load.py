@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from sfpo_bench.core.costs import AXIS_KEYS, COST_TYPES, Costs
 from sfpo_bench.core.errors import BenchError, ConfigError
-from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord
-from sfpo_bench.reports.axes import ALL_KEYS, known_axes
+from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord
+from sfpo_bench.reports.axes import known_axes
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.reports.series import Series, series_of_journal
 from sfpo_bench.results.comparison import ComparisonFolder, ComparisonPlan, run_place
@@ -31,13 +32,7 @@ CURVE_COLUMNS: Mapping[str, str] = {
     "arm": "str",
     "seed": "int64",
     "step": "int64",
-    "prompts": "int64",
-    "responses": "int64",
-    "tokens": "int64",
-    "optimizer_steps": "int64",
-    "train_seconds": "float64",
-    "total_seconds": "float64",
-    "cpu_seconds": "float64",
+    **{name: f"{kind.__name__}64" for name, kind in COST_TYPES.items()},
     "accuracy": "float64",
     "n": "int64",
 }
@@ -126,7 +121,7 @@ def curves_frame(comparison: Comparison) -> pd.DataFrame:
     """
     rows = [_row(run, evaluation) for run in comparison.runs for evaluation in run.curve]
     frame = pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).astype(dict(CURVE_COLUMNS))
-    unknown = [key for key in ALL_KEYS if key not in comparison.plan.axes]
+    unknown = [key for key in AXIS_KEYS if key not in comparison.plan.axes]
     unknown += ["cpu_seconds"] if comparison.plan.origin else []
     unknown += ["n"] if len(frame) and not frame["n"].any() else []
     return frame.assign(**dict.fromkeys(unknown, float("nan")))
@@ -225,8 +220,8 @@ def _check(plan: ComparisonPlan, curve: Sequence[EvaluationRecord]) -> None:
             raise ValueError(f"evaluation at step {record.step} has accuracy {record.accuracy} of n = {record.n}")
     for early, late in pairwise(curve):
         for axis in known_axes(plan.axes):
-            if not getattr(early.costs, axis.key) <= getattr(late.costs, axis.key):
-                raise ValueError(f"{axis.key} falls between the evaluations at steps {early.step} and {late.step}")
+            if not early.costs.on(axis) <= late.costs.on(axis):
+                raise ValueError(f"{axis.value} falls between the evaluations at steps {early.step} and {late.step}")
 
 
 def _last_greedy(plan: ComparisonPlan, records: Iterable[JournalRecord]) -> EvaluationRecord | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from statistics import fmean
 
-from sfpo_bench.reports.axes import AXES, MAIN_AXES, RESPONSES, TRAIN_SECONDS, known_axes
+from sfpo_bench.core.costs import MAIN_AXES, CostAxis
+from sfpo_bench.reports.axes import known_axes
 from sfpo_bench.reports.clocks import clock_problem, cpu_shares, one_thread_each
 from sfpo_bench.reports.document import Line, line
 from sfpo_bench.reports.formats import level_text, limit_level_text, range_text, target_text
@@ -125,7 +126,7 @@ def figure_caption(summary: Summary) -> str:
     elif 1 in sizes:
         over = "problems" if problems_per_point(summary) else "responses"
         parts.append(f"Band of an arm with one seed: {level} Wilson interval over its {over}, blind to other seeds.")
-    problem = clock_problem(summary.arms) if TRAIN_SECONDS.key in summary.axes else None
+    problem = clock_problem(summary.arms) if CostAxis.train_seconds in summary.axes else None
     if problem:
         parts.append(f"Times are not compared and ratios of them are withheld: {problem}.")
     return " ".join(parts)
@@ -158,7 +159,7 @@ def method_lines(summary: Summary) -> list[str]:
         "where they are fewer (as if each were solved always or never), which is blind to other seeds. Intervals over "
         "seeds cover the seeds and the sampling of responses, not another choice of problems, model or starting "
         "weights.",
-        *(f"{axis.title.split(',')[0].capitalize()}: {axis.meaning}." for axis in known_axes(summary.axes)),
+        *(f"{axis.words.capitalize()}: {axis.meaning}." for axis in known_axes(summary.axes)),
         *origin_lines(summary),
         *_device_lines(summary),
         f"Code version: {summary.code_version}.",
@@ -169,7 +170,7 @@ def origin_lines(summary: Summary) -> list[str]:
     """Where imported runs come from, and what their log does not tell; empty for runs of this package."""
     if not summary.origin:
         return []
-    absent = [axis.title.split(",")[0] for axis in AXES if axis.key not in summary.axes]
+    absent = [axis.words for axis in CostAxis if axis.value not in summary.axes]
     lacking = f" Not recorded there, and in no table or figure here: {', '.join(absent)}." if absent else ""
     return [f"Imported from {summary.origin}; costs and accuracies are as they were logged.{lacking}"]
 
@@ -222,7 +223,7 @@ def crossing_lines(summary: Summary) -> list[str]:
 def crossing_shares(summary: Summary) -> dict[tuple[str, float], float]:
     """By arm and target: first crossing on responses over that of a curve without noise, mean over runs. Without the
     arms and targets of which nobody knows."""
-    if RESPONSES.key not in summary.axes:
+    if CostAxis.responses not in summary.axes:
         return {}
     targets = [*summary.targets, *(summary.paper.targets if summary.paper else ())]
     found = {(arm.name, target): _crossing_share(arm, target) for target in targets for arm in summary.arms}
@@ -232,7 +233,7 @@ def crossing_shares(summary: Summary) -> dict[tuple[str, float], float]:
 def _crossing_share(arm: ArmSummary, target: float) -> float | None:
     found = [
         _known_bias(
-            tuple(curve.costs(RESPONSES.key)), tuple(curve.accuracies()), tuple(p.n for p in curve.points), target
+            tuple(curve.costs(CostAxis.responses)), tuple(curve.accuracies()), tuple(p.n for p in curve.points), target
         )
         for curve in arm.evaluated()
     ]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import MissingDataError
-from sfpo_bench.core.types import Costs
 from sfpo_bench.reports.stored_curves import Numbers, numbers_of_table
 from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.journal import read_journal, read_samples

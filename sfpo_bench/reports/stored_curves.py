@@ -9,19 +9,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
+from sfpo_bench.core.costs import COST_TYPES, Costs
+from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord, Split
 from sfpo_bench.reports.series import Series, series, series_by_key
 from sfpo_bench.results.parquet import read_parquet
 from sfpo_bench.tracking.mlflow_store import MARKER
 from sfpo_bench.tracking.points import store_name
 from sfpo_bench.tracking.stored_runs import History
 
-_AXES = tuple(field.name for field in fields(Costs))
 _EVALUATION = re.compile(rf"({'|'.join(Split)})/([^/]+)/(.+)")
 _FIELDS = ("accuracy", "n", "problems", "truncated", "temperature", "seconds")
 
@@ -50,7 +50,7 @@ class Numbers:
     def _evaluations(self, split: Split, mode: str) -> list[JournalRecord]:
         start = f"{split}/{mode}/"
         own = {key.removeprefix(start): _by_step(one) for key, one in self.evaluations.items() if key.startswith(start)}
-        costs = {axis: _by_step(self.costs[axis]) for axis in _AXES}
+        costs = {axis: _by_step(self.costs[axis]) for axis in COST_TYPES}
         times = _by_step(self.times[f"{start}accuracy"])
         statuses = [name for name in own if name not in _FIELDS]
         return [
@@ -80,7 +80,7 @@ class Numbers:
 
 def numbers_of_parquet(content: bytes) -> Numbers:
     """The numbers in a `curves.parquet`; raises `ValueError` or `KeyError` when it is not one."""
-    columns = ["step", "kind", "key", "value", "time_unix_s", *_AXES]
+    columns = ["step", "kind", "key", "value", "time_unix_s", *COST_TYPES]
     return numbers_of_table(read_parquet(content, columns, categories=["kind", "key"]))
 
 
@@ -105,7 +105,7 @@ def numbers_of_table(table: Any) -> Numbers:
         metrics=of("step", "stage"),
         evaluations=of("evaluation"),
         events=events,
-        costs={axis: series(at, table[axis].to_numpy()[evaluated].astype(np.float64)) for axis in _AXES},
+        costs={axis: series(at, table[axis].to_numpy()[evaluated].astype(np.float64)) for axis in COST_TYPES},
         times=series_by_key(names, codes[evaluated], at, times),
     )
 
@@ -124,7 +124,7 @@ def numbers_of_history(history: History) -> Numbers:
         metrics={key: one for key, one in found.items() if key not in evaluated and not _is_derived(key)},
         evaluations={key: found[key] for key in found if key in evaluated},
         events=events,
-        costs={axis: found[axis] for axis in _AXES if axis in found},
+        costs={axis: found[axis] for axis in COST_TYPES if axis in found},
         times=series_by_key(names, codes[mask], steps[mask], times),
     )
 
@@ -137,7 +137,7 @@ def _codes(column: object) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], 
 
 def _is_derived(key: str) -> bool:
     """True for what a delivery adds to a journal's numbers: the axes, accuracy over cost, events, its own marker."""
-    return key in _AXES or key == MARKER or key.startswith(("event.", "accuracy_by_"))
+    return key in COST_TYPES or key == MARKER or key.startswith(("event.", "accuracy_by_"))
 
 
 def _last_finite(one: Series) -> float | None:
@@ -150,7 +150,6 @@ def _by_step(one: Series) -> dict[int, float]:
 
 
 def _costs(values: Mapping[str, float]) -> Costs:
-    whole = {axis: value if axis.endswith("seconds") else int(value) for axis, value in values.items()}
-    if not all(math.isfinite(value) for value in whole.values()):
+    if not all(math.isfinite(value) for value in values.values()):
         raise ValueError(f"found costs {values}; expected finite ones")
-    return Costs(**whole)  # type: ignore[arg-type]  # int where the field is int
+    return Costs.of(values)

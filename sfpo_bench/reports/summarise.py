@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import fsum
 
+from sfpo_bench.core.costs import MAIN_AXES, CostAxis
 from sfpo_bench.core.errors import BenchError
 from sfpo_bench.core.types import EvaluationRecord
-from sfpo_bench.reports.axes import AXES, MAIN_AXES, Axis, known_axes
+from sfpo_bench.reports.axes import known_axes
 from sfpo_bench.reports.clocks import clock_problem
 from sfpo_bench.reports.load import Comparison, SeedRun, SeedStatus
 from sfpo_bench.reports.one_run import one_run_interval
@@ -67,7 +68,7 @@ def build_summary(comparison: Comparison) -> Summary:
         arms=arms,
         absolute=judged(target_block(arms, plan.baseline, plan.targets, ABSOLUTE_NOTE, axes), arms, plan.baseline),
         paper=_paper_block(arms, plan.baseline, axes),
-        axes=tuple(axis.key for axis in axes),
+        axes=tuple(axis.value for axis in axes),
         origin=plan.origin,
     )
 
@@ -119,21 +120,8 @@ def _seed_curve(run: SeedRun) -> SeedCurve:
     )
 
 
-def _point(evaluation: EvaluationRecord) -> Point:
-    costs = evaluation.costs
-    return Point(
-        step=evaluation.step,
-        prompts=costs.prompts,
-        responses=costs.responses,
-        tokens=costs.tokens,
-        optimizer_steps=costs.optimizer_steps,
-        train_seconds=costs.train_seconds,
-        total_seconds=costs.total_seconds,
-        cpu_seconds=costs.cpu_seconds,
-        accuracy=evaluation.accuracy,
-        n=evaluation.n,
-        problems=evaluation.problems,
-    )
+def _point(one: EvaluationRecord) -> Point:
+    return Point(step=one.step, costs=one.costs, accuracy=one.accuracy, n=one.n, problems=one.problems)
 
 
 def final_accuracy(scores: Sequence[tuple[float | None, int | None, int]]) -> Accuracy | None:
@@ -158,15 +146,19 @@ def final_accuracy(scores: Sequence[tuple[float | None, int | None, int]]) -> Ac
 def _cpu_per_wall(curves: Sequence[SeedCurve]) -> float | None:
     last = [(curve.points[-1], curve.processes) for curve in curves if curve.points]
     shares = [
-        point.cpu_seconds / point.train_seconds / processes
+        point.costs.cpu_seconds / point.costs.train_seconds / processes
         for point, processes in last
-        if point.train_seconds > 0 < point.cpu_seconds
+        if point.costs.train_seconds > 0 < point.costs.cpu_seconds
     ]
     return fsum(shares) / len(shares) if shares else None
 
 
 def target_block(
-    arms: Sequence[ArmSummary], baseline: str, targets: Sequence[float], note: str, axes: Sequence[Axis] = AXES
+    arms: Sequence[ArmSummary],
+    baseline: str,
+    targets: Sequence[float],
+    note: str,
+    axes: Sequence[CostAxis] = tuple(CostAxis),
 ) -> TargetBlock:
     """Costs and ratios at `targets`, on each of the axes, from the points of the arms' evaluated runs.
 
@@ -177,10 +169,10 @@ def target_block(
     reference = next(arm for arm in arms if arm.name == baseline)
     for target in targets:
         for axis in axes:
-            base = _seed_costs(reference, target, axis.key)
+            base = _seed_costs(reference, target, axis.value)
             for arm in arms:
-                own = _seed_costs(arm, target, axis.key)
-                costs.append(_cost_row(arm.name, target, axis.key, own))
+                own = _seed_costs(arm, target, axis.value)
+                costs.append(_cost_row(arm.name, target, axis.value, own))
                 if arm.name != baseline:
                     ratios.append(_ratio_row(arm.name, target, axis, base, own, problem if axis.is_time else None))
     return TargetBlock(tuple(targets), note, tuple(costs), tuple(ratios))
@@ -197,11 +189,11 @@ def _cost_row(arm: str, target: float, axis: str, own: Sequence[SeedCost]) -> Co
 
 
 def _ratio_row(
-    arm: str, target: float, axis: Axis, base: Sequence[SeedCost], own: Sequence[SeedCost], withheld: str | None
+    arm: str, target: float, axis: CostAxis, base: Sequence[SeedCost], own: Sequence[SeedCost], withheld: str | None
 ) -> RatioRow:
     said = cost_ratio(base, own) if withheld is None else Statement(Claim.none, reason=withheld)
     counts = (count_reached(own), len(own), count_reached(base), len(base))
-    row = RatioRow(arm, target, axis.key, said.claim, said.point, said.low, said.high, said.reason, *counts)
+    row = RatioRow(arm, target, axis.value, said.claim, said.point, said.low, said.high, said.reason, *counts)
     if said.claim is not Claim.estimate:
         return replace(row, p_value=said.p_value)
     return replace(row, p_value=said.p_value, detectable=detectable_ratio(reached_costs(base), reached_costs(own)))
@@ -215,7 +207,7 @@ def judged(block: TargetBlock, arms: Sequence[ArmSummary], baseline: str) -> Tar
     the clock of a busy machine withholds on one axis changes nothing on another.
     """
     for axis in MAIN_AXES:
-        block = _judged_axis(block, axis.key, arms, baseline)
+        block = _judged_axis(block, axis.value, arms, baseline)
     return block
 
 
@@ -247,7 +239,7 @@ def _seeds_needed(row: RatioRow, baseline: ArmSummary, arm: ArmSummary, family: 
     return seeds_needed(base, own, 1 - (1 - CONFIDENCE) / family)
 
 
-def _paper_block(arms: Sequence[ArmSummary], baseline: str, axes: Sequence[Axis]) -> TargetBlock | None:
+def _paper_block(arms: Sequence[ArmSummary], baseline: str, axes: Sequence[CostAxis]) -> TargetBlock | None:
     reference = next(arm for arm in arms if arm.name == baseline)
     best = best_mean_accuracy(reference.counted())
     if best is None:

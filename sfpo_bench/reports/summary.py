@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sfpo_bench.core.costs import AXIS_KEYS, CostAxis, Costs
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.types import Split
-from sfpo_bench.reports.axes import ALL_KEYS
 from sfpo_bench.reports.document import Span
 from sfpo_bench.reports.load import SeedStatus
-from sfpo_bench.results.codec import decoded, from_plain, to_plain
+from sfpo_bench.results.codec import INLINE, decoded, from_plain, to_plain
 from sfpo_bench.statistics import Claim, Verdict
 
 SUMMARY_FILE = "summary.json"
@@ -42,20 +42,14 @@ class Point:
     known)."""
 
     step: int
-    prompts: int
-    responses: int
-    tokens: int
-    optimizer_steps: int
-    train_seconds: float
-    total_seconds: float
-    cpu_seconds: float
+    costs: Costs = field(metadata=INLINE)
     accuracy: float
     n: int
     problems: int = 0
 
     def cost(self, axis: str) -> float:
         """The cost on the axis of that key."""
-        return float(getattr(self, axis))
+        return self.costs.on(CostAxis(axis))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +211,7 @@ class Summary:
     arms: tuple[ArmSummary, ...]
     absolute: TargetBlock
     paper: TargetBlock | None
-    axes: tuple[str, ...] = ALL_KEYS
+    axes: tuple[str, ...] = AXIS_KEYS
     origin: str = ""
 
     def arm(self, name: str) -> ArmSummary:

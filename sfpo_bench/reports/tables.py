@@ -6,17 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from sfpo_bench.core.costs import MAIN_AXES, CostAxis
 from sfpo_bench.reports.answer import answers, unanswered
-from sfpo_bench.reports.axes import (
-    OPTIMIZER_STEPS,
-    PROMPTS,
-    RESPONSES,
-    TOKENS,
-    TOTAL_SECONDS,
-    TRAIN_SECONDS,
-    Axis,
-    known_axes,
-)
+from sfpo_bench.reports.axes import TABLE_ORDER, known_axes
 from sfpo_bench.reports.document import (
     Block,
     Picture,
@@ -72,8 +64,6 @@ COST_COLUMNS = (
     "detectable_ratio", "p_value", "holm_adjusted_p", "verdict", "cost_text", "ratio_text",
 )  # fmt: skip
 FINAL_COLUMNS = ("arm", "label", "mode", "accuracy", "low", "high", "interval", "seeds", "responses", "problems")
-
-TABLE_ORDER = (RESPONSES, TRAIN_SECONDS, PROMPTS, TOKENS, OPTIMIZER_STEPS, TOTAL_SECONDS)
 
 
 def costs_table(summary: Summary) -> pd.DataFrame:
@@ -131,7 +121,7 @@ def _csv_row(
 ) -> tuple[object, ...]:
     label = summary.arm(cost.arm).label
     left = (name, cost.target, cost.axis, cost.arm, label, cost.reached, cost.seeds)
-    share = shares.get((cost.arm, cost.target)) if cost.axis == RESPONSES.key else None
+    share = shares.get((cost.arm, cost.target)) if cost.axis == CostAxis.responses else None
     middle = (cost.claim.value, cost.point, cost.low, cost.high, cost.reason, share)
     [axis] = known_axes([cost.axis])
     said = _cost_cell(cost, axis, summary.confidence, _own_mark(cost))
@@ -177,18 +167,18 @@ def _answer(summary: Summary) -> list[Block]:
 
 
 def _final_table(summary: Summary) -> Table:
-    rows, axes = [], known_axes(summary.axes, (RESPONSES, TRAIN_SECONDS))
+    rows, axes = [], known_axes(summary.axes, MAIN_AXES)
     for arm in summary.arms:
         scores = [_accuracy_cell(score) for score in (arm.final, arm.final_greedy)]
         finals = [curve.points[-1] for curve in arm.counted()] if arm.final else []
-        spent = [_spent(axis, [point.cost(axis.key) for point in finals]) for axis in axes]
+        spent = [_spent(axis, [point.cost(axis.value) for point in finals]) for axis in axes]
         rows.append((arm.label, f"{arm.seeds_finished} of {arm.seeds_planned}", *scores, *spent))
-    columns = ["responses spent" if axis is RESPONSES else axis.title for axis in axes]
+    columns = ["responses spent" if axis is CostAxis.responses else axis.label for axis in axes]
     header = ("arm", "seeds", f"{summary.mode} accuracy", "greedy accuracy", *columns)
     return table(header, rows, left=1, arms=[arm.name for arm in summary.arms])
 
 
-def _spent(axis: Axis, costs: Sequence[float]) -> str:
+def _spent(axis: CostAxis, costs: Sequence[float]) -> str:
     return cost_text(axis, sum(costs) / len(costs)) if costs else "none"
 
 
@@ -223,13 +213,13 @@ def _cost_sections(summary: Summary) -> list[Block]:
     marks = _marks(summary.absolute)
     arms = [arm.name for _ in summary.targets for arm in summary.arms]
     for axis in known_axes(summary.axes, TABLE_ORDER):
-        header = ("target", "arm", f"{axis.title}: geometric mean", "reached", "ratio to baseline", "would detect")
+        header = ("target", "arm", f"{axis.label}: geometric mean", "reached", "ratio to baseline", "would detect")
         rows = [
             (target_text(target), *_cost_cells(summary, summary.absolute, arm, target, axis, marks))
             for target in summary.targets
             for arm in summary.arms
         ]
-        found += [heading(3, axis.title.split(",")[0].capitalize()), table(header, rows, left=2, arms=arms)]
+        found += [heading(3, axis.words.capitalize()), table(header, rows, left=2, arms=arms)]
     return [*found, *paragraphs([_reasons_text(marks)])]
 
 
@@ -241,7 +231,7 @@ def _paper_section(summary: Summary) -> list[Block]:
     target, marks = block.targets[0], _marks(block)
     header = ("axis", "arm", "geometric mean", "reached", "ratio to baseline", "would detect")
     shown = [(axis, arm) for axis in known_axes(summary.axes, TABLE_ORDER) for arm in summary.arms]
-    rows = [(axis.title, *_cost_cells(summary, block, arm, target, axis, marks)) for axis, arm in shown]
+    rows = [(axis.label, *_cost_cells(summary, block, arm, target, axis, marks)) for axis, arm in shown]
     warning = paragraph(bold("Read with care."), f" The target {target_text(target)} is {block.note}.")
     costs = table(header, rows, left=2, arms=[arm.name for _, arm in shown])
     return [title, warning, costs, *paragraphs([_reasons_text(marks)])]
@@ -259,18 +249,18 @@ def _reasons_text(marks: Mapping[str, str]) -> str:
 
 
 def _cost_cells(
-    summary: Summary, block: TargetBlock, arm: ArmSummary, target: float, axis: Axis, marks: Mapping[str, str]
+    summary: Summary, block: TargetBlock, arm: ArmSummary, target: float, axis: CostAxis, marks: Mapping[str, str]
 ) -> tuple[str, ...]:
-    cost = block.cost(arm.name, target, axis.key)
+    cost = block.cost(arm.name, target, axis.value)
     left = (arm.label, _cost_cell(cost, axis, summary.confidence, marks), f"{cost.reached} of {cost.seeds}")
     if arm.name == summary.baseline:
         return (*left, "baseline", "")
-    row = block.ratio(arm.name, target, axis.key)
+    row = block.ratio(arm.name, target, axis.value)
     detectable = "" if row.detectable is None else ratio_text(row.detectable)
     return (*left, _ratio_cell(row, summary.confidence, marks), detectable)
 
 
-def _cost_cell(row: CostRow, axis: Axis, confidence: float, marks: Mapping[str, str]) -> str:
+def _cost_cell(row: CostRow, axis: CostAxis, confidence: float, marks: Mapping[str, str]) -> str:
     numbers = [None if value is None else cost_text(axis, value) for value in (row.point, row.low, row.high)]
     return kind_text(row, numbers, confidence, marks)
 

@@ -27,6 +27,10 @@ T = TypeVar("T")
 WRITE_AGAIN = "correct the file, or write it again with this version of sfpo_bench"
 
 
+# Of a field that holds a record: in JSON that record's fields stand in the place of its name, all of them required.
+INLINE: Mapping[str, bool] = {"inline": True}
+
+
 class _OtherContent(Exception):
     """A value is not what its place in a record asks for."""
 
@@ -80,7 +84,11 @@ def check_version(raw: object, where: str, version: int) -> None:
 def to_plain(value: object) -> object:
     """The JSON value of a dataclass tree. Numbers that JSON lacks become the strings `inf`, `-inf` and `nan`."""
     if dataclasses.is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        plain: dict[str, object] = {}
+        for field in dataclasses.fields(value):
+            item = to_plain(getattr(value, field.name))
+            plain |= item if _is_inline(field) and isinstance(item, dict) else {field.name: item}
+        return plain
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, Mapping):
@@ -124,11 +132,19 @@ def _optional(kind: types.UnionType, raw: object, where: str) -> object:
 
 def _record(kind: type, raw: Mapping[str, object], where: str) -> object:
     hints = typing.get_type_hints(kind)
-    known = [field for field in dataclasses.fields(kind) if field.name in raw or _is_required(field)]
-    absent = [field.name for field in known if field.name not in raw]
+    inline = {field.name: hints[field.name] for field in dataclasses.fields(kind) if _is_inline(field)}
+    own = [field for field in dataclasses.fields(kind) if field.name not in inline]
+    known = [field.name for field in own if field.name in raw or _is_required(field)]
+    of_inline = [field.name for part in inline.values() for field in dataclasses.fields(part)]
+    absent = [name for name in (*known, *of_inline) if name not in raw]
     if absent:
         raise _OtherContent(f"{where} lacks {', '.join(absent)}; found {', '.join(raw) or 'nothing'}")
-    return kind(**{field.name: _value(hints[field.name], raw[field.name], f"{where}.{field.name}") for field in known})
+    values = {name: _value(hints[name], raw[name], f"{where}.{name}") for name in known}
+    return kind(**values, **{name: _record(part, raw, where) for name, part in inline.items()})
+
+
+def _is_inline(field: dataclasses.Field[object]) -> bool:
+    return bool(field.metadata.get("inline"))
 
 
 def _is_required(field: dataclasses.Field[object]) -> bool:

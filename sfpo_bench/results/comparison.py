@@ -9,11 +9,12 @@ COMPARISON/                    results/NAME, or STUDY/comparison
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from sfpo_bench.core.costs import AXIS_KEYS
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.core.types import Costs, Split
+from sfpo_bench.core.types import Split
 from sfpo_bench.results.codec import check_version, from_plain, to_json
 from sfpo_bench.results.identity import Identity
 from sfpo_bench.results.names import RUNS
@@ -21,8 +22,6 @@ from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.stored_files import read_object, write_atomically
 
 SCHEMA_VERSION = 1
-# Every cost that a run of this package records; CPU seconds stand beside training seconds and are no axis.
-RECORDED_AXES = tuple(one.name for one in fields(Costs) if one.name != "cpu_seconds")
 _FIXED = ("schema_version", "targets", "split", "mode", "temperature", "code_version")
 
 
@@ -57,7 +56,7 @@ class ComparisonPlan:
     steps: int
     code_version: str
     arms: Mapping[str, PlannedArm]
-    axes: tuple[str, ...] = RECORDED_AXES
+    axes: tuple[str, ...] = AXIS_KEYS
     origin: str = ""
 
     @classmethod

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import BenchError, CheckpointError, DiskFullError
 from sfpo_bench.core.types import (
-    Costs,
     EvaluationRecord,
     EventRecord,
     FinishReason,

@@ -19,8 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from sfpo_bench.core.costs import COST_TYPES, Costs
 from sfpo_bench.core.errors import MissingDataError
-from sfpo_bench.core.types import Costs, EvaluationRecord, JournalRecord, SampleRecord, StageStats, StepRecord
+from sfpo_bench.core.types import EvaluationRecord, JournalRecord, SampleRecord, StageStats, StepRecord
 from sfpo_bench.results.journal import read_journal, read_samples
 from sfpo_bench.results.parquet import read_parquet
 from sfpo_bench.results.run_folder import RunFolder
@@ -35,13 +36,7 @@ CURVES_COLUMNS: dict[str, tuple[str, str]] = {
     "kind": ("string", "str"),
     "key": ("string", "str"),
     "value": ("float64", "float64"),
-    "prompts": ("int64", "Int64"),
-    "responses": ("int64", "Int64"),
-    "tokens": ("int64", "Int64"),
-    "optimizer_steps": ("int64", "Int64"),
-    "train_seconds": ("float64", "float64"),
-    "total_seconds": ("float64", "float64"),
-    "cpu_seconds": ("float64", "float64"),
+    **{name: ("int64", "Int64") if kind is int else ("float64", "float64") for name, kind in COST_TYPES.items()},
     "time_unix_s": ("float64", "float64"),
 }
 

@@ -21,9 +21,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.types import EvaluationRecord, JournalRecord, Split
-from sfpo_bench.settings.search import CostAxis, GoalSettings, Measure
+from sfpo_bench.settings.search import GoalSettings, Measure
 from sfpo_bench.statistics.cost_to_target import Outcome, cost_to_target
 
 
@@ -71,7 +72,7 @@ class Goal:
         points: dict[float, float] = {}
         for record in records:
             if isinstance(record, EvaluationRecord) and record.split is split and record.mode == "sampled":
-                points.setdefault(float(getattr(record.costs, self.axis.value)), record.accuracy)
+                points.setdefault(record.costs.on(self.axis), record.accuracy)
         costs = sorted(points)
         return Curve(tuple(costs), tuple(points[cost] for cost in costs), ended)
 

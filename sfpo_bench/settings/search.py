@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sfpo_bench.core.costs import AXIS_KEYS, CostAxis
 from sfpo_bench.core.options import option
 from sfpo_bench.core.types import Split
 
@@ -52,17 +53,6 @@ class Measure(StrEnum):
     cost = "cost"
 
 
-class CostAxis(StrEnum):
-    """What a budget is counted in; the fields of `Costs`."""
-
-    prompts = "prompts"
-    responses = "responses"
-    tokens = "tokens"
-    optimizer_steps = "optimizer_steps"
-    train_seconds = "train_seconds"
-    total_seconds = "total_seconds"
-
-
 @dataclass
 class ParameterSettings:
     """One dimension of a space: which setting it changes, and to what."""
@@ -82,9 +72,7 @@ class GoalSettings:
     """What is to be made best, measured on select problems against a cost."""
 
     measure: Measure = option(Measure.area, "area, accuracy or cost")
-    axis: CostAxis = option(
-        CostAxis.responses, "prompts, responses, tokens, optimizer_steps, train_seconds or total_seconds"
-    )
+    axis: CostAxis = option(CostAxis.responses, f"{', '.join(AXIS_KEYS[:-1])} or {AXIS_KEYS[-1]}")
     budget: float = option(
         0.0, "how much of the axis a run may spend; 0: what training.steps spend (prompts and responses only)", low=0.0
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.options import option
 from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.problems.sets import DataSettings
 from sfpo_bench.settings.sampling import SampleSettings
-from sfpo_bench.settings.search import CostAxis
 
 
 class Redo(StrEnum):

@@ -14,7 +14,6 @@ The points of a record follow from the journal up to it and nothing else, so sen
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import posixpath
 import re
@@ -23,7 +22,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split
+from sfpo_bench.core.costs import COST_TYPES, MAIN_AXES
+from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord, Split
 from sfpo_bench.results.run_tables import curve_rows
 
 _LONGEST_NAME = 250
@@ -87,8 +87,8 @@ def _numbers(record: JournalRecord, steps_with_costs: set[int]) -> Iterator[tupl
     if record.step in steps_with_costs or isinstance(record, EventRecord):
         return
     steps_with_costs.add(record.step)
-    for axis in dataclasses.fields(Costs):
-        yield axis.name, float(getattr(record.costs, axis.name)), record.step
+    for name in COST_TYPES:
+        yield name, float(getattr(record.costs, name)), record.step
 
 
 def _event(record: EventRecord, events: Counter[str]) -> Iterator[tuple[str, float, int]]:
@@ -106,5 +106,5 @@ def _first_time(record: JournalRecord, events: Counter[str]) -> dict[str, str]:
 
 def _accuracy_by_cost(record: JournalRecord, primary: PrimaryEvaluation) -> Iterator[tuple[str, float, int]]:
     if isinstance(record, EvaluationRecord) and primary.is_shown_by(record):
-        yield "accuracy_by_responses", record.accuracy, record.costs.responses
-        yield "accuracy_by_train_seconds", record.accuracy, int(record.costs.train_seconds)
+        for axis in MAIN_AXES:
+            yield f"accuracy_by_{axis}", record.accuracy, int(record.costs.on(axis))

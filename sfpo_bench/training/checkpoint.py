@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.collectors.protocol import CollectorState
 from sfpo_bench.algorithms.protocols import RuleState
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import CheckpointError, DiskFullError
-from sfpo_bench.core.types import Costs
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.settings.training import Which
 

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.seeding import generator
-from sfpo_bench.core.types import Costs, EvaluationRecord, FinishReason, GradeStatus, Sampling, Split
+from sfpo_bench.core.types import EvaluationRecord, FinishReason, GradeStatus, Sampling, Split
 from sfpo_bench.problems.protocol import Task, grade_all
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine

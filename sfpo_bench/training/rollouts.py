@@ -15,11 +15,11 @@ from numpy.random import Generator
 from torch import Tensor
 
 from sfpo_bench.algorithms.protocols import Candidates, Rewarded
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import RunFailed
 from sfpo_bench.core.seeding import generator
 from sfpo_bench.core.types import (
     Completion,
-    Costs,
     FinishReason,
     Grade,
     GradeStatus,

@@ -13,17 +13,11 @@ import torch
 from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.phases import MethodSchedule
 from sfpo_bench.algorithms.protocols import Rewarded, StepMethod
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.core.seeding import generator, stream_key
 from sfpo_bench.core.stop import StopRequest
-from sfpo_bench.core.types import (
-    Costs,
-    EventRecord,
-    GradeStatus,
-    Split,
-    StageStats,
-    StepRecord,
-)
+from sfpo_bench.core.types import EventRecord, GradeStatus, Split, StageStats, StepRecord
 from sfpo_bench.grading import GradingFailures
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.rollout.protocol import RolloutEngine

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import RunFailed
-from sfpo_bench.core.types import Costs, EvaluationRecord, GradeStatus, JournalRecord, Split, StepRecord
+from sfpo_bench.core.types import EvaluationRecord, GradeStatus, JournalRecord, Split, StepRecord
 from sfpo_bench.grading import GradingFailures, failures_so_far
 from tests.conftest import TINY, Cli
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
 from sfpo_bench.importing.costs import Told
@@ -20,7 +21,6 @@ from sfpo_bench.importing.fields import PRESETS, Fields, Preset, settle_accuracy
 from sfpo_bench.importing.json_log import json_run
 from sfpo_bench.importing.log import Decimal, LogRow, RunLog, as_resumed
 from sfpo_bench.reports import Summary, compare, curves_frame, load_comparison, metrics_frame, write_report
-from sfpo_bench.reports.axes import RESPONSES, TRAIN_SECONDS
 
 HERE = Path(__file__).parent
 OWN, TRL, VERL = (PRESETS[name] for name in (Preset.own, Preset.trl, Preset.verl))
@@ -355,8 +355,8 @@ def test_trl_runs_are_reported(trained_by_trl: list[ImportedRun], tmp_path: Path
     comparison = load_comparison(tmp_path / "trl")
     summary = compare(comparison)
     assert summary.axes == ("prompts", "responses", "tokens", "optimizer_steps", "train_seconds")
-    for axis in (RESPONSES, TRAIN_SECONDS):
-        assert summary.absolute.ratio("sfpo", 0.6, axis.key).point is not None
+    for axis in (CostAxis.responses, CostAxis.train_seconds):
+        assert summary.absolute.ratio("sfpo", 0.6, axis.value).point is not None
     keys = set(metrics_frame(comparison)["key"])
     assert {"entropy", "reward_mean", "groups_without_signal_share", "gradient_norm"} <= keys
     assert write_report(tmp_path / "trl").report.is_file()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench.cli import main
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.costs import Told
 from sfpo_bench.importing.curves import imported_run
@@ -173,7 +174,7 @@ def test_a_resumed_run_of_a_store_and_what_is_no_number_in_it(tmp_path: Path) ->
     assert log.rows[2].unread == {"seconds": "nan", "tokens": "-inf"}
     [log] = mlflow_runs(uri, "maths", Names(), later_wins=True)
     assert [(row.step, row.values["accuracy"]) for row in log.rows] == [(0, 0.1), (10, 0.2), (20, 0.3)]
-    fields = Fields(accuracy="accuracy", seconds="seconds")
+    fields = Fields(accuracy="accuracy", costs={CostAxis.train_seconds: "seconds"})
     with pytest.raises(ConfigError, match="run grpo, step 20, column seconds: found 'nan'"):
         imported_run(log, fields, Told())
     for store in (stored_runs(uri), ClientRuns(uri, uri)):

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sfpo_bench.core.types import Costs, EvaluationRecord, EventRecord, JournalRecord, Split, StageStats, StepRecord
+from sfpo_bench.core.costs import Costs
+from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord, Split, StageStats, StepRecord
 from sfpo_bench.results.journal import JournalWriter
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sfpo_bench.core.costs import COST_TYPES, CostAxis
 from sfpo_bench.core.errors import BenchError, ConfigError
 from sfpo_bench.reports import Summary, load_comparison
-from sfpo_bench.reports.axes import AXES
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.summarise import best_mean_accuracy, build_summary
 from sfpo_bench.reports.summary import IntervalKind
@@ -55,12 +55,17 @@ def test_ratios_recompute_from_the_stored_points(two_arms: Summary) -> None:
         if row["claim"] != "estimate":
             continue
         logs = {
-            arm: [math.log(first_crossing(points, row["axis"], row["target"])) for points in curves[arm]]
+            arm: [
+                math.log(
+                    first_crossing([p[row["axis"]] for p in points], [p["accuracy"] for p in points], row["target"])
+                )
+                for points in curves[arm]
+            ]
             for arm in ("grpo", row["arm"])
         }
         assert row["point"] == pytest.approx(math.exp(np.mean(logs["grpo"]) - np.mean(logs[row["arm"]])))
         assert row["low"] < row["point"] < row["high"]
-    assert len(raw["absolute"]["ratios"]) == len(AXES)
+    assert len(raw["absolute"]["ratios"]) == len(CostAxis)
 
 
 def test_a_statement_without_a_p_value_counts_in_the_family_as_proven_by_nothing(tmp_path: Path) -> None:
@@ -85,7 +90,7 @@ def test_the_seeds_needed_are_those_for_one_statement_of_the_family(tmp_path: Pa
     summary = summary_of(Folder(runs, seeds=[0, 1, 2], targets=(0.4, 0.5)), tmp_path)
     row = summary.absolute.ratio("sfpo", 0.5, "responses")
     base, own = (
-        [first_crossing([asdict(point) for point in curve.points], "responses", 0.5) for curve in arm.curves]
+        [first_crossing(curve.costs("responses"), curve.accuracies(), 0.5) for curve in arm.curves]
         for arm in (summary.arm("grpo"), summary.arm("sfpo"))
     )
     expected, alone = seeds_needed(base, own, 1 - 0.05 / row.family), seeds_needed(base, own)
@@ -93,15 +98,23 @@ def test_the_seeds_needed_are_those_for_one_statement_of_the_family(tmp_path: Pa
     assert row.detectable == pytest.approx(detectable_ratio(base, own), rel=1e-3)
 
 
-def first_crossing(points: list[dict[str, float]], axis: str, target: float) -> float:
+def first_crossing(costs: list[float], accuracies: list[float], target: float) -> float:
     """The slow reference: walk along the polyline in small steps."""
-    costs, accuracies = [point[axis] for point in points], [point["accuracy"] for point in points]
     grid = np.linspace(costs[0], costs[-1], 400_001)
     return float(grid[np.argmax(np.interp(grid, costs, accuracies) >= target - 1e-9)])
 
 
 def test_summary_survives_its_file(two_arms: Summary) -> None:
     assert Summary.from_json(two_arms.to_json()) == two_arms
+
+
+def test_a_point_has_its_costs_beside_its_accuracy_and_none_of_them_may_be_absent(two_arms: Summary) -> None:
+    raw = json.loads(two_arms.to_json())
+    point = raw["arms"][0]["curves"][0]["points"][0]
+    assert list(point) == ["step", *COST_TYPES, "accuracy", "n", "problems"]
+    del point["tokens"]
+    with pytest.raises(ConfigError, match=r"points\[0\] lacks tokens; found step, prompts"):
+        Summary.from_json(json.dumps(raw))
 
 
 def test_the_file_holds_what_the_format_promises(two_arms: Summary) -> None:
@@ -114,7 +127,7 @@ def test_the_file_holds_what_the_format_promises(two_arms: Summary) -> None:
         (0, "finished", None),
         (1, "finished", 6),
     ]
-    assert set(arm["curves"][0]["points"][0]) >= {"step", "accuracy", "n", *(axis.key for axis in AXES)}
+    assert set(arm["curves"][0]["points"][0]) >= {"step", "accuracy", "n", *(axis.value for axis in CostAxis)}
 
 
 def test_final_accuracy_is_the_mean_of_the_last_points(two_arms: Summary) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import MissingDataError
-from sfpo_bench.core.types import Costs, EvaluationRecord, Split
+from sfpo_bench.core.types import EvaluationRecord, Split
 from sfpo_bench.reports import load_sweep, trials_table, write_sweep_report
 from sfpo_bench.reports.packed_runs import pack_runs
 from sfpo_bench.reports.sweep.load import states

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.reports import Summary, load_comparison
 from sfpo_bench.reports.answer import sentence
-from sfpo_bench.reports.axes import AXES, RESPONSES, TRAIN_SECONDS
+from sfpo_bench.reports.axes import TABLE_ORDER
 from sfpo_bench.reports.document import line, plain
 from sfpo_bench.reports.formats import count_text, ratio_text, seconds_text, target_text
 from sfpo_bench.reports.markdown import line_markdown
 from sfpo_bench.reports.notes import clock_warning, figure_caption, trigger_text
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import IntervalKind
-from sfpo_bench.reports.tables import TABLE_ORDER, costs_table, final_table, report_markdown
+from sfpo_bench.reports.tables import costs_table, final_table, report_markdown
 from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.statistics import Claim, Verdict, wilson_interval
 from tests.reports.comparison_folder import Folder, Run
@@ -33,7 +34,7 @@ def summary_of(path: Path, labels: dict[str, str] | None = None, **arms: dict[in
 
 
 def said(summary: Summary, arm: str = "sfpo") -> str:
-    return plain(sentence(summary, arm, 0.5, RESPONSES))
+    return plain(sentence(summary, arm, 0.5, CostAxis.responses))
 
 
 def test_an_interval_above_one_says_by_what_factor_fewer(tmp_path: Path) -> None:
@@ -184,12 +185,14 @@ def test_an_imported_arm_has_a_trigger_that_nobody_recorded(tmp_path: Path) -> N
 def test_ratios_of_times_are_withheld_and_costs_and_counts_are_not(tmp_path: Path) -> None:
     waiting = {seed: replace(run, cpu_per_wall=0.7) for seed, run in FAST.items()}
     summary = summary_of(tmp_path, grpo=SLOW, sfpo=waiting)
-    for axis in AXES:
-        row = summary.absolute.ratio("sfpo", 0.5, axis.key)
+    for axis in CostAxis:
+        row = summary.absolute.ratio("sfpo", 0.5, axis.value)
         assert (row.claim is Claim.none) is axis.is_time
-        assert summary.absolute.cost("sfpo", 0.5, axis.key).claim is Claim.estimate
+        assert summary.absolute.cost("sfpo", 0.5, axis.value).claim is Claim.estimate
     reason = "CPU and wall-clock seconds disagree by 43 % (bound 10 %)"
-    assert f"needs less training time than GRPO: {reason}" in plain(sentence(summary, "sfpo", 0.5, TRAIN_SECONDS))
+    assert f"needs less training time than GRPO: {reason}" in plain(
+        sentence(summary, "sfpo", 0.5, CostAxis.train_seconds)
+    )
     assert f"ratios on time axes are withheld: {reason}" in report_markdown(summary)
 
 
@@ -239,7 +242,7 @@ def test_when_both_do_not_arrive_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_sentences_of_time_speak_of_time(tmp_path: Path) -> None:
-    text = plain(sentence(summary_of(tmp_path, grpo=SLOW, sfpo=FAST), "sfpo", 0.5, TRAIN_SECONDS))
+    text = plain(sentence(summary_of(tmp_path, grpo=SLOW, sfpo=FAST), "sfpo", 0.5, CostAxis.train_seconds))
     assert "with less training time than GRPO, by a factor" in text
 
 
@@ -273,7 +276,7 @@ def test_every_table_row_has_as_many_cells_as_its_header(tmp_path: Path) -> None
 
 def test_tables_show_every_axis_in_cells_a_reader_can_use(tmp_path: Path) -> None:
     text = report_markdown(summary_of(tmp_path, grpo=SLOW, sfpo=FAST, never=NEVER))
-    assert set(TABLE_ORDER) == set(AXES)
+    assert set(TABLE_ORDER) == set(CostAxis)
     assert re.search(r"\| 0\.50 \| GRPO \| 2\d\d \(\d+ to \d+\) \| 3 of 3 \| baseline \|", text)
     assert "| NEVER | at least 256 in these runs (a) | 0 of 3 |" in text and "(a) too few runs for a limit." in text
     assert re.search(r"\| 0 of 3 \| at most \d\.\d\d \(97\.5 % limit\) \|", text)
@@ -290,7 +293,7 @@ def test_without_targets_or_rivals_the_answer_says_so(tmp_path: Path) -> None:
 def test_costs_table_holds_every_row_of_both_blocks(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, grpo=SLOW, sfpo=FAST)
     frame = costs_table(summary)
-    assert len(frame) == 2 * len(AXES) * 2
+    assert len(frame) == 2 * len(CostAxis) * 2
     row = frame.query("block == 'absolute' and axis == 'responses' and arm == 'sfpo'").iloc[0]
     expected = summary.absolute.ratio("sfpo", 0.5, "responses")
     assert (row["ratio"], row["ratio_low"], row["baseline_reached"]) == (expected.point, expected.low, 3)

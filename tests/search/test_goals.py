@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sfpo_bench.core.costs import CostAxis, Costs
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.types import Costs, EvaluationRecord, Split
+from sfpo_bench.core.types import EvaluationRecord, Split
 from sfpo_bench.search.goals import Curve, Goal, settled, steps_within
-from sfpo_bench.settings.search import CostAxis, GoalSettings, Measure
+from sfpo_bench.settings.search import GoalSettings, Measure
 
 
 def goal(measure: Measure, budget: float = 100.0, target: float = 0.5) -> Goal:

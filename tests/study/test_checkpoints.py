@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from sfpo_bench.core.costs import CostAxis, Costs
 from sfpo_bench.core.errors import CheckpointError
-from sfpo_bench.core.types import Costs
 from sfpo_bench.experiments.comparison.arms import PlannedRun
 from sfpo_bench.experiments.study.checkpoints import choose, from_plain, to_plain
 from sfpo_bench.reports.papers.score import PaperCheckpoint
-from sfpo_bench.settings.search import CostAxis
 from sfpo_bench.training.checkpoint import TrainingState
 
 LAST, BEST, EQUAL = PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.equal_budget

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.experiments.study.checkpoints import Choice, ChosenCheckpoint
 from sfpo_bench.experiments.study.frame import Evaluated, score_rows
 from sfpo_bench.reports.papers.score import (
@@ -16,7 +17,6 @@ from sfpo_bench.reports.papers.score import (
     read_paper_scores,
     write_paper_scores,
 )
-from sfpo_bench.settings.search import CostAxis
 from sfpo_bench.statistics import holm_adjusted
 from tests.evaluation.test_scores import evaluation
 

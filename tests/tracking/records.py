@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.types import (
-    Costs,
     EvaluationRecord,
     EventRecord,
     FinishReason,

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from sfpo_bench.algorithms.protocols import Moments
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import CheckpointError, DiskFullError
-from sfpo_bench.core.types import Costs
 from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState, require_space
 from sfpo_bench.training.master_weights import MasterWeights
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.seeding import uniforms
 from sfpo_bench.core.types import (
     Completion,
-    Costs,
     EvaluationRecord,
     FinishReason,
     Grade,

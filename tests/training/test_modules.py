@@ -16,10 +16,11 @@ from sfpo_bench.algorithms.modules.critic import Critic
 from sfpo_bench.algorithms.modules.value_head import with_value_head
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import Modules, Rewarded
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.metric_keys import MODULE_METRICS
 from sfpo_bench.core.seeding import generator
-from sfpo_bench.core.types import Completion, Costs, FinishReason
+from sfpo_bench.core.types import Completion, FinishReason
 from sfpo_bench.settings.training import LearnerSettings, NonFinite
 from sfpo_bench.training.checkpoint import CheckpointStore, TrainingState
 from sfpo_bench.training.learner import LocalLearner

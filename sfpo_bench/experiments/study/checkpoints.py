@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.experiments.comparison.arms import PlannedRun
 from sfpo_bench.reports.papers.score import PaperCheckpoint
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.settings.search import CostAxis
 from sfpo_bench.settings.training import Which
 from sfpo_bench.training.checkpoint import Checkpoint, CheckpointStore, chosen_checkpoint
 
@@ -90,4 +90,4 @@ def _within(run: PlannedRun, final: Checkpoint, axis: CostAxis, budget: float, k
 
 
 def _spent(checkpoint: Checkpoint, axis: CostAxis) -> float:
-    return float(getattr(checkpoint.state().costs, axis.value))
+    return checkpoint.state().costs.on(axis)

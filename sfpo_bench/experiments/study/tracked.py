@@ -9,8 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import TrackingError
-from sfpo_bench.core.types import Costs, StepRecord
+from sfpo_bench.core.types import StepRecord
 from sfpo_bench.reports.papers.score import PaperScore
 from sfpo_bench.results.journal import JournalWriter, read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.types import JournalRecord, Split
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.results.journal import read_journal
@@ -20,7 +21,7 @@ from sfpo_bench.results.sweep import TRIALS_REMEDY, SweepFolder, SweepPlan, Tria
 from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.space import Value
 from sfpo_bench.search.trial_view import TrialView
-from sfpo_bench.settings.search import CostAxis, Kind, Measure
+from sfpo_bench.settings.search import Kind, Measure
 
 
 @dataclass(frozen=True, slots=True)
