@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from sfpo_bench.core.progress import Board, duration_text
+from sfpo_bench.evaluation.sample_board import SampleBoard
 
 
 class Clock:
@@ -107,3 +108,15 @@ def test_a_state_that_is_followed_is_read_at_most_once_a_second() -> None:
         shown.refresh()
     assert reads == [1000.0, 1001.0, 1002.0, 1003.0]
     assert shown.line().startswith("9 of 10, 4 s so far")
+
+
+def test_an_evaluation_shows_its_samples_from_the_first_to_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    with SampleBoard("model on suite") as shown:
+        shown.start(missing=6, asked=10)
+        assert shown.line().startswith("4 of 10 samples")
+        shown.done(2)
+        shown.refresh()  # the loop over slots may call it; nothing else is followed
+        assert shown.line().startswith("6 of 10 samples")
+        shown.done(4)
+    said = capsys.readouterr().err
+    assert "model on suite: 4 of 10 samples are there" in said and "10 of 10 samples" in said

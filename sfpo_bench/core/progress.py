@@ -39,7 +39,7 @@ class Board:
         self._line_seconds = line_seconds
         self._clock = clock
         self._words = ""
-        self._state: Callable[[], State] | None = None
+        self._followed: Callable[[], State] | None = None
         self._refreshed_at = -math.inf
         self._began_at = self._changed_at = clock()
         self._began_with = self._share = 0.0
@@ -84,14 +84,14 @@ class Board:
 
     def follow(self, state: Callable[[], State]) -> None:
         """Work starts now, and `refresh` shows what `state` returns."""
-        self._state, self._refreshed_at = state, self._clock()
+        self._followed, self._refreshed_at = state, self._clock()
         self.begin(*state())
 
     def refresh(self) -> None:
         """Show the state that is followed, unless it was read less than a second ago: it may lie in many files."""
-        if self._state is not None and self._clock() - self._refreshed_at >= _REFRESH_SECONDS:
+        if self._followed is not None and self._clock() - self._refreshed_at >= _REFRESH_SECONDS:
             self._refreshed_at = self._clock()
-            self.update(*self._state())
+            self.update(*self._followed())
 
     def line(self) -> str:
         """What is done, the time since it began and the time left, in one line without the name."""
