@@ -36,6 +36,10 @@ def act(node: DictConfig, costs: str = "") -> None:
         f"a step: {rollout.prompts} prompts x {rollout.group} responses, at most {found.sequence_tokens:,} tokens "
         f"each; a pass is {steps} optimizer step{'s' * (steps > 1)}; {config.training.steps} steps"
     )
+    if config.collector.most_rounds > 1:
+        say(
+            f"  rollouts of a step: up to {config.collector.most_rounds} times as many, of which so many are trained on"
+        )
     prompts = (
         "no data at hand: prompts as long as they may be" if longest is None else f"longest prompt {longest} tokens"
     )

@@ -32,6 +32,10 @@ class DynamicSampling(Facts, Collector):
     paper = "2503.14476"
     changes = "groups that are all right or all wrong are replaced by those of further problems, whose rollouts cost"
 
+    @property
+    def most_rounds(self) -> int:
+        return self.max_rounds
+
     def check(self, key: str, group: int) -> None:
         if group < 2:
             raise ConfigError(

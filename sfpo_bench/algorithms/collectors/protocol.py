@@ -100,6 +100,11 @@ class Collector(Protocol):
                              to the policy before the step, not to the one that sampled them
     """
 
+    @property
+    def most_rounds(self) -> int:
+        """How often, at most, as many problems as a step has are sampled in one step; for plans."""
+        return 1
+
     def check(self, key: str, group: int) -> None:
         """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
         where the collector sits."""
