@@ -85,6 +85,15 @@ def test_a_changed_setting_is_refused_with_the_difference_before_anything_is_don
     assert "problems: 20 -> 10 (start, evaluate)" in done.stderr and "name=..." in done.stderr
 
 
+def test_a_comparison_done_again_with_another_setting_is_refused_with_what_a_study_can_do(
+    finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished / "results", tmp_path / "results")
+    done = study(tmp_path, "training.evaluate_every=2", "study.redo=compare", prelude=NO_TRAINING)
+    assert done.returncode == 2 and "give this study another name" in done.stderr, done.stderr
+    assert "new_on_change" not in done.stderr
+
+
 def test_the_last_parts_are_done_again_when_asked_and_reuse_the_samples_there_are(
     finished: Path, tmp_path: Path
 ) -> None:

@@ -61,11 +61,18 @@ def write(folder: Path, plan: ComparisonPlan) -> None:
     there.write_plan(_merged(there.plan(), plan) if there.exists() else plan)
 
 
-def place(folder: Path, plan: ComparisonPlan, *, new_on_change: bool) -> Path:
+REMEDY = (
+    "Undo the change to continue it, give this one another name (name=...), or set comparison.new_on_change=true to "
+    "start a new one beside it"
+)
+
+
+def place(folder: Path, plan: ComparisonPlan, *, new_on_change: bool, remedy: str = REMEDY) -> Path:
     """The folder this comparison lives in, nothing written: `folder` itself, or, when what is there is another
     comparison and `new_on_change` holds, the first `folder-2`, `folder-3` … that is free or the same.
 
-    Raises `ComparisonChanged`, with the differences, when it is another comparison and no new one is wanted.
+    Raises `ComparisonChanged`, with the differences and the `remedy`, when it is another comparison and no new one is
+    wanted.
     """
     number = 1
     while True:
@@ -75,12 +82,7 @@ def place(folder: Path, plan: ComparisonPlan, *, new_on_change: bool) -> Path:
         if not changed:
             return candidate
         if not new_on_change:
-            refuse(
-                f"{candidate} holds another comparison",
-                changed,
-                "Undo the change to continue it, give this one another name (name=...), or set "
-                "comparison.new_on_change=true to start a new one beside it",
-            )
+            refuse(f"{candidate} holds another comparison", changed, remedy)
         number += 1
 
 

@@ -41,16 +41,19 @@ class Comparison:
 
     @classmethod
     @contextmanager
-    def held(cls, config: RunConfig, arms: list[Arm], slots: int) -> Iterator[Comparison]:
+    def held(
+        cls, config: RunConfig, arms: list[Arm], slots: int, remedy: str = identity.REMEDY
+    ) -> Iterator[Comparison]:
         """Find or make the comparison's folder, and hold its lock while its runs are prepared and trained.
 
         Nothing is written before the lock is held: a call that is refused changes nothing of the one that runs. Raises
-        `RunLocked`, and `ComparisonChanged` when the folder holds another comparison.
+        `RunLocked`, and `ComparisonChanged`, with the `remedy`, when the folder holds another comparison.
         """
         first = config.comparison.first_seed
         seeds = range(first, first + config.comparison.seeds)
         plan = identity.describe(config, arms, seeds)
-        folder = identity.place(config.comparison_folder, plan, new_on_change=config.comparison.new_on_change)
+        wanted = config.comparison
+        folder = identity.place(config.comparison_folder, plan, new_on_change=wanted.new_on_change, remedy=remedy)
         runs = planned_runs(arms, seeds, folder)
         nodes = {arm.key: arm.node for arm in arms}
         with RunFolder(folder).locked():

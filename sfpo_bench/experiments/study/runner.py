@@ -44,6 +44,9 @@ from sfpo_bench.workers.build import slot_count
 
 Say = Callable[[str], None]
 
+# The comparison of a study has no other folder to go to.
+_REMEDY = "Undo the change to continue it, or give this study another name (name=...)"
+
 
 def run_study(study: Study, say: Say) -> StudyFiles:
     """Do every part that is not done, and write the report.
@@ -140,7 +143,7 @@ class Parts:
 
     def _compare(self, arms: list[Arm], runs: Sequence[PlannedRun]) -> Done:
         """Arms x seeds, trained and reported on their own."""
-        with Comparison.held(self._study.config, arms, self._slots) as comparison:
+        with Comparison.held(self._study.config, arms, self._slots, _REMEDY) as comparison:
             run_comparison(comparison, self._warnings)
         folders = [RunFolder(run.folder) for run in runs]
         files = [file for folder in folders for file in (folder.journal, folder.status_file)]
