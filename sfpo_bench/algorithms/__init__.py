@@ -12,7 +12,6 @@ from sfpo_bench.algorithms.objectives import Clipped, Normalization, clipped_sur
 from sfpo_bench.algorithms.protocols import (
     Advantage,
     BatchCounts,
-    Candidates,
     Learner,
     Loss,
     LossInputs,
@@ -23,10 +22,10 @@ from sfpo_bench.algorithms.protocols import (
     Reference,
     Rewarded,
     RuleState,
-    Selection,
     StepMethod,
     UpdateRule,
 )
+from sfpo_bench.algorithms.selections.protocol import Candidates, Selection
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast, Unit
 

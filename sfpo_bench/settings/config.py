@@ -30,19 +30,11 @@ from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
 from sfpo_bench.algorithms.phases import InOrder, MethodSchedule, OnePhase, PhaseSettings
-from sfpo_bench.algorithms.protocols import (
-    Advantage,
-    Modules,
-    Objective,
-    Phases,
-    Reference,
-    Selection,
-    StepMethod,
-    UpdateRule,
-)
+from sfpo_bench.algorithms.protocols import Advantage, Modules, Objective, Phases, Reference, StepMethod, UpdateRule
 from sfpo_bench.algorithms.references import HardReference, SoftReference, StartReference
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
 from sfpo_bench.algorithms.selections.every import Every
+from sfpo_bench.algorithms.selections.protocol import Selection
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.core.errors import ConfigError, DamagedFile

@@ -15,17 +15,16 @@ from omegaconf.errors import OmegaConfBaseException
 from sfpo_bench.algorithms.collectors.protocol import Collected, Collector
 from sfpo_bench.algorithms.protocols import (
     Advantage,
-    Candidates,
     Loss,
     Modules,
     Objective,
     Phases,
     Reference,
     Rewarded,
-    Selection,
     StepMethod,
     UpdateRule,
 )
+from sfpo_bench.algorithms.selections.protocol import Candidates, Selection
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.plugins import Check, Custom, a, find, guarded, many, raised
 from sfpo_bench.core.types import StageStats, Trajectory

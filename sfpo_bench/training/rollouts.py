@@ -14,7 +14,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from sfpo_bench.algorithms.protocols import Candidates, Rewarded
+from sfpo_bench.algorithms.protocols import Rewarded
+from sfpo_bench.algorithms.selections.protocol import Candidates
 from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import RunFailed
 from sfpo_bench.core.seeding import generator

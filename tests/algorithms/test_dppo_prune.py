@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.algorithms.objectives.clipped import Clipped
-from sfpo_bench.algorithms.protocols import Candidates
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune, Estimator, Sampling
 from sfpo_bench.algorithms.selections.every import Every
+from sfpo_bench.algorithms.selections.protocol import Candidates
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.seeding import generator
 from tests.algorithms.test_objectives import inputs

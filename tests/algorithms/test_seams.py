@@ -16,18 +16,17 @@ from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import (
     Advantage,
-    Candidates,
     Modules,
     Objective,
     Phases,
     Reference,
     Rewarded,
     RuleNeeds,
-    Selection,
     StepMethod,
     UpdateRule,
 )
 from sfpo_bench.algorithms.selections.every import Every
+from sfpo_bench.algorithms.selections.protocol import Candidates, Selection
 from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.core.errors import ConfigError, PluginError
 from sfpo_bench.core.plugins import Custom

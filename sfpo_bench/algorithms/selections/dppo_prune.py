@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.protocols import Candidates, Selection
+from sfpo_bench.algorithms.selections.protocol import Candidates, Selection
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 

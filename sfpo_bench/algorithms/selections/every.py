@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.protocols import Candidates, Selection
+from sfpo_bench.algorithms.selections.protocol import Candidates, Selection
 from sfpo_bench.core.options import option
 
 if TYPE_CHECKING:
