@@ -6,6 +6,7 @@ import functools
 import hashlib
 from pathlib import Path
 
+MODEL_CONFIG = "config.json"  # as the hub names the shape of a model
 # What makes a model: weights, configuration, tokenizer.
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 

@@ -6,10 +6,9 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from sfpo_bench.core.content import file_sha256, model_folder_sha256
+from sfpo_bench.core.content import MODEL_CONFIG, file_sha256, model_folder_sha256
 from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.models.load import ModelSettings, locate
-from sfpo_bench.models.shapes import CONFIG_FILE
 from sfpo_bench.results.evaluation import ModelPin
 from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.training.checkpoint import Checkpoint
@@ -41,7 +40,7 @@ def _hub_commit(settings: HuggingFaceModel) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        file = hf_hub_download(settings.path, CONFIG_FILE, revision=settings.revision or None)
+        file = hf_hub_download(settings.path, MODEL_CONFIG, revision=settings.revision or None)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise MissingDataError(
             f"the revision of {settings.path} cannot be pinned ({' '.join(str(error).split())[:200]}); download the "

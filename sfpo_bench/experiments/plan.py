@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from sfpo_bench.core.content import MODEL_CONFIG
 from sfpo_bench.models.shapes import Shape, read_shape
 from sfpo_bench.settings.config import RunConfig
 from sfpo_bench.settings.rollout import Placement, VllmRollout
@@ -179,7 +180,7 @@ def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[Part
 def _module_shape(config: RunConfig, policy: Shape) -> Shape:
     """The shape of the model that modules beside the policy are built from."""
     path = config.modules.model_path
-    return read_shape(Path(path).expanduser() / "config.json") if path else policy
+    return read_shape(Path(path).expanduser() / MODEL_CONFIG) if path else policy
 
 
 def _modules_beside(config: RunConfig, policy: Shape) -> dict[str, int]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfpo_bench.core.content import MODEL_CONFIG
 from sfpo_bench.core.errors import ConfigError, DamagedFile, MissingDataError
-from sfpo_bench.models.shapes import CONFIG_FILE, PUBLISHED, Shape, read_shape
+from sfpo_bench.models.shapes import PUBLISHED, Shape, read_shape
 from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.settings.training import Precision
 
@@ -45,7 +46,7 @@ def locate(settings: ModelSettings) -> str:
         return str(smollm2.locate(_cache(settings), settings.source))
     path = Path(os.path.expanduser(settings.path))
     if path.is_dir():
-        if not (path / CONFIG_FILE).is_file():
+        if not (path / MODEL_CONFIG).is_file():
             raise MissingDataError(
                 f"model.path = {settings.path} has no config.json; expected a folder that save_pretrained wrote"
             )
@@ -76,12 +77,12 @@ def check_hub(name: str, revision: str) -> None:
     """
     from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(name, CONFIG_FILE, revision=revision or None), str):
+    if isinstance(try_to_load_from_cache(name, MODEL_CONFIG, revision=revision or None), str):
         return
     remedy = "download the model where the hub can be reached and set model.path to its folder"
     if constants.HF_HUB_OFFLINE:
         raise MissingDataError(f"model.path = {name} is not in the local cache and HF_HUB_OFFLINE is set; {remedy}")
-    url = hf_hub_url(name, CONFIG_FILE, revision=revision or None)
+    url = hf_hub_url(name, MODEL_CONFIG, revision=revision or None)
     token = get_token()
     headers = {"authorization": f"Bearer {token}"} if token else {}
     question = urllib.request.Request(url, method="HEAD", headers=headers)
@@ -114,10 +115,10 @@ def shape_of(settings: ModelSettings) -> Shape:
         return PUBLISHED[settings.path]
     place = Path(locate(settings))
     if place.is_dir():
-        return read_shape(place / CONFIG_FILE)
+        return read_shape(place / MODEL_CONFIG)
     from huggingface_hub import hf_hub_download
 
-    return read_shape(Path(hf_hub_download(str(place), CONFIG_FILE, revision=revision_of(settings) or None)))
+    return read_shape(Path(hf_hub_download(str(place), MODEL_CONFIG, revision=revision_of(settings) or None)))
 
 
 def revision_of(settings: ModelSettings) -> str:

@@ -10,8 +10,6 @@ from pathlib import Path
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.stored_files import reading
 
-CONFIG_FILE = "config.json"  # of a model, as the hub names it
-
 
 @dataclass(frozen=True, slots=True)
 class Shape:

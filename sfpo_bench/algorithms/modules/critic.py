@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import Modules
+from sfpo_bench.core.content import MODEL_CONFIG
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 
@@ -37,7 +38,7 @@ class Critic(Facts, Modules):
     names = ("critic",)
 
     def check(self, key: str, group: int) -> None:
-        if self.model_path and not (Path(self.model_path).expanduser() / "config.json").is_file():
+        if self.model_path and not (Path(self.model_path).expanduser() / MODEL_CONFIG).is_file():
             raise ConfigError(
                 f"{key}.model_path = {self.model_path} has no config.json; expected a folder that save_pretrained "
                 "wrote: download the model and name its folder, or leave it empty to begin from the policy"
