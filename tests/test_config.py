@@ -18,11 +18,14 @@ from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
 from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
+from sfpo_bench.algorithms.gxpo import Gxpo
 from sfpo_bench.algorithms.modules.critic import Critic
 from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.ratios import SequenceRatio
+from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
 from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
@@ -85,6 +88,8 @@ def test_the_presets_say_what_they_are() -> None:
     assert rules["sfpo"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(window=30, threshold=1.0))
     assert rules["sfpo_paper"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(two_sided=True))
     assert rules["lookahead"] == Lookahead(sync_every=5, alpha=0.5)
+    assert rules["gxpo"] == Gxpo(fast_passes=5, alpha=0.5, trigger=GradientNormAverage(decay=0.1, threshold=0.5))
+    assert rules["gxpo_restored"] == Gxpo(moments=Moments.restore, trigger=GradientNormWindow(window=30, threshold=0.5))
     dr_grpo = from_node(composed("algorithm=dr_grpo")).algorithm
     assert dr_grpo.objective.normalization is Normalization.fixed_length and dr_grpo.advantage.scale.value == "none"
     assert from_node(composed("algorithm=rloo")).algorithm.advantage == LeaveOneOut()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -51,18 +51,24 @@ class Anchor(Generic[Key]):
             if moments is not Moments.carry:
                 self.state = {key: self._copied_state(one, self.state.get(key, {})) for key, one in anchored.items()}
 
-    def reposition(self, anchored: Mapping[Key, Anchored], alpha: float, moments: Moments) -> None:
+    def reposition(
+        self, anchored: Mapping[Key, Anchored], alpha: float | Callable[[Key], Tensor], moments: Moments
+    ) -> None:
         """theta <- lerp(anchor, theta, alpha), exact at 0 and 1 (arXiv:2510.04072, stage II), and the moments with it
-        (`algorithms.moments`). An optimizer without state at `take` counts as having had zeros."""
+        (`algorithms.moments`). A function gives the elements of each weight an alpha of their own. An optimizer without
+        state at `take` counts as having had zeros."""
         import torch
 
         with torch.no_grad():
             for key, copy in self.weights.items():
                 weight = local(anchored[key].weight)
-                torch.lerp(copy.to(weight.device), weight, alpha, out=weight)
+                share = alpha(key) if callable(alpha) else alpha
+                torch.lerp(copy.to(weight.device), weight, share, out=weight)
             if moments is Moments.carry:
                 return
             kept = alpha if moments is Moments.interpolate else 0.0
+            if callable(kept):
+                raise RuntimeError("moments=interpolate with an alpha for each element: set moments=carry or restore")
             for key, before in self.state.items():
                 state = _parts(anchored[key].state)
                 pull_back(state, before, kept, anchored[key].group)

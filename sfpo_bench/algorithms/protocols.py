@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -276,8 +277,24 @@ class Probe(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The gradients that optimizer steps moved one weight by, clipped as they were taken, by the name of the record.
+
+    `gradients` are this rank's part of a weight that is spread over ranks; `rms` are the root mean squares of the whole
+    weight's, the same on all ranks.
+    """
+
+    gradients: Mapping[str, Tensor]
+    rms: Mapping[str, float]
+
+
+# The part to keep of each element of one weight's displacement.
+Elementwise = Callable[[Recorded], "Tensor"]
+
+
 class Learner(Protocol[Batch]):
-    """The four verbs, the split into mini-batches, and the probe, through which an update rule moves the weights."""
+    """The verbs, the split into mini-batches, and the probe, through which an update rule moves the weights."""
 
     @property
     def probe(self) -> Probe:
@@ -297,16 +314,22 @@ class Learner(Protocol[Batch]):
         state is copied too unless its moments are to be carried."""
         ...
 
-    def reposition(self, alpha: float, moments: Moments) -> None:
+    def reposition(self, alpha: float | Elementwise, moments: Moments) -> None:
         """Weights become anchor + alpha * (weights - anchor), in place; exact at alpha = 0 and 1. The optimizer's
-        moments are carried, put back or interpolated."""
+        moments are carried, put back or interpolated. A function of what was recorded gives each element an alpha of
+        its own, from which moments cannot be interpolated; the records end with it."""
+        ...
+
+    def recording(self, name: str) -> AbstractContextManager[None]:
+        """Inside, the gradients that optimizer steps are taken with are added up under `name`: one copy of the weights'
+        size for each name, until the next reposition."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RuleNeeds:
     """What a rule takes at most: passes over one batch, copies of the trained weights in memory beside the weights
-    themselves, and how many of those copies a checkpoint may have to carry.
+    themselves, how many of those copies a checkpoint may have to carry, and copies of the optimizer's state.
 
         OnePass    RuleNeeds()
         SFPO(K)    RuleNeeds(passes=K + 1, copies=1)
@@ -316,6 +339,7 @@ class RuleNeeds:
     passes: int = 1
     copies: int = 0
     copies_in_checkpoint: int = 0
+    state_copies: int = 0
 
 
 class UpdateRule(Protocol):

@@ -1,15 +1,25 @@
-"""When the fast stage is switched off for good. A trigger sees entropies one step at a time and never looks ahead."""
+"""When the fast stage is switched off for good. A trigger sees one number a step and never looks ahead."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
 
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import RuleState
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
+
+
+class Signal(StrEnum):
+    """What a trigger is told after each step: the policy's entropy, or the norm of the gradient of the step's last pass
+    before it was clipped, the mean over its optimizer steps."""
+
+    entropy = "entropy"
+    slow_gradient_norm = "slow_gradient_norm"
 
 
 @dataclass
@@ -19,6 +29,7 @@ class Trigger(Facts):
     kind: str = option("none", "name of the trigger")
 
     changes = "the fast stage is never switched off"
+    watches: ClassVar[Signal] = Signal.entropy
 
     @property
     def fired(self) -> bool:
@@ -29,7 +40,8 @@ class Trigger(Facts):
         """Raise `ConfigError` for settings that contradict each other; `key` is where the trigger sits."""
 
     def observe(self, step: int, entropy: float) -> bool:
-        """Be told the entropy of step `step`; True when the trigger fired now, which affects step + 1 on."""
+        """Be told the entropy of step `step`, or what else it `watches`; True when the trigger fired now, which affects
+        step + 1 on."""
         return False
 
     def metrics(self) -> Mapping[str, float]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, RuleNeeds, RuleState, UpdateRule
-from sfpo_bench.algorithms.triggers import Trigger
+from sfpo_bench.algorithms.protocols import Batch, Elementwise, Learner, Moments, RuleNeeds, RuleState, UpdateRule
+from sfpo_bench.algorithms.triggers import Signal, Trigger
 from sfpo_bench.core.options import option
 from sfpo_bench.core.types import StageStats
 
@@ -109,7 +109,7 @@ class Lookahead(OnePass):
 
     @property
     def needs(self) -> RuleNeeds:
-        return RuleNeeds(copies=1, copies_in_checkpoint=1)
+        return RuleNeeds(copies=1, copies_in_checkpoint=1, state_copies=self.moments is not Moments.carry)
 
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         if self._steps_ahead == 0:
@@ -161,12 +161,12 @@ class SlowFast(Facts, UpdateRule):
     def __post_init__(self) -> None:
         # Set here and not as fields: every field of this class is a setting.
         self._alpha_in_force = 0.0
-        self._slow_entropy = math.nan
+        self._slow_entropy = self._slow_gradient_norm = math.nan
         self._cosines: list[float] = []
 
     @property
     def needs(self) -> RuleNeeds:
-        return RuleNeeds(passes=self.fast_passes + 1, copies=1)
+        return RuleNeeds(self.fast_passes + 1, copies=1, state_copies=self.moments is not Moments.carry)
 
     def check(self, key: str) -> None:
         self.trigger.check(f"{key}.trigger")
@@ -179,7 +179,7 @@ class SlowFast(Facts, UpdateRule):
         self._alpha_in_force = self.alpha if self.fast_stage_is_on else 0.0
         self._cosines = []
         stages = self._stages(learner, batch)
-        self._slow_entropy = stages[-1].entropy
+        self._slow_entropy, self._slow_gradient_norm = stages[-1].entropy, stages[-1].gradient_norm
         return stages
 
     def _stages(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
@@ -192,16 +192,26 @@ class SlowFast(Facts, UpdateRule):
     def _slow_fast(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
         learner.snapshot(self.moments)
         start = learner.probe.read()
-        fast = [learner.optimize(batch, f"fast_{number}") for number in range(1, self.fast_passes + 1)]
+        fast = self._fast(learner, batch)
         fast_moved = learner.probe.read() - start
-        learner.reposition(self.alpha, self.moments)
+        learner.reposition(self._kept(), self.moments)
         repositioned = learner.probe.read()
         slow = learner.optimize(batch, "slow")
         cosine = learner.probe.cosine(fast_moved, learner.probe.read() - repositioned)
         self._cosines += [] if cosine is None else [cosine]
         return (*fast, slow)
 
+    def _fast(self, learner: Learner[Batch], batch: Batch) -> Sequence[StageStats]:
+        """Take the fast passes, from the anchor on."""
+        return [learner.optimize(batch, f"fast_{number}") for number in range(1, self.fast_passes + 1)]
+
+    def _kept(self) -> float | Elementwise:
+        """The part of the fast displacement that reposition keeps."""
+        return self.alpha
+
     def observe(self, step: int, entropy: float) -> bool:
+        if self.trigger.watches is Signal.slow_gradient_norm:
+            return self.trigger.observe(step, self._slow_gradient_norm)
         watched = self._slow_entropy if self.trigger_entropy is EntropySource.slow_pass else entropy
         return self.trigger.observe(step, watched)
 

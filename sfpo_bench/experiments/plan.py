@@ -134,7 +134,8 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     for phase in (Phase.update, Phase.step):
         yield Part("gradients", master * trained * (not copies), phase, spread=True)
     yield Part("optimizer moments", moments * master * trained, Phase.always)
-    anchors = master * trained * config.methods.needs.copies
+    needs = config.methods.needs
+    anchors = master * trained * (needs.copies + needs.state_copies * moments)
     yield Part("copies of the weights for the update rule", anchors, Phase.always, host=learner.anchor_on_host)
     yield Part("reference weights for the KL term", size * count * config.methods.uses_reference, Phase.always)
     precise = master * trained * (copies and _moving_reference(config))

@@ -24,6 +24,8 @@ from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.correction import Correction
+from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
+from sfpo_bench.algorithms.gxpo import Gxpo
 from sfpo_bench.algorithms.modules.critic import Critic
 from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
 from sfpo_bench.algorithms.objectives.cispo import Cispo
@@ -80,12 +82,19 @@ MODULES: dict[str, type] = {"policy": PolicyAlone, "critic": Critic, "custom": C
 RATIOS: dict[str, type] = {"token": Ratio, "sequence": SequenceRatio}
 OBJECTIVES: dict[str, type] = {"clipped": Clipped, "cispo": Cispo, "custom": Custom}
 REFERENCES: dict[str, type] = {"start": StartReference, "soft": SoftReference, "hard": HardReference, "custom": Custom}
-TRIGGERS: dict[str, type] = {"none": Trigger, "fixed_step": FixedStep, "entropy_zscore": EntropyZScore}
+TRIGGERS: dict[str, type] = {
+    "none": Trigger,
+    "fixed_step": FixedStep,
+    "entropy_zscore": EntropyZScore,
+    "gradient_norm_average": GradientNormAverage,
+    "gradient_norm_window": GradientNormWindow,
+}
 UPDATE_RULES: dict[str, type] = {
     "one_pass": OnePass,
     "repeat": Repeat,
     "lookahead": Lookahead,
     "slow_fast": SlowFast,
+    "gxpo": Gxpo,
     "custom": Custom,
 }
 PHASES: dict[str, type] = {"one": OnePhase, "in_order": InOrder, "custom": Custom}

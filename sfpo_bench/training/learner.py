@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch
 from sfpo_bench.algorithms.objectives import k3
-from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs, Moments, Objective, Reference
+from sfpo_bench.algorithms.protocols import BatchCounts, Elementwise, LossInputs, Moments, Objective, Reference
 from sfpo_bench.algorithms.references import StartReference
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.types import Completion, StageStats
@@ -220,9 +220,13 @@ class LocalLearner:
         with self._reposition_clock():
             self.masters.snapshot(moments)
 
-    def reposition(self, alpha: float, moments: Moments) -> None:
+    def reposition(self, alpha: float | Elementwise, moments: Moments) -> None:
         with self._reposition_clock():
-            self.masters.reposition(alpha, moments)
+            squares = self._ranks.sums(self.masters.squares()) if callable(alpha) else []
+            self.masters.reposition(alpha, moments, squares)
+
+    def recording(self, name: str) -> AbstractContextManager[None]:
+        return self.masters.recording(name)
 
     # One optimizer step.
 

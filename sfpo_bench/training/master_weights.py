@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from sfpo_bench.algorithms.anchor import Anchor, Anchored, local
-from sfpo_bench.algorithms.protocols import Moments
+from sfpo_bench.algorithms.protocols import Elementwise, Moments
+from sfpo_bench.training.gradient_records import GradientRecords
 from sfpo_bench.training.ranks import sharded_like
 from sfpo_bench.training.split_weights import add_rounded, join, low_bits, round_to_bfloat16
 
@@ -40,6 +41,7 @@ class MasterWeights:
         self.optimizer = make_optimizer(list(self.masters.values()))
         self._anchor: Anchor[str] = Anchor(on_host=anchor_on_host)
         self._anchor_is_awaited = False
+        self._records = GradientRecords(on_host=anchor_on_host)
         # Of bf16 parameters: the bits that they lacked of their masters when these were put to rest.
         self._low_bits = {
             name: torch.empty(local(p).shape, dtype=torch.int16, device=p.device)
@@ -151,6 +153,8 @@ class MasterWeights:
         """One optimizer step, published to the module. The gradients are used up."""
         self._settle()
         if not self._resting:
+            for name, master in self.masters.items():
+                self._records.add(name, master.grad)
             self.optimizer.step()
             self.publish()
             self.zero_gradients()
@@ -160,6 +164,7 @@ class MasterWeights:
         try:
             for name, master in self.masters.items():
                 self._wake(name)
+                self._records.add(name, master.grad)
                 group["params"] = [master]
                 self.optimizer.step()
                 self._publish(name)
@@ -185,11 +190,30 @@ class MasterWeights:
         self._anchor_is_awaited = True
         self._anchor.take(self._anchored(), moments)
 
-    def reposition(self, alpha: float, moments: Moments) -> None:
+    def recording(self, name: str) -> AbstractContextManager[None]:
+        """Inside, gradients are added up under `name` as `step` uses them."""
+        return self._records.under(name)
+
+    def squares(self) -> list[float]:
+        """Sums of squares of what was recorded, this rank's part, record by record and weight by weight."""
+        return self._records.squares()
+
+    def reposition(self, alpha: float | Elementwise, moments: Moments, squares: Sequence[float] = ()) -> None:
         """Pull the masters back towards the anchor (`Anchor.reposition`), published to the module. Of sharded weights
-        each rank moves its own, without a word to the others."""
+        each rank moves its own, without a word to the others: `squares` of all ranks are given."""
         self._anchor_is_awaited = False
-        self._anchor.reposition(self._anchored(), alpha, moments)
+        share: float | Callable[[str], Tensor]
+        if callable(alpha):
+            recorded = self._records.recorded({name: m.numel() for name, m in self.masters.items()}, squares)
+            elementwise = alpha
+
+            def share(name: str) -> Tensor:
+                return elementwise(recorded(name, self.masters[name].device))
+
+        else:
+            share = alpha
+        self._anchor.reposition(self._anchored(), share, moments)
+        self._records.drop()
         self.publish()
 
     def _anchored(self) -> dict[str, Anchored]:

@@ -21,10 +21,12 @@ from torch.distributed.tensor.debug import CommDebugMode
 from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.correction import Correction
+from sfpo_bench.algorithms.gradient_triggers import GradientNormWindow
+from sfpo_bench.algorithms.gxpo import Gxpo
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.protocols import Moments, Objective, Reference, UpdateRule
 from sfpo_bench.algorithms.references import SoftReference, StartReference
-from sfpo_bench.algorithms.triggers import EntropyZScore
+from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
 from sfpo_bench.core.types import StageStats
 from sfpo_bench.models.lora import adapt
@@ -79,6 +81,8 @@ def cases() -> dict[str, Case]:
         "a reference that follows": Case(
             Repeat(passes=2), SGD, Clipped(kl_coefficient=0.1), reference=SoftReference(mixing=0.3, every_steps=1)
         ),
+        "extrapolated": Case(Gxpo(trigger=GradientNormWindow(window=2)), two_mini_batches),
+        "extrapolated, state put back": Case(Gxpo(moments=Moments.restore, trigger=Trigger()), ADAMW),
         "every term": Case(Repeat(passes=2), SGD, every_term),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
         "weighted rows": Case(Repeat(passes=2), two_mini_batches, AdaptiveBound(), weighted=True),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from sfpo_bench.algorithms.protocols import Moments
+from sfpo_bench.algorithms.protocols import Elementwise, Moments
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.core.types import StageStats
 from sfpo_bench.training.master_weights import MasterWeights
@@ -52,8 +53,11 @@ class QuadraticLearner:
     def snapshot(self, moments: Moments) -> None:
         self.masters.snapshot(moments)
 
-    def reposition(self, alpha: float, moments: Moments) -> None:
-        self.masters.reposition(alpha, moments)
+    def reposition(self, alpha: float | Elementwise, moments: Moments) -> None:
+        self.masters.reposition(alpha, moments, self.masters.squares())
+
+    def recording(self, name: str) -> AbstractContextManager[None]:
+        return self.masters.recording(name)
 
 
 def problem(dtype: torch.dtype = torch.float64) -> tuple[Quadratic, Tensor, Tensor, Tensor]:
