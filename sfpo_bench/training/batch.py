@@ -69,6 +69,7 @@ class TrainBatch:
 
     def select(self, rows: Tensor) -> TrainBatch:
         """The responses at these places with their prompts, both cut to their own longest."""
+        # Prompts without a chosen response go; the others are numbered anew.
         used_P, owners_B = torch.unique(self.owners_B[rows], return_inverse=True)
         prompt_tokens_P, response_tokens_B = self.prompt_tokens_P[used_P], self.response_tokens_B[rows]
         return TrainBatch(
@@ -116,6 +117,7 @@ def assemble(
 ) -> TrainBatch:
     """A batch of these completions, row by row; nothing is tokenised again. `advantages` is [B], [B, 1] or [B, T];
     `loss_from` is each row's first response token with a loss, 0 where it is not given."""
+    # Equal prompts share a row, whichever problems they came from.
     prompts: dict[tuple[int, ...], int] = {}
     owners = [prompts.setdefault(completion.prompt_ids, len(prompts)) for completion in completions]
     return TrainBatch(
@@ -149,6 +151,7 @@ def share_of_rows(batch: TrainBatch, rank: int, count: int) -> Tensor:
     order_B = torch.argsort(owners_B, stable=True)
     siblings_P = torch.bincount(owners_B, minlength=len(prompt_tokens_P))
     work_B = (response_tokens_B + (prompt_tokens_P / siblings_P)[owners_B])[order_B].double()
+    # A row belongs to the rank in whose share of the total work its middle lies.
     middle_B = work_B.cumsum(0) - work_B / 2
     share_B = (middle_B / work_B.sum() * count).long()
     return order_B[share_B == rank].sort().values.to(batch.rows_B.device)
@@ -163,12 +166,14 @@ def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
     longest_P = torch.zeros_like(batch.prompt_tokens_P).scatter_reduce(
         0, batch.owners_B, batch.response_tokens_B, reduce="amax"
     )
+    # Sort by the longest response of the prompt, then by prompt: one number holds both keys.
     key_B = longest_P[batch.owners_B] * (len(longest_P) + 1) + batch.owners_B
     order_B = torch.argsort(key_B, stable=True)
     owners, tokens = batch.owners_B[order_B].tolist(), batch.response_tokens_B[order_B].tolist()
     prompt_tokens = batch.prompt_tokens_P.tolist()
     cuts, size = [0], 0
     for place, (owner, own) in enumerate(zip(owners, tokens, strict=True)):
+        # The prompt's own tokens count with its first response in a micro-batch alone.
         first = place == cuts[-1] or owners[place - 1] != owner
         more = own + prompt_tokens[owner] * first
         if size + more > token_budget and place > cuts[-1]:

@@ -124,6 +124,7 @@ class LocalLearner:
         for group in self.masters.optimizer.param_groups:
             group["lr"] = rate
         self._readings = StepReadings(rate)
+        # A selection or a collector may change the size of the batch from step to step; it has M mini-batches always.
         if settings.mini_batches > 1:
             self._mini_batch_rows = len(batch) // settings.mini_batches
         self._block_lengths_B = torch.cat(
@@ -142,6 +143,7 @@ class LocalLearner:
         corrected = settings.engine_correction is not Correction.none
         if corrected or self._objective.uses_statistics or len(self.mini_batches(batch)) > 1:
             self._score_start(batch)
+        # Fixed for the step: all passes are corrected by the same weights.
         self._weights_BT = self._start.weights(settings) if corrected else None
         self._readings.old_log_prob_seconds = time.perf_counter() - started
 
@@ -231,6 +233,7 @@ class LocalLearner:
     # One optimizer step.
 
     def _optimizer_step(self, mini_batch: TrainBatch, totals: _PassTotals, stage: str) -> None:
+        # Gradients of the mini-batch use the masters' own memory, so that nothing of them may be read inside.
         with self.masters.at_rest():
             [loss] = self._ranks.sums([self._gradients(mini_batch, totals)])
             norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
@@ -242,6 +245,7 @@ class LocalLearner:
     def _gradients(self, mini_batch: TrainBatch, totals: _PassTotals) -> float:
         """This rank's share of the loss; its gradient is added to that of the masters."""
         counts = mini_batch.counts()
+        # Of the whole mini-batch on all ranks, before its first micro-batch: a split must not change them.
         statistics = self._statistics(mini_batch) if self._objective.uses_statistics else {}
         loss = 0.0
         for micro, needs_gradient, counted in self._work(mini_batch):

@@ -54,6 +54,7 @@ class MasterWeights:
                 parameter.register_post_accumulate_grad_hook(_collecting(weakref.ref(self), name))
         for embedding in (part for part in module.modules() if type(part) is nn.Embedding):
             # Rows of the tokens at hand instead of a gradient as large as the vocabulary.
+            # [rows met, H] in place of [V, H] in every micro-batch; `_collect` adds them to the dense fp32 gradient.
             embedding.sparse = self._name_of_copied(embedding.weight) is not None
 
     def leaf(self, parameter: Tensor) -> Tensor | None:
@@ -86,6 +87,7 @@ class MasterWeights:
         Inside, the module must not be changed but by `step`, nor a master read."""
         self.zero_gradients()
         for name, low in self._low_bits.items():
+            # bf16 weight and these 16 bits together are the fp32 master, bit for bit: its memory is free meanwhile.
             low_bits(local(self.masters[name]), low)
             self._resting.add(name)
         try:
@@ -101,6 +103,7 @@ class MasterWeights:
         if name in self._resting:
             self._resting.remove(name)
             master = self.masters[name]
+            # The gradient lies in the master's memory, which is about to be overwritten.
             master.grad = None if master.grad is None else master.grad.clone()
             join(local(self._working[name]), self._low_bits[name], local(master))
 
@@ -160,6 +163,7 @@ class MasterWeights:
             self.zero_gradients()
             return
         [group] = self.optimizer.param_groups
+        # One parameter at a time: gradient copies of all of them together would undo what lending saved.
         every = group["params"]
         try:
             for name, master in self.masters.items():

@@ -48,6 +48,7 @@ class TrainedModule:
             for micro, counts in self._micro_batches(batch):
                 found_BT = self._scorer.score(micro)
                 if counts:
+                    # Rows of other ranks stay zero here; the sum over ranks fills them.
                     scores_BT[micro.rows_B, : found_BT.shape[1]] = found_BT.double()
         self._ranks.add(scores_BT)
         return scores_BT

@@ -50,6 +50,7 @@ class ProblemSchedule:
         first = (step - 1) * self.prompts
         size = len(self.problems)
         places = range(first, first + self.prompts)
+        # Two epochs at most, unless a step asks for more problems than there are.
         orders = {epoch: self._order("problems", epoch) for epoch in {place // size for place in places}}
         return [self.problems[orders[place // size][place % size]] for place in places]
 
@@ -136,6 +137,7 @@ class StepSource:
         max_new_tokens: int | None = None,
     ) -> list[Completion]:
         ours, ranks = self._sampler, self._sampler.ranks
+        # Sample numbers go on counting where a problem is met again, so that no noise is drawn twice.
         requests = [
             self._request(problem, self.group if samples is None else samples, begun)
             for problem, begun in zip(problems, after or [()] * len(problems), strict=True)

@@ -32,6 +32,7 @@ class StepScores:
         self._reference_BT: Tensor | None = None
         self._with_entropies = with_entropies
         self._entropies_BT: Tensor | None = None
+        # Rows that this rank has scored; after `share`, those that any rank has.
         self._known_B = torch.zeros(len(batch), dtype=torch.bool, device=batch.rows_B.device)
         self._entropy_sum = 0.0
         self._tokens = 0
@@ -66,6 +67,7 @@ class StepScores:
             self._old_BT = self._added(self._old_BT)
             if self._with_entropies:
                 self._entropies_BT = self._added(self._entropies_BT)
+            # all-reduce has no sum of booleans.
             known_B = self._known_B.int()
             self._ranks.add(known_B)
             self._known_B = known_B > 0

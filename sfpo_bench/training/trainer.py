@@ -161,6 +161,7 @@ class Trainer:
         parts, ranks, clock = self._parts, self._parts.ranks, Stopwatch()
         method = parts.methods.at(step)
         cpu_started = time.process_time()
+        # Whatever draws from torch's own generator, such as dropout of a plug-in, is a function of the step too.
         torch.manual_seed(stream_key(parts.seed, "torch", step))
         with clock("step"):
             source = parts.sampler.at(step, clock, self._failures.count)
@@ -184,6 +185,7 @@ class Trainer:
         measured = {**source.metrics(), **collected.metrics, **method.rule.metrics(stages), **readings.metrics()}
         self._record(step, rollouts, advantages_BT, stages, {**measured, **trained, **clock.seconds}, fired=fired)
         self._done = step
+        # After the record: the step's update is done, and the run resumes behind it.
         if self._engine_failure is not None:
             raise self._engine_failure
 
