@@ -37,6 +37,7 @@ from sfpo_bench.training.process_group import ProcessRanks
 from sfpo_bench.training.ranks import Ranks
 from tests.training.adaptive_bound import AdaptiveBound
 from tests.training.policies import GROUP, batch, policy
+from tests.training.test_modules import Halves, modules, train
 
 SGD: dict[str, Any] = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
 ADAMW: dict[str, Any] = {"learning_rate": 5e-3}
@@ -162,10 +163,19 @@ def _untimed(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if "seconds" not in name}
 
 
+def learned_critics(ranks: Ranks) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    """Whole weights of two critics on halves of each prompt's responses after some steps, and what each measured."""
+    trained = modules(Halves(), ranks=ranks, **{**SGD, "learning_rate": 1e-2}, micro_batch_tokens=24)
+    measured = train(trained)
+    every = {f"{part}/{name}": w for part, found in trained.tensors().items() for name, w in found.items()}
+    return {name: _whole(weight) for name, weight in every.items()}, measured
+
+
 def main(rank: int, processes: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     found = {name: asdict(learn(case, ProcessRanks())) for name, case in cases().items()}
     torch.save(found, folder / f"found-{rank}.pt")
+    torch.save(learned_critics(ProcessRanks()), folder / f"critics-{rank}.pt")
     del found
     gc.collect()
     dist.barrier()

@@ -23,14 +23,15 @@ ROOT = Path(__file__).parents[2]
 PROCESSES = [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
 
 FoundBy = Callable[[int], list[dict[str, Found]]]
+LeftBy = Callable[[int], Path]
 
 
 @pytest.fixture(scope="module")
-def found_by(tmp_path_factory: pytest.TempPathFactory) -> FoundBy:
-    """What each of so many ranks found, case by case."""
+def left_by(tmp_path_factory: pytest.TempPathFactory) -> LeftBy:
+    """The folder in which so many ranks left what they found."""
 
     @functools.cache
-    def learned(processes: int) -> list[dict[str, Found]]:
+    def learned(processes: int) -> Path:
         folder = tmp_path_factory.mktemp(f"ranks-{processes}")
         arguments = [sys.executable, "-m", ranks_worker.__name__]
         ranks = [
@@ -46,6 +47,18 @@ def found_by(tmp_path_factory: pytest.TempPathFactory) -> FoundBy:
                 rank.kill()
                 rank.wait()
         assert [rank.returncode for rank in ranks] == [0] * processes, errors
+        return folder
+
+    return learned
+
+
+@pytest.fixture(scope="module")
+def found_by(left_by: LeftBy) -> FoundBy:
+    """What each of so many ranks found, case by case."""
+
+    @functools.cache
+    def learned(processes: int) -> list[dict[str, Found]]:
+        folder = left_by(processes)
         loaded = [torch.load(folder / f"found-{rank}.pt", weights_only=False) for rank in range(processes)]
         return [{name: Found(**found) for name, found in one.items()} for one in loaded]
 
@@ -128,6 +141,16 @@ def test_all_ranks_agree_to_the_last_bit_on_what_decides(processes: int, found_b
             assert str(other[name].rule) == str(first[name].rule)
             assert str(other[name].stages) == str(first[name].stages)
     assert len(first["mini-batches"].rule["entropies"]) == STEPS
+
+
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_critics_learn_what_they_do_in_one_process_each_from_its_share(processes: int, left_by: LeftBy) -> None:
+    expected, measured = ranks_worker.learned_critics(ALONE)
+    for rank in range(processes):
+        weights, found = torch.load(left_by(processes) / f"critics-{rank}.pt", weights_only=False)
+        assert weights.keys() == expected.keys()
+        assert max(float((weights[name] - weight).abs().max()) for name, weight in expected.items()) <= 1e-10
+        assert [_close(one) for one in found] == measured
 
 
 @pytest.mark.parametrize("processes", PROCESSES)
