@@ -21,7 +21,7 @@ from hydra import compose, initialize_config_dir
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.resources import carried
-from sfpo_bench.experiments.sweep.plan import Plan, composer, plan_of
+from sfpo_bench.experiments.sweep.plan import PreparedSweep, composer, plan_of
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.sweep import SweepFolder, TrialsRecord
 from sfpo_bench.search.pruners import pruner_of
@@ -62,7 +62,7 @@ def main() -> None:
     print(f"{'together':18} {wall / TRIALS:7.3f} {cpu / TRIALS:7.3f}")
 
 
-def run(plan: Plan, folder: Path) -> Clock:
+def run(plan: PreparedSweep, folder: Path) -> Clock:
     clock, settings = Clock(), plan.settings
     sampler = sampler_of(settings.sampler, settings.sampler_seed, settings.startup_trials)
     study = SharedStudy(folder, NAME, open_storage("", folder), [False], sampler, pruner_of(settings), 30.0)

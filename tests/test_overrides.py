@@ -19,7 +19,7 @@ from sfpo_bench.cli.multirun import sweep_overrides
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 from sfpo_bench.experiments.comparison.arms import compose_arms, overrides_of
-from sfpo_bench.experiments.sweep.plan import Plan, composer, plan_of
+from sfpo_bench.experiments.sweep.plan import PreparedSweep, composer, plan_of
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, tuning_blocks
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.settings.comparison import ArmSettings
@@ -191,7 +191,7 @@ def tuned_with_rates(monkeypatch: pytest.MonkeyPatch, changed: dict[str, ArmSett
     )
     ran: list[str] = []
 
-    def search(arm: str, plan: Plan, run: Any) -> Tuned:
+    def search(arm: str, plan: PreparedSweep, run: Any) -> Tuned:
         ran.append(arm)
         return Tuned(arm, {"rate": 3e-4 if arm == "sfpo" else 1e-3}, 0.5, 3, 100.0, (), ())
 

@@ -11,8 +11,8 @@ from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.cli.train import check_before_torch, warn_of_few_problems
 from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
-from sfpo_bench.experiments.comparison.runner import Comparison, run_comparison
-from sfpo_bench.experiments.sweep.plan import Plan
+from sfpo_bench.experiments.comparison.runner import PreparedComparison, run_comparison
+from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name
 from sfpo_bench.settings.config import RunConfig, from_node
@@ -37,12 +37,12 @@ def act(node: DictConfig) -> None:
     warn_of_few_problems(config, config.comparison.split)
     slots = slot_count(config.launching, config.comparison.slots)
     if not config.comparison.tune:
-        with Comparison.held(config, arms, slots) as comparison:
+        with PreparedComparison.held(config, arms, slots) as comparison:
             announce(run_comparison(comparison))
         return
     warnings = StoreWarnings()
     arms, tuned = _tuned(config, arms, slots, warnings)
-    with Comparison.held(config, arms, slots) as comparison:
+    with PreparedComparison.held(config, arms, slots) as comparison:
         table = write_tuning(comparison.folder, tuned)
         announce(run_comparison(comparison, warnings))
     say(f"tuning: {table}")
@@ -57,7 +57,7 @@ def _tuned(config: RunConfig, arms: list[Arm], slots: int, warnings: StoreWarnin
         )
     hydra = HydraConfig.get()
 
-    def run(plan: Plan) -> None:
+    def run(plan: PreparedSweep) -> None:
         from sfpo_bench.experiments.sweep.runner import run_sweep
 
         run_sweep(plan, slots, warnings)

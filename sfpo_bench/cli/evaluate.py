@@ -54,12 +54,12 @@ def act(node: DictConfig) -> None:
         say(texts[0])
 
 
-def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list[str]:
+def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.EvaluationPlan]) -> list[str]:
     """Evaluate in this process, or in the slots of a launcher; returns a line of scores for each."""
     texts: list[str] = []
     warnings = StoreWarnings()
 
-    def done(plan: run.Plan, found: Evaluation) -> None:
+    def done(plan: run.EvaluationPlan, found: Evaluation) -> None:
         texts.append(_report(plan.settings, found, warnings))
 
     slots = slot_count(settings.launching, settings.slots)
@@ -69,12 +69,14 @@ def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.Plan]) -> list
         name = plans[0].owner.label if len(plans) == 1 else f"{len(plans)} runs"
         with SampleBoard(f"{name} on {plans[0].suite.name}, {slots} slots") as board:
             evaluate_in_slots(
-                plans, slots, StopRequest(acknowledgement=_STOPPING), run.Progress(board.start, board.done), done
+                plans, slots, StopRequest(acknowledgement=_STOPPING), run.SampleProgress(board.start, board.done), done
             )
         return texts
     for plan in plans:
         with SampleBoard(f"{plan.owner.label} on {plan.suite.name}") as board:
-            found = run.evaluate(plan, StopRequest(acknowledgement=_STOPPING), run.Progress(board.start, board.done))
+            found = run.evaluate(
+                plan, StopRequest(acknowledgement=_STOPPING), run.SampleProgress(board.start, board.done)
+            )
         done(plan, found)
     return texts
 

@@ -17,7 +17,7 @@ from sfpo_bench.cli.settings import ImportSettings
 from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
-from sfpo_bench.importing.costs import Told
+from sfpo_bench.importing.costs import StatedCosts
 from sfpo_bench.importing.csv_log import Form, Keys, csv_runs
 from sfpo_bench.importing.curves import ImportedRun, imported_run
 from sfpo_bench.importing.fields import OWN_NAMES, PRESETS, Fields, settle_accuracy
@@ -165,7 +165,7 @@ def _check_told(settings: ImportSettings, logs: Sequence[RunLog], fields: Fields
 
 def _run(log: RunLog, fields: Fields, settings: ImportSettings) -> ImportedRun:
     per_step = settings.responses_per_step_of.get(log.arm, settings.responses_per_step)
-    told = Told(per_step, settings.responses_per_prompt, settings.evaluation_responses)
+    told = StatedCosts(per_step, settings.responses_per_prompt, settings.evaluation_responses)
     return imported_run(log, fields, told, 0.01 if settings.percent else 1.0, settings.temperature)
 
 

@@ -15,7 +15,7 @@ from sfpo_bench.search.overrides import split_overrides
 from sfpo_bench.search.space import space_of
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.settings.overrides import opened
-from sfpo_bench.settings.search import Pruner, Sampler
+from sfpo_bench.settings.search import Pruner, SweepSampler
 from sfpo_bench.settings.written import everything
 from sfpo_bench.training.run import plain_node
 from sfpo_bench.workers.build import slot_count
@@ -45,7 +45,7 @@ def sweep_overrides(name: str, arguments: Sequence[str], load: Callable[[Sequenc
     asked = {override.partition("=")[0] for override in fixed}
     space = space_of(config.sweep.parameters)
     if not asked & {"sweep.sampler", "sweep.trials"} and all(parameter.grid() for parameter in space.parameters):
-        config.sweep.sampler, config.sweep.trials = Sampler.grid, 0
+        config.sweep.sampler, config.sweep.trials = SweepSampler.grid, 0
         config.sweep.pruner = config.sweep.pruner if "sweep.pruner" in asked else Pruner.none
     if any(key.startswith("hydra/launcher") for key in asked):
         raise ConfigError("hydra/launcher is not used; choose where runs are trained with launcher=local, slurm or ray")

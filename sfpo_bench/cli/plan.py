@@ -11,7 +11,7 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.train import refuse_ignored
 from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.core.types import Split
-from sfpo_bench.experiments.plan import Plan, plan
+from sfpo_bench.experiments.plan import ResourcePlan, plan
 from sfpo_bench.experiments.step_costs import Network, StepCosts, StepShape
 from sfpo_bench.models.load import locate, shape_of
 from sfpo_bench.settings.config import RunConfig, from_node
@@ -93,7 +93,7 @@ def step_shape(config: RunConfig, prompt_tokens: int) -> StepShape:
     )
 
 
-def time_lines(config: RunConfig, costs: StepCosts, needs: Plan, prompt_tokens: int) -> list[str]:
+def time_lines(config: RunConfig, costs: StepCosts, needs: ResourcePlan, prompt_tokens: int) -> list[str]:
     """A step's seconds by part on one to many devices, the hours of the run, and the memory of each device."""
     shape, steps = step_shape(config, prompt_tokens), config.training.steps
     weight_bytes = 2 if config.learner.precision is Precision.bfloat16 else 4
@@ -117,7 +117,7 @@ def time_lines(config: RunConfig, costs: StepCosts, needs: Plan, prompt_tokens: 
     return rows
 
 
-def lines(found: Plan) -> list[str]:
+def lines(found: ResourcePlan) -> list[str]:
     """Every part of the memory, its sum, and the disk."""
     width = max(len(part.name) for part in found.parts)
     rows = [f"  {part.name:{width}}  {_gib(part.size_bytes)}  {part.phase.value}" for part in found.parts]

@@ -12,7 +12,7 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ScoresSettings
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation, runs_of
-from sfpo_bench.problems.sets import Choice, choice_on, suite
+from sfpo_bench.problems.sets import SuiteChoice, choice_on, suite
 from sfpo_bench.results.evaluation import ChoiceRecord, EvaluationFolder
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.sample_store import SampleStore
@@ -69,15 +69,15 @@ def _of_folder(folder: Path) -> list[Evaluation]:
     return [read_evaluation(one) for one in inside or [folder]]
 
 
-def _choose(found: Sequence[Evaluation], choice: Choice, metric: str, k: int) -> None:
+def _choose(found: Sequence[Evaluation], choice: SuiteChoice, metric: str, k: int) -> None:
     """Choose one of the evaluations by its average on the suite, and write that down where every table finds it."""
-    from sfpo_bench.evaluation.scores import Arm, best_arm
+    from sfpo_bench.evaluation.scores import ScoredArm, best_arm
 
     candidates = {one.owner.label: one for one in found}
     if len(candidates) < len(found):
         raise ConfigError("two evaluations have the same label; give them different ones when they are evaluated")
     benchmarks = [entry.name for entry in suite(choice.suite).benchmarks]
-    best = best_arm([Arm(label, (one,)) for label, one in candidates.items()], metric, k, benchmarks)
+    best = best_arm([ScoredArm(label, (one,)) for label, one in candidates.items()], metric, k, benchmarks)
     chosen = best.evaluations[0]
     if choice.on_report:
         record = ChoiceRecord(choice.suite, choice.role.value, f"{metric}@{k}", tuple(candidates), choice.note)

@@ -48,7 +48,7 @@ class Board:
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            _Words(self),
+            _BoardLine(self),
             console=self._console,
             disable=not self._console.is_terminal,
         )
@@ -124,7 +124,7 @@ class Board:
             self.say(f"{self._name}: {self.line()}")
 
 
-class _Words(ProgressColumn):
+class _BoardLine(ProgressColumn):
     """The line of a board behind its bar, made anew at every refresh."""
 
     def __init__(self, board: Board) -> None:

@@ -34,7 +34,7 @@ def installed_version(name: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DeclaredRequirements:
     """Requirements that the installed package declares: Python, distributions, those of its extras."""
 
     python: str
@@ -42,13 +42,13 @@ class Declared:
     extras: tuple[str, ...]
 
 
-def declared() -> Declared | None:
+def declared() -> DeclaredRequirements | None:
     """From the metadata of the installation; None for a source tree that was only put on the path."""
     try:
         about = metadata("sfpo-bench")
     except PackageNotFoundError:
         return None
-    return Declared(
+    return DeclaredRequirements(
         python=str(about["Requires-Python"]),
         requirements=tuple(str(line) for line in about.get_all("Requires-Dist") or ()),
         extras=tuple(str(line) for line in about.get_all("Provides-Extra") or ()),
@@ -56,7 +56,7 @@ def declared() -> Declared | None:
 
 
 def check_versions(
-    needs: Declared | None, tested: dict[str, str], installed: Installed = installed_version
+    needs: DeclaredRequirements | None, tested: dict[str, str], installed: Installed = installed_version
 ) -> Iterator[Finding]:
     """Findings on Python, on every requirement, and on the installed extras."""
     if needs is None:

@@ -51,7 +51,7 @@ def grade_samples(
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _GradingWork:
     """One sample of a benchmark with its problem, and its grade when there is one already."""
 
     sample: Sample
@@ -65,7 +65,7 @@ def _grade_benchmark(
     prompted = {one.key: one for one in benchmark.prompted}
     version = grader_version(benchmark.card)
     own = [sample for sample in samples if sample.benchmark == benchmark.name]
-    work = [_Work(one, prompted[one.problem_key], _usable(one, prompted, known, version)) for one in own]
+    work = [_GradingWork(one, prompted[one.problem_key], _usable(one, prompted, known, version)) for one in own]
     new = [one for one in work if one.known is None]
     problems, texts = [one.prompted.problem for one in new], [one.sample.text for one in new]
     made = grade_responses(benchmark.card, problems, texts, deadline_s)

@@ -15,19 +15,23 @@ from pathlib import Path
 from sfpo_bench.core.errors import Interrupted, RunFailed
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.record import Evaluation
-from sfpo_bench.evaluation.run import Plan, Progress, begin, finish
+from sfpo_bench.evaluation.run import EvaluationPlan, SampleProgress, begin, finish
 from sfpo_bench.evaluation.share import deal, generate_share
 from sfpo_bench.results.names import WORKERS_LOG
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.workers.build import build_launcher
 from sfpo_bench.workers.drive import drive
-from sfpo_bench.workers.job import Ending, Job
-from sfpo_bench.workers.slots import JobOutcome, Slots
+from sfpo_bench.workers.job import Job, JobEnding
+from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 
 
 def evaluate_in_slots(
-    plans: Sequence[Plan], count: int, stop: StopRequest, progress: Progress, done: Callable[[Plan, Evaluation], None]
+    plans: Sequence[EvaluationPlan],
+    count: int,
+    stop: StopRequest,
+    progress: SampleProgress,
+    done: Callable[[EvaluationPlan, Evaluation], None],
 ) -> None:
     """Evaluate all of `plans` (at least one, all of one call's settings) in `count` slots; `done` is called for each as
     soon as it is graded.
@@ -57,13 +61,13 @@ def evaluate_in_slots(
         )
 
 
-def _generate(plan: Plan, count: int, watch: _Watch, stop: StopRequest) -> None:
+def _generate(plan: EvaluationPlan, count: int, watch: _Watch, stop: StopRequest) -> None:
     settings, pending = plan.settings, [Job.of(generate_share, share) for share in watch.pending()]
     count = min(count, len(pending))
     threads = settings.threads or max(1, (os.cpu_count() or 1) // count)
     launcher = build_launcher(settings.launching, threads, plan.store.path / WORKERS_LOG)
     with stop.listening():
-        slots = Slots(launcher, count)
+        slots = WorkerSlots(launcher, count)
         drive(slots, pending, watch.ended, lambda: stop.reason is not None, each_pass=watch.count)
         slots.close()
 
@@ -73,11 +77,11 @@ class _Watch:
 
     def __init__(
         self,
-        plans: Sequence[Plan],
+        plans: Sequence[EvaluationPlan],
         shares: Sequence[Sequence[Path]],
         started: float,
-        progress: Progress,
-        done: Callable[[Plan, Evaluation], None],
+        progress: SampleProgress,
+        done: Callable[[EvaluationPlan, Evaluation], None],
     ) -> None:
         self.failures: list[JobOutcome] = []
         self._open = {plan.store.path: (plan, set(folders)) for plan, folders in zip(plans, shares, strict=True)}
@@ -92,8 +96,8 @@ class _Watch:
 
     def ended(self, outcome: JobOutcome) -> None:
         """A share has ended."""
-        if outcome.ending != Ending.finished:
-            self.failures += [outcome] if outcome.ending != Ending.interrupted else []
+        if outcome.ending != JobEnding.finished:
+            self.failures += [outcome] if outcome.ending != JobEnding.interrupted else []
             return
         self.count()
         self._open[SampleStore.of_share(outcome.folder).path][1].remove(outcome.folder)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
-from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores
+from sfpo_bench.evaluation.scores import AVERAGE, Difference, Score, ScoredArm, arm_scores
 from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore
 
 
-def samples_of(arm: Arm) -> int:
+def samples_of(arm: ScoredArm) -> int:
     """Samples that every evaluation of the arm has of each problem."""
     return min(one.asked.samples for one in arm.evaluations)
 
 
-def paper_rows(arm: Arm, checkpoint: PaperCheckpoint, found: Mapping[str, Difference]) -> list[PaperScore]:
+def paper_rows(arm: ScoredArm, checkpoint: PaperCheckpoint, found: Mapping[str, Difference]) -> list[PaperScore]:
     """One row per benchmark and last the average; `found` has the differences to a baseline. No model is named."""
     scores = arm_scores(arm, "avg", samples_of(arm))
     return [_row(arm, checkpoint, name, score, found.get(name)) for name, score in scores.items()]
 
 
-def _row(arm: Arm, checkpoint: PaperCheckpoint, benchmark: str, score: Score, one: Difference | None) -> PaperScore:
+def _row(
+    arm: ScoredArm, checkpoint: PaperCheckpoint, benchmark: str, score: Score, one: Difference | None
+) -> PaperScore:
     names = arm.benchmarks if benchmark == AVERAGE else [benchmark]
     benchmarks_of_runs = [graded for name in names for graded in arm.graded(name)]
     first = arm.evaluations[0]

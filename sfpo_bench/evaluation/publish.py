@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.evaluation.record import Evaluation
-from sfpo_bench.evaluation.scores import Arm
+from sfpo_bench.evaluation.scores import ScoredArm
 from sfpo_bench.evaluation.tables import TableFiles, scores_plain, write_tables
 from sfpo_bench.evaluation.tracked import deliver, write_journal
 from sfpo_bench.settings.comparison import TrackingSettings
@@ -26,7 +26,7 @@ def publish(found: Evaluation, delivery: Delivery | None, warnings: StoreWarning
 
     In the store the evaluation is a child of the training run it belongs to, or else of `parent_uid`.
     """
-    arm, k = Arm(found.owner.arm, (found,)), found.asked.samples
+    arm, k = ScoredArm(found.owner.arm, (found,)), found.asked.samples
     files = write_tables([arm], arm.name, k, found.folder)
     folder = write_journal(found, scores_plain(arm, k))
     if delivery is not None and not warnings.tracking_failed:  # one that does not answer takes minutes to say so

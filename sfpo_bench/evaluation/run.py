@@ -37,7 +37,7 @@ _ORPHAN_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SampleProgress:
     """Progress of an evaluation: the number of missing samples at the start, then that of each part."""
 
     start: Callable[[int, int], None] = lambda missing, asked: None
@@ -45,7 +45,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EvaluationPlan:
     """A checked evaluation: everything that does not need the model."""
 
     settings: EvaluateSettings
@@ -68,7 +68,7 @@ class Plan:
         return self.settings.sampling.samples * sum(len(benchmark.prompted) for benchmark in self.benchmarks)
 
 
-def plan(settings: EvaluateSettings) -> Plan:
+def plan(settings: EvaluateSettings) -> EvaluationPlan:
     """Check the settings, read the benchmarks, find and pin the model.
 
     Raises `ConfigError` and its kin; no torch is loaded.
@@ -96,7 +96,7 @@ def plan(settings: EvaluateSettings) -> Plan:
     task = trained.task if trained else None
     trained_on = tuple(settings.trained_on) or (tuple(task.train) if isinstance(task, TrainingSets) else ())
     owner = _owner(settings, run, checkpoint, trained.seed if trained else None, pin)
-    return Plan(
+    return EvaluationPlan(
         settings=settings,
         suite=chosen,
         benchmarks=benchmarks,
@@ -141,7 +141,7 @@ def _checkpoint(run: RunFolder, settings: EvaluateSettings) -> Checkpoint:
     return checkpoint_at(run, settings.step) if settings.step else chosen_checkpoint(run, settings.checkpoint)
 
 
-def evaluate(plan: Plan, stop: StopRequest, progress: Progress) -> Evaluation:
+def evaluate(plan: EvaluationPlan, stop: StopRequest, progress: SampleProgress) -> Evaluation:
     """Generate what is missing, grade what is not graded by this grader, write samples and record; read it back.
 
     A killed evaluation is taken up again by the same call. Nothing is generated, and no model loaded, when every
@@ -156,7 +156,7 @@ def evaluate(plan: Plan, stop: StopRequest, progress: Progress) -> Evaluation:
         return finish(plan, started)
 
 
-def begin(plan: Plan) -> list[Wanted]:
+def begin(plan: EvaluationPlan) -> list[Wanted]:
     """Write whose samples these are; returns those that are missing. The caller holds the folder's lock.
 
     Raises `RunLocked` when a process of an earlier, killed call does not end.
@@ -166,7 +166,7 @@ def begin(plan: Plan) -> list[Wanted]:
     return missing(plan.benchmarks, plan.settings.sampling.samples, plan.store)
 
 
-def finish(plan: Plan, started: float) -> Evaluation:
+def finish(plan: EvaluationPlan, started: float) -> Evaluation:
     """Grade, write and read back an evaluation whose samples are complete; `started` is its `time.monotonic()`."""
     store = plan.store
     limits = Limits(plan.settings.grading_seconds, plan.settings.undecided_share)
@@ -186,7 +186,7 @@ def _clear_shares(store: SampleStore) -> None:
     shutil.rmtree(store.shares, ignore_errors=True)
 
 
-def generate(plan: Plan, wanted: Sequence[Wanted], stop: StopRequest, progress: Progress) -> None:
+def generate(plan: EvaluationPlan, wanted: Sequence[Wanted], stop: StopRequest, progress: SampleProgress) -> None:
     """Generate what is wanted in this process, which loads the model; raises what `Generation.run` does."""
     if isinstance(plan.settings.engine, VllmRollout):
         prepare_environment(plan.settings.threads)
@@ -238,7 +238,7 @@ def _folder(settings: EvaluateSettings, run: RunFolder | None, owner: Owner) -> 
     return Path(settings.output_root) / EVALUATIONS / f"{plain}-{owner.model.sha256[:8]}"
 
 
-def _asked(plan: Plan, seconds: float) -> Asked:
+def _asked(plan: EvaluationPlan, seconds: float) -> Asked:
     return Asked(
         suite=plan.suite.name,
         role=plan.suite.role.value,
@@ -251,7 +251,7 @@ def _asked(plan: Plan, seconds: float) -> Asked:
     )
 
 
-def _shared(plan: Plan) -> dict[str, list[str]]:
+def _shared(plan: EvaluationPlan) -> dict[str, list[str]]:
     """The evaluated problems that occur in each training set."""
     asked = [prompted.problem for benchmark in plan.benchmarks for prompted in benchmark.prompted]
     found = {

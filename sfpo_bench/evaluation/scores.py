@@ -25,7 +25,7 @@ AVERAGE = "average"
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ScoredArm:
     """One or several evaluations that are averaged: the training seeds of a method, or one model."""
 
     name: str
@@ -69,7 +69,7 @@ class Difference:
     same_samples: bool
 
 
-def arms_of(evaluations: Sequence[Evaluation]) -> list[Arm]:
+def arms_of(evaluations: Sequence[Evaluation]) -> list[ScoredArm]:
     """The evaluations grouped by their arm, in the order in which arms are met; seeds in rising order."""
     grouped: dict[str, list[Evaluation]] = {}
     for one in evaluations:
@@ -82,17 +82,20 @@ def arms_of(evaluations: Sequence[Evaluation]) -> list[Arm]:
                 f"the arm {name} has two evaluations of seed {seeds[0]} ({places}); expected one for each training "
                 "seed: leave one out, or give one another label when it is evaluated"
             )
-    return [Arm(name, tuple(sorted(members, key=lambda one: one.owner.seed or 0))) for name, members in grouped.items()]
+    return [
+        ScoredArm(name, tuple(sorted(members, key=lambda one: one.owner.seed or 0)))
+        for name, members in grouped.items()
+    ]
 
 
-def matrix(arm: Arm, benchmark: str, metric: str, k: int, keys: Collection[str]) -> Scores | None:
+def matrix(arm: ScoredArm, benchmark: str, metric: str, k: int, keys: Collection[str]) -> Scores | None:
     """Scores [S, P] on the problems `keys`, in the order of the keys; None where samples are too few."""
     rows = [graded.only(keys).scores(metric, k) for graded in arm.graded(benchmark)]
     known = [row for row in rows if row is not None]
     return np.stack(known) if known and len(known) == len(rows) else None
 
 
-def arm_scores(arm: Arm, metric: str, k: int, leave_out: Collection[str] = ()) -> dict[str, Score]:
+def arm_scores(arm: ScoredArm, metric: str, k: int, leave_out: Collection[str] = ()) -> dict[str, Score]:
     """The score on every benchmark that has one, and their average when there are several.
 
     `leave_out` are ids of problems that do not count. A benchmark with fewer than two problems left has no score.
@@ -106,7 +109,9 @@ def arm_scores(arm: Arm, metric: str, k: int, leave_out: Collection[str] = ()) -
     return scores
 
 
-def differences(first: Arm, second: Arm, metric: str, k: int, leave_out: Collection[str] = ()) -> dict[str, Difference]:
+def differences(
+    first: ScoredArm, second: ScoredArm, metric: str, k: int, leave_out: Collection[str] = ()
+) -> dict[str, Difference]:
     """first - second on every benchmark that both have, on the problems that both answered, and on average."""
     pairs: dict[str, tuple[Scores, Scores]] = {}
     for name in (name for name in first.benchmarks if name in second.benchmarks):
@@ -124,13 +129,13 @@ def differences(first: Arm, second: Arm, metric: str, k: int, leave_out: Collect
     return result
 
 
-def _keys(arms: Sequence[Arm], benchmark: str, leave_out: Collection[str]) -> set[str]:
+def _keys(arms: Sequence[ScoredArm], benchmark: str, leave_out: Collection[str]) -> set[str]:
     """The problems that all evaluations of all arms have, by key."""
     all_sheets = [graded.without(leave_out) for arm in arms for graded in arm.graded(benchmark)]
     return set.intersection(*(set(graded.keys) for graded in all_sheets))
 
 
-def _samples_behind(arm: Arm, benchmark: str, metric: str, k: int) -> float:
+def _samples_behind(arm: ScoredArm, benchmark: str, metric: str, k: int) -> float:
     """How many independent answers of a run a problem's score is worth at least: k of avg@k, one of maj@k, and of
     pass@k as often k as there are samples."""
     samples = min(graded.samples for graded in arm.graded(benchmark))
@@ -179,14 +184,14 @@ def _way(one: Evaluation, benchmarks: Collection[str]) -> dict[str, str]:
     return {**sampling, **{f"prompt of {name}": one.asked.templates[name] for name in sorted(benchmarks)}}
 
 
-def best_arm(arms: Sequence[Arm], metric: str, k: int, benchmarks: Sequence[str]) -> Arm:
+def best_arm(arms: Sequence[ScoredArm], metric: str, k: int, benchmarks: Sequence[str]) -> ScoredArm:
     """The arm with the highest mean over `benchmarks`; of equal ones the first. Raises `ConfigError` where one lacks a
     benchmark."""
     means: Mapping[str, float] = {arm.name: _mean_on(arm, metric, k, benchmarks) for arm in arms}
     return max(arms, key=lambda arm: means[arm.name])
 
 
-def _mean_on(arm: Arm, metric: str, k: int, benchmarks: Sequence[str]) -> float:
+def _mean_on(arm: ScoredArm, metric: str, k: int, benchmarks: Sequence[str]) -> float:
     scores = arm_scores(arm, metric, k)
     lacking = [name for name in benchmarks if name not in scores]
     if lacking:

@@ -18,7 +18,7 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.generation import Wanted, missing
-from sfpo_bench.evaluation.run import Plan, Progress, generate, plan
+from sfpo_bench.evaluation.run import EvaluationPlan, SampleProgress, generate, plan
 from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.sample_store import SampleStore
@@ -45,7 +45,7 @@ class _Share:
     questions: tuple[_Dealt, ...]
 
 
-def deal(asked: Plan, wanted: Sequence[Wanted], count: int) -> list[Path]:
+def deal(asked: EvaluationPlan, wanted: Sequence[Wanted], count: int) -> list[Path]:
     """Deal what is missing out to at most `count` shares and write their folders.
 
     Questions go round, so that every share has some of each benchmark.
@@ -75,7 +75,7 @@ def generate_share(folder: Path, stop: StopRequest) -> None:
         wanted = [one for one in found if (one.benchmark, one.prompted.key) in mine]
         count = _Count(run, sum(len(one.samples) for one in wanted))
         if wanted:
-            generate(asked, wanted, stop, Progress(done=count.add))
+            generate(asked, wanted, stop, SampleProgress(done=count.add))
 
 
 class _Count:
@@ -91,7 +91,7 @@ class _Count:
         self._folder.write_status(RunStatus(RunState.running, self._done, self._steps))
 
 
-def _write(asked: Plan, part: Sequence[Wanted], number: int) -> Path:
+def _write(asked: EvaluationPlan, part: Sequence[Wanted], number: int) -> Path:
     folder = asked.store.share(number)
     settings = OmegaConf.structured(_found_from_anywhere(asked))
     plain = OmegaConf.create(OmegaConf.to_container(settings, enum_to_str=True))
@@ -103,7 +103,7 @@ def _write(asked: Plan, part: Sequence[Wanted], number: int) -> Path:
     return folder
 
 
-def _found_from_anywhere(asked: Plan) -> EvaluateSettings:
+def _found_from_anywhere(asked: EvaluationPlan) -> EvaluateSettings:
     """The settings with every path in full: the process of a share may start in another folder."""
     settings, model = asked.settings, asked.model
     if isinstance(model, HuggingFaceModel) and Path(model.path).is_dir():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark
 from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
-from sfpo_bench.evaluation.scores import AVERAGE, Arm, Difference, Score, arm_scores, differences, unlike
+from sfpo_bench.evaluation.scores import AVERAGE, Difference, Score, ScoredArm, arm_scores, differences, unlike
 from sfpo_bench.problems.sets import card
 from sfpo_bench.reports.document import Block, Line, Table, bold, bullets, heading, line, paragraph, table
 from sfpo_bench.reports.latex import Columns, tables_tex
@@ -69,7 +69,7 @@ def _sources(evaluations: Sequence[Evaluation], baseline: str, k: int) -> dict[s
     return {"evaluations": sorted(str(one.folder.resolve()) for one in evaluations), "baseline": baseline, "k": k}
 
 
-def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> TableFiles:
+def write_tables(arms: Sequence[ScoredArm], baseline: str, k: int, folder: Path) -> TableFiles:
     """Write every table of the arms; `baseline` names the arm that differences refer to.
 
     `paper_scores.csv` is what `read_paper_scores` reads: avg at as many samples as every evaluation has.
@@ -90,7 +90,7 @@ def write_tables(arms: Sequence[Arm], baseline: str, k: int, folder: Path) -> Ta
     return files
 
 
-def scores_blocks(arms: Sequence[Arm], baseline: str, k: int) -> list[Block]:
+def scores_blocks(arms: Sequence[ScoredArm], baseline: str, k: int) -> list[Block]:
     """Scores of every arm, with and without problems that occur in training sets, and differences to the baseline."""
     shared = _shared(arms)
     found: list[Block] = [heading(1, "Scores"), *bullets(_notes(arms))]
@@ -113,7 +113,7 @@ def scores_blocks(arms: Sequence[Arm], baseline: str, k: int) -> list[Block]:
     return [*found, heading(2, "Responses"), _responses_table(arms)]
 
 
-def _paper_scores(arms: Sequence[Arm], baseline: str) -> list[PaperScore]:
+def _paper_scores(arms: Sequence[ScoredArm], baseline: str) -> list[PaperScore]:
     first = next(arm for arm in arms if arm.name == baseline)
     rows: list[PaperScore] = []
     for arm in arms:
@@ -131,7 +131,7 @@ def _paper_scores(arms: Sequence[Arm], baseline: str) -> list[PaperScore]:
     return rows
 
 
-def scores_frame(arms: Sequence[Arm], k: int) -> pd.DataFrame:
+def scores_frame(arms: Sequence[ScoredArm], k: int) -> pd.DataFrame:
     """One row per arm, benchmark, metric and kind of problems: columns `SCORE_COLUMNS`."""
     import pandas as pd
 
@@ -146,7 +146,7 @@ def scores_frame(arms: Sequence[Arm], k: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
-def differences_frame(arms: Sequence[Arm], baseline: str, k: int) -> pd.DataFrame:
+def differences_frame(arms: Sequence[ScoredArm], baseline: str, k: int) -> pd.DataFrame:
     """One row per arm but the baseline, benchmark, metric and kind of problems: columns `DIFFERENCE_COLUMNS`."""
     import pandas as pd
 
@@ -163,21 +163,21 @@ def differences_frame(arms: Sequence[Arm], baseline: str, k: int) -> pd.DataFram
     return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
 
 
-def _countings(arms: Sequence[Arm]) -> list[tuple[str, Collection[str]]]:
+def _countings(arms: Sequence[ScoredArm]) -> list[tuple[str, Collection[str]]]:
     shared = _shared(arms)
     return [(ALL, ()), (NOT_SHARED, shared)] if shared else [(ALL, ())]
 
 
-def _shared(arms: Sequence[Arm]) -> frozenset[str]:
+def _shared(arms: Sequence[ScoredArm]) -> frozenset[str]:
     """Problems that stand in a training set of any of the arms, for all arms alike."""
     return frozenset(one for arm in arms for evaluation in arm.evaluations for one in evaluation.shared_ids)
 
 
-def _evaluations(arms: Sequence[Arm]) -> list[Evaluation]:
+def _evaluations(arms: Sequence[ScoredArm]) -> list[Evaluation]:
     return [one for arm in arms for one in arm.evaluations]
 
 
-def _notes(arms: Sequence[Arm]) -> list[Line]:
+def _notes(arms: Sequence[ScoredArm]) -> list[Line]:
     """How the numbers came about, and everything that makes them less than they seem."""
     found = _evaluations(arms)
     lines = [line(_sampling_text(one)) for one in found]
@@ -214,7 +214,7 @@ def _sampling_text(one: Evaluation) -> str:
     )
 
 
-def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> Table:
+def _scores_table(arms: Sequence[ScoredArm], k: int, leave_out: Collection[str]) -> Table:
     rows = []
     for arm in arms:
         found = {metric: arm_scores(arm, metric, k, leave_out) for metric in ("avg", "pass", "maj")}
@@ -231,7 +231,7 @@ def _scores_table(arms: Sequence[Arm], k: int, leave_out: Collection[str]) -> Ta
     return table(header, rows, left=2)
 
 
-def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: Collection[str]) -> Table:
+def _difference_table(others: Sequence[ScoredArm], baseline: ScoredArm, k: int, leave_out: Collection[str]) -> Table:
     rows = []
     for arm in others:
         found = differences(arm, baseline, "avg", k, leave_out)
@@ -253,13 +253,13 @@ def _difference_table(others: Sequence[Arm], baseline: Arm, k: int, leave_out: C
     return table(header, rows, left=2)
 
 
-def _average_name(covered: Sequence[str], arms: Sequence[Arm]) -> str:
+def _average_name(covered: Sequence[str], arms: Sequence[ScoredArm]) -> str:
     """`average`, where all arms have these benchmarks and no others; else with what it is of."""
     alike = all(set(arm.benchmarks) == set(covered) for arm in arms)
     return AVERAGE if alike else f"{AVERAGE} of {', '.join(covered)}"
 
 
-def _difference_notes(others: Sequence[Arm], baseline: Arm, k: int) -> list[str]:
+def _difference_notes(others: Sequence[ScoredArm], baseline: ScoredArm, k: int) -> list[str]:
     tests = dict.fromkeys(one.test for arm in others for one in differences(arm, baseline, "avg", k).values())
     several = [
         f"p: permutation test ({' or '.join(tests)}), two-sided; by Holm over the benchmarks. What a "
@@ -271,7 +271,7 @@ def _difference_notes(others: Sequence[Arm], baseline: Arm, k: int) -> list[str]
     return several
 
 
-def _responses_table(arms: Sequence[Arm]) -> Table:
+def _responses_table(arms: Sequence[ScoredArm]) -> Table:
     rows = [
         (arm.name, name, *(f"{100 * value:.1f}" for value in numbers[:4]), f"{numbers[4]:,.0f}")
         for arm in arms
@@ -282,7 +282,7 @@ def _responses_table(arms: Sequence[Arm]) -> Table:
     return table(header, rows, left=2)
 
 
-def _response_numbers(arm: Arm, benchmark: str) -> tuple[float, ...]:
+def _response_numbers(arm: ScoredArm, benchmark: str) -> tuple[float, ...]:
     """Shares of truncated, unanswered, boxed and undecided responses, and the mean length; NaN for an average."""
     if benchmark == AVERAGE:
         return (float("nan"),) * 5
@@ -300,7 +300,7 @@ def _response_numbers(arm: Arm, benchmark: str) -> tuple[float, ...]:
     )
 
 
-def _missing(arm: Arm, name: str, k: int, leave_out: Collection[str]) -> str:
+def _missing(arm: ScoredArm, name: str, k: int, leave_out: Collection[str]) -> str:
     """Why a score is not defined."""
     if name == AVERAGE:
         return "not defined: a benchmark has none"
@@ -329,7 +329,7 @@ def _p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def scores_plain(arm: Arm, k: int) -> Mapping[str, float]:
+def scores_plain(arm: ScoredArm, k: int) -> Mapping[str, float]:
     """Every number of one evaluation by its key, such as `math500/avg_at_4`, for the tracking store."""
     numbers: dict[str, float] = {}
     for metric in ("avg", "pass", "maj"):

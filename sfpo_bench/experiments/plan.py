@@ -48,7 +48,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ResourcePlan:
     """The parts, and what follows from them."""
 
     parameters: int
@@ -92,7 +92,7 @@ def _peak(parts: tuple[Part, ...]) -> int:
     return held[Phase.always] + max(held[phase] for phase in Phase if phase is not Phase.always)
 
 
-def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> Plan:
+def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> ResourcePlan:
     """The plan of a run of `config` with a model of this shape. `prompt_tokens` is the longest prompt of the data where
     it is known; else prompts are taken as long as the settings allow."""
     learner, rollout = config.learner, config.rollouts
@@ -102,7 +102,7 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> P
     checkpoint = master * slots * (trained + sum(_modules_beside(config, shape).values()))
     checkpoint += master * trained * config.methods.needs.copies_in_checkpoint
     checkpoint += master * trained * _moving_reference(config)
-    return Plan(
+    return ResourcePlan(
         parameters=count,
         parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
         kv_bytes_per_token=shape.kv_per_token * size,

@@ -15,7 +15,7 @@ from sfpo_bench.importing.log import Decimal, LogRow, RunLog, number
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StatedCosts:
     """What logs do not hold and who imports them must say; 0 where it is not told.
 
     `responses_per_step` were sampled for training in each step, `responses_per_prompt` to each prompt, and
@@ -70,7 +70,7 @@ def _value(row: LogRow, name: str) -> float:
     raise ConfigError(f"{row.place}, column {name}: found {text!r:.80}; expected a finite number{hint}")
 
 
-def totals(log: RunLog, fields: Fields, told: Told) -> dict[CostAxis, Total]:
+def totals(log: RunLog, fields: Fields, told: StatedCosts) -> dict[CostAxis, Total]:
     """The run's totals by axis; axes that follow from nothing in the log are not there.
 
     Raises `ConfigError`, with the place, for a total that is negative or falls.

@@ -9,7 +9,7 @@ from itertools import pairwise
 from sfpo_bench.core.costs import CostAxis, Costs
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
-from sfpo_bench.importing.costs import Told, Total, named, totals
+from sfpo_bench.importing.costs import StatedCosts, Total, named, totals
 from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.log import RunLog
 from sfpo_bench.results.run_folder import RunState
@@ -32,7 +32,9 @@ class ImportedRun:
     notes: tuple[str, ...]
 
 
-def imported_run(log: RunLog, fields: Fields, told: Told, scale: float = 1.0, temperature: float = 1.0) -> ImportedRun:
+def imported_run(
+    log: RunLog, fields: Fields, told: StatedCosts, scale: float = 1.0, temperature: float = 1.0
+) -> ImportedRun:
     """The run of a log; accuracies are multiplied by `scale`, 0.01 for percent.
 
     A total that was logged at other steps than an evaluation is interpolated linearly. Where one evaluation, the last,
@@ -118,7 +120,7 @@ def _check_accuracies(log: RunLog, fields: Fields, found: list[tuple[int, float,
             )
 
 
-def _size(sizes: Mapping[int, tuple[float, str]], step: int, told: Told) -> int:
+def _size(sizes: Mapping[int, tuple[float, str]], step: int, told: StatedCosts) -> int:
     if step not in sizes:
         return told.evaluation_responses
     value, place = sizes[step]

@@ -4,18 +4,18 @@ from sfpo_bench.problems.card import AnswerType, Card, card, known_sets
 from sfpo_bench.problems.load import DataSettings, ProblemSet, load_problem_set
 from sfpo_bench.problems.overlap import Overlap, overlaps
 from sfpo_bench.problems.prompts import PromptTemplate, prompt_template
-from sfpo_bench.problems.suites import Choice, Role, Suite, choice_on, suite
+from sfpo_bench.problems.suites import Role, Suite, SuiteChoice, choice_on, suite
 
 __all__ = [
     "AnswerType",
     "Card",
-    "Choice",
     "DataSettings",
     "Overlap",
     "ProblemSet",
     "PromptTemplate",
     "Role",
     "Suite",
+    "SuiteChoice",
     "card",
     "choice_on",
     "known_sets",

@@ -44,7 +44,7 @@ class Suite:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SuiteChoice:
     """That something is chosen by the scores of a suite. `on_report`: one that numbers are reported on, by request."""
 
     suite: str
@@ -79,7 +79,7 @@ def suite(name: str, setting: str = "") -> Suite:
     return found
 
 
-def choice_on(name: str, allow_report: str = "", setting: str = "", permission: str = "allow_report") -> Choice:
+def choice_on(name: str, allow_report: str = "", setting: str = "", permission: str = "allow_report") -> SuiteChoice:
     """The permission to choose by a suite's scores; `setting` has the suite's name and `permission` the permission.
 
     Raises `ConfigError` for a suite for reporting, unless `allow_report` is its very name.
@@ -91,4 +91,4 @@ def choice_on(name: str, allow_report: str = "", setting: str = "", permission: 
             f"{name} is a suite for reporting: what is chosen by its scores makes them too high. Choose on "
             f"{' or '.join(select)}; or ask for it by name, {permission}={name}, and every table will say so"
         )
-    return Choice(name, found.role)
+    return SuiteChoice(name, found.role)

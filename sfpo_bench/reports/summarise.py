@@ -18,8 +18,8 @@ from sfpo_bench.reports.summary import (
     Accuracy,
     ArmSummary,
     CostRow,
+    CurvePoint,
     IntervalKind,
-    Point,
     RatioRow,
     SeedCurve,
     Summary,
@@ -120,8 +120,8 @@ def _seed_curve(run: SeedRun) -> SeedCurve:
     )
 
 
-def _point(one: EvaluationRecord) -> Point:
-    return Point(step=one.step, costs=one.costs, accuracy=one.accuracy, n=one.n, problems=one.problems)
+def _point(one: EvaluationRecord) -> CurvePoint:
+    return CurvePoint(step=one.step, costs=one.costs, accuracy=one.accuracy, n=one.n, problems=one.problems)
 
 
 def final_accuracy(scores: Sequence[tuple[float | None, int | None, int]]) -> Accuracy | None:

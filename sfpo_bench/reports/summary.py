@@ -37,7 +37,7 @@ class IntervalKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CurvePoint:
     """One evaluation of one run: its costs so far, and `accuracy` over `n` responses to `problems` problems (0: not
     known)."""
 
@@ -68,7 +68,7 @@ class SeedCurve:
     trigger_step: int | None
     greedy_accuracy: float | None
     greedy_n: int | None
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     greedy_problems: int = 0
     processes: int = 1
 

@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSamp
 
 from sfpo_bench.core.seeding import generator, stream_key
 from sfpo_bench.search.space import Point
-from sfpo_bench.settings.search import Sampler
+from sfpo_bench.settings.search import SweepSampler
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -77,17 +77,17 @@ class Grid(BaseSampler):
         return self._points[trial.number % len(self._points)][param_name]
 
 
-def sampler_of(kind: Sampler, seed: int, startup_trials: int, grid: Sequence[Point] = ()) -> BaseSampler:
+def sampler_of(kind: SweepSampler, seed: int, startup_trials: int, grid: Sequence[Point] = ()) -> BaseSampler:
     """The sampler of a study; `grid` holds the points of a grid search."""
-    if kind is Sampler.grid:
+    if kind is SweepSampler.grid:
         return Grid(grid, seed)
-    kinds: dict[Sampler, Make] = {
-        Sampler.random: lambda key: RandomSampler(seed=key),
+    kinds: dict[SweepSampler, Make] = {
+        SweepSampler.random: lambda key: RandomSampler(seed=key),
         # A trial that runs elsewhere counts as a bad one, so that slots do not crowd at one point.
-        Sampler.tpe: lambda key: TPESampler(seed=key, n_startup_trials=startup_trials, constant_liar=True),
-        Sampler.cmaes: lambda key: CmaEsSampler(
+        SweepSampler.tpe: lambda key: TPESampler(seed=key, n_startup_trials=startup_trials, constant_liar=True),
+        SweepSampler.cmaes: lambda key: CmaEsSampler(
             seed=key, n_startup_trials=startup_trials, warn_independent_sampling=False
         ),
-        Sampler.nsga2: lambda key: NSGAIISampler(seed=key, population_size=max(2, startup_trials)),
+        SweepSampler.nsga2: lambda key: NSGAIISampler(seed=key, population_size=max(2, startup_trials)),
     }
     return Seeded(kinds[kind], seed)

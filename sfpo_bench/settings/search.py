@@ -21,7 +21,7 @@ class Kind(StrEnum):
     categorical = "categorical"
 
 
-class Sampler(StrEnum):
+class SweepSampler(StrEnum):
     """How parameters are chosen: tpe (tree-structured Parzen estimator), random, grid, cmaes (CMA-ES), or nsga2
     (NSGA-II, for two goals)."""
 
@@ -92,7 +92,7 @@ class SweepSettings:
     first_seed: int = option(100, "the first seed; the others follow it", low=0)
     top_trials: int = option(0, "best trials that get more seeds when the search is over", low=0)
     top_seeds: int = option(3, "seeds that each of these has in the end", low=1)
-    sampler: Sampler = option(Sampler.tpe, "tpe, random, grid, cmaes or nsga2")
+    sampler: SweepSampler = option(SweepSampler.tpe, "tpe, random, grid, cmaes or nsga2")
     sampler_seed: int = option(0, "seed of the parameters", low=0)
     startup_trials: int = option(
         10, "random trials before tpe or cmaes begin, and finished ones before any is pruned", low=1

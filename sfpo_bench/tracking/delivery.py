@@ -43,7 +43,7 @@ from sfpo_bench.tracking.mlflow_store import (
     hold,
     resolve_tracking_uri,
 )
-from sfpo_bench.tracking.points import Point, PrimaryEvaluation, Told, store_name, tell
+from sfpo_bench.tracking.points import MetricPoint, PrimaryEvaluation, Told, store_name, tell
 
 __all__ = ["Delivery", "PrimaryEvaluation", "RunKey", "SyncSummary"]
 
@@ -87,7 +87,7 @@ class SyncSummary:
 class _Batch:
     """Points of one request. `records` is how many records are complete with it; None inside a very large record."""
 
-    points: tuple[Point, ...]
+    points: tuple[MetricPoint, ...]
     tags: Mapping[str, str]
     records: int | None
 
@@ -261,7 +261,7 @@ class Delivery:
         size = journal.size(batch.records)
         cursor = replace(cursor, records=batch.records, size=size, sha256=journal.sha256(size))
         time_ms = max((point.time_ms for point in batch.points), default=_now_ms())
-        marker = Point(MARKER, float(cursor.records), time_ms, cursor.records)
+        marker = MetricPoint(MARKER, float(cursor.records), time_ms, cursor.records)
         self._store.log(
             cursor.run_id,
             (*batch.points, marker),
@@ -387,7 +387,7 @@ def _delivered(run: StoredRun, journal: JournalView) -> dict[str, Any]:
 
 def _batches(told: Sequence[Told], first: int) -> Iterator[_Batch]:
     """The records from number `first` on, whole ones together while they fit into a request."""
-    points: list[Point] = []
+    points: list[MetricPoint] = []
     tags: dict[str, str] = {}
     left_out = sum(record.left_out for record in told[:first])
     done = first

@@ -26,7 +26,7 @@ from sfpo_bench.core.errors import ConfigError, DeliveredElsewhere, TrackingErro
 from sfpo_bench.results.names import ARTIFACTS, STORE_DATABASE
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
-from sfpo_bench.tracking.points import Point
+from sfpo_bench.tracking.points import MetricPoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -122,7 +122,7 @@ class MlflowStore:
             run = client.create_run(self._id(client), start_ms, {**tags, UID_TAG: uid}, run_name=name)
             return _stored(run)
 
-    def log(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
+    def log(self, run_id: str, points: Sequence[MetricPoint], tags: Mapping[str, str]) -> None:
         """One request: all points are stored in one transaction, the tags after them."""
         with self._asking("sending metrics") as client:
             from mlflow.entities import Metric, RunTag

@@ -29,7 +29,7 @@ from sfpo_bench.results.run_tables import curve_rows
 _LONGEST_NAME = 250
 
 
-class Point(NamedTuple):
+class MetricPoint(NamedTuple):
     """One value of one metric curve; `time_ms` is the record's own time."""
 
     key: str
@@ -53,7 +53,7 @@ class PrimaryEvaluation:
 class Told:
     """The MLflow points and tags of one record. `left_out` counts the values MLflow cannot hold: infinities and NaN."""
 
-    points: tuple[Point, ...]
+    points: tuple[MetricPoint, ...]
     tags: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
 
@@ -69,7 +69,7 @@ def tell(records: Iterable[JournalRecord], primary: PrimaryEvaluation) -> Iterat
         numbers += _accuracy_by_cost(record, primary)
         time_ms = round(record.time_unix_s * 1000)
         points = tuple(
-            Point(store_name(key), value, time_ms, step) for key, value, step in numbers if math.isfinite(value)
+            MetricPoint(store_name(key), value, time_ms, step) for key, value, step in numbers if math.isfinite(value)
         )
         yield Told(points, _first_time(record, events), len(numbers) - len(points))
 

@@ -6,14 +6,14 @@ import signal
 from collections.abc import Callable
 
 from sfpo_bench.workers.job import Job
-from sfpo_bench.workers.slots import JobOutcome, Slots
+from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 
 STOPPING = "stopping: every run finishes its step and writes a checkpoint; once more to stop at once"
 _POLL_SECONDS = 0.1
 
 
 def drive(
-    slots: Slots,
+    slots: WorkerSlots,
     pending: list[Job],
     on_end: Callable[[JobOutcome], None],
     must_stop: Callable[[], bool],
@@ -40,7 +40,7 @@ def drive(
             _stop_on_signal(slots)
 
 
-def _stop_on_signal(slots: Slots) -> None:
+def _stop_on_signal(slots: WorkerSlots) -> None:
     """Have every job end; the next Ctrl-C or SIGTERM ends the workers at once, and their last checkpoints hold."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: slots.stop(now=True))

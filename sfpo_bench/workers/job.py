@@ -47,7 +47,7 @@ class Job:
         return found
 
 
-class Ending(StrEnum):
+class JobEnding(StrEnum):
     """How a job ended."""
 
     finished = "finished"
@@ -61,7 +61,7 @@ class Ending(StrEnum):
 class JobReply:
     """What a worker process returns of a job: how it ended, and why."""
 
-    ending: Ending
+    ending: JobEnding
     message: str
 
 
@@ -81,7 +81,7 @@ def run_job(job: Job, parent: int | None = None, *, processes: int = 1, waits: b
             folder.wait_until_free(_ORPHAN_SECONDS)
         job.work()(job.folder, StopRequest(parent_pid=parent, file=folder.stop_file))
     except Interrupted as stopped:
-        return JobReply(Ending.interrupted, str(stopped))
+        return JobReply(JobEnding.interrupted, str(stopped))
     except RankLost as lost:
         print(f"sfpo-bench: {lost}", file=sys.stderr)
         return None
@@ -95,8 +95,8 @@ def run_job(job: Job, parent: int | None = None, *, processes: int = 1, waits: b
             status = folder.status()
             folder.write_status(RunStatus(RunState.failed, status.step, status.steps, cause))
         return JobReply(_ending(error), cause)
-    return JobReply(Ending.finished, "")
+    return JobReply(JobEnding.finished, "")
 
 
-def _ending(error: Exception) -> Ending:
-    return Ending.halted if is_of_machine(error) else Ending.failed
+def _ending(error: Exception) -> JobEnding:
+    return JobEnding.halted if is_of_machine(error) else JobEnding.failed

@@ -14,7 +14,7 @@ from typing import IO
 from sfpo_bench.core.child_processes import child_environment
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.settings.launcher import LocalLauncher
-from sfpo_bench.workers.job import Ending, Job, JobReply
+from sfpo_bench.workers.job import Job, JobEnding, JobReply
 from sfpo_bench.workers.protocol import Worker
 
 
@@ -41,8 +41,8 @@ class LocalWorker:
             worker.wait_and_close()
             return None
         reply = json.loads(line)
-        ending = Ending(reply["ending"])
-        return JobReply(ending, reply["message"]) if ending != Ending.died else None
+        ending = JobEnding(reply["ending"])
+        return JobReply(ending, reply["message"]) if ending != JobEnding.died else None
 
     def log_hint(self) -> str:
         with suppress(OSError):

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from sfpo_bench.workers.job import Ending, Job, run_job
+from sfpo_bench.workers.job import Job, JobEnding, run_job
 from sfpo_bench.workers.torchrun import write_reply
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     if reply is not None:
         write_reply(job.folder, rank, reply)
     # A rank that fails would leave the others waiting for it; torchrun ends them when one of them exits so.
-    sys.exit(reply is None or reply.ending == Ending.failed)
+    sys.exit(reply is None or reply.ending == JobEnding.failed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.settings.launcher import RayLauncher
-from sfpo_bench.workers.job import Ending, Job, JobReply, run_job
+from sfpo_bench.workers.job import Job, JobEnding, JobReply, run_job
 from sfpo_bench.workers.protocol import Worker
 
 
@@ -48,7 +48,7 @@ class RayCluster:
             found = self._ray.get(reference)
         except self._ray.exceptions.RayActorError:
             return None
-        return JobReply(Ending(found[0]), found[1]) if found is not None else None
+        return JobReply(JobEnding(found[0]), found[1]) if found is not None else None
 
     def kill(self, actor: Any) -> None:
         self._ray.kill(actor)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError
 from sfpo_bench.results.run_folder import RunFolder
-from sfpo_bench.workers.job import Ending, Job, JobReply
+from sfpo_bench.workers.job import Job, JobEnding, JobReply
 from sfpo_bench.workers.machine_faults import is_of_machine
 from sfpo_bench.workers.protocol import Launcher, Worker
 
@@ -21,11 +21,11 @@ class JobOutcome:
     """How the job in a folder ended, and why."""
 
     folder: Path
-    ending: Ending
+    ending: JobEnding
     message: str
 
 
-class Slots:
+class WorkerSlots:
     """`count` workers of a launcher, each with a thread that waits for its job.
 
     A process that dies is replaced and its job continued from its checkpoint, at most `attempts` times. A job that
@@ -99,9 +99,9 @@ class Slots:
         try:
             outcome = self._attempt(self._workers[number], job)
         except BenchError as error:
-            outcome = JobOutcome(job.folder, Ending.failed, str(error))
+            outcome = JobOutcome(job.folder, JobEnding.failed, str(error))
         except Exception as error:  # The boundary of a scheduler: its failure is this job's, and no other's.
-            ending = Ending.halted if is_of_machine(error) else Ending.failed
+            ending = JobEnding.halted if is_of_machine(error) else JobEnding.failed
             outcome = JobOutcome(job.folder, ending, f"{type(error).__name__}: {error}")
         self._ended.put((number, outcome))
 
@@ -110,18 +110,18 @@ class Slots:
         while deaths < self._attempts:
             reply: JobReply | None = worker.run(job)
             if reply is None and self._stopping.is_set():
-                return JobOutcome(folder, Ending.interrupted, "its process was stopped")
+                return JobOutcome(folder, JobEnding.interrupted, "its process was stopped")
             if reply is None:
                 deaths += 1
-            elif reply.ending != Ending.interrupted or self._is_to_end(folder):
+            elif reply.ending != JobEnding.interrupted or self._is_to_end(folder):
                 return JobOutcome(folder, reply.ending, reply.message)
             else:
                 # It was interrupted from outside, as by a scheduler's time limit: continue, if it came any further.
                 before, step = step, RunFolder(folder).status().step
                 if step <= before:
                     limit = f"its process is stopped before a step is done ({reply.message}); allow more time"
-                    return JobOutcome(folder, Ending.failed, limit)
-        return JobOutcome(folder, Ending.died, f"its process died {self._attempts} times; {worker.log_hint()}")
+                    return JobOutcome(folder, JobEnding.failed, limit)
+        return JobOutcome(folder, JobEnding.died, f"its process died {self._attempts} times; {worker.log_hint()}")
 
     def _is_to_end(self, folder: Path) -> bool:
         return self._stopping.is_set() or RunFolder(folder).stop_file.exists()

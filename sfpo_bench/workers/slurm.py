@@ -1,7 +1,7 @@
 """Jobs on a cluster with Slurm, submitted by submitit.
 
 A job of Slurm works until ours is finished. Some time before its limit Slurm sends a signal: the run finishes its step,
-writes a checkpoint and is `interrupted`; the slot then submits a new job that goes on from there (`Slots`). A run in
+writes a checkpoint and is `interrupted`; the slot (`WorkerSlots`) then submits a new job that continues. A run in
 several processes is started by torchrun inside the job. With `submit_on: local` submitit runs the same jobs as
 processes of this machine.
 """
@@ -20,7 +20,7 @@ from sfpo_bench.core.child_processes import child_environment
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.settings.launcher import SlurmLauncher
-from sfpo_bench.workers.job import Ending, Job, JobReply, run_job
+from sfpo_bench.workers.job import Job, JobEnding, JobReply, run_job
 from sfpo_bench.workers.protocol import Worker
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class SlurmWorker:
             return reply
         # A job that was cut off has left its last checkpoint; why it ended stands in its folder, if anywhere.
         status = RunFolder(job.folder).status()
-        return JobReply(Ending.failed, status.cause) if status.state is RunState.failed else None
+        return JobReply(JobEnding.failed, status.cause) if status.state is RunState.failed else None
 
     def stop(self, *, now: bool) -> None:
         if self._folder is not None:

@@ -20,7 +20,7 @@ from sfpo_bench.core.child_processes import child_environment
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.stored_files import write_atomically
-from sfpo_bench.workers.job import Ending, Job, JobReply
+from sfpo_bench.workers.job import Job, JobEnding, JobReply
 
 _POLL_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1
@@ -58,8 +58,8 @@ def write_reply(folder: Path, rank: int, reply: JobReply) -> None:
 def _reply(folder: Path) -> JobReply | None:
     """That of a rank that failed or was halted, for the others were then ended; else that of rank 0."""
     found = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("reply-*.json"))}
-    replies = [JobReply(Ending(one["ending"]), one["message"]) for one in found.values()]
-    failed = [reply for reply in replies if reply.ending in (Ending.halted, Ending.failed)]
+    replies = [JobReply(JobEnding(one["ending"]), one["message"]) for one in found.values()]
+    failed = [reply for reply in replies if reply.ending in (JobEnding.halted, JobEnding.failed)]
     if failed:
         return failed[0]
     return replies[0] if "reply-0.json" in found else None

@@ -15,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-from sfpo_bench.workers.job import Ending, Job, JobReply, run_job
+from sfpo_bench.workers.job import Job, JobEnding, JobReply, run_job
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         job = Job(str(request["function"]), Path(request["folder"]))
-        reply = run_job(job, parent, processes=int(request["processes"])) or JobReply(Ending.died, "")
+        reply = run_job(job, parent, processes=int(request["processes"])) or JobReply(JobEnding.died, "")
         answer = {"folder": str(job.folder), "ending": reply.ending, "message": reply.message}
         print(json.dumps(answer), file=replies, flush=True)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.algorithms.objectives.clipped import Clipped
-from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune, Estimator, Sampling
+from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune, DropRule, Estimator
 from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.selections.protocol import Candidates
 from sfpo_bench.core.errors import ConfigError
@@ -69,7 +69,7 @@ def test_responses_of_equal_size_are_all_kept() -> None:
 
 def test_weights_that_a_count_alone_determines_have_no_estimator() -> None:
     with pytest.raises(ConfigError, match="sampling = fixed_count, which draws nothing"):
-        DppoPrune(estimator=Estimator.published, sampling=Sampling.fixed_count).check("algorithm.selection", GROUP)
+        DppoPrune(estimator=Estimator.published, sampling=DropRule.fixed_count).check("algorithm.selection", GROUP)
 
 
 def test_a_rate_of_zero_is_no_pruning_at_all() -> None:
@@ -78,7 +78,7 @@ def test_a_rate_of_zero_is_no_pruning_at_all() -> None:
 
 
 def test_a_fixed_count_drops_the_lowest_and_averages_over_the_rest() -> None:
-    found = DppoPrune(rate=0.5, sampling=Sampling.fixed_count).weights(candidates())
+    found = DppoPrune(rate=0.5, sampling=DropRule.fixed_count).weights(candidates())
     assert found is not None
     lowest = candidates().advantages_PG.abs().argsort()[0, : GROUP // 2]
     assert not found[0, lowest].any() and sorted(set(found[0].tolist())) == [0.0, 2.0]

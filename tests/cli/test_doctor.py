@@ -22,14 +22,14 @@ from sfpo_bench.doctor.devices import check_devices, check_engines
 from sfpo_bench.doctor.findings import Finding, Level, green, in_background
 from sfpo_bench.doctor.storage import _room, check_cache, check_disk
 from sfpo_bench.doctor.store import check_sqlite, check_store
-from sfpo_bench.doctor.versions import Declared, check_versions, declared, installed_version
+from sfpo_bench.doctor.versions import DeclaredRequirements, check_versions, declared, installed_version
 from sfpo_bench.tracking import mounts
 from tests.cli.test_messages import NO_TORCH
 from tests.conftest import Cli, command
 from tests.tracking.test_delivery_to_a_server import free_port
 
 ROOT = Path(__file__).parents[2]
-NEEDS = Declared(
+NEEDS = DeclaredRequirements(
     python=">=3.11,<3.14",
     requirements=(
         "torch<2.14,>=2.13",
@@ -94,7 +94,7 @@ def test_a_missing_extra_is_no_fault_and_names_its_install_line() -> None:
 
 
 def test_python_out_of_range_is_red() -> None:
-    old = Declared("<3.5", (), ())
+    old = DeclaredRequirements("<3.5", (), ())
     assert next(iter(check_versions(old, TESTED))).level is Level.red
 
 

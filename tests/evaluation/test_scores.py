@@ -10,7 +10,7 @@ import pytest
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, GradedProblem
 from sfpo_bench.evaluation.record import Evaluation
-from sfpo_bench.evaluation.scores import AVERAGE, Arm, arm_scores, arms_of, best_arm, differences, unlike
+from sfpo_bench.evaluation.scores import AVERAGE, ScoredArm, arm_scores, arms_of, best_arm, differences, unlike
 from sfpo_bench.evaluation.tables import differences_frame, scores_blocks, scores_frame, write_tables
 from sfpo_bench.reports.document import Table, plain
 from sfpo_bench.reports.markdown import markdown
@@ -54,8 +54,8 @@ def evaluation(
     return Evaluation(Path(f"/nowhere/{name}/{seed}/{draw}"), owner, sampling, asked, sheets, "")
 
 
-def arm(name: str, chances: dict[str, float], draws: tuple[int, ...] = (0,), **changes: tuple[str, ...]) -> Arm:
-    return Arm(name, tuple(evaluation(name, chances, seed=draw, draw=draw, **changes) for draw in draws))
+def arm(name: str, chances: dict[str, float], draws: tuple[int, ...] = (0,), **changes: tuple[str, ...]) -> ScoredArm:
+    return ScoredArm(name, tuple(evaluation(name, chances, seed=draw, draw=draw, **changes) for draw in draws))
 
 
 CHANCES = {"math500": 0.5, "aime24": 0.1}
@@ -82,7 +82,7 @@ def test_a_model_against_itself_differs_by_nothing() -> None:
     for found in differences(model, model, "avg", 4).values():
         assert (found.mean, found.interval.low, found.interval.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
         assert found.same_samples
-    assert "0: the same samples" in markdown(scores_blocks([model, Arm("b", model.evaluations)], "a", 4))
+    assert "0: the same samples" in markdown(scores_blocks([model, ScoredArm("b", model.evaluations)], "a", 4))
 
 
 def test_a_difference_is_the_difference_of_the_scores_on_shared_problems() -> None:
@@ -105,7 +105,7 @@ def test_p_values_are_adjusted_over_the_benchmarks_and_not_over_the_average() ->
 def test_only_problems_that_both_answered_count() -> None:
     first, second = arm("a", {"math500": 0.5}, (1,)), arm("b", {"math500": 0.5}, (2,))
     whole = second.evaluations[0].graded["math500"]
-    half = Arm("b", (evaluation("b", {"math500": 0.5}, draw=2),))
+    half = ScoredArm("b", (evaluation("b", {"math500": 0.5}, draw=2),))
     half.evaluations[0].graded["math500"] = whole.only(whole.keys[:10])  # type: ignore[index]  # the mapping of this record is a dict
     assert differences(first, half, "avg", 4)["math500"].problems == 10
 
@@ -125,8 +125,8 @@ def test_pseudo_observations_are_counted_in_samples_for_means_and_once_for_pass_
 
 
 def test_several_runs_of_an_arm_are_averaged_and_widen_the_interval_when_they_differ() -> None:
-    alike = Arm("a", tuple(evaluation("a", {"math500": 0.5}, seed=draw, draw=draw) for draw in range(5)))
-    apart = Arm(
+    alike = ScoredArm("a", tuple(evaluation("a", {"math500": 0.5}, seed=draw, draw=draw) for draw in range(5)))
+    apart = ScoredArm(
         "a", tuple(evaluation("a", {"math500": c}, seed=d, draw=d) for d, c in enumerate((0.1, 0.3, 0.5, 0.7, 0.9)))
     )
     near, far = arm_scores(alike, "avg", 4)["math500"], arm_scores(apart, "avg", 4)["math500"]
@@ -164,7 +164,9 @@ def test_what_was_asked_otherwise_is_named() -> None:
     assert unlike([first, second]) == []
     object.__setattr__(second, "sampling", SamplingIdentity("b", "vllm", "float32", 0.7, 1.0, 256, 0))
     assert unlike([first, second]) == ["temperature: 1.0 and 0.7", "engine: transformers and vllm"]
-    assert "Not asked in the same way" in markdown(scores_blocks([Arm("a", (first,)), Arm("b", (second,))], "a", 4))
+    assert "Not asked in the same way" in markdown(
+        scores_blocks([ScoredArm("a", (first,)), ScoredArm("b", (second,))], "a", 4)
+    )
 
 
 def test_the_best_is_the_highest_mean_and_needs_every_benchmark() -> None:

@@ -14,7 +14,7 @@ import pytest
 from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
-from sfpo_bench.importing.costs import Told
+from sfpo_bench.importing.costs import StatedCosts
 from sfpo_bench.importing.csv_log import Form, Keys, Separator, csv_runs
 from sfpo_bench.importing.curves import ImportedRun, imported_run
 from sfpo_bench.importing.fields import PRESETS, Fields, Preset, settle_accuracy
@@ -27,12 +27,12 @@ OWN, TRL, VERL = (PRESETS[name] for name in (Preset.own, Preset.trl, Preset.verl
 ABOUT = About("imported", "a test", "accuracy", targets=(0.5,))
 
 
-def runs_of(text: str, folder: Path, keys: Keys | None = None, told: Told | None = None) -> list[ImportedRun]:
+def runs_of(text: str, folder: Path, keys: Keys | None = None, told: StatedCosts | None = None) -> list[ImportedRun]:
     path = folder / "log.csv"
     path.write_text(text, encoding="utf-8")
     logs = csv_runs(path, keys or Keys())
     fields = settle_accuracy(OWN, [name for log in logs for row in log.rows for name in row.values])
-    return [imported_run(log, fields, told or Told()) for log in logs]
+    return [imported_run(log, fields, told or StatedCosts()) for log in logs]
 
 
 # --- a CSV made by hand -----------------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def runs_of(text: str, folder: Path, keys: Keys | None = None, told: Told | None
 
 def test_a_csv_becomes_a_comparison_with_every_number_of_it(tmp_path: Path) -> None:
     logs = csv_runs(HERE / "runs.csv", Keys(arm="method"))
-    runs = [imported_run(log, replace(OWN, accuracy="accuracy"), Told()) for log in logs]
+    runs = [imported_run(log, replace(OWN, accuracy="accuracy"), StatedCosts()) for log in logs]
     write_comparison(tmp_path / "imported", runs, ABOUT)
     comparison = load_comparison(tmp_path / "imported")
     frame = curves_frame(comparison)
@@ -85,7 +85,7 @@ def figure_texts(summary: Summary) -> list[str]:
 def test_one_run_without_n_has_no_interval_and_one_with_it_has(tmp_path: Path) -> None:
     text = "step,responses,accuracy\n0,0,0.1\n10,640,0.4\n"
     write_comparison(tmp_path / "without", runs_of(text, tmp_path), ABOUT)
-    write_comparison(tmp_path / "with", runs_of(text, tmp_path, told=Told(evaluation_responses=100)), ABOUT)
+    write_comparison(tmp_path / "with", runs_of(text, tmp_path, told=StatedCosts(evaluation_responses=100)), ABOUT)
     without, known = (compare(load_comparison(tmp_path / name)).arms[0].final for name in ("without", "with"))
     assert without is not None and known is not None
     assert (without.low, without.mean, without.high, without.interval.value) == (0.4, 0.4, 0.4, "none")
@@ -103,11 +103,11 @@ def test_an_axis_that_only_some_runs_tell_is_left_out_and_said(tmp_path: Path) -
 
 def test_a_total_is_interpolated_between_rows_and_known_no_further(tmp_path: Path) -> None:
     rows = "0,0,0.1\n10,,0.2\n20,40,0.3\n30,,0.4\n"
-    [run] = runs_of(f"step,seconds,accuracy\n{rows}", tmp_path, told=Told(responses_per_step=8))
+    [run] = runs_of(f"step,seconds,accuracy\n{rows}", tmp_path, told=StatedCosts(responses_per_step=8))
     assert [one.costs.train_seconds for one in run.evaluations] == [0, 20, 40]
     assert [one.costs.responses for one in run.evaluations] == [0, 80, 160]
     assert run.notes == (f"{tmp_path / 'log.csv'}: the evaluation at step 30 is left out, no cost was logged by then",)
-    [run] = runs_of(f"step,seconds,accuracy\n{rows}40,,0.5\n", tmp_path, told=Told(responses_per_step=8))
+    [run] = runs_of(f"step,seconds,accuracy\n{rows}40,,0.5\n", tmp_path, told=StatedCosts(responses_per_step=8))
     assert run.axes == {"responses"} and len(run.evaluations) == 5
     assert run.notes == (f"{tmp_path / 'log.csv'}: train_seconds ends at step 20",)
 
@@ -213,7 +213,7 @@ def test_with_decimal_commas_a_point_is_no_number(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step;accuracy;seconds\n1;0,5;1.234\n", encoding="utf-8")
     [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(Separator.semicolon, Decimal.comma))
     with pytest.raises(ConfigError, match=r"line 2, column seconds: found '1.234'"):
-        imported_run(log, replace(OWN, accuracy="accuracy"), Told())
+        imported_run(log, replace(OWN, accuracy="accuracy"), StatedCosts())
 
 
 @pytest.mark.parametrize("end", ["2,0.", "2,0.6,9", "2", '2,"0.6'])
@@ -236,8 +236,8 @@ def test_a_resumed_log_is_what_an_uninterrupted_one_would_have_been(tmp_path: Pa
     [log] = csv_runs(tmp_path / "log.csv", Keys())
     fields = replace(OWN, accuracy="accuracy")
     with pytest.raises(ConfigError, match=r"line 7: step 30 comes after step 40 .*later_wins=true"):
-        imported_run(log, fields, Told())
-    run = imported_run(as_resumed(log), fields, Told())
+        imported_run(log, fields, StatedCosts())
+    run = imported_run(as_resumed(log), fields, StatedCosts())
     [whole] = runs_of(head + "0,0.1,0\n10,0.2,80\n20,0.3,160\n" + after, tmp_path)
     assert run.evaluations == whole.evaluations
     assert run.notes == (f"{tmp_path / 'log.csv'}: 2 rows of steps 30 to 40 gave way to later ones",)
@@ -246,7 +246,7 @@ def test_a_resumed_log_is_what_an_uninterrupted_one_would_have_been(tmp_path: Pa
 def test_of_two_values_at_one_step_the_later_one_counts_where_asked_for(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step,accuracy,responses\n1,0.5,80\n1,0.6,80\n", encoding="utf-8")
     [log] = csv_runs(tmp_path / "log.csv", Keys())
-    assert [one.accuracy for one in imported_run(as_resumed(log), OWN, Told()).evaluations] == [0.6]
+    assert [one.accuracy for one in imported_run(as_resumed(log), OWN, StatedCosts()).evaluations] == [0.6]
 
 
 def test_a_log_that_goes_on_without_an_accuracy_says_so(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def trained_by_trl() -> list[ImportedRun]:
         for seed in (0, 1):
             log = json_run(HERE / "trl" / f"{arm}-seed{seed}.json", arm, seed)
             fields = settle_accuracy(TRL, [name for row in log.rows for name in row.values])
-            made.append(imported_run(log, fields, Told(per_step, 8, 64)))
+            made.append(imported_run(log, fields, StatedCosts(per_step, 8, 64)))
     return made
 
 
@@ -397,13 +397,13 @@ def test_an_accuracy_in_json_that_is_no_finite_number_is_named_by_its_place(valu
     )
     log = json_run(path, "a", 0)
     with pytest.raises(ConfigError, match=r"log_history\[1\], column eval_rewards/correct/mean: found"):
-        imported_run(log, settle_accuracy(TRL, ["eval_rewards/correct/mean"]), Told())
+        imported_run(log, settle_accuracy(TRL, ["eval_rewards/correct/mean"]), StatedCosts())
 
 
 def test_a_step_metric_that_is_no_finite_number_is_left_out_and_said(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 1, "accuracy": 0.5, "grad_norm": 2.0}\n{"step": 2, "grad_norm": NaN}\n', encoding="utf-8")
-    run = imported_run(json_run(path, "a", 0), replace(TRL, accuracy="accuracy"), Told())
+    run = imported_run(json_run(path, "a", 0), replace(TRL, accuracy="accuracy"), StatedCosts())
     assert [(one.step, one.metrics) for one in run.steps] == [(1, {"gradient_norm": 2.0})]
     assert f"{path}, line 2, column grad_norm: NaN is left out, with 0 others like it" in run.notes
 
@@ -440,7 +440,7 @@ def verl_lines(folder: Path, testing: float) -> RunLog:
 
 def verl_run(log: RunLog, fields: Fields) -> ImportedRun:
     found = settle_accuracy(fields, [name for row in log.rows for name in row.values])
-    return imported_run(log, found, Told(responses_per_step=64))
+    return imported_run(log, found, StatedCosts(responses_per_step=64))
 
 
 def test_verl_seconds_leave_out_checkpoints_and_where_they_are_inside_validation(tmp_path: Path) -> None:
@@ -470,12 +470,12 @@ def test_verl_names_are_found_as_mlflow_holds_them() -> None:
 def test_means_hold_for_the_steps_since_the_row_before() -> None:
     rows = [LogRow(4, {"step_time": 2.0}, "a"), LogRow(10, {"step_time": 3.0}, "b"), LogRow(10, {"accuracy": 0.5}, "c")]
     fields = replace(TRL, accuracy="accuracy")
-    run = imported_run(RunLog("a", 0, "log", tuple(rows)), fields, Told())
+    run = imported_run(RunLog("a", 0, "log", tuple(rows)), fields, StatedCosts())
     assert run.evaluations[0].costs.train_seconds == 4 * 2 + 6 * 3
 
 
 def test_in_a_store_the_later_of_two_values_counts() -> None:
     rows = (LogRow(1, {"accuracy": 0.5}, "a"), LogRow(1, {"accuracy": 0.6}, "b"))
     log = RunLog("a", 0, "log", rows, one_value_a_step=True)
-    run = imported_run(log, OWN, Told(responses_per_step=8))
+    run = imported_run(log, OWN, StatedCosts(responses_per_step=8))
     assert [one.accuracy for one in run.evaluations] == [0.6]

@@ -10,7 +10,7 @@ import pytest
 from sfpo_bench.cli import main
 from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.importing.costs import Told
+from sfpo_bench.importing.costs import StatedCosts
 from sfpo_bench.importing.curves import imported_run
 from sfpo_bench.importing.fields import Fields
 from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
@@ -176,7 +176,7 @@ def test_a_resumed_run_of_a_store_and_what_is_no_number_in_it(tmp_path: Path) ->
     assert [(row.step, row.values["accuracy"]) for row in log.rows] == [(0, 0.1), (10, 0.2), (20, 0.3)]
     fields = Fields(accuracy="accuracy", costs={CostAxis.train_seconds: "seconds"})
     with pytest.raises(ConfigError, match="run grpo, step 20, column seconds: found 'nan'"):
-        imported_run(log, fields, Told())
+        imported_run(log, fields, StatedCosts())
     for store in (stored_runs(uri), ClientRuns(uri, uri)):
         [info] = store.of_experiment("maths")
         assert math.isnan(info.latest["seconds"]) and info.latest["tokens"] == -math.inf

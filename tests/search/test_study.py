@@ -15,7 +15,7 @@ from sfpo_bench.search.samplers import sampler_of
 from sfpo_bench.search.space import Point, Space, space_of
 from sfpo_bench.search.storage import STUDY_FILE, FileLock, open_storage
 from sfpo_bench.search.study import HeldTrial, SharedStudy
-from sfpo_bench.settings.search import Kind, ParameterSettings, Pruner, Sampler, SweepSettings
+from sfpo_bench.settings.search import Kind, ParameterSettings, Pruner, SweepSampler, SweepSettings
 
 SPACE = space_of(
     {
@@ -40,9 +40,11 @@ class Clock:
         return self.now
 
 
-def study(folder: Path, sampler: Sampler, clock: Callable[[], float], pruner: Pruner = Pruner.median) -> SharedStudy:
+def study(
+    folder: Path, sampler: SweepSampler, clock: Callable[[], float], pruner: Pruner = Pruner.median
+) -> SharedStudy:
     settings = SweepSettings(startup_trials=4, pruner=pruner, rungs=RUNGS, warmup_rungs=0)
-    grid = SPACE.grid() if sampler is Sampler.grid else []
+    grid = SPACE.grid() if sampler is SweepSampler.grid else []
     return SharedStudy(
         folder,
         "s",
@@ -87,9 +89,9 @@ def said(one: SharedStudy) -> list[tuple[object, ...]]:
     return [(v.number, v.state, dict(v.point), v.values, dict(v.rungs)) for v in one.views()]
 
 
-@pytest.mark.parametrize("sampler", [Sampler.random, Sampler.grid, Sampler.tpe, Sampler.cmaes])
+@pytest.mark.parametrize("sampler", [SweepSampler.random, SweepSampler.grid, SweepSampler.tpe, SweepSampler.cmaes])
 def test_killed_between_any_two_accesses_and_taken_up_it_equals_an_uninterrupted_study(
-    sampler: Sampler, tmp_path: Path
+    sampler: SweepSampler, tmp_path: Path
 ) -> None:
     whole = study(tmp_path / "whole", sampler, Clock())
     work(whole, 14)
@@ -121,7 +123,7 @@ def test_killed_inside_any_write_to_the_storage_it_goes_on_as_if_nothing_had_bee
     """The journal ends after any of its lines, or within one: what a kill leaves of a write."""
     from optuna.storages.journal import JournalFileBackend
 
-    whole = study(tmp_path / "whole", Sampler.tpe, Clock())
+    whole = study(tmp_path / "whole", SweepSampler.tpe, Clock())
     work(whole, 8)
     draw, clock, kills = random.Random(5), Clock(), 0
     append = JournalFileBackend.append_logs
@@ -145,7 +147,7 @@ def test_killed_inside_any_write_to_the_storage_it_goes_on_as_if_nothing_had_bee
         left = draw.randrange(1, 14)
         clock.now += 31.0
         try:
-            one = study(tmp_path / "killed", Sampler.tpe, clock)
+            one = study(tmp_path / "killed", SweepSampler.tpe, clock)
             work(one, 8)
         except Killed:
             kills += 1
@@ -157,7 +159,7 @@ def test_killed_inside_any_write_to_the_storage_it_goes_on_as_if_nothing_had_bee
 
 def test_an_orphan_is_known_by_its_lease_and_not_before_it_ran_out(tmp_path: Path) -> None:
     clock = Clock()
-    one, other = study(tmp_path, Sampler.random, clock), study(tmp_path, Sampler.random, clock)
+    one, other = study(tmp_path, SweepSampler.random, clock), study(tmp_path, SweepSampler.random, clock)
     first = one.take(space, 1)
     assert first is not None and other.take(space, 1) is None
     clock.now += 29.0
@@ -176,7 +178,7 @@ def test_an_orphan_is_known_by_its_lease_and_not_before_it_ran_out(tmp_path: Pat
 
 def test_a_lease_that_was_released_lets_others_go_on_at_once(tmp_path: Path) -> None:
     clock = Clock()
-    one, other = study(tmp_path, Sampler.random, clock), study(tmp_path, Sampler.random, clock)
+    one, other = study(tmp_path, SweepSampler.random, clock), study(tmp_path, SweepSampler.random, clock)
     held = one.take(space, 1)
     one.release()
     taken = other.take(space, 1)
@@ -185,7 +187,7 @@ def test_a_lease_that_was_released_lets_others_go_on_at_once(tmp_path: Path) -> 
 
 
 def test_failed_trials_are_tried_again_once_and_only_on_request(tmp_path: Path) -> None:
-    one = study(tmp_path, Sampler.random, Clock())
+    one = study(tmp_path, SweepSampler.random, Clock())
     for _ in range(2):
         held = one.take(space, 2)
         assert held is not None
@@ -203,8 +205,8 @@ def test_failed_trials_are_tried_again_once_and_only_on_request(tmp_path: Path) 
 
 
 def test_draws_depend_on_the_number_of_the_trial_and_not_on_who_asks(tmp_path: Path) -> None:
-    alone, clock = study(tmp_path / "alone", Sampler.random, Clock()), Clock()
-    one, other = (study(tmp_path / "two", Sampler.random, clock) for _ in range(2))
+    alone, clock = study(tmp_path / "alone", SweepSampler.random, Clock()), Clock()
+    one, other = (study(tmp_path / "two", SweepSampler.random, clock) for _ in range(2))
     for _ in range(4):
         for each in (one, other):
             assert each.take(space, 100) is not None
@@ -216,7 +218,7 @@ def test_draws_depend_on_the_number_of_the_trial_and_not_on_who_asks(tmp_path: P
 
 
 def test_a_grid_search_visits_every_point_once(tmp_path: Path) -> None:
-    one, grid = study(tmp_path, Sampler.grid, Clock(), Pruner.none), SPACE.grid()
+    one, grid = study(tmp_path, SweepSampler.grid, Clock(), Pruner.none), SPACE.grid()
     work(one, len(grid))
     visited = [tuple(sorted(view.point.items())) for view in one.views()]
     assert sorted(map(str, visited)) == sorted(str(tuple(sorted(point.items()))) for point in grid)
@@ -248,6 +250,6 @@ def test_four_processes_that_share_a_study_end_with_exactly_the_trials_wanted(tm
     for process in processes:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
-    views = study(tmp_path, Sampler.tpe, Clock()).views()
+    views = study(tmp_path, SweepSampler.tpe, Clock()).views()
     assert len(views) == 24 and {view.state for view in views} <= {"complete", "pruned"}
     assert len({view.point["x"] for view in views}) == 24

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sfpo_bench.core.costs import CostAxis
-from sfpo_bench.experiments.study.checkpoints import Choice, ChosenCheckpoint
+from sfpo_bench.experiments.study.checkpoints import CheckpointChoice, ChosenCheckpoint
 from sfpo_bench.experiments.study.frame import Evaluated, score_rows
 from sfpo_bench.reports.papers.score import (
     AVERAGE,
@@ -30,7 +30,7 @@ def evaluated(arm: str, seed: int, why: PaperCheckpoint, chances: dict[str, floa
 
 
 def rows(found: list[Evaluated]) -> list[PaperScore]:
-    choice = Choice(CostAxis.optimizer_steps, 60.0, tuple(one.chosen for one in found), ())
+    choice = CheckpointChoice(CostAxis.optimizer_steps, 60.0, tuple(one.chosen for one in found), ())
     start = evaluation("start", CHANCES, draw=99)
     return score_rows(start, found, choice, {"grpo": "GRPO", "sfpo": "SFPO"}, "grpo", "a model")
 

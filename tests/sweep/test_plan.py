@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.resources import carried
-from sfpo_bench.experiments.sweep.plan import Plan, composer, plan_of
+from sfpo_bench.experiments.sweep.plan import PreparedSweep, composer, plan_of
 from sfpo_bench.search.overrides import split_overrides
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.settings.search import Kind
@@ -26,7 +26,7 @@ PACKAGED = sorted(path.stem for path in carried("sweeps").glob("*.yaml"))
 
 
 @contextmanager
-def planned(name: str, folder: Path, *overrides: str) -> Iterator[Plan]:
+def planned(name: str, folder: Path, *overrides: str) -> Iterator[PreparedSweep]:
     """The plan of the sweep file `name` in `folder`."""
     register()
     path = ["hydra.searchpath=[pkg://sfpo_bench.conf]", *overrides]

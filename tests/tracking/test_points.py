@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 
 from sfpo_bench.core.types import EventRecord, JournalRecord, Split
-from sfpo_bench.tracking.points import Point, PrimaryEvaluation, Told, store_name, tell
+from sfpo_bench.tracking.points import MetricPoint, PrimaryEvaluation, Told, store_name, tell
 from tests.tracking.records import START_UNIX_S, costs, evaluation, short_run, step_record
 
 
@@ -68,8 +68,8 @@ def test_an_event_counts_up_and_its_tag_says_when_it_first_happened() -> None:
     assert first.tags == {"event.trigger_fired": "5"} and second.tags == {}
     time_ms = round((START_UNIX_S + 7) * 1000)
     assert set(second.points) == {
-        Point("event.trigger_fired", 2.0, time_ms, 7),
-        Point("event.trigger_fired.z", 7.0, time_ms, 7),
+        MetricPoint("event.trigger_fired", 2.0, time_ms, 7),
+        MetricPoint("event.trigger_fired.z", 7.0, time_ms, 7),
     }
 
 

@@ -15,10 +15,10 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.settings.launcher import LauncherSettings, LocalLauncher, RayLauncher, SlurmLauncher
 from sfpo_bench.training.run import train
 from sfpo_bench.workers.build import build_launcher, slot_count
-from sfpo_bench.workers.job import Ending, Job
+from sfpo_bench.workers.job import Job, JobEnding
 from sfpo_bench.workers.local import LocalWorker
 from sfpo_bench.workers.protocol import Worker
-from sfpo_bench.workers.slots import JobOutcome, Slots
+from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 from tests.conftest import TINY
 from tests.extras import needs_launcher
 
@@ -111,7 +111,7 @@ class LocalWorkers:
 
 
 def outcome_of(launcher: LocalWorkers, folder: Path) -> JobOutcome:
-    slots = Slots(launcher, 1)
+    slots = WorkerSlots(launcher, 1)
     slots.start(Job.of(train, folder))
     outcomes: list[JobOutcome] = []
     while not outcomes:
@@ -124,7 +124,7 @@ def test_a_worker_that_dies_at_its_start_names_its_log_and_the_last_line_of_it(t
     log = tmp_path / "workers.log"
     outcome = outcome_of(LocalWorkers(log, PYTHONHASHSEED="no number"), tmp_path)
     last = [line for line in log.read_text().splitlines() if line.strip()][-1].strip()
-    assert outcome == JobOutcome(tmp_path, Ending.died, f"its process died 3 times; {log} ends with: {last}")
+    assert outcome == JobOutcome(tmp_path, JobEnding.died, f"its process died 3 times; {log} ends with: {last}")
     assert log.read_text().count("Fatal Python error") == 3
 
 

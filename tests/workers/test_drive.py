@@ -11,9 +11,9 @@ import pytest
 
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.workers.drive import drive
-from sfpo_bench.workers.job import Ending, Job, JobReply
+from sfpo_bench.workers.job import Job, JobEnding, JobReply
 from sfpo_bench.workers.protocol import Worker
-from sfpo_bench.workers.slots import JobOutcome, Slots
+from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 
 
 class Sleeping:
@@ -36,7 +36,7 @@ class Sleeping:
             time.sleep(0.005)
         with self._counting:
             self.running -= 1
-        return JobReply(Ending.interrupted, "stop file") if stopped else JobReply(Ending.finished, "")
+        return JobReply(JobEnding.interrupted, "stop file") if stopped else JobReply(JobEnding.finished, "")
 
     def stop(self, *, now: bool) -> None:
         """Ends by the stop files that the test leaves."""
@@ -68,14 +68,14 @@ def jobs(folder: Path, *seconds: float) -> list[Job]:
 def test_every_job_is_run_once_and_never_more_at_a_time_than_there_are_slots(count: int, tmp_path: Path) -> None:
     launcher, ended = Sleeping(), list[JobOutcome]()
     pending = jobs(tmp_path, 0.06, 0.02, 0.02, 0.02, 0.02)
-    drive(Slots(launcher, count), list(pending), ended.append, lambda: False)
+    drive(WorkerSlots(launcher, count), list(pending), ended.append, lambda: False)
     assert sorted(outcome.folder for outcome in ended) == [job.folder for job in pending]
     assert launcher.most == count
 
 
 def test_jobs_may_come_while_others_run_and_while_no_slot_is_busy(tmp_path: Path) -> None:
     launcher, ended, to_come = Sleeping(), list[JobOutcome](), jobs(tmp_path, 0.02, 0.02, 0.02)
-    slots = Slots(launcher, 2)
+    slots = WorkerSlots(launcher, 2)
 
     def each_pass() -> bool:
         if to_come and not slots.busy:  # one after the other, though there is room for two
@@ -94,6 +94,6 @@ def test_after_a_stop_what_runs_ends_and_nothing_is_started(tmp_path: Path) -> N
         said.append("stopping")
         RunFolder(tmp_path / "1").stop_file.touch()
 
-    drive(Slots(Sleeping(), 1), pending, ended.append, lambda: len(pending) == 1, on_stop=on_stop)
+    drive(WorkerSlots(Sleeping(), 1), pending, ended.append, lambda: len(pending) == 1, on_stop=on_stop)
     assert [(outcome.folder.name, outcome.ending) for outcome in ended] == [("0", "finished"), ("1", "interrupted")]
     assert said == ["stopping"] and [job.folder.name for job in pending] == ["2"]

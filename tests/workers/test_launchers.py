@@ -12,10 +12,10 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.settings.launcher import LocalLauncher
 from sfpo_bench.workers.drive import drive
-from sfpo_bench.workers.job import Ending, Job, JobReply
+from sfpo_bench.workers.job import Job, JobEnding, JobReply
 from sfpo_bench.workers.local import Local, share, slots_for, visible_gpus
 from sfpo_bench.workers.protocol import Launcher, Worker
-from sfpo_bench.workers.slots import Slots
+from sfpo_bench.workers.slots import WorkerSlots
 from tests.extras import needs_launcher
 from tests.sweep.tiny import sweep, trials
 
@@ -43,9 +43,9 @@ class FakeWorker:
         end = time.monotonic() + float(job.folder.name)
         while time.monotonic() < end:
             if RunFolder(job.folder).stop_file.exists():
-                return JobReply(Ending.interrupted, "stop file")
+                return JobReply(JobEnding.interrupted, "stop file")
             time.sleep(0.01)
-        return JobReply(Ending.finished, "")
+        return JobReply(JobEnding.finished, "")
 
     def stop(self, *, now: bool) -> None:
         """Nothing to end."""
@@ -70,12 +70,12 @@ def test_a_slot_that_is_free_takes_the_next_job_while_the_slowest_still_runs(tmp
     jobs, order = [job(tmp_path / name) for name in ("0.9", "0.1", "0.15", "0.2")], list[str]()
     for each in jobs:
         each.folder.mkdir()
-    drive(Slots(launcher, 2), jobs, lambda outcome: order.append(outcome.folder.name), lambda: False)
+    drive(WorkerSlots(launcher, 2), jobs, lambda outcome: order.append(outcome.folder.name), lambda: False)
     assert order == ["0.1", "0.15", "0.2", "0.9"]
 
 
 def test_one_run_can_be_ended_and_a_stop_file_of_old_does_not_end_the_next(tmp_path: Path) -> None:
-    slots, run = Slots(FakeLauncher(), 1), tmp_path / "30"
+    slots, run = WorkerSlots(FakeLauncher(), 1), tmp_path / "30"
     run.mkdir()
     slots.start(job(run))
     slots.end(run)
@@ -97,7 +97,7 @@ class LimitedWorker(FakeWorker):
         folder = RunFolder(job.folder)
         done = min(3, folder.status().step + self._steps)
         folder.write_status(RunStatus(RunState.interrupted, done, 3))
-        return JobReply(Ending.finished, "") if done == 3 else JobReply(Ending.interrupted, "SIGUSR2")
+        return JobReply(JobEnding.finished, "") if done == 3 else JobReply(JobEnding.interrupted, "SIGUSR2")
 
 
 class LimitedLauncher(FakeLauncher):
@@ -112,7 +112,7 @@ class LimitedLauncher(FakeLauncher):
 def test_a_job_that_is_interrupted_from_outside_is_continued_while_it_comes_further(
     steps: int, ending: str, tmp_path: Path
 ) -> None:
-    slots = Slots(LimitedLauncher(steps), 1)
+    slots = WorkerSlots(LimitedLauncher(steps), 1)
     slots.start(job(tmp_path))
     [ended] = slots.ended(5.0)
     assert ended.ending == ending
@@ -137,7 +137,7 @@ def test_a_worker_does_work_of_any_module_in_any_folder(tmp_path: Path, monkeypa
     folders, log = [tmp_path / "first", tmp_path / "second"], tmp_path / "workers.log"
     for folder in folders:
         folder.mkdir()
-    slots = Slots(Local(LocalLauncher(), 1, log, ()), 1)
+    slots = WorkerSlots(Local(LocalLauncher(), 1, log, ()), 1)
     endings = []
     for job in [*(Job("own_work:count", folder) for folder in folders), *(_failing(folders[1]))]:
         slots.start(job)

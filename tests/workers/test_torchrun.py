@@ -19,9 +19,9 @@ from sfpo_bench.settings.launcher import LauncherSettings, LocalLauncher, RayLau
 from sfpo_bench.training.processes import is_first, world_size
 from sfpo_bench.training.run import train
 from sfpo_bench.workers.build import build_launcher
-from sfpo_bench.workers.job import Ending, Job, JobReply
+from sfpo_bench.workers.job import Job, JobEnding, JobReply
 from sfpo_bench.workers.local import slots_for
-from sfpo_bench.workers.slots import JobOutcome, Slots
+from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 from sfpo_bench.workers.torchrun import command, run_in_ranks, write_reply
 from tests.conftest import TINY, Cli
 from tests.extras import needs_launcher
@@ -65,8 +65,8 @@ def ranks_saying(replies: dict[int, JobReply], folder: Path, monkeypatch: pytest
 
 
 def test_a_job_ends_as_rank_0_says_unless_another_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fine, asked = JobReply(Ending.finished, ""), JobReply(Ending.interrupted, "SIGTERM")
-    broken = JobReply(Ending.failed, "rank 1 is full")
+    fine, asked = JobReply(JobEnding.finished, ""), JobReply(JobEnding.interrupted, "SIGTERM")
+    broken = JobReply(JobEnding.failed, "rank 1 is full")
     write_reply(tmp_path, 1, broken)  # of an earlier process
     assert ranks_saying({0: fine, 1: fine}, tmp_path, monkeypatch) == fine
     assert ranks_saying({0: asked, 1: broken}, tmp_path, monkeypatch) == broken
@@ -95,7 +95,7 @@ def test_torchrun_ends_when_the_process_that_started_it_is_killed(tmp_path: Path
 
 
 def outcome_of(launcher: LauncherSettings, folder: Path, log: Path) -> JobOutcome:
-    slots = Slots(build_launcher(launcher, 1, log), 1)
+    slots = WorkerSlots(build_launcher(launcher, 1, log), 1)
     slots.start(Job.of(train, folder))
     outcomes: list[JobOutcome] = []
     while not outcomes:
@@ -148,7 +148,7 @@ def test_the_signal_before_a_time_limit_ends_a_process_and_the_next_continues(
 ) -> None:
     """Slurm sends SIGUSR2 some time before the limit: checkpoint, and a further job from there."""
     needs_launcher(launcher.kind)
-    slots = Slots(build_launcher(launcher, 1, tmp_path / "log" / "workers.log"), 1)
+    slots = WorkerSlots(build_launcher(launcher, 1, tmp_path / "log" / "workers.log"), 1)
     slots.start(Job.of(train, run))
     for turn in (2, 3):
         while len(sessions(run)) < turn or not list(run.glob("checkpoints/step-*")):

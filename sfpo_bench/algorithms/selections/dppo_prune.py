@@ -26,7 +26,7 @@ class Estimator(StrEnum):
     published = "published"
 
 
-class Sampling(StrEnum):
+class DropRule(StrEnum):
     """`bernoulli`: each response is dropped on its own. `fixed_count`, the appendix's algorithm: the floor(rate n)
     responses of lowest |A| are dropped for sure, which no weight can undo: biased."""
 
@@ -49,7 +49,7 @@ class DppoPrune(Facts, Selection):
     estimator: Estimator = option(
         Estimator.horvitz_thompson, "weight of those that stay: horvitz_thompson or published"
     )
-    sampling: Sampling = option(Sampling.bernoulli, "bernoulli, or fixed_count (the appendix; biased)")
+    sampling: DropRule = option(DropRule.bernoulli, "bernoulli, or fixed_count (the appendix; biased)")
 
     paper = "2603.04135"
     trust = "?"
@@ -61,7 +61,7 @@ class DppoPrune(Facts, Selection):
         return self.rate > 0
 
     def check(self, key: str, group: int) -> None:
-        if self.sampling is Sampling.fixed_count and self.estimator is not Estimator.horvitz_thompson:
+        if self.sampling is DropRule.fixed_count and self.estimator is not Estimator.horvitz_thompson:
             raise ConfigError(
                 f"{key}.estimator = {self.estimator.value} with {key}.sampling = fixed_count, which draws nothing: its "
                 f"weights follow from the count alone; leave {key}.estimator out, or set {key}.sampling=bernoulli"
@@ -73,7 +73,7 @@ class DppoPrune(Facts, Selection):
         if self.rate == 0:
             return None
         size_N = candidates.advantages_PG.abs().reshape(-1)
-        if self.sampling is Sampling.fixed_count:
+        if self.sampling is DropRule.fixed_count:
             kept_N = torch.ones_like(size_N)
             kept_N[torch.argsort(size_N, stable=True)[: int(self.rate * len(size_N))]] = 0.0
             weights_N = kept_N * len(size_N) / kept_N.sum()

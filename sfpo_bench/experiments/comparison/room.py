@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError
-from sfpo_bench.experiments.plan import Plan, plan
+from sfpo_bench.experiments.plan import ResourcePlan, plan
 from sfpo_bench.models.load import shape_of
 from sfpo_bench.settings.config import RunConfig
 from sfpo_bench.training.checkpoint import require_space
@@ -21,7 +21,7 @@ def require_room(folder: Path, runs: Sequence[RunConfig], slots: int) -> None:
         require_space(folder, sum(one.kept_bytes for one in plans) + sum(written))
 
 
-def _plan(config: RunConfig) -> Plan | None:
+def _plan(config: RunConfig) -> ResourcePlan | None:
     try:
         return plan(config, shape_of(config.model))
     except BenchError:

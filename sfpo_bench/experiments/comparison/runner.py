@@ -26,12 +26,12 @@ from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.run import is_finished, plain_node, prepare, train
 from sfpo_bench.workers.build import build_launcher
 from sfpo_bench.workers.drive import STOPPING, drive
-from sfpo_bench.workers.job import Ending, Job
-from sfpo_bench.workers.slots import JobOutcome, Slots
+from sfpo_bench.workers.job import Job, JobEnding
+from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PreparedComparison:
     """A settled comparison: its folder is its own, its identity is written down, its runs are prepared."""
 
     folder: Path
@@ -43,7 +43,7 @@ class Comparison:
     @contextmanager
     def held(
         cls, config: RunConfig, arms: list[Arm], slots: int, remedy: str = identity.REMEDY
-    ) -> Iterator[Comparison]:
+    ) -> Iterator[PreparedComparison]:
         """Find or make the comparison's folder, and hold its lock while its runs are prepared and trained.
 
         Nothing is written before the lock is held: a call that is refused changes nothing of the one that runs. Raises
@@ -74,7 +74,7 @@ class Comparison:
         return [open_runs[index] for index in order]
 
 
-def run_comparison(comparison: Comparison, warnings: StoreWarnings | None = None) -> ReportFiles:
+def run_comparison(comparison: PreparedComparison, warnings: StoreWarnings | None = None) -> ReportFiles:
     """Train every run that is not finished and write the report; journals go to MLflow meanwhile. Hold the lock.
 
     Raises `Interrupted` when asked to stop (everything is kept), and `RunFailed` when runs failed (the others are done
@@ -106,14 +106,14 @@ def run_comparison(comparison: Comparison, warnings: StoreWarnings | None = None
     return files
 
 
-def _train_all(comparison: Comparison, stop: StopRequest) -> list[JobOutcome]:
+def _train_all(comparison: PreparedComparison, stop: StopRequest) -> list[JobOutcome]:
     """Train what is not finished; returns the runs that failed."""
     pending = [Job.of(train, run.folder) for run in comparison.pending()]
     config, progress = comparison.config, _Progress(comparison)
     launcher = build_launcher(config.launcher, config.comparison.threads, comparison.folder / WORKERS_LOG)
     with stop.listening(), Board(config.name) as board:
         progress.show(board)
-        slots = Slots(launcher, min(comparison.slots, len(pending)))
+        slots = WorkerSlots(launcher, min(comparison.slots, len(pending)))
         drive(
             slots,
             pending,
@@ -126,7 +126,7 @@ def _train_all(comparison: Comparison, stop: StopRequest) -> list[JobOutcome]:
     return progress.failures
 
 
-def _feed(comparison: Comparison, warnings: StoreWarnings) -> Feed | None:
+def _feed(comparison: PreparedComparison, warnings: StoreWarnings) -> Feed | None:
     tracking = comparison.config.tracking
     if not tracking.mlflow:
         return None
@@ -139,7 +139,7 @@ def _feed(comparison: Comparison, warnings: StoreWarnings) -> Feed | None:
 class _Progress:
     """Progress of the whole comparison: finished runs, and steps of all."""
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: PreparedComparison) -> None:
         self.failures: list[JobOutcome] = []
         self._runs, self._comparison = comparison.runs, comparison
         self._done = len(comparison.runs) - len(comparison.pending())
@@ -151,8 +151,8 @@ class _Progress:
 
     def ended(self, outcome: JobOutcome) -> str:
         """Take in that a run ended; returns the line that says so."""
-        self._done += outcome.ending == Ending.finished
-        if outcome.ending in (Ending.failed, Ending.halted, Ending.died):
+        self._done += outcome.ending == JobEnding.finished
+        if outcome.ending in (JobEnding.failed, JobEnding.halted, JobEnding.died):
             self.failures.append(outcome)
         note = f": {outcome.message}" if outcome.message else ""
         run = next(run for run in self._runs if run.folder == outcome.folder)

@@ -29,7 +29,7 @@ class ChosenCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CheckpointChoice:
     """The checkpoints of every run. `shared_budget` is the largest amount of `axis` that all runs have spent.
 
     `without_equal` are arms that kept no checkpoint within the shared budget: they have none of equal budget.
@@ -41,7 +41,7 @@ class Choice:
     without_equal: tuple[str, ...]
 
 
-def choose(runs: Sequence[PlannedRun], axis: CostAxis, keep_every: int) -> Choice:
+def choose(runs: Sequence[PlannedRun], axis: CostAxis, keep_every: int) -> CheckpointChoice:
     """The checkpoints to evaluate of finished runs.
 
     Of equal budget is, for each run, the latest checkpoint at which it had spent no more than the run that spent least
@@ -60,10 +60,10 @@ def choose(runs: Sequence[PlannedRun], axis: CostAxis, keep_every: int) -> Choic
         if equal is not None and run.arm not in without:
             named[PaperCheckpoint.equal_budget] = equal
         chosen += [ChosenCheckpoint(run.arm, run.seed, why, one.step, _spent(one, axis)) for why, one in named.items()]
-    return Choice(axis, shared, tuple(chosen), without)
+    return CheckpointChoice(axis, shared, tuple(chosen), without)
 
 
-def to_plain(choice: Choice) -> Mapping[str, object]:
+def to_plain(choice: CheckpointChoice) -> Mapping[str, object]:
     """The choice as plain values."""
     return {
         "axis": choice.axis.value,
@@ -73,14 +73,14 @@ def to_plain(choice: Choice) -> Mapping[str, object]:
     }
 
 
-def from_plain(values: Mapping[str, object]) -> Choice:
+def from_plain(values: Mapping[str, object]) -> CheckpointChoice:
     """The choice of such values."""
     rows, without = values["chosen"], values["without_equal"]
     assert isinstance(rows, list) and isinstance(without, list)
     chosen = tuple(
         ChosenCheckpoint(arm, seed, PaperCheckpoint(why), step, budget) for arm, seed, why, step, budget in rows
     )
-    return Choice(CostAxis(str(values["axis"])), float(str(values["shared_budget"])), chosen, tuple(without))
+    return CheckpointChoice(CostAxis(str(values["axis"])), float(str(values["shared_budget"])), chosen, tuple(without))
 
 
 def _within(run: PlannedRun, final: Checkpoint, axis: CostAxis, budget: float, keep_every: int) -> Checkpoint | None:

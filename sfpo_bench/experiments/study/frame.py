@@ -8,8 +8,8 @@ from statistics import fmean
 
 from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
-from sfpo_bench.evaluation.scores import Arm, differences
-from sfpo_bench.experiments.study.checkpoints import Choice, ChosenCheckpoint
+from sfpo_bench.evaluation.scores import ScoredArm, differences
+from sfpo_bench.experiments.study.checkpoints import CheckpointChoice, ChosenCheckpoint
 from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore
 
 # The name of the model as it is before any training, beside the arms.
@@ -28,7 +28,7 @@ class Evaluated:
 class _Side:
     """An arm at one checkpoint, and what its seeds spent to get there."""
 
-    arm: Arm
+    arm: ScoredArm
     steps: float
     budget: float
 
@@ -36,7 +36,7 @@ class _Side:
 def score_rows(
     start: Evaluation,
     evaluated: Sequence[Evaluated],
-    choice: Choice,
+    choice: CheckpointChoice,
     labels: Mapping[str, str],
     baseline: str,
     model: str,
@@ -71,7 +71,7 @@ def _sides(evaluated: Sequence[Evaluated], labels: Mapping[str, str]) -> dict[st
     grouped = {arm: [one for one in evaluated if one.chosen.arm == arm] for arm in labels}
     return {
         arm: _Side(
-            Arm(arm, tuple(one.evaluation for one in sorted(members, key=lambda one: one.chosen.seed))),
+            ScoredArm(arm, tuple(one.evaluation for one in sorted(members, key=lambda one: one.chosen.seed))),
             fmean(one.chosen.step for one in members),
             fmean(one.chosen.budget for one in members),
         )
@@ -81,5 +81,5 @@ def _sides(evaluated: Sequence[Evaluated], labels: Mapping[str, str]) -> dict[st
 
 
 def _start_rows(start: Evaluation, model: str) -> list[PaperScore]:
-    rows = paper_rows(Arm(BEFORE_TRAINING, (start,)), PaperCheckpoint.start, {})
+    rows = paper_rows(ScoredArm(BEFORE_TRAINING, (start,)), PaperCheckpoint.start, {})
     return [replace(row, model=model, arm=BEFORE_TRAINING, steps=0.0, budget=0.0) for row in rows]

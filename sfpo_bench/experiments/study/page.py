@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from sfpo_bench.experiments.study.checkpoints import Choice
+from sfpo_bench.experiments.study.checkpoints import CheckpointChoice
 from sfpo_bench.experiments.study.plan import Study
 from sfpo_bench.experiments.sweep.tune import Tuned, tuning_blocks
 from sfpo_bench.reports.document import Block, Picture, Table, bullets, heading, paragraphs, table
@@ -69,7 +69,7 @@ class StudyFiles:
 def write_study_report(
     study: Study,
     scores: Sequence[PaperScore],
-    choice: Choice,
+    choice: CheckpointChoice,
     tuned: Sequence[Tuned],
     versions: Mapping[str, object],
 ) -> StudyFiles:
@@ -94,7 +94,7 @@ def write_study_report(
 def study_blocks(
     study: Study,
     scores: Sequence[PaperScore],
-    choice: Choice,
+    choice: CheckpointChoice,
     tuned: Sequence[Tuned],
     versions: Mapping[str, object],
 ) -> list[Block]:
@@ -114,7 +114,7 @@ def study_blocks(
     return [*found, heading(2, "Where the rest lies"), *bullets(_places(tuned))]
 
 
-def _notes(study: Study, scores: Sequence[PaperScore], choice: Choice) -> list[str]:
+def _notes(study: Study, scores: Sequence[PaperScore], choice: CheckpointChoice) -> list[str]:
     """How the numbers came about."""
     axis = choice.axis.value.replace("_", " ")
     before = [one for one in scores if one.checkpoint is PaperCheckpoint.start]
@@ -196,7 +196,7 @@ def _p_text(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _budget_table(scores: Sequence[PaperScore], choice: Choice) -> Table:
+def _budget_table(scores: Sequence[PaperScore], choice: CheckpointChoice) -> Table:
     axis = choice.axis.value.replace("_", " ")
     shown = [one for one in scores if one.benchmark == scores[0].benchmark and one.checkpoint in _SPENT]
     rows = [[one.arm, CHECKPOINT_TITLES[one.checkpoint], _mean(one.steps), _mean(one.budget)] for one in shown]

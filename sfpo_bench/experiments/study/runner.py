@@ -14,7 +14,7 @@ from sfpo_bench.evaluation.publish import delivery_of, publish
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation
 from sfpo_bench.evaluation.sample_board import SampleBoard
 from sfpo_bench.experiments.comparison.arms import Arm, PlannedRun, compose_arms, planned_runs
-from sfpo_bench.experiments.comparison.runner import Comparison, run_comparison
+from sfpo_bench.experiments.comparison.runner import PreparedComparison, run_comparison
 from sfpo_bench.experiments.study import checkpoints
 from sfpo_bench.experiments.study.frame import BEFORE_TRAINING, Evaluated, score_rows
 from sfpo_bench.experiments.study.ledger import CODE_VERSION, Done, Ledger
@@ -31,7 +31,7 @@ from sfpo_bench.experiments.study.plan import (
     settings_named_as_in_a_study,
 )
 from sfpo_bench.experiments.study.tracked import close_run, open_run
-from sfpo_bench.experiments.sweep.plan import Plan
+from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, tuning_files, write_tuning
 from sfpo_bench.reports.papers.score import read_paper_scores
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
@@ -59,7 +59,7 @@ def run_study(study: Study, say: Say) -> StudyFiles:
     ledger.check(study.settings(), study.redo)
     with folder.locked():
         StudyFolder(study.folder).write_plan(study.describe())
-        parts = Parts(study, ledger, say)
+        parts = StudyParts(study, ledger, say)
         try:
             return parts.run()
         except (Interrupted, KeyboardInterrupt):
@@ -70,7 +70,7 @@ def run_study(study: Study, say: Say) -> StudyFiles:
             raise
 
 
-class Parts:
+class StudyParts:
     """The parts of one study in their order; `done` counts those that are over."""
 
     def __init__(self, study: Study, ledger: Ledger, say: Say) -> None:
@@ -120,7 +120,7 @@ class Parts:
         if study.sweep is None:
             return Done({"arms": {}, "tuned": []})
 
-        def search(plan: Plan) -> None:
+        def search(plan: PreparedSweep) -> None:
             from sfpo_bench.experiments.sweep.runner import run_sweep
 
             run_sweep(plan, self._slots, self._warnings)
@@ -143,7 +143,7 @@ class Parts:
 
     def _compare(self, arms: list[Arm], runs: Sequence[PlannedRun]) -> Done:
         """Arms x seeds, trained and reported on their own."""
-        with Comparison.held(self._study.config, arms, self._slots, _REMEDY) as comparison:
+        with PreparedComparison.held(self._study.config, arms, self._slots, _REMEDY) as comparison:
             run_comparison(comparison, self._warnings)
         folders = [RunFolder(run.folder) for run in runs]
         files = [file for folder in folders for file in (folder.journal, folder.status_file)]
@@ -191,13 +191,15 @@ class Parts:
             plans = [evaluations.plan(settings) for settings in asked]
         found: dict[Path, Evaluation] = {}
 
-        def done(plan: evaluations.Plan, evaluation: Evaluation) -> None:
+        def done(plan: evaluations.EvaluationPlan, evaluation: Evaluation) -> None:
             publish(evaluation, self._delivery, self._warnings, self._folder.uid())
             found[plan.store.path] = evaluation
             self._say(f"  [{len(found)}/{len(plans)}] {evaluation.owner.label} evaluated")
 
         with settings_named_as_in_a_study(), SampleBoard(f"{self._study.name}, evaluation") as board:
-            evaluate_in_slots(plans, self._slots, StopRequest(), evaluations.Progress(board.start, board.done), done)
+            evaluate_in_slots(
+                plans, self._slots, StopRequest(), evaluations.SampleProgress(board.start, board.done), done
+            )
         return [found[plan.store.path] for plan in plans]
 
     def _place(self, found: Evaluation) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from enum import Enum
 
 from sfpo_bench.core.types import Split
-from sfpo_bench.experiments.sweep.plan import Plan
+from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.problems.sets import choice_on
 from sfpo_bench.results.code_version import Work, code_version
 from sfpo_bench.results.identity import refuse
@@ -25,7 +25,7 @@ _FREE = (
 )  # fmt: skip
 
 
-def describe(plan: Plan) -> SweepPlan:
+def describe(plan: PreparedSweep) -> SweepPlan:
     """What the sweep is made with."""
     evaluation = plan.config.evaluation
     choice = choice_on(evaluation.select_suite, evaluation.allow_report) if evaluation.select_suite else None
@@ -46,7 +46,7 @@ def describe(plan: Plan) -> SweepPlan:
     )
 
 
-def check(plan: Plan) -> None:
+def check(plan: PreparedSweep) -> None:
     """Raise `ComparisonChanged`, with the differences, when the folder holds another sweep; nothing is written."""
     there = SweepFolder(plan.folder)
     refuse(
@@ -56,7 +56,7 @@ def check(plan: Plan) -> None:
     )
 
 
-def settle(plan: Plan) -> None:
+def settle(plan: PreparedSweep) -> None:
     """Write sweep.json, once this process may work on the sweep; raises what `check` raises."""
     check(plan)
     there, new = SweepFolder(plan.folder), describe(plan)

@@ -19,14 +19,14 @@ from sfpo_bench.search.space import Point, Space
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overrides import composed as compose
 from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
-from sfpo_bench.settings.search import GoalSettings, Kind, Pruner, Sampler, SweepSettings
+from sfpo_bench.settings.search import GoalSettings, Kind, Pruner, SweepSampler, SweepSettings
 from sfpo_bench.training.run import plain_node
 
 Compose = Callable[[Sequence[str]], DictConfig]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PreparedSweep:
     """A checked sweep. `base` is the configuration without any point; `trials` is the number wanted."""
 
     name: str
@@ -65,7 +65,7 @@ class Plan:
         return SweepFolder(self.folder).run(trial, seed).path
 
 
-def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -> Plan:
+def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -> PreparedSweep:
     """The plan of `config.sweep`, checked as far as that goes without training.
 
     `composing` gives the configuration for further overrides. Every end of every range is composed and checked. Raises
@@ -80,10 +80,10 @@ def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -
     responses, prompts = rollout.prompts * rollout.group * steps, rollout.prompts * steps
     goals = tuple(settled(name, goal, responses, prompts) for name, goal in named.items())
     _check(config, space, goals)
-    grid = space.grid() if settings.sampler is Sampler.grid else []
+    grid = space.grid() if settings.sampler is SweepSampler.grid else []
     base = run_node(composing([]), settings.threads)
     trials = settings.trials or len(grid)
-    plan = Plan(config.name, folder or config.sweep_folder, config, base, space, goals, trials, composing)
+    plan = PreparedSweep(config.name, folder or config.sweep_folder, config, base, space, goals, trials, composing)
     for point in space.corners():
         plan.node(point)
     return plan
@@ -151,7 +151,7 @@ def _check(config: RunConfig, space: Space, goals: Sequence[Goal]) -> None:
             f"sweep.split = {settings.split.value}, but no responses are evaluated on it; set "
             f"evaluation.{'responses' if settings.split is Split.report else 'select_responses'} above 0"
         )
-    if not settings.trials and settings.sampler is not Sampler.grid:
+    if not settings.trials and settings.sampler is not SweepSampler.grid:
         raise ConfigError("sweep.trials = 0 means the whole grid; with another sampler set a number of trials")
     if settings.top_trials and len(goals) > 1:
         raise ConfigError("sweep.top_trials with two goals: there is no best trial; set sweep.top_trials=0")
@@ -162,7 +162,7 @@ def _check(config: RunConfig, space: Space, goals: Sequence[Goal]) -> None:
 def _check_search(settings: SweepSettings, space: Space, goals: int) -> None:
     if goals > 2:
         raise ConfigError(f"sweep.goals has {goals} goals; expected one, or two with sweep.sampler=nsga2")
-    if (settings.sampler is Sampler.nsga2) != (goals == 2):
+    if (settings.sampler is SweepSampler.nsga2) != (goals == 2):
         raise ConfigError(
             f"sweep.sampler = {settings.sampler.value} with {goals} goal{'s' * (goals > 1)}; nsga2 is for two goals, "
             "the others for one"
@@ -175,14 +175,14 @@ def _check_search(settings: SweepSettings, space: Space, goals: int) -> None:
         )
     asked = {name for parameter in space.parameters for name, _ in parameter.when}
     for parameter in space.parameters:
-        if parameter.name in asked and parameter.is_continuous and settings.sampler is not Sampler.grid:
+        if parameter.name in asked and parameter.is_continuous and settings.sampler is not SweepSampler.grid:
             raise ConfigError(
                 f"sweep.parameters: a condition asks for values of {parameter.name}, and sweep.sampler = "
                 f"{settings.sampler.value} draws any number of its range, never exactly one of its points; give "
                 f"sweep.parameters.{parameter.name} a step or choices, or set sweep.sampler=grid"
             )
     numeric = [p for p in space.parameters if p.kind is not Kind.categorical and not p.when]
-    if settings.sampler is Sampler.cmaes and len(numeric) < 2:
+    if settings.sampler is SweepSampler.cmaes and len(numeric) < 2:
         raise ConfigError(
             f"sweep.sampler = cmaes with {len(numeric)} numeric parameters without condition; expected at least 2: "
             "use tpe"

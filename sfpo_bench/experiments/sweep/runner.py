@@ -16,7 +16,7 @@ from sfpo_bench.core.progress import Board, State
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.experiments.sweep import identity
 from sfpo_bench.experiments.sweep.live import LiveTrial
-from sfpo_bench.experiments.sweep.plan import Plan
+from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.write import SweepFiles, write_sweep_report
 from sfpo_bench.results.names import WORKERS_LOG
@@ -28,7 +28,7 @@ from sfpo_bench.search.storage import STORE_ERRORS, open_storage
 from sfpo_bench.search.study import SharedStudy
 from sfpo_bench.search.trial_view import OVER, TrialView
 from sfpo_bench.settings.overruled import own_settings
-from sfpo_bench.settings.search import Sampler
+from sfpo_bench.settings.search import SweepSampler
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.store_warnings import StoreWarnings
@@ -36,36 +36,36 @@ from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.run import is_finished, plain_node, prepare, train
 from sfpo_bench.workers.build import build_launcher
 from sfpo_bench.workers.drive import STOPPING, drive
-from sfpo_bench.workers.job import Ending, Job
+from sfpo_bench.workers.job import Job, JobEnding
 from sfpo_bench.workers.machine_faults import is_of_machine
-from sfpo_bench.workers.slots import JobOutcome, Slots
+from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 
 _STORE_SECONDS = 5.0  # between two tries when the study's database does not answer
 _SNAPSHOT_SECONDS = 2.0
 
 
-def run_sweep(plan: Plan, slots: int, warnings: StoreWarnings | None = None) -> SweepFiles:
+def run_sweep(plan: PreparedSweep, slots: int, warnings: StoreWarnings | None = None) -> SweepFiles:
     """Search until the study has its trials, then report; everything on disk at every moment.
 
     Raises `Interrupted` when asked to stop, `RunFailed` when too many trials failed in a row or all did or the machine
     failed, `RunLocked` when another process works on the sweep and this one was not asked to join.
     """
     identity.check(plan)
-    sweep = Sweep(plan, slots, warnings)
+    sweep = SweepLoop(plan, slots, warnings)
     sweep.wait_for_others()
     identity.settle(plan)
     return sweep.run()
 
 
-class Sweep:
+class SweepLoop:
     """The loop over one study."""
 
-    def __init__(self, plan: Plan, slots: int, warnings: StoreWarnings | None = None) -> None:
+    def __init__(self, plan: PreparedSweep, slots: int, warnings: StoreWarnings | None = None) -> None:
         from sfpo_bench.search.samplers import sampler_of
 
         self._plan = plan
         self._settings = settings = plan.settings
-        grid = plan.space.grid() if settings.sampler is Sampler.grid else []
+        grid = plan.space.grid() if settings.sampler is SweepSampler.grid else []
         self._study = SharedStudy(
             plan.folder,
             plan.name,
@@ -117,7 +117,7 @@ class Sweep:
         feed = self._feed()
         log = self._plan.folder / WORKERS_LOG
         launcher = build_launcher(self._plan.config.launching, self._settings.threads, log)
-        slots = Slots(launcher, self._slot_count)
+        slots = WorkerSlots(launcher, self._slot_count)
         state = RunState.interrupted
         try:
             if feed is not None:
@@ -189,7 +189,7 @@ class Sweep:
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
-    def _search(self, slots: Slots, stop: StopRequest) -> None:
+    def _search(self, slots: WorkerSlots, stop: StopRequest) -> None:
         share, words = self._state_of_trials(self._study.views())
         self._board.begin(share, words)
         self._say(f"{self._plan.folder}: {words}; {self._slot_count} slots")
@@ -202,11 +202,11 @@ class Sweep:
             on_stop=lambda: self._say(STOPPING),
         )
 
-    def _is_under_way(self, slots: Slots) -> bool:
+    def _is_under_way(self, slots: WorkerSlots) -> bool:
         left = self._pass(slots)
         return bool(self._live) or (left and not slots.is_stopping)
 
-    def _pass(self, slots: Slots) -> bool:
+    def _pass(self, slots: WorkerSlots) -> bool:
         """Bring every trial on as far as it goes now; False when none is left. A store that does not answer costs
         time and no trial: runs go on, and what they did is told when it is back."""
         if time.monotonic() < self._store_is_down_until:
@@ -226,7 +226,7 @@ class Sweep:
             self._warnings.sweep(error)
             return True
 
-    def _begin(self, slots: Slots) -> bool:
+    def _begin(self, slots: WorkerSlots) -> bool:
         """Take a trial; False when there is none to take."""
         if time.monotonic() < self._look_again_at:
             return False
@@ -246,7 +246,7 @@ class Sweep:
         self._tend(slots, live)
         return True
 
-    def _tend(self, slots: Slots, live: LiveTrial) -> None:
+    def _tend(self, slots: WorkerSlots, live: LiveTrial) -> None:
         """Watch the present run; start it, the next one, or tell how the trial ended."""
         while True:
             if not live.failed:
@@ -266,7 +266,7 @@ class Sweep:
                 return
             live.next_seed()
 
-    def _start(self, slots: Slots, live: LiveTrial) -> None:
+    def _start(self, slots: WorkerSlots, live: LiveTrial) -> None:
         run = RunFolder(live.folder)
         assert live.node is not None
         node = plain_node(live.node, own_settings(live.seed, f"{live.folder.parent.name}-{live.folder.name}"))
@@ -296,11 +296,11 @@ class Sweep:
         if live is None:
             return
         live.training = False
-        if outcome.ending == Ending.finished:
+        if outcome.ending == JobEnding.finished:
             live.ended = True
-        elif outcome.ending == Ending.halted:
+        elif outcome.ending == JobEnding.halted:
             self._halted, live.let_go = outcome.message, True
-        elif outcome.ending != Ending.interrupted:
+        elif outcome.ending != JobEnding.interrupted:
             live.failed = outcome.message or outcome.ending
         elif not (live.pruned or live.spent) and stopping:
             live.let_go = True
@@ -331,7 +331,7 @@ class Sweep:
         del self._live[held.number]
         self._snapshot_at = 0.0
 
-    def _drop_what_others_took(self, slots: Slots) -> None:
+    def _drop_what_others_took(self, slots: WorkerSlots) -> None:
         """This process was silent for longer than its lease: trials that another one took are that one's."""
         for number, live in list(self._live.items()):
             if not self._study.owns(live.held):
@@ -352,7 +352,7 @@ class Sweep:
 
     # --- more seeds for the best ----------------------------------------------------------------------------------
 
-    def _more_seeds(self, slots: Slots, stop: StopRequest) -> None:
+    def _more_seeds(self, slots: WorkerSlots, stop: StopRequest) -> None:
         """Runs with further seeds for the best complete trials; they change no trial, only what is known of it."""
         pending = self._further_runs()
         if pending:
@@ -373,11 +373,11 @@ class Sweep:
         self._board.refresh()
 
     def _note_further(self, outcome: JobOutcome) -> None:
-        if outcome.ending != Ending.finished:
+        if outcome.ending != JobEnding.finished:
             self._say(f"{outcome.folder}: {outcome.ending} {outcome.message}")
-        if outcome.ending == Ending.halted:
+        if outcome.ending == JobEnding.halted:
             self._halted = outcome.message
-        elif outcome.ending in (Ending.failed, Ending.died):
+        elif outcome.ending in (JobEnding.failed, JobEnding.died):
             self._further_failures.append(f"{outcome.folder}: {outcome.message or outcome.ending}")
 
     def _further_runs(self) -> list[Path]:

@@ -18,7 +18,7 @@ from sfpo_bench.core.errors import BenchError, ConfigError
 from sfpo_bench.core.override_text import parse_overrides
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.experiments.comparison.arms import Arm
-from sfpo_bench.experiments.sweep.plan import Compose, Plan, composer, plan_of
+from sfpo_bench.experiments.sweep.plan import Compose, PreparedSweep, composer, plan_of
 from sfpo_bench.problems.sets import choice_on
 from sfpo_bench.reports.document import Block, heading, paragraph, table
 from sfpo_bench.reports.markdown import markdown
@@ -29,11 +29,11 @@ from sfpo_bench.search.space import Parameter, Point, Space
 from sfpo_bench.settings.comparison import ArmSettings
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled
-from sfpo_bench.settings.search import Sampler
+from sfpo_bench.settings.search import SweepSampler
 from sfpo_bench.settings.written import in_file
 from sfpo_bench.training.run import plain_node
 
-Run = Callable[[Plan], object]
+Run = Callable[[PreparedSweep], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def _section(file: Path) -> DictConfig:
 
 def _plan(
     config: RunConfig, arm: Arm, config_name: str, overrides: Sequence[str], section: DictConfig, name: str
-) -> Plan:
+) -> PreparedSweep:
     """The sweep of one arm. What the arm itself sets of the space is left out: the trial sets it."""
     from sfpo_bench.search.space import space_of
 
@@ -191,7 +191,7 @@ def _without(overrides: Sequence[str], space: Space) -> list[str]:
     return [text for text in overrides if parse_overrides([text])[0].key_or_group not in keys]
 
 
-def _check_alike(config: RunConfig, plans: Sequence[Plan]) -> None:
+def _check_alike(config: RunConfig, plans: Sequence[PreparedSweep]) -> None:
     comparison, first = config.comparison, plans[0]
     used = set(range(comparison.first_seed, comparison.first_seed + comparison.seeds))
     count = max(first.settings.seeds, first.settings.top_seeds if first.settings.top_trials else 1)
@@ -209,7 +209,7 @@ def _check_alike(config: RunConfig, plans: Sequence[Plan]) -> None:
             )
 
 
-def _run_through(plan: Plan, run: Run) -> None:
+def _run_through(plan: PreparedSweep, run: Run) -> None:
     """Run a plan to its end and remove the weights of its trials: the chosen settings are trained anew. What a
     checkpoint says of the journal stays, so that a store that was down can still be told."""
     run(plan)
@@ -217,7 +217,7 @@ def _run_through(plan: Plan, run: Run) -> None:
         weights.unlink()
 
 
-def _search(arm: str, plan: Plan, run: Run) -> Tuned:
+def _search(arm: str, plan: PreparedSweep, run: Run) -> Tuned:
     _run_through(plan, run)
     point, value = _best(plan)
     at_end = [p for p in plan.space.parameters if p.name in point and p.edge(point[p.name])]
@@ -241,7 +241,7 @@ def _search(arm: str, plan: Plan, run: Run) -> Tuned:
     return replace(tuned, point=new_point, value=new_value, trials=trials, edges=still, extended=extended)
 
 
-def _choice(plan: Plan) -> str:
+def _choice(plan: PreparedSweep) -> str:
     evaluation = plan.config.evaluation
     if not evaluation.select_suite:
         return ""
@@ -250,7 +250,7 @@ def _choice(plan: Plan) -> str:
     return f"chosen on the suite {choice.suite}{warning}"
 
 
-def _far_end(plan: Plan, beyond: Parameter, point: Point) -> bool:
+def _far_end(plan: PreparedSweep, beyond: Parameter, point: Point) -> bool:
     """True when the value is at the outer end of an extension."""
     if beyond.name not in point:
         return False
@@ -260,16 +260,16 @@ def _far_end(plan: Plan, beyond: Parameter, point: Point) -> bool:
     return beyond.edge(point[beyond.name]) == ("high" if beyond.low >= within.high else "low")
 
 
-def _extended(plan: Plan, beyond: dict[str, Parameter]) -> Plan:
+def _extended(plan: PreparedSweep, beyond: dict[str, Parameter]) -> PreparedSweep:
     """The same search in the part of the space that was added; half the trials, or all of a grid's new points."""
     space = Space(tuple(beyond.get(p.name, p) for p in plan.space.parameters))
-    grid = plan.settings.sampler is Sampler.grid
+    grid = plan.settings.sampler is SweepSampler.grid
     trials = len(space.grid()) if grid else max(1, plan.trials // 2)
     name = f"{plan.name}-extended"
     return replace(plan, name=name, folder=plan.folder.with_name(name), space=space, trials=trials)
 
 
-def _best(plan: Plan) -> tuple[Point, float]:
+def _best(plan: PreparedSweep) -> tuple[Point, float]:
     best = load_sweep(plan.folder).best
     if best is None:
         raise BenchError(f"{plan.folder}: no trial was completed, so there is no best one; see its report.md")
