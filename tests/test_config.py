@@ -259,3 +259,43 @@ def test_a_saved_configuration_with_an_unknown_key_is_refused(tmp_path: Path) ->
 def test_metric_keys_are_named_with_their_unit() -> None:
     assert all(doc for doc in STEP_METRICS.values())
     assert [key for key in STEP_METRICS if "time" in key] == []
+
+
+REFUSED_METHODS = {
+    "algorithm.reference follows the policy, but no step measures a KL": ("algorithm/reference=soft",),
+    "algorithm.phases.named.late.update_rule comes back to weights of earlier steps": (
+        "algorithm/phases=in_order",
+        "+algorithm.phases.named={early: {last_step: 9}, late: {first_step: 10, update_rule: {kind: lookahead}}}",
+    ),
+    "algorithm.phases.named.all.objective.clip_low = 7 is out of range": (
+        "algorithm/phases=in_order",
+        "+algorithm.phases.named={all: {objective: {kind: clipped, clip_low: 7}}}",
+    ),
+    "algorithm.phases.named.late.update_rule.kind=<name>": (
+        "algorithm/phases=in_order",
+        "+algorithm.phases.named={early: {last_step: 9}, late: {first_step: 10, update_rule: {kind: lookback}}}",
+    ),
+    "algorithm.phases.named.late.objekt is not a setting; did you mean objective": (
+        "algorithm/phases=in_order",
+        "+algorithm.phases.named={early: {last_step: 9}, late: {first_step: 10, objekt: {kind: clipped}}}",
+    ),
+    "algorithm.phases.named: no phase has steps 10 to 60": (
+        "algorithm/phases=in_order",
+        "+algorithm.phases.named={early: {last_step: 9}}",
+    ),
+    "algorithm.update_rule.moments = interpolate": ("algorithm=gxpo", "algorithm.update_rule.moments=interpolate"),
+}
+
+
+@pytest.mark.parametrize(("message", "overrides"), REFUSED_METHODS.items())
+def test_methods_that_make_no_sense_together_are_refused_by_name(message: str, overrides: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        from_node(composed(*overrides))
+    assert message in str(refused.value)
+
+
+def test_lookahead_in_every_phase_is_one_rule_and_may_carry_its_weights() -> None:
+    later = "{a: {last_step: 9}, b: {first_step: 10, objective: {kind: cispo}}}"
+    config = from_node(composed("algorithm=lookahead", "algorithm/phases=in_order", f"+algorithm.phases.named={later}"))
+    assert [type(method.objective) for method in config.methods.used] == [Clipped, Cispo]
+    assert len({id(method.rule) for method in config.methods.used}) == 1

@@ -192,3 +192,38 @@ def test_the_parameters_of_a_critic_are_those_of_its_model() -> None:
     built = config.modules.build("critic", model, generator(0, "modules", "critic"))
     body = shape.parameters - (0 if shape.tied else shape.embedding)
     assert sum(p.numel() for p in built.parameters()) == config.modules.parameters("critic", body, shape.hidden)
+
+
+def test_a_reference_that_moves_is_in_the_checkpoint_and_in_float32_beside_a_bfloat16_model() -> None:
+    kl = ("algorithm.objective.kl_coefficient=0.1",)
+    for precision, beside in (("float32", 0), ("bfloat16", 4)):
+        fixed, moving = (
+            plan(config, shape_of(config.model))
+            for config in (
+                composed(*kl, f"learner.precision={precision}", *more) for more in ((), ("algorithm/reference=soft",))
+            )
+        )
+        held = [
+            sum(part.size_bytes for part in one.parts if part.name.startswith("reference")) for one in (fixed, moving)
+        ]
+        assert held[1] - held[0] == beside * moving.parameters
+        assert moving.checkpoint_bytes - fixed.checkpoint_bytes == 4 * moving.parameters
+
+
+def test_state_that_is_put_back_is_a_copy_of_it_and_gxpo_holds_three_of_the_weights() -> None:
+    def copies(*overrides: str) -> float:
+        found = plan(config := composed(*overrides), shape_of(config.model))
+        [held] = [part.size_bytes for part in found.parts if part.name.startswith("copies of the weights")]
+        return held / (4 * found.parameters)
+
+    assert copies("algorithm=sfpo") == 1 and copies("algorithm=gxpo") == 3
+    restored = "algorithm.update_rule.moments=restore"
+    assert copies("algorithm=sfpo", restored) == 3, "the weights and two moments"
+    assert copies("algorithm=sfpo", restored, "learner=sgd") == 1
+
+
+def test_phases_need_the_most_of_what_their_steps_need() -> None:
+    later = "{a: {last_step: 5}, b: {first_step: 6, objective: {kind: clipped, kl_coefficient: 0.1}}}"
+    config = composed("algorithm/phases=in_order", f"+algorithm.phases.named={later}")
+    held = {part.name for part in plan(config, shape_of(config.model)).parts}
+    assert "reference weights for the KL term" in held
