@@ -105,6 +105,11 @@ def time_lines(config: RunConfig, costs: StepCosts, needs: ResourcePlan, prompt_
         f"assumed: devices exchange weights at {network.gigabytes_per_second:g} GB/s each. `beside`: rollouts of the "
         "next step on as many devices again, which the trainer does not do",
         *([f"{size:.3g} times the measured model: an extrapolation; measure one of its size"] if size > 10 else []),
+        *(
+            [f"without the time of {', '.join(config.modules.names)}: as many passes more"]
+            if config.modules.names
+            else []
+        ),
         f"{'devices':>9}" + "".join(f"{name:>12}" for name in (*_COLUMNS, f"h of {steps:,}", "GiB each")),
     ]
     for devices in _DEVICES:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
+from hydra import compose, initialize_config_module
+from torch import Tensor
 
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.models.arithmetic_character import FOLDER
+from sfpo_bench.models.load import Policy, load
+from sfpo_bench.settings.config import RunConfig, from_node
+from sfpo_bench.training import build
+from sfpo_bench.training.inputs import with_inputs
+from sfpo_bench.training.ranks import ALONE
 from tests.conftest import command
 from tests.in_process import sfpo_bench
 from tests.training.test_kill_and_resume import _DIE, without_seconds
@@ -75,3 +89,57 @@ def test_a_critic_that_nobody_listens_to_changes_neither_policy_nor_samples(
     (plain, journal, samples), (beside, _, beside_samples) = found
     assert {part: beside[part] for part in plain} == plain and len(beside) == len(plain) + 2
     assert samples == beside_samples and '"step"' in json.dumps(journal)
+
+
+@pytest.fixture
+def hydra() -> Iterator[None]:
+    register()
+    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+        yield
+
+
+def ppo(*overrides: str) -> tuple[RunConfig, Policy]:
+    config = from_node(compose("train", ["algorithm=ppo", *overrides]))
+    return config, load(config.model, config.learner.precision, "cpu")
+
+
+def critic(config: RunConfig, policy: Policy) -> dict[str, Tensor]:
+    return dict(build._modules(config, policy, "cpu", ALONE).tensors()["critic-weights"])
+
+
+@pytest.mark.usefixtures("hydra")
+def test_a_critic_begins_from_the_folder_that_is_named_and_its_content_is_part_of_the_run(tmp_path: Path) -> None:
+    copied = shutil.copytree(FOLDER, tmp_path / "copy")
+    named = f"algorithm.modules.model_path={copied}"
+    own, of_folder = critic(*ppo()), critic(*ppo(named))
+    assert all(torch.equal(own[name], weight) for name, weight in of_folder.items()), "the policy's own start"
+    other = critic(*ppo(named, "seed=1"))
+    assert [name for name in own if not torch.equal(own[name], other[name])] == ["lm_head.weight"]
+    assert "algorithm.modules.model_path (content)" in with_inputs({"algorithm.modules.model_path": str(copied)})
+
+
+@pytest.mark.usefixtures("hydra")
+def test_a_critic_that_does_not_know_the_policys_tokens_is_refused(tmp_path: Path) -> None:
+    copied = shutil.copytree(FOLDER, tmp_path / "copy")
+    tokenizer = json.loads((copied / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["1"], vocabulary["2"] = vocabulary["2"], vocabulary["1"]
+    (copied / "tokenizer.json").write_text(json.dumps(tokenizer))
+    config, policy = ppo(f"algorithm.modules.model_path={copied}")
+    with pytest.raises(ConfigError, match="has another vocabulary than the policy"):
+        critic(config, policy)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("peft") is None, reason="needs peft")
+def test_a_critic_of_a_policy_with_adapters_is_trained_whole(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    done = sfpo_bench(tmp_path, *PPO, "learner.lora_rank=2")
+    assert done.code == 0, done.err
+    last = tmp_path / "results" / "runs" / "arithmetic-ppo-seed0" / "checkpoints" / "step-000003"
+    policy, trained = (load_file(last / f"{name}.safetensors") for name in ("weights", "critic-weights"))
+    assert all("lora_" in name for name in policy) and not any("lora_" in name for name in trained)
+    start = load_file(FOLDER / "model.safetensors")
+    moved = [name for name in trained if name in start and not torch.equal(trained[name], start[name])]
+    assert len(moved) > 10
