@@ -1,7 +1,7 @@
 """Evaluations in the slots of a launcher: a model per slot, or, with more slots than models, a share of its questions.
 
-What is missing is dealt out anew at every start, and found again by what was asked; so it does not matter who
-generated what, nor how often anyone was killed.
+What is missing is found by the questions and divided anew at every start; so it does not matter which process
+generated what, nor how often one was killed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def evaluate_in_slots(
     """Evaluate all of `plans` (at least one, all of one call's settings) in `count` slots; `done` is called for each as
     soon as it is graded.
 
-    Raises `Interrupted` when asked to stop and `RunFailed` when a share failed, after all others are through; every
+    Raises `Interrupted` on a request to stop and `RunFailed` when a share failed, after all others are through; every
     finished sample is kept.
     """
     started = time.monotonic()

@@ -25,7 +25,7 @@ class LocalLauncher:
 
 @dataclass
 class SlurmLauncher:
-    """A job of Slurm for each turn of a run, submitted by submitit. The folder of results must be shared."""
+    """Jobs of Slurm, submitted by submitit; a long run takes several. The folder of results must be shared."""
 
     kind: str = option("slurm", "name of the launcher")
     partition: str = option("", "partition; empty: the cluster's default")

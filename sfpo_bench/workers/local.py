@@ -77,7 +77,7 @@ class LocalWorker:
                     env=child_environment({**os.environ, **self._environment}),
                     text=True,
                     pass_fds=(for_worker,),
-                    # A Ctrl-C at the terminal reaches the parent alone, which then asks its workers to end.
+                    # A Ctrl-C at the terminal reaches the parent alone, which then stops its workers.
                     start_new_session=True,
                 )
         finally:
@@ -132,7 +132,7 @@ def share(gpus: tuple[str, ...], per_run: int, number: int) -> tuple[str, ...]:
 
 
 def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them; asks the driver's files, not torch."""
+    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them; from the driver's files, without torch."""
     named = environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))

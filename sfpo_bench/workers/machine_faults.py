@@ -6,7 +6,7 @@ import errno
 
 from sfpo_bench.core.errors import DiskFullError
 
-# Memory is not among them: how much is asked for follows from the settings, and the same ones would ask again.
+# Memory is not among them: how much is requested follows from the settings, and the same ones would request it again.
 _OF_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 

@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster: an actor per slot, which Ray places where the cores and GPUs asked for are free."""
+"""Jobs on a Ray cluster: an actor per slot, which Ray places where the requested cores and GPUs are free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parent of a comparison: settles what is to run, keeps the slots busy, delivers, and asks for the report."""
+"""The parent of a comparison: settles what is to run, keeps the slots busy, delivers, and has the report written."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class PreparedComparison:
 def run_comparison(comparison: PreparedComparison, warnings: StoreWarnings | None = None) -> ReportFiles:
     """Train every run that is not finished and write the report; journals go to MLflow meanwhile. Hold the lock.
 
-    Raises `Interrupted` when asked to stop (everything is kept), and `RunFailed` when runs failed (the others are done
+    Raises `Interrupted` on a stop request (everything is kept), and `RunFailed` when runs failed (the others are done
     and reported).
     """
     feed = _feed(comparison, warnings or StoreWarnings())
@@ -150,7 +150,7 @@ class _Progress:
         board.say(f"{self._comparison.folder}: {self._counts()[1]}; {self._comparison.slots} slots")
 
     def ended(self, outcome: JobOutcome) -> str:
-        """Take in that a run ended; returns the line that says so."""
+        """Count a run that ended; returns the line of the board for it."""
         self._done += outcome.ending == JobEnding.finished
         if outcome.ending in (JobEnding.failed, JobEnding.halted, JobEnding.died):
             self.failures.append(outcome)

@@ -47,8 +47,8 @@ _SNAPSHOT_SECONDS = 2.0
 def run_sweep(plan: PreparedSweep, slots: int, warnings: StoreWarnings | None = None) -> SweepFiles:
     """Search until the study has its trials, then report; everything on disk at every moment.
 
-    Raises `Interrupted` when asked to stop, `RunFailed` when too many trials failed in a row or all did or the machine
-    failed, `RunLocked` when another process works on the sweep and this one was not asked to join.
+    Raises `Interrupted` on a stop request, `RunFailed` when too many trials failed in a row or all did or the machine
+    failed, `RunLocked` when another process works on the sweep and this one is not to join.
     """
     identity.check(plan)
     sweep = SweepLoop(plan, slots, warnings)
@@ -291,7 +291,7 @@ class SweepLoop:
             slots.start(Job.of(train, run.path))
 
     def _note(self, outcome: JobOutcome, stopping: bool) -> None:
-        """A run's turn ended; what follows is done by the next pass."""
+        """Record how a run ended; the next pass acts on it."""
         live = next((live for live in self._live.values() if live.folder == outcome.folder), None)
         if live is None:
             return
