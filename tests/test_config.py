@@ -38,6 +38,7 @@ from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.results.identity import Identity
 from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.config import KINDS, RunConfig, from_node
+from sfpo_bench.settings.module_checks import check_modules
 from sfpo_bench.training.run import identity, plain_node
 
 CONF = Path(configuration.__file__).parents[1] / "conf"
@@ -117,7 +118,7 @@ def test_the_presets_say_what_they_are() -> None:
     [
         (["algorithm=grpo", "algorithm/advantage=gae"], "needs scores of critic, .*the policy alone.*modules=critic"),
         (["algorithm=ppo", "algorithm/modules=policy"], "algorithm.advantage needs scores of critic"),
-        (["algorithm=grpo", "algorithm/modules=critic"], "trains critic, .*does not need.*advantage=gae"),
+        (["algorithm=grpo", "algorithm/modules=critic"], "trains critic, .*no advantage needs.*advantage=gae"),
         (["algorithm=ppo", "algorithm.modules.model_path=nowhere"], "model_path = nowhere has no config.json"),
         (["algorithm=ppo", "algorithm.modules.passes=0"], "algorithm.modules.passes = 0 is out of range"),
     ],
@@ -127,6 +128,14 @@ def test_an_advantage_and_the_modules_that_it_needs_come_together_or_not_at_all(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         from_node(composed(*overrides))
+
+
+def test_a_critic_is_needed_where_one_phase_needs_it_and_lacking_where_one_does() -> None:
+    plain = from_node(composed("algorithm=grpo")).method
+    valued = replace(plain, advantage=GeneralizedAdvantage(), place="algorithm.phases.named.second")
+    check_modules(Critic(), (plain, valued), group=4)
+    with pytest.raises(ConfigError, match=r"algorithm\.phases\.named\.second\.advantage needs scores of critic"):
+        check_modules(PolicyAlone(), (plain, valued), group=4)
 
 
 @pytest.mark.parametrize("names", ["critic", ["critic", "critic"], ["policy"], ["a/b", 3]])
