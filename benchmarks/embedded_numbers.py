@@ -76,7 +76,7 @@ PARTS = {
         ("sfpo-bench study arithmetic tracking=none",
          f"python notebooks/bundle.py comparison results/studies/arithmetic/comparison {BUNDLED}",
          f"python notebooks/bundle.py scores results/studies/arithmetic/scores.csv {BUNDLED}/scores.csv"),
-        ("README.md: A whole study", "docs/studies.md: arithmetic", BUNDLED),
+        ("docs/commands.md: A whole study", "docs/studies.md: arithmetic", BUNDLED),
         22,
         (("studies/arithmetic/figure.png", "study_arithmetic.png"),),
     ),

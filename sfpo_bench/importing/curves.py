@@ -56,25 +56,30 @@ def imported_run(
         found = [one for one in found if one[0] < last]
     sizes = {step: (value, place) for step, value, place in named(log, fields.n)}
     evaluations = tuple(
-        EvaluationRecord(
-            step=step,
-            time_unix_s=0.0,
-            costs=_costs(known, step),
-            split=Split.report,
-            mode="sampled",
-            temperature=temperature,
-            accuracy=accuracy,
-            n=_size(sizes, step, told),
-            problems=0,
-            statuses={},
-            truncated=0,
-            seconds=0.0,
-        )
+        _evaluation(step, accuracy, _size(sizes, step, told), _costs(known, step), temperature)
         for step, accuracy, _ in found
     )
     axes = frozenset(axis for axis, total in known.items() if all(total.at(step) is not None for step, _, _ in found))
     return ImportedRun(
         log.arm, log.seed, log.source, log.state, evaluations, _steps(log, fields, known), axes, tuple(notes)
+    )
+
+
+def _evaluation(step: int, accuracy: float, n: int, costs: Costs, temperature: float) -> EvaluationRecord:
+    """An evaluation of which a log tells accuracy and size alone."""
+    return EvaluationRecord(
+        step=step,
+        time_unix_s=0.0,
+        costs=costs,
+        split=Split.report,
+        mode="sampled",
+        temperature=temperature,
+        accuracy=accuracy,
+        n=n,
+        problems=0,
+        statuses={},
+        truncated=0,
+        seconds=0.0,
     )
 
 

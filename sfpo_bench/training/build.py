@@ -82,14 +82,9 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
     }
     aliases = models.aliases(policy.model)  # found by memory that is shared, so before weights are spread
     methods = config.methods
+    reference = config.reference if methods.uses_reference else None
     learner = LocalLearner(
-        policy.model,
-        config.objective,
-        config.learner,
-        rollout.temperature,
-        rollout.group,
-        ranks,
-        reference=config.reference if methods.uses_reference else None,
+        policy.model, config.objective, config.learner, rollout.temperature, rollout.group, ranks, reference
     )
     engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
     asked = evaluation_sets(config.evaluation, encoded[Split.report], encoded[Split.select])
