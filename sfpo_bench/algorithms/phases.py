@@ -96,7 +96,7 @@ class InOrder(Facts, Phases):
             if phase.first_step < expected:
                 raise ConfigError(
                     f"{key}.named: phases {before} and {name} overlap: {name} begins with step {phase.first_step}, "
-                    f"{before} ends with step {expected - 1}; expected first_step={expected} of {name}"
+                    f"{before} ends with step {expected - 1}; expected {key}.named.{name}.first_step={expected}"
                 )
             if phase.first_step > expected:
                 raise _uncovered(key, expected, phase.first_step - 1)
