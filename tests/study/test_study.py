@@ -230,7 +230,7 @@ def test_settings_under_which_a_part_could_not_work_are_refused_at_once(tmp_path
         (("study.evaluation.suite=select",), "is a suite for choosing; expected one for reporting"),
         (("evaluation.select_responses=0",), "no checkpoint could be best on select problems"),
         (("training.keep_every=0",), "checkpoints of equal budget would not be kept"),
-        (("comparison.arms.sfpo.label=GRPO",), "two arms have the label 'GRPO'"),
+        (("comparison.arms.sfpo.label=GRPO",), "has the labels GRPO, GRPO; expected every one once"),
         (("tune=reporting.yaml",), "searches on the problems that are reported"),
         (("comparison.tune=nothing",), "neither a file nor a packaged sweep"),
     ):
@@ -240,7 +240,7 @@ def test_settings_under_which_a_part_could_not_work_are_refused_at_once(tmp_path
 
 
 def test_a_study_whose_data_is_not_there_says_which_file_it_wants(cli: Cli, tmp_path: Path) -> None:
-    done = cli("study", "smollm2_gsm8k", f"data.dir={tmp_path}", check=False)
+    done = cli("study", "smollm2_gsm8k", "model=embedded", f"data.dir={tmp_path}", check=False)
     assert done.returncode == 2
     assert f"found no gsm8k_train.jsonl in {tmp_path}" in done.stderr
 

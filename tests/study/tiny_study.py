@@ -38,15 +38,15 @@ TWO_ARMS = ("~comparison.arms.repeat", "~comparison.arms.grpo_sfpo_rate")
 # Dies just before or just after a part is written down.
 AT_A_JOINT = """
 import os, signal
-from sfpo_bench.experiments.study.ledger import Ledger
-write = Ledger.write
+from sfpo_bench.results.study import StudyFolder
+write = StudyFolder.write_part
 def dying(self, part, record):
     if part == {part!r} and {before}:
         os.kill(os.getpid(), signal.SIGKILL)
     write(self, part, record)
     if part == {part!r}:
         os.kill(os.getpid(), signal.SIGKILL)
-Ledger.write = dying
+StudyFolder.write_part = dying
 """
 # Dies as soon as a file that matches is there.
 AT_A_FILE = """
