@@ -146,7 +146,8 @@ def test_choosing_on_a_suite_for_reporting_is_refused_and_marked_when_forced(cli
     assert refused.returncode == 2 and "allow_report=embedded" in refused.stderr and "embedded_select" in refused.stderr
     assert "unlike" in cli("scores", f"folders=[{folders}]", check=False).stderr
     free = cli(*scores, "choose_on=embedded_select")
-    assert "chosen: warm, chosen by its scores on embedded_select, a suite for choosing" in free.stdout
+    # Of so few answers of the warm start neither may be right: which one is chosen is not what this test is about.
+    assert re.search("chosen: (warm|hot), chosen by its scores on embedded_select, a suite for choosing", free.stdout)
     assert "too high" not in free.stdout
     for label, temperature in (("warm", 1.0), ("hot", 1.5)):
         cli("evaluate", *SMALL, both[0], f"label={label}", f"sampling.temperature={temperature}", "tracking=none")
