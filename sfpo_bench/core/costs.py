@@ -120,7 +120,7 @@ class Costs:
     @classmethod
     def of(cls, values: Mapping[str, float]) -> Costs:
         """The costs with these values, by key; counts are rounded to whole numbers, what is not there is 0."""
-        return cls(**{key: value if COST_TYPES[key] is float else round(value) for key, value in values.items()})  # type: ignore[arg-type]
+        return cls(**{key: value if COST_TYPES[key] is float else round(value) for key, value in values.items()})  # type: ignore[arg-type]  # the fields differ in type
 
     def on(self, axis: CostAxis) -> float:
         """What was spent on one axis."""
