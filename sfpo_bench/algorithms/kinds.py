@@ -1,0 +1,111 @@
+"""Every method of the package by its kind: what stands in `algorithm`, group by group.
+
+A new method is one file and its line here.
+"""
+
+from __future__ import annotations
+
+from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage
+from sfpo_bench.algorithms.advantages.group import GroupAdvantage
+from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
+from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
+from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
+from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
+from sfpo_bench.algorithms.collectors.group import GroupCollector
+from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
+from sfpo_bench.algorithms.gxpo import Gxpo
+from sfpo_bench.algorithms.modules.critic import Critic
+from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
+from sfpo_bench.algorithms.objectives.cispo import Cispo
+from sfpo_bench.algorithms.objectives.clipped import Clipped
+from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
+from sfpo_bench.algorithms.phases import InOrder, OnePhase
+from sfpo_bench.algorithms.references import HardReference, SoftReference, StartReference
+from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
+from sfpo_bench.algorithms.selections.every import Every
+from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
+from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
+from sfpo_bench.core.plugins import Custom
+
+ADVANTAGES: dict[str, type] = {
+    "group": GroupAdvantage,
+    "group_overlong": GroupOverlong,
+    "leave_one_out": LeaveOneOut,
+    "whitened_returns": WhitenedReturns,
+    "gae": GeneralizedAdvantage,
+    "custom": Custom,
+}
+SELECTIONS: dict[str, type] = {
+    "every": Every,
+    "dppo_prune": DppoPrune,
+    "custom": Custom,
+}
+COLLECTORS: dict[str, type] = {
+    "group": GroupCollector,
+    "dynamic_sampling": DynamicSampling,
+    "custom": Custom,
+}
+MODULES: dict[str, type] = {
+    "policy": PolicyAlone,
+    "critic": Critic,
+    "custom": Custom,
+}
+RATIOS: dict[str, type] = {
+    "token": Ratio,
+    "sequence": SequenceRatio,
+}
+OBJECTIVES: dict[str, type] = {
+    "clipped": Clipped,
+    "cispo": Cispo,
+    "custom": Custom,
+}
+REFERENCES: dict[str, type] = {
+    "start": StartReference,
+    "soft": SoftReference,
+    "hard": HardReference,
+    "custom": Custom,
+}
+TRIGGERS: dict[str, type] = {
+    "none": Trigger,
+    "fixed_step": FixedStep,
+    "entropy_zscore": EntropyZScore,
+    "gradient_norm_average": GradientNormAverage,
+    "gradient_norm_window": GradientNormWindow,
+}
+UPDATE_RULES: dict[str, type] = {
+    "one_pass": OnePass,
+    "repeat": Repeat,
+    "lookahead": Lookahead,
+    "slow_fast": SlowFast,
+    "gxpo": Gxpo,
+    "custom": Custom,
+}
+PHASES: dict[str, type] = {
+    "one": OnePhase,
+    "in_order": InOrder,
+    "custom": Custom,
+}
+
+# Groups of methods by dotted key; the inner ones come first.
+METHODS: dict[str, dict[str, type]] = {
+    "algorithm.update_rule.trigger": TRIGGERS,
+    "algorithm.update_rule": UPDATE_RULES,
+    "algorithm.collector": COLLECTORS,
+    "algorithm.modules": MODULES,
+    "algorithm.advantage": ADVANTAGES,
+    "algorithm.selection": SELECTIONS,
+    "algorithm.objective.ratio": RATIOS,
+    "algorithm.objective": OBJECTIVES,
+    "algorithm.reference": REFERENCES,
+    "algorithm.phases": PHASES,
+}
+
+# Nodes that an algorithm may leave out, and the kind that each then is: what GRPO does.
+DEFAULT_KINDS = {
+    "algorithm.collector": "group",
+    "algorithm.advantage": "group",
+    "algorithm.modules": "policy",
+    "algorithm.selection": "every",
+    "algorithm.reference": "start",
+    "algorithm.phases": "one",
+}
