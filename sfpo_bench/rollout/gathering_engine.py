@@ -32,6 +32,6 @@ class GatheringEngine(TransformersEngine):
         """Gather the present weights; `weights` would be these once more."""
         self._gather()
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Keep this process's share alone."""
         self._release()

@@ -55,7 +55,7 @@ class RolloutEngine(Protocol):
         """Take over the learner's weights, by name; afterwards nothing is generated from older ones."""
         ...
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Nothing is generated until the next `load`: give back the memory that can be given back."""
         ...
 

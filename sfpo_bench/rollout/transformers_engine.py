@@ -57,7 +57,7 @@ class TransformersEngine:
                 if own[name].data_ptr() != weight.data_ptr():
                     own[name].copy_(weight)
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Nothing to give back: the weights are the learner's, the cache is gone."""
 
     def metrics(self) -> Mapping[str, float]:

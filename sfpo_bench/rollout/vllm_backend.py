@@ -66,7 +66,7 @@ class Backend(Protocol):
         """Replace the weights of these names, then forget every cached prefix."""
         ...
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Give back memory until the next `push`."""
         ...
 

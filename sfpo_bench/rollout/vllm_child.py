@@ -1,6 +1,6 @@
 """vLLM in a child process: when it dies, hangs or runs out of memory, the trainer reports it.
 
-    parent -> child   ("start", Launch) ("draw", …) ("push", path) ("rest",)     pickled, over a pipe of their own
+    parent -> child   ("start", Launch) ("draw", …) ("push", path) ("free_memory",)  pickled, over a pipe of their own
     child -> parent   ("done", result) or ("failed", kind of error, message)
 
 Weights travel as a safetensors file in shared memory. The child ends when its pipe does, so that it never outlives the
@@ -58,8 +58,8 @@ class ChildVllm:
         with WeightsFile(self._folder, weights) as path:
             self._ask("push", str(path))
 
-    def rest(self) -> None:
-        self._ask("rest")
+    def free_memory(self) -> None:
+        self._ask("free_memory")
 
     def close(self) -> None:
         self._pipe.close()
@@ -129,7 +129,7 @@ def _serve(pipe: Connection) -> None:
                 verbs: dict[str, Callable[..., Any]] = {
                     "draw": engine.draw,
                     "push": engine.push_file,
-                    "rest": engine.rest,
+                    "free_memory": engine.free_memory,
                 }
                 result = verbs[what](*arguments)
             reply: tuple[Any, ...] = ("done", result)

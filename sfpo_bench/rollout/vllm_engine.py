@@ -106,9 +106,9 @@ class VllmEngine:
             self._readings.parity = self._check(f"after push {self._loads}")
             self._readings.parity_seconds = time.perf_counter() - started
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Let vLLM sleep where it can."""
-        self._with_restarts(lambda: self._backend.rest())
+        self._with_restarts(lambda: self._backend.free_memory())
 
     def metrics(self) -> Mapping[str, float]:
         """Restarts so far, the share of prompt tokens not computed again, and the parity if it was checked."""

@@ -119,7 +119,7 @@ class InProcessVllm:
                 self._llm.wake_up(tags=["kv_cache"])
             self._llm.reset_prefix_cache()
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         if self._sleeps:
             with _failures("going to sleep"):
                 self._llm.sleep(level=2)

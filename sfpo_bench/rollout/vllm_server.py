@@ -96,7 +96,7 @@ class ServerVllm:
             self._post("/finish_weight_update", None)
         self._post("/reset_prefix_cache", None)
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """The server's memory is its own."""
 
     def close(self) -> None:

@@ -234,7 +234,7 @@ class LocalLearner:
 
     def _optimizer_step(self, mini_batch: TrainBatch, totals: _PassTotals, stage: str) -> None:
         # Gradients of the mini-batch use the masters' own memory, so that nothing of them may be read inside.
-        with self.masters.at_rest():
+        with self.masters.split():
             [loss] = self._ranks.sums([self._gradients(mini_batch, totals)])
             norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
             taken = self._may_step(loss, norm, stage)

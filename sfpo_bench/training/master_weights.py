@@ -27,8 +27,8 @@ class MasterWeights:
     Where the module itself is fp32 or fp64 its parameters are the masters; where it runs in bf16 or fp16 each
     parameter has an fp32 master of its own, gradients are summed there, and `publish` rounds masters to the module.
     Such gradients are taken over one by one as a backward pass makes them: the module never holds all of its own.
-    While it computes them (`at_rest`), the masters of a bf16 module are its weights and the bits that these lack, and
-    their memory holds the gradients; `step` wakes one after another.
+    While it computes them (`split`), the masters of a bf16 module are its weights and the bits that these lack, and
+    their memory holds the gradients; `step` joins one after another.
 
     Reposition works in place on the masters from one extra copy (`algorithms.anchor`). From a snapshot to the
     reposition that uses it the anchor is part of the state of a run (`anchor_tensors`); SFPO's is used within its step,
@@ -42,13 +42,13 @@ class MasterWeights:
         self._anchor: Anchor[str] = Anchor(on_host=anchor_on_host)
         self._anchor_is_awaited = False
         self._records = GradientRecords(on_host=anchor_on_host)
-        # Of bf16 parameters: the bits that they lacked of their masters when these were put to rest.
+        # Of bf16 parameters: the bits that they lack of their masters while these are split.
         self._low_bits = {
             name: torch.empty(local(p).shape, dtype=torch.int16, device=p.device)
             for name, p in self._working.items()
             if p.dtype == torch.bfloat16
         }
-        self._resting: set[str] = set()
+        self._split: set[str] = set()
         for name, parameter in self._working.items():
             if self.masters[name] is not parameter:
                 parameter.register_post_accumulate_grad_hook(_collecting(weakref.ref(self), name))
@@ -80,7 +80,7 @@ class MasterWeights:
             master.grad = None
 
     @contextmanager
-    def at_rest(self) -> Iterator[None]:
+    def split(self) -> Iterator[None]:
         """Inside the block the masters of bf16 parameters lend their memory to their gradients, until `step` moves
         them; at its end they are what they were or what `step` made of them, bit for bit. It begins and ends without
         gradients.
@@ -89,19 +89,19 @@ class MasterWeights:
         for name, low in self._low_bits.items():
             # bf16 weight and these 16 bits together are the fp32 master, bit for bit: its memory is free meanwhile.
             low_bits(local(self.masters[name]), low)
-            self._resting.add(name)
+            self._split.add(name)
         try:
             yield
         finally:
             self.zero_gradients()  # of a step that was not taken
-            for name in list(self._resting):
-                self._wake(name)
+            for name in list(self._split):
+                self._join(name)
 
     @torch.no_grad()
-    def _wake(self, name: str) -> None:
-        """Make a master itself again; its gradient, if there is one, moves to memory of its own."""
-        if name in self._resting:
-            self._resting.remove(name)
+    def _join(self, name: str) -> None:
+        """Make a master whole again; its gradient, if there is one, moves to memory of its own."""
+        if name in self._split:
+            self._split.remove(name)
             master = self.masters[name]
             # The gradient lies in the master's memory, which is about to be overwritten.
             master.grad = None if master.grad is None else master.grad.clone()
@@ -132,7 +132,7 @@ class MasterWeights:
 
     def _memory_for_gradient(self, name: str) -> Tensor:
         master = self.masters[name]
-        return master.detach() if name in self._resting else torch.empty_like(master)
+        return master.detach() if name in self._split else torch.empty_like(master)
 
     @torch.no_grad()
     def _settle(self) -> None:
@@ -155,7 +155,7 @@ class MasterWeights:
     def step(self) -> None:
         """One optimizer step, published to the module. The gradients are used up."""
         self._settle()
-        if not self._resting:
+        if not self._split:
             for name, master in self.masters.items():
                 self._records.add(name, master.grad)
             self.optimizer.step()
@@ -167,7 +167,7 @@ class MasterWeights:
         every = group["params"]
         try:
             for name, master in self.masters.items():
-                self._wake(name)
+                self._join(name)
                 self._records.add(name, master.grad)
                 group["params"] = [master]
                 self.optimizer.step()

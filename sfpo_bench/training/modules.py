@@ -57,7 +57,7 @@ class TrainedModule:
         """One optimizer step down the mean of `losses` over the tokens of `batch`, on all ranks."""
         for group in self.masters.optimizer.param_groups:
             group["lr"] = rate
-        with self.masters.at_rest():
+        with self.masters.split():
             [loss] = self._ranks.sums([self._gradients(batch, losses)])
             norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
             finite = math.isfinite(loss) and math.isfinite(norm)

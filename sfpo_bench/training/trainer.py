@@ -171,7 +171,7 @@ class Trainer:
             advantages_BT = _by_response(method.advantage.advantages(rewarded), rewarded)
             with clock("update"):
                 with ranks.together():
-                    parts.engine.rest()
+                    parts.engine.free_memory()
                 batch = self._selected(step, rollouts, advantages_BT, method)
                 parts.learner.begin_step(step, batch, method.objective)
                 stages = method.rule.update(parts.learner, batch)

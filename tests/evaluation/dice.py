@@ -39,7 +39,7 @@ class Dice:
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """There are none."""
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Nothing to give back."""
 
     def metrics(self) -> Mapping[str, float]:

@@ -84,7 +84,7 @@ class Dice:
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """It has none."""
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """It has nothing to give back."""
 
     def metrics(self) -> Mapping[str, float]:

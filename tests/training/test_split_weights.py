@@ -63,14 +63,14 @@ def adamw(weights: list[Tensor]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(weights, lr=1e-3, fused=True)
 
 
-def trained(dtype: torch.dtype, *, rest: bool, lead_head: bool) -> tuple[Tied, MasterWeights]:
+def trained(dtype: torch.dtype, *, split: bool, lead_head: bool) -> tuple[Tied, MasterWeights]:
     """A module and its masters after three steps of two micro-batches each, with tokens in both, in one and in none."""
     module = Tied(dtype)
     masters = MasterWeights(module, adamw)
     leaf = masters.leaf(module.embedding.weight) if lead_head else None
     for step in range(3):
         masters.zero_gradients()
-        with masters.at_rest() if rest else contextlib.nullcontext():
+        with masters.split() if split else contextlib.nullcontext():
             for tokens in (torch.tensor([1, 1, 2, 40]), torch.tensor([3, 1, step])):
                 module.loss(tokens, module.embedding.weight if leaf is None else leaf).backward()
                 masters.collect_gradients()
@@ -80,9 +80,9 @@ def trained(dtype: torch.dtype, *, rest: bool, lead_head: bool) -> tuple[Tied, M
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_a_step_of_masters_at_rest_is_that_of_masters_that_never_rest(dtype: torch.dtype) -> None:
-    _, expected = trained(dtype, rest=False, lead_head=False)
-    _, found = trained(dtype, rest=True, lead_head=False)
+def test_a_step_of_split_masters_is_that_of_whole_ones(dtype: torch.dtype) -> None:
+    _, expected = trained(dtype, split=False, lead_head=False)
+    _, found = trained(dtype, split=True, lead_head=False)
     assert all(torch.equal(one, found.masters[name]) for name, one in expected.masters.items())
     state = found.optimizer_tensors()
     assert all(torch.equal(one, state[name]) for name, one in expected.optimizer_tensors().items())
@@ -95,7 +95,7 @@ def test_the_leaf_of_a_tied_head_sums_to_the_same_gradient_and_sooner() -> None:
     assert leaf is not None and leaf.data_ptr() == module.embedding.weight.data_ptr()
     tokens = torch.tensor([1, 1, 2, 40])
     plain.loss(tokens, plain.embedding.weight).backward()
-    with masters.at_rest():
+    with masters.split():
         module.loss(tokens, leaf).backward()
         found, expected = masters.masters["embedding.weight"].grad, plain.embedding.weight.grad
         assert found is not None and expected is not None and leaf.grad is None
@@ -111,10 +111,10 @@ def test_masters_that_are_the_module_take_no_gradient_over(dtype: torch.dtype) -
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_masters_at_rest_come_back_and_hold_their_gradients_meanwhile(dtype: torch.dtype) -> None:
-    module, masters = trained(dtype, rest=True, lead_head=True)
+def test_split_masters_come_back_and_hold_their_gradients_meanwhile(dtype: torch.dtype) -> None:
+    module, masters = trained(dtype, split=True, lead_head=True)
     before = {name: master.detach().clone() for name, master in masters.masters.items()}
-    with masters.at_rest():
+    with masters.split():
         for parameter in module.parameters():
             parameter.grad = torch.ones_like(parameter)
         masters.collect_gradients()
@@ -129,6 +129,6 @@ def test_masters_come_back_after_an_error_too() -> None:
     module = nn.Linear(4, 4).bfloat16()
     masters = MasterWeights(module, lambda weights: torch.optim.SGD(weights, lr=0.1))
     before = {name: master.detach().clone() for name, master in masters.masters.items()}
-    with pytest.raises(RuntimeError, match="out of memory"), masters.at_rest():
+    with pytest.raises(RuntimeError, match="out of memory"), masters.split():
         raise RuntimeError("out of memory")
     assert all(torch.equal(before[name], master) for name, master in masters.masters.items())
