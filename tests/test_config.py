@@ -26,6 +26,7 @@ from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.ratios import SequenceRatio
 from sfpo_bench.algorithms.protocols import Moments
+from sfpo_bench.algorithms.recorded import StepQuantity
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
 from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
@@ -89,8 +90,10 @@ def test_the_presets_say_what_they_are() -> None:
     assert rules["sfpo"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(window=30, threshold=1.0))
     assert rules["sfpo_paper"] == SlowFast(fast_passes=3, alpha=0.8, trigger=EntropyZScore(two_sided=True))
     assert rules["lookahead"] == Lookahead(sync_every=5, alpha=0.5)
-    assert rules["gxpo"] == Gxpo(fast_passes=5, alpha=0.5, trigger=GradientNormAverage(decay=0.1, threshold=0.5))
-    assert rules["gxpo_restored"] == Gxpo(moments=Moments.restore, trigger=GradientNormWindow(window=30, threshold=0.5))
+    average, window = GradientNormAverage(decay=0.1, threshold=0.5), GradientNormWindow(window=30, threshold=0.5)
+    assert rules["gxpo"] == Gxpo(fast_passes=5, alpha=0.5, ratio=StepQuantity.raw_gradient, trigger=average)
+    assert rules["prepo"] == Gxpo(moments=Moments.restore, ratio=StepQuantity.optimizer_step, trigger=window)
+    assert rules["repeat_kl_stop"] == Repeat(passes=4, kl_limit=0.01)
     dr_grpo = from_node(composed("algorithm=dr_grpo")).algorithm
     assert dr_grpo.objective.normalization is Normalization.fixed_length and dr_grpo.advantage.scale.value == "none"
     assert from_node(composed("algorithm=rloo")).algorithm.advantage == LeaveOneOut()

@@ -1,4 +1,4 @@
-"""GXPO: two fast passes, extrapolated element by element to K, reposition, one slow pass."""
+"""GXPO and PrePO: two fast passes, extrapolated element by element to K, reposition, one slow pass."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sfpo_bench.algorithms.protocols import Batch, Elementwise, Learner, Moments, Recorded, RuleNeeds
+from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, RuleNeeds
+from sfpo_bench.algorithms.recorded import Elementwise, Recorded, StepQuantity
 from sfpo_bench.algorithms.update_rules import SlowFast
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
@@ -21,9 +22,9 @@ _FIRST, _SECOND = "first", "second"
 
 @dataclass
 class Gxpo(SlowFast):
-    """SFPO whose K fast passes are two, extrapolated (arXiv:2605.06755v1).
+    """SFPO whose K fast passes are two, extrapolated (GXPO and PrePO, arXiv:2605.06755).
 
-    With g_0 and g_1 the gradients of the two passes as they were taken, clipped, and S_n(x) = 1 + x + ... + x^(n - 1):
+    With g_0 and g_1 the gradients of the two passes (`ratio`), and S_n(x) = 1 + x + ... + x^(n - 1):
 
         x = g_1 / g_0 in [-2, 3],    q = S_K(x) / S_2(x) in [1, K / 2 + 1]
         reposition   theta = theta_0 + alpha q (theta_2 - theta_0)
@@ -32,8 +33,9 @@ class Gxpo(SlowFast):
     with two fast passes. Under SGD on a diagonal quadratic it is SFPO with K where no bound acts. The gradients of a
     pass of several optimizer steps are added up.
 
-    `moments`: carry, as v1, or restore, to before the first pass, as v2 (PrePO). v2's ratios of Adam's steps are not
-    offered.
+    PrePO (v2) takes the optimizer's steps d_0 and d_1 in the place of the gradients, and puts its state back to before
+    the first pass (`moments` restore); v1 carries the state, with the gradients before clipping. v2's one ratio for a
+    whole weight under Muon is not offered: there is no Muon here.
     """
 
     kind: str = option("gxpo", "name of the update rule")
@@ -42,9 +44,13 @@ class Gxpo(SlowFast):
         0.5, "how far to keep the extrapolated displacement: 0 back to the start, 1 all of it", low=0.0, high=1.0
     )
     floor: float = option(1e-3, "smallest gradient that is extrapolated, in units of its weight's rms", low=0.0)
+    ratio: StepQuantity = option(
+        StepQuantity.clipped_gradient,
+        "what two passes are compared by: clipped_gradient, raw_gradient (v1) or optimizer_step (v2, PrePO)",
+    )
 
     paper = "2605.06755"
-    changes = "two fast passes over each batch, extrapolated to K, back towards the start, one slow pass"
+    changes = "two fast passes over each batch, extrapolated to K, back towards the start, one slow pass; not for Muon"
 
     @property
     def needs(self) -> RuleNeeds:
@@ -61,7 +67,7 @@ class Gxpo(SlowFast):
     def _fast(self, learner: Learner[Batch], batch: Batch) -> Sequence[StageStats]:
         stages = []
         for number, name in enumerate((_FIRST, _SECOND), start=1):
-            with learner.recording(name):
+            with learner.recording(name, self.ratio):
                 stages.append(learner.optimize(batch, f"fast_{number}"))
         return stages
 
@@ -70,7 +76,7 @@ class Gxpo(SlowFast):
 
     def _share(self, recorded: Recorded) -> Tensor:
         """alpha q of each element of one weight."""
-        first, second = recorded.gradients[_FIRST], recorded.gradients[_SECOND]
+        first, second = recorded.sums[_FIRST], recorded.sums[_SECOND]
         return self.alpha * extrapolation(first, second, self.floor * recorded.rms[_FIRST], self.fast_passes)
 
 

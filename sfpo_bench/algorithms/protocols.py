@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from sfpo_bench.algorithms.recorded import Elementwise, StepQuantity
 from sfpo_bench.algorithms.selections.protocol import Selection
 from sfpo_bench.core.types import StageStats, Trajectory
 
@@ -277,22 +278,6 @@ class Probe(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The gradients that optimizer steps moved one weight by, clipped as they were taken, by the name of the record.
-
-    `gradients` are this rank's part of a weight that is spread over ranks; `rms` are the root mean squares of the whole
-    weight's, the same on all ranks.
-    """
-
-    gradients: Mapping[str, Tensor]
-    rms: Mapping[str, float]
-
-
-# The part to keep of each element of one weight's displacement.
-Elementwise = Callable[[Recorded], "Tensor"]
-
-
 class Learner(Protocol[Batch]):
     """The verbs, the split into mini-batches, and the probe, through which an update rule moves the weights."""
 
@@ -320,9 +305,11 @@ class Learner(Protocol[Batch]):
         its own, from which moments cannot be interpolated; the records end with it."""
         ...
 
-    def recording(self, name: str) -> AbstractContextManager[None]:
-        """Inside, the gradients that optimizer steps are taken with are added up under `name`: one copy of the weights'
-        size for each name, until the next reposition."""
+    def recording(
+        self, name: str, quantity: StepQuantity = StepQuantity.clipped_gradient
+    ) -> AbstractContextManager[None]:
+        """Inside, what is recorded of optimizer steps is added up under `name`: one copy of the weights' size for each
+        name, until the next reposition."""
         ...
 
 

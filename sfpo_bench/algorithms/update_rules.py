@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.protocols import Batch, Elementwise, Learner, Moments, RuleNeeds, RuleState, UpdateRule
+from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, RuleNeeds, RuleState, UpdateRule
+from sfpo_bench.algorithms.recorded import Elementwise
 from sfpo_bench.algorithms.triggers import Signal, Trigger
 from sfpo_bench.core.options import option
 from sfpo_bench.core.types import StageStats

@@ -22,7 +22,8 @@ from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch
 from sfpo_bench.algorithms.objectives import k3
-from sfpo_bench.algorithms.protocols import BatchCounts, Elementwise, LossInputs, Moments, Objective, Reference
+from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs, Moments, Objective, Reference
+from sfpo_bench.algorithms.recorded import Elementwise, StepQuantity
 from sfpo_bench.algorithms.references import StartReference
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.types import Completion, StageStats
@@ -227,8 +228,10 @@ class LocalLearner:
             squares = self._ranks.sums(self.masters.squares()) if callable(alpha) else []
             self.masters.reposition(alpha, moments, squares)
 
-    def recording(self, name: str) -> AbstractContextManager[None]:
-        return self.masters.recording(name)
+    def recording(
+        self, name: str, quantity: StepQuantity = StepQuantity.clipped_gradient
+    ) -> AbstractContextManager[None]:
+        return self.masters.recording(name, quantity)
 
     # One optimizer step.
 

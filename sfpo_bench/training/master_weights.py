@@ -12,10 +12,11 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from sfpo_bench.algorithms.anchor import Anchor, Anchored, local
-from sfpo_bench.algorithms.protocols import Elementwise, Moments
-from sfpo_bench.training.gradient_records import GradientRecords
+from sfpo_bench.algorithms.protocols import Moments
+from sfpo_bench.algorithms.recorded import Elementwise, StepQuantity
 from sfpo_bench.training.ranks import sharded_like
 from sfpo_bench.training.split_weights import add_rounded, join, low_bits, round_to_bfloat16
+from sfpo_bench.training.step_records import StepRecords
 
 # An optimizer of one parameter group.
 MakeOptimizer = Callable[[list[Tensor]], Optimizer]
@@ -41,7 +42,8 @@ class MasterWeights:
         self.optimizer = make_optimizer(list(self.masters.values()))
         self._anchor: Anchor[str] = Anchor(on_host=anchor_on_host)
         self._anchor_is_awaited = False
-        self._records = GradientRecords(on_host=anchor_on_host)
+        self._records = StepRecords(on_host=anchor_on_host)
+        self._clip_factor = 1.0
         # Of bf16 parameters: the bits that they lack of their masters while these are split.
         self._low_bits = {
             name: torch.empty(local(p).shape, dtype=torch.int16, device=p.device)
@@ -147,30 +149,32 @@ class MasterWeights:
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.masters.values() if p.grad is not None])
         if isinstance(norm, DTensor):
             norm = norm.full_tensor()
+        factor = float(max_norm / (norm + 1e-6))
+        self._clip_factor = factor if torch.isfinite(norm) and factor < 1 else 1.0
         # torch would multiply by 1 where nothing is to be clipped, which is a pass over all gradients.
-        if torch.isfinite(norm) and max_norm / (norm + 1e-6) < 1:
+        if self._clip_factor < 1:
             torch.nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, norm)
         return float(norm)
 
     def step(self) -> None:
         """One optimizer step, published to the module. The gradients are used up."""
         self._settle()
-        if not self._split:
+        if not self._split and not self._records.compares_weights:
             for name, master in self.masters.items():
-                self._records.add(name, master.grad)
+                self._records.add_gradient(name, master.grad, self._clip_factor)
             self.optimizer.step()
             self.publish()
             self.zero_gradients()
             return
         [group] = self.optimizer.param_groups
-        # One parameter at a time: gradient copies of all of them together would undo what lending saved.
+        # One parameter at a time: copies of all of them together would undo what lending saved.
         every = group["params"]
         try:
             for name, master in self.masters.items():
                 self._join(name)
-                self._records.add(name, master.grad)
                 group["params"] = [master]
-                self.optimizer.step()
+                with self._records.of_step(name, master, group, self._clip_factor):
+                    self.optimizer.step()
                 self._publish(name)
                 master.grad = None
         finally:
@@ -194,9 +198,11 @@ class MasterWeights:
         self._anchor_is_awaited = True
         self._anchor.take(self._anchored(), moments)
 
-    def recording(self, name: str) -> AbstractContextManager[None]:
-        """Inside, gradients are added up under `name` as `step` uses them."""
-        return self._records.under(name)
+    def recording(
+        self, name: str, quantity: StepQuantity = StepQuantity.clipped_gradient
+    ) -> AbstractContextManager[None]:
+        """Inside, what is recorded of each `step` is added up under `name`."""
+        return self._records.under(name, quantity)
 
     def squares(self) -> list[float]:
         """Sums of squares of what was recorded, this rank's part, record by record and weight by weight."""

@@ -25,6 +25,7 @@ from sfpo_bench.algorithms.gradient_triggers import GradientNormWindow
 from sfpo_bench.algorithms.gxpo import Gxpo
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.protocols import Moments, Objective, Reference, UpdateRule
+from sfpo_bench.algorithms.recorded import StepQuantity
 from sfpo_bench.algorithms.references import SoftReference, StartReference
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
@@ -84,6 +85,9 @@ def cases() -> dict[str, Case]:
         ),
         "extrapolated": Case(Gxpo(trigger=GradientNormWindow(window=2)), two_mini_batches),
         "extrapolated, state put back": Case(Gxpo(moments=Moments.restore, trigger=Trigger()), ADAMW),
+        "extrapolated by the optimizer's steps": Case(
+            Gxpo(ratio=StepQuantity.optimizer_step, moments=Moments.restore, trigger=Trigger()), ADAMW
+        ),
         "every term": Case(Repeat(passes=2), SGD, every_term),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
         "weighted rows": Case(Repeat(passes=2), two_mini_batches, AdaptiveBound(), weighted=True),

@@ -13,7 +13,8 @@ from sfpo_bench.algorithms.gxpo import Gxpo
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.ratios import SequenceRatio
-from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, Objective, Recorded
+from sfpo_bench.algorithms.protocols import Batch, Learner, Moments, Objective
+from sfpo_bench.algorithms.recorded import Recorded, StepQuantity
 from sfpo_bench.algorithms.triggers import Trigger
 from sfpo_bench.algorithms.update_rules import OnePass, SlowFast, Unit
 from sfpo_bench.core.types import StageStats
@@ -29,15 +30,16 @@ def never() -> Trigger:
     return Trigger()
 
 
+@pytest.mark.parametrize("ratio", list(StepQuantity))
 @pytest.mark.parametrize("alpha", [0.3, 0.5, 1.0])
 @pytest.mark.parametrize("passes", [2, 3, 5, 8])
-def test_on_a_diagonal_quadratic_it_is_sfpo_with_k_fast_passes(passes: int, alpha: float) -> None:
+def test_on_a_diagonal_quadratic_it_is_sfpo_with_k_fast_passes(passes: int, alpha: float, ratio: StepQuantity) -> None:
     """theta_K - theta_0 = -rate S_K(x) g_0 with x = 1 - rate * curvature of each element, between 0 and 1 here."""
     curvatures = torch.tensor([0.1, 0.5, 1.0, 3.0, 9.0], dtype=torch.float64).diag()
     start, minimum = torch.linspace(-2, 3, 5, dtype=torch.float64), torch.full((5,), 0.3, dtype=torch.float64)
     ends = []
     for rule in (
-        Gxpo(fast_passes=passes, alpha=alpha, floor=0.0, trigger=never()),
+        Gxpo(fast_passes=passes, alpha=alpha, floor=0.0, ratio=ratio, trigger=never()),
         SlowFast(fast_passes=passes, alpha=alpha),
     ):
         module = Quadratic(start, curvatures, minimum)
@@ -45,16 +47,17 @@ def test_on_a_diagonal_quadratic_it_is_sfpo_with_k_fast_passes(passes: int, alph
         for _ in range(3):
             rule.update(QuadraticLearner(module, masters), None)
         ends.append(module.w.detach().clone())
-    assert torch.allclose(ends[0], ends[1], rtol=0, atol=1e-14)
+    assert torch.allclose(ends[0], ends[1], rtol=0, atol=1e-12 if ratio is StepQuantity.optimizer_step else 1e-14)
     assert float((ends[0] - start).abs().max()) > 0.1
 
 
 @pytest.mark.parametrize("layout", [*LAYOUTS, {"anchor_on_host": True}], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_k_of_two_is_sfpo_with_two_fast_passes_bit_for_bit(layout: dict[str, Any], dtype: torch.dtype) -> None:
-    two, _ = learn(Gxpo(fast_passes=2, trigger=never()), model=policy(dtype=dtype), **ADAMW, **layout)
     sfpo, _ = learn(SlowFast(fast_passes=2, alpha=0.5), model=policy(dtype=dtype), **ADAMW, **layout)
-    assert same_bits(two, sfpo)
+    for ratio in StepQuantity:
+        rule = Gxpo(fast_passes=2, ratio=ratio, trigger=never())
+        assert same_bits(learn(rule, model=policy(dtype=dtype), **ADAMW, **layout)[0], sfpo)
 
 
 class KeepsNothing(Gxpo):
@@ -65,11 +68,13 @@ class KeepsNothing(Gxpo):
         return True
 
 
+@pytest.mark.parametrize("ratio", list(StepQuantity))
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_all_the_way_back_with_the_state_put_back_it_is_one_pass_bit_for_bit(dtype: torch.dtype) -> None:
-    back, stages = learn(
-        KeepsNothing(alpha=0.0, moments=Moments.restore, trigger=never()), model=policy(dtype=dtype), **ADAMW
-    )
+def test_all_the_way_back_with_the_state_put_back_it_is_one_pass_bit_for_bit(
+    dtype: torch.dtype, ratio: StepQuantity
+) -> None:
+    restoring = KeepsNothing(alpha=0.0, moments=Moments.restore, ratio=ratio, trigger=never())
+    back, stages = learn(restoring, model=policy(dtype=dtype), **ADAMW)
     assert same_bits(back, learn(OnePass(), model=policy(dtype=dtype), **ADAMW)[0])
     assert [stage.stage for stage in stages[0]] == ["fast_1", "fast_2", "slow"]
     carried, _ = learn(KeepsNothing(alpha=0.0, trigger=never()), model=policy(dtype=dtype), **ADAMW)
@@ -80,7 +85,7 @@ def test_all_the_way_back_with_the_state_put_back_it_is_one_pass_bit_for_bit(dty
 @pytest.mark.parametrize("mini_batches", [1, 2])
 def test_micro_batches_do_not_change_it_and_k_does(mini_batches: int, unit: Unit) -> None:
     def found(tokens: int, passes: int = 5) -> dict[str, Tensor]:
-        rule = Gxpo(fast_passes=passes, trigger=never(), unit=unit)
+        rule = Gxpo(fast_passes=passes, trigger=never(), unit=unit, ratio=StepQuantity.raw_gradient)
         return learn(rule, **{**SGD, "learning_rate": 0.1, "mini_batches": mini_batches, "micro_batch_tokens": tokens})[
             0
         ]
@@ -115,8 +120,9 @@ def test_once_the_norm_of_the_corrective_gradient_rises_it_is_one_pass() -> None
 class Records(OnePass):
     """Takes a pass and keeps what was recorded of it; a record of the same name begins anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, quantity: StepQuantity = StepQuantity.clipped_gradient) -> None:
         super().__init__()
+        self.quantity = quantity
         self.found: list[Recorded] = []
 
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
@@ -124,26 +130,27 @@ class Records(OnePass):
         with learner.recording("pass"):
             learner.optimize(batch, "dropped")
         learner.reposition(0.0, Moments.carry)
-        with learner.recording("pass"):
+        with learner.recording("pass", self.quantity):
             stage = learner.optimize(batch, "pass_1")
         learner.optimize(batch, "beside")
 
         def keep(recorded: Recorded) -> Tensor:
-            gradients = {name: gradient.clone() for name, gradient in recorded.gradients.items()}
-            self.found.append(Recorded(gradients, recorded.rms))
-            return gradients["pass"] * 0.0
+            sums = {name: total.clone() for name, total in recorded.sums.items()}
+            self.found.append(Recorded(sums, recorded.rms))
+            return sums["pass"] * 0.0
 
         learner.reposition(keep, Moments.carry)
         return (stage,)
 
 
+@pytest.mark.parametrize("quantity", [StepQuantity.clipped_gradient, StepQuantity.optimizer_step])
 @pytest.mark.parametrize("settings", [{}, {"mini_batches": 2}, {"gradient_clip_norm": 0.01}], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_a_record_is_the_sum_of_the_gradients_that_a_pass_was_taken_with(
-    settings: dict[str, Any], dtype: torch.dtype
+    settings: dict[str, Any], dtype: torch.dtype, quantity: StepQuantity
 ) -> None:
     """Under SGD the weights move by the rate times it; what is taken outside of the block is not in it."""
-    data, rule = batch(4, seed=3), Records()
+    data, rule = batch(4, seed=3), Records(quantity)
     chosen = {**SGD, "learning_rate": 0.25, **settings}
     moved = []
     for one in (rule, OnePass()):
@@ -155,6 +162,34 @@ def test_a_record_is_the_sum_of_the_gradients_that_a_pass_was_taken_with(
     assert all(float(distance.abs().max()) == 0 for distance in moved[0]), "each element went all the way back"
     for recorded, distance in zip(rule.found, moved[1], strict=True):
         tolerance = 1e-14 if dtype == torch.float64 else 1e-6
-        assert torch.allclose(0.25 * recorded.gradients["pass"], distance, rtol=0, atol=tolerance)
-        root = float(recorded.gradients["pass"].double().square().mean().sqrt())
+        assert torch.allclose(0.25 * recorded.sums["pass"], distance, rtol=0, atol=tolerance)
+        root = float(recorded.sums["pass"].double().square().mean().sqrt())
         assert recorded.rms["pass"] == pytest.approx(root, rel=1e-6)
+
+
+def recorded_pass(quantity: StepQuantity, **settings: Any) -> tuple[dict[str, Tensor], LocalLearner]:
+    """What is recorded of one pass, weight by weight, and the learner that took it."""
+    data, rule = batch(4, seed=3), Records(quantity)
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(**settings), 1.0, GROUP)
+    learner.begin_step(1, data)
+    rule.update(learner, data)
+    return dict(zip(learner.masters.masters, (one.sums["pass"] for one in rule.found), strict=True)), learner
+
+
+def test_a_raw_gradient_is_the_one_before_clipping() -> None:
+    whole, _ = recorded_pass(StepQuantity.clipped_gradient, **SGD)
+    raw, clipped = (
+        recorded_pass(quantity, **{**SGD, "gradient_clip_norm": 0.01})[0]
+        for quantity in (StepQuantity.raw_gradient, StepQuantity.clipped_gradient)
+    )
+    assert largest_difference(raw, whole) < 1e-14 and largest_difference(clipped, whole) > 0.01
+
+
+def test_adams_step_on_one_gradient_is_the_gradient_over_its_size_whatever_the_weight_decay() -> None:
+    """m / (sqrt(v) + eps) with m = g and v = g^2 once their averages are divided by their weights."""
+    adamw: dict[str, Any] = {"learning_rate": 1e-3, "weight_decay": 0.1, "eps": 1e-2, "gradient_clip_norm": 0.0}
+    gradients, _ = recorded_pass(StepQuantity.clipped_gradient, **SGD)
+    steps, _ = recorded_pass(StepQuantity.optimizer_step, **adamw)
+    expected = {name: g / (g.abs() + 1e-2) for name, g in gradients.items()}
+    # The record's pass is the second on one gradient, whose running averages are that gradient all the same.
+    assert largest_difference(steps, expected) < 1e-9

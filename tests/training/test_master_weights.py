@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sfpo_bench.algorithms.protocols import Elementwise, Moments
+from sfpo_bench.algorithms.protocols import Moments
+from sfpo_bench.algorithms.recorded import Elementwise, StepQuantity
 from sfpo_bench.algorithms.update_rules import Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.core.types import StageStats
 from sfpo_bench.training.master_weights import MasterWeights
@@ -56,8 +57,10 @@ class QuadraticLearner:
     def reposition(self, alpha: float | Elementwise, moments: Moments) -> None:
         self.masters.reposition(alpha, moments, self.masters.squares())
 
-    def recording(self, name: str) -> AbstractContextManager[None]:
-        return self.masters.recording(name)
+    def recording(
+        self, name: str, quantity: StepQuantity = StepQuantity.clipped_gradient
+    ) -> AbstractContextManager[None]:
+        return self.masters.recording(name, quantity)
 
 
 def problem(dtype: torch.dtype = torch.float64) -> tuple[Quadratic, Tensor, Tensor, Tensor]:
