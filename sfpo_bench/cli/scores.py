@@ -71,15 +71,16 @@ def _of_folder(folder: Path) -> list[Evaluation]:
 
 def _choose(found: Sequence[Evaluation], choice: SuiteChoice, metric: str, k: int) -> None:
     """Choose one of the evaluations by its average on the suite, and write that down where every table finds it."""
-    from sfpo_bench.evaluation.scores import ScoredArm, best_arm
+    from sfpo_bench.evaluation.scores import ScoredArm, best_arms
 
     candidates = {one.owner.label: one for one in found}
     if len(candidates) < len(found):
         raise ConfigError("two evaluations have the same label; give them different ones when they are evaluated")
     benchmarks = [entry.name for entry in suite(choice.suite).benchmarks]
-    best = best_arm([ScoredArm(label, (one,)) for label, one in candidates.items()], metric, k, benchmarks)
+    best, *equal = best_arms([ScoredArm(label, (one,)) for label, one in candidates.items()], metric, k, benchmarks)
     chosen = best.evaluations[0]
     if choice.on_report:
         record = ChoiceRecord(choice.suite, choice.role.value, f"{metric}@{k}", tuple(candidates), choice.note)
         EvaluationFolder.of_store(SampleStore(chosen.folder)).write_choice(record)
-    say(f"chosen: {best.name}, {choice.note}")
+    tie = f", the first of {len(equal) + 1} with equal scores ({', '.join(one.name for one in equal)})" if equal else ""
+    say(f"chosen: {best.name}{tie}, {choice.note}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -184,11 +185,12 @@ def _way(one: Evaluation, benchmarks: Collection[str]) -> dict[str, str]:
     return {**sampling, **{f"prompt of {name}": one.asked.templates[name] for name in sorted(benchmarks)}}
 
 
-def best_arm(arms: Sequence[ScoredArm], metric: str, k: int, benchmarks: Sequence[str]) -> ScoredArm:
-    """The arm with the highest mean over `benchmarks`; of equal ones the first. Raises `ConfigError` where one lacks a
-    benchmark."""
+def best_arms(arms: Sequence[ScoredArm], metric: str, k: int, benchmarks: Sequence[str]) -> list[ScoredArm]:
+    """The arms with the highest mean over `benchmarks`: more than one where they tie. Raises `ConfigError` where one
+    lacks a benchmark."""
     means: Mapping[str, float] = {arm.name: _mean_on(arm, metric, k, benchmarks) for arm in arms}
-    return max(arms, key=lambda arm: means[arm.name])
+    best = max(means.values())
+    return [arm for arm in arms if math.isclose(means[arm.name], best, rel_tol=1e-12)]  # equal but for rounding
 
 
 def _mean_on(arm: ScoredArm, metric: str, k: int, benchmarks: Sequence[str]) -> float:

@@ -293,6 +293,8 @@ def _why_incomparable(baseline: Sequence[SeedCost], arm: Sequence[SeedCost]) -> 
         return AT_FIRST
     if any(seed.cost == 0 for seed in both):
         return "a run has spent nothing yet"
+    if not any(seed.outcome is Outcome.reached for seed in both):
+        return "no run of either arm reached it"
     return "in both arms some runs did not reach it"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, GradedProblem
 from sfpo_bench.evaluation.record import Evaluation
-from sfpo_bench.evaluation.scores import AVERAGE, ScoredArm, arm_scores, arms_of, best_arm, differences, unlike
+from sfpo_bench.evaluation.scores import AVERAGE, ScoredArm, arm_scores, arms_of, best_arms, differences, unlike
 from sfpo_bench.evaluation.tables import differences_frame, scores_blocks, scores_frame, write_tables
 from sfpo_bench.reports.document import Table, plain
 from sfpo_bench.reports.markdown import markdown
@@ -171,9 +172,11 @@ def test_what_was_asked_otherwise_is_named() -> None:
 
 def test_the_best_is_the_highest_mean_and_needs_every_benchmark() -> None:
     low, high = arm("low", {"math500": 0.2}, (1,)), arm("high", {"math500": 0.8}, (2,))
-    assert best_arm([low, high], "avg", 4, ["math500"]).name == "high"
+    assert [arm.name for arm in best_arms([low, high], "avg", 4, ["math500"])] == ["high"]
+    twin = replace(high, name="twin")
+    assert [arm.name for arm in best_arms([high, low, twin], "avg", 4, ["math500"])] == ["high", "twin"]
     with pytest.raises(ConfigError, match="low has no avg@4 on aime24"):
-        best_arm([low, high], "avg", 4, ["math500", "aime24"])
+        best_arms([low, high], "avg", 4, ["math500", "aime24"])
 
 
 def test_an_average_of_other_benchmarks_than_those_of_all_arms_is_named_after_what_it_is_of() -> None:

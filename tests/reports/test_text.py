@@ -238,7 +238,9 @@ def test_a_bound_on_the_wrong_side_cannot_tell(tmp_path: Path) -> None:
 
 
 def test_when_both_do_not_arrive_nothing_is_said(tmp_path: Path) -> None:
-    assert "in both arms some runs did not reach it" in said(summary_of(tmp_path, grpo=NEVER, sfpo=NEVER))
+    assert "no run of either arm reached it" in said(summary_of(tmp_path, grpo=NEVER, sfpo=NEVER))
+    partly = {**FAST, 2: NEVER[2]}
+    assert "in both arms some runs did not reach it" in said(summary_of(tmp_path, grpo=partly, sfpo=NEVER))
 
 
 def test_sentences_of_time_speak_of_time(tmp_path: Path) -> None:
