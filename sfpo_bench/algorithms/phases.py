@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.protocols import Phases, RuleNeeds, RuleState, StepMethod
+from sfpo_bench.algorithms.protocols import Objective, Phases, RuleNeeds, RuleState, StepMethod, UpdateRule
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 
@@ -34,6 +34,7 @@ class PhaseSettings:
     selection: Any = option(None, "which responses are trained on, with what weight; empty: algorithm.selection")
     objective: Any = option(None, "what an optimizer step minimises; empty: algorithm.objective")
     update_rule: Any = option(None, "what is done with one batch of rollouts; empty: algorithm.update_rule")
+    learning_rate_factor: float = option(1.0, "factor on learner.learning_rate in the phase", above=0.0)
 
     def end(self, steps: int) -> int:
         """The last training step in a run of `steps`."""
@@ -51,6 +52,7 @@ class PhaseSettings:
             objective=own.objective if self.objective is None else self.objective,
             rule=own.rule if self.update_rule is None else self.update_rule,
             place=place,
+            rate_factor=self.learning_rate_factor,
         )
 
 
@@ -127,13 +129,19 @@ def _uncovered(key: str, first: int, last: int) -> ConfigError:
 
 
 class MethodSchedule:
-    """What each step of one run uses, and what its update rules remember; `used` are the methods in their order."""
+    """What each step of one run uses, and what its rules and objectives remember; `used` are the methods in their
+    order."""
 
     def __init__(self, own: StepMethod, phases: Phases, steps: int) -> None:
         self._own = own
         self._phases = phases
         self.used = tuple(_distinct([phases.at(step, own) for step in range(1, steps + 1)]))
-        self._rules = list({id(rule): rule for rule in (own.rule, *(method.rule for method in self.used))}.values())
+        methods = (own, *self.used)
+        # By the name before the keys of each one's memory; the rule of `algorithm` has none.
+        self._memories: dict[str, UpdateRule | Objective] = {
+            **_named("rule", [method.rule for method in methods], bare_first=True),
+            **_named("objective", [method.objective for method in methods]),
+        }
 
     def at(self, step: int) -> StepMethod:
         """What training step `step`, from 1, uses."""
@@ -151,24 +159,26 @@ class MethodSchedule:
         return any(method.objective.uses_reference for method in self.used)
 
     def state(self) -> RuleState:
-        """What the rules remember: that of `algorithm` under its own keys, others with their number before theirs."""
-        return {
-            f"{_prefix(n)}{key}": value for n, rule in enumerate(self._rules) for key, value in rule.state().items()
-        }
+        """What they remember: the rule of `algorithm` under its own keys, others with their name and number before
+        theirs."""
+        return {f"{prefix}{key}": value for prefix, one in self._memories.items() for key, value in one.state().items()}
 
     def restore(self, state: RuleState) -> None:
-        """Take up a state that `state` returned; a rule that was not there then begins anew."""
+        """Take up a state that `state` returned; one that was not there then begins anew."""
         own = dict(state)
-        for n, rule in enumerate(self._rules[1:], start=1):
-            theirs = [key for key in own if key.startswith(_prefix(n))]
-            part = {key.removeprefix(_prefix(n)): own.pop(key) for key in theirs}
-            if part:
-                rule.restore(part)
-        self._own.rule.restore(own)
+        for prefix, one in reversed(self._memories.items()):  # last the one without a prefix, whose is what is left
+            part = {key.removeprefix(prefix): own.pop(key) for key in list(own) if key.startswith(prefix)}
+            if part or not prefix:
+                one.restore(part)
 
 
-def _prefix(n: int) -> str:
-    return f"rule {n}: " if n else ""
+Remembering = TypeVar("Remembering")
+
+
+def _named(name: str, each: Sequence[Remembering], *, bare_first: bool = False) -> dict[str, Remembering]:
+    """Each object once by `name`, its number and a colon; the first one by an empty text where that is wanted."""
+    distinct = {id(one): one for one in each}.values()
+    return {"" if bare_first and n == 0 else f"{name} {n}: ": one for n, one in enumerate(distinct)}
 
 
 def _distinct(methods: list[StepMethod]) -> Iterator[StepMethod]:

@@ -52,7 +52,10 @@ class LossInputs:
     `block_lengths_B` is the mean response length, float64, of the block of the mini-batch that a row belongs to.
     `weights_BT`, present when engine and trainer are corrected for their mismatch, multiplies the policy-gradient term
     of each token and nothing else. `statistics` are those that `Objective.statistics` made of the whole mini-batch.
-    `row_weights_B`, present when a selection weights responses, multiplies all of a response's loss.
+    `row_weights_B`, present when a selection weights responses, multiplies all of a response's loss. `scores` has those
+    that trained modules gave the tokens when the step began, by name, [B, T], zero on padding. Rows of one `groups_B`
+    are compared with each other, `rows_B` numbers the rows within the step's whole batch, by which `of_rows` finds
+    again what `statistics` made of them with `by_row`. `vocabulary` is how many tokens could be drawn.
     """
 
     log_probs_BT: Tensor
@@ -66,6 +69,23 @@ class LossInputs:
     weights_BT: Tensor | None = None
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
     row_weights_B: Tensor | None = None
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+    groups_B: Tensor | None = None
+    rows_B: Tensor | None = None
+    vocabulary: int = 0
+
+    def by_row(self, values: Tensor) -> Tensor:
+        """A table of `values`, [B] or [B, T], of these rows: what stands at a row's number is that row's."""
+        assert self.rows_B is not None
+        table = values.new_zeros((int(self.rows_B.max()) + 1, *values.shape[1:]))
+        table[self.rows_B] = values
+        return table
+
+    def of_rows(self, table: Tensor) -> Tensor:
+        """What such a table of the whole mini-batch has for these rows, as wide as they are."""
+        assert self.rows_B is not None
+        found = table[self.rows_B]
+        return found if found.ndim == 1 else found[:, : self.mask_BT.shape[1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +226,8 @@ class Modules(Protocol):
 
 
 class Objective(Protocol):
-    """Log-probs and advantages to a loss. Pure: no state, no input or output.
+    """Log-probs and advantages to a loss. Without input or output; what it remembers from step to step goes through
+    `observe`, `state` and `restore`, which a checkpoint carries.
 
     An objective is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here has a
     default; only `loss` has none:
@@ -260,10 +281,29 @@ class Objective(Protocol):
         where the objective sits."""
         return None
 
+    @property
+    def compares_rows(self) -> bool:
+        """True when the loss of a response depends on others of its group, so that no selection may weight or drop
+        some of them."""
+        return False
+
     @abstractmethod
     def loss(self, inputs: LossInputs) -> Loss:
         """The rows' share of the loss that an optimizer step minimises."""
         ...
+
+    def observe(self, step: int, entropy: float, reward_mean: float) -> None:
+        """After step `step`, be told the entropy at the weights it started from and the mean reward of its
+        responses."""
+        return None
+
+    def state(self) -> RuleState:
+        """What must survive a kill, as plain JSON values; empty for an objective without memory."""
+        return {}
+
+    def restore(self, state: RuleState) -> None:
+        """Take up a state that `state` returned."""
+        return None
 
 
 class Probe(Protocol):
@@ -409,7 +449,8 @@ class StepMethod:
 
         StepMethod(GroupAdvantage(), Every(), Clipped(), SlowFast())
 
-    `place` is the key below which these settings stand, for messages.
+    `place` is the key below which these settings stand, for messages. `rate_factor` multiplies the policy's learning
+    rate.
     """
 
     advantage: Advantage
@@ -417,6 +458,7 @@ class StepMethod:
     objective: Objective
     rule: UpdateRule
     place: str = "algorithm"
+    rate_factor: float = 1.0
 
 
 class Phases(Protocol):

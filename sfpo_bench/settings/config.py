@@ -351,6 +351,12 @@ def _check_methods(config: RunConfig) -> None:
                 "the token losses by them and set applies_weights = True in its class"
             )
         method.selection.check(f"{method.place}.selection", config.rollouts.group)
+        if method.selection.needs_weights and method.objective.compares_rows:
+            raise ConfigError(
+                f"{method.place}.selection weights or drops responses, and {method.place}.objective compares those of "
+                "a group with each other: a pair of which one is dropped has no loss; use the selection `every`, or "
+                "another objective"
+            )
         if method.selection.needs_weights and not method.objective.applies_weights:
             raise ConfigError(
                 f"{method.place}.selection weights responses, with an objective that does not say that it applies "

@@ -84,7 +84,7 @@ CHECKS: Mapping[type, Mapping[str, Check]] = {
     Advantage: {"advantages": _check_advantages, "returns": _check_returns},
     Modules: {"share": _check_share, "losses": _check_losses, "rate_of": a(float), "passes_of": a(int)},
     Selection: {"weights": _check_weights},
-    Objective: {"loss": a(Loss)},
+    Objective: {"loss": a(Loss), "observe": a(NoneType), "state": a(Mapping), "restore": a(NoneType)},
     Reference: {"follow": _check_part},
     Phases: {"at": a(StepMethod)},
     UpdateRule: {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ class TrainBatch:
     They are absent where all weigh 1. Response tokens before `loss_from_B` bear no loss and count in no denominator.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
     `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding.
-    `advantages_BT` is [B, 1] where all tokens of a response share theirs.
+    `advantages_BT` is [B, 1] where all tokens of a response share theirs. Rows of one of `groups_B` stand beside each
+    other. `scores` are those that trained modules gave the response tokens, float64 [B, T], by name.
     """
 
     prompts_PL: Tensor
@@ -35,7 +36,9 @@ class TrainBatch:
     engine_log_probs_BT: Tensor
     max_response_tokens: int
     loss_from_B: Tensor
+    groups_B: Tensor
     row_weights_B: Tensor | None = None
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows_B)
@@ -72,19 +75,27 @@ class TrainBatch:
         # Prompts without a chosen response go; the others are numbered anew.
         used_P, owners_B = torch.unique(self.owners_B[rows], return_inverse=True)
         prompt_tokens_P, response_tokens_B = self.prompt_tokens_P[used_P], self.response_tokens_B[rows]
+        width = int(response_tokens_B.max())
         return TrainBatch(
             prompts_PL=self.prompts_PL[used_P, : int(prompt_tokens_P.max())],
             prompt_tokens_P=prompt_tokens_P,
-            responses_BT=self.responses_BT[rows, : int(response_tokens_B.max())],
+            responses_BT=self.responses_BT[rows, :width],
             response_tokens_B=response_tokens_B,
             owners_B=owners_B,
-            advantages_BT=self.advantages_BT[rows, : int(response_tokens_B.max())],
+            advantages_BT=self.advantages_BT[rows, :width],
             rows_B=self.rows_B[rows],
-            engine_log_probs_BT=self.engine_log_probs_BT[rows, : int(response_tokens_B.max())],
+            engine_log_probs_BT=self.engine_log_probs_BT[rows, :width],
             max_response_tokens=self.max_response_tokens,
             loss_from_B=self.loss_from_B[rows],
+            groups_B=self.groups_B[rows],
+            scores={name: scores_BT[rows, :width] for name, scores_BT in self.scores.items()},
             row_weights_B=None if self.row_weights_B is None else self.row_weights_B[rows],
         )
+
+    def group_sizes(self) -> list[int]:
+        """How many rows each group has, in order."""
+        sizes: list[int] = torch.unique_consecutive(self.groups_B, return_counts=True)[1].tolist()
+        return sizes
 
     def response_mask_BT(self) -> Tensor:
         """True on real response tokens."""
@@ -114,9 +125,11 @@ def assemble(
     max_response_tokens: int,
     device: torch.device,
     loss_from: Sequence[int] = (),
+    groups: Sequence[int] = (),
 ) -> TrainBatch:
     """A batch of these completions, row by row; nothing is tokenised again. `advantages` is [B], [B, 1] or [B, T];
-    `loss_from` is each row's first response token with a loss, 0 where it is not given."""
+    `loss_from` is each row's first response token with a loss, 0 where it is not given; `groups` the number of each
+    row's group, that of its prompt where it is not given."""
     # Equal prompts share a row, whichever problems they came from.
     prompts: dict[tuple[int, ...], int] = {}
     owners = [prompts.setdefault(completion.prompt_ids, len(prompts)) for completion in completions]
@@ -129,6 +142,7 @@ def assemble(
         advantages_BT=(advantages if advantages.ndim == 2 else advantages[:, None]).to(device),
         rows_B=torch.arange(len(completions), device=device),
         loss_from_B=torch.tensor(loss_from or [0] * len(completions)).to(device),
+        groups_B=torch.tensor(groups or owners).to(device),
         engine_log_probs_BT=right_pad([completion.log_probs for completion in completions], torch.float64).to(device),
         max_response_tokens=max_response_tokens,
     )

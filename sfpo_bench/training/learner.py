@@ -91,7 +91,7 @@ class LocalLearner:
         self._ranks = ranks
         self._objective = objective
         self._settings = settings
-        self._mini_batch_rows = settings.mini_batch_prompts * group
+        self._mini_batch_groups = settings.mini_batch_prompts
         self._block_lengths_B = torch.empty(0)
         frozen = frozen_copy(model) if reference is not None or objective.uses_reference else None
         self._log_prob_format = torch.float64 if model.dtype == torch.float64 else torch.float32
@@ -112,9 +112,11 @@ class LocalLearner:
         self._start: StepScores | None = None
         self._weights_BT: Tensor | None = None
 
-    def begin_step(self, step: int, batch: TrainBatch, objective: Objective | None = None) -> None:
-        """Set the learning rate of `step` (from 1) and take the log-probs at the present weights as the old ones;
-        `objective` is minimised from now on, where one is given.
+    def begin_step(
+        self, step: int, batch: TrainBatch, objective: Objective | None = None, rate_factor: float = 1.0
+    ) -> None:
+        """Set the learning rate of `step` (from 1), `rate_factor` times that of the settings, and take the log-probs at
+        the present weights as the old ones; `objective` is minimised from now on, where one is given.
 
         With a single mini-batch the first pass computes them anyway; with more, and with a correction of the engine's
         mismatch, which is fixed for the step, they need a forward pass here.
@@ -122,12 +124,13 @@ class LocalLearner:
         self._step, self._objective = step, self._objective if objective is None else objective
         settings = self._settings
         rate = settings.learning_rate * settings.learning_rate_factor * min(1.0, step / max(1, settings.warmup_steps))
+        rate *= rate_factor
         for group in self.masters.optimizer.param_groups:
             group["lr"] = rate
         self._readings = StepReadings(rate)
-        # A selection or a collector may change the size of the batch from step to step; it has M mini-batches always.
+        # A collector may change the size of the batch from step to step; it has M mini-batches as long as M divides it.
         if settings.mini_batches > 1:
-            self._mini_batch_rows = len(batch) // settings.mini_batches
+            self._mini_batch_groups = math.ceil(len(batch.group_sizes()) / settings.mini_batches)
         self._block_lengths_B = torch.cat(
             [part.block_lengths_B(settings.block_responses) for part in self.mini_batches(batch)]
         )
@@ -202,11 +205,13 @@ class LocalLearner:
     # The verbs of an update rule.
 
     def mini_batches(self, batch: TrainBatch) -> Sequence[TrainBatch]:
-        """Runs of consecutive rows, each the data of one optimizer step; groups are never divided."""
-        if not self._mini_batch_rows or len(batch) <= self._mini_batch_rows:
+        """Runs of consecutive groups, each the data of one optimizer step; groups are never divided."""
+        sizes, count = batch.group_sizes(), self._mini_batch_groups
+        if not count or len(sizes) <= count:
             return [batch]
         rows = torch.arange(len(batch), device=batch.rows_B.device)
-        return [batch.select(part) for part in rows.split(self._mini_batch_rows)]
+        runs = [sum(sizes[start : start + count]) for start in range(0, len(sizes), count)]
+        return [batch.select(part) for part in rows.split(runs)]
 
     def optimize(self, batch: TrainBatch, stage: str) -> StageStats:
         """One pass: an optimizer step on each mini-batch of `batch`.
@@ -329,6 +334,10 @@ class LocalLearner:
             block_lengths_B=self._block_lengths_B[micro.rows_B],
             weights_BT=self._weights(micro),
             row_weights_B=None if micro.row_weights_B is None else micro.row_weights_B.to(scores.log_probs_BT.dtype),
+            scores=micro.scores,
+            groups_B=micro.groups_B,
+            rows_B=micro.rows_B,
+            vocabulary=self._scorer.vocabulary,
         )
 
     def _weights(self, micro: TrainBatch) -> Tensor | None:

@@ -20,6 +20,11 @@ class PlacedScorer:
         self._scorer = Scorer(model, temperature, recompute=recompute)
         self.placed: PlacedModel = ranks.place(model)
 
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the model has a logit for."""
+        return self._scorer.vocabulary
+
     def lead_head(self, leaf_of: Callable[[Tensor], Tensor | None]) -> None:
         """See `Scorer.lead_head`."""
         self._scorer.lead_head(leaf_of)

@@ -46,8 +46,8 @@ class Scorer:
         self._temperature = temperature
         head = model.get_output_embeddings()
         self._head = head if type(head) is Linear else None
-        self._vocabulary = int(head.weight.shape[0])
-        self._chunk = max(1, chunk_logits // self._vocabulary)
+        self.vocabulary = int(head.weight.shape[0])
+        self._chunk = max(1, chunk_logits // self.vocabulary)
         if not self._head_is_plain():
             self._head = None
         self.packs = self._head is not None and packs(model)
@@ -111,7 +111,7 @@ class Scorer:
         if base is self._model or self._head is None:
             return False
         # Many tokens, since some (padding) embed as zeros, of which every soft cap is zero too.
-        ids = torch.linspace(0, self._vocabulary - 1, 16, device=self._model.device).long()[None]
+        ids = torch.linspace(0, self.vocabulary - 1, 16, device=self._model.device).long()[None]
         with torch.no_grad():
             hidden = base(input_ids=ids, use_cache=False).last_hidden_state
             return bool(torch.equal(self._head(hidden), self._model(input_ids=ids, use_cache=False).logits))

@@ -172,12 +172,13 @@ class Trainer:
             with clock("update"):
                 with ranks.together():
                     parts.engine.free_memory()
-                batch = self._selected(step, rollouts, advantages_BT, method)
-                parts.learner.begin_step(step, batch, method.objective)
+                batch = self._selected(step, rollouts, rewarded, advantages_BT, method)
+                parts.learner.begin_step(step, batch, method.objective, method.rate_factor)
                 stages = method.rule.update(parts.learner, batch)
                 readings = parts.learner.end_step()
                 trained = parts.modules.train(step, rollouts.completions, rewarded, method.advantage)
             fired = method.rule.observe(step, readings.entropy)
+            method.objective.observe(step, readings.entropy, float(rewarded.rewards_PG.mean()))
             with clock("push"):
                 self._push()
         [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
@@ -204,13 +205,19 @@ class Trainer:
         return replace(rewarded, scores=self._parts.modules.scores(rollouts.completions))
 
     def _selected(
-        self, step: int, rollouts: GradedRollouts, advantages_BT: torch.Tensor, method: StepMethod
+        self,
+        step: int,
+        rollouts: GradedRollouts,
+        rewarded: Rewarded,
+        advantages_BT: torch.Tensor,
+        method: StepMethod,
     ) -> TrainBatch:
         """The batch that is trained on, with the selection's weights; without any where all responses weigh 1."""
         parts = self._parts
         device, limit = parts.learner.placed.device, parts.sampler.sampling.max_new_tokens
-        loss_from = [one.loss_from for one in rollouts.trajectories]
-        batch = assemble(rollouts.completions, advantages_BT, limit, device, loss_from)
+        loss_from, groups = zip(*((one.loss_from, one.group) for one in rollouts.trajectories), strict=True)
+        batch = assemble(rollouts.completions, advantages_BT, limit, device, loss_from, groups)
+        batch = replace(batch, scores={name: scores_BT.to(device) for name, scores_BT in rewarded.scores.items()})
         draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same
         weights_PG = method.selection.weights(rollouts.candidates(advantages_BT, draws))
         return batch if weights_PG is None else replace(batch, row_weights_B=weights_PG.reshape(-1).to(device))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.phases import InOrder, MethodSchedule, OnePhase, PhaseSettings
-from sfpo_bench.algorithms.protocols import RuleNeeds, StepMethod
+from sfpo_bench.algorithms.protocols import RuleNeeds, RuleState, StepMethod
 from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.triggers import EntropyZScore
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
@@ -80,6 +82,37 @@ def test_the_algorithms_own_rule_goes_on_and_each_other_one_has_a_memory_of_its_
     assert again.state() == trained.state()
     assert again.at(6).rule.state()["entropies"] == pytest.approx([0.2, 0.5, 0.6])
     assert again.at(3).rule.state()["entropies"] == pytest.approx([0.3, 0.4])
+
+
+class Counting(Clipped):
+    """Remembers how often it was told of a step."""
+
+    told = 0
+
+    def observe(self, step: int, entropy: float, reward_mean: float) -> None:
+        self.told += 1
+
+    def state(self) -> RuleState:
+        return {"told": self.told}
+
+    def restore(self, state: RuleState) -> None:
+        self.told = int(state["told"])  # type: ignore[arg-type]  # what `state` gave
+
+
+def test_objectives_of_phases_each_have_a_memory_of_their_own_beside_that_of_the_rule() -> None:
+    def schedule() -> MethodSchedule:
+        named = {"a": PhaseSettings(1, 2), "b": PhaseSettings(3, 4, objective=Counting()), "c": PhaseSettings(5, 0)}
+        return MethodSchedule(replace(own(), objective=Counting()), InOrder(named=named), 6)
+
+    trained = schedule()
+    for step in range(1, 7):
+        trained.at(step).objective.observe(step, 0.1, 0.5)
+        trained.at(step).rule.observe(step, 0.1 * step)
+    again = schedule()
+    again.restore(trained.state())
+    assert again.state() == trained.state()
+    assert [again.at(step).objective.state()["told"] for step in (1, 3, 5)] == [4, 2, 4]
+    assert again.at(1).rule.state()["entropies"] == pytest.approx([0.4, 0.5, 0.6])
 
 
 def test_one_phase_keeps_the_state_of_its_rule_as_it_is() -> None:

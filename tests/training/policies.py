@@ -81,4 +81,5 @@ def batch(groups: int = 4, seed: int = 0, *, silent_groups: int = 1) -> TrainBat
             )
     advantages = torch.randn(groups, GROUP, generator=source, dtype=torch.float64)
     advantages[:silent_groups] = 0
-    return assemble(completions, advantages.reshape(-1), max_response_tokens=8, device=torch.device("cpu"))
+    groups_B = [int(one.problem_id) for one in completions]
+    return assemble(completions, advantages.reshape(-1), 8, torch.device("cpu"), groups=groups_B)

@@ -368,6 +368,28 @@ def test_warm_up_is_linear_and_ticks_once_a_training_step() -> None:
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
 
 
+def test_a_phases_factor_multiplies_the_learning_rate_of_its_steps_alone() -> None:
+    learner, data = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=0.4), 1.0, GROUP), batch(4)
+    rates = []
+    for step, factor in ((1, 1.0), (2, 0.5), (3, 1.0)):
+        learner.begin_step(step, data, rate_factor=factor)
+        OnePass().update(learner, data)
+        rates.append(learner.end_step().learning_rate)
+    assert rates == pytest.approx([0.4, 0.2, 0.4])
+
+
+@pytest.mark.parametrize("layout", [{"mini_batch_prompts": 2}, {"mini_batches": 2}], ids=str)
+def test_mini_batches_never_cut_a_group_however_many_responses_it_has(layout: dict[str, Any]) -> None:
+    data = batch(4)
+    kept = data.select(torch.arange(len(data))[torch.arange(len(data)) % GROUP != 1])
+    kept = replace(kept, rows_B=torch.arange(len(kept)))  # groups of 3, not of GROUP
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(**layout), 1.0, GROUP)
+    learner.begin_step(1, kept)
+    found = learner.mini_batches(kept)
+    assert [sorted(set(one.groups_B.tolist())) for one in found] == [[0, 1], [2, 3]]
+    assert [len(one) for one in found] == [6, 6] and all(len(learner.mini_batches(one)) == 1 for one in found)
+
+
 def poisoned() -> PreTrainedModel:
     model = policy()
     with torch.no_grad():
