@@ -16,9 +16,16 @@ from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, Gradien
 from sfpo_bench.algorithms.gxpo import Gxpo
 from sfpo_bench.algorithms.modules.critic import Critic
 from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
+from sfpo_bench.algorithms.objectives.cfpo import Cfpo
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
+from sfpo_bench.algorithms.objectives.ctpo import Ctpo
+from sfpo_bench.algorithms.objectives.prefix_minimum import PrefixMinimum
+from sfpo_bench.algorithms.objectives.product_ratios import PrefixProduct, ProductRatio
 from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
+from sfpo_bench.algorithms.objectives.sapo import Sapo
+from sfpo_bench.algorithms.objectives.topr import Topr
+from sfpo_bench.algorithms.objectives.vespo import Vespo
 from sfpo_bench.algorithms.phases import InOrder, OnePhase
 from sfpo_bench.algorithms.references import HardReference, SoftReference, StartReference
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
@@ -53,10 +60,18 @@ MODULES: dict[str, type] = {
 RATIOS: dict[str, type] = {
     "token": Ratio,
     "sequence": SequenceRatio,
+    "product": ProductRatio,
+    "prefix_product": PrefixProduct,
+    "prefix_minimum": PrefixMinimum,
 }
 OBJECTIVES: dict[str, type] = {
     "clipped": Clipped,
     "cispo": Cispo,
+    "sapo": Sapo,
+    "topr": Topr,
+    "vespo": Vespo,
+    "cfpo": Cfpo,
+    "ctpo": Ctpo,
     "custom": Custom,
 }
 REFERENCES: dict[str, type] = {

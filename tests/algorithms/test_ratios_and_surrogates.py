@@ -1,4 +1,5 @@
-"""GSPO's ratio and CISPO's surrogate: their definitions one response at a time, their limits, every crossing."""
+"""GSPO's ratio and CISPO's surrogate: their definitions one response at a time, their limits; what every crossing of an
+objective and a ratio has in common."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from itertools import product
 import pytest
 import torch
 
+from sfpo_bench.algorithms.kinds import OBJECTIVES, RATIOS
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.policy_gradient import Normalization, PolicyGradient
@@ -16,7 +18,12 @@ from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
 from sfpo_bench.algorithms.protocols import LossInputs
 from tests.algorithms.test_objectives import LIMIT, inputs
 
-CROSSINGS = [surrogate(ratio=ratio()) for surrogate, ratio in product((Clipped, Cispo), (Ratio, SequenceRatio))]
+# Every registered objective over every registered ratio.
+CROSSINGS: list[PolicyGradient] = [
+    surrogate(ratio=ratio())
+    for surrogate, ratio in product(OBJECTIVES.values(), RATIOS.values())
+    if issubclass(surrogate, PolicyGradient)
+]
 
 
 @pytest.mark.parametrize("objective", CROSSINGS, ids=str)
