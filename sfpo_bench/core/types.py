@@ -71,7 +71,8 @@ class Completion:
     """One sampled response, exactly as the engine produced it.
 
     `response_ids` ends with the end-of-sequence token when `finish_reason` is `stopped`; `log_probs` are the
-    engine's own, one per response token, at the sampling temperature. `text` leaves special tokens out.
+    engine's own, one per response token, at the sampling temperature. `text` leaves special tokens out. Of a response
+    that went on from some of its tokens, these are the last ones of `prompt_ids` and the first ones of `text`.
     """
 
     problem_id: str
@@ -101,8 +102,11 @@ class Trajectory:
 
         Trajectory(problem, completion, Grade(GradeStatus.correct, 1.0, "21"), group=0)
 
-    Those of one `group` are compared with each other. `parent` is the place in the step of the trajectory that it
-    branched from, and response tokens before `loss_from` are that one's: they bear no loss a second time.
+    Those of one `group` are compared with each other. `parent` is the place in the step of the earlier trajectory that
+    it branched from, and response tokens before `loss_from` are that one's: they bear no loss a second time.
+
+    One of an earlier step brings what it was born with: `advantages`, one or one of each response token, in whose place
+    none are made, and `old_log_probs`, one of each response token, that its ratio is to.
     """
 
     problem: Problem
@@ -111,6 +115,8 @@ class Trajectory:
     group: int
     parent: int | None = None
     loss_from: int = 0
+    advantages: tuple[float, ...] | None = None
+    old_log_probs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

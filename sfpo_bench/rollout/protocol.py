@@ -21,11 +21,17 @@ NOT_FINITE = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`samples` responses to one encoded prompt; each sample number draws its own noise."""
+    """`samples` responses to one encoded prompt; each sample number draws its own noise. The last `begun` tokens of
+    `prompt_ids` are the first ones of every response: its text begins with theirs."""
 
     problem_id: str
     prompt_ids: tuple[int, ...]
     samples: tuple[int, ...]
+    begun: int = 0
+
+    def whole(self, rest: Sequence[int]) -> list[int]:
+        """The tokens of a response that ends with `rest`."""
+        return [*self.prompt_ids[len(self.prompt_ids) - self.begun :], *rest]
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,8 @@ class TransformersEngine:
         end_ids = frozenset(self._end_ids.tolist())
         owners = [(request, sample) for request in requests for sample in request.samples]
         responses = [_until_end(row, end_ids) for row in tokens_BT]
-        texts = self._tokenizer.batch_decode([list(response) for response in responses], skip_special_tokens=True)
+        whole = [request.whole(response) for (request, _), response in zip(owners, responses, strict=True)]
+        texts = self._tokenizer.batch_decode(whole, skip_special_tokens=True)
         return [
             Completion(
                 problem_id=request.problem_id,

@@ -163,7 +163,8 @@ class VllmEngine:
         # 63 bits: vLLM takes a signed seed.
         draws = [Draw(request.prompt_ids, noise.key(request.problem_id, sample) >> 1) for request, sample in owners]
         drawn = self._with_restarts(lambda: self._backend.draw(draws, sampling, sorted(self._end_ids)))
-        texts = self._tokenizer.batch_decode([list(one.token_ids) for one in drawn], skip_special_tokens=True)
+        whole = [request.whole(one.token_ids) for (request, _), one in zip(owners, drawn, strict=True)]
+        texts = self._tokenizer.batch_decode(whole, skip_special_tokens=True)
         completions = [
             Completion(
                 problem_id=request.problem_id,

@@ -57,8 +57,14 @@ def _check_collected(found: object, *_: object) -> str:
     wanted = "a sfpo_bench.algorithms.Collected of trajectories in groups of equal size, those of a group in a row"
     if not isinstance(found, Collected) or not all(isinstance(one, Trajectory) for one in found.trajectories):
         return wanted
-    runs = [len(list(run)) for _, run in groupby(found.trajectories, key=lambda one: one.group)]
-    return "" if len(set(runs)) == 1 and len(runs) == len({one.group for one in found.trajectories}) else wanted
+    fresh = [one.group for one in found.trajectories if one.advantages is None]
+    runs = [len(list(run)) for _, run in groupby(fresh)]
+    if len(set(runs)) != 1 or len(runs) != len(set(fresh)):
+        return wanted
+    lengths = [len(one.completion.response_ids) for one in found.trajectories]
+    brought = zip(lengths, ((one.advantages, one.old_log_probs) for one in found.trajectories), strict=True)
+    fits = all(len(a or (0,)) in (1, n) and len(p or range(n)) == n for n, (a, p) in brought)
+    return "" if fits else "advantages and old log-probs, where a trajectory brings them, one of each response token"
 
 
 def _check_returns(found: object, rewarded: Rewarded) -> str:
@@ -80,7 +86,7 @@ def _check_losses(found: object, name: str, scores_BT: object, returns_BT: objec
 # What the methods of a user's own class must return.
 CHECKS: Mapping[type, Mapping[str, Check]] = {
     Task: TASK_CHECKS,
-    Collector: {"collect": _check_collected, "state": a(Mapping), "restore": a(NoneType)},
+    Collector: {"collect": _check_collected, "observe": a(NoneType), "state": a(Mapping), "restore": a(NoneType)},
     Advantage: {"advantages": _check_advantages, "returns": _check_returns},
     Modules: {"share": _check_share, "losses": _check_losses, "rate_of": a(float), "passes_of": a(int)},
     Selection: {"weights": _check_weights},

@@ -24,6 +24,8 @@ class TrainBatch:
     `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding.
     `advantages_BT` is [B, 1] where all tokens of a response share theirs. Rows of one of `groups_B` stand beside each
     other. `scores` are those that trained modules gave the response tokens, float64 [B, T], by name.
+    `old_log_probs_BT` are those that responses of earlier steps bring, NaN in other rows and on padding; absent where
+    no response brings any.
     """
 
     prompts_PL: Tensor
@@ -39,6 +41,7 @@ class TrainBatch:
     groups_B: Tensor
     row_weights_B: Tensor | None = None
     scores: Mapping[str, Tensor] = field(default_factory=dict)
+    old_log_probs_BT: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows_B)
@@ -90,6 +93,7 @@ class TrainBatch:
             groups_B=self.groups_B[rows],
             scores={name: scores_BT[rows, :width] for name, scores_BT in self.scores.items()},
             row_weights_B=None if self.row_weights_B is None else self.row_weights_B[rows],
+            old_log_probs_BT=None if self.old_log_probs_BT is None else self.old_log_probs_BT[rows, :width],
         )
 
     def group_sizes(self) -> list[int]:

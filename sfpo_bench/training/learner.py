@@ -285,7 +285,7 @@ class LocalLearner:
         kept_B = mini_batch.kept_B()
         signal_B = kept_B if mini_batch.row_weights_B is None else mini_batch.row_weights_B != 0
         if not self._objective.needs_every_row:
-            signal_B = signal_B & (mini_batch.advantages_BT != 0).any(dim=1)
+            signal_B = signal_B & ((mini_batch.advantages_BT != 0) & mini_batch.loss_mask_BT()).any(dim=1)
         for needs_gradient in (True, False):
             rows = (kept_B & (signal_B == needs_gradient)).nonzero()[:, 0]
             if len(rows):

@@ -148,7 +148,8 @@ class TrainedModules:
             started = time.perf_counter()
             source = generator(self._seed, "modules", step)
             rows = self._modules.share(name, rewarded, source).reshape(-1).nonzero()[:, 0]
-            found = self._steps(one, step, completions, rows, returns_BT)
+            loss_from = [trajectory.loss_from for trajectory in rewarded.trajectories]
+            found = self._steps(one, step, completions, loss_from, rows, returns_BT)
             explained = explained_variance(rewarded.scores[name], returns_BT, rewarded.mask_BT)
             found |= {} if explained is None else {"explained_variance": explained}
             found["seconds"] = time.perf_counter() - started
@@ -156,13 +157,19 @@ class TrainedModules:
         return measured
 
     def _steps(
-        self, one: TrainedModule, step: int, completions: Sequence[Completion], rows: Tensor, returns_BT: Tensor
+        self,
+        one: TrainedModule,
+        step: int,
+        completions: Sequence[Completion],
+        loss_from: Sequence[int],
+        rows: Tensor,
+        returns_BT: Tensor,
     ) -> dict[str, float]:
         settings, towards_BT = self._settings, returns_BT.to(one.device)
         rate = self._modules.rate_of(one.name, settings.learning_rate) * min(1.0, step / max(1, settings.warmup_steps))
         taken: list[_Step] = []
         if len(rows):
-            batch = _batch(completions, one.device).select(rows.to(one.device))
+            batch = _batch(completions, one.device, loss_from).select(rows.to(one.device))
 
             def losses(micro: TrainBatch, scores_BT: Tensor) -> Tensor:
                 target_BT = towards_BT[micro.rows_B, : scores_BT.shape[1]].to(scores_BT.dtype)
@@ -199,5 +206,5 @@ def explained_variance(scores_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -
     return 1 - float((returns_N - scores_BT[mask_BT]).var(correction=0)) / spread if spread > 0 else None
 
 
-def _batch(completions: Sequence[Completion], device: torch.device) -> TrainBatch:
-    return assemble(completions, torch.zeros(len(completions)), 1, device)
+def _batch(completions: Sequence[Completion], device: torch.device, loss_from: Sequence[int] = ()) -> TrainBatch:
+    return assemble(completions, torch.zeros(len(completions)), 1, device, loss_from)

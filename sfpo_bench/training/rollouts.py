@@ -113,6 +113,7 @@ class StepSource:
         self._clock = clock
         self._count = count
         self._encoded: dict[str, EncodedProblem] = {}
+        self._unspent: Counter[str] = Counter()
         self._problems = self._known(sampler.schedule.at(step))
         self._samples: Counter[str] = Counter()
         self._graded = self._failed = 0
@@ -125,6 +126,13 @@ class StepSource:
     @property
     def group(self) -> int:
         return self._sampler.group
+
+    @property
+    def max_new_tokens(self) -> int:
+        return self._sampler.sampling.max_new_tokens
+
+    def draws(self, name: str) -> Generator:
+        return generator(self._sampler.seed, name, self._step)
 
     def further(self, number: int) -> Sequence[Problem]:
         return self._known(self._sampler.schedule.further(self._step, number))
@@ -149,10 +157,12 @@ class StepSource:
             with ranks.together():
                 mine = ours.engine.generate(ranks.share(requests), sampling, noise)
             completions = ranks.gather(mine)
+        # A response that goes on was counted when it began.
+        gone_on = sum(request.begun > 0 for request in requests)
         self.spent = replace(
             self.spent,
-            prompts=self.spent.prompts + len(requests),
-            responses=self.spent.responses + len(completions),
+            prompts=self.spent.prompts + self._first_asked(problems),
+            responses=self.spent.responses + len(completions) - gone_on,
             tokens=self.spent.tokens + sum(len(completion.response_ids) for completion in completions),
         )
         return completions
@@ -181,8 +191,16 @@ class StepSource:
         """Scalars of all that was sampled."""
         return {"grading_failed_share": self._failed / max(1, self._graded)}
 
+    def _first_asked(self, problems: Sequence[Problem]) -> int:
+        """How many of these problems the schedule gave and nothing was sampled for so far."""
+        asked = Counter(problem.id for problem in problems)
+        first = asked & self._unspent
+        self._unspent -= first
+        return first.total()
+
     def _known(self, items: Sequence[EncodedProblem]) -> list[Problem]:
         self._encoded.update((item.problem.id, item) for item in items)
+        self._unspent.update(item.problem.id for item in items)
         return [item.problem for item in items]
 
     def _request(self, problem: Problem, samples: int, begun: Sequence[int]) -> Request:
@@ -190,14 +208,56 @@ class StepSource:
         first = self._samples[problem.id]
         self._samples[problem.id] += samples
         prompt_ids = self._encoded[problem.id].prompt_ids
-        return Request(problem.id, (*prompt_ids, *begun), tuple(range(first, first + samples)))
+        return Request(problem.id, (*prompt_ids, *begun), tuple(range(first, first + samples)), len(begun))
 
 
 @dataclass(frozen=True, slots=True)
 class GradedRollouts:
-    """The responses that one step is taken on, group by group, all groups of one size."""
+    """The responses that one step is taken on, group by group, all groups of one size but for what brings its
+    advantages along."""
 
     trajectories: Sequence[Trajectory]
+
+    @property
+    def fresh(self) -> GradedRollouts:
+        """Those whose advantages are still to be made; raises `RunFailed` where there are none."""
+        if not any(one.advantages is None for one in self.trajectories):
+            raise RunFailed(
+                f"the collector returned {len(self.trajectories)} trajectories, none of which needs an advantage; "
+                "expected some of this step, without any: mend algorithm.collector"
+            )
+        return GradedRollouts([one for one in self.trajectories if one.advantages is None])
+
+    def with_brought(self, made_BT: Tensor) -> Tensor:
+        """Advantages of all: `made_BT`, [B, 1] or [B, T], of the fresh ones, and those that the others bring."""
+        brought = [one.advantages for one in self.trajectories]
+        if not any(brought):
+            return made_BT
+        lengths_B1 = torch.tensor([[len(one.completion.response_ids)] for one in self.trajectories])
+        by_token = made_BT.shape[1] > 1 or any(len(one) > 1 for one in brought if one is not None)
+        width = int(lengths_B1.max()) if by_token else 1
+        made = iter(made_BT.double())
+        rows = [next(made) if one is None else torch.tensor(one, dtype=torch.float64) for one in brought]
+        whole_BT = torch.stack([row.expand(width) if len(row) == 1 else _padded(row, width) for row in rows])
+        return whole_BT * (torch.arange(width) < lengths_B1)
+
+    def of_fresh(self, values_BT: Tensor) -> Tensor:
+        """What a table of all has for the fresh ones, as wide as they are."""
+        return values_BT[[one.advantages is None for one in self.trajectories], : int(self.fresh._lengths_PG().max())]
+
+    def with_ones(self, weights_PG: Tensor) -> Tensor:
+        """Weights of all, [B]: those of the fresh ones, and 1 for the others."""
+        whole_B = torch.ones(len(self.trajectories), dtype=weights_PG.dtype)
+        whole_B[[one.advantages is None for one in self.trajectories]] = weights_PG.reshape(-1).cpu()
+        return whole_B
+
+    def old_log_probs_BT(self) -> Tensor | None:
+        """Those that trajectories bring, NaN elsewhere; None where none brings any."""
+        brought = [one.old_log_probs for one in self.trajectories]
+        if not any(brought):
+            return None
+        width = max(len(one.completion.response_ids) for one in self.trajectories)
+        return torch.tensor([[*(row or ()), *[math.nan] * (width - len(row or ()))] for row in brought]).double()
 
     @property
     def group(self) -> int:
@@ -272,3 +332,7 @@ class GradedRollouts:
             )
             for one, advantage in zip(self.trajectories, advantages, strict=True)
         ]
+
+
+def _padded(row: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(row[:width], (0, max(0, width - len(row))))

@@ -45,7 +45,7 @@ class StepScores:
         """Log-probs and entropies of these rows, known on all ranks."""
         assert self._entropies_BT is not None
         mask_BT = rows.loss_mask_BT()
-        return Scores(self.old(rows), self._entropies_BT[rows.rows_B, : mask_BT.shape[1]], mask_BT)
+        return Scores(self._of(self._old_BT, rows), self._entropies_BT[rows.rows_B, : mask_BT.shape[1]], mask_BT)
 
     def has(self, micro: TrainBatch) -> bool:
         return bool(self._known_B[micro.rows_B].all())
@@ -87,19 +87,25 @@ class StepScores:
         return table_BT
 
     def old(self, micro: TrainBatch) -> Tensor:
-        assert self._old_BT is not None
-        return self._old_BT[micro.rows_B, : micro.responses_BT.shape[1]]
+        """What the ratios of these rows are to: what a response brings, else what was scored."""
+        scored_BT, brought_BT = self._of(self._old_BT, micro), micro.old_log_probs_BT
+        return scored_BT if brought_BT is None else brought_BT.to(scored_BT.dtype).where(~brought_BT.isnan(), scored_BT)
 
     def reference(self, micro: TrainBatch) -> Tensor:
-        assert self._reference_BT is not None
-        return self._reference_BT[micro.rows_B, : micro.responses_BT.shape[1]]
+        return self._of(self._reference_BT, micro)
+
+    def _of(self, table_BT: Tensor | None, micro: TrainBatch) -> Tensor:
+        assert table_BT is not None
+        return table_BT[micro.rows_B, : micro.responses_BT.shape[1]]
 
     def mean_entropy(self) -> float:
         return self._entropy_sum / self._tokens if self._tokens else math.nan
 
     def mismatch(self) -> Mismatch:
-        """Trainer against engine, over the tokens of every response whose log-probs are known."""
+        """Trainer against engine, over the tokens of every response whose log-probs are known and of this step."""
         known_BT = self._batch.loss_mask_BT() & self._known_B[:, None]
+        if self._batch.old_log_probs_BT is not None:
+            known_BT = known_BT & self._batch.old_log_probs_BT.isnan()
         return mismatch(self._log_ratios_BT()[known_BT])
 
     def weights(self, settings: LearnerSettings) -> Tensor:
@@ -113,7 +119,11 @@ class StepScores:
 
     def _log_ratios_BT(self) -> Tensor:
         engine_BT = self._batch.engine_log_probs_BT
-        return engine_BT.new_zeros(self._shape) if self._old_BT is None else self._old_BT - engine_BT
+        if self._old_BT is None:
+            return engine_BT.new_zeros(self._shape)
+        log_ratios_BT, brought_BT = self._old_BT - engine_BT, self._batch.old_log_probs_BT
+        # The ratio of a response of an earlier step is to its engine: there is nothing left to correct.
+        return log_ratios_BT if brought_BT is None else log_ratios_BT.where(brought_BT.isnan(), 0.0)
 
     def _put(self, table_BT: Tensor | None, micro: TrainBatch, values_BT: Tensor) -> Tensor:
         values_BT = values_BT.detach()

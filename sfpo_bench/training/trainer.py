@@ -167,16 +167,19 @@ class Trainer:
             source = parts.sampler.at(step, clock, self._failures.count)
             collected = parts.collector.collect(source)
             rollouts = GradedRollouts(collected.trajectories)
-            rewarded = self._rewarded(rollouts)
+            fresh = rollouts.fresh
+            scores = parts.modules.scores(rollouts.completions)
+            rewarded = self._rewarded(rollouts, scores)
             advantages_BT = _by_response(method.advantage.advantages(rewarded), rewarded)
+            parts.collector.observe(fresh.trajectories, advantages_BT)
             with clock("update"):
                 with ranks.together():
                     parts.engine.free_memory()
-                batch = self._selected(step, rollouts, rewarded, advantages_BT, method)
+                batch = self._selected(step, rollouts, scores, advantages_BT, method)
                 parts.learner.begin_step(step, batch, method.objective, method.rate_factor)
                 stages = method.rule.update(parts.learner, batch)
                 readings = parts.learner.end_step()
-                trained = parts.modules.train(step, rollouts.completions, rewarded, method.advantage)
+                trained = parts.modules.train(step, fresh.completions, rewarded, method.advantage)
             fired = method.rule.observe(step, readings.entropy)
             method.objective.observe(step, readings.entropy, float(rewarded.rewards_PG.mean()))
             with clock("push"):
@@ -184,7 +187,7 @@ class Trainer:
         [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
         self._spend(source.spent, stages, clock.seconds["step_seconds"], cpu_seconds)
         measured = {**source.metrics(), **collected.metrics, **method.rule.metrics(stages), **readings.metrics()}
-        self._record(step, rollouts, advantages_BT, stages, {**measured, **trained, **clock.seconds}, fired=fired)
+        self._record(step, fresh, advantages_BT, stages, {**measured, **trained, **clock.seconds}, fired=fired)
         self._done = step
         # After the record: the step's update is done, and the run resumes behind it.
         if self._engine_failure is not None:
@@ -199,16 +202,16 @@ class Trainer:
             failures.append(error)
         self._engine_failure = next(iter(self._parts.ranks.gather(failures)), None)
 
-    def _rewarded(self, rollouts: GradedRollouts) -> Rewarded:
-        """The step's rewards, and the scores that modules beside the policy give its responses."""
-        rewarded = rollouts.rewarded(self._parts.sampler.sampling.max_new_tokens)
-        return replace(rewarded, scores=self._parts.modules.scores(rollouts.completions))
+    def _rewarded(self, rollouts: GradedRollouts, scores: Mapping[str, torch.Tensor]) -> Rewarded:
+        """The rewards of the step's own responses, and the scores that modules beside the policy give them."""
+        rewarded = rollouts.fresh.rewarded(self._parts.sampler.sampling.max_new_tokens)
+        return replace(rewarded, scores={name: rollouts.of_fresh(found) for name, found in scores.items()})
 
     def _selected(
         self,
         step: int,
         rollouts: GradedRollouts,
-        rewarded: Rewarded,
+        scores: Mapping[str, torch.Tensor],
         advantages_BT: torch.Tensor,
         method: StepMethod,
     ) -> TrainBatch:
@@ -216,11 +219,15 @@ class Trainer:
         parts = self._parts
         device, limit = parts.learner.placed.device, parts.sampler.sampling.max_new_tokens
         loss_from, groups = zip(*((one.loss_from, one.group) for one in rollouts.trajectories), strict=True)
-        batch = assemble(rollouts.completions, advantages_BT, limit, device, loss_from, groups)
-        batch = replace(batch, scores={name: scores_BT.to(device) for name, scores_BT in rewarded.scores.items()})
+        joined_BT = rollouts.with_brought(advantages_BT)
+        batch = assemble(rollouts.completions, joined_BT, limit, device, loss_from, groups)
+        batch = replace(batch, scores={name: scores_BT.to(device) for name, scores_BT in scores.items()})
+        brought_BT = rollouts.old_log_probs_BT()
+        if brought_BT is not None:
+            batch = replace(batch, old_log_probs_BT=brought_BT.to(device))
         draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same
-        weights_PG = method.selection.weights(rollouts.candidates(advantages_BT, draws))
-        return batch if weights_PG is None else replace(batch, row_weights_B=weights_PG.reshape(-1).to(device))
+        weights_PG = method.selection.weights(rollouts.fresh.candidates(advantages_BT, draws))
+        return batch if weights_PG is None else replace(batch, row_weights_B=rollouts.with_ones(weights_PG).to(device))
 
     def _spend(self, sampled: Costs, stages: Sequence[StageStats], seconds: float, cpu_seconds: float) -> None:
         spent = self._costs

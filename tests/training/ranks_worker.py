@@ -6,6 +6,7 @@ Every case is learned over all ranks; each rank leaves what it found in FOLDER/f
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -48,7 +49,8 @@ STEPS = 3
 @dataclass(frozen=True)
 class Case:
     """A rule on three batches: unequal lengths, a silent group; `signal_rows` >= 0: only so many rows have a signal
-    from the second batch on. `weighted`: a selection weights rows, drops some, and all of the last mini-batch."""
+    from the second batch on. `weighted`: a selection weights rows, drops some, and all of the last mini-batch.
+    `brought`: some rows bring the log-probs that they were sampled with."""
 
     rule: UpdateRule
     settings: Mapping[str, Any] = field(default_factory=lambda: SGD)
@@ -57,6 +59,7 @@ class Case:
     signal_rows: int = -1
     lora_rank: int = 0
     weighted: bool = False
+    brought: bool = False
     reference: Reference = field(default_factory=StartReference)
 
 
@@ -91,6 +94,7 @@ def cases() -> dict[str, Case]:
         "every term": Case(Repeat(passes=2), SGD, every_term),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
         "weighted rows": Case(Repeat(passes=2), two_mini_batches, AdaptiveBound(), weighted=True),
+        "rows of earlier steps": Case(Repeat(passes=2), {**SGD, "micro_batch_tokens": 24}, brought=True),
         "blocks": Case(OnePass(), SGD, Clipped(normalization=Normalization.block_token_mean)),
         "rejection": Case(OnePass(), {**SGD, "engine_correction": Correction.reject, "engine_correction_cap": 1e9}),
         "recomputed layers": Case(SlowFast(fast_passes=2), {**SGD, "recompute_layers": True, "anchor_on_host": True}),
@@ -113,6 +117,10 @@ def data(case: Case, step: int) -> TrainBatch:
     if case.weighted:
         weights = [1.0, 0.0, 2.0, 0.5, 0.0, 1.0, 1.0, 3.0]
         found = replace(found, row_weights_B=torch.tensor([*weights, *[0.0] * 8], dtype=torch.float64))
+    if case.brought:
+        old_BT = torch.full(found.responses_BT.shape, math.nan, dtype=torch.float64)
+        old_BT[[1, 4, 7, 14]] = -2.5
+        found = replace(found, old_log_probs_BT=old_BT.masked_fill(~found.response_mask_BT(), math.nan))
     if case.signal_rows < 0 or step == 1:
         return found
     advantages_BT = torch.zeros_like(found.advantages_BT)

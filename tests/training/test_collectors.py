@@ -164,6 +164,7 @@ def test_a_tree_is_a_collector_whose_shared_tokens_are_sampled_and_trained_once(
     keys = [(r.problem_id, sample) for r in engine.asked for sample in r.samples]
     assert len(keys) == len(set(keys)), "no two segments share their noise"
     assert GradedRollouts(found).group == GROUP
+    assert (source.spent.prompts, source.spent.responses) == (PROMPTS, len(found)), "each problem and each leaf once"
 
 
 def test_grades_may_be_a_collectors_own() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sfpo_bench.core.types import Completion, Grade, Problem, Trajectory
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from torch import Tensor
 
 # What a collector remembers: values that JSON has.
 Plain = float | int | bool | str | None | Sequence["Plain"] | Mapping[str, "Plain"]
@@ -20,7 +24,8 @@ class Collected:
 
         Collected(tuple(source.roll_out(source.problems)), {"sampling_rounds": 1.0})
 
-    `metrics` are scalars to record with the step.
+    `metrics` are scalars to record with the step. Trajectories that bring their advantages count in no size: they stand
+    in a group so that mini-batches have their part of them, and no other one is compared with them.
     """
 
     trajectories: Sequence[Trajectory]
@@ -45,6 +50,15 @@ class RolloutSource(Protocol):
         """Responses to each problem (`rollout.group`)."""
         ...
 
+    @property
+    def max_new_tokens(self) -> int:
+        """The token limit of a response (`rollout.max_new_tokens`)."""
+        ...
+
+    def draws(self, name: str) -> Generator:
+        """A generator of the step's own of that name, the same on every rank."""
+        ...
+
     def further(self, number: int) -> Sequence[Problem]:
         """The problems of round `number`, from 2, as many as `problems`: a function of seed, step and number. None is
         one of an earlier round of the step as long as the training set has others."""
@@ -59,8 +73,10 @@ class RolloutSource(Protocol):
     ) -> list[Completion]:
         """`samples` responses (`group`) to each problem, beside each other; no two responses of a step share noise.
 
-        `after` has token ids for each problem, with which its responses begin: only what follows them is in a
-        completion, and they are at the end of its `prompt_ids`. `max_new_tokens` is at most what the run allows.
+        `after` has token ids for each problem, with which its responses begin: they are at the end of a completion's
+        `prompt_ids`, its ids are what follows them, its text that of the whole response. A problem counts as spent once
+        each time that the schedule gives it, a response that goes on as several as so many. `max_new_tokens` is at most
+        what the run allows.
         """
         ...
 
@@ -96,8 +112,9 @@ class Collector(Protocol):
                              the log-probs before the update are the trainer's own, so the engine's are not needed
         trees                `respond` for a segment, `respond(after=...)` for its branches, `grade` for the leaves;
                              `Trajectory.parent` and `loss_from` say what belongs to a parent and bears no loss twice
-        replay               trajectories of earlier steps, kept in `state`, beside those of `roll_out`; their ratio is
-                             to the policy before the step, not to the one that sampled them
+                             (branches.py)
+        replay               trajectories of earlier steps, kept in `state`, beside those of `roll_out`, with the
+                             advantages that `observe` told of them and the log-probs that they were sampled with
     """
 
     @property
@@ -114,6 +131,11 @@ class Collector(Protocol):
     def collect(self, source: RolloutSource) -> Collected:
         """The trajectories of one training step."""
         ...
+
+    def observe(self, trajectories: Sequence[Trajectory], advantages_BT: Tensor) -> None:
+        """Be told the advantages that the step made of `trajectories`, those just collected that brought none: [B, 1],
+        or of each token, [B, T]."""
+        return None
 
     def state(self) -> CollectorState:
         """What must survive a kill, as plain JSON values; empty for a collector without memory."""
