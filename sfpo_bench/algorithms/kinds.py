@@ -20,6 +20,7 @@ from sfpo_bench.algorithms.objectives.cfpo import Cfpo
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.ctpo import Ctpo
+from sfpo_bench.algorithms.objectives.ppo_br import PpoBr
 from sfpo_bench.algorithms.objectives.prefix_minimum import PrefixMinimum
 from sfpo_bench.algorithms.objectives.product_ratios import PrefixProduct, ProductRatio
 from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
@@ -72,6 +73,7 @@ OBJECTIVES: dict[str, type] = {
     "vespo": Vespo,
     "cfpo": Cfpo,
     "ctpo": Ctpo,
+    "ppo_br": PpoBr,
     "custom": Custom,
 }
 REFERENCES: dict[str, type] = {
