@@ -106,7 +106,7 @@ class Rewarded:
     Rewards are float64; lengths count response tokens. Rows of [B, T] tensors are the responses group by group, and so
     are `trajectories`, where they come from a step. No response is longer than `max_response_tokens`. `scores` has
     those of each trained module by its name, float64 [B, T], zero on padding: of a token, what the module says before
-    it is drawn.
+    it is drawn. `kept_PG`, bool, is present when a collector left some out: those have no part in any statistics.
     """
 
     rewards_PG: Tensor
@@ -114,6 +114,7 @@ class Rewarded:
     trajectories: Sequence[Trajectory] = ()
     max_response_tokens: int = 0
     scores: Mapping[str, Tensor] = field(default_factory=dict)
+    kept_PG: Tensor | None = None
 
     @property
     def mask_BT(self) -> Tensor:
@@ -145,6 +146,12 @@ class Advantage(Protocol):
     def modules(self) -> Sequence[str]:
         """The modules whose scores it needs, by name; a run that trains none of that name is refused."""
         return ()
+
+    @property
+    def applies_kept(self) -> bool:
+        """True when it leaves out what `Rewarded.kept_PG` leaves out; without it a run whose collector leaves responses
+        out is refused."""
+        return False
 
     @abstractmethod
     def advantages(self, rewarded: Rewarded) -> Tensor:
@@ -415,7 +422,8 @@ class UpdateRule(Protocol):
 
 
 class Reference(Protocol):
-    """What KL is measured against: weights that begin where the run does and may follow the policy's.
+    """What KL is measured against, or sampled from beside the policy: weights that begin where the run does and may
+    follow the policy's.
 
     A reference is a dataclass whose fields are its settings and whose `kind` names it; the learner holds its weights,
     and checkpoints carry them if they move. Only `follow` has no default:

@@ -43,11 +43,13 @@ class GradeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem: `Problem("arithmetic/7*8-35", "7*8-35", "21")`. `id` is unique within its task."""
+    """One problem: `Problem("arithmetic/7*8-35", "7*8-35", "21")`. `id` is unique within its task. `solution` is a
+    reference solution, a whole response that its task grades as correct, where the data has one."""
 
     id: str
     text: str
     answer: str
+    solution: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled response, exactly as the engine produced it.
+    """One response, exactly as the engine produced it, or one that no engine sampled.
 
     `response_ids` ends with the end-of-sequence token when `finish_reason` is `stopped`; `log_probs` are the
     engine's own, one per response token, at the sampling temperature. `text` leaves special tokens out. Of a response
-    that went on from some of its tokens, these are the last ones of `prompt_ids` and the first ones of `text`.
+    that went on from some of its tokens, these are the last ones of `prompt_ids` and the first ones of `text`. One that
+    was written by somebody else, such as a reference solution, has no `log_probs`, and -1 for its `sample`.
     """
 
     problem_id: str
@@ -82,6 +85,11 @@ class Completion:
     log_probs: tuple[float, ...]
     text: str
     finish_reason: FinishReason
+
+    @property
+    def is_sampled(self) -> bool:
+        """False for a response that was written by somebody else."""
+        return bool(self.log_probs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,9 @@ class Trajectory:
         Trajectory(problem, completion, Grade(GradeStatus.correct, 1.0, "21"), group=0)
 
     Those of one `group` are compared with each other. `parent` is the place in the step of the earlier trajectory that
-    it branched from, and response tokens before `loss_from` are that one's: they bear no loss a second time.
+    it branched from, and response tokens before `loss_from` are that one's: they bear no loss a second time. One that is
+    `left_out` stands in its group so that groups have one size, and nothing more: it has no part in the statistics of
+    the group and is not trained on.
 
     One of an earlier step brings what it was born with: `advantages`, one or one of each response token, in whose place
     none are made, and `old_log_probs`, one of each response token, that its ratio is to.
@@ -117,6 +127,7 @@ class Trajectory:
     loss_from: int = 0
     advantages: tuple[float, ...] | None = None
     old_log_probs: tuple[float, ...] | None = None
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

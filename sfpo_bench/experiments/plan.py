@@ -101,7 +101,7 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> R
     slots = 3 if learner.optimizer is OptimizerKind.adamw else 1  # a number and its moments
     checkpoint = master * slots * (trained + sum(_modules_beside(config, shape).values()))
     checkpoint += master * trained * config.methods.needs.copies_in_checkpoint
-    checkpoint += master * trained * _moving_reference(config)
+    checkpoint += master * trained * (config.moving_reference + config.samples_beside)
     return ResourcePlan(
         parameters=count,
         parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
@@ -138,8 +138,10 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     anchors = master * trained * (needs.copies + needs.state_copies * moments)
     yield Part("copies of the weights for the update rule", anchors, Phase.always, host=learner.anchor_on_host)
     yield Part("reference weights for the KL term", size * count * config.methods.uses_reference, Phase.always)
-    precise = master * trained * (copies and _moving_reference(config))
+    precise = master * trained * (copies and config.moving_reference)
     yield Part("reference weights in float32, which follow the policy", precise, Phase.always)
+    beside = size * count + master * trained * copies
+    yield Part("weights to sample from beside the policy's", beside * config.samples_beside, Phase.always)
     longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
     batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
     tokens = min(learner.micro_batch_tokens, batch_tokens)
@@ -155,10 +157,6 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     largest = max((trained, *_modules_beside(config, shape).values()))
     yield Part("writing a checkpoint", max(1, moments) * master * largest, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)
-
-
-def _moving_reference(config: RunConfig) -> bool:
-    return config.methods.uses_reference and config.reference.moves
 
 
 def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[Part]:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EncodedProblem:
-    """A problem with the token ids of its prompt."""
+    """A problem with the token ids of its prompt, and of its reference solution where they are wanted, end included."""
 
     problem: Problem
     prompt_ids: tuple[int, ...]
+    solution_ids: tuple[int, ...] = ()
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:

@@ -35,6 +35,7 @@ from sfpo_bench.problems.sets import choice_on
 from sfpo_bench.problems.suite_select import SuiteSelect
 from sfpo_bench.problems.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
 from sfpo_bench.results import names
+from sfpo_bench.settings.collector_checks import check_collector
 from sfpo_bench.settings.comparison import ArmSettings, ComparisonSettings, TrackingSettings, check_comparison
 from sfpo_bench.settings.composition_errors import explain
 from sfpo_bench.settings.launcher import LAUNCHERS, LauncherSettings
@@ -154,6 +155,16 @@ class RunConfig:
     def methods(self) -> MethodSchedule:
         """What each step of the run uses."""
         return MethodSchedule(self.method, self.phases, self.training.steps)
+
+    @property
+    def moving_reference(self) -> bool:
+        """True when memory and checkpoints hold a reference that follows the policy."""
+        return self.methods.uses_reference and self.reference.moves
+
+    @property
+    def samples_beside(self) -> bool:
+        """True when they hold weights to sample from beside the policy's."""
+        return self.collector.follower is not None
 
     @property
     def policy_task(self) -> Task:
@@ -314,7 +325,8 @@ def check(config: RunConfig) -> None:
         check_ranges(phase, f"algorithm.phases.named.{name}.")
     config.phases.check("algorithm.phases", config.training.steps)
     _check_methods(config)
-    check_modules(config.modules, config.methods.used, config.rollouts.group)
+    check_modules(config.modules, config.methods.used, config.collector.trained(config.rollouts.group))
+    check_collector(config.collector, (config.method, *config.methods.used), config.rollouts, config.learner)
     check_batch(config.rollouts, learner)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(
@@ -339,18 +351,18 @@ def check(config: RunConfig) -> None:
 
 def _check_methods(config: RunConfig) -> None:
     """Raise `ConfigError` for what no step of the run can use, or not beside the others."""
-    learner, used = config.learner, config.methods.used
+    learner, used, group = config.learner, config.methods.used, config.collector.trained(config.rollouts.group)
     for method in (config.method, *used):
         method.rule.check(f"{method.place}.update_rule")
-        method.advantage.check(f"{method.place}.advantage", config.rollouts.group)
-        method.objective.check(f"{method.place}.objective", config.rollouts.group)
+        method.advantage.check(f"{method.place}.advantage", group)
+        method.objective.check(f"{method.place}.objective", group)
         if learner.engine_correction is not Correction.none and not method.objective.applies_weights:
             raise ConfigError(
                 f"learner.engine_correction = {learner.engine_correction.value} with {method.place}.objective, which "
                 "does not say that it applies LossInputs.weights_BT; use learner.engine_correction=none, or multiply "
                 "the token losses by them and set applies_weights = True in its class"
             )
-        method.selection.check(f"{method.place}.selection", config.rollouts.group)
+        method.selection.check(f"{method.place}.selection", group)
         if method.selection.needs_weights and method.objective.compares_rows:
             raise ConfigError(
                 f"{method.place}.selection weights or drops responses, and {method.place}.objective compares those of "
@@ -363,7 +375,6 @@ def _check_methods(config: RunConfig) -> None:
                 "LossInputs.row_weights_B; use the selection `every`, or multiply each response's loss by its weight "
                 "and set applies_weights = True in its class"
             )
-    config.collector.check("algorithm.collector", config.rollouts.group)
     config.reference.check("algorithm.reference")
     if config.reference.moves and not config.methods.uses_reference:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,11 +22,11 @@ class TrainBatch:
     `row_weights_B` are a selection's, 0 for a response that is dropped: it counts in denominators and is not run.
     They are absent where all weigh 1. Response tokens before `loss_from_B` bear no loss and count in no denominator.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
-    `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding.
-    `advantages_BT` is [B, 1] where all tokens of a response share theirs. Rows of one of `groups_B` stand beside each
-    other. `scores` are those that trained modules gave the response tokens, float64 [B, T], by name.
-    `old_log_probs_BT` are those that responses of earlier steps bring, NaN in other rows and on padding; absent where
-    no response brings any.
+    `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding,
+    NaN for a response that no engine sampled. `advantages_BT` is [B, 1] where all tokens of a response share theirs.
+    Rows of one of `groups_B` stand beside each other. `scores` are those that trained modules gave the response tokens,
+    float64 [B, T], by name. `old_log_probs_BT` are those that responses of earlier steps bring, NaN in other rows and
+    on padding; absent where no response brings any.
     """
 
     prompts_PL: Tensor
@@ -147,9 +148,13 @@ def assemble(
         rows_B=torch.arange(len(completions), device=device),
         loss_from_B=torch.tensor(loss_from or [0] * len(completions)).to(device),
         groups_B=torch.tensor(groups or owners).to(device),
-        engine_log_probs_BT=right_pad([completion.log_probs for completion in completions], torch.float64).to(device),
+        engine_log_probs_BT=right_pad([_engine_log_probs(one) for one in completions], torch.float64).to(device),
         max_response_tokens=max_response_tokens,
     )
+
+
+def _engine_log_probs(completion: Completion) -> Sequence[float]:
+    return completion.log_probs if completion.is_sampled else [math.nan] * len(completion.response_ids)
 
 
 def right_pad(rows: Sequence[Sequence[int]] | Sequence[Sequence[float]], dtype: torch.dtype = torch.int64) -> Tensor:

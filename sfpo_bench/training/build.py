@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.core.seeding import generator
@@ -23,6 +24,7 @@ from sfpo_bench.rollout.gathering_engine import GatheringEngine
 from sfpo_bench.rollout.parity import Score
 from sfpo_bench.rollout.protocol import Request, RolloutEngine
 from sfpo_bench.rollout.small_heads import SmallHeads
+from sfpo_bench.rollout.solutions import require_solutions, with_solutions
 from sfpo_bench.rollout.transformers_engine import TransformersEngine
 from sfpo_bench.rollout.vllm_backend import UNTIED, Backend, Launch
 from sfpo_bench.rollout.vllm_engine import TrainerSide, VllmEngine
@@ -35,7 +37,7 @@ from sfpo_bench.training.evaluation import Evaluator, evaluation_sets
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Observer
 from sfpo_bench.training.modules import TrainedModules
-from sfpo_bench.training.ranks import ALONE, Ranks
+from sfpo_bench.training.ranks import ALONE, PlacedModel, Ranks
 from sfpo_bench.training.rewards import in_training
 from sfpo_bench.training.rollouts import ProblemSchedule, Sampler
 from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
@@ -58,12 +60,14 @@ def build_trainer(
     """
     started = time.perf_counter()
     problems = {split: config.policy_task.problems(split) for split in Split}
+    if config.collector.uses_solutions:
+        require_solutions(problems[Split.train], config.task.kind)
     if config.threads:
         torch.set_num_threads(config.threads)
     parts = _parts(config, problems, ranks)
     weights = sum(w.element_size() * w.numel() for w in parts.learner.masters.masters.values())
-    moving = config.methods.uses_reference and config.reference.moves
-    checkpoint = (3 + moving) * weights + 3 * parts.modules.size_bytes  # with two moments
+    copies = 3 + config.moving_reference + config.samples_beside  # with two moments
+    checkpoint = copies * weights + 3 * parts.modules.size_bytes
     require_space(folder.path, config.training.kept_bytes(weights, checkpoint) + checkpoint)
     hooks = hooks or Hooks()
     return Trainer(parts, folder, stop, hooks.observe, hooks.on_checkpoint, started)
@@ -80,12 +84,12 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         split: encode_problems(policy.tokenizer, task, found, rollout.max_prompt_tokens, rollout.over_long)
         for split, found in problems.items()
     }
+    if config.collector.uses_solutions:
+        encoded[Split.train] = with_solutions(
+            encoded[Split.train], policy.model, policy.tokenizer, rollout.max_new_tokens, rollout.over_long
+        )
     aliases = models.aliases(policy.model)  # found by memory that is shared, so before weights are spread
-    methods = config.methods
-    reference = config.reference if methods.uses_reference else None
-    learner = LocalLearner(
-        policy.model, config.objective, config.learner, rollout.temperature, rollout.group, ranks, reference
-    )
+    learner = _learner(config, policy, ranks)
     engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
     asked = evaluation_sets(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
@@ -97,9 +101,11 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
             group=rollout.group,
             seed=config.seed,
             ranks=ranks,
+            follower=_follower_engine(config, policy, learner, ranks),
+            entropies=learner.entropies,
         ),
         collector=config.collector,
-        methods=methods,
+        methods=config.methods,
         engine=engine,
         learner=learner,
         evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed, ranks),
@@ -129,6 +135,40 @@ def _modules(config: RunConfig, policy: Policy, device: str, ranks: Ranks) -> Tr
     return TrainedModules(modules, built, config.learner, config.seed, ranks)
 
 
+def _learner(config: RunConfig, policy: Policy, ranks: Ranks) -> LocalLearner:
+    """The learner, and the models beside the policy that follow it."""
+    rollout = config.rollouts
+    return LocalLearner(
+        policy.model,
+        config.objective,
+        config.learner,
+        rollout.temperature,
+        config.collector.trained(rollout.group),
+        ranks,
+        config.reference if config.methods.uses_reference else None,
+        config.collector.follower,
+    )
+
+
+def _follower_engine(config: RunConfig, policy: Policy, learner: LocalLearner, ranks: Ranks) -> RolloutEngine | None:
+    """The engine of the weights that follow the policy's, at rest; None where there are none."""
+    if learner.follower is None:
+        return None
+    engine = _own_engine(config, policy, learner.follower.model, learner.follower.placed, ranks)
+    engine.free_memory()
+    return engine
+
+
+def _own_engine(
+    config: RunConfig, policy: Policy, model: PreTrainedModel, placed: PlacedModel, ranks: Ranks
+) -> TransformersEngine:
+    """The engine that samples from a model of this process, or from one that is spread over all of them."""
+    end_ids, responses = end_of_sequence_ids(model, policy.tokenizer), config.rollouts.batch_responses
+    if ranks.count == 1:
+        return TransformersEngine(model, policy.tokenizer, end_ids, responses)
+    return GatheringEngine(model, policy.tokenizer, end_ids, responses, placed.gather, placed.release)
+
+
 def _engine(
     config: RunConfig,
     policy: Policy,
@@ -140,11 +180,7 @@ def _engine(
     """The rollout engine of the settings, ready to generate with the policy's present weights."""
     rollout = config.rollouts
     if ranks.count > 1 and not isinstance(rollout, VllmRollout):
-        end_ids = end_of_sequence_ids(policy.model, policy.tokenizer)
-        placed = learner.placed
-        return GatheringEngine(
-            policy.model, policy.tokenizer, end_ids, rollout.batch_responses, placed.gather, placed.release
-        )
+        return _own_engine(config, policy, policy.model, learner.placed, ranks)
     if ranks.count > 1:
         _check_child(rollout)
     host = EngineHost(

@@ -34,7 +34,7 @@ from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.training.ranks import ALONE, Ranks, turns
-from sfpo_bench.training.reference import ReferenceModel, frozen_copy
+from sfpo_bench.training.reference import ReferenceModel, SampledModel, frozen_copy
 from sfpo_bench.training.scoring import Scores
 from sfpo_bench.training.step_scores import StepScores
 
@@ -74,7 +74,7 @@ class LocalLearner:
     time. Neither micro-batches nor ranks change the result: every denominator is counted over the mini-batch.
 
     A model to measure KL against is held where `objective` asks for one, or where a `reference` is given for one that
-    comes later.
+    comes later; one to sample from beside the policy where a `follower` is given.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class LocalLearner:
         group: int,
         ranks: Ranks = ALONE,
         reference: Reference | None = None,
+        follower: Reference | None = None,
     ) -> None:
         model.eval()
         self._ranks = ranks
@@ -94,6 +95,7 @@ class LocalLearner:
         self._mini_batch_groups = settings.mini_batch_prompts
         self._block_lengths_B = torch.empty(0)
         frozen = frozen_copy(model) if reference is not None or objective.uses_reference else None
+        sampled = frozen_copy(model) if follower is not None else None
         self._log_prob_format = torch.float64 if model.dtype == torch.float64 else torch.float32
         self._scorer = PlacedScorer(model, temperature, ranks, recompute=settings.recompute_layers)
         self.placed = self._scorer.placed
@@ -105,6 +107,11 @@ class LocalLearner:
         if frozen is not None:
             rule = reference or StartReference()
             self._reference = ReferenceModel(frozen, self.masters.masters, rule, temperature, ranks)
+        self.follower: SampledModel | None = None
+        if sampled is not None and follower is not None:
+            self.follower = SampledModel(sampled, self.masters.masters, follower, ranks)
+        copies = {"reference": self._reference, "follower": self.follower}
+        self._copies = {part: one for part, one in copies.items() if one is not None}
         self._step = 0
         self.probe = WeightProbe(self.masters.masters.values(), ranks=ranks)
         self._weights_at_start = self.probe.read()
@@ -172,18 +179,19 @@ class LocalLearner:
         self._readings.entropy = self._start.mean_entropy()
         self._readings.mismatch = self._start.mismatch()
         self._readings.displacement = self.probe.norm(self.probe.read() - self._weights_at_start)
-        if self._reference is not None:
-            self._reference.follow(self._step, self.masters.masters)
+        for one in self._copies.values():
+            one.follow(self._step, self.masters.masters)
         return self._readings
 
     def tensors_beside(self) -> Mapping[str, Mapping[str, Tensor]]:
         """What a checkpoint carries beside the masters, their optimizer and their anchor, by part."""
-        return {} if self._reference is None else {"reference": self._reference.tensors()}
+        return {part: one.tensors() for part, one in self._copies.items()}
 
     def load_beside(self, read: ReadPart) -> None:
         """Take up the parts of `tensors_beside` that are not empty, which `read` finds by their names."""
-        if self._reference is not None and self._reference.tensors():
-            self._reference.load(read("reference", self.masters.masters))
+        for part, one in self._copies.items():
+            if one.tensors():
+                one.load(read(part, self.masters.masters))
 
     def weights(self) -> Mapping[str, Tensor]:
         """The policy's present weights by name, as the module computes with them."""
@@ -201,6 +209,20 @@ class LocalLearner:
                 for row, values, mask in zip(micro.rows_B, scores.log_probs_BT, scores.mask_BT, strict=True):
                     rows[int(row)] = values[mask].tolist()
         return rows
+
+    def entropies(self, completions: Sequence[Completion]) -> list[float]:
+        """The present policy's mean token entropy of each completion, nats, at the temperature of rollouts. Every rank
+        must ask for the same ones, and computes some of them."""
+        batch = assemble(completions, torch.zeros(len(completions)), 1, self.placed.device)
+        sums_B = torch.zeros(len(batch), dtype=torch.float64, device=self.placed.device)
+        with torch.no_grad():
+            for micro, counts in self._turns(batch):
+                scores = self._scorer.score(micro)
+                if counts:
+                    sums_B[micro.rows_B] = scores.entropies_BT.double().sum(dim=1)
+        self._ranks.add(sums_B)
+        means: list[float] = (sums_B / batch.response_tokens_B).tolist()
+        return means
 
     # The verbs of an update rule.
 

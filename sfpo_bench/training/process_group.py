@@ -156,6 +156,7 @@ class ShardedModel:
             unit.set_gradient_divide_factor(1.0)
             unit.set_force_sum_reduction_for_comms(True)
         self._shards = dict(model.named_parameters())
+        self._gathered = False
         with torch.no_grad():
             self.run(tuple)  # The first forward tells FSDP2 which of its units is the root.
 
@@ -165,7 +166,7 @@ class ShardedModel:
 
     def run(self, work: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = self._root(work)
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and not self._gathered:
             # No backward will put the root's parameters back, and an optimizer step may follow.
             self._root.reshard()  # type: ignore[operator]  # fully_shard adds it
         return found
@@ -181,11 +182,13 @@ class ShardedModel:
         with torch.no_grad():
             for unit in self._units:
                 unit.unshard()
+        self._gathered = True
         for block in self._blocks:
             # While responses are decoded every layer is used at every token: gathered once, then kept whole.
             block.set_reshard_after_forward(False, recurse=False)
 
     def release(self) -> None:
+        self._gathered = False
         for unit in self._units:
             unit.reshard()
         for block in self._blocks:

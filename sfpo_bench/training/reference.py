@@ -1,4 +1,4 @@
-"""The model that KL is measured against."""
+"""Frozen copies of the policy whose weights may follow it: to measure KL against, or to sample from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sfpo_bench.algorithms.anchor import local
 from sfpo_bench.algorithms.protocols import Reference
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.placed_scorer import PlacedScorer
-from sfpo_bench.training.ranks import Ranks
+from sfpo_bench.training.ranks import PlacedModel, Ranks
 from sfpo_bench.training.scoring import Scores
 from sfpo_bench.training.split_weights import round_to_bfloat16
 
@@ -23,26 +23,19 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model).requires_grad_(False)
 
 
-class ReferenceModel:
-    """A frozen copy of the policy whose trained weights may follow the policy's, as its `Reference` says.
+class FollowingWeights:
+    """The weights of a frozen copy of the policy; those that are trained may follow the policy's, as a rule says.
 
     They follow the fp32 masters, so those of a bfloat16 model have fp32 copies here, in which small moves are not lost
     to rounding. Weights that are not trained are the policy's own at all times. Of sharded weights every rank moves its
     own part.
     """
 
-    def __init__(
-        self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], rule: Reference, temperature: float, ranks: Ranks
-    ) -> None:
+    def __init__(self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], rule: Reference) -> None:
         self._rule = rule
-        self._scorer = PlacedScorer(frozen, temperature, ranks)
         self._working = {name: weight for name, weight in frozen.named_parameters() if rule.moves and name in masters}
         # The weights themselves where they are fp32 or fp64, as masters are.
         self._weights = {name: weight.detach().to(masters[name].dtype) for name, weight in self._working.items()}
-
-    def score(self, batch: TrainBatch) -> Scores:
-        """Scores of the batch's responses under the reference; every rank must ask equally often."""
-        return self._scorer.score(batch)
 
     @torch.no_grad()
     def follow(self, step: int, masters: Mapping[str, Tensor]) -> None:
@@ -71,3 +64,26 @@ class ReferenceModel:
         for name, weight in self._weights.items():
             if self._working[name].dtype == torch.bfloat16:
                 round_to_bfloat16(local(weight), local(self._working[name]))
+
+
+class ReferenceModel(FollowingWeights):
+    """The model that KL is measured against."""
+
+    def __init__(
+        self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], rule: Reference, temperature: float, ranks: Ranks
+    ) -> None:
+        self._scorer = PlacedScorer(frozen, temperature, ranks)
+        super().__init__(frozen, masters, rule)
+
+    def score(self, batch: TrainBatch) -> Scores:
+        """Scores of the batch's responses under the reference; every rank must ask equally often."""
+        return self._scorer.score(batch)
+
+
+class SampledModel(FollowingWeights):
+    """A model beside the policy that responses are sampled from too."""
+
+    def __init__(self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], rule: Reference, ranks: Ranks) -> None:
+        self.model = frozen
+        self.placed: PlacedModel = ranks.place(frozen)
+        super().__init__(frozen, masters, rule)

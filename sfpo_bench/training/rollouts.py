@@ -84,7 +84,8 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """What the rollouts of all steps have in common."""
+    """What the rollouts of all steps have in common. `follower` samples from the weights that follow the policy's,
+    where there are any; `entropies` are the policy's, of completions that every rank has."""
 
     engine: RolloutEngine
     task: Task
@@ -93,6 +94,8 @@ class Sampler:
     group: int
     seed: int
     ranks: Ranks = ALONE
+    follower: RolloutEngine | None = None
+    entropies: Callable[[Sequence[Completion]], list[float]] | None = None
 
     def at(self, step: int, clock: Stopwatch, count: Callable[[Iterable[GradeStatus]], None]) -> StepSource:
         """The source of one training step; `count` is told every grade's status."""
@@ -143,6 +146,8 @@ class StepSource:
         samples: int | None = None,
         after: Sequence[Sequence[int]] | None = None,
         max_new_tokens: int | None = None,
+        *,
+        follower: bool = False,
     ) -> list[Completion]:
         ours, ranks = self._sampler, self._sampler.ranks
         # Sample numbers go on counting where a problem is met again, so that no noise is drawn twice.
@@ -153,9 +158,9 @@ class StepSource:
         limit = ours.sampling.max_new_tokens
         sampling = replace(ours.sampling, max_new_tokens=min(limit, max_new_tokens or limit))
         noise = NoiseStream(ours.seed, "rollout", self._step)
-        with self._clock("rollout"):
+        with self._clock("rollout"), self._engine(follower) as engine:
             with ranks.together():
-                mine = ours.engine.generate(ranks.share(requests), sampling, noise)
+                mine = engine.generate(ranks.share(requests), sampling, noise)
             completions = ranks.gather(mine)
         # A response that goes on was counted when it began.
         gone_on = sum(request.begun > 0 for request in requests)
@@ -166,6 +171,34 @@ class StepSource:
             tokens=self.spent.tokens + sum(len(completion.response_ids) for completion in completions),
         )
         return completions
+
+    @contextmanager
+    def _engine(self, follower: bool) -> Iterator[RolloutEngine]:
+        """The policy's engine, which is ready, or that of the weights that follow it, ready inside the block alone."""
+        if not follower:
+            yield self._sampler.engine
+            return
+        other = self._sampler.follower
+        if other is None:
+            raise RunFailed("a collector samples from weights that follow the policy's; its `follower` names none")
+        other.load({})  # they are in its model already
+        yield other
+        other.free_memory()
+
+    def solutions(self, problems: Sequence[Problem]) -> list[Completion]:
+        encoded = [self._encoded[problem.id] for problem in problems]
+        return [
+            Completion(
+                one.problem.id, -1, one.prompt_ids, one.solution_ids, (), one.problem.solution, FinishReason.stopped
+            )
+            for one in encoded
+            if one.problem.solution is not None
+        ]
+
+    def entropies(self, completions: Sequence[Completion]) -> list[float]:
+        assert self._sampler.entropies is not None
+        with self._clock("entropy"):
+            return self._sampler.entropies(completions)
 
     def grade(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
         ranks = self._sampler.ranks
@@ -280,7 +313,20 @@ class GradedRollouts:
             raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; mend the reward")
         # The loss takes them over in the precision of the policy's log-probs.
         rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(-1, self.group)
-        return Rewarded(rewards_PG, self._lengths_PG(), self.trajectories, max_response_tokens)
+        kept_PG = self.kept_PG()
+        return Rewarded(rewards_PG, self._lengths_PG(), self.trajectories, max_response_tokens, kept_PG=kept_PG)
+
+    def kept_PG(self) -> Tensor | None:
+        """False for responses that the collector left out; None where it left out none."""
+        kept_PG = torch.tensor([not one.left_out for one in self.trajectories]).view(-1, self.group)
+        return None if kept_PG.all() else kept_PG
+
+    def without_left_out(self, weights_PG: Tensor | None) -> Tensor | None:
+        """A selection's weights, 0 for what the collector left out."""
+        kept_PG = self.kept_PG()
+        if kept_PG is None:
+            return weights_PG
+        return kept_PG.double() if weights_PG is None else kept_PG * weights_PG
 
     def candidates(self, advantages_BT: Tensor, draws: Generator) -> Candidates:
         """What a selection is given."""
@@ -298,17 +344,19 @@ class GradedRollouts:
         return [float(row[:length].mean()) for row, length in zip(advantages_BT, lengths, strict=True)]
 
     def metrics(self, advantages: Sequence[float]) -> dict[str, float]:
-        """The step's scalars that follow from rewards and lengths alone."""
-        rewards = [one.grade.reward for one in self.trajectories]
+        """The step's scalars that follow from rewards and lengths alone; but for signals, of what was sampled."""
         groups = [advantages[start : start + self.group] for start in range(0, len(advantages), self.group)]
-        count, completions = len(rewards), self.completions
+        sampled = [one for one in self.trajectories if one.completion.is_sampled]
+        rewards = [one.grade.reward for one in sampled]
+        completions = [one.completion for one in sampled]
+        count, prompts = len(sampled), self.completions[:: self.group]
         return {
             "reward_mean": fmean(rewards),
             "reward_std": pstdev(rewards),
-            "correct_share": sum(one.grade.status is GradeStatus.correct for one in self.trajectories) / count,
+            "correct_share": sum(one.grade.status is GradeStatus.correct for one in sampled) / count,
             "groups_without_signal_share": sum(not any(group) for group in groups) / len(groups),
-            "response_tokens_mean": self.tokens / count,
-            "prompt_tokens_mean": fmean(len(c.prompt_ids) for c in completions[:: self.group]),
+            "response_tokens_mean": fmean(len(c.response_ids) for c in completions),
+            "prompt_tokens_mean": fmean(len(c.prompt_ids) for c in prompts),
             "response_tokens_max": float(max(len(c.response_ids) for c in completions)),
             "truncated_share": sum(c.finish_reason is FinishReason.truncated for c in completions) / count,
         }

@@ -103,7 +103,7 @@ class StepScores:
 
     def mismatch(self) -> Mismatch:
         """Trainer against engine, over the tokens of every response whose log-probs are known and of this step."""
-        known_BT = self._batch.loss_mask_BT() & self._known_B[:, None]
+        known_BT = self._batch.loss_mask_BT() & self._known_B[:, None] & ~self._batch.engine_log_probs_BT.isnan()
         if self._batch.old_log_probs_BT is not None:
             known_BT = known_BT & self._batch.old_log_probs_BT.isnan()
         return mismatch(self._log_ratios_BT()[known_BT])
@@ -118,10 +118,13 @@ class StepScores:
         return weights_BT.to(self._format)
 
     def _log_ratios_BT(self) -> Tensor:
+        """Of the trainer's to the engine's; 0 of tokens that no engine sampled: they need no correction."""
         engine_BT = self._batch.engine_log_probs_BT
         if self._old_BT is None:
             return engine_BT.new_zeros(self._shape)
-        log_ratios_BT, brought_BT = self._old_BT - engine_BT, self._batch.old_log_probs_BT
+        # A response that no engine sampled has nothing to be corrected.
+        log_ratios_BT = (self._old_BT - engine_BT).masked_fill(engine_BT.isnan(), 0.0)
+        brought_BT = self._batch.old_log_probs_BT
         # The ratio of a response of an earlier step is to its engine: there is nothing left to correct.
         return log_ratios_BT if brought_BT is None else log_ratios_BT.where(brought_BT.isnan(), 0.0)
 

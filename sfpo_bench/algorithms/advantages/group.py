@@ -33,10 +33,14 @@ class GroupAdvantage(Facts, Advantage):
     paper = "2402.03300, 2503.20783"
     changes = "rewards against the mean of their group"
 
+    applies_kept = True
+
     def check(self, key: str, group: int) -> None:
         require_groups(key, group)
 
     def advantages(self, rewarded: Rewarded) -> Tensor:
+        if rewarded.kept_PG is not None:
+            return kept_advantages(rewarded.rewards_PG, rewarded.kept_PG, self.scale, self.eps)
         return group_advantages(rewarded.rewards_PG, self.scale, self.eps)
 
 
@@ -62,3 +66,12 @@ def group_advantages(rewards_PG: Tensor, scale: AdvantageScale = AdvantageScale.
     if scale is AdvantageScale.none or rewards_PG.shape[1] == 1:
         return centred_PG
     return centred_PG / (rewards_PG.std(dim=1, keepdim=True) + eps)
+
+
+def kept_advantages(rewards_PG: Tensor, kept_PG: Tensor, scale: AdvantageScale, eps: float) -> Tensor:
+    """`group_advantages` of the kept responses of each group, as if the others were not there; 0 of those, [P, G]."""
+    advantages_PG = rewards_PG.new_zeros(rewards_PG.shape)
+    for advantages_G, rewards_G, kept_G in zip(advantages_PG, rewards_PG, kept_PG, strict=True):
+        if kept_G.any():
+            advantages_G[kept_G] = group_advantages(rewards_G[kept_G][None], scale, eps)[0]
+    return advantages_PG

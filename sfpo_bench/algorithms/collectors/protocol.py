@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from torch import Tensor
 
+    from sfpo_bench.algorithms.protocols import Reference
+
 # What a collector remembers: values that JSON has.
 Plain = float | int | bool | str | None | Sequence["Plain"] | Mapping[str, "Plain"]
 CollectorState = Mapping[str, Plain]
@@ -70,14 +72,27 @@ class RolloutSource(Protocol):
         samples: int | None = None,
         after: Sequence[Sequence[int]] | None = None,
         max_new_tokens: int | None = None,
+        *,
+        follower: bool = False,
     ) -> list[Completion]:
         """`samples` responses (`group`) to each problem, beside each other; no two responses of a step share noise.
 
         `after` has token ids for each problem, with which its responses begin: they are at the end of a completion's
         `prompt_ids`, its ids are what follows them, its text that of the whole response. A problem counts as spent once
         each time that the schedule gives it, a response that goes on as several as so many. `max_new_tokens` is at most
-        what the run allows.
+        what the run allows. With `follower` they are drawn from the weights of `Collector.follower` in place of the
+        policy's.
         """
+        ...
+
+    def solutions(self, problems: Sequence[Problem]) -> list[Completion]:
+        """The reference solution of each problem, as the model's tokenizer writes it, with its end; nothing is sampled
+        and nothing spent. Only where the collector `uses_solutions`."""
+        ...
+
+    def entropies(self, completions: Sequence[Completion]) -> list[float]:
+        """The policy's mean token entropy of each response, in nats, at the temperature of rollouts: a forward pass
+        over them."""
         ...
 
     def grade(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
@@ -107,9 +122,9 @@ class Collector(Protocol):
     How methods that are not here enter, each as one such class:
 
         dynamic sampling     rounds of `roll_out(further(n))`, some of whose groups are returned (dynamic_sampling.py)
-        majority labels      `roll_out`, then `replace(one, grade=...)` by the answer that most of a group gave
-        reference solutions  `roll_out`, then one trajectory a group whose completion was written by somebody else:
-                             the log-probs before the update are the trainer's own, so the engine's are not needed
+        majority labels      `respond`, then `replace(grade, reward=...)` by the answer of most of a group (m_grpo.py)
+        reference solutions  `respond`, then one trajectory a group from `solutions`: the log-probs before the update
+                             are the trainer's own, so the engine's are not needed (temp_samp.py)
         trees                `respond` for a segment, `respond(after=...)` for its branches, `grade` for the leaves;
                              `Trajectory.parent` and `loss_from` say what belongs to a parent and bears no loss twice
                              (branches.py)
@@ -121,6 +136,27 @@ class Collector(Protocol):
     def most_rounds(self) -> int:
         """How often, at most, as many problems as a step has are sampled in one step; for plans."""
         return 1
+
+    @property
+    def follower(self) -> Reference | None:
+        """How a second set of weights, from which `respond` can draw, follows the policy's after each training step;
+        None: there is none."""
+        return None
+
+    @property
+    def uses_solutions(self) -> bool:
+        """True when reference solutions are trained on. Every training problem must then have one; and since no policy
+        sampled them, a batch must be used for one optimizer step alone."""
+        return False
+
+    @property
+    def leaves_out(self) -> bool:
+        """True when trajectories may be `left_out`; advantage and objective must be able to."""
+        return False
+
+    def trained(self, group: int) -> int:
+        """Responses of a group that a step is taken on, where `group` are sampled to each problem."""
+        return group
 
     def check(self, key: str, group: int) -> None:
         """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
