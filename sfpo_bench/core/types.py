@@ -111,9 +111,9 @@ class Trajectory:
         Trajectory(problem, completion, Grade(GradeStatus.correct, 1.0, "21"), group=0)
 
     Those of one `group` are compared with each other. `parent` is the place in the step of the earlier trajectory that
-    it branched from, and response tokens before `loss_from` are that one's: they bear no loss a second time. One that is
-    `left_out` stands in its group so that groups have one size, and nothing more: it has no part in the statistics of
-    the group and is not trained on.
+    it branched from, and response tokens before `loss_from` are that one's: they bear no loss a second time. One
+    that is `left_out` stands in its group so that groups have one size, and nothing more: it has no part in the
+    statistics of the group and is not trained on.
 
     One of an earlier step brings what it was born with: `advantages`, one or one of each response token, in whose place
     none are made, and `old_log_probs`, one of each response token, that its ratio is to.
