@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,14 @@ def test_costs_that_made_the_seconds_are_found_again() -> None:
         assert getattr(found, name) == pytest.approx(getattr(COSTS, name), rel=1e-6, abs=1e-9)
     assert found.push == pytest.approx(0.3)
     assert all(ratio == pytest.approx(1) for ratio in left_out("made up", 10**8, made).values())
+
+
+def test_a_step_that_is_left_out_has_no_part_in_its_prediction() -> None:
+    """One of twelve took three times as long as its costs say: the eleven others foretell a third of it."""
+    made = [MeasuredStep(str(number), shape, COSTS.predict(shape)) for number, shape in enumerate(shapes(12))]
+    slow = StepSeconds(**{part: 3 * seconds for part, seconds in asdict(made[4].seconds).items()})
+    made[4] = replace(made[4], seconds=slow)
+    assert left_out("made up", 10**8, made)["4"] == pytest.approx(1 / 3)
 
 
 def test_every_recorded_step_is_predicted_from_the_others_within_a_fifth() -> None:

@@ -45,7 +45,7 @@ class TransformersEngine:
         """Completions in the order of the requests and, within a request, of its samples."""
         completions: list[Completion] = []
         with torch.inference_mode():
-            for chunk in _chunks(requests, self._batch_responses):
+            for chunk in chunks(requests, self._batch_responses):
                 completions += self._generate(chunk, sampling, noise)
         return completions
 
@@ -200,7 +200,7 @@ def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
     return torch.zeros_like(probs_BV).scatter(-1, order_BV, sorted_BV * (before_BV < top_p))
 
 
-def _chunks(requests: Sequence[Request], batch_responses: int) -> Iterator[list[Request]]:
+def chunks(requests: Sequence[Request], batch_responses: int) -> Iterator[list[Request]]:
     """Consecutive requests of at most `batch_responses` responses together; a larger request is a chunk of its own."""
     chunk: list[Request] = []
     size = 0

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, GradedProblem
+from sfpo_bench.core.types import FinishReason, GradeStatus
+from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, GradedProblem, graded_benchmarks
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, ScoredArm, arm_scores, arms_of, best_arms, differences, unlike
 from sfpo_bench.evaluation.tables import differences_frame, scores_blocks, scores_frame, write_tables
 from sfpo_bench.reports.document import Table, plain
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.results.evaluation import Asked, ModelPin, Owner
-from sfpo_bench.results.sample_store import SamplingIdentity
+from sfpo_bench.results.sample_store import GradedSample, Sample, SamplingIdentity
 from sfpo_bench.statistics import holm_adjusted
 from sfpo_bench.statistics.crossed import difference_interval, difference_spread
+from sfpo_bench.statistics.permutation import run_permutation_p
 
 
 def graded(benchmark: str, classes: np.ndarray) -> GradedBenchmark:
@@ -204,3 +206,59 @@ def test_tables_are_tables_whatever_the_names() -> None:
         assert all(len(row) == len(table.header) for row in table.rows)
         assert plain(table.rows[0][0]) == "a|b*c_<d>$&#"
     assert set(differences_frame(odd, "b", 4).arm) == {"a|b*c_<d>$&#"}
+
+
+def test_runs_change_places_only_where_both_arms_have_several() -> None:
+    several, single = arm("a", CHANCES, (1, 2, 3)), arm("b", CHANCES, (4,))
+    for pair in ((several, single), (single, several), (single, single)):
+        assert {one.test for one in differences(*pair, "avg", 4).values()} == {"answers change places"}
+
+
+def test_the_test_of_an_average_is_over_the_average_of_each_run() -> None:
+    arms = [arm("a", CHANCES, (1, 2, 3)), arm("b", CHANCES | {"aime24": 0.25}, (4, 5, 6, 7))]
+    means = [
+        [arm_scores(ScoredArm("one", (run,)), "avg", 4)[AVERAGE].mean for run in scored.evaluations] for scored in arms
+    ]
+    found = differences(arms[0], arms[1], "avg", 4)
+    assert found[AVERAGE].p_value == run_permutation_p(*means) != found["math500"].p_value
+
+
+def test_there_is_no_average_where_a_benchmark_has_no_score() -> None:
+    """Of three, one with a single problem left."""
+    model = arm("a", CHANCES | {"minerva": 0.5})
+    assert set(arm_scores(model, "avg", 4)) == {*CHANCES, "minerva", AVERAGE}
+    found = arm_scores(model, "avg", 4, [f"aime24/{number}" for number in range(1, 40)])
+    assert set(found) == {"math500", "minerva"}
+
+
+def test_equal_means_of_two_models_are_no_proof_that_they_are_one() -> None:
+    """The same rows of answers, given to other problems: only the same samples leave nothing open."""
+    first, second = arm("a", {"math500": 0.5}), arm("b", {"math500": 0.5})
+    sheet = first.evaluations[0].graded["math500"]
+    turned = graded("math500", np.array([one.classes for one in sheet.problems])[::-1])
+    second.evaluations[0].graded["math500"] = turned  # type: ignore[index]  # the mapping of this record is a dict
+    found = differences(first, second, "avg", 4)["math500"]
+    assert found.mean == 0.0 and not found.same_samples
+    assert found.interval.low < 0 < found.interval.high and found.p_value == 1.0
+
+
+def stored(sample: int, status: GradeStatus, answer_class: int, text: str = "") -> GradedSample:
+    end = FinishReason.truncated if sample == 3 else FinishReason.stopped
+    one = Sample("math500", "math500/7", "key", "", sample, sample, text, 10 + sample, end)
+    return GradedSample(one, "1", None, "", status, answer_class, "")
+
+
+def test_samples_stand_by_their_number_in_whatever_order_they_were_stored() -> None:
+    """The first answer decides a majority between equal ones."""
+    samples = [
+        stored(0, GradeStatus.correct, 0, r"\boxed{1}"),
+        stored(1, GradeStatus.wrong, 1, r"\boxed{2}"),
+        stored(2, GradeStatus.no_answer, -1),
+        stored(3, GradeStatus.timeout, 2, r"\boxed{x"),
+    ]
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)):
+        [found] = graded_benchmarks([samples[place] for place in order])["math500"].problems
+        assert (found.key, found.id) == ("key", "math500/7")
+        assert (found.classes, found.tokens) == ((0, 1, -1, 2), (10, 11, 12, 13))
+        assert found.answered == (True, True, False, True) and found.undecided == (False, False, False, True)
+        assert found.truncated == (False, False, False, True) and found.boxed == (True, True, False, True)

@@ -352,6 +352,21 @@ def test_a_state_that_is_not_floating_point_is_restored_and_never_interpolated()
         train(module, SlowFastOptimizer(Counting(module.parameters(), lr=0.1), moments="interpolate"))
 
 
+@pytest.mark.parametrize("zero", [0, 0.0], ids=["int", "float"])
+def test_a_state_that_is_a_number_is_carried_or_restored_like_any_other(zero: float) -> None:
+    class Counting(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            for parameter in self.param_groups[0]["params"]:
+                self.state[parameter]["count"] = self.state[parameter].get("count", zero) + 1
+            return super().step(closure)
+
+    for moments, counted in (("carry", 8), ("restore", 2)):  # four passes a batch, of which the slow one is kept
+        module = problem()[0]
+        optimizer = SlowFastOptimizer(Counting(module.parameters(), lr=0.1), moments=moments)
+        train(module, optimizer, batches=2)
+        assert optimizer.state[module.w]["count"] == counted and type(optimizer.state[module.w]["count"]) is type(zero)
+
+
 # Saving.
 
 

@@ -51,6 +51,13 @@ def test_one_run_has_the_band_of_its_responses(tmp_path: Path) -> None:
     assert (curve.low[-1], curve.high[-1]) == (interval.low, interval.high)
 
 
+def test_one_run_with_several_responses_to_a_problem_has_the_band_of_its_problems(tmp_path: Path) -> None:
+    curve = mean_curve(arm_of(tmp_path, replace(FIRST, n=100, problems=20)), "train_seconds")
+    interval = wilson_interval(10, 20).interval
+    assert curve is not None and interval is not None and curve.band is IntervalKind.problems
+    assert (curve.low[-1], curve.high[-1]) == (interval.low, interval.high)
+
+
 def test_unfinished_runs_are_left_out_of_the_mean_once_one_has_finished(tmp_path: Path) -> None:
     short = replace(FIRST, accuracies=(0.9,), state=RunState.running)
     curve = mean_curve(arm_of(tmp_path / "one", FIRST, short), "responses")

@@ -17,7 +17,7 @@ from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.summarise import best_mean_accuracy, build_summary
 from sfpo_bench.reports.summary import IntervalKind
 from sfpo_bench.results.run_folder import RunState
-from sfpo_bench.statistics import Claim, detectable_ratio, mean_interval, seeds_needed, wilson_interval
+from sfpo_bench.statistics import Claim, Verdict, detectable_ratio, mean_interval, seeds_needed, wilson_interval
 from tests.reports.comparison_folder import Folder, Run
 
 # A step is 4 prompts, 32 responses, 320 tokens and 0.5 s; evaluations are two steps apart.
@@ -98,6 +98,19 @@ def test_the_seeds_needed_are_those_for_one_statement_of_the_family(tmp_path: Pa
     assert row.detectable == pytest.approx(detectable_ratio(base, own), rel=1e-3)
 
 
+@pytest.mark.parametrize("fewer", ["", "grpo", "sfpo"])
+def test_a_verdict_is_given_where_both_arms_have_three_seeds(tmp_path: Path, fewer: str) -> None:
+    """As clear a difference as there can be, of which two seeds in either arm leave nothing."""
+    curves = {"grpo": (0.1, 0.2, 0.3, 0.4), "sfpo": (0.1, 0.5, 0.6, 0.6)}
+    runs = {
+        arm: {seed: Run((*points, 0.6 + seed / 1000)) for seed in range(2 if arm == fewer else 3)}
+        for arm, points in curves.items()
+    }
+    row = summary_of(Folder(runs, seeds=[0, 1, 2]), tmp_path).absolute.ratio("sfpo", 0.5, "responses")
+    assert row.adjusted_p is not None and row.adjusted_p < 0.01 and row.low is not None and row.low > 1
+    assert row.verdict is (Verdict.unclear if fewer else Verdict.cheaper)
+
+
 def first_crossing(costs: list[float], accuracies: list[float], target: float) -> float:
     """The slow reference: walk along the polyline in small steps."""
     grid = np.linspace(costs[0], costs[-1], 400_001)
@@ -139,6 +152,14 @@ def test_final_accuracy_is_the_mean_of_the_last_points(two_arms: Summary) -> Non
     assert (final.interval, final.seeds, final.responses) == (IntervalKind.seeds, 2, (100,))
     assert greedy.mean == pytest.approx(0.81)
     assert final.high <= 1
+
+
+def test_the_interval_of_a_final_accuracy_is_cut_to_what_an_accuracy_can_be(tmp_path: Path) -> None:
+    runs = {"grpo": {0: Run((0.1, 0.9)), 1: Run((0.1, 1.0))}, "sfpo": {0: Run((0.1, 0.0)), 1: Run((0.1, 0.1))}}
+    summary = summary_of(Folder(runs), tmp_path)
+    high, low = summary.arm("grpo").final, summary.arm("sfpo").final
+    assert high is not None and low is not None
+    assert (high.high, low.low) == (1.0, 0.0) and 0 < high.low < 0.95 and 0.05 < low.high < 1
 
 
 def test_one_seed_gets_the_interval_of_its_responses_and_says_so(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from sfpo_bench.settings.rollout import OverLong
 from tests.training.policies import policy
 
 WORDS = {"<s>": 0, "</s>": 1, "<user>": 2, "<assistant>": 3, "one": 4, "two": 5, "three": 6}
-TEMPLATE = "<s> {% for m in messages %}<user> {{ m.content }} {% endfor %}<assistant>"
+TEMPLATE = (
+    "<s> {% for m in messages %}<user> {{ m.content }} {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 
 
 def tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.seeding import uniforms
 from sfpo_bench.core.types import Completion, FinishReason, Sampling
 from sfpo_bench.models.arithmetic_character import build_tokenizer
 from sfpo_bench.rollout.protocol import NoiseStream, Request
-from sfpo_bench.rollout.transformers_engine import TransformersEngine, choose_tokens, nucleus
+from sfpo_bench.rollout.transformers_engine import TransformersEngine, choose_tokens, chunks, nucleus
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.scoring import Scorer
 from tests.training.policies import policy
@@ -106,6 +108,45 @@ def test_a_model_that_does_not_pack_gives_the_same_responses() -> None:
         assert a.log_probs == pytest.approx(b.log_probs, abs=1e-6)
 
 
+@pytest.mark.parametrize("packs", [True, False])
+def test_positions_count_from_zero_where_a_model_has_one_embedding_for_each(packs: bool) -> None:
+    """Rotary models know distances alone; GPT-2 tells whether a prompt begins at position 0, padded or not."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        shape = GPT2Config(vocab_size=23, n_positions=32, n_embd=16, n_layer=2, n_head=2, initializer_range=0.5)
+        model = GPT2LMHeadModel(shape).double().eval()
+    sampler = TransformersEngine(model, build_tokenizer(), frozenset({1}), 100)
+    sampler._packs = sampler._packs and packs
+    for done in sampler.generate(REQUESTS, Sampling(1.0, 9), NOISE):
+        with torch.no_grad():
+            logits_TV = model(torch.tensor([[*done.prompt_ids, *done.response_ids]])).logits[0]
+        expected_TV = logits_TV[len(done.prompt_ids) - 1 : -1].log_softmax(dim=-1)
+        ids_T1 = torch.tensor(done.response_ids)[:, None]
+        assert done.log_probs == pytest.approx(expected_TV.gather(1, ids_T1)[:, 0].tolist(), abs=1e-6)
+
+
+def test_every_token_is_chosen_by_the_draw_of_its_own_position() -> None:
+    """Slow reference: the model on the whole prefix, one token after another."""
+    model, limit = policy().eval(), 12
+    for done in engine().generate(REQUESTS, Sampling(1.0, limit), NOISE):
+        [draws_T] = uniforms([NOISE.key(done.problem_id, done.sample)], limit)
+        for place, token in enumerate(done.response_ids):
+            with torch.no_grad():
+                logits_V = model(torch.tensor([[*done.prompt_ids, *done.response_ids[:place]]])).logits[0, -1]
+            ends_V = logits_V.softmax(dim=0).cumsum(dim=0)
+            assert int((ends_V <= draws_T[place]).sum()) == token
+
+
+def test_a_chunk_has_no_more_responses_than_told_and_no_fewer_than_would_fit() -> None:
+    sizes = [3, 1, 2, 7, 1, 1, 1, 4, 5]
+    requests = [Request(str(number), (3,), tuple(range(size))) for number, size in enumerate(sizes)]
+    for limit in range(1, 26):
+        found = [[len(request.samples) for request in chunk] for chunk in chunks(requests, limit)]
+        assert [size for chunk in found for size in chunk] == sizes
+        assert all(sum(chunk) <= limit or len(chunk) == 1 for chunk in found)
+        assert all(sum(chunk) + behind[0] > limit for chunk, behind in pairwise(found))
+
+
 def test_another_seed_step_or_purpose_gives_other_responses() -> None:
     first = ids(engine().generate(REQUESTS, Sampling(1.0, 9), NOISE))
     for noise in (NoiseStream(1, "test", 1), NoiseStream(0, "test", 2), NoiseStream(0, "other", 1)):
@@ -184,6 +225,13 @@ def test_the_nucleus_is_the_smallest_set_of_most_probable_tokens() -> None:
                 chosen.append(token)
             assert kept.nonzero()[:, 0].tolist() == sorted(chosen)
             assert torch.equal(kept[chosen], row[chosen])
+
+
+def test_a_set_that_has_exactly_top_p_is_large_enough() -> None:
+    """In numbers that are exact in binary; of equally probable tokens the earlier one goes in."""
+    probs = torch.tensor([[0.25, 0.5, 0.125, 0.125]], dtype=torch.float64)
+    for top_p, kept in ((0.5, [1]), (0.75, [0, 1]), (0.875, [0, 1, 2]), (0.8751, [0, 1, 2, 3])):
+        assert nucleus(probs, top_p)[0].nonzero()[:, 0].tolist() == kept
 
 
 def test_top_p_draws_from_the_nucleus_in_proportion_and_one_changes_no_bit() -> None:

@@ -46,13 +46,17 @@ def test_groups_are_those_of_the_problems_of_the_step_and_cost_what_they_are() -
 def test_dynamic_sampling_returns_a_whole_batch_of_groups_with_a_signal_in_the_order_they_were_sampled() -> None:
     source, engine, counted = source_of(SCHEDULE, GROUP, NO_SIGNAL)
     found = DynamicSampling().collect(source)
-    assert len(found.trajectories) == PROMPTS * GROUP and all(map(has_signal, groups(found)))
+    assert len(found.trajectories) == PROMPTS * GROUP
+    for group in groups(found):
+        assert {one.grade.status for one in group} == {GradeStatus.correct, GradeStatus.wrong}
     asked = [request.problem_id for request in engine.asked]
     kept = [group[0].problem.id for group in groups(found)]
     assert [asked.index(one) for one in kept] == sorted(asked.index(one) for one in kept)
     assert len(asked) == len(set(asked)) == found.metrics["sampling_rounds"] * PROMPTS > PROMPTS
     right = sum(status is GradeStatus.correct for status in counted) / len(counted)
     assert found.metrics["sampled_correct_share"] == right and found.metrics["filled_groups_share"] == 0.0
+    mixed = [len(set(counted[start : start + GROUP])) == 2 for start in range(0, len(counted), GROUP)]
+    assert found.metrics["sampled_groups_with_signal_share"] == sum(mixed) / len(mixed)
 
 
 def test_what_is_thrown_away_is_spent() -> None:

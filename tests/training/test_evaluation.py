@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from sfpo_bench.core.types import (
     Split,
 )
 from sfpo_bench.problems.arithmetic import Arithmetic
+from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.settings.training import EvaluationSettings
+from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.evaluation import EvaluationSet, Evaluator, evaluation_sets
 from tests.in_process import sfpo_bench
 
@@ -165,3 +168,47 @@ def test_rollouts_of_a_policy_that_stands_still_differ_from_step_to_step_and_fro
 def alike(problem: Problem, text: str) -> Grade:
     """A grader for which every answer is as good as another: no advantage, no step."""
     return Grade(GradeStatus.wrong, 0.0, None)
+
+
+SELECT = {0: 4, 2: 1, 4: 2, 6: 2, 7: 0}  # right answers of four, by the steps of a run's evaluations
+REPORT = {0: 0, 2: 1, 4: 2, 6: 3, 7: 4}
+graded = Counter[str]()
+
+
+def as_told(problem: Problem, text: str) -> Grade:
+    """A grader that knows which evaluation this is from how often it was asked: each asks every problem once."""
+    split, _, place = problem.answer.partition(" ")
+    graded[problem.answer] += 1
+    told = {"select": SELECT, "report": REPORT}.get(split)
+    right = told is not None and int(place) < list(told.values())[graded[problem.answer] - 1]
+    return Grade(GradeStatus.correct if right else GradeStatus.wrong, 0.0, None)
+
+
+def test_the_best_checkpoint_is_the_first_of_the_highest_accuracy_on_select_problems_once_trained(
+    tmp_path: Path,
+) -> None:
+    """Neither the start, which is better, nor the later one as good, nor the last, which is best on report problems.
+    Every so many steps are evaluated, and the last one."""
+    graded.clear()
+    splits = {"train": (1, "path"), "select": (2, "select_path"), "report": (3, "report_path")}
+    for split, (factor, key) in splits.items():
+        rows = [{"problem": f"{factor}*{n}+2=", "answer": f"{split} {n}"} for n in range(4)]
+        (tmp_path / f"{key}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = sfpo_bench(
+        tmp_path,
+        *("train", "tracking=none", "task=jsonl", "name=told", "training.steps=7", "training.evaluate_every=2"),
+        *("task.chat=false", "task.prompt_template='{problem}'", f"task.grader={__name__}:as_told"),
+        *(f"task.{key}={tmp_path / key}.jsonl" for _, key in splits.values()),
+        *("rollout.prompts=1", "rollout.group=2", "rollout.max_new_tokens=2", "training.checkpoint_every=50"),
+        *("evaluation.responses=4", "evaluation.select_responses=4", "evaluation.greedy_problems=0"),
+    )
+    assert done.code == 0, done.out + done.err
+    [run] = tmp_path.glob("results/runs/*")
+    records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    for split, told in (("select", SELECT), ("report", REPORT)):
+        found = {r["step"]: r["accuracy"] for r in records if r["kind"] == "evaluation" and r["split"] == split}
+        assert found == {step: right / 4 for step, right in told.items()}
+    store = CheckpointStore(RunFolder(run).checkpoints)
+    last = store.newest()
+    assert last is not None and (last.step, last.state().best_step, last.state().best_accuracy) == (7, 4, 0.5)
+    assert [checkpoint.step for checkpoint in store.all()] == [4, 7], "no other was due"

@@ -216,6 +216,19 @@ def test_the_statistics_of_a_pass_count_attempts_for_means_and_taken_steps_apart
     assert stats.loss == math.inf and math.isfinite(stats.gradient_norm)
 
 
+def test_the_loss_of_a_pass_is_the_mean_over_its_attempts_whichever_of_them_were_taken() -> None:
+    """Only the gradient of the first one is broken: its loss is what it would be."""
+    losses, taken = [], []
+    for root in (0.0, 1.0):
+        made = learner(Broken(root_at_zero=root), non_finite=NonFinite.skip, mini_batch_prompts=2, learning_rate=1e-12)
+        data = batch(4, seed=1)
+        made.begin_step(1, data)
+        stats = made.optimize(data, "pass_1")
+        losses.append(stats.loss)
+        taken.append(stats.optimizer_steps)
+    assert taken == [2, 1] and losses[1] == pytest.approx(losses[0], rel=1e-6) and abs(losses[0]) > 1e-6
+
+
 # What is recorded of a pass.
 
 

@@ -123,6 +123,19 @@ def test_neither_micro_batches_nor_packing_change_what_a_critic_learns(settings:
     assert largest_difference(weights(whole), weights(small)) < 1e-10 < 1e-3 < largest_difference(weights(whole), start)
 
 
+class Slower(Ranks):
+    """This rank alone, told of another that has two micro-batches more in every pass."""
+
+    def largest(self, value: float) -> float:
+        return value + 2
+
+
+def test_waiting_for_a_rank_that_has_more_to_do_adds_nothing_to_what_a_critic_learns() -> None:
+    """What is run meanwhile counts in no loss, no score and no gradient."""
+    alone, waiting = (modules(ranks=ranks, **SGD, micro_batch_tokens=24) for ranks in (ALONE, Slower()))
+    assert train(alone) == train(waiting) and same_bits(weights(alone), weights(waiting))
+
+
 def test_an_optimizer_step_goes_down_the_gradient_of_the_mean_squared_error_over_all_tokens() -> None:
     """Against central differences in fp64, at some weights of each part of the model."""
     rate, shift = 1e-3, 1e-5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus
+from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, Problem
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule
-from tests.training.rollout_sources import problems, source_of, trajectories
+from tests.training.rollout_sources import ByKey, problems, source_of, trajectories
 
 
 def ids(schedule: ProblemSchedule, step: int) -> list[str]:
@@ -66,3 +66,36 @@ def test_a_reward_is_no_right_answer_and_a_grading_that_failed_no_missing_one() 
         ("p1", 0.25, 0.5, 3),
         ("p1", 0.75, 0.5, 4),
     ]
+
+
+def test_the_same_problems_get_other_noise_in_another_step_and_under_another_seed() -> None:
+    texts = []
+    for seed, step in ((0, 1), (0, 2), (1, 1)):
+        source, _, _ = source_of(ProblemSchedule(problems(3), prompts=3, seed=seed), group=2, step=step)
+        texts += [one.completion.text for one in source.roll_out(source.problems)]
+    assert len(texts) == len(set(texts)) == 18
+
+
+def test_further_rounds_have_an_order_of_their_own_in_every_step_and_under_every_seed() -> None:
+    """Also where every step has met all problems."""
+    orders = {
+        tuple(item.problem.id for item in ProblemSchedule(problems(9), 9, seed).further(step, 2))
+        for seed in (0, 1)
+        for step in (1, 2, 3)
+    }
+    assert len(orders) == 6 and {tuple(sorted(order)) for order in orders} == {tuple("012345678")}
+
+
+def test_the_failed_share_of_a_grading_is_that_of_timeouts_and_errors_over_all_rounds() -> None:
+    statuses = list(GradeStatus)
+
+    class ByProblem(ByKey):
+        def grade(self, problem: Problem, completion: Completion) -> Grade:
+            return Grade(statuses[int(problem.id)], 0.0, None)
+
+    source, _, counted = source_of(ProblemSchedule(problems(len(statuses)), len(statuses), 0), 2, ByProblem())
+    assert source.metrics() == {"grading_failed_share": 0.0}
+    source.roll_out(source.problems)
+    source.roll_out([one for one in source.further(2) if one.id == str(statuses.index(GradeStatus.timeout))])
+    assert set(counted) == set(statuses) and len(counted) == 2 * (len(statuses) + 1)
+    assert source.metrics()["grading_failed_share"] == (2 + 2 + 2) / len(counted)
