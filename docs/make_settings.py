@@ -32,9 +32,9 @@ After this page you know every setting, its default, its range and what it means
 in the code by `python docs/make_settings.py`; edit those, not the page.
 
 A setting is changed with `key=value` on the command line, in an arm's `overrides`, or in a file of yours. A group is
-chosen with `group=kind`, such as `task=jsonl` or `algorithm/objective=clipped`; the ratio inside an objective with
-`algorithm.objective.ratio.kind=sequence`. An experiment has values of its own: `sfpo-bench train --cfg job` prints
-those that a run would get. Each verb lists its settings with `--help`. A value outside its range is an error before
+chosen with `group=kind`, such as `task=jsonl` or `algorithm/objective=clipped`; a part of an objective with a `+`, as
+in `+algorithm/objective/ratio=sequence`. An experiment has values of its own: `sfpo-bench train --cfg job` prints those
+that a run would get. Each verb lists its settings with `--help`. A value outside its range is an error before
 anything runs. What the terms mean: [glossary](glossary.md).
 """
 

@@ -14,6 +14,7 @@ from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
 from sfpo_bench.algorithms.gxpo import Gxpo
+from sfpo_bench.algorithms.masks.protocol import Mask
 from sfpo_bench.algorithms.modules.critic import Critic
 from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
 from sfpo_bench.algorithms.objectives.cfpo import Cfpo
@@ -27,6 +28,7 @@ from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
 from sfpo_bench.algorithms.objectives.sapo import Sapo
 from sfpo_bench.algorithms.objectives.topr import Topr
 from sfpo_bench.algorithms.objectives.vespo import Vespo
+from sfpo_bench.algorithms.penalties.protocol import Penalty
 from sfpo_bench.algorithms.phases import InOrder, OnePhase
 from sfpo_bench.algorithms.references import HardReference, SoftReference, StartReference
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
@@ -64,6 +66,12 @@ RATIOS: dict[str, type] = {
     "product": ProductRatio,
     "prefix_product": PrefixProduct,
     "prefix_minimum": PrefixMinimum,
+}
+MASKS: dict[str, type] = {
+    "none": Mask,
+}
+PENALTIES: dict[str, type] = {
+    "none": Penalty,
 }
 OBJECTIVES: dict[str, type] = {
     "clipped": Clipped,
@@ -112,6 +120,8 @@ METHODS: dict[str, dict[str, type]] = {
     "algorithm.advantage": ADVANTAGES,
     "algorithm.selection": SELECTIONS,
     "algorithm.objective.ratio": RATIOS,
+    "algorithm.objective.mask": MASKS,
+    "algorithm.objective.penalty": PENALTIES,
     "algorithm.objective": OBJECTIVES,
     "algorithm.reference": REFERENCES,
     "algorithm.phases": PHASES,

@@ -41,7 +41,9 @@ def act(node: DictConfig) -> None:
     if settings.of and settings.of not in groups:
         raise ConfigError(f"of = {settings.of!r} is no group of methods; expected one of {', '.join(groups)}")
     for group in [settings.of] if settings.of else groups:
-        say(f"{group} (choose with {_ALGORITHM.replace('.', '/')}{group}=NAME)")
+        # A group inside another is in no list of defaults, and has to be added to one.
+        add = "+" if "/" in group else ""
+        say(f"{group} (choose with {add}{_ALGORITHM.replace('.', '/')}{group}=NAME)")
         for method in (method for method in found if method.group == group):
             say(f"  {method.kind:18} {method.changes}")
             say(f"  {'':18} {method.paper}; {method.trust}")

@@ -18,10 +18,10 @@ class AdaptiveBound(Clipped):
     whole: bool = True
 
     @property
-    def uses_statistics(self) -> bool:
+    def surrogate_uses_statistics(self) -> bool:
         return self.whole
 
-    def statistics(self, mini_batch: LossInputs) -> Mapping[str, Tensor]:
+    def surrogate_statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
         return {"bound": _distance(mini_batch)}
 
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.loss_parts import LossPart, named, seen_by
+from sfpo_bench.algorithms.masks.protocol import Mask
 from sfpo_bench.algorithms.objectives.ratios import Ratio
+from sfpo_bench.algorithms.penalties.protocol import Penalty
 from sfpo_bench.algorithms.protocols import Loss, LossInputs, Objective
 from sfpo_bench.core.options import option
 
@@ -35,17 +39,20 @@ class Normalization(StrEnum):
 
 @dataclass
 class PolicyGradient(Facts, Objective):
-    """Ratio x surrogate x aggregation + added terms; a subclass brings its surrogate.
+    """Ratio x surrogate x mask x aggregation + added terms; a subclass brings its surrogate.
 
-        token loss   surrogate(log r_t, A) w_t + kl_coefficient k3_t - entropy_coefficient H_t
-        loss         sum over tokens with the weights of `normalization`
+        token loss   surrogate(log r_t, A) M_t w_t + kl_coefficient k3_t - entropy_coefficient H_t
+        loss         sum over tokens with the weights of `normalization`, + penalty
 
-    w_t is the engine's correction. k3_t = exp(log pi_ref - log pi) - (log pi_ref - log pi) - 1 is the non-negative KL
-    estimate, H_t the token entropy.
+    M_t is 1 where the mask keeps a token, else 0. w_t is the engine's correction.
+    k3_t = exp(log pi_ref - log pi) - (log pi_ref - log pi) - 1 is the non-negative KL estimate, H_t the token entropy.
+    Bounds of a surrogate that adapt to the mini-batch are its `surrogate_statistics`.
     """
 
     kind: str = option("", "name of the objective")
     ratio: Ratio = option(Ratio(), "what is compared with the policy that sampled: token or sequence")
+    mask: Mask = option(Mask(), "which tokens keep their policy-gradient loss")
+    penalty: Penalty = option(Penalty(), "what is added to the loss, with a division of its own")
     normalization: Normalization = option(
         Normalization.response_mean,
         "response_mean, token_mean, fixed_length, or block_token_mean (a quirk of the released code)",
@@ -54,16 +61,31 @@ class PolicyGradient(Facts, Objective):
     entropy_coefficient: float = option(0.0, "weight of the entropy bonus; 0.001 in the released code", low=0.0)
 
     @property
+    def parts(self) -> tuple[LossPart, ...]:
+        """Ratio, mask and penalty, whose needs are those of the objective."""
+        return self.ratio, self.mask, self.penalty
+
+    @property
     def uses_entropy(self) -> bool:
-        return self.entropy_coefficient > 0
+        return self.entropy_coefficient > 0 or any(part.uses_entropy for part in self.parts)
 
     @property
     def uses_reference(self) -> bool:
-        return self.kl_coefficient > 0
+        return self.kl_coefficient > 0 or any(part.uses_reference for part in self.parts)
 
     @property
     def needs_every_row(self) -> bool:
-        return self.uses_entropy or self.uses_reference
+        adds = self.entropy_coefficient > 0 or self.kl_coefficient > 0
+        return adds or any(part.needs_every_row for part in self.parts)
+
+    @property
+    def surrogate_uses_statistics(self) -> bool:
+        """True when the surrogate needs `surrogate_statistics`."""
+        return False
+
+    @property
+    def uses_statistics(self) -> bool:
+        return self.surrogate_uses_statistics or any(part.uses_statistics for part in self.parts)
 
     @property
     def applies_weights(self) -> bool:
@@ -74,19 +96,44 @@ class PolicyGradient(Facts, Objective):
         """Token losses, and where a bound on the ratio is at work, both [B, T]."""
         ...
 
+    def surrogate_statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
+        """What the surrogate must know of the whole mini-batch; it finds it in `LossInputs.statistics`."""
+        return {}
+
+    def statistics(self, mini_batch: LossInputs) -> Mapping[str, Tensor]:
+        ratio = self.ratio.statistics(mini_batch)
+        log_ratios_BT = self.ratio.log_ratios(replace(mini_batch, statistics=ratio)).detach()
+        return {
+            **self.surrogate_statistics(log_ratios_BT, mini_batch),
+            **named("ratio", ratio),
+            **named("mask", self.mask.statistics(log_ratios_BT, mini_batch)),
+            **named("penalty", self.penalty.statistics(mini_batch)),
+        }
+
+    def check(self, key: str, group: int) -> None:
+        for name, part in zip(("ratio", "mask", "penalty"), self.parts, strict=True):
+            part.check(f"{key}.{name}", group)
+
     def loss(self, inputs: LossInputs) -> Loss:
         """The rows' share of the loss; padding contributes exact zeros."""
-        token_BT, clipped_BT = self.surrogate(self.ratio.log_ratios(inputs), inputs)
+        log_ratios_BT = self.ratio.log_ratios(seen_by("ratio", inputs))
+        token_BT, clipped_BT = self.surrogate(log_ratios_BT, inputs)
+        keeps_BT = self.mask.keeps(log_ratios_BT.detach(), seen_by("mask", inputs))
+        if keeps_BT is not None:
+            token_BT, clipped_BT = token_BT.masked_fill(~keeps_BT, 0.0), clipped_BT | ~keeps_BT
         if inputs.weights_BT is not None:
             token_BT = token_BT * inputs.weights_BT
-        if inputs.reference_log_probs_BT is not None and self.uses_reference:
+        if inputs.reference_log_probs_BT is not None and self.kl_coefficient:
             token_BT = token_BT + self.kl_coefficient * k3(inputs.log_probs_BT, inputs.reference_log_probs_BT)
-        if inputs.entropies_BT is not None and self.uses_entropy:
+        if inputs.entropies_BT is not None and self.entropy_coefficient:
             token_BT = token_BT - self.entropy_coefficient * inputs.entropies_BT
         weights_B = response_weights(inputs, self.normalization).to(token_BT.dtype)
         if inputs.row_weights_B is not None:
             weights_B = weights_B * inputs.row_weights_B
         value = (token_BT.masked_fill(~inputs.mask_BT, 0.0).sum(dim=1) * weights_B).sum()
+        added_B = self.penalty.row_losses(seen_by("penalty", inputs))
+        if added_B is not None:
+            value = value + (added_B if inputs.row_weights_B is None else added_B * inputs.row_weights_B).sum()
         return Loss(value, (clipped_BT & inputs.mask_BT).sum())
 
 

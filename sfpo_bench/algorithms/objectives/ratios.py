@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.loss_parts import LossPart
 from sfpo_bench.algorithms.protocols import LossInputs
 from sfpo_bench.core.options import option
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Ratio(Facts):
+class Ratio(LossPart):
     """Of each token alone: log r_t = log pi - log pi_old. The base of the others.
 
     With `largest_log_ratio` each token's log r is clamped to its two sides, and has no gradient beyond them.
@@ -27,6 +28,10 @@ class Ratio(Facts):
 
     paper = "1707.06347"
     changes = "each token has its own ratio"
+
+    def statistics(self, mini_batch: LossInputs) -> Mapping[str, Tensor]:
+        """What `log_ratios` must know of the whole mini-batch; asked for with `uses_statistics`."""
+        return {}
 
     def log_ratios(self, inputs: LossInputs) -> Tensor:
         """log r of each token, [B, T], with the gradient that the surrogate is to have; anything on padding."""
