@@ -121,6 +121,9 @@ def test_the_presets_say_what_they_are() -> None:
     [
         (["algorithm=grpo", "algorithm/advantage=gae"], "needs scores of critic, .*the policy alone.*modules=critic"),
         (["algorithm=ppo", "algorithm/modules=policy"], "algorithm.advantage needs scores of critic"),
+        (["algorithm/objective=dpo", "algorithm/selection=dppo_prune"], "a pair of which one is dropped has no loss"),
+        (["algorithm/objective=dpo", "learner.engine_correction=truncate"], "does not say that it applies"),
+        (["algorithm/objective=dpo", "rollout.group=1"], "a pair is two responses to one prompt"),
         (["algorithm=grpo", "algorithm/modules=critic"], "trains critic, .*no advantage needs.*advantage=gae"),
         (["algorithm=ppo", "algorithm.modules.model_path=nowhere"], "model_path = nowhere has no config.json"),
         (["algorithm=ppo", "algorithm.modules.passes=0"], "algorithm.modules.passes = 0 is out of range"),

@@ -9,7 +9,9 @@ from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
+from sfpo_bench.algorithms.advantages.rule_verifier import RuleVerifier
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
+from sfpo_bench.algorithms.collectors.drop_solved import DropSolved
 from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
@@ -21,6 +23,7 @@ from sfpo_bench.algorithms.objectives.cfpo import Cfpo
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.ctpo import Ctpo
+from sfpo_bench.algorithms.objectives.dpo import Dpo
 from sfpo_bench.algorithms.objectives.ppo_br import PpoBr
 from sfpo_bench.algorithms.objectives.prefix_minimum import PrefixMinimum
 from sfpo_bench.algorithms.objectives.product_ratios import PrefixProduct, ProductRatio
@@ -43,6 +46,7 @@ ADVANTAGES: dict[str, type] = {
     "leave_one_out": LeaveOneOut,
     "whitened_returns": WhitenedReturns,
     "gae": GeneralizedAdvantage,
+    "rule_verifier": RuleVerifier,
     "custom": Custom,
 }
 SELECTIONS: dict[str, type] = {
@@ -53,6 +57,7 @@ SELECTIONS: dict[str, type] = {
 COLLECTORS: dict[str, type] = {
     "group": GroupCollector,
     "dynamic_sampling": DynamicSampling,
+    "drop_solved": DropSolved,
     "custom": Custom,
 }
 MODULES: dict[str, type] = {
@@ -82,6 +87,7 @@ OBJECTIVES: dict[str, type] = {
     "cfpo": Cfpo,
     "ctpo": Ctpo,
     "ppo_br": PpoBr,
+    "dpo": Dpo,
     "custom": Custom,
 }
 REFERENCES: dict[str, type] = {

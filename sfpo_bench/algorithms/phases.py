@@ -65,11 +65,13 @@ class InOrder(Facts, Phases):
           gspo: {first_step: 31, objective: {kind: clipped, ratio: {kind: sequence}, clip_low: 3e-4, clip_high: 4e-4}}
 
     Weights, optimizer state and the reference go on from phase to phase. So does the update rule of `algorithm` in the
-    phases that leave it out; a rule of a phase's own remembers nothing of the others.
+    phases that leave it out; a rule of a phase's own remembers nothing of the others. With `round_steps` the phases are
+    those of a round of so many training steps, and begin again after it.
     """
 
     kind: str = option("in_order", "name of the phases")
     named: dict[str, Any] = option({}, "the phases, by name: first_step, last_step and what differs")
+    round_steps: int = option(0, "training steps after which the phases begin again; 0: never", low=0)
 
     paper = "2505.19000"
     changes = "training goes through phases, each with an objective, an advantage or an update rule of its own"
@@ -80,6 +82,7 @@ class InOrder(Facts, Phases):
         return self.named
 
     def at(self, step: int, own: StepMethod) -> StepMethod:
+        step = (step - 1) % self.round_steps + 1 if self.round_steps else step
         name = next(name for name, phase in self.phases.items() if phase.has(step))
         return self.phases[name].apply(own, f"algorithm.phases.named.{name}")
 
@@ -92,9 +95,11 @@ class InOrder(Facts, Phases):
         for name in self.named:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ConfigError(f"{key}.named has the key {name!r}; expected letters, digits, - and _")
+        limit = f"{key}.round_steps" if self.round_steps else "training.steps"
+        steps = self.round_steps or steps
         expected, before = 1, ""
         for name, phase in sorted(self.phases.items(), key=lambda item: (item[1].first_step, item[1].end(steps))):
-            _check_phase(f"{key}.named.{name}", phase, steps)
+            _check_phase(f"{key}.named.{name}", phase, steps, limit)
             if phase.first_step < expected:
                 raise ConfigError(
                     f"{key}.named: phases {before} and {name} overlap: {name} begins with step {phase.first_step}, "
@@ -107,12 +112,13 @@ class InOrder(Facts, Phases):
             raise _uncovered(key, expected, steps)
 
 
-def _check_phase(key: str, phase: PhaseSettings, steps: int) -> None:
-    """Raise `ConfigError` for a phase that is not within the run's steps; one without steps is."""
+def _check_phase(key: str, phase: PhaseSettings, steps: int, limit: str) -> None:
+    """Raise `ConfigError` for a phase that is not within the steps of its run or round, which `limit` sets; one without
+    steps is."""
     if max(phase.first_step - 1, phase.last_step) > steps:
         raise ConfigError(
-            f"{key} has steps {phase.first_step} to {phase.end(steps)}, but training.steps = {steps}; expected steps "
-            "of the run: move the phase, or train longer"
+            f"{key} has steps {phase.first_step} to {phase.end(steps)}, but {limit} = {steps}; expected steps among "
+            f"them: move the phase, or raise {limit}"
         )
     if phase.end(steps) < phase.first_step - 1:
         raise ConfigError(

@@ -13,6 +13,7 @@ STEP_METRICS: dict[str, str] = {
     "sampled_groups_with_signal_share": "share of the groups sampled that are neither all right nor all wrong",
     "sampled_correct_share": "share of all responses sampled that are graded correct, left out of the batch or not",
     "filled_groups_share": "share of the batch's groups that have no signal, since the last round is over",
+    "dropped_problems": "problems that drop_solved has dropped so far (absent without it)",
     "grading_failed_share": "share of responses sampled whose grading took too long or broke; above 1 % the run stops",
     "groups_without_signal_share": "share of groups whose advantages are all zero",
     "response_tokens_mean": "mean response length, tokens, the end-of-sequence token included",

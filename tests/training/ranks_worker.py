@@ -25,6 +25,7 @@ from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.gradient_triggers import GradientNormWindow
 from sfpo_bench.algorithms.gxpo import Gxpo
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
+from sfpo_bench.algorithms.objectives.dpo import Dpo
 from sfpo_bench.algorithms.protocols import Moments, Objective, Reference, UpdateRule
 from sfpo_bench.algorithms.recorded import StepQuantity
 from sfpo_bench.algorithms.references import SoftReference, StartReference
@@ -92,6 +93,7 @@ def cases() -> dict[str, Case]:
             Gxpo(ratio=StepQuantity.optimizer_step, moments=Moments.restore, trigger=Trigger()), ADAMW
         ),
         "every term": Case(Repeat(passes=2), SGD, every_term),
+        "pairs": Case(SlowFast(fast_passes=2), {**two_mini_batches, "micro_batch_tokens": 24}, Dpo(beta=0.5)),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
         "weighted rows": Case(Repeat(passes=2), two_mini_batches, AdaptiveBound(), weighted=True),
         "rows of earlier steps": Case(Repeat(passes=2), {**SGD, "micro_batch_tokens": 24}, brought=True),

@@ -138,6 +138,12 @@ class Collector(Protocol):
         return 1
 
     @property
+    def whole_responses(self) -> bool:
+        """False when a group may hold parts of responses, or some of an earlier step: then no objective can compare the
+        responses of a group."""
+        return True
+
+    @property
     def follower(self) -> Reference | None:
         """How a second set of weights, from which `respond` can draw, follows the policy's after each training step;
         None: there is none."""

@@ -1,0 +1,55 @@
+"""A verifier by rules: which of a group's responses is better, for objectives that compare them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.advantages.group import AdvantageScale, group_advantages, require_groups
+from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.protocols import Advantage, Rewarded
+from sfpo_bench.core.options import option
+from sfpo_bench.core.types import FinishReason, GradeStatus, Trajectory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class RuleVerifier(Facts, Advantage):
+    """The order of a group's responses by rules, minus its mean: ours, in the place of VerIPO's verifier, which is a
+    language model that judges chains of thought (arXiv:2505.19000).
+
+        3  correct and finished        1  wrong, with an answer, finished
+        2  correct and cut off         0  without an answer, cut off and wrong, or not graded
+
+    With `prefer_longer` length / (limit + 1) is added, since VerIPO's pairs are to make chains of thought longer. A
+    group without a correct response has no order: all zero.
+    """
+
+    kind: str = option("rule_verifier", "name of the advantage")
+    prefer_longer: bool = option(True, "of responses that are equally good the longer one is better")
+
+    paper = "2505.19000"
+    trust = "?"
+    unverified = "the verifier is ours, by grade, truncation and length; the paper's is a language model"
+    changes = "a verifier's order of the group in place of rewards"
+
+    def check(self, key: str, group: int) -> None:
+        require_groups(key, group)
+
+    def advantages(self, rewarded: Rewarded) -> Tensor:
+        scores_PG = rewarded.rewards_PG.new_tensor([float(rank(one)) for one in rewarded.trajectories])
+        scores_PG = scores_PG.view_as(rewarded.rewards_PG)
+        hopeless_P1 = (scores_PG < 2).all(dim=1, keepdim=True)
+        if self.prefer_longer:
+            scores_PG = scores_PG + rewarded.lengths_PG / (rewarded.max_response_tokens + 1)
+        return group_advantages(scores_PG.masked_fill(hopeless_P1, 0.0), AdvantageScale.none)
+
+
+def rank(one: Trajectory) -> int:
+    """How good a response is by its grade and its end, from 0 to 3."""
+    finished = one.completion.finish_reason is FinishReason.stopped
+    if one.grade.status is GradeStatus.correct:
+        return 2 + finished
+    return int(one.grade.status is GradeStatus.wrong and finished)
