@@ -24,6 +24,7 @@ from sfpo_bench.algorithms.modules.critic import Critic
 from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.objectives.cispo import Cispo
+from sfpo_bench.algorithms.objectives.dpo import Dpo
 from sfpo_bench.algorithms.objectives.ratios import SequenceRatio
 from sfpo_bench.algorithms.protocols import Moments
 from sfpo_bench.algorithms.recorded import StepQuantity
@@ -38,6 +39,7 @@ from sfpo_bench.core.options import Option, check_ranges, option, settings
 from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.results.identity import Identity
 from sfpo_bench.settings import config as configuration
+from sfpo_bench.settings.collector_checks import check_collector
 from sfpo_bench.settings.config import KINDS, RunConfig, from_node
 from sfpo_bench.settings.module_checks import check_modules
 from sfpo_bench.training.run import identity, plain_node
@@ -123,7 +125,10 @@ def test_the_presets_say_what_they_are() -> None:
         (["algorithm=ppo", "algorithm/modules=policy"], "algorithm.advantage needs scores of critic"),
         (["algorithm/objective=dpo", "algorithm/selection=dppo_prune"], "a pair of which one is dropped has no loss"),
         (["algorithm/objective=dpo", "learner.engine_correction=truncate"], "does not say that it applies"),
-        (["algorithm/objective=dpo", "rollout.group=1"], "a pair is two responses to one prompt"),
+        (
+            ["algorithm/objective=dpo", "algorithm/advantage=gae", "algorithm/modules=critic", "rollout.group=1"],
+            "a pair is two responses to one prompt",
+        ),
         (["algorithm=grpo", "algorithm/modules=critic"], "trains critic, .*no advantage needs.*advantage=gae"),
         (["algorithm=ppo", "algorithm.modules.model_path=nowhere"], "model_path = nowhere has no config.json"),
         (["algorithm=ppo", "algorithm.modules.passes=0"], "algorithm.modules.passes = 0 is out of range"),
@@ -142,6 +147,18 @@ def test_a_critic_is_needed_where_one_phase_needs_it_and_lacking_where_one_does(
     check_modules(Critic(), (plain, valued), group=4)
     with pytest.raises(ConfigError, match=r"algorithm\.phases\.named\.second\.advantage needs scores of critic"):
         check_modules(PolicyAlone(), (plain, valued), group=4)
+
+
+def test_pairs_of_parts_of_responses_are_refused() -> None:
+    class Parts(GroupCollector):
+        whole_responses = False
+
+    config = from_node(composed("algorithm=grpo"))
+    paired = replace(config.method, objective=Dpo())
+    check_collector(GroupCollector(), (paired,), config.rollouts, config.learner)
+    check_collector(Parts(), (config.method,), config.rollouts, config.learner)
+    with pytest.raises(ConfigError, match=r"collector = group returns parts .*algorithm\.objective compares"):
+        check_collector(Parts(), (paired,), config.rollouts, config.learner)
 
 
 @pytest.mark.parametrize("names", ["critic", ["critic", "critic"], ["policy"], ["a/b", 3]])

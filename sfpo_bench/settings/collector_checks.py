@@ -27,6 +27,12 @@ def check_collector(
             _check_one_update(name, method, learner)
         if collector.leaves_out:
             _check_leaves_out(name, method)
+        if method.objective.compares_rows and not collector.whole_responses:
+            raise ConfigError(
+                f"algorithm.collector = {name} returns parts of responses, or some of earlier steps, and "
+                f"{method.place}.objective compares the responses of a group with each other, whole; use "
+                "algorithm/collector=group, or another objective"
+            )
 
 
 def _check_one_update(name: str, method: StepMethod, learner: LearnerSettings) -> None:

@@ -363,12 +363,6 @@ def _check_methods(config: RunConfig) -> None:
                 "the token losses by them and set applies_weights = True in its class"
             )
         method.selection.check(f"{method.place}.selection", group)
-        if method.objective.compares_rows and not config.collector.whole_responses:
-            raise ConfigError(
-                f"{method.place}.objective compares the responses of a group, and algorithm.collector returns parts of "
-                "responses, or some of earlier steps, whose losses are not those of a response; use "
-                "algorithm/collector=group, or another objective"
-            )
         if method.selection.needs_weights and method.objective.compares_rows:
             raise ConfigError(
                 f"{method.place}.selection weights or drops responses, and {method.place}.objective compares those of "
