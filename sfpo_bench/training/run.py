@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.rollout import VllmRollout
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.inputs import contents, with_inputs
-from sfpo_bench.training.processes import is_first
+from sfpo_bench.training.processes import is_first, world_size
 
 if TYPE_CHECKING:
     from sfpo_bench.core.stop import StopRequest
@@ -165,18 +166,20 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
     from sfpo_bench.training.build import build_trainer
     from sfpo_bench.training.process_group import joined
 
-    try:
-        with joined(config.training.rank_timeout_seconds) as ranks:
-            trainer = build_trainer(config, folder, stop, hooks, ranks)
-            if ranks.is_first:
-                _record_machine(folder, trainer.device, ranks.count)
-            trainer.run()
-            del trainer  # Nothing may hold on to the other processes when they part.
-    except RankLost as lost:
-        if is_first(os.environ):
-            status = folder.status()
-            folder.write_status(RunStatus(RunState.failed, status.step, config.training.steps, str(lost)))
-        raise
+    # A rank whose peer died has a signal of torchrun's on its way, which must not end it before it has said why.
+    with stop.listening() if world_size(os.environ) > 1 else nullcontext():
+        try:
+            with joined(config.training.rank_timeout_seconds) as ranks:
+                trainer = build_trainer(config, folder, stop, hooks, ranks)
+                if ranks.is_first:
+                    _record_machine(folder, trainer.device, ranks.count)
+                trainer.run()
+                del trainer  # Nothing may hold on to the other processes when they part.
+        except RankLost as lost:
+            if is_first(os.environ):
+                status = folder.status()
+                folder.write_status(RunStatus(RunState.failed, status.step, config.training.steps, str(lost)))
+            raise
     if ranks.is_first:
         write_curves_table(folder)
         write_samples_table(folder)

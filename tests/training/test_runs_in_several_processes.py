@@ -110,9 +110,11 @@ def test_when_a_rank_is_killed_the_others_end_and_the_run_goes_on_to_the_same_bi
         _, said = process.communicate(timeout=BOUND_SECONDS)
         assert time.monotonic() - killed < BOUND_SECONDS and process.returncode != 0
     if victim == 1:
-        assert "another process of this run died" in said
         status = json.loads((tmp_path / RUN / "status.json").read_text())
-        assert status["state"] == "failed" and "Run the same command again to resume" in status["cause"]
+        assert status["state"] == "failed" and "another process of this run died" in status["cause"]
+        assert "Run the same command again to resume" in status["cause"]
+        # torchrun may end the process once the status is written, before it prints the same.
+        assert status["cause"] in said or "Signal 15 (SIGTERM) received" in said
     train(tmp_path, 2)
     expected, found = weights(by_two), weights(tmp_path)
     assert all(torch.equal(found[name], weight) for name, weight in expected.items())
