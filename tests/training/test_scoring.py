@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 import torch
 from torch import Tensor
@@ -120,3 +122,17 @@ def test_micro_batches_hold_every_row_once_within_their_budget() -> None:
                 assert torch.equal(
                     part.select(torch.tensor([row])).sequences_BS(), data.select(torch.tensor([place])).sequences_BS()
                 )
+
+
+def test_responses_to_a_prompt_stay_together_in_whatever_order_they_come() -> None:
+    """Prompts by their longest response; those that are equally long are not mixed either."""
+    data = batch(5)
+    longest_P = [int(data.response_tokens_B[data.owners_B == owner].max()) for owner in range(5)]
+    assert len(set(longest_P)) < 5
+    for seed in range(3):
+        shuffled = data.select(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)))
+        for budget in (1, 33, 10**6):
+            rows = [row for part in micro_batches(shuffled, budget) for row in part.rows_B.tolist()]
+            met = [owner for owner, _ in groupby(data.owners_B[rows].tolist())]
+            assert sorted(met) == list(range(5)), "each prompt once"
+            assert [longest_P[owner] for owner in met] == sorted(longest_P)
