@@ -24,6 +24,7 @@ from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.ctpo import Ctpo
 from sfpo_bench.algorithms.objectives.dpo import Dpo
+from sfpo_bench.algorithms.objectives.position_standardized import PositionStandardized
 from sfpo_bench.algorithms.objectives.ppo_br import PpoBr
 from sfpo_bench.algorithms.objectives.prefix_minimum import PrefixMinimum
 from sfpo_bench.algorithms.objectives.product_ratios import PrefixProduct, ProductRatio
@@ -31,6 +32,7 @@ from sfpo_bench.algorithms.objectives.ratios import Ratio, SequenceRatio
 from sfpo_bench.algorithms.objectives.sapo import Sapo
 from sfpo_bench.algorithms.objectives.topr import Topr
 from sfpo_bench.algorithms.objectives.vespo import Vespo
+from sfpo_bench.algorithms.penalties.llds import Llds
 from sfpo_bench.algorithms.penalties.protocol import Penalty
 from sfpo_bench.algorithms.phases import InOrder, OnePhase
 from sfpo_bench.algorithms.references import HardReference, SoftReference, StartReference
@@ -71,12 +73,14 @@ RATIOS: dict[str, type] = {
     "product": ProductRatio,
     "prefix_product": PrefixProduct,
     "prefix_minimum": PrefixMinimum,
+    "position_standardized": PositionStandardized,
 }
 MASKS: dict[str, type] = {
     "none": Mask,
 }
 PENALTIES: dict[str, type] = {
     "none": Penalty,
+    "llds": Llds,
 }
 OBJECTIVES: dict[str, type] = {
     "clipped": Clipped,

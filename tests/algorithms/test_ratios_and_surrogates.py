@@ -26,11 +26,17 @@ CROSSINGS: list[PolicyGradient] = [
 ]
 
 
+def told(objective: PolicyGradient, batch: LossInputs) -> LossInputs:
+    """With what the objective must know of the mini-batch."""
+    with torch.no_grad():
+        return replace(batch, statistics=objective.statistics(batch))
+
+
 @pytest.mark.parametrize("objective", CROSSINGS, ids=str)
 def test_at_ratio_one_every_crossing_has_the_plain_policy_gradient(objective: PolicyGradient) -> None:
     batch = inputs(2)
     log_probs = batch.old_log_probs_BT.clone().requires_grad_(True)
-    found = objective.loss(replace(batch, log_probs_BT=log_probs))
+    found = objective.loss(told(objective, replace(batch, log_probs_BT=log_probs)))
     found.value.backward()
     lengths = batch.mask_BT.sum(dim=1)
     expected = -batch.advantages_BT / lengths[:, None] / len(lengths) * batch.mask_BT
@@ -41,7 +47,8 @@ def test_at_ratio_one_every_crossing_has_the_plain_policy_gradient(objective: Po
 @pytest.mark.parametrize("objective", CROSSINGS, ids=str)
 @pytest.mark.parametrize("normalization", [Normalization.response_mean, Normalization.token_mean])
 def test_the_shares_of_single_rows_add_up(objective: PolicyGradient, normalization: Normalization) -> None:
-    objective, batch = replace(objective, normalization=normalization), inputs(3)
+    objective = replace(objective, normalization=normalization)
+    batch = told(objective, inputs(3))
 
     def row(place: int) -> LossInputs:
         part = slice(place, place + 1)

@@ -206,6 +206,9 @@ def test_topr_of_positive_advantages_is_reinforce_and_of_negative_ones_never_mor
         products = ((batch.log_probs_BT - batch.old_log_probs_BT) * batch.mask_BT).sum(dim=1).exp()
         assert torch.allclose(found, expected * products.clamp(max=1.0)[:, None], atol=1e-14)
         assert bool((products > 1).any()) and bool((products < 1).any())
+    fallen = one([0.3, 0.5], -1.0)
+    assert gradient_of(Topr(), fallen)[0].tolist() == pytest.approx([0.15 / 2] * 2)
+    assert gradient_of(Topr(smallest_weight=0.4), fallen)[0].tolist() == pytest.approx([0.4 / 2] * 2)
 
 
 def test_the_weight_of_vespo_is_one_at_one_and_largest_at_k_over_lambda() -> None:
