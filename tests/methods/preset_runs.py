@@ -1,0 +1,41 @@
+"""Short runs of packaged presets on the embedded arithmetic task."""
+
+from __future__ import annotations
+
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.settings.config import from_node
+
+STEPS = 5
+RUN_NAME = "run"
+# Of these alone the second changes how ratios differ from one: with several mini-batches they do so in every step.
+LAYOUTS = (("learner.mini_batches=2",), ("learner.mini_batches=1",))
+SMALL = (
+    *("rollout.prompts=8", "rollout.group=8", f"run_name={RUN_NAME}", "tracking=none", f"training.steps={STEPS}"),
+    *(f"training.evaluate_every={STEPS}", "training.checkpoint_every=2", "training.samples_every=5"),
+    *("evaluation.responses=768", "evaluation.select_responses=0", "evaluation.greedy_problems=0"),
+)
+
+
+def overrides_of(preset: str, *more: str) -> tuple[str, ...]:
+    """The overrides of a small run: several mini-batches, unless the method refuses them."""
+    refusals = []
+    for layout in LAYOUTS:
+        overrides = (f"algorithm={preset}", *SMALL, *layout, *more)
+        try:
+            from_node(composed(*overrides))
+        except ConfigError as error:
+            refusals.append(str(error))
+        else:
+            return overrides
+    raise ConfigError("; ".join(refusals))
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The tree of `sfpo-bench train` with these overrides."""
+    register()
+    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+        return compose("train", list(overrides))
