@@ -9,6 +9,7 @@ from enum import Enum
 from itertools import groupby
 from pathlib import Path
 
+from sfpo_bench.algorithms.facts import first_line
 from sfpo_bench.algorithms.phases import PhaseSettings
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.cli.usage import VERBS
@@ -51,7 +52,7 @@ def page() -> str:
     for group, kinds in reversed(KINDS.items()):
         parts.append(f"### Kinds of `{group}`\n")
         for kind, cls in kinds.items():
-            parts.append(f"**`{kind}`**: {_first_line(cls)}\n")
+            parts.append(f"**`{kind}`**: {_cell(first_line(cls))}\n")
             own = [setting for setting in _shown(cls(), f"{group}.") if not setting.key.endswith(".kind")]
             parts += [_table(own)] if own else []
     parts.append("## Other verbs\n")
@@ -97,10 +98,6 @@ def _range_text(declared: Option) -> str:
 def _cell(text: str) -> str:
     """Text that may stand in a cell: no bar ends it, no angle bracket begins a tag."""
     return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def _first_line(cls: type) -> str:
-    return _cell((cls.__doc__ or "").splitlines()[0])
 
 
 if __name__ == "__main__":

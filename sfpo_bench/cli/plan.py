@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.train import refuse_ignored
 from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.core.types import Split
-from sfpo_bench.experiments.plan import ResourcePlan, plan
+from sfpo_bench.experiments.plan import ResourcePlan, modules_beside, plan
 from sfpo_bench.experiments.step_costs import Network, StepCosts, StepShape
 from sfpo_bench.models.load import locate, shape_of
+from sfpo_bench.models.shapes import Shape
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.settings.rollout import OverLong, VllmRollout
+from sfpo_bench.settings.step_work import StepWork, step_work
 from sfpo_bench.settings.training import Precision
 
 _COLUMNS = ("rollout", "grading", "update", "exchange", "push", "step", "beside")
@@ -28,14 +31,17 @@ def act(node: DictConfig, costs: str = "") -> None:
     config = from_node(node)
     measured = StepCosts.read(Path(costs)) if costs else None
     longest = longest_prompt(config)
-    found = plan(config, shape_of(config.model), longest)
-    rollout, learner = config.rollouts, config.learner
-    steps = rollout.prompts // learner.mini_batch_prompts if learner.mini_batch_prompts else learner.mini_batches
+    shape = shape_of(config.model)
+    found = plan(config, shape, longest)
+    rollout, work = config.rollouts, step_work(config)
+    steps = work.steps_per_pass
     say(f"{config.name}: {config.description}")
     say(
         f"a step: {rollout.prompts} prompts x {rollout.group} responses, at most {found.sequence_tokens:,} tokens "
         f"each; a pass is {steps} optimizer step{'s' * (steps > 1)}; {config.training.steps} steps"
     )
+    for line in work_lines(work):
+        say(line)
     if config.collector.most_rounds > 1:
         say(
             f"  rollouts of a step: up to {config.collector.most_rounds} times as many, of which so many are trained on"
@@ -48,7 +54,7 @@ def act(node: DictConfig, costs: str = "") -> None:
         say(line)
     if measured is not None:
         prompt_tokens = rollout.max_prompt_tokens if longest is None else longest
-        for line in time_lines(config, measured, found, prompt_tokens):
+        for line in time_lines(config, measured, found, step_shape(config, prompt_tokens, shape)):
             say(line)
     if isinstance(rollout, VllmRollout):
         fits = rollout.kv_cache_mib * 2**20 // (found.kv_bytes_per_token * found.sequence_tokens)
@@ -74,28 +80,43 @@ def longest_prompt(config: RunConfig) -> int | None:
     return max(len(item.prompt_ids) for item in encoded)
 
 
-def step_shape(config: RunConfig, prompt_tokens: int) -> StepShape:
+def work_lines(work: StepWork) -> Iterator[str]:
+    """The passes of a step over its batch, and what they are for."""
+    without = ", ".join(f"{count} for {name}" for name, count in work.forwards.items())
+    yield f"  passes over the batch: at most {work.passes} with a gradient; without one: {without or 'none'}"
+    for name, passes in work.module_passes.items():
+        yield f"  {name}: {passes} with a gradient, 1 without, over its share of the batch"
+
+
+def step_shape(config: RunConfig, prompt_tokens: int, shape: Shape) -> StepShape:
     """The most that a step of this configuration can be: every prompt so long, every response as long as it may be,
-    every group with a signal."""
-    rollout, learner, passes = config.rollouts, config.learner, config.methods.needs.passes
-    prompts = learner.mini_batch_prompts
+    every group with a signal, all of them in the share of every module."""
+    rollout, work = config.rollouts, step_work(config)
+    optimizer_steps = work.passes * work.steps_per_pass
+    # Of a module, in units of a pass of the policy, whose work grows as its parameters.
+    sizes = {name: own / shape.parameters for name, own in modules_beside(config, shape).items()}
+    backwards = sum(sizes[name] * passes for name, passes in work.module_passes.items())
+    forwards = sum(work.forwards.values()) - (optimizer_steps > work.passes)  # counted already
     return StepShape(
         prompts=rollout.prompts,
-        group=rollout.group,
+        group=config.collector.trained(rollout.group),
         prompt_tokens_mean=prompt_tokens,
         response_tokens_mean=rollout.max_new_tokens,
         response_tokens_max=rollout.max_new_tokens,
         side_by_side=rollout.batch_responses,
         signal_share=1.0,
-        passes=passes,
-        optimizer_steps=passes * (rollout.prompts // prompts if prompts else learner.mini_batches),
-        micro_batch_tokens=learner.micro_batch_tokens,
+        passes=work.passes,
+        optimizer_steps=optimizer_steps,
+        micro_batch_tokens=config.learner.micro_batch_tokens,
+        forwards_beside=forwards + backwards + sum(sizes.values()),
+        backwards_beside=backwards,
+        rounds=work.rounds,
     )
 
 
-def time_lines(config: RunConfig, costs: StepCosts, needs: ResourcePlan, prompt_tokens: int) -> list[str]:
+def time_lines(config: RunConfig, costs: StepCosts, needs: ResourcePlan, shape: StepShape) -> list[str]:
     """A step's seconds by part on one to many devices, the hours of the run, and the memory of each device."""
-    shape, steps = step_shape(config, prompt_tokens), config.training.steps
+    steps = config.training.steps
     weight_bytes = 2 if config.learner.precision is Precision.bfloat16 else 4
     network = Network(1, weight_bytes=weight_bytes)
     size = needs.parameters / costs.parameters
@@ -105,11 +126,6 @@ def time_lines(config: RunConfig, costs: StepCosts, needs: ResourcePlan, prompt_
         f"assumed: devices exchange weights at {network.gigabytes_per_second:g} GB/s each. `beside`: rollouts of the "
         "next step on as many devices again, which the trainer does not do",
         *([f"{size:.3g} times the measured model: an extrapolation; measure one of its size"] if size > 10 else []),
-        *(
-            [f"without the time of {', '.join(config.modules.names)}: as many passes more"]
-            if config.modules.names
-            else []
-        ),
         f"{'devices':>9}" + "".join(f"{name:>12}" for name in (*_COLUMNS, f"h of {steps:,}", "GiB each")),
     ]
     for devices in _DEVICES:

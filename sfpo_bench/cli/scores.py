@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from sfpo_bench.algorithms.facts import unmarked
 from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ScoresSettings
@@ -40,9 +41,10 @@ def report(settings: ScoresSettings) -> None:
         raise ConfigError(f"metric = {settings.metric!r}; expected one of {', '.join(METRICS)}")
     k = settings.k or min(one.asked.samples for one in found)
     names = [arm.name for arm in arms_of(found)]
-    baseline = settings.baseline or names[0]
-    if baseline not in names:
-        raise ConfigError(f"baseline = {baseline!r} is no arm of these evaluations; expected one of {', '.join(names)}")
+    asked = settings.baseline or names[0]
+    baseline = next((name for name in names if asked in (name, unmarked(name))), "")
+    if not baseline:
+        raise ConfigError(f"baseline = {asked!r} is no arm of these evaluations; expected one of {', '.join(names)}")
     check_tables_folder(found, baseline, k, Path(settings.out))
     if choice is not None:
         _choose(found, choice, settings.metric, k)

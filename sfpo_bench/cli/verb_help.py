@@ -10,6 +10,7 @@ from importlib.resources.abc import Traversable
 from itertools import groupby
 from typing import Any
 
+from sfpo_bench.algorithms.facts import first_line
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.cli.usage import USAGE, VERBS
 from sfpo_bench.core.options import Setting, settings
@@ -93,7 +94,7 @@ def _chosen_kinds(kinds: dict[str, dict[str, type]], arguments: Sequence[str]) -
         for kind, cls in found.items():
             if f"{key.replace('.', '/')}={kind}" in arguments:
                 yield ""
-                yield f"{key} of kind {kind}: {(cls.__doc__ or '').splitlines()[0]}"
+                yield f"{key} of kind {kind}: {first_line(cls)}"
                 yield from _described(settings(cls(), f"{key}."))
 
 

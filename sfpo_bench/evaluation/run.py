@@ -95,7 +95,7 @@ def plan(settings: EvaluateSettings) -> EvaluationPlan:
         pin = pin_checkpoint(pin, checkpoint)
     task = trained.task if trained else None
     trained_on = tuple(settings.trained_on) or (tuple(task.train) if isinstance(task, TrainingSets) else ())
-    owner = _owner(settings, run, checkpoint, trained.seed if trained else None, pin)
+    owner = _owner(settings, run, checkpoint, trained, pin)
     return EvaluationPlan(
         settings=settings,
         suite=chosen,
@@ -221,14 +221,19 @@ def _identity(settings: EvaluateSettings, pin: ModelPin) -> SamplingIdentity:
 
 
 def _owner(
-    settings: EvaluateSettings, run: RunFolder | None, checkpoint: Checkpoint | None, seed: int | None, pin: ModelPin
+    settings: EvaluateSettings,
+    run: RunFolder | None,
+    checkpoint: Checkpoint | None,
+    trained: configuration.RunConfig | None,
+    pin: ModelPin,
 ) -> Owner:
-    if run is None or checkpoint is None:
+    if run is None or checkpoint is None or trained is None:
         label = settings.label or pin.source.rsplit("/", 1)[-1]
         return Owner(label, label, None, None, "", pin)
     inside = ComparisonFolder.of_run(run) is not None
-    arm = settings.label or (run.path.parent.name if inside else run.path.name)
-    return Owner(f"{arm} {run.path.name} step {checkpoint.step}", arm, seed, checkpoint.step, run.uid(), pin)
+    own = settings.label or (run.path.parent.name if inside else run.path.name)
+    arm = trained.marked(own)
+    return Owner(f"{arm} {run.path.name} step {checkpoint.step}", arm, trained.seed, checkpoint.step, run.uid(), pin)
 
 
 def _folder(settings: EvaluateSettings, run: RunFolder | None, owner: Owner) -> Path:

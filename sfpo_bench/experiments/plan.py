@@ -99,7 +99,7 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> R
     size, count = _BYTES[learner.precision], shape.parameters
     trained, master = _trained(config, shape), _master_bytes(learner.precision)
     slots = 3 if learner.optimizer is OptimizerKind.adamw else 1  # a number and its moments
-    checkpoint = master * slots * (trained + sum(_modules_beside(config, shape).values()))
+    checkpoint = master * slots * (trained + sum(modules_beside(config, shape).values()))
     checkpoint += master * trained * config.methods.needs.copies_in_checkpoint
     checkpoint += master * trained * (config.moving_reference + config.samples_beside)
     return ResourcePlan(
@@ -154,14 +154,14 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     yield Part("logits, then their gradient", logits * size, Phase.update)
     yield from _module_parts(config, shape, tokens)
     # The serialiser copies what it writes, one file at a time.
-    largest = max((trained, *_modules_beside(config, shape).values()))
+    largest = max((trained, *modules_beside(config, shape).values()))
     yield Part("writing a checkpoint", max(1, moments) * master * largest, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)
 
 
 def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[Part]:
     """What the modules beside the policy hold. They move one after another, once the policy's gradients are gone."""
-    learner, beside = config.learner, _modules_beside(config, shape)
+    learner, beside = config.learner, modules_beside(config, shape)
     size, master = _BYTES[learner.precision], _master_bytes(learner.precision)
     copies = learner.precision is Precision.bfloat16
     moments = 2 if learner.optimizer is OptimizerKind.adamw else 0
@@ -182,7 +182,7 @@ def _module_shape(config: RunConfig, policy: Shape) -> Shape:
     return read_shape(Path(path).expanduser() / MODEL_CONFIG) if path else policy
 
 
-def _modules_beside(config: RunConfig, policy: Shape) -> dict[str, int]:
+def modules_beside(config: RunConfig, policy: Shape) -> dict[str, int]:
     """Numbers that each module beside the policy trains, by name."""
     modules, shape = config.modules, _module_shape(config, policy)
     body = shape.parameters - (0 if shape.tied else shape.embedding)

@@ -1,8 +1,8 @@
 """What a training step costs: fitted on measured steps of one device, and what follows for many devices.
 
 Seconds of a step's parts, with R responses on a device in c chunks side by side, L tokens of the longest, N tokens,
-each prompt once, S of them in groups with a signal, k passes, k' = k, or k + 1 where several mini-batches need old
-log-probs beforehand, u optimizer steps in all passes and m micro-batches:
+each prompt once, S of them in groups with a signal, k passes, k' = k and those without a gradient, one of them where
+several mini-batches need old log-probs beforehand, u optimizer steps in all passes and m micro-batches:
 
     rollout    r0 + r1 c L + r2 N              one decoding step after another, and the work in them
     grading    g0 + g1 R
@@ -29,7 +29,8 @@ from sfpo_bench.core.errors import ConfigError, MissingDataError
 @dataclass(frozen=True, slots=True)
 class StepShape:
     """The work of a step, all devices together. `passes` times the batch is gone through, `signal_share` of its tokens
-    need a gradient."""
+    need a gradient; `forwards_beside` passes without a gradient and `backwards_beside` are those of other models and
+    of statistics, in passes of the policy. `rounds` times the batch is sampled and graded."""
 
     prompts: int
     group: int
@@ -41,6 +42,9 @@ class StepShape:
     passes: int
     optimizer_steps: int
     micro_batch_tokens: int
+    forwards_beside: float = 0.0
+    backwards_beside: float = 0.0
+    rounds: float = 1.0
 
     def __post_init__(self) -> None:
         if self.prompts < 1 or self.group < 1 or self.passes < 1:
@@ -191,18 +195,18 @@ def _replace(shape: StepShape, prompts: int, group: int | None = None) -> StepSh
 
 
 def _rollout(shape: StepShape) -> tuple[float, ...]:
-    responses = shape.prompts * shape.group
-    chunks = math.ceil(responses / shape.side_by_side)
-    return 1.0, chunks * shape.response_tokens_max, shape.tokens
+    # A round is sampled when the one before is graded.
+    chunks = shape.rounds * math.ceil(shape.prompts * shape.group / shape.side_by_side)
+    return 1.0, chunks * shape.response_tokens_max, shape.tokens * shape.rounds
 
 
 def _grading(shape: StepShape) -> tuple[float, ...]:
-    return 1.0, float(shape.prompts * shape.group)
+    return 1.0, shape.prompts * shape.group * shape.rounds
 
 
 def _update(shape: StepShape) -> tuple[float, ...]:
-    forwards = shape.passes + (shape.optimizer_steps > shape.passes)
-    backwards = shape.passes * shape.signal_share
+    forwards = shape.passes + (shape.optimizer_steps > shape.passes) + shape.forwards_beside
+    backwards = shape.passes * shape.signal_share + shape.backwards_beside
     return 1.0, float(shape.optimizer_steps), forwards * shape.tokens, backwards * shape.tokens
 
 

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.correction import Correction
+from sfpo_bench.algorithms.facts import mark, unverified
 from sfpo_bench.algorithms.kinds import DEFAULT_KINDS, METHODS
 from sfpo_bench.algorithms.phases import InOrder, MethodSchedule, PhaseSettings
 from sfpo_bench.algorithms.protocols import Advantage, Modules, Objective, Phases, Reference, StepMethod, UpdateRule
@@ -150,6 +151,15 @@ class RunConfig:
     def method(self) -> StepMethod:
         """What stands in `algorithm`, which every step uses where its phase does not say otherwise."""
         return StepMethod(self.advantage, self.selection, self.objective, self.rule)
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """Which parts of the methods in `algorithm` are our reading; tables mark runs that have any."""
+        return tuple(unverified(self.algorithm))
+
+    def marked(self, label: str) -> str:
+        """The label of such a run in tables and figures; every one of them has it from here."""
+        return mark(label) if self.unverified else label
 
     @property
     def methods(self) -> MethodSchedule:

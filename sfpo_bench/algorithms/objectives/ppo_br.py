@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 class PpoBr(Clipped):
     """The clipped surrogate with clip_low and clip_high times 1 + l1 tanh(phi) - l2 tanh(psi) (arXiv:2505.17714).
 
-    The paper says of phi(H) and psi(dR) that they map to [0, 1]. Our reading: phi = H / log(vocabulary); dR = (mean of
-    the later half - mean of the earlier half) / |mean of the earlier half| of the last `window` mean rewards; psi =
-    1 - tanh |dR|, so that the range narrows where rewards stand still. H is the entropy and the window the rewards up
-    to the step before; what is not known yet, a window that is not full or the entropy of no step, counts as 0. With
-    the published coefficients clip bounds of 0.2 become 0.1543 at the least, 0.2762 at the most.
+    Unverified: the paper says of phi(H) and psi(dR) only that they map to [0, 1]. Our reading: phi =
+    H / log(vocabulary); dR = (mean of the later half - mean of the earlier half) / |mean of the earlier half| of the
+    last `window` mean rewards; psi = 1 - tanh |dR|, so that the range narrows where rewards stand still. H is the
+    entropy and the window the rewards up to the step before; what is not known yet, a window that is not full or the
+    entropy of no step, counts as 0. With the published coefficients clip bounds of 0.2 become 0.1543 at the least,
+    0.2762 at the most.
     """
 
     kind: str = option("ppo_br", "name of the objective")

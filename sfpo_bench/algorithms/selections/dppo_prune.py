@@ -39,7 +39,7 @@ class DppoPrune(Facts, Selection):
     """Drop responses with |A| below the batch's mean with probability `rate`, weight the others (arXiv:2603.04135).
 
     All responses are generated and count as spent; those that are dropped are not run by the learner. A rate of 0 is
-    the method without it, bit for bit.
+    the method without it, bit for bit. Unverified: the threshold of P and its value above; prompts are not pruned.
     """
 
     kind: str = option("dppo_prune", "name of the selection")

@@ -22,13 +22,15 @@ from sfpo_bench.training.run import plain_node
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm: its name in tables, and the resolved configuration that all its seeds share."""
+    """One arm: its name in tables, and the resolved configuration that all its seeds share; `unverified` are the parts
+    of its methods that are our reading."""
 
     key: str
     label: str
     note: str
     overrides: tuple[str, ...]
     node: DictConfig
+    unverified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,10 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
         # What the comparison asks for is not the arm's business, and is left out before the arm is checked.
         arm_node = plain_node(node, {**common_settings(config.comparison.threads), "run_name": ""})
         _refuse_own_length(key, arm_node, config.training.steps)
-        arm_node = plain_node(arm_node, pinned(from_node(arm_node).model))
-        arms.append(Arm(key, settings.label or key, settings.note, tuple(own), arm_node))
+        arm_config = from_node(arm_node)
+        arm_node = plain_node(arm_node, pinned(arm_config.model))
+        label = arm_config.marked(settings.label or key)
+        arms.append(Arm(key, label, settings.note, tuple(own), arm_node, arm_config.unverified))
     return arms
 
 

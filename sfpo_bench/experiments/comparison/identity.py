@@ -44,7 +44,8 @@ def describe(config: RunConfig, arms: Sequence[Arm], seeds: Sequence[int]) -> Co
 
 def _describe_arm(arm: Arm) -> PlannedArm:
     settings = {key: value for key, value in flatten(to_plain(arm.node)).items() if key != "seed"}
-    return PlannedArm(arm.label, arm.note, arm.overrides, identity(settings).values)
+    note = "; ".join(filter(None, (arm.note, *(f"unverified: {one}" for one in arm.unverified))))
+    return PlannedArm(arm.label, note, arm.overrides, identity(settings).values)
 
 
 def settle(folder: Path, plan: ComparisonPlan, *, new_on_change: bool) -> Path:

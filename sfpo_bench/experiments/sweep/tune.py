@@ -40,7 +40,7 @@ Run = Callable[[PreparedSweep], object]
 class Tuned:
     """What the search gave one arm. `edges` names the parameters whose best value lies at an end of what was tried;
     `extended` those whose range was made longer on the way; `choice` says so when they were chosen on a suite;
-    `follows` is the arm that was searched in place of this one."""
+    `follows` is the arm that was searched in place of this one, `label` its name in tables where that is another."""
 
     arm: str
     point: Point
@@ -51,6 +51,7 @@ class Tuned:
     extended: tuple[str, ...]
     choice: str = ""
     follows: str = ""
+    label: str = ""
 
 
 def tune_arms(
@@ -80,7 +81,7 @@ def tune_arms(
         space = plans[leader].space
         own = [*_without(arm.overrides, space), *space.overrides(result.point)]
         settings[arm.key] = replace(settings[arm.key], overrides=own, like="", note=_note(arm, result))
-        tuned.append(result)
+        tuned.append(replace(result, label=arm.label if arm.unverified else ""))
     return settings, tuned
 
 
@@ -105,7 +106,7 @@ def tuning_blocks(tuned: Sequence[Tuned], level: int = 1) -> list[Block]:
     header = ["arm", *names, "goal", "trials", "responses per trial", "at the end of its range"]
     rows = [
         [
-            arm.arm,
+            arm.label or arm.arm,
             *(value_text(arm.point[name]) if name in arm.point else "" for name in names),
             *_searched_cells(arm),
         ]
