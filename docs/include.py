@@ -1,12 +1,15 @@
 """Write into the pages what other files own: `python -m docs.include`.
 
 A page marks the place: the code block behind `<!-- include: FILE -->` is the text of that file, the table behind
-`<!-- include: arrows -->` is the one by which tests/test_structure.py holds the imports.
+`<!-- include: arrows -->` is the one by which tests/test_structure.py holds the imports, behind `methods` that of every
+registered method, behind `presets` that of the packaged algorithms.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import asdict, replace
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -24,8 +27,9 @@ def included(text: str) -> str:
 
 
 def _content(name: str) -> str:
-    if name == "arrows":
-        return arrows()
+    tables = {"arrows": arrows, "methods": methods, "presets": presets}
+    if name in tables:
+        return tables[name]()
     return f"```python\n{(ROOT / name).read_text(encoding='utf-8')}```\n"
 
 
@@ -38,6 +42,38 @@ def arrows() -> str:
         f"| `{part}` | {', '.join(f'`{name}`' for name in sorted(allowed)) or 'nothing'} |" for part, allowed in rows
     ]
     return "\n".join(["| part | may import |", "|:--|:--|", *lines]) + "\n"
+
+
+def methods() -> str:
+    """Every registered method by its facts, group by group."""
+    from sfpo_bench.cli.methods import methods as every
+
+    lines = [
+        f"| {one.group} | `{one.kind}` | {one.changes} | {_papers(one.paper)} | {one.trust} | {one.extra_passes} | "
+        f"{one.extra_memory} |"
+        for one in (replace(one, **{name: _cell(text) for name, text in asdict(one).items()}) for one in every())
+    ]
+    head = ["| group | kind | what it changes | paper | formula | more passes | more memory |", "|:--" * 7 + "|"]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def presets() -> str:
+    """Every packaged algorithm with the first sentence of its comment."""
+    lines = []
+    for path in sorted((ROOT / "sfpo_bench/conf/algorithm").glob("*.yaml")):
+        lead = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]
+        comment = " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lead))
+        lines.append(f"| `{path.stem}` | {_cell(re.split(r'(?<=[^.][.])(?= [A-Z])', comment)[0])} |")
+    return "\n".join(["| `algorithm=` | what it is |", "|:--|:--|", *lines]) + "\n"
+
+
+def _papers(text: str) -> str:
+    return re.sub(r"arXiv:(\S+?)(?=,|$)", r"[\1](https://arxiv.org/abs/\1)", text)
+
+
+def _cell(text: str) -> str:
+    """Text that may stand in a cell: no bar ends it, no angle bracket begins a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":

@@ -41,14 +41,19 @@ def act(node: DictConfig) -> None:
     if settings.of and settings.of not in groups:
         raise ConfigError(f"of = {settings.of!r} is no group of methods; expected one of {', '.join(groups)}")
     for group in [settings.of] if settings.of else groups:
-        # A group inside another is in no list of defaults, and has to be added to one.
-        add = "+" if "/" in group else ""
-        say(f"{group} (choose with {add}{_ALGORITHM.replace('.', '/')}{group}=NAME)")
+        say(f"{group} (choose with {choice(group)})")
         for method in (method for method in found if method.group == group):
             say(f"  {method.kind:18} {method.changes}")
             say(f"  {'':18} {method.paper}; {method.trust}")
             say(f"  {'':18} more passes: {method.extra_passes}; more memory: {method.extra_memory}")
         say("")
+
+
+def choice(group: str) -> str:
+    """How a member of the group is chosen. A group inside another one is in the defaults of some presets alone; where it
+    is not, it has to be added."""
+    own = f"{_ALGORITHM.replace('.', '/')}{group}=NAME"
+    return own if "/" not in group else f"{own}, +{own} where the preset has none"
 
 
 def methods() -> Iterator[Method]:
@@ -61,10 +66,8 @@ def methods() -> Iterator[Method]:
 
 def _method(group: str, kind: str, cls: type) -> Method:
     said = {name: str(getattr(cls, name, getattr(Facts, name))) for name in FACTS}
-    needs = getattr(cls(), "needs", None)
-    if isinstance(needs, RuleNeeds):  # what plans of memory and time are made from
-        said["extra_passes"] = str(needs.passes - 1) if needs.passes > 1 else "none"
-        said["extra_memory"] = f"{needs.copies} x the trained weights" if needs.copies else "none"
+    for name, found in zip(("extra_passes", "extra_memory"), _planned(cls()), strict=True):
+        said[name] = found if said[name] == getattr(Facts, name) else said[name]
     trust = f"{TRUST[said['trust']]}: {said['unverified']}".removesuffix(": ")
     return Method(
         group=group,
@@ -75,3 +78,23 @@ def _method(group: str, kind: str, cls: type) -> Method:
         extra_passes=said["extra_passes"],
         extra_memory=said["extra_memory"],
     )
+
+
+def _planned(method: object) -> tuple[str, str]:
+    """Passes and memory beyond GRPO's, from what plans are made of; `none` where a method adds nothing. What a class
+    says of itself goes before."""
+    needs, passes, memory = getattr(method, "needs", None), "none", "none"
+    if isinstance(needs, RuleNeeds):
+        passes = str(needs.passes - 1) if needs.passes > 1 else passes
+        memory = f"{needs.copies} x the trained weights" if needs.copies else memory
+    if getattr(method, "uses_statistics", False):
+        passes = "without a gradient: 1 at the start and 1 before each optimizer step"
+    if getattr(method, "most_rounds", 1) > 1:
+        passes = f"rollouts: up to {getattr(method, 'most_rounds')} times as many"
+    names = getattr(method, "names", ())
+    if names:
+        passes = f"those of {', '.join(names)}: 1 without a gradient, 1 with one"
+        memory = f"{len(names)} model{'s' * (len(names) > 1)} with an optimizer"
+    if getattr(method, "moves", False) or getattr(method, "follower", None) is not None:
+        memory = "1 x the weights"
+    return passes, memory
