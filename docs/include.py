@@ -62,8 +62,11 @@ def presets() -> str:
     lines = []
     for path in sorted((ROOT / "sfpo_bench/conf/algorithm").glob("*.yaml")):
         lead = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]
-        comment = " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lead))
-        lines.append(f"| `{path.stem}` | {_cell(re.split(r'(?<=[^.][.])(?= [A-Z])', comment)[0])} |")
+        comment = " ".join(
+            line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lead)
+        )
+        first = re.match(r".{20,}?\.(?= |$)", comment)  # "Dr." ends no sentence
+        lines.append(f"| `{path.stem}` | {_cell(first[0] if first else comment)} |")
     return "\n".join(["| `algorithm=` | what it is |", "|:--|:--|", *lines]) + "\n"
 
 

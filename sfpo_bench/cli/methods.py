@@ -50,8 +50,8 @@ def act(node: DictConfig) -> None:
 
 
 def choice(group: str) -> str:
-    """How a member of the group is chosen. A group inside another one is in the defaults of some presets alone; where it
-    is not, it has to be added."""
+    """How a member of the group is chosen. One inside another is in the defaults of some presets alone, and elsewhere
+    has to be added."""
     own = f"{_ALGORITHM.replace('.', '/')}{group}=NAME"
     return own if "/" not in group else f"{own}, +{own} where the preset has none"
 
@@ -89,8 +89,9 @@ def _planned(method: object) -> tuple[str, str]:
         memory = f"{needs.copies} x the trained weights" if needs.copies else memory
     if getattr(method, "uses_statistics", False):
         passes = "without a gradient: 1 at the start and 1 before each optimizer step"
-    if getattr(method, "most_rounds", 1) > 1:
-        passes = f"rollouts: up to {getattr(method, 'most_rounds')} times as many"
+    rounds = getattr(method, "most_rounds", 1)
+    if rounds > 1:
+        passes = f"rollouts: up to {rounds} times as many"
     names = getattr(method, "names", ())
     if names:
         passes = f"those of {', '.join(names)}: 1 without a gradient, 1 with one"

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from sfpo_bench import option
-from sfpo_bench.cli.methods import Method, methods
+from sfpo_bench.cli.methods import Method, choice, methods
 from sfpo_bench.core.plugins import Custom
 from sfpo_bench.settings.config import KINDS
 from tests.in_process import sfpo_bench
+from tests.methods.preset_runs import composed
 
 
 def of(group: str, kind: str) -> Method:
@@ -65,3 +66,26 @@ def test_the_verb_prints_one_group_or_all_and_refuses_another(tmp_path: Path) ->
     assert all(f"  {method.kind} " in every and method.changes in every for method in methods())
     refused = sfpo_bench(tmp_path, "methods", "of=rules")
     assert refused.code == 2 and "of = 'rules'" in refused.err and "update_rule" in refused.err
+
+
+def test_what_a_method_adds_is_what_plans_are_made_of_unless_its_class_says_more() -> None:
+    """No method whose step takes more passes, rounds or weights says that it takes none."""
+    for found in methods():
+        cls = KINDS[f"algorithm.{found.group.replace('/', '.')}"][found.kind]
+        one = cls()
+        if getattr(one, "uses_statistics", False) or getattr(one, "most_rounds", 1) > 1 or getattr(one, "names", ()):
+            assert found.extra_passes != "none", found
+        if getattr(one, "moves", False) or getattr(one, "follower", None) is not None or getattr(one, "names", ()):
+            assert found.extra_memory != "none", found
+
+
+@pytest.mark.parametrize("group", sorted({method.group for method in methods() if "/" in method.group}))
+def test_a_part_inside_another_is_chosen_as_the_verb_says(group: str) -> None:
+    kinds = KINDS[f"algorithm.{group.replace('/', '.')}"]
+    preset = "sfpo" if group.startswith("update_rule") else "grpo"
+    plus = "" if preset == "sfpo" else "+"  # of these two presets the first alone has one
+    for kind in kinds:
+        key, _, _ = choice(group).partition("=")
+        node = composed(f"algorithm={preset}", f"{plus}{key}={kind}")
+        outer, inner = group.split("/")
+        assert node.algorithm[outer][inner].kind == kind

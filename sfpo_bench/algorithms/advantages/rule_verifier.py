@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class RuleVerifier(Facts, Advantage):
-    """The order of a group's responses by rules, minus its mean: ours, in the place of VerIPO's verifier, which is a
-    language model that judges chains of thought (arXiv:2505.19000).
+    """The order of a group's responses by rules, minus its mean (VerIPO, arXiv:2505.19000).
+
+    Unverified: the rules are ours. VerIPO's verifier is a language model that judges chains of thought.
 
         3  correct and finished        1  wrong, with an answer, finished
         2  correct and cut off         0  without an answer, cut off and wrong, or not graded

@@ -32,6 +32,7 @@ class Dpo(Facts, Objective):
     changes = "pairs of a group's responses in place of a policy gradient; no ratio, the reference in its place"
     extra_passes = "1 forward before each optimizer step, and 1 of the reference"
     extra_memory = "the reference's weights"
+    not_plain = "it has pairs in the place of advantages"
 
     uses_reference = True
     uses_statistics = True
