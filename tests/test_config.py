@@ -123,6 +123,10 @@ def test_the_presets_say_what_they_are() -> None:
     [
         (["algorithm=grpo", "algorithm/advantage=gae"], "needs scores of critic, .*the policy alone.*modules=critic"),
         (["algorithm=ppo", "algorithm/modules=policy"], "algorithm.advantage needs scores of critic"),
+        (["algorithm.objective.mask.kind=critic_spread"], "at least 2 modules .*the policy alone.*=mini_critics"),
+        (["algorithm=asyppo", "algorithm/modules=critic"], "at least 2 modules .* trains critic;"),
+        (["algorithm=asyppo", "rollout.group=5"], "critics = 2 does not divide 5 responses to a prompt"),
+        (["algorithm=grpo", "algorithm/modules=mini_critics"], "trains critic_1, critic_2, .*no advantage needs"),
         (["algorithm/objective=dpo", "algorithm/selection=dppo_prune"], "a pair of which one is dropped has no loss"),
         (["algorithm/objective=dpo", "learner.engine_correction=truncate"], "does not say that it applies"),
         (

@@ -16,8 +16,10 @@ from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
 from sfpo_bench.algorithms.gxpo import Gxpo
+from sfpo_bench.algorithms.masks.critic_spread import CriticSpread
 from sfpo_bench.algorithms.masks.protocol import Mask
 from sfpo_bench.algorithms.modules.critic import Critic
+from sfpo_bench.algorithms.modules.mini_critics import MiniCritics
 from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
 from sfpo_bench.algorithms.objectives.cfpo import Cfpo
 from sfpo_bench.algorithms.objectives.cispo import Cispo
@@ -34,6 +36,7 @@ from sfpo_bench.algorithms.objectives.topr import Topr
 from sfpo_bench.algorithms.objectives.vespo import Vespo
 from sfpo_bench.algorithms.penalties.llds import Llds
 from sfpo_bench.algorithms.penalties.protocol import Penalty
+from sfpo_bench.algorithms.penalties.spread_entropy import SpreadEntropy
 from sfpo_bench.algorithms.phases import InOrder, OnePhase
 from sfpo_bench.algorithms.references import HardReference, SoftReference, StartReference
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
@@ -65,6 +68,7 @@ COLLECTORS: dict[str, type] = {
 MODULES: dict[str, type] = {
     "policy": PolicyAlone,
     "critic": Critic,
+    "mini_critics": MiniCritics,
     "custom": Custom,
 }
 RATIOS: dict[str, type] = {
@@ -77,10 +81,12 @@ RATIOS: dict[str, type] = {
 }
 MASKS: dict[str, type] = {
     "none": Mask,
+    "critic_spread": CriticSpread,
 }
 PENALTIES: dict[str, type] = {
     "none": Penalty,
     "llds": Llds,
+    "spread_entropy": SpreadEntropy,
 }
 OBJECTIVES: dict[str, type] = {
     "clipped": Clipped,

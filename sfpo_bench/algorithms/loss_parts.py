@@ -36,6 +36,11 @@ class LossPart(Facts):
         return False
 
     @property
+    def least_modules(self) -> int:
+        """How many trained modules it compares the scores of, at least."""
+        return 0
+
+    @property
     def needs_every_row(self) -> bool:
         """True when a response whose advantages are all zero may have a loss by it."""
         return False

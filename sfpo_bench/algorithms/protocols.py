@@ -144,7 +144,8 @@ class Advantage(Protocol):
 
     @property
     def modules(self) -> Sequence[str]:
-        """The modules whose scores it needs, by name; a run that trains none of that name is refused."""
+        """The modules whose scores it needs, by name; a run that trains none of that name is refused. `critic` is also
+        the name of critic_1, critic_2 and so on."""
         return ()
 
     @property
@@ -287,6 +288,11 @@ class Objective(Protocol):
         """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
         where the objective sits."""
         return None
+
+    @property
+    def least_modules(self) -> int:
+        """How many trained modules it compares the scores of, at least (`LossInputs.scores`)."""
+        return 0
 
     @property
     def compares_rows(self) -> bool:

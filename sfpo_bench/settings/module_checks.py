@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sfpo_bench.algorithms.modules.names import answers_to
 from sfpo_bench.algorithms.protocols import Modules, StepMethod
 from sfpo_bench.core.errors import ConfigError
 
@@ -18,7 +19,7 @@ def check_modules(modules: Modules, methods: Sequence[StepMethod], group: int) -
     needed: set[str] = set()
     for method in methods:
         _check_names(f"{method.place}.advantage", method.advantage.modules)
-        lacking = [name for name in method.advantage.modules if name not in trained]
+        lacking = [name for name in method.advantage.modules if not _trains(trained, name)]
         if lacking:
             raise ConfigError(
                 f"{method.place}.advantage needs scores of {', '.join(lacking)}, which is not trained "
@@ -26,12 +27,23 @@ def check_modules(modules: Modules, methods: Sequence[StepMethod], group: int) -
                 "algorithm/modules=critic, or another advantage"
             )
         needed |= set(method.advantage.modules)
-    idle = [name for name in trained if name not in needed]
+        if len(trained) < method.objective.least_modules:
+            raise ConfigError(
+                f"{method.place}.objective compares the scores of at least {method.objective.least_modules} modules "
+                f"beside the policy, and algorithm.modules trains {', '.join(trained) or 'the policy alone'}; choose "
+                "algorithm/modules=mini_critics with algorithm/advantage=gae, or another mask and penalty"
+            )
+    compared = any(method.objective.least_modules for method in methods)
+    idle = [] if compared else [module for module in trained if not any(answers_to(module, name) for name in needed)]
     if idle:
         raise ConfigError(
             f"algorithm.modules trains {', '.join(idle)}, whose scores no advantage needs; choose "
             "algorithm/advantage=gae, or algorithm/modules=policy"
         )
+
+
+def _trains(trained: Sequence[str], name: str) -> bool:
+    return any(answers_to(module, name) for module in trained)
 
 
 def _check_names(key: str, found: object) -> None:

@@ -24,8 +24,10 @@ from transformers import PreTrainedModel
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.gradient_triggers import GradientNormWindow
 from sfpo_bench.algorithms.gxpo import Gxpo
+from sfpo_bench.algorithms.masks.critic_spread import CriticSpread
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.algorithms.objectives.dpo import Dpo
+from sfpo_bench.algorithms.penalties.spread_entropy import SpreadEntropy
 from sfpo_bench.algorithms.protocols import Moments, Objective, Reference, UpdateRule
 from sfpo_bench.algorithms.recorded import StepQuantity
 from sfpo_bench.algorithms.references import SoftReference, StartReference
@@ -44,6 +46,7 @@ from tests.training.test_modules import Halves, modules, train
 
 SGD: dict[str, Any] = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
 ADAMW: dict[str, Any] = {"learning_rate": 5e-3}
+SPREAD = Clipped(mask=CriticSpread(lowest=0.3), penalty=SpreadEntropy(coefficient=0.05, highest=0.3))
 STEPS = 3
 
 
@@ -51,7 +54,7 @@ STEPS = 3
 class Case:
     """A rule on three batches: unequal lengths, a silent group; `signal_rows` >= 0: only so many rows have a signal
     from the second batch on. `weighted`: a selection weights rows, drops some, and all of the last mini-batch.
-    `brought`: some rows bring the log-probs that they were sampled with."""
+    `brought`: some rows bring the log-probs that they were sampled with; `scored`: two critics have values."""
 
     rule: UpdateRule
     settings: Mapping[str, Any] = field(default_factory=lambda: SGD)
@@ -60,6 +63,7 @@ class Case:
     signal_rows: int = -1
     lora_rank: int = 0
     weighted: bool = False
+    scored: bool = False
     brought: bool = False
     reference: Reference = field(default_factory=StartReference)
 
@@ -93,6 +97,7 @@ def cases() -> dict[str, Case]:
             Gxpo(ratio=StepQuantity.optimizer_step, moments=Moments.restore, trigger=Trigger()), ADAMW
         ),
         "every term": Case(Repeat(passes=2), SGD, every_term),
+        "spread of critics": Case(Repeat(passes=2), two_mini_batches, SPREAD, scored=True),
         "pairs": Case(SlowFast(fast_passes=2), {**two_mini_batches, "micro_batch_tokens": 24}, Dpo(beta=0.5)),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
         "weighted rows": Case(Repeat(passes=2), two_mini_batches, AdaptiveBound(), weighted=True),
@@ -123,6 +128,10 @@ def data(case: Case, step: int) -> TrainBatch:
         old_BT = torch.full(found.responses_BT.shape, math.nan, dtype=torch.float64)
         old_BT[[1, 4, 7, 14]] = -2.5
         found = replace(found, old_log_probs_BT=old_BT.masked_fill(~found.response_mask_BT(), math.nan))
+    if case.scored:
+        source, shape = torch.Generator().manual_seed(step), found.responses_BT.shape
+        scores = {f"critic_{n}": torch.randn(shape, generator=source, dtype=torch.float64) for n in (1, 2)}
+        found = replace(found, scores=scores)
     if case.signal_rows < 0 or step == 1:
         return found
     advantages_BT = torch.zeros_like(found.advantages_BT)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sfpo_bench.algorithms.advantages.whitened_returns import whitened
 from sfpo_bench.algorithms.facts import Facts
+from sfpo_bench.algorithms.modules.names import answers_to
 from sfpo_bench.algorithms.protocols import Advantage, Rewarded
 from sfpo_bench.core.options import option
 
@@ -20,8 +21,8 @@ class GeneralizedAdvantage(Facts, Advantage):
     """A_t = sum over l of (gamma lambda)^l delta_(t+l), delta_t = r_t + gamma V_(t+1) - V_t (GAE, arXiv:1506.02438).
 
     The reward stands on a response's last token, behind which nothing is expected, cut off or not. V is the mean over
-    the critics that `modules` names. They are trained towards A + V, the lambda-returns. V = 0 with gamma = lambda = 1
-    is REINFORCE: the reward at every token.
+    the critics that are trained, one or several, which are trained towards A + V, the lambda-returns. V = 0 with
+    gamma = lambda = 1 is REINFORCE: the reward at every token.
     """
 
     kind: str = option("gae", "name of the advantage")
@@ -44,7 +45,8 @@ class GeneralizedAdvantage(Facts, Advantage):
         return self._advantages(rewarded) + self._values(rewarded)
 
     def _values(self, rewarded: Rewarded) -> Tensor:
-        values = [rewarded.scores[name] for name in self.modules]
+        scores = rewarded.scores
+        values = [scores[module] for module in scores if any(answers_to(module, name) for name in self.modules)]
         return sum(values[1:], start=values[0]) / len(values)
 
     def _advantages(self, rewarded: Rewarded) -> Tensor:

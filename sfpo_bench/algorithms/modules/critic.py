@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,9 @@ class Critic(Facts, Modules):
     extra_passes = "1 of the critic, and a forward to score the responses"
     extra_memory = "the critic's weights, gradients and optimizer: those of the policy once more"
 
-    names = ("critic",)
+    @property
+    def names(self) -> Sequence[str]:
+        return ("critic",)
 
     def check(self, key: str, group: int) -> None:
         if self.model_path and not (Path(self.model_path).expanduser() / MODEL_CONFIG).is_file():

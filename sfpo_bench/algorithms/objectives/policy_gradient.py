@@ -88,6 +88,10 @@ class PolicyGradient(Facts, Objective):
         return self.surrogate_uses_statistics or any(part.uses_statistics for part in self.parts)
 
     @property
+    def least_modules(self) -> int:
+        return max(part.least_modules for part in self.parts)
+
+    @property
     def applies_weights(self) -> bool:
         return True
 
