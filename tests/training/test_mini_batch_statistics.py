@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.algorithms.objectives.clipped import Clipped
+from sfpo_bench.algorithms.objectives.position_standardized import PositionStandardized
+from sfpo_bench.algorithms.penalties.llds import Divisor, Llds
 from sfpo_bench.algorithms.protocols import Loss, LossInputs
 from sfpo_bench.algorithms.update_rules import Repeat
 from sfpo_bench.settings.training import LearnerSettings
@@ -24,17 +26,27 @@ from tests.training.test_learner import SGD, largest_difference, learn
 def test_a_bound_over_the_mini_batch_ignores_micro_batches_where_one_over_the_rows_at_hand_does_not(
     mini_batches: int,
 ) -> None:
-    layout: dict[str, Any] = {**SGD, "mini_batches": mini_batches}
+    assert gap(AdaptiveBound(), mini_batches) < 1e-10
+    assert gap(AdaptiveBound(whole=False), mini_batches) > 1e-6
 
-    def gap(objective: Clipped) -> float:
-        large, small = (
-            learn(Repeat(passes=3), objective=objective, steps=2, **layout, micro_batch_tokens=tokens)[0]
-            for tokens in (16384, 24)
-        )
-        return largest_difference(large, small)
 
-    assert gap(AdaptiveBound()) < 1e-10
-    assert gap(AdaptiveBound(whole=False)) > 1e-6
+@pytest.mark.parametrize(
+    "objective",
+    [Clipped(ratio=PositionStandardized()), *(Clipped(penalty=Llds(divisor=divisor)) for divisor in Divisor)],
+    ids=str,
+)
+def test_a_ratio_and_a_penalty_that_know_the_mini_batch_ignore_micro_batches(objective: Clipped) -> None:
+    assert gap(objective, mini_batches=2, learning_rate=0.1) < 1e-10
+
+
+def gap(objective: Clipped, mini_batches: int, **settings: float) -> float:
+    """How far weights are apart after the same steps in large and in small micro-batches."""
+    layout: dict[str, Any] = {**SGD, "mini_batches": mini_batches, **settings}
+    large, small = (
+        learn(Repeat(passes=3), objective=objective, steps=2, **layout, micro_batch_tokens=tokens)[0]
+        for tokens in (16384, 24)
+    )
+    return largest_difference(large, small)
 
 
 @dataclass
