@@ -16,16 +16,24 @@ from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
 from sfpo_bench.algorithms.gxpo import Gxpo
+from sfpo_bench.algorithms.masks.binary_kl import BinaryKL
+from sfpo_bench.algorithms.masks.cppo import PrefixBudget
 from sfpo_bench.algorithms.masks.critic_spread import CriticSpread
+from sfpo_bench.algorithms.masks.opsm import OffPolicySequence
 from sfpo_bench.algorithms.masks.protocol import Mask
+from sfpo_bench.algorithms.masks.second_moment import SecondMoment
+from sfpo_bench.algorithms.masks.trm import TrustRegion
+from sfpo_bench.algorithms.masks.tv import TotalVariation
 from sfpo_bench.algorithms.modules.critic import Critic
 from sfpo_bench.algorithms.modules.mini_critics import MiniCritics
 from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
+from sfpo_bench.algorithms.objectives.bapo import Bapo
 from sfpo_bench.algorithms.objectives.cfpo import Cfpo
 from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
 from sfpo_bench.algorithms.objectives.ctpo import Ctpo
 from sfpo_bench.algorithms.objectives.dpo import Dpo
+from sfpo_bench.algorithms.objectives.m2po import M2po
 from sfpo_bench.algorithms.objectives.position_standardized import PositionStandardized
 from sfpo_bench.algorithms.objectives.ppo_br import PpoBr
 from sfpo_bench.algorithms.objectives.prefix_minimum import PrefixMinimum
@@ -82,6 +90,12 @@ RATIOS: dict[str, type] = {
 MASKS: dict[str, type] = {
     "none": Mask,
     "critic_spread": CriticSpread,
+    "tv": TotalVariation,
+    "binary_kl": BinaryKL,
+    "cppo": PrefixBudget,
+    "opsm": OffPolicySequence,
+    "trm": TrustRegion,
+    "second_moment": SecondMoment,
 }
 PENALTIES: dict[str, type] = {
     "none": Penalty,
@@ -96,6 +110,8 @@ OBJECTIVES: dict[str, type] = {
     "vespo": Vespo,
     "cfpo": Cfpo,
     "ctpo": Ctpo,
+    "m2po": M2po,
+    "bapo": Bapo,
     "ppo_br": PpoBr,
     "dpo": Dpo,
     "custom": Custom,

@@ -10,7 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfpo_bench.algorithms.masks.binary_kl import BinaryKL
+from sfpo_bench.algorithms.masks.cppo import PrefixBudget
+from sfpo_bench.algorithms.masks.opsm import OffPolicySequence
+from sfpo_bench.algorithms.masks.second_moment import SecondMoment
+from sfpo_bench.algorithms.masks.trm import TrustRegion
+from sfpo_bench.algorithms.masks.tv import TotalVariation
+from sfpo_bench.algorithms.objectives.bapo import Bapo
+from sfpo_bench.algorithms.objectives.cispo import Cispo
 from sfpo_bench.algorithms.objectives.clipped import Clipped
+from sfpo_bench.algorithms.objectives.m2po import M2po
+from sfpo_bench.algorithms.objectives.policy_gradient import PolicyGradient
 from sfpo_bench.algorithms.objectives.position_standardized import PositionStandardized
 from sfpo_bench.algorithms.penalties.llds import Divisor, Llds
 from sfpo_bench.algorithms.protocols import Loss, LossInputs
@@ -47,6 +57,29 @@ def gap(objective: Clipped, mini_batches: int, **settings: float) -> float:
         for tokens in (16384, 24)
     )
     return largest_difference(large, small)
+
+
+TIGHT: list[PolicyGradient] = [
+    Cispo(mask=TotalVariation(delta=1e-3)),
+    Cispo(mask=BinaryKL(delta=1e-5)),
+    Cispo(mask=PrefixBudget(delta=2e-3, token_budget=1e-3)),
+    Clipped(mask=OffPolicySequence(threshold=1e-3)),
+    Clipped(mask=TrustRegion(threshold=1e-4)),
+    Cispo(mask=SecondMoment(budget=1e-4)),
+    M2po(budget=1e-5, lowest=1.0, highest=1.0),
+    Bapo(target=0.9, low_start=0.99, low_top=0.995, high_start=1.001, high_top=1.01, high_step=0.001, low_step=0.001),
+]
+
+
+@pytest.mark.parametrize("objective", TIGHT, ids=lambda one: f"{one.kind}-{one.mask.kind}")
+def test_masks_and_bounds_do_not_depend_on_micro_batches(objective: PolicyGradient) -> None:
+    (large, stages), (small, again) = (
+        learn(Repeat(passes=3), objective=objective, steps=1, **SGD, mini_batches=2, micro_batch_tokens=tokens)
+        for tokens in (16384, 24)
+    )
+    assert largest_difference(large, small) < 1e-10
+    cut, other = ([stage.clip_fraction for step in run for stage in step] for run in (stages, again))
+    assert cut == other and any(0 < part < 1 for part in cut), "the bound is at work"
 
 
 @dataclass

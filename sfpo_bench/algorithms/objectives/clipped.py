@@ -32,7 +32,14 @@ def clipped_surrogate(
     log_ratios_BT: Tensor, advantages_BT: Tensor, clip_low: float, clip_high: float
 ) -> tuple[Tensor, Tensor]:
     """Token losses -min(r A, clip(r) A) and where the clip is active, both [B, T] (arXiv:1707.06347, Eq. 7)."""
+    return bounded_surrogate(log_ratios_BT, advantages_BT, 1 - clip_low, 1 + clip_high)
+
+
+def bounded_surrogate(
+    log_ratios_BT: Tensor, advantages_BT: Tensor, lowest: float, highest: float
+) -> tuple[Tensor, Tensor]:
+    """The same with the bounds of the ratio itself, where those of `clipped_surrogate` are distances from 1."""
     ratios_BT = log_ratios_BT.exp()
     plain_BT = ratios_BT * advantages_BT
-    clipped_BT = ratios_BT.clamp(1 - clip_low, 1 + clip_high) * advantages_BT
+    clipped_BT = ratios_BT.clamp(lowest, highest) * advantages_BT
     return -plain_BT.minimum(clipped_BT), clipped_BT < plain_BT

@@ -1,0 +1,55 @@
+"""AReaL's form of M2PO: the largest log ratios of a mini-batch are masked until the others meet a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.masks.protocol import Mask
+from sfpo_bench.algorithms.protocols import LossInputs
+from sfpo_bench.core.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class SecondMoment(Mask):
+    """Out go the tokens of largest (log r)^2 of the mini-batch, until the mean of the rest is at most the budget.
+
+    The mask form of M2PO (arXiv:2510.01161) in AReaL. Tokens of equal (log r)^2 stay or go together.
+    """
+
+    kind: str = option("second_moment", "name of the mask")
+    budget: float = option(0.04, "largest mean of (log r)^2 over the tokens that are kept", low=0.0)
+
+    uses_statistics = True
+
+    paper = "2510.01161"
+    changes = "the mini-batch's largest log ratios lose their loss until the rest's second moment meets a budget"
+    extra_passes = "1 before each optimizer step, forward only"
+
+    def statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
+        return {"largest": largest_kept(_squares(log_ratios_BT)[mini_batch.mask_BT], self.budget)}
+
+    def keeps(self, log_ratios_BT: Tensor, inputs: LossInputs) -> Tensor:
+        return _squares(log_ratios_BT) <= inputs.statistics["largest"]
+
+
+def largest_kept(values_N: Tensor, budget: float) -> Tensor:
+    """The largest of the values up to which, itself included, their mean is at most `budget`; -1 where there is none.
+    Values are not negative."""
+    import torch
+
+    sorted_N = values_N.sort().values
+    means_N = sorted_N.cumsum(dim=0) / torch.arange(1, len(sorted_N) + 1, device=sorted_N.device)
+    # The mean of all that equal a value is that at the last of them.
+    last_N = torch.cat([sorted_N[1:] > sorted_N[:-1], sorted_N.new_ones(1, dtype=torch.bool)])
+    meeting = sorted_N[last_N & (means_N <= budget)] if len(sorted_N) else sorted_N
+    return torch.cat([sorted_N.new_full((1,), -1.0), meeting]).max()
+
+
+def _squares(log_ratios_BT: Tensor) -> Tensor:
+    # Sorted, summed and compared in one format, so that a token at the bound is on the same side of it everywhere.
+    return log_ratios_BT.double().square()

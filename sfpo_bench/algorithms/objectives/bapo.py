@@ -1,0 +1,119 @@
+"""BAPO: clip bounds that rise until positive advantages have their share of the mini-batch's loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sfpo_bench.algorithms.objectives.clipped import bounded_surrogate
+from sfpo_bench.algorithms.objectives.policy_gradient import PolicyGradient
+from sfpo_bench.algorithms.protocols import LossInputs
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class BoundOrder(StrEnum):
+    """Which bound rises first, up to its top: `high_first` (the paper) or `low_first` (the code)."""
+
+    high_first = "high_first"
+    low_first = "low_first"
+
+
+class Balance(StrEnum):
+    """What is held against the target, P and N being the sums over positive and negative advantages: `share`, P / (P +
+    N) (the paper), or `ratio`, P / N (the code). A share s is the ratio s / (1 - s)."""
+
+    share = "share"
+    ratio = "ratio"
+
+
+@dataclass
+class Bapo(PolicyGradient):
+    """-min(r A, clip(r, low, high) A), the bounds found anew for each mini-batch (arXiv:2510.18927).
+
+    P = sum of min(r, high) |A| over A > 0, N = sum of max(r, low) |A| over A < 0, each token times its old probability
+    with `weight_by_prob`. While the balance is under the target, one bound rises step by step to its top, then the
+    other. Where A < 0 a dual clip bounds the loss by dual_clip |A|.
+    """
+
+    kind: str = option("bapo", "name of the objective")
+    measure: Balance = option(Balance.share, "what is held against the target: share (paper) or ratio (code)")
+    target: float = option(0.4, "what the balance is to reach: 0.4 as a share is 0.667 as a ratio", low=0.0)
+    order: BoundOrder = option(BoundOrder.high_first, "the bound that rises first: high_first (paper) or low_first")
+    weight_by_prob: bool = option(True, "weight each token of the balance by its old probability; false in the code")
+    low_start: float = option(0.6, "where the lower clip bound begins", low=0.0, high=1.0)
+    low_top: float = option(0.9, "the largest lower bound", low=0.0, high=1.0)
+    low_step: float = option(0.02, "by how much it rises", above=0.0)
+    high_start: float = option(1.2, "where the upper clip bound begins", low=1.0)
+    high_top: float = option(3.0, "the largest upper bound", low=1.0)
+    high_step: float = option(0.05, "by how much it rises", above=0.0)
+    dual_clip: float = option(0.0, "largest loss over |A| where A < 0, 3 in the code; 0: none", low=0.0)
+
+    surrogate_uses_statistics = True
+
+    paper = "2510.18927"
+    changes = "clip bounds rise until positive advantages have their share of the loss"
+    extra_passes = "1 before each optimizer step, forward only"
+
+    def check(self, key: str, group: int) -> None:
+        super().check(key, group)
+        for name, start, top in (
+            ("low", self.low_start, self.low_top),
+            ("high", self.high_start, self.high_top),
+        ):
+            if start > top:
+                raise ConfigError(f"{key}.{name}_start = {start:g} is above {key}.{name}_top = {top:g}; expected below")
+        if self.measure is Balance.share and self.target > 1:
+            raise ConfigError(f"{key}.target = {self.target:g} as a share; expected at most 1, or {key}.measure=ratio")
+        if 0 < self.dual_clip <= 1:
+            raise ConfigError(
+                f"{key}.dual_clip = {self.dual_clip:g} clips ratios of 1; expected above 1, or 0 for none"
+            )
+
+    def bounds(self) -> Iterator[tuple[float, float]]:
+        """Lower and upper bound, from their starts to the tops of both in the order of rising."""
+        lows = _rising(self.low_start, self.low_top, self.low_step)
+        highs = _rising(self.high_start, self.high_top, self.high_step)
+        if self.order is BoundOrder.high_first:
+            yield from ((lows[0], high) for high in highs)
+            yield from ((low, highs[-1]) for low in lows[1:])
+        else:
+            yield from ((low, highs[0]) for low in lows)
+            yield from ((lows[-1], high) for high in highs[1:])
+
+    def surrogate_statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
+        mask_BT = mini_batch.mask_BT
+        advantages_N = mini_batch.advantages_BT.expand_as(mask_BT)[mask_BT].double()
+        ratios_N, sizes_N = log_ratios_BT[mask_BT].double().exp(), advantages_N.abs()
+        if self.weight_by_prob:
+            sizes_N = sizes_N * mini_batch.old_log_probs_BT[mask_BT].double().exp()
+        good_N, bad_N = advantages_N > 0, advantages_N < 0
+        low, high = self.low_top, self.high_top
+        for low, high in self.bounds():
+            positive = float((ratios_N.clamp(max=high) * sizes_N)[good_N].sum())
+            negative = float((ratios_N.clamp(min=low) * sizes_N)[bad_N].sum())
+            whole = negative + positive if self.measure is Balance.share else negative
+            if positive >= self.target * whole:
+                break
+        return {"low": ratios_N.new_tensor(low), "high": ratios_N.new_tensor(high)}
+
+    def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
+        advantages_BT = inputs.advantages_BT
+        low, high = float(inputs.statistics["low"]), float(inputs.statistics["high"])
+        token_BT, clipped_BT = bounded_surrogate(log_ratios_BT, advantages_BT, low, high)
+        if not self.dual_clip:
+            return token_BT, clipped_BT
+        largest_BT = (self.dual_clip * advantages_BT.abs()).where(advantages_BT < 0, float("inf"))
+        return token_BT.minimum(largest_BT), clipped_BT | (token_BT > largest_BT)
+
+
+def _rising(start: float, top: float, step: float) -> list[float]:
+    """start, start + step, ..., top; the last step may be shorter."""
+    steps = math.ceil((top - start) / step - 1e-9)
+    return [min(start + number * step, top) for number in range(steps)] + [top]
