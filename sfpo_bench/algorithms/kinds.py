@@ -10,10 +10,13 @@ from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.rule_verifier import RuleVerifier
+from sfpo_bench.algorithms.advantages.tree import TreeAdvantage
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
+from sfpo_bench.algorithms.collectors.branches import Branches
 from sfpo_bench.algorithms.collectors.drop_solved import DropSolved
 from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
+from sfpo_bench.algorithms.collectors.replay import Replay
 from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
 from sfpo_bench.algorithms.gxpo import Gxpo
 from sfpo_bench.algorithms.masks.binary_kl import BinaryKL
@@ -47,6 +50,7 @@ from sfpo_bench.algorithms.penalties.protocol import Penalty
 from sfpo_bench.algorithms.penalties.spread_entropy import SpreadEntropy
 from sfpo_bench.algorithms.phases import InOrder, OnePhase
 from sfpo_bench.algorithms.references import HardReference, SoftReference, StartReference
+from sfpo_bench.algorithms.selections.branch_prune import BranchPrune
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
 from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.triggers import EntropyZScore, FixedStep, Trigger
@@ -60,17 +64,21 @@ ADVANTAGES: dict[str, type] = {
     "whitened_returns": WhitenedReturns,
     "gae": GeneralizedAdvantage,
     "rule_verifier": RuleVerifier,
+    "tree": TreeAdvantage,
     "custom": Custom,
 }
 SELECTIONS: dict[str, type] = {
     "every": Every,
     "dppo_prune": DppoPrune,
+    "branch_prune": BranchPrune,
     "custom": Custom,
 }
 COLLECTORS: dict[str, type] = {
     "group": GroupCollector,
     "dynamic_sampling": DynamicSampling,
     "drop_solved": DropSolved,
+    "replay": Replay,
+    "branches": Branches,
     "custom": Custom,
 }
 MODULES: dict[str, type] = {

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sfpo_bench.algorithms.facts import Facts
 from sfpo_bench.algorithms.protocols import Objective, Phases, RuleNeeds, RuleState, StepMethod, UpdateRule
+from sfpo_bench.algorithms.selections.protocol import Selection
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 
@@ -135,8 +136,8 @@ def _uncovered(key: str, first: int, last: int) -> ConfigError:
 
 
 class MethodSchedule:
-    """What each step of one run uses, and what its rules and objectives remember; `used` are the methods in their
-    order."""
+    """What each step of one run uses, and what its rules, objectives and selections remember; `used` are the methods in
+    their order."""
 
     def __init__(self, own: StepMethod, phases: Phases, steps: int) -> None:
         self._own = own
@@ -144,9 +145,10 @@ class MethodSchedule:
         self.used = tuple(_distinct([phases.at(step, own) for step in range(1, steps + 1)]))
         methods = (own, *self.used)
         # By the name before the keys of each one's memory; the rule of `algorithm` has none.
-        self._memories: dict[str, UpdateRule | Objective] = {
+        self._memories: dict[str, UpdateRule | Objective | Selection] = {
             **_named("rule", [method.rule for method in methods], bare_first=True),
             **_named("objective", [method.objective for method in methods]),
+            **_named("selection", [method.selection for method in methods]),
         }
 
     def at(self, step: int) -> StepMethod:

@@ -39,11 +39,12 @@ def _check_advantages(found: object, rewarded: Rewarded) -> str:
 
 
 def _check_weights(found: object, candidates: Candidates) -> str:
-    shape = tuple(candidates.advantages_PG.shape)
+    shape, lengths_PG = tuple(candidates.advantages_PG.shape), candidates.lengths_PG
+    tokens = (lengths_PG.numel(), int(lengths_PG.max()))
     if found is None:
         return ""
-    if tuple(getattr(found, "shape", ())) != shape:
-        return f"None, or a tensor of shape {shape}, a weight each"
+    if tuple(getattr(found, "shape", ())) not in (shape, tokens):
+        return f"None, or a tensor of shape {shape}, a weight each, or {tokens}, one of each response token"
     weights: Any = found
     return "" if bool(((weights >= 0) & (weights < math.inf)).all()) else "finite weights of at least 0"
 
@@ -89,7 +90,7 @@ CHECKS: Mapping[type, Mapping[str, Check]] = {
     Collector: {"collect": _check_collected, "observe": a(NoneType), "state": a(Mapping), "restore": a(NoneType)},
     Advantage: {"advantages": _check_advantages, "returns": _check_returns},
     Modules: {"share": _check_share, "losses": _check_losses, "rate_of": a(float), "passes_of": a(int)},
-    Selection: {"weights": _check_weights},
+    Selection: {"weights": _check_weights, "state": a(Mapping), "restore": a(NoneType)},
     Objective: {"loss": a(Loss), "observe": a(NoneType), "state": a(Mapping), "restore": a(NoneType)},
     Reference: {"follow": _check_part},
     Phases: {"at": a(StepMethod)},

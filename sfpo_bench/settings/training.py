@@ -70,6 +70,9 @@ class LearnerSettings:
     micro_batch_tokens: int = option(
         16384, "tokens of one forward and backward, each prompt counted once; never changes the result", low=1
     )
+    packing_window: int = option(
+        1, "pending responses of which the first that fits goes into a micro-batch; 1: the next or none", low=1
+    )
     lora_rank: int = option(0, "train low-rank adapters of this rank instead of the weights; 0: the weights", low=0)
     recompute_layers: bool = option(
         False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,8 @@ class TrainBatch:
 
     `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
     `row_weights_B` are a selection's, 0 for a response that is dropped: it counts in denominators and is not run.
-    They are absent where all weigh 1. Response tokens before `loss_from_B` bear no loss and count in no denominator.
+    They are absent where all weigh 1. `token_weights_BT`, where there are any, are a selection's of the policy-gradient
+    term of each token. Response tokens before `loss_from_B` bear no loss and count in no denominator.
     `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
     `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding,
     NaN for a response that no engine sampled. `advantages_BT` is [B, 1] where all tokens of a response share theirs.
@@ -43,6 +44,7 @@ class TrainBatch:
     row_weights_B: Tensor | None = None
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     old_log_probs_BT: Tensor | None = None
+    token_weights_BT: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows_B)
@@ -60,6 +62,13 @@ class TrainBatch:
     def loss_tokens_B(self) -> Tensor:
         """Response tokens that bear a loss."""
         return self.response_tokens_B - self.loss_from_B
+
+    def weighted(self, weights: Tensor) -> TrainBatch:
+        """The batch with weights of its responses, [B], or of their tokens, [B, T]; one without a weight is dropped."""
+        if weights.ndim == 1:
+            return replace(self, row_weights_B=weights)
+        kept_B = ((weights != 0) & self.loss_mask_BT()).any(dim=1)
+        return replace(self, row_weights_B=kept_B.to(weights.dtype), token_weights_BT=weights)
 
     def kept_B(self) -> Tensor:
         """True for rows that are run: those that no selection dropped; of a batch that is dropped whole all of them,
@@ -95,6 +104,7 @@ class TrainBatch:
             scores={name: scores_BT[rows, :width] for name, scores_BT in self.scores.items()},
             row_weights_B=None if self.row_weights_B is None else self.row_weights_B[rows],
             old_log_probs_BT=None if self.old_log_probs_BT is None else self.old_log_probs_BT[rows, :width],
+            token_weights_BT=None if self.token_weights_BT is None else self.token_weights_BT[rows, :width],
         )
 
     def group_sizes(self) -> list[int]:
@@ -180,34 +190,46 @@ def share_of_rows(batch: TrainBatch, rank: int, count: int) -> Tensor:
     return order_B[share_B == rank].sort().values.to(batch.rows_B.device)
 
 
-def micro_batches(batch: TrainBatch, token_budget: int) -> list[TrainBatch]:
+def micro_batches(batch: TrainBatch, token_budget: int, window: int = 1) -> list[TrainBatch]:
     """The rows in micro-batches of at most `token_budget` tokens, each prompt counted once.
 
-    Responses to one prompt stay together where they can, and prompts of like response lengths come together. A row that
-    is longer than the budget stands alone.
+    Responses to one prompt stay together where they can, and prompts of like response lengths come together. A
+    micro-batch is filled with the first of the next `window` rows that fits, until none does. A row that is longer than
+    the budget stands alone.
     """
     longest_P = torch.zeros_like(batch.prompt_tokens_P).scatter_reduce(
         0, batch.owners_B, batch.response_tokens_B, reduce="amax"
     )
     # Sort by the longest response of the prompt, then by prompt: one number holds both keys.
     key_B = longest_P[batch.owners_B] * (len(longest_P) + 1) + batch.owners_B
-    order_B = torch.argsort(key_B, stable=True)
-    owners, tokens = batch.owners_B[order_B].tolist(), batch.response_tokens_B[order_B].tolist()
+    pending: list[int] = torch.argsort(key_B, stable=True).tolist()
+    owners, tokens = batch.owners_B.tolist(), batch.response_tokens_B.tolist()
     prompt_tokens = batch.prompt_tokens_P.tolist()
-    cuts, size = [0], 0
-    for place, (owner, own) in enumerate(zip(owners, tokens, strict=True)):
-        # The prompt's own tokens count with its first response in a micro-batch alone.
-        first = place == cuts[-1] or owners[place - 1] != owner
-        more = own + prompt_tokens[owner] * first
-        if size + more > token_budget and place > cuts[-1]:
-            cuts.append(place)
-            size, more = 0, own + prompt_tokens[owner]
-        size += more
-    return [batch.select(order_B[start:end]) for start, end in zip(cuts, [*cuts[1:], len(owners)], strict=True)]
+    found: list[TrainBatch] = []
+    while pending:
+        rows: list[int] = []
+        prompts: set[int] = set()
+        room = token_budget
+        while pending:
+            # The prompt's own tokens count with its first response in a micro-batch alone.
+            sizes = {
+                row: tokens[row] + prompt_tokens[owners[row]] * (owners[row] not in prompts) for row in pending[:window]
+            }
+            row = next((row for row, size in sizes.items() if size <= room or not rows), None)
+            if row is None:
+                break
+            pending.remove(row)
+            rows.append(row)
+            prompts.add(owners[row])
+            room -= sizes[row]
+        found.append(batch.select(torch.tensor(rows, device=batch.rows_B.device)))
+    return found
 
 
-def micro_batches_of_rank(batch: TrainBatch, token_budget: int, ranks: Ranks) -> Iterator[tuple[TrainBatch, bool]]:
+def micro_batches_of_rank(
+    batch: TrainBatch, token_budget: int, window: int, ranks: Ranks
+) -> Iterator[tuple[TrainBatch, bool]]:
     """This rank's micro-batches of `batch`, and stand-ins while others have more; with each, whether it counts."""
     rows = share_of_rows(batch, ranks.rank, ranks.count)
-    mine = micro_batches(batch.select(rows), token_budget) if len(rows) else []
+    mine = micro_batches(batch.select(rows), token_budget, window) if len(rows) else []
     return turns(mine, lambda: batch.select(torch.zeros_like(batch.rows_B[:1])), ranks)

@@ -307,7 +307,10 @@ class LocalLearner:
         kept_B = mini_batch.kept_B()
         signal_B = kept_B if mini_batch.row_weights_B is None else mini_batch.row_weights_B != 0
         if not self._objective.needs_every_row:
-            signal_B = signal_B & ((mini_batch.advantages_BT != 0) & mini_batch.loss_mask_BT()).any(dim=1)
+            signal_BT = (mini_batch.advantages_BT != 0) & mini_batch.loss_mask_BT()
+            if mini_batch.token_weights_BT is not None:
+                signal_BT = signal_BT & (mini_batch.token_weights_BT != 0)
+            signal_B = signal_B & signal_BT.any(dim=1)
         for needs_gradient in (True, False):
             rows = (kept_B & (signal_B == needs_gradient)).nonzero()[:, 0]
             if len(rows):
@@ -316,7 +319,8 @@ class LocalLearner:
 
     def _turns(self, batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
         """This rank's micro-batches of `batch`, and stand-ins while others have more."""
-        return micro_batches_of_rank(batch, self._settings.micro_batch_tokens, self._ranks)
+        settings = self._settings
+        return micro_batches_of_rank(batch, settings.micro_batch_tokens, settings.packing_window, self._ranks)
 
     def _old(self, micro: TrainBatch, scores: Scores) -> tuple[Tensor, Tensor | None]:
         """Old and reference log-probs of these rows; in the step's first pass the scores at hand are the old ones."""
@@ -363,7 +367,12 @@ class LocalLearner:
         )
 
     def _weights(self, micro: TrainBatch) -> Tensor | None:
-        return None if self._weights_BT is None else self._weights_BT[micro.rows_B, : micro.responses_BT.shape[1]]
+        """The correction's weights of these tokens times a selection's, where there are any."""
+        chosen_BT = None if micro.token_weights_BT is None else micro.token_weights_BT.to(self._log_prob_format)
+        if self._weights_BT is None:
+            return chosen_BT
+        corrected_BT = self._weights_BT[micro.rows_B, : micro.responses_BT.shape[1]]
+        return corrected_BT if chosen_BT is None else corrected_BT * chosen_BT
 
     def _may_step(self, loss: float, norm: float, stage: str) -> bool:
         if math.isfinite(loss) and math.isfinite(norm):

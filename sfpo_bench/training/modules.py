@@ -84,7 +84,8 @@ class TrainedModule:
         return loss
 
     def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
-        return micro_batches_of_rank(batch, self._settings.micro_batch_tokens, self._ranks)
+        settings = self._settings
+        return micro_batches_of_rank(batch, settings.micro_batch_tokens, settings.packing_window, self._ranks)
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """What a checkpoint carries of it, by part."""

@@ -278,11 +278,15 @@ class GradedRollouts:
         """What a table of all has for the fresh ones, as wide as they are."""
         return values_BT[[one.advantages is None for one in self.trajectories], : int(self.fresh._lengths_PG().max())]
 
-    def with_ones(self, weights_PG: Tensor) -> Tensor:
-        """Weights of all, [B]: those of the fresh ones, and 1 for the others."""
-        whole_B = torch.ones(len(self.trajectories), dtype=weights_PG.dtype)
-        whole_B[[one.advantages is None for one in self.trajectories]] = weights_PG.reshape(-1).cpu()
-        return whole_B
+    def with_ones(self, weights: Tensor) -> Tensor:
+        """A selection's weights of all, [B], or [B, T] of tokens: those of the fresh ones, and 1 for the others."""
+        fresh_B = [one.advantages is None for one in self.trajectories]
+        by_token = weights.shape != self.fresh._lengths_PG().shape
+        values = weights.cpu() if by_token else weights.reshape(-1, 1).cpu()
+        width = max(len(one.completion.response_ids) for one in self.trajectories) if by_token else 1
+        whole = torch.ones(len(self.trajectories), width, dtype=weights.dtype)
+        whole[fresh_B, : values.shape[1]] = values
+        return whole if by_token else whole[:, 0]
 
     def old_log_probs_BT(self) -> Tensor | None:
         """Those that trajectories bring, NaN elsewhere; None where none brings any."""
@@ -321,12 +325,14 @@ class GradedRollouts:
         kept_PG = torch.tensor([not one.left_out for one in self.trajectories]).view(-1, self.group)
         return None if kept_PG.all() else kept_PG
 
-    def without_left_out(self, weights_PG: Tensor | None) -> Tensor | None:
-        """A selection's weights, 0 for what the collector left out."""
+    def without_left_out(self, weights: Tensor | None) -> Tensor | None:
+        """A selection's weights, of responses or of tokens, 0 for what the collector left out."""
         kept_PG = self.kept_PG()
         if kept_PG is None:
-            return weights_PG
-        return kept_PG.double() if weights_PG is None else kept_PG * weights_PG
+            return weights
+        if weights is None:
+            return kept_PG.double()
+        return weights * (kept_PG if weights.shape == kept_PG.shape else kept_PG.reshape(-1, 1))
 
     def candidates(self, advantages_BT: Tensor, draws: Generator) -> Candidates:
         """What a selection is given."""

@@ -226,9 +226,9 @@ class Trainer:
         if brought_BT is not None:
             batch = replace(batch, old_log_probs_BT=brought_BT.to(device))
         draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same
-        weights_PG = method.selection.weights(rollouts.fresh.candidates(advantages_BT, draws))
-        weights_PG = rollouts.fresh.without_left_out(weights_PG)
-        return batch if weights_PG is None else replace(batch, row_weights_B=rollouts.with_ones(weights_PG).to(device))
+        weights = method.selection.weights(rollouts.fresh.candidates(advantages_BT, draws))
+        weights = rollouts.fresh.without_left_out(weights)
+        return batch if weights is None else batch.weighted(rollouts.with_ones(weights).to(device))
 
     def _spend(self, sampled: Costs, stages: Sequence[StageStats], seconds: float, cpu_seconds: float) -> None:
         spent = self._costs

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sfpo_bench.algorithms.objectives import Clipped, Normalization, k3
 from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs
+from sfpo_bench.core.errors import ConfigError
 
 LIMIT = 6
 BLOCK = 2
@@ -192,3 +193,30 @@ def test_k3_is_non_negative_zero_at_equality_and_unbiased_for_the_kl() -> None:
     assert bool((terms >= 0).all())
     assert torch.equal(k3(p.log(), p.log()), torch.zeros(3, dtype=torch.float64))
     assert float((p * terms).sum()) == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-12)
+
+
+def test_a_dual_clip_bounds_the_loss_of_bad_responses_and_leaves_everything_else_alone() -> None:
+    """-max(min(r A, clip(r) A), c A) where A < 0, token by token; beyond c there is no gradient."""
+    rule, plain, batch = Clipped(dual_clip=1.5, clip_high=0.28), Clipped(clip_high=0.28), inputs(3, rows=40)
+    found, clipped = rule.surrogate(batch.log_probs_BT - batch.old_log_probs_BT, batch)
+    bounded = 0
+    for row, place in batch.mask_BT.nonzero().tolist():
+        ratio = math.exp((batch.log_probs_BT - batch.old_log_probs_BT).detach()[row, place])
+        advantage = float(batch.advantages_BT[row, 0])
+        inner = min(ratio * advantage, min(max(ratio, 0.8), 1.28) * advantage)
+        expected = max(inner, 1.5 * advantage) if advantage < 0 else inner
+        bounded += expected != inner
+        assert float(found.detach()[row, place]) == pytest.approx(-expected, abs=1e-14)
+        assert expected == inner or bool(clipped[row, place])
+    assert bounded > 0
+    [gradient] = torch.autograd.grad(rule.loss(batch).value, batch.log_probs_BT, retain_graph=True)
+    ratios = (batch.log_probs_BT - batch.old_log_probs_BT).exp()
+    assert not gradient[(ratios > 1.5) & (batch.advantages_BT < 0)].any()
+    off, far = plain.loss(batch).value, Clipped(clip_high=0.28, dual_clip=1e9).loss(batch).value
+    assert torch.equal(off, far)
+
+
+def test_a_dual_clip_inside_the_range_of_the_clip_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"dual_clip = 1\.2 with algorithm\.objective\.clip_high = 0\.2"):
+        Clipped(dual_clip=1.2).check("algorithm.objective", 4)
+    Clipped(dual_clip=10.0).check("algorithm.objective", 4)

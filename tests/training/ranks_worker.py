@@ -101,7 +101,7 @@ def cases() -> dict[str, Case]:
         "pairs": Case(SlowFast(fast_passes=2), {**two_mini_batches, "micro_batch_tokens": 24}, Dpo(beta=0.5)),
         "statistics of the mini-batch": Case(Repeat(passes=3), two_mini_batches, AdaptiveBound()),
         "weighted rows": Case(Repeat(passes=2), two_mini_batches, AdaptiveBound(), weighted=True),
-        "rows of earlier steps": Case(Repeat(passes=2), {**SGD, "micro_batch_tokens": 24}, brought=True),
+        "rows of earlier steps": Case(Repeat(passes=2), {**two_mini_batches, "micro_batch_tokens": 24}, brought=True),
         "blocks": Case(OnePass(), SGD, Clipped(normalization=Normalization.block_token_mean)),
         "rejection": Case(OnePass(), {**SGD, "engine_correction": Correction.reject, "engine_correction_cap": 1e9}),
         "recomputed layers": Case(SlowFast(fast_passes=2), {**SGD, "recompute_layers": True, "anchor_on_host": True}),

@@ -71,3 +71,45 @@ def test_a_correction_that_rejects_weighs_those_that_are_kept_by_their_own_numbe
     cap: dict[str, Any] = {"engine_correction": Correction.reject, "engine_correction_cap": 1e30}
     weighted = replace(data, row_weights_B=WEIGHTS)
     assert largest_difference(learned(weighted, **cap), learned(weighted)) < 1e-12
+
+
+def test_weights_of_tokens_are_factors_on_their_advantages_and_a_row_without_any_is_not_run() -> None:
+    data = batch(4, seed=2)
+    source = torch.Generator().manual_seed(1)
+    weights_BT = torch.rand(data.responses_BT.shape, generator=source, dtype=torch.float64).round()
+    weights_BT[[3, 9]] = 0.0
+    weighted = data.weighted(weights_BT)
+    assert weighted.row_weights_B is not None and not weighted.row_weights_B[[3, 9]].any()
+    scaled = replace(data, advantages_BT=data.advantages_BT * weights_BT)
+    layouts: tuple[dict[str, Any], ...] = ({}, {"mini_batches": 2}, {"micro_batch_tokens": 24})
+    for layout in layouts:
+        found = learned(weighted, **layout)
+        assert largest_difference(found, learned(scaled, **layout)) < 1e-12
+    assert largest_difference(found, learned(data, micro_batch_tokens=24)) > 1e-4
+
+
+def test_weights_of_tokens_multiply_those_of_a_correction() -> None:
+    """Engine log-probs of zero: every ratio is far below the cap, and no weight of the correction is one."""
+    data = batch(4, seed=2)
+    weights_BT = 1.0 + torch.arange(data.responses_BT.shape[1]).double().expand(data.responses_BT.shape) % 3
+    corrected: dict[str, Any] = {"engine_correction": Correction.truncate}
+    found = learned(data.weighted(weights_BT), **corrected)
+    scaled = replace(data, advantages_BT=data.advantages_BT * weights_BT)
+    assert largest_difference(found, learned(scaled, **corrected)) < 1e-12
+    assert largest_difference(found, learned(data.weighted(weights_BT))) > 1e-6
+
+
+def test_a_token_without_weight_is_no_reason_to_run_a_row_backward() -> None:
+    """Its advantage may be anything."""
+    data = batch(4, seed=2)
+    silent_BT = data.advantages_BT.expand(data.responses_BT.shape).clone()
+    silent_BT[:8] = 0.0
+    loud_BT = silent_BT.clone()
+    loud_BT[:8, :2] = 5.0
+    weights_BT = torch.ones_like(silent_BT)
+    weights_BT[:8, :2] = 0.0
+    one, other = (replace(data, advantages_BT=values).weighted(weights_BT) for values in (silent_BT, loud_BT))
+    made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)
+    backward = [[(len(rows), needs) for rows, needs, _ in made._work(data)] for data in (one, other)]
+    assert backward[0] == backward[1] and {needs for _, needs in backward[0]} == {True, False}
+    assert largest_difference(learned(one), learned(other)) < 1e-12

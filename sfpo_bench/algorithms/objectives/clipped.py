@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.objectives.policy_gradient import PolicyGradient
 from sfpo_bench.algorithms.protocols import LossInputs
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 
 if TYPE_CHECKING:
@@ -15,17 +16,35 @@ if TYPE_CHECKING:
 
 @dataclass
 class Clipped(PolicyGradient):
-    """-min(r_t A, clip(r_t, 1 - clip_low, 1 + clip_high) A) on each token (arXiv:2402.03300, Eq. 3)."""
+    """-min(r_t A, clip(r_t, 1 - clip_low, 1 + clip_high) A) on each token (arXiv:2402.03300, Eq. 3).
+
+    With `dual_clip` c the loss is at most c |A| where A < 0 (arXiv:1912.09729, Eq. 5): a ratio above c, which nothing
+    else bounds there, has no gradient.
+    """
 
     kind: str = option("clipped", "name of the objective")
     clip_low: float = option(0.2, "ratios below 1 - clip_low are clipped", above=0.0, high=1.0)
     clip_high: float = option(0.2, "ratios above 1 + clip_high are clipped", above=0.0)
+    dual_clip: float = option(0.0, "ratios above it are clipped where A < 0; 0: none", low=0.0)
 
     paper = "2402.03300, 2503.20783, 2503.14476"
     changes = "the gradient stops where the ratio leaves its range in the direction of the advantage"
 
+    def check(self, key: str, group: int) -> None:
+        super().check(key, group)
+        if 0 < self.dual_clip <= 1 + self.clip_high:
+            raise ConfigError(
+                f"{key}.dual_clip = {self.dual_clip:g} with {key}.clip_high = {self.clip_high:g}: ratios near 1 would "
+                f"lose their gradient; expected more than {1 + self.clip_high:g}, or 0 for none"
+            )
+
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
-        return clipped_surrogate(log_ratios_BT, inputs.advantages_BT, self.clip_low, self.clip_high)
+        token_BT, clipped_BT = clipped_surrogate(log_ratios_BT, inputs.advantages_BT, self.clip_low, self.clip_high)
+        if not self.dual_clip:
+            return token_BT, clipped_BT
+        # Where A > 0 the loss is negative, and no bound.
+        most_BT = (self.dual_clip * inputs.advantages_BT.abs()).expand_as(token_BT)
+        return token_BT.minimum(most_BT), clipped_BT | (most_BT < token_BT)
 
 
 def clipped_surrogate(

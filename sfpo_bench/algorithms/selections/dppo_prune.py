@@ -1,9 +1,10 @@
-"""DPPO's pruning: responses of low advantage are dropped at random, and the others weigh more for it."""
+"""DPPO's pruning: prompts and responses of low advantage are dropped at random, and the others weigh more for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from sfpo_bench.algorithms.facts import Facts
@@ -14,12 +15,14 @@ from sfpo_bench.core.options import option
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sfpo_bench.algorithms.protocols import RuleState
+
 
 class Estimator(StrEnum):
-    """The weight of a response that stays, dropped with probability P, under a mean over all N responses.
+    """The weight of a response that stays, kept with probability k, under a mean over all N responses.
 
-    horvitz_thompson  1 / (1 - P): the expectation over draws is the gradient of the whole batch
-    published         C / (1 - P) under the mean over those that stay, C the mean of 1 - P: a ratio, and biased
+    horvitz_thompson  1 / k: the expectation over draws is the gradient of the whole batch
+    published         C / k under the mean over those that stay, C the mean of k: a ratio, and biased
     """
 
     horvitz_thompson = "horvitz_thompson"
@@ -27,8 +30,8 @@ class Estimator(StrEnum):
 
 
 class DropRule(StrEnum):
-    """`bernoulli`: each response is dropped on its own. `fixed_count`, the appendix's algorithm: the floor(rate n)
-    responses of lowest |A| are dropped for sure, which no weight can undo: biased."""
+    """`bernoulli`: each prompt and response is dropped on its own. `fixed_count`, the appendix's algorithm: the
+    floor(rate n) of lowest |A| are dropped for sure, which no weight can undo: biased."""
 
     bernoulli = "bernoulli"
     fixed_count = "fixed_count"
@@ -36,16 +39,21 @@ class DropRule(StrEnum):
 
 @dataclass
 class DppoPrune(Facts, Selection):
-    """Drop responses with |A| below the batch's mean with probability `rate`, weight the others (arXiv:2603.04135).
+    """Drop prompts of low past |A| with probability `prompt_rate`, responses of |A| below the batch's mean with
+    probability `rate`, and weight the others (arXiv:2603.04135).
 
-    All responses are generated and count as spent; those that are dropped are not run by the learner. A rate of 0 is
-    the method without it, bit for bit. Unverified: the threshold of P and its value above; prompts are not pruned.
+    A prompt's past |A| is an average over the steps that had it, remembered in the checkpoint; one that is new is not
+    dropped. All responses are generated and count as spent; those that are dropped are not run by the learner. With
+    rates of 0 it is the method without it, bit for bit. Unverified: the threshold of P and its value above, and how a
+    prompt's past is smoothed.
     """
 
     kind: str = option("dppo_prune", "name of the selection")
     rate: float = option(
         0.5, "probability that a response of low |A| is dropped; .3 to .9 in the paper", low=0.0, below=1.0
     )
+    prompt_rate: float = option(0.5, "probability that a prompt of low past |A| is dropped", low=0.0, below=1.0)
+    smoothing: float = option(0.5, "part of the newest mean |A| in a prompt's past |A|", above=0.0, high=1.0)
     estimator: Estimator = option(
         Estimator.horvitz_thompson, "weight of those that stay: horvitz_thompson or published"
     )
@@ -53,12 +61,18 @@ class DppoPrune(Facts, Selection):
 
     paper = "2603.04135"
     trust = "?"
-    unverified = "that P is `rate` below the batch's mean |A| and 0 above is our reading; prompts are not pruned"
-    changes = "responses of low |A| are dropped at random, the others weigh more"
+    unverified = (
+        "that P is the rate below the mean |A| (of the batch; of the past of the step's prompts) and 0 above, and how "
+        "a prompt's past is smoothed, is our reading"
+    )
+    changes = "prompts and responses of low |A| are dropped at random, the others weigh more"
+
+    def __post_init__(self) -> None:
+        self._past: dict[str, float] = {}
 
     @property
     def needs_weights(self) -> bool:
-        return self.rate > 0
+        return self.rate > 0 or self.prompt_rate > 0
 
     def check(self, key: str, group: int) -> None:
         if self.sampling is DropRule.fixed_count and self.estimator is not Estimator.horvitz_thompson:
@@ -70,28 +84,61 @@ class DppoPrune(Facts, Selection):
     def weights(self, candidates: Candidates) -> Tensor | None:
         import torch
 
-        if self.rate == 0:
+        if not self.needs_weights:
             return None
-        size_N = candidates.advantages_PG.abs().reshape(-1)
+        size_PG, past_P1 = candidates.advantages_PG.abs(), self._past_of(candidates)
+        self._remember(candidates)
         if self.sampling is DropRule.fixed_count:
-            kept_N = torch.ones_like(size_N)
-            kept_N[torch.argsort(size_N, stable=True)[: int(self.rate * len(size_N))]] = 0.0
-            weights_N = kept_N * len(size_N) / kept_N.sum()
-        else:
-            drawn_N = torch.from_numpy(candidates.generator.random(len(size_N)))
-            dropped_N = drawn_N < self.probabilities(size_N)
-            weights_N = self.weights_of(size_N, dropped_N)
-        return weights_N.reshape(candidates.advantages_PG.shape)
+            kept_PG = lowest_dropped(size_PG, self.rate) * lowest_dropped(past_P1, self.prompt_rate)
+            return kept_PG * kept_PG.numel() / kept_PG.sum().clamp(min=1)
+        drawn_PG = torch.from_numpy(candidates.generator.random(tuple(size_PG.shape)))
+        drawn_P1 = torch.from_numpy(candidates.generator.random(tuple(past_P1.shape)))
+        chance_PG, chance_P1 = probabilities(size_PG, self.rate), probabilities(past_P1, self.prompt_rate)
+        return self.weights_of((1 - chance_PG) * (1 - chance_P1), (drawn_PG >= chance_PG) & (drawn_P1 >= chance_P1))
 
-    def probabilities(self, size_N: Tensor) -> Tensor:
-        """P of each response by its |A|."""
-        # The mean of equal numbers can be above them by a rounding error, which would drop them all.
-        return self.rate * (size_N < size_N.mean().clamp(max=size_N.max())).double()
-
-    def weights_of(self, size_N: Tensor, dropped_N: Tensor) -> Tensor:
-        """The weights, 0 for the dropped, of one outcome of the draw."""
-        kept_N = 1 - self.probabilities(size_N)
-        weights_N = (~dropped_N).double() / kept_N
+    def weights_of(self, chance_PG: Tensor, kept_PG: Tensor) -> Tensor:
+        """The weights, 0 for the dropped, of one outcome of the draw; `chance_PG` is the probability to stay."""
+        weights_PG = kept_PG.double() / chance_PG
         if self.estimator is Estimator.published:
-            weights_N = weights_N * kept_N.mean() * len(size_N) / (~dropped_N).sum().clamp(min=1)
-        return weights_N
+            weights_PG = weights_PG * chance_PG.mean() * kept_PG.numel() / kept_PG.sum().clamp(min=1)
+        return weights_PG
+
+    def _past_of(self, candidates: Candidates) -> Tensor:
+        """The past |A| of each prompt, [P, 1]; of a new one infinity."""
+        past = [self._past.get(name, float("inf")) for name, _ in _prompts(candidates)]
+        return candidates.advantages_PG.new_tensor(past)[:, None]
+
+    def _remember(self, candidates: Candidates) -> None:
+        if self.prompt_rate:
+            for name, size in _prompts(candidates):
+                self._past[name] = (1 - self.smoothing) * self._past.get(name, size) + self.smoothing * size
+
+    def state(self) -> RuleState:
+        return dict(self._past)
+
+    def restore(self, state: RuleState) -> None:
+        self._past = {name: float(past) for name, past in state.items()}  # type: ignore[arg-type]  # a number each
+
+
+def probabilities(size: Tensor, rate: float) -> Tensor:
+    """P of each entry: `rate` below the mean of the finite ones, else 0."""
+    known = size[size.isfinite()]
+    if not len(known):
+        return size.new_zeros(size.shape)
+    # The mean of equal numbers can be above them by a rounding error, which would drop them all.
+    return rate * (size < known.mean().clamp(max=known.max())).double()
+
+
+def lowest_dropped(size: Tensor, rate: float) -> Tensor:
+    """0 for the floor(rate n) lowest of the n finite entries, of equal ones the first, and 1 for the others."""
+    flat = size.reshape(-1)
+    kept = flat.new_ones(len(flat))
+    kept[flat.argsort(stable=True)[: int(rate * int(flat.isfinite().sum()))]] = 0.0
+    return kept.reshape(size.shape)
+
+
+def _prompts(candidates: Candidates) -> list[tuple[str, float]]:
+    """The problem of each group and the mean |A| of its responses; none where the responses come from no step."""
+    sizes = candidates.advantages_PG.abs()
+    firsts = candidates.trajectories[:: sizes.shape[1]]
+    return [(one.problem.id, fmean(row)) for one, row in zip(firsts, sizes.tolist(), strict=bool(firsts))]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from torch import Tensor
 
+    from sfpo_bench.algorithms.protocols import RuleState
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -31,7 +33,8 @@ class Candidates:
 
 
 class Selection(Protocol):
-    """Which responses of a batch are trained on, and with what weight. Pure: it draws from the generator it is given.
+    """Which responses of a batch are trained on, and with what weight. It draws from the generator it is given; what it
+    remembers from step to step goes through `state` and `restore`, which a checkpoint carries.
 
     A selection is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here has a
     default; only `weights` has none:
@@ -56,8 +59,19 @@ class Selection(Protocol):
 
     @abstractmethod
     def weights(self, candidates: Candidates) -> Tensor | None:
-        """The weight of each response's loss, [P, G], 0 for one that is dropped and not run; None: all weigh 1.
+        """The weight of each response's loss, [P, G], 0 for one that is dropped and not run; None: all weigh 1. Or that
+        of the policy-gradient term of each response token, [B, T], anything on padding; a response whose tokens with a
+        loss all weigh 0 is dropped.
 
-        Denominators count the dropped too, so that a weight is a factor on the response's share of the loss.
+        Denominators count the dropped too, so that a weight is a factor on the response's share of the loss. Once for
+        each training step.
         """
         ...
+
+    def state(self) -> RuleState:
+        """What must survive a kill, as plain JSON values; empty for a selection without memory."""
+        return {}
+
+    def restore(self, state: RuleState) -> None:
+        """Take up a state that `state` returned."""
+        return None
