@@ -8,6 +8,7 @@ from sfpo_bench.algorithms.advantages.group import AdvantageScale, GroupAdvantag
 from sfpo_bench.algorithms.collectors.protocol import Collected, Collector, RolloutSource
 from sfpo_bench.algorithms.correction import Correction, Mismatch, loss_weights, mismatch
 from sfpo_bench.algorithms.modules.critic import Critic
+from sfpo_bench.algorithms.modules.protocol import Modules
 from sfpo_bench.algorithms.objectives import Clipped, Normalization, clipped_surrogate, k3, response_weights
 from sfpo_bench.algorithms.protocols import (
     Advantage,
@@ -15,7 +16,6 @@ from sfpo_bench.algorithms.protocols import (
     Learner,
     Loss,
     LossInputs,
-    Modules,
     Moments,
     Objective,
     Phases,

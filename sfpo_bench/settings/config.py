@@ -19,8 +19,9 @@ from sfpo_bench.algorithms.collectors.protocol import Collector
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.algorithms.facts import mark, unverified
 from sfpo_bench.algorithms.kinds import DEFAULT_KINDS, METHODS
+from sfpo_bench.algorithms.modules.protocol import Modules
 from sfpo_bench.algorithms.phases import InOrder, MethodSchedule, PhaseSettings
-from sfpo_bench.algorithms.protocols import Advantage, Modules, Objective, Phases, Reference, StepMethod, UpdateRule
+from sfpo_bench.algorithms.protocols import Advantage, Objective, Phases, Reference, StepMethod, UpdateRule
 from sfpo_bench.algorithms.selections.protocol import Selection
 from sfpo_bench.core.errors import ConfigError, DamagedFile
 from sfpo_bench.core.extras import install_extra

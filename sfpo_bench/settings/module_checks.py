@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from sfpo_bench.algorithms.modules.names import answers_to
-from sfpo_bench.algorithms.protocols import Modules, StepMethod
+from sfpo_bench.algorithms.modules.protocol import Modules
+from sfpo_bench.algorithms.protocols import StepMethod
 from sfpo_bench.core.errors import ConfigError
 
 

@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.algorithms.collectors.protocol import Collected, Collector
+from sfpo_bench.algorithms.modules.protocol import Modules
 from sfpo_bench.algorithms.protocols import (
     Advantage,
     Loss,
-    Modules,
     Objective,
     Phases,
     Reference,

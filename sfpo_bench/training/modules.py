@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.modules.policy_alone import PolicyAlone
-from sfpo_bench.algorithms.protocols import Advantage, Modules, Rewarded
+from sfpo_bench.algorithms.modules.protocol import Modules
+from sfpo_bench.algorithms.protocols import Advantage, Rewarded
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.seeding import generator
 from sfpo_bench.core.types import Completion

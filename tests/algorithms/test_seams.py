@@ -13,10 +13,10 @@ import torch
 import sfpo_bench
 from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.collectors.protocol import Collector
+from sfpo_bench.algorithms.modules.protocol import Modules
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import (
     Advantage,
-    Modules,
     Objective,
     Phases,
     Reference,

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage
 from sfpo_bench.algorithms.modules.critic import Critic
+from sfpo_bench.algorithms.modules.protocol import Modules
 from sfpo_bench.algorithms.modules.value_head import with_value_head
 from sfpo_bench.algorithms.objectives import Clipped
-from sfpo_bench.algorithms.protocols import Modules, Rewarded
+from sfpo_bench.algorithms.protocols import Rewarded
 from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.metric_keys import MODULE_METRICS

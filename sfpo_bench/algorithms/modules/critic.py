@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.protocols import Modules
+from sfpo_bench.algorithms.modules.protocol import Modules
 from sfpo_bench.core.content import MODEL_CONFIG
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.protocols import Modules
+from sfpo_bench.algorithms.modules.protocol import Modules
 from sfpo_bench.core.options import option
 
 
