@@ -45,7 +45,7 @@ class Lesson:
 
 def clean(expression: Expression, rng: np.random.Generator) -> str:
     """The right step and the right answer."""
-    return f"{expression.step}={expression.answer}"
+    return expression.worked_out
 
 
 def no_step(expression: Expression, rng: np.random.Generator) -> str:

@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"(?<![0-9])-?[0-9]+(?:[.,][0-9]+)*")
 
 @dataclass
 class Addition:
-    """`a + b` for all a and b from `low` to `high`: `Problem("addition/3+4", "3 + 4", "7")`.
+    """`a + b` for all a and b from `low` to `high`: `Problem("addition/3+4", "3 + 4", "7", "7")`.
 
     `3 + 4` and `4 + 3` are two problems of the same split, so a reported problem was not trained on in other order.
     """
@@ -50,7 +50,7 @@ class Addition:
             raise ConfigError(f"low = {self.low} and high = {self.high} leave no numbers to add; set low at most high")
         numbers = range(self.low, self.high + 1)
         found = [
-            Problem(f"addition/{a}+{b}", f"{a} + {b}", str(a + b))
+            Problem(f"addition/{a}+{b}", f"{a} + {b}", str(a + b), solution=str(a + b))
             for a in numbers
             for b in numbers
             if self._split(a, b) is split

@@ -72,6 +72,11 @@ class Expression:
         value = str(self.a * self.b)
         return f"{value}{self.sign}{self.c}" if self.product_first else f"{self.c}{self.sign}{value}"
 
+    @property
+    def worked_out(self) -> str:
+        """A full response: the written step and the answer, `56-35=21`."""
+        return f"{self.step}={self.answer}"
+
 
 def expressions() -> list[Expression]:
     """All 23,040 of them, in a fixed order."""
@@ -88,6 +93,8 @@ def expression_split(expression: Expression) -> Split:
 def _problems() -> dict[Split, tuple[Problem, ...]]:
     found: dict[Split, list[Problem]] = {split: [] for split in Split}
     for expression in expressions():
-        problem = Problem(f"arithmetic/{expression.text}", expression.text, str(expression.answer))
+        problem = Problem(
+            f"arithmetic/{expression.text}", expression.text, str(expression.answer), expression.worked_out
+        )
         found[expression_split(expression)].append(problem)
     return {split: tuple(problems) for split, problems in found.items()}

@@ -28,6 +28,8 @@ _PROMPT = "{problem}\n\nReason step by step and put the final answer in \\boxed{
 class Jsonl:
     r"""`{"id": "a/1", "problem": "What is $2^{10}$?", "answer": "1024"}` on each line; other fields are ignored.
 
+    For methods that train on reference solutions each line has a `solution` too, a whole response.
+
     With `path` alone, each problem's split is a hash of its text: the order of the file, the ids and the other problems
     do not matter, and the same problem twice stays in one split. With `select_path` or `report_path`, those files are
     these splits and the problems of `path` go to the others. Everything is read and checked on first use.
@@ -45,6 +47,7 @@ class Jsonl:
     id_field: str = option("id", "field with the problem's name, unique in all files; where absent, a hash of the text")
     problem_field: str = option("problem", "field with the problem's text")
     answer_field: str = option("answer", "field with the gold answer, text or a number")
+    solution_field: str = option("solution", "field with a reference solution, where a line has one")
     prompt_template: str = option(_PROMPT, "what the model is shown; {problem} stands for the problem's text")
     chat: bool = option(True, "true: one user turn in the model's chat template; false: plain text to continue")
     grader: str = option("math", "`math` (docs/grading.md), or your own function `module:function`")
@@ -126,9 +129,13 @@ class Jsonl:
     def _problem(self, row: Mapping[str, Any], where: str) -> Problem:
         text = self._field(row, self.problem_field, where)
         answer = self._field(row, self.answer_field, where)
+        found = row.get(self.solution_field)
+        # What else a field of that name holds is for other programs; a method that trains on solutions asks for all.
+        solution = found if isinstance(found, str) and found.strip() else None
         if self.id_field in row:
-            return Problem(self._field(row, self.id_field, where), text, answer)
-        return Problem(hashlib.sha256(_plain(text).encode("utf-8", "surrogatepass")).hexdigest()[:16], text, answer)
+            return Problem(self._field(row, self.id_field, where), text, answer, solution)
+        name = hashlib.sha256(_plain(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return Problem(name, text, answer, solution)
 
     def _field(self, row: Mapping[str, Any], name: str, where: str) -> str:
         if name not in row:

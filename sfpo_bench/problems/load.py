@@ -22,6 +22,8 @@ from sfpo_bench.problems.jsonl_rows import jsonl_rows
 VARIABLE = "SFPO_BENCH_DATA"
 _INTEGER = re.compile(r"[+-]?[0-9]+(?:,[0-9]{3})*(?:\.0+)?")
 _BOXED = "\\boxed{"
+_CALCULATOR = re.compile(r"<<[^<>]*>>")
+_WITH_SOLUTION = (AnswerForm.after_hashes, AnswerForm.last_boxed)  # the column holds more than the answer
 
 
 @dataclass
@@ -84,7 +86,10 @@ def _local(known: Card, folder: Path, key: str) -> tuple[list[Problem], str]:
         )
     rows = jsonl_rows(file, ("problem", "answer"))
     ids = [row.get("id") or f"{known.name}/{number}" for number, row in enumerate(rows)]
-    problems = [Problem(one, row["problem"], row["answer"]) for one, row in zip(ids, rows, strict=True)]
+    problems = [
+        Problem(one, row["problem"], row["answer"], solution_of(known, row.get("solution", ""), row["answer"]))
+        for one, row in zip(ids, rows, strict=True)
+    ]
     return problems, str(file)
 
 
@@ -104,7 +109,9 @@ def _from_hub(known: Card, key: str) -> tuple[list[Problem], str]:
                 f"the hub's copy has changed: take an older revision, or {key}.dir with {known.name}.jsonl"
             )
         answer = _gold(row[hub.answer_column], hub.answer_form, f"{origin} row {number}")
-        found.append(Problem(f"{known.name}/{number}", str(row[hub.problem_column]), answer))
+        whole = str(row[hub.answer_column]) if hub.answer_form in _WITH_SOLUTION else ""
+        solution = solution_of(known, whole, answer)
+        found.append(Problem(f"{known.name}/{number}", str(row[hub.problem_column]), answer, solution))
     return found, origin
 
 
@@ -119,6 +126,18 @@ def _gold(value: object, form: AnswerForm, where: str) -> str:
     if form is AnswerForm.last_boxed:
         return last_boxed(text)
     return text
+
+
+def solution_of(known: Card, text: str, answer: str) -> str | None:
+    r"""A written solution as a response to a prompt that wants the answer in a box; None where there is none.
+
+    GSM8K's notes for a calculator (`<<48/2=24>>`) and the answer behind `####` are left out, and a box with the answer
+    is put behind a solution that has none. The answer of a Countdown problem says what is asked, not how to do it.
+    """
+    plain = _CALCULATOR.sub("", text).rsplit("####", 1)[0].strip()
+    if not plain or known.answer_type is AnswerType.countdown:
+        return None
+    return plain if last_boxed(plain) else f"{plain}\n\\boxed{{{answer}}}"
 
 
 def last_boxed(text: str) -> str:

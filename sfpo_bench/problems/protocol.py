@@ -51,10 +51,11 @@ def check_grade(found: object, *_: object) -> str:
 
 
 def _check_problems(found: object, *_: object) -> str:
-    wanted = "a list of sfpo_bench.core.types.Problem, whose id, text and answer are texts"
+    wanted = "a list of sfpo_bench.core.types.Problem, whose id, text and answer are texts, and solution text or None"
     if not isinstance(found, Sequence) or not all(isinstance(one, Problem) for one in found):
         return wanted
-    return "" if all(isinstance(text, str) for one in found for text in (one.id, one.text, one.answer)) else wanted
+    texts = (text for one in found for text in (one.id, one.text, one.answer, one.solution or ""))
+    return "" if all(isinstance(text, str) for text in texts) else wanted
 
 
 # What the methods of a user's own task must return.

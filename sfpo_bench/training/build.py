@@ -61,7 +61,7 @@ def build_trainer(
     started = time.perf_counter()
     problems = {split: config.policy_task.problems(split) for split in Split}
     if config.collector.uses_solutions:
-        require_solutions(problems[Split.train], config.task.kind)
+        require_solutions(problems[Split.train], getattr(config.task, "kind", type(config.task).__name__))
     if config.threads:
         torch.set_num_threads(config.threads)
     parts = _parts(config, problems, ranks)

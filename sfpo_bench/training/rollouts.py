@@ -305,11 +305,6 @@ class GradedRollouts:
     def completions(self) -> list[Completion]:
         return [one.completion for one in self.trajectories]
 
-    @property
-    def tokens(self) -> int:
-        """Generated tokens, end-of-sequence tokens included."""
-        return sum(len(one.completion.response_ids) for one in self.trajectories)
-
     def rewarded(self, max_response_tokens: int) -> Rewarded:
         """What an advantage is given; raises `RunFailed` for a reward that is no finite number."""
         rewards = [one.grade.reward for one in self.trajectories]
