@@ -335,9 +335,9 @@ def check(config: RunConfig) -> None:
     for name, phase in named_phases(config).items():
         check_ranges(phase, f"algorithm.phases.named.{name}.")
     config.phases.check("algorithm.phases", config.training.steps)
+    check_collector(config.collector, (config.method, *config.methods.used), config.rollouts, config.learner)
     _check_methods(config)
     check_modules(config.modules, config.methods.used, config.collector.trained(config.rollouts.group))
-    check_collector(config.collector, (config.method, *config.methods.used), config.rollouts, config.learner)
     check_batch(config.rollouts, learner)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(

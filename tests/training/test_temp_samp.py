@@ -106,7 +106,7 @@ def test_the_gradient_of_the_solution_is_the_plain_one_and_its_ratio_1() -> None
     loss = torch.zeros((), dtype=torch.float64)
     for one, advantage in zip(completions(solution=True), ADVANTAGES, strict=True):
         loss = loss - advantage * _mean_log_prob(model, one) / 4
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     rate = LearnerSettings(**SGD).learning_rate
     expected = {n: p.detach() - rate * p.grad for n, p in model.named_parameters() if p.grad is not None}
     assert ratio_max == pytest.approx(1.0, abs=1e-12)
@@ -116,7 +116,8 @@ def test_the_gradient_of_the_solution_is_the_plain_one_and_its_ratio_1() -> None
 def _mean_log_prob(model: PreTrainedModel, one: Completion) -> Tensor:
     logits_TV = model(input_ids=torch.tensor([[*one.prompt_ids, *one.response_ids]])).logits[0]
     log_p_TV = logits_TV[len(one.prompt_ids) - 1 : -1].log_softmax(dim=-1)
-    return log_p_TV.gather(1, torch.tensor(one.response_ids)[:, None]).mean()
+    mean: Tensor = log_p_TV.gather(1, torch.tensor(one.response_ids)[:, None]).mean()
+    return mean
 
 
 @pytest.mark.parametrize("correction", list(Correction))
