@@ -21,7 +21,7 @@ def require_solutions(problems: Sequence[Problem], task: str) -> None:
     lacking = [problem.id for problem in problems if not (problem.solution or "").strip()]
     if lacking:
         raise ConfigError(
-            f"task = {task}: {len(lacking)} of {len(problems)} training problems have no reference solution, on which "
+            f"{len(lacking)} of {len(problems)} training problems of {task} have no reference solution, on which "
             f"the collector trains (the first: {lacking[0]}); expected one of each. Use a task whose problems have "
             "them (arithmetic has; in a file they are the field `solution` of a line), or algorithm/collector=group"
         )

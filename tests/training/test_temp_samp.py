@@ -196,9 +196,7 @@ def test_a_solution_is_tokenised_by_the_models_tokenizer_with_its_end() -> None:
 @pytest.mark.parametrize("lacking", [None, "", "  \n"])
 def test_a_task_without_solutions_is_refused_by_name(lacking: str | None) -> None:
     rows = [one.problem for one in encoded("1", lacking, lacking)]
-    with pytest.raises(
-        ConfigError, match=r"task = mine: 2 of 3 training problems have no reference solution.*first: 1"
-    ):
+    with pytest.raises(ConfigError, match=r"2 of 3 training problems of mine have no reference solution.*first: 1"):
         require_solutions(rows, "mine")
 
 

@@ -51,6 +51,7 @@ class MGrpo(Facts, Collector):
     )
 
     paper = "2512.13070"
+    trust = "?"
     changes = "a momentum policy votes with the policy on the label; responses of low entropy are left out"
     extra_passes = "1 forward over all responses, for the filter"
     extra_memory = "1 x the weights, and 1 x the trained weights in float32 where the model is bfloat16"
