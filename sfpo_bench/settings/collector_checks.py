@@ -38,7 +38,7 @@ def check_collector(
 def _check_one_update(name: str, method: StepMethod, learner: LearnerSettings) -> None:
     """Raise `ConfigError` where a batch is used for more than one optimizer step."""
     why = (
-        "which trains on reference solutions: no policy sampled them, so that they have a ratio (pi_old = pi) only "
+        "which trains on reference solutions: no policy sampled them, so that they have a ratio, which is 1, only "
         "while the policy is that of the step's start, for one optimizer step on a batch"
     )
     if method.rule.needs.passes > 1:
