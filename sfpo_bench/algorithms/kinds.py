@@ -10,15 +10,15 @@ from sfpo_bench.algorithms.advantages.group import GroupAdvantage
 from sfpo_bench.algorithms.advantages.group_overlong import GroupOverlong
 from sfpo_bench.algorithms.advantages.leave_one_out import LeaveOneOut
 from sfpo_bench.algorithms.advantages.rule_verifier import RuleVerifier
-from sfpo_bench.algorithms.advantages.tree import TreeAdvantage
 from sfpo_bench.algorithms.advantages.temp_samp import TempSampAdvantage
+from sfpo_bench.algorithms.advantages.tree import TreeAdvantage
 from sfpo_bench.algorithms.advantages.whitened_returns import WhitenedReturns
 from sfpo_bench.algorithms.collectors.branches import Branches
 from sfpo_bench.algorithms.collectors.drop_solved import DropSolved
 from sfpo_bench.algorithms.collectors.dynamic_sampling import DynamicSampling
 from sfpo_bench.algorithms.collectors.group import GroupCollector
-from sfpo_bench.algorithms.collectors.replay import Replay
 from sfpo_bench.algorithms.collectors.m_grpo import MGrpo
+from sfpo_bench.algorithms.collectors.replay import Replay
 from sfpo_bench.algorithms.collectors.temp_samp import TempSamp
 from sfpo_bench.algorithms.gradient_triggers import GradientNormAverage, GradientNormWindow
 from sfpo_bench.algorithms.gxpo import Gxpo
