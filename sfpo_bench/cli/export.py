@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -14,7 +15,10 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.training import Which
-from sfpo_bench.training.checkpoint import Checkpoint, chosen_checkpoint
+from sfpo_bench.training.checkpoint import chosen_checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def act(node: DictConfig) -> None:
@@ -24,22 +28,22 @@ def act(node: DictConfig) -> None:
     if out.exists():
         raise ConfigError(f"out = {out} exists already; name a folder that does not, out=FOLDER")
     checkpoint = chosen_checkpoint(folder, settings.checkpoint)
-    export(folder, checkpoint, out)
+    export(folder, checkpoint.weights(), out)
     state = checkpoint.state()
     chosen = f", accuracy {state.best_accuracy:.3f} on select" if settings.checkpoint is Which.best else ""
     say(f"wrote step {checkpoint.step}{chosen} to {out}")
 
 
-def export(folder: RunFolder, checkpoint: Checkpoint, out: Path) -> None:
-    """Write model and tokenizer to `out`, in the precision the run computed in, an adapter merged into the weights; all
-    of it or nothing."""
+def export(folder: RunFolder, weights: dict[str, Tensor], out: Path) -> None:
+    """Write the run's model with these weights, as a checkpoint holds them, and tokenizer to `out`, in the precision
+    the run computed in, an adapter merged into the weights; all of it or nothing."""
 
     from sfpo_bench.models import load as models
     from sfpo_bench.models.lora import merge_into
 
     config = configuration.read(folder.config)
     policy = models.load(config.model, config.learner.precision, "cpu")
-    merge_into(policy.model, checkpoint.weights())
+    merge_into(policy.model, weights)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     policy.model.save_pretrained(partial)

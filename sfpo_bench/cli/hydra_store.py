@@ -23,6 +23,7 @@ VERB_SETTINGS = {
     "list": verbs.ListSettings,
     "show": verbs.ShowSettings,
     "export": verbs.ExportSettings,
+    "extrapolate": verbs.ExtrapolateSettings,
     "fetch": verbs.FetchSettings,
     "sync": verbs.SyncSettings,
     "doctor": verbs.DoctorSettings,

@@ -42,7 +42,7 @@ def _dispatch(arguments: list[str]) -> None:
     if arguments[:1] and arguments[0].startswith("-sc"):
         arguments = _completion(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE.format(verbs="\n".join(f"  {verb:9} {what}" for verb, what in VERBS.items())))
+        print(USAGE.format(verbs="\n".join(f"  {verb:11} {what}" for verb, what in VERBS.items())))
         return
     if arguments[0] == "--version":
         from sfpo_bench import __version__

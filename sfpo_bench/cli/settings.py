@@ -9,6 +9,7 @@ from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.importing.csv_log import Separator
 from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import Decimal
+from sfpo_bench.models.extrapolation import Extrapolation
 from sfpo_bench.problems.sets import DataSettings
 from sfpo_bench.settings.models import Source
 from sfpo_bench.settings.training import Which
@@ -130,6 +131,20 @@ class ExportSettings:
     run: str = option("", "folder of a run")
     checkpoint: Which = option(Which.last, "last, or best on the select problems")
     out: str = option("", "folder to write; it must not exist")
+
+
+@dataclass
+class ExtrapolateSettings:
+    """sfpo-bench extrapolate RUN: weights of a later step, from kept checkpoints, as a Hugging Face folder."""
+
+    run: str = option("", "folder of a run")
+    to_step: int = option(0, "training step whose weights are predicted", low=0)
+    method: Extrapolation = option(
+        Extrapolation.linear, "linear, through two checkpoints, or rank_one, through all of them"
+    )
+    first_step: int = option(0, "checkpoints from this step on are used", low=0)
+    last_step: int = option(0, "checkpoints up to this step are used; 0: up to the last one", low=0)
+    out: str = option("", "folder to write; it must not exist; empty: inside the run's folder")
 
 
 @dataclass

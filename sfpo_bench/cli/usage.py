@@ -17,6 +17,7 @@ VERBS = {
     "list": "comparisons, sweeps, studies and runs, with their state; --watch NAME follows a sweep",
     "show": "what the model was asked, answered and earned in a step",
     "export": "a checkpoint as an ordinary Hugging Face folder",
+    "extrapolate": "weights of a later step, predicted from the checkpoints of a run, as such a folder",
     "fetch": "get SmolLM2-135M-Instruct for offline use",
     "grade": "grade a file of answers by the rules of docs/grading.md",
     "sync": "deliver to MLflow what it does not have yet",
@@ -26,6 +27,7 @@ VERBS = {
 POSITIONAL = {
     "show": ("run",),
     "export": ("run",),
+    "extrapolate": ("run",),
     "report": ("folder",),
     "fetch": ("name",),
     "import": ("log",),
@@ -61,6 +63,7 @@ examples:
   sfpo-bench scores folders=[results/evaluations/A,results/evaluations/B]
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  sfpo-bench extrapolate results/runs/arithmetic-sfpo-seed0 to_step=100     from kept checkpoints: training.keep_every
   sfpo-bench published out=FOLDER                      the SFPO paper's results, and how far off they may be
   sfpo-bench methods update_rule                       SFPO and what it is compared with
   sfpo-bench import mine.csv baseline=grpo targets=[0.5]     columns step, responses, seconds, accuracy, arm, seed

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -81,15 +81,15 @@ class Checkpoint:
 
         return files_of(self.path, _WEIGHTS)
 
-    def weights(self) -> dict[str, Tensor]:
-        """The weights by name, whole; raises `CheckpointError` when they are damaged."""
+    def weights(self, only: Collection[str] | None = None) -> dict[str, Tensor]:
+        """The weights by name, whole, all or those of some names; raises `CheckpointError` when they are damaged."""
         from safetensors import SafetensorError
 
         from sfpo_bench.training.tensor_files import read_tensors
 
         try:
-            return read_tensors(self.path, _WEIGHTS)
-        except (OSError, RuntimeError, SafetensorError) as error:
+            return read_tensors(self.path, _WEIGHTS, only=only)
+        except (OSError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{self.path} cannot be read ({error}); choose another checkpoint") from error
 
     def state(self) -> TrainingState:

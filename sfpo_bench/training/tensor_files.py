@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -50,9 +50,11 @@ def remove_tensors(folder: Path, name: str) -> None:
     shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def read_tensors(folder: Path, name: str, like: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The tensors by name. Those of the shape of the `like` tensor of their name (the part before a slash) are spread
-    over ranks as that one is; every other one is whole.
+def read_tensors(
+    folder: Path, name: str, like: Mapping[str, Tensor] | None = None, only: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """The tensors by name, all or those of the names `only`, of which nothing else is read. Those of the shape of the
+    `like` tensor of their name (the part before a slash) are spread over ranks as that one is; every other one is whole.
 
     Raises `OSError`, `KeyError`, `RuntimeError` or safetensors' own error for what cannot be read.
     """
@@ -63,10 +65,18 @@ def read_tensors(folder: Path, name: str, like: Mapping[str, Tensor] | None = No
     if not files:
         raise FileNotFoundError(f"{folder / name} is not there")
     if files[0].parent == folder:
-        from safetensors.torch import load_file
+        return {key: _spread(tensor, _layout(key, tensor.shape, like)) for key, tensor in _read(files[0], only).items()}
+    return _read_shards(folder / name, like, only)
 
-        return {key: _spread(tensor, _layout(key, tensor.shape, like)) for key, tensor in load_file(files[0]).items()}
-    return _read_shards(folder / name, like)
+
+def _read(file: Path, only: Collection[str] | None) -> dict[str, Tensor]:
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    if only is None:
+        return load_file(file)
+    with safe_open(file, framework="pt") as opened:
+        return {key: opened.get_tensor(key) for key in only}
 
 
 def _layout(key: str, shape: torch.Size, like: Mapping[str, Tensor]) -> DTensor | None:
@@ -111,7 +121,7 @@ def _write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         raise OSError("; ".join(f"rank {rank}: {cause[0]}" for rank, cause in error.failures.items())) from error
 
 
-def _read_shards(folder: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _read_shards(folder: Path, like: Mapping[str, Tensor], only: Collection[str] | None) -> dict[str, Tensor]:
     from torch.distributed import is_initialized
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
@@ -120,6 +130,8 @@ def _read_shards(folder: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     reader = HuggingFaceStorageReader(str(folder))
     content: dict[str, Tensor] = {}
     for key, entry in reader.read_metadata().state_dict_metadata.items():
+        if only is not None and key.removesuffix(_SCALAR) not in only:
+            continue
         stored = cast(TensorStorageMetadata, entry)
         layout = _layout(key, stored.size, like)
         dtype = stored.properties.dtype
