@@ -53,8 +53,8 @@ def remove_tensors(folder: Path, name: str) -> None:
 def read_tensors(
     folder: Path, name: str, like: Mapping[str, Tensor] | None = None, only: Collection[str] | None = None
 ) -> dict[str, Tensor]:
-    """The tensors by name, all or those of the names `only`, of which nothing else is read. Those of the shape of the
-    `like` tensor of their name (the part before a slash) are spread over ranks as that one is; every other one is whole.
+    """The tensors by name, all or those of the names `only`; nothing else is read. Those of the shape of the `like`
+    tensor of their name (the part before a slash) are spread over ranks as that one is; every other one is whole.
 
     Raises `OSError`, `KeyError`, `RuntimeError` or safetensors' own error for what cannot be read.
     """
