@@ -44,6 +44,27 @@ def test_once_all_are_dropped_they_are_met_again() -> None:
     assert len(collector._dropped) == 12
 
 
+def test_where_the_others_are_too_few_none_is_met_twice_in_a_step() -> None:
+    few, task = ProblemSchedule(problems(8), prompts=4, seed=1), ByKey(easy=frozenset(str(n) for n in range(6)))
+    collector = DropSolved(share=1.0)
+    for number in range(1, 8):
+        source, _, _ = source_of(few, 2, task, number)
+        assert len({one.problem.id for one in collector.collect(source).trajectories}) == 4
+
+
+def test_the_grades_of_a_group_change_no_draw_of_another() -> None:
+    schedule, every = ProblemSchedule(problems(40), prompts=40, seed=0), frozenset(str(n) for n in range(40))
+
+    def dropped(task: ByKey) -> set[str]:
+        collector = DropSolved(share=0.5)
+        source, _, _ = source_of(schedule, 2, task)
+        collector.collect(source)
+        return collector._dropped
+
+    hard = frozenset(str(n) for n in range(0, 40, 3))
+    assert dropped(ByKey(easy=every - hard, hard=hard)) == dropped(ByKey(easy=every)) - hard
+
+
 def test_a_group_that_is_not_all_right_is_never_dropped() -> None:
     collector = DropSolved(share=1.0)
     for number in range(1, 5):

@@ -60,7 +60,7 @@ def test_the_factor_is_the_formula() -> None:
 def test_until_the_window_is_full_nothing_narrows_and_an_odd_window_keeps_its_middle_in_the_later_half() -> None:
     assert told([0.5] * 9).factor(VOCABULARY) == pytest.approx(1 + 0.5 * math.tanh(1), abs=1e-14)
     assert relative_change([1.0, 2.0, 3.0]) == pytest.approx(1.5) and relative_change([0.0, 0.0]) == 0.0
-    assert relative_change([0.0, -1.0]) == -math.inf
+    assert relative_change([0.0, -1.0]) == -math.inf and relative_change([-2.0, -1.0]) == pytest.approx(0.5)
 
 
 def test_the_loss_is_a_slow_loop_with_the_widened_bounds() -> None:
