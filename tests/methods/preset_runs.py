@@ -11,9 +11,11 @@ from sfpo_bench.settings.config import from_node
 
 STEPS = 5
 RUN_NAME = "run"
-# Of these alone the second changes how ratios differ from one: with several mini-batches they do so in every step.
+# With several mini-batches ratios differ from one in every step; some methods refuse them.
 LAYOUTS = (("learner.mini_batches=2",), ("learner.mini_batches=1",))
+# The batch is a quarter of the experiment's, and so is the learning rate: presets that multiply it must not unlearn.
 SMALL = (
+    "learner.learning_rate=1e-4",
     *("rollout.prompts=8", "rollout.group=8", f"run_name={RUN_NAME}", "tracking=none", f"training.steps={STEPS}"),
     *(f"training.evaluate_every={STEPS}", "training.checkpoint_every=2", "training.samples_every=5"),
     *("evaluation.responses=768", "evaluation.select_responses=0", "evaluation.greedy_problems=0"),
