@@ -319,6 +319,13 @@ REFUSED_METHODS = {
         "algorithm/phases=in_order",
         "+algorithm.phases.named={early: {last_step: 9}}",
     ),
+    "algorithm.collector = replay returns parts of responses, or some of earlier steps": (
+        "algorithm/collector=replay",
+        "algorithm/objective=dpo",
+    ),
+    "algorithm.collector = branches returns parts of responses": ("algorithm=branch_grpo", "algorithm/objective=dpo"),
+    "rollout.group = 6 with algorithm.collector.splits = 2": ("algorithm=branch_grpo", "rollout.group=6"),
+    "algorithm.objective.dual_clip = 1.1": ("algorithm=replay", "algorithm.objective.dual_clip=1.1"),
     "algorithm.update_rule.moments = interpolate": ("algorithm=gxpo", "algorithm.update_rule.moments=interpolate"),
 }
 

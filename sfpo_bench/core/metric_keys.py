@@ -13,6 +13,12 @@ STEP_METRICS: dict[str, str] = {
     "sampled_groups_with_signal_share": "share of the groups sampled that are neither all right nor all wrong",
     "sampled_correct_share": "share of all responses sampled that are graded correct, left out of the batch or not",
     "filled_groups_share": "share of the batch's groups that have no signal, since the last round is over",
+    "replayed_responses": "responses of earlier steps in the batch (absent without replay, as the next two)",
+    "replay_buffer_responses": "responses that could have been drawn for it",
+    "replay_age_mean": "mean age of those in the batch, updates (absent where there are none)",
+    "shared_tokens_share": "share of the tokens of a tree's responses that they have in common with an earlier one "
+    "(absent without trees, as the next)",
+    "filled_responses_share": "share of the responses that fill places of branches which ended early",
     "dropped_problems": "problems that drop_solved has dropped so far (absent without it)",
     "majority_share_mean": "mean part of a prompt's responses that gave the most frequent answer (with m_grpo only)",
     "unlabelled_groups_share": "share of prompts whose majority is no label (with m_grpo only)",

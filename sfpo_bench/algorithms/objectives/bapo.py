@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sfpo_bench.algorithms.objectives.clipped import bounded_surrogate
+from sfpo_bench.algorithms.objectives.clipped import bounded_surrogate, dual_clipped
 from sfpo_bench.algorithms.objectives.policy_gradient import PolicyGradient
 from sfpo_bench.algorithms.protocols import LossInputs
 from sfpo_bench.core.errors import ConfigError
@@ -106,11 +106,8 @@ class Bapo(PolicyGradient):
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
         advantages_BT = inputs.advantages_BT
         low, high = float(inputs.statistics["low"]), float(inputs.statistics["high"])
-        token_BT, clipped_BT = bounded_surrogate(log_ratios_BT, advantages_BT, low, high)
-        if not self.dual_clip:
-            return token_BT, clipped_BT
-        largest_BT = (self.dual_clip * advantages_BT.abs()).where(advantages_BT < 0, float("inf"))
-        return token_BT.minimum(largest_BT), clipped_BT | (token_BT > largest_BT)
+        found = bounded_surrogate(log_ratios_BT, advantages_BT, low, high)
+        return dual_clipped(*found, advantages_BT, self.dual_clip)
 
 
 def _rising(start: float, top: float, step: float) -> list[float]:

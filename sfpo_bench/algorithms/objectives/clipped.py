@@ -39,12 +39,8 @@ class Clipped(PolicyGradient):
             )
 
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
-        token_BT, clipped_BT = clipped_surrogate(log_ratios_BT, inputs.advantages_BT, self.clip_low, self.clip_high)
-        if not self.dual_clip:
-            return token_BT, clipped_BT
-        # Where A > 0 the loss is negative, and no bound.
-        most_BT = (self.dual_clip * inputs.advantages_BT.abs()).expand_as(token_BT)
-        return token_BT.minimum(most_BT), clipped_BT | (most_BT < token_BT)
+        found = clipped_surrogate(log_ratios_BT, inputs.advantages_BT, self.clip_low, self.clip_high)
+        return dual_clipped(*found, inputs.advantages_BT, self.dual_clip)
 
 
 def clipped_surrogate(
@@ -62,3 +58,12 @@ def bounded_surrogate(
     plain_BT = ratios_BT * advantages_BT
     clipped_BT = ratios_BT.clamp(lowest, highest) * advantages_BT
     return -plain_BT.minimum(clipped_BT), clipped_BT < plain_BT
+
+
+def dual_clipped(token_BT: Tensor, clipped_BT: Tensor, advantages_BT: Tensor, largest: float) -> tuple[Tensor, Tensor]:
+    """Such losses, at most `largest` |A| where A < 0 (arXiv:1912.09729, Eq. 5); with 0 as they are."""
+    if not largest:
+        return token_BT, clipped_BT
+    # Where A > 0 the loss is negative, and no bound.
+    most_BT = (largest * advantages_BT.abs()).expand_as(token_BT)
+    return token_BT.minimum(most_BT), clipped_BT | (most_BT < token_BT)
