@@ -28,7 +28,6 @@ class SecondMoment(Mask):
 
     paper = "2510.01161"
     changes = "the mini-batch's largest log ratios lose their loss until the rest's second moment meets a budget"
-    extra_passes = "1 before each optimizer step, forward only"
 
     def statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
         return {"largest": largest_kept(_squares(log_ratios_BT)[mini_batch.mask_BT], self.budget)}

@@ -59,7 +59,6 @@ class Bapo(PolicyGradient):
 
     paper = "2510.18927"
     changes = "clip bounds rise until positive advantages have their share of the loss"
-    extra_passes = "1 before each optimizer step, forward only"
 
     def check(self, key: str, group: int) -> None:
         super().check(key, group)

@@ -33,7 +33,6 @@ class M2po(PolicyGradient):
 
     paper = "2510.01161"
     changes = "clips only where the mini-batch's harmful log ratios have a second moment over a budget"
-    extra_passes = "1 before each optimizer step, forward only"
 
     def surrogate_statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
         harmful_BT = (mini_batch.advantages_BT * log_ratios_BT > 0) & mini_batch.mask_BT
