@@ -103,6 +103,18 @@ def test_prompts_are_dropped_whole_by_their_past_and_new_ones_never() -> None:
     assert 0.0 in second[low, 0].tolist() and set(second[low, 0].round(decimals=9).tolist()) <= {0.0, 10.0}
 
 
+def test_a_new_prompt_stays_beside_others_whose_past_is_low() -> None:
+    rule = DppoPrune(rate=0.0, prompt_rate=0.99)
+    rule.weights(candidates(prompts=6))
+    later = [rule.weights(candidates(prompts=12, draw=draw)) for draw in (2,)]
+    for sampling in DropRule:
+        fixed = DppoPrune(rate=0.0, prompt_rate=0.5, sampling=sampling)
+        fixed.weights(candidates(prompts=6))
+        later.append(fixed.weights(candidates(prompts=12, draw=2)))
+    for found in later:
+        assert found is not None and found[6:].all() and not found[:6].all()
+
+
 def test_a_prompts_past_is_an_exponential_average_that_the_checkpoint_carries() -> None:
     rule, sizes = DppoPrune(prompt_rate=0.5, smoothing=0.25), []
     for seed in range(3):

@@ -103,6 +103,13 @@ def test_alike_leaves_have_no_advantage(fusion: Fusion) -> None:
     assert not TreeAdvantage(fusion=fusion).advantages(rewarded(rows, 4)).any()
 
 
+@pytest.mark.parametrize(("apart", "scored"), [(1e-4, True), (1e-7, False)])
+def test_only_a_deviation_below_a_millionth_is_none(apart: float, scored: bool) -> None:
+    rewards = [0.5, 0.5 + apart, 0.5, 0.5 + apart]
+    found = TreeAdvantage().advantages(rewarded(grown([(None, 0, 2)] * 4, rewards, 4), 4))
+    assert found[:, 0].tolist() == (pytest.approx(z(rewards)) if scored else [0.0] * 4)
+
+
 def test_each_edge_has_the_advantage_of_the_node_behind_it_among_those_of_its_depth() -> None:
     rewards = [0.0, 1.0, 0.5, 1.0]
     found = TreeAdvantage().advantages(rewarded(grown(UNEVEN, rewards, 4), 4))

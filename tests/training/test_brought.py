@@ -93,6 +93,20 @@ def test_nothing_of_them_is_left_to_correct_or_counts_as_mismatch() -> None:
     assert made.end_step().mismatch.ratio_max == 1.0
 
 
+def test_the_mismatch_with_the_engine_is_that_of_the_steps_own_responses() -> None:
+    data = brought(batch(4, seed=2), away=0.6)
+    own = [row for row in range(len(data)) if row not in BROUGHT]
+    alone = replace(data.select(torch.tensor(own)), rows_B=torch.arange(len(own)))
+    found = []
+    for rows in (data, alone):
+        made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)
+        made.begin_step(1, rows)
+        Repeat(passes=1).update(made, rows)
+        found.append(made.end_step().mismatch)
+    mixed, expected = ((one.ratio_mean, one.ratio_max, one.effective_sample_share) for one in found)
+    assert mixed == pytest.approx(expected, rel=1e-9) and mixed[0] != 1.0
+
+
 def trajectory(length: int, reward: float, group: int, **more: Any) -> Trajectory:
     done = Completion("0", 0, (1,), (2,) * length, (-0.5,) * length, "", FinishReason.stopped)
     return Trajectory(problems(1)[0].problem, done, Grade(GradeStatus.correct, reward, None), group, **more)
