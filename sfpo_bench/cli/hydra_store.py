@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+import dataclasses
+from typing import TypeVar, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -56,4 +57,15 @@ def register() -> None:
         store.store(name=name, node=schema)
     for group, kinds in GROUPS.items():
         for kind, cls in kinds.items():
-            store.store(group=group, name=kind, node=cls)
+            store.store(group=group, name=kind, node=_schema(group, cls))
+
+
+def _schema(group: str, cls: type) -> DictConfig:
+    """What Hydra composes a node of `cls` from. A part inside it that is of one kind of its own group is of the class
+    that the field declares, since what is merged into a node must be of that node's class."""
+    node = cast(DictConfig, OmegaConf.structured(cls))
+    for field in dataclasses.fields(cls):
+        if f"{group}/{field.name}" in GROUPS:
+            declared = get_type_hints(cls)[field.name]
+            node[field.name] = OmegaConf.merge(OmegaConf.structured(declared), OmegaConf.to_container(node[field.name]))
+    return node

@@ -88,6 +88,11 @@ def _merged(cls: type, value: Any, key: str) -> Any:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key} is {value!r}, expected a group of settings: write {key}.NAME=VALUE")
     try:
-        return OmegaConf.merge(OmegaConf.structured(cls), value)
+        node = OmegaConf.structured(cls)
+        # To merge a node of one class into the default of another is an error, even where the field takes both.
+        for name, inner in value.items():
+            if isinstance(inner, DictConfig) and name in node:
+                node[name] = inner
+        return OmegaConf.merge(node, value)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, key)) from error
