@@ -21,15 +21,25 @@ def without_lowest(spreads_BT: Tensor, mask_BT: Tensor, share: float) -> Tensor:
     """False on floor(share * N) of the N valid tokens, those with the lowest spread, the first ones of equals."""
     import torch
 
-    spreads_N = spreads_BT[mask_BT]
-    kept_N = torch.ones_like(spreads_N, dtype=torch.bool)
-    kept_N[spreads_N.argsort(stable=True)[: int(share * len(spreads_N))]] = False
+    levels_N = _levels(spreads_BT, mask_BT)[mask_BT]
+    kept_N = torch.ones_like(levels_N, dtype=torch.bool)
+    kept_N[levels_N.argsort(stable=True)[: int(share * len(levels_N))]] = False
     return torch.ones_like(mask_BT).masked_scatter(mask_BT, kept_N)
 
 
 def without_highest(spreads_BT: Tensor, mask_BT: Tensor, share: float) -> Tensor:
     """False above the highest spread that remains when floor(share * N) of the N valid tokens are dropped: equal ones
     all stay, so that fewer may be dropped."""
-    ordered_N = spreads_BT[mask_BT].sort().values
+    levels_BT = _levels(spreads_BT, mask_BT)
+    ordered_N = levels_BT[mask_BT].sort().values
     remaining = len(ordered_N) - int(share * len(ordered_N))
-    return spreads_BT <= ordered_N[remaining - 1] if remaining else spreads_BT < 0
+    return levels_BT <= ordered_N[remaining - 1] if remaining else levels_BT < 0
+
+
+def _levels(spreads_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Spreads in whole steps of the 2^-16th part of the largest valid one.
+
+    Responses that begin alike have equal spreads there, which differ in their last bits by how rows were computed:
+    which of them is the lower one must not depend on micro-batches and ranks.
+    """
+    return (spreads_BT / spreads_BT[mask_BT].max().clamp(min=1e-30) * 2**16).round()
