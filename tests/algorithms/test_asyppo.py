@@ -142,7 +142,11 @@ def test_the_lowest_are_an_exact_count_and_the_highest_a_threshold_that_spares_e
 def test_equal_spreads_are_equal_however_their_last_bits_fell() -> None:
     mask_BT = torch.ones(2, 3).bool()
     spreads_BT = torch.tensor([[0.7, 0.1, 0.7], [0.1, 0.7, 0.1]], dtype=torch.float64)
-    for bits_BT in (spreads_BT * (1 + 1e-15), spreads_BT * (1 - torch.arange(6).view(2, 3) * 1e-9), spreads_BT):
+    for bits_BT in (
+        spreads_BT * (1 + 1e-15),
+        spreads_BT * (1 - torch.arange(6).double().view(2, 3) * 1e-9),
+        spreads_BT,
+    ):
         assert without_lowest(bits_BT, mask_BT, 1 / 3).int().tolist() == [[1, 0, 1], [0, 1, 1]], "the first ones"
         assert without_highest(bits_BT, mask_BT, 1 / 3).all(), "three equal ones are not two"
 
