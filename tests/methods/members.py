@@ -28,8 +28,13 @@ def kinds(key: str) -> dict[str, type]:
 
 def objectives() -> dict[str, Objective]:
     """Every registered objective at its defaults, and with one setting of few values at another one of them: the kind
-    of a node inside it, a name of a choice, on or off."""
-    return {f"{kind}{name}": one for kind, cls in kinds(OBJECTIVE).items() for name, one in _changed(cls(), OBJECTIVE)}
+    of a node inside it, a name of a choice, on or off. Settings of such a node are changed inside the first one."""
+    registered = kinds(OBJECTIVE)
+    return {
+        f"{kind}{name}": one
+        for n, (kind, cls) in enumerate(registered.items())
+        for name, one in _changed(cls(), OBJECTIVE, deep=n == 0)
+    }
 
 
 def combined_objectives() -> dict[str, Objective]:
@@ -43,14 +48,14 @@ def combined_objectives() -> dict[str, Objective]:
     return found
 
 
-def _changed(one: Any, key: str) -> Iterator[tuple[str, Any]]:
+def _changed(one: Any, key: str, *, deep: bool = False) -> Iterator[tuple[str, Any]]:
     """A method at its defaults and with one setting changed, with what was changed."""
     yield "", one
     for entry in fields(one):
         now, inner = getattr(one, entry.name), f"{key}.{entry.name}"
         values: list[tuple[str, Any]] = []
         if inner in METHODS:
-            nodes = ((kind, _changed(cls(), inner)) for kind, cls in kinds(inner).items())
+            nodes = ((kind, _changed(cls(), inner) if deep else [("", cls())]) for kind, cls in kinds(inner).items())
             values = [(f"{kind}{more}", node) for kind, each in nodes for more, node in each if node != now]
         elif isinstance(now, Enum):
             values = [(str(value), value) for value in type(now) if value is not now]
