@@ -35,7 +35,8 @@ class MGrpo(Facts, Collector):
     out: of the vote, of the group's statistics, and of the loss, whose denominators count them. Each answer of the rest
     has a vote; of equals the one that was given first wins, the policy's before the momentum policy's. Answers are the
     same where the grader took the same text for them; a response that was cut off has none. Grades stay the task's, so
-    that metrics say what is right: the labels change rewards alone.
+    that metrics say what is right: the labels change rewards alone. Unverified: whose entropy it is, how quartiles are
+    taken, ties, and which answers are the same.
     """
 
     kind: str = option("m_grpo", "name of the collector")
