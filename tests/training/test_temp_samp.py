@@ -45,7 +45,9 @@ SCHEDULE = ProblemSchedule([with_solution(one) for one in problems(40)], prompts
 
 def test_the_solution_has_one_place_of_the_group_and_costs_no_rollout() -> None:
     source, engine, counted = source_of(SCHEDULE, SIZE)
-    rows = TempSamp().collect(source).trajectories
+    found = TempSamp().collect(source)
+    rows = found.trajectories
+    assert found.metrics == {"solution_reward_mean": 1.0} and not all(one.grade.reward for one in rows)
     plain, _, _ = source_of(SCHEDULE, SIZE - 1)
     sampled = [one for one in rows if one.completion.is_sampled]
     assert sampled == plain.roll_out(plain.problems), "the samples are those of a smaller group"
