@@ -94,7 +94,7 @@ def point(size: str, prompts: int, tokens: int, steps: int) -> dict[str, float]:
     before = _resident_bytes()
     model, batch = _model(size), _batch(SHAPES[size][0], prompts, tokens)
     settings = LearnerSettings(precision=Precision.bfloat16, micro_batch_tokens=640)
-    learner = LocalLearner(model, Clipped(), settings, 1.0, GROUP)
+    learner = LocalLearner(model, Clipped(), settings, 1.0)
 
     def update_cpu_s(rule: OnePass | SlowFast) -> float:
         started = time.process_time()

@@ -128,7 +128,7 @@ def ours(name: str, tokens: int, steps: int) -> None:
         micro_batch_tokens=LEAST_MICRO_BATCH_TOKENS if name.endswith("least_memory") else MICRO_BATCH_TOKENS,
     )
     objective = Clipped()
-    learner = LocalLearner(model, objective, settings, 1.0, GROUP)
+    learner = LocalLearner(model, objective, settings, 1.0)
     rule = OnePass() if name.startswith("GRPO") else SlowFast(fast_passes=3, alpha=0.8)
     for step in range(1, steps + 2):
         clock.start()

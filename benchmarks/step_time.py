@@ -47,7 +47,7 @@ def ours(rule: UpdateRule, schedule: ProblemSchedule, steps: int) -> float:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)
     engine = TransformersEngine(model.eval(), tokenizer, end_of_sequence_ids(model, tokenizer), PROMPTS * GROUP)
     objective = Clipped()
-    learner = LocalLearner(model, objective, LearnerSettings(learning_rate=RATE), 1.0, GROUP)
+    learner = LocalLearner(model, objective, LearnerSettings(learning_rate=RATE), 1.0)
     started = time.perf_counter()
     for step in range(1, steps + 1):
         chosen = schedule.at(step)

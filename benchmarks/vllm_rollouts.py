@@ -64,7 +64,7 @@ def start(dtype: str) -> Engines:
     folder = str(smollm2.locate(smollm2.default_cache()))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    learner = LocalLearner(model, Clipped(), LearnerSettings(precision=Precision(dtype)), 1.0, GROUP)
+    learner = LocalLearner(model, Clipped(), LearnerSettings(precision=Precision(dtype)), 1.0)
     task = Addition()
     problems = encode_problems(tokenizer, task, task.problems(Split.train), 128, OverLong.drop)
     requests = [Request(item.problem.id, item.prompt_ids, tuple(range(GROUP))) for item in problems]

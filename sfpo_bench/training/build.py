@@ -143,7 +143,6 @@ def _learner(config: RunConfig, policy: Policy, ranks: Ranks) -> LocalLearner:
         config.objective,
         config.learner,
         rollout.temperature,
-        config.collector.trained(rollout.group),
         ranks,
         config.reference if config.methods.uses_reference else None,
         config.collector.follower,

@@ -83,7 +83,6 @@ class LocalLearner:
         objective: Objective,
         settings: LearnerSettings,
         temperature: float,
-        group: int,
         ranks: Ranks = ALONE,
         reference: Reference | None = None,
         follower: Reference | None = None,

@@ -21,7 +21,7 @@ from sfpo_bench.core.seeding import generator
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.learner import LocalLearner
 from tests.algorithms.test_objectives import LIMIT, inputs
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 from tests.training.test_learner import SGD, largest_difference
 
 COEFFICIENT = 0.05
@@ -202,7 +202,7 @@ def test_micro_batches_do_not_change_what_is_learned(mini_batches: int) -> None:
         settings = LearnerSettings(
             **{**SGD, "learning_rate": 0.1}, mini_batches=mini_batches, micro_batch_tokens=tokens
         )
-        learner, data = LocalLearner(policy(), asyppo(0.3, 0.3), settings, 1.0, GROUP), batch(4)
+        learner, data = LocalLearner(policy(), asyppo(0.3, 0.3), settings, 1.0), batch(4)
         source = torch.Generator().manual_seed(5)
         shape = data.responses_BT.shape
         scores = {f"critic_{n}": torch.randn(shape, generator=source, dtype=torch.float64) for n in (1, 2)}

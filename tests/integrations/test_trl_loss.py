@@ -11,7 +11,7 @@ import torch
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.settings.training import LearnerSettings, OptimizerKind
 from sfpo_bench.training.learner import LocalLearner
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 
 pytest.importorskip("trl", reason="TRL lives in an environment of its own: make test-trl")
 from tests.integrations.test_trl import Seen, grpo
@@ -31,7 +31,6 @@ def test_loss_and_gradient_in_fp32_are_trls(loss_type: str, normalization: Norma
         Clipped(normalization=normalization),
         LearnerSettings(optimizer=OptimizerKind.sgd, learning_rate=1.0, gradient_clip_norm=0.0, mini_batch_prompts=4),
         1.0,
-        GROUP,
     )
     learner.begin_step(1, data)
     with torch.no_grad():

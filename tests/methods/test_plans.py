@@ -24,7 +24,7 @@ from sfpo_bench.training.reference import ReferenceModel
 from tests.methods.members import PRESETS, kinds
 from tests.methods.preset_runs import composed, overrides_of
 from tests.methods.test_objectives import with_added_terms
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 
 COSTS = StepCosts("made up", 10**8, (0.1, 2e-3, 3e-5), (0.01, 1e-4), (0.05, 0.2, 1e-5, 2e-5), 0.3)
 
@@ -54,7 +54,7 @@ def check_passes(config: RunConfig, method: StepMethod, counted: Counter[str]) -
     objective, mini_batches = method.objective, config.learner.mini_batches
     settings = LearnerSettings(mini_batches=mini_batches)
     reference = config.reference if objective.uses_reference else None
-    learner = LocalLearner(policy(), objective, settings, 1.0, GROUP, reference=reference)
+    learner = LocalLearner(policy(), objective, settings, 1.0, reference=reference)
     data = batch(4, silent_groups=0)
     names = [name for cls in kinds("algorithm.modules").values() for name in cls().names]
     data = replace(data, scores={name: torch.randn(data.responses_BT.shape, dtype=torch.float64) for name in names})

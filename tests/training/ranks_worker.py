@@ -41,7 +41,7 @@ from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.process_group import ProcessRanks
 from sfpo_bench.training.ranks import Ranks
 from tests.training.adaptive_bound import AdaptiveBound
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 from tests.training.test_modules import Halves, modules, train
 
 SGD: dict[str, Any] = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
@@ -141,7 +141,7 @@ def data(case: Case, step: int) -> TrainBatch:
 
 def learn(case: Case, ranks: Ranks) -> Found:
     settings, reference = LearnerSettings(**case.settings), case.reference
-    learner = LocalLearner(model_of(case), case.objective, settings, 1.0, GROUP, ranks, reference=reference)
+    learner = LocalLearner(model_of(case), case.objective, settings, 1.0, ranks, reference=reference)
     stages: list[tuple[StageStats, ...]] = []
     readings: list[StepReadings] = []
     counter = _Counter(learner)

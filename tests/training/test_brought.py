@@ -22,7 +22,7 @@ from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.rollouts import GradedRollouts
 from sfpo_bench.training.scoring import Scorer
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 from tests.training.rollout_sources import problems
 from tests.training.test_learner import SGD, largest_difference
 
@@ -45,7 +45,7 @@ def brought(data: TrainBatch, away: float, seed: int = 0) -> TrainBatch:
 
 def learned(data: TrainBatch, **settings: Any) -> tuple[dict[str, Tensor], float]:
     """The weights after two passes, and the loss of the first."""
-    made = LocalLearner(policy(), Clipped(), LearnerSettings(**{**SGD, **settings}), 1.0, GROUP)
+    made = LocalLearner(policy(), Clipped(), LearnerSettings(**{**SGD, **settings}), 1.0)
     made.begin_step(1, data)
     first, _ = Repeat(passes=2).update(made, data)
     made.end_step()
@@ -87,7 +87,7 @@ def test_nothing_of_them_is_left_to_correct_or_counts_as_mismatch() -> None:
     alone = replace(alone, rows_B=torch.arange(len(BROUGHT)))
     cut: dict[str, Any] = {"engine_correction": Correction.truncate, "engine_correction_cap": 1.5}
     assert largest_difference(learned(alone, **cut)[0], learned(alone)[0]) < 1e-12
-    made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)
+    made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0)
     made.begin_step(1, alone)
     Repeat(passes=1).update(made, alone)
     assert made.end_step().mismatch.ratio_max == 1.0
@@ -99,7 +99,7 @@ def test_the_mismatch_with_the_engine_is_that_of_the_steps_own_responses() -> No
     alone = replace(data.select(torch.tensor(own)), rows_B=torch.arange(len(own)))
     found = []
     for rows in (data, alone):
-        made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)
+        made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0)
         made.begin_step(1, rows)
         Repeat(passes=1).update(made, rows)
         found.append(made.end_step().mismatch)

@@ -17,7 +17,7 @@ from sfpo_bench.settings.training import LearnerSettings, OptimizerKind
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.scoring import Scorer
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 from tests.training.test_learner import largest_difference, same_bits
 
 
@@ -33,7 +33,7 @@ def sampled_by_the_trainer(shift: Tensor | None = None) -> TrainBatch:
 def step(
     data: TrainBatch, rule: OnePass | SlowFast | None = None, **settings: Any
 ) -> tuple[dict[str, Tensor], StepReadings]:
-    learner = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=5e-3, **settings), 1.0, GROUP)
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=5e-3, **settings), 1.0)
     learner.begin_step(1, data)
     (rule or OnePass()).update(learner, data)
     readings = learner.end_step()
@@ -81,7 +81,7 @@ def test_a_cap_that_is_set_is_the_one_in_force_in_the_precision_of_the_policy() 
     cut = replace(plain, engine_correction=Correction.truncate, engine_correction_cap=1.7)
     ends = []
     for given, settings in ((data, cut), (replace(data, advantages_BT=1.7 * data.advantages_BT), plain)):
-        learner = LocalLearner(policy(), Clipped(), settings, 1.0, GROUP)
+        learner = LocalLearner(policy(), Clipped(), settings, 1.0)
         learner.begin_step(1, given)
         learner.optimize(given, "pass_1")
         ends.append({name: weight.detach().clone() for name, weight in learner.masters.masters.items()})

@@ -21,7 +21,7 @@ from sfpo_bench.core.types import StageStats
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.master_weights import MasterWeights
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 from tests.training.test_learner import ADAMW, LAYOUTS, SGD, largest_difference, learn, same_bits
 from tests.training.test_master_weights import Quadratic, QuadraticLearner
 
@@ -154,7 +154,7 @@ def test_a_record_is_the_sum_of_the_gradients_that_a_pass_was_taken_with(
     chosen = {**SGD, "learning_rate": 0.25, **settings}
     moved = []
     for one in (rule, OnePass()):
-        learner = LocalLearner(policy(dtype=dtype), Clipped(), LearnerSettings(**chosen), 1.0, GROUP)
+        learner = LocalLearner(policy(dtype=dtype), Clipped(), LearnerSettings(**chosen), 1.0)
         before = [master.detach().clone() for master in learner.masters.masters.values()]
         learner.begin_step(1, data)
         one.update(learner, data)
@@ -170,7 +170,7 @@ def test_a_record_is_the_sum_of_the_gradients_that_a_pass_was_taken_with(
 def recorded_pass(quantity: StepQuantity, **settings: Any) -> tuple[dict[str, Tensor], LocalLearner]:
     """What is recorded of one pass, weight by weight, and the learner that took it."""
     data, rule = batch(4, seed=3), Records(quantity)
-    learner = LocalLearner(policy(), Clipped(), LearnerSettings(**settings), 1.0, GROUP)
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(**settings), 1.0)
     learner.begin_step(1, data)
     rule.update(learner, data)
     return dict(zip(learner.masters.masters, (one.sums["pass"] for one in rule.found), strict=True)), learner

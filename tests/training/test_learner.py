@@ -40,7 +40,7 @@ def learn(
 ) -> tuple[dict[str, Tensor], list[tuple[StageStats, ...]]]:
     """Weights and stage statistics after some steps of `rule` on random batches."""
     model = policy() if model is None else model
-    learner = LocalLearner(model, objective or Clipped(), LearnerSettings(**settings), 1.0, GROUP)
+    learner = LocalLearner(model, objective or Clipped(), LearnerSettings(**settings), 1.0)
     stages = []
     for step in range(1, steps + 1):
         data = batch(groups, seed=step)
@@ -158,7 +158,7 @@ def test_block_token_mean_is_the_mean_over_blocks_of_each_ones_token_mean() -> N
     for rows in (torch.arange(16), torch.arange(8), torch.arange(8, 16)):
         normalization = Normalization.block_token_mean if len(rows) == 16 else Normalization.token_mean
         learner = LocalLearner(
-            policy(), Clipped(normalization=normalization), LearnerSettings(**SGD, block_responses=8), 1.0, GROUP
+            policy(), Clipped(normalization=normalization), LearnerSettings(**SGD, block_responses=8), 1.0
         )
         part = replace(data.select(rows), rows_B=torch.arange(len(rows)))
         learner.begin_step(1, part)
@@ -261,7 +261,7 @@ def test_order_within_a_mini_batch_and_padding_do_not_change_the_result() -> Non
             responses_BT=torch.nn.functional.pad(data.responses_BT, (0, 3), value=9),
             rows_B=torch.arange(16),
         )
-        learner = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)
+        learner = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0)
         learner.begin_step(1, data)
         SlowFast().update(learner, data)
         ends.append({name: weight.detach().clone() for name, weight in learner.masters.masters.items()})
@@ -286,7 +286,7 @@ def test_skipping_rows_without_advantage_is_exact_and_statistics_still_cover_the
 
 
 def test_a_batch_without_signal_still_moves_the_weights_through_momentum() -> None:
-    learner = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=1e-2), 1.0, GROUP)
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=1e-2), 1.0)
     for step, silent in enumerate((0, 4), start=1):
         before = {name: weight.detach().clone() for name, weight in learner.masters.masters.items()}
         data = batch(4, seed=step, silent_groups=silent)
@@ -319,7 +319,7 @@ def test_the_entropy_told_to_the_rule_is_that_of_the_starting_weights_over_the_w
             for t in range(int(r))
         ]
         expected = float(torch.stack(values).mean())
-        learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW, **layout), 1.0, GROUP)
+        learner = LocalLearner(model, Clipped(), LearnerSettings(**ADAMW, **layout), 1.0)
         learner.begin_step(1, data)
         SlowFast().update(learner, data)
         readings.append(learner.end_step().entropy)
@@ -358,7 +358,7 @@ def test_the_cosine_and_the_displacement_are_those_of_the_weights() -> None:
 
 
 def test_warm_up_is_linear_and_ticks_once_a_training_step() -> None:
-    learner = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=0.4, warmup_steps=4), 1.0, GROUP)
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=0.4, warmup_steps=4), 1.0)
     rates = []
     for step in range(1, 7):
         data = batch(4, seed=step)
@@ -369,7 +369,7 @@ def test_warm_up_is_linear_and_ticks_once_a_training_step() -> None:
 
 
 def test_a_phases_factor_multiplies_the_learning_rate_of_its_steps_alone() -> None:
-    learner, data = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=0.4), 1.0, GROUP), batch(4)
+    learner, data = LocalLearner(policy(), Clipped(), LearnerSettings(learning_rate=0.4), 1.0), batch(4)
     rates = []
     for step, factor in ((1, 1.0), (2, 0.5), (3, 1.0)):
         learner.begin_step(step, data, rate_factor=factor)
@@ -383,7 +383,7 @@ def test_mini_batches_never_cut_a_group_however_many_responses_it_has(layout: di
     data = batch(4)
     kept = data.select(torch.arange(len(data))[torch.arange(len(data)) % GROUP != 1])
     kept = replace(kept, rows_B=torch.arange(len(kept)))  # groups of 3, not of GROUP
-    learner = LocalLearner(policy(), Clipped(), LearnerSettings(**layout), 1.0, GROUP)
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(**layout), 1.0)
     learner.begin_step(1, kept)
     found = learner.mini_batches(kept)
     assert [sorted(set(one.groups_B.tolist())) for one in found] == [[0, 1], [2, 3]]

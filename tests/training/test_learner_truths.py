@@ -30,7 +30,7 @@ def learner(
     objective: Objective | None = None, dtype: torch.dtype = torch.float64, *, tied: bool = True, **settings: Any
 ) -> LocalLearner:
     chosen = LearnerSettings(**{"learning_rate": 5e-3, **settings})
-    return LocalLearner(policy(dtype=dtype, tied=tied), objective or Clipped(), chosen, 1.0, GROUP)
+    return LocalLearner(policy(dtype=dtype, tied=tied), objective or Clipped(), chosen, 1.0)
 
 
 def weights(of: LocalLearner) -> dict[str, Tensor]:
@@ -305,7 +305,7 @@ def test_the_policy_and_its_reference_are_scored_at_the_temperature_of_the_rollo
     """Entropies are those at 0.6, and the penalty to the own start is at its minimum."""
     data = batch(4, seed=4)
     data = replace(data, advantages_BT=torch.zeros_like(data.advantages_BT))
-    made = LocalLearner(policy(), Clipped(kl_coefficient=1.0), LearnerSettings(), 0.6, GROUP)
+    made = LocalLearner(policy(), Clipped(kl_coefficient=1.0), LearnerSettings(), 0.6)
     made.begin_step(1, data)
     stats = made.optimize(data, "pass_1")
     with torch.no_grad():

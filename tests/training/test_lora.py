@@ -18,7 +18,7 @@ from sfpo_bench.models.lora import adapt, merge_into, merged
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.learner import LocalLearner
 from tests.extras import needs
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 
 
 def adapted(dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
@@ -29,7 +29,7 @@ def adapted(dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedMode
 
 
 def learn(rule: UpdateRule, model: PreTrainedModel) -> LocalLearner:
-    learner = LocalLearner(model, Clipped(), LearnerSettings(learning_rate=1e-2), 1.0, GROUP)
+    learner = LocalLearner(model, Clipped(), LearnerSettings(learning_rate=1e-2), 1.0)
     for step in (1, 2):
         data = batch(4, seed=step)
         learner.begin_step(step, data)

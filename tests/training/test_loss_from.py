@@ -17,7 +17,7 @@ from sfpo_bench.core.types import Completion, FinishReason
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.batch import TrainBatch, assemble
 from sfpo_bench.training.learner import LocalLearner
-from tests.training.policies import GROUP, VOCABULARY, policy
+from tests.training.policies import VOCABULARY, policy
 from tests.training.test_learner import SGD, largest_difference
 
 # Of each response: its tokens, and how many of them come before the first one with a loss.
@@ -47,7 +47,7 @@ def batches() -> tuple[TrainBatch, TrainBatch]:
 
 
 def learned(data: TrainBatch, objective: Clipped, **settings: Any) -> tuple[dict[str, Tensor], list[float]]:
-    made = LocalLearner(policy(), objective, LearnerSettings(**SGD, **settings), 1.0, GROUP)
+    made = LocalLearner(policy(), objective, LearnerSettings(**SGD, **settings), 1.0)
     made.begin_step(1, data)
     stages = Repeat(passes=2).update(made, data)
     readings = made.end_step()

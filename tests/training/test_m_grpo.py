@@ -19,7 +19,7 @@ from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, Sampler, StepSource, Stopwatch
-from tests.training.policies import GROUP, VOCABULARY, batch, policy
+from tests.training.policies import VOCABULARY, batch, policy
 from tests.training.rollout_sources import ByKey, KeyEngine, problems
 from tests.training.test_learner import ADAMW, largest_difference, same_bits
 
@@ -177,7 +177,7 @@ def test_what_is_left_out_weighs_nothing_and_is_not_in_the_statistics() -> None:
 def learned(momentum: float, dtype: torch.dtype = torch.float64) -> tuple[LocalLearner, list[dict[str, Tensor]]]:
     """A learner with a momentum policy after some steps; the policy's weights before the first and after each step."""
     follower = MGrpo(momentum=momentum).follower
-    learner = LocalLearner(policy(dtype=dtype), Clipped(), LearnerSettings(**ADAMW), 1.0, GROUP, follower=follower)
+    learner = LocalLearner(policy(dtype=dtype), Clipped(), LearnerSettings(**ADAMW), 1.0, follower=follower)
     passed = [weights(learner)]
     for step in range(1, STEPS + 1):
         learner.begin_step(step, batch(4, seed=step))
@@ -220,7 +220,7 @@ def test_in_between_it_is_the_moving_average_of_the_steps_and_the_policy_does_no
 def test_the_entropy_of_a_response_is_the_mean_over_its_tokens(temperature: float) -> None:
     """Against -sum p log p, token by token."""
     model = policy()
-    learner = LocalLearner(policy(), Clipped(), LearnerSettings(micro_batch_tokens=24), temperature, GROUP)
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(micro_batch_tokens=24), temperature)
     draws = torch.Generator().manual_seed(0)
     done = []
     for n in range(7):

@@ -28,7 +28,7 @@ from sfpo_bench.algorithms.update_rules import Repeat
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.learner import LocalLearner
 from tests.training.adaptive_bound import AdaptiveBound
-from tests.training.policies import GROUP, VOCABULARY, batch, policy
+from tests.training.policies import VOCABULARY, batch, policy
 from tests.training.test_learner import SGD, largest_difference, learn
 
 
@@ -105,7 +105,7 @@ def test_rows_of_a_micro_batch_find_their_own_part_of_a_table_of_the_mini_batch(
     data = batch()
     scores_BT = torch.randn(data.responses_BT.shape, dtype=torch.float64).masked_fill(~data.response_mask_BT(), 0.0)
     weights_B = (data.rows_B % 5 != 1).double()  # a selection drops some rows, which no statistic then knows
-    learner = LocalLearner(policy(), OwnRows(), LearnerSettings(mini_batches=2, micro_batch_tokens=24), 1.0, GROUP)
+    learner = LocalLearner(policy(), OwnRows(), LearnerSettings(mini_batches=2, micro_batch_tokens=24), 1.0)
     seen = replace(data, scores={"critic": scores_BT}, row_weights_B=weights_B)
     learner.begin_step(1, seen)
     assert learner.optimize(seen, "pass_1").optimizer_steps == 2

@@ -285,7 +285,7 @@ def test_the_policy_alone_scores_measures_and_writes_nothing() -> None:
 
 def test_weights_and_optimizer_come_back_from_a_checkpoint_bit_for_bit_and_go_on_alike(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep_last=1)
-    learner = LocalLearner(policy(), Clipped(), LearnerSettings(), 1.0, GROUP)
+    learner = LocalLearner(policy(), Clipped(), LearnerSettings(), 1.0)
     written, read = modules(Halves(), learning_rate=1e-3), modules(Halves(), learning_rate=1e-3)
     train(written)
     state = TrainingState(3, Costs(), {}, 0, 0, 3, 0.5)

@@ -10,7 +10,7 @@ from sfpo_bench.algorithms.objectives.policy_gradient import Normalization
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.batch import TrainBatch, micro_batches
 from sfpo_bench.training.learner import LocalLearner
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 from tests.training.test_learner import SGD, largest_difference
 from tests.training.test_selection import learned
 
@@ -58,7 +58,7 @@ def test_packed_and_unpacked_have_the_same_loss_and_gradient(normalization: Norm
     losses = []
     for tokens, window in ((1, 1), (BUDGET, 1), (BUDGET, 5), (10**6, 100)):
         settings = LearnerSettings(**SGD, micro_batch_tokens=tokens, packing_window=window)
-        made = LocalLearner(policy(), objective, settings, 1.0, GROUP)
+        made = LocalLearner(policy(), objective, settings, 1.0)
         made.begin_step(1, data)
         losses.append(made.optimize(data, "pass_1").loss)
         found = learned(data, objective, micro_batch_tokens=tokens, packing_window=window)

@@ -16,7 +16,7 @@ from sfpo_bench.algorithms.update_rules import Repeat
 from sfpo_bench.core.types import StageStats
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.learner import LocalLearner
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 from tests.training.test_learner import ADAMW, largest_difference, same_bits
 
 STEPS = 4
@@ -28,7 +28,7 @@ def learned(
     """A learner after some steps of two passes under a KL penalty of weight 1; `only_kl`: of nothing else from the
     second step on, so that a pass's loss is the KL."""
     chosen = LearnerSettings(**{**ADAMW, **settings})
-    learner = LocalLearner(policy(dtype=dtype), Clipped(kl_coefficient=1.0), chosen, 1.0, GROUP, reference=reference)
+    learner = LocalLearner(policy(dtype=dtype), Clipped(kl_coefficient=1.0), chosen, 1.0, reference=reference)
     stages = []
     for step in range(1, STEPS + 1):
         data = batch(4, seed=step)
@@ -69,7 +69,6 @@ def test_it_is_the_moving_average_of_the_policys_weights(mixing: float, dtype: t
         Clipped(kl_coefficient=1.0),
         LearnerSettings(**ADAMW),
         1.0,
-        GROUP,
         reference=SoftReference(mixing=mixing, every_steps=2),
     )
     expected = {name: weight.double() for name, weight in weights(learner).items()}
@@ -101,7 +100,6 @@ def test_what_a_checkpoint_carries_is_taken_up_and_a_fixed_reference_carries_not
         Clipped(kl_coefficient=1.0),
         LearnerSettings(**ADAMW),
         1.0,
-        GROUP,
         reference=SoftReference(mixing=0.5, every_steps=1),
     )
     new.load_beside(lambda part, like: carried[part])

@@ -18,14 +18,14 @@ from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner, StepReadings
 from tests.training.adaptive_bound import AdaptiveBound
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import batch, policy
 from tests.training.test_learner import SGD, largest_difference, same_bits
 
 WEIGHTS = torch.tensor([1.0, 0.0, 2.0, 1.0] * 4, dtype=torch.float64)
 
 
 def learner_after(data: TrainBatch, objective: Objective, **settings: Any) -> tuple[LocalLearner, StepReadings]:
-    made = LocalLearner(policy(), objective, LearnerSettings(**SGD, **settings), 1.0, GROUP)
+    made = LocalLearner(policy(), objective, LearnerSettings(**SGD, **settings), 1.0)
     made.begin_step(1, data)
     Repeat(passes=2).update(made, data)
     return made, made.end_step()
@@ -109,7 +109,7 @@ def test_a_token_without_weight_is_no_reason_to_run_a_row_backward() -> None:
     weights_BT = torch.ones_like(silent_BT)
     weights_BT[:8, :2] = 0.0
     one, other = (replace(data, advantages_BT=values).weighted(weights_BT) for values in (silent_BT, loud_BT))
-    made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0, GROUP)
+    made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0)
     backward = [[(len(rows), needs) for rows, needs, _ in made._work(data)] for data in (one, other)]
     assert backward[0] == backward[1] and {needs for _, needs in backward[0]} == {True, False}
     assert largest_difference(learned(one), learned(other)) < 1e-12

@@ -29,7 +29,7 @@ from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule
-from tests.training.policies import GROUP, policy
+from tests.training.policies import policy
 from tests.training.rollout_sources import ByKey, problems, source_of
 from tests.training.test_learner import SGD
 
@@ -91,7 +91,7 @@ def stepped(
     done: Sequence[Completion], advantages: Sequence[float], correction: Correction = Correction.none
 ) -> tuple[LocalLearner, StepReadings, float]:
     settings = LearnerSettings(**{**SGD, "engine_correction": correction, "gradient_clip_norm": 0.0})
-    learner = LocalLearner(policy(), Clipped(), settings, 1.0, GROUP)
+    learner = LocalLearner(policy(), Clipped(), settings, 1.0)
     rows = assemble(done, torch.tensor(advantages, dtype=torch.float64), 8, torch.device("cpu"))
     learner.begin_step(1, rows)
     stage = learner.optimize(rows, "pass_1")

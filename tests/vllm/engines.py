@@ -103,7 +103,7 @@ class Side:
         return cls(
             model,
             AutoTokenizer.from_pretrained(folder),
-            LocalLearner(model, Clipped(), settings, temperature, 1),
+            LocalLearner(model, Clipped(), settings, temperature),
             folder,
         )
 
