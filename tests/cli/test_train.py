@@ -101,7 +101,7 @@ def test_every_recorded_scalar_is_declared_and_every_declared_one_is_recorded(tr
     recorded = {key for record in steps for key in record.metrics}
     of_vllm = {"parity_max", "parity_mean", "parity_bound", "parity_seconds", "engine_restarts", "cached_prompt_share"}
     of_sampling = {key for key in STEP_METRICS if key.startswith(("sampl", "filled"))}
-    assert len(of_sampling) == 4
+    assert len(of_sampling) == 5
     assert recorded == set(STEP_METRICS) - {"trigger_z"} - of_vllm - of_sampling, (
         "six steps do not fill the trigger's window"
     )
