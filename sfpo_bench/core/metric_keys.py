@@ -5,10 +5,8 @@ A stage's statistics (`StageStats`) appear beside these as `<stage>/<statistic>`
 
 from __future__ import annotations
 
-STEP_METRICS: dict[str, str] = {
-    "reward_mean": "mean reward of the step's responses",
-    "reward_std": "population standard deviation of the step's rewards",
-    "correct_share": "share of responses graded correct",
+# What collectors other than `group` add.
+COLLECTOR_METRICS: dict[str, str] = {
     "sampling_rounds": "rounds of problems that dynamic sampling took (absent without it, as the next three)",
     "sampled_groups_with_signal_share": "share of the groups sampled that are neither all right nor all wrong",
     "sampled_correct_share": "share of all responses sampled that are graded correct, left out of the batch or not",
@@ -24,6 +22,14 @@ STEP_METRICS: dict[str, str] = {
     "unlabelled_groups_share": "share of prompts whose majority is no label (with m_grpo only)",
     "left_out_share": "share of the batch's responses that are left out for their low entropy (with m_grpo only)",
     "solution_reward_mean": "mean reward of the reference solutions, which are in no other scalar (with temp_samp)",
+    "entropy_seconds": "a forward pass over the responses, for their entropies (with m_grpo only)",
+}
+
+STEP_METRICS: dict[str, str] = {
+    "reward_mean": "mean reward of the step's responses",
+    "reward_std": "population standard deviation of the step's rewards",
+    "correct_share": "share of responses graded correct",
+    **COLLECTOR_METRICS,
     "grading_failed_share": "share of responses sampled whose grading took too long or broke; above 1 % the run stops",
     "groups_without_signal_share": "share of groups whose advantages are all zero",
     "response_tokens_mean": "mean response length, tokens, the end-of-sequence token included",
@@ -40,7 +46,6 @@ STEP_METRICS: dict[str, str] = {
     "fast_slow_cosine": "cosine between the fast displacement and the slow step (absent without a fast stage)",
     "learning_rate": "learning rate of the step",
     "rollout_seconds": "generating the responses",
-    "entropy_seconds": "a forward pass over them, for their entropies (absent where a collector asks for none)",
     "grading_seconds": "grading them",
     "old_log_prob_seconds": "log-probs at the starting weights where a pass of their own computes them",
     "fast_seconds": "the fast passes",

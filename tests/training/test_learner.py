@@ -342,7 +342,7 @@ def test_the_cosine_and_the_displacement_are_those_of_the_weights() -> None:
         def read(self) -> None:
             flat.append(torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
 
-    learner = Seen(model, Clipped(), LearnerSettings(**ADAMW), 1.0, GROUP)
+    learner = Seen(model, Clipped(), LearnerSettings(**ADAMW), 1.0)
     rule = SlowFast(fast_passes=2, alpha=0.6)
     learner.begin_step(1, data)
     stages = rule.update(learner, data)
