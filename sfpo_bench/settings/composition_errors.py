@@ -35,7 +35,21 @@ def explain_composition(error: Exception) -> str:
             return explain(link)
     lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith("See https"))
-    return text.split(" Config search path:")[0] + _nested_options(text)
+    return _of_preset(text) or text.split(" Config search path:")[0] + _nested_options(text)
+
+
+def _of_preset(text: str) -> str:
+    """Of a part chosen in a preset that sets what the part does not have; empty for anything else."""
+    found = re.search(r"In 'algorithm/([^']+)': .*Key '[^']+' not in '(\w+)'.* full_key: ([\w.]+)", text)
+    if found is None:
+        return ""
+    preset, cls, key = found.groups()
+    part = key.rpartition(".")[0]
+    return (
+        f"algorithm={preset} sets {key}, which the chosen {part} ({cls}) does not have; choose that part in a preset "
+        f"that sets nothing inside it, such as algorithm=grpo {part.replace('.', '/')}=NAME, and add what you want "
+        f"of {preset} to it"
+    )
 
 
 def _nested_options(text: str) -> str:

@@ -22,6 +22,7 @@ WRONG = {
     "trian": "'trian' is not a verb; expected one of train, compare",
     "train algoritm=sfpo": "algoritm is not a setting; did you mean algorithm?",
     "train algorithm=sfpoo": "Could not find 'algorithm/sfpoo' Available options in 'algorithm': ",
+    "train algorithm=gspo algorithm/objective=cispo": "algorithm=gspo sets algorithm.objective.clip_low, which the chosen",
     "train experiment=paper/none": "arithmetic own own_quick smollm2_addition paper/deepseek-r1-distill-qwen-1.5b",
     "train algorithm=sfpo algorithm.update_rule.alph=1": "did you mean alpha? Known in SlowFast",
     "train algorithm=sfpo algorithm.update_rule.alpha=1.5": "algorithm.update_rule.alpha = 1.5 is out of range: expected [0, 1]",
