@@ -346,11 +346,12 @@ class GradedRollouts:
 
     def metrics(self, advantages: Sequence[float]) -> dict[str, float]:
         """The step's scalars that follow from rewards and lengths alone; but for signals, of what was sampled."""
-        groups = [advantages[start : start + self.group] for start in range(0, len(advantages), self.group)]
+        size = self.group  # counted anew at each call
+        groups = [advantages[start : start + size] for start in range(0, len(advantages), size)]
         sampled = [one for one in self.trajectories if one.completion.is_sampled]
         rewards = [one.grade.reward for one in sampled]
         completions = [one.completion for one in sampled]
-        count, prompts = len(sampled), self.completions[:: self.group]
+        count, prompts = len(sampled), self.completions[::size]
         return {
             "reward_mean": fmean(rewards),
             "reward_std": pstdev(rewards),
