@@ -95,7 +95,7 @@ def test_scores_are_written_tracked_and_made_again_without_a_model(cli: Cli, tmp
     # Another prompt or temperature needs the model again.
     for change in ("prompt=boxed", "sampling.temperature=0.5"):
         refused = cli(*EVALUATE, change, "tracking=none", prelude=NO_MODEL, check=False)
-        assert refused.returncode != 0 and "0 of 60 samples are there" in refused.stderr
+        assert refused.returncode != 0 and re.search(r"\b0 of 60 samples are there", refused.stderr)
 
 
 @pytest.mark.slow
@@ -147,7 +147,10 @@ def test_choosing_on_a_suite_for_reporting_is_refused_and_marked_when_forced(cli
     assert "unlike" in cli("scores", f"folders=[{folders}]", check=False).stderr
     free = cli(*scores, "choose_on=embedded_select")
     # Of so few answers of the warm start neither may be right: which one is chosen is not what this test is about.
-    assert re.search("chosen: (warm|hot), chosen by its scores on embedded_select, a suite for choosing", free.stdout)
+    chosen = (
+        "chosen: (warm|hot)(, the first of 2 [^,]*)?, chosen by its scores on embedded_select, a suite for choosing"
+    )
+    assert re.search(chosen, free.stdout)
     assert "too high" not in free.stdout
     for label, temperature in (("warm", 1.0), ("hot", 1.5)):
         cli("evaluate", *SMALL, both[0], f"label={label}", f"sampling.temperature={temperature}", "tracking=none")

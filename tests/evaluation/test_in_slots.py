@@ -109,7 +109,7 @@ def test_killed_in_slots_it_goes_on_with_any_number_of_them(whole: Path, cli: Cl
             time.sleep(0.01)
         parent.send_signal(signal.SIGKILL)
     done = cli(*EVALUATE, "slots=3")
-    assert "0 of 60 samples are there" not in done.stderr
+    assert ": 0 of 60 samples are there" not in done.stderr
     pd.testing.assert_frame_equal(table(only_folder(tmp_path)), table(only_folder(whole)))
     parts = tmp_path.glob("results/evaluations/*/*/parts/*.parquet")
     assert sum(len(pd.read_parquet(part, use_threads=False)) for part in parts) == 60, "nothing was generated twice"
