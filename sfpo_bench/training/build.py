@@ -150,7 +150,7 @@ def _learner(config: RunConfig, policy: Policy, ranks: Ranks) -> LocalLearner:
 
 
 def _follower_engine(config: RunConfig, policy: Policy, learner: LocalLearner, ranks: Ranks) -> RolloutEngine | None:
-    """The engine of the weights that follow the policy's, at rest; None where there are none."""
+    """The engine of the weights that follow the policy's, its memory freed; None where there are none."""
     if learner.follower is None:
         return None
     engine = _own_engine(config, policy, learner.follower.model, learner.follower.placed, ranks)

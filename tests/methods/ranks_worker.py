@@ -50,7 +50,7 @@ def main(rank: int, processes: int, folder: Path) -> None:
     for preset in PRESETS:
         try:
             train(preset, folder / preset, ProcessRanks())
-        except Exception:
+        except Exception:  # whatever it is: the test that started this process shows it
             if rank == 0:
                 (folder / f"{preset}.error").write_text(traceback.format_exc())
             raise

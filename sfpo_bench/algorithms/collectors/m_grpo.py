@@ -92,7 +92,7 @@ class MGrpo(Facts, Collector):
         pool = [
             one
             for place in range(len(problems))
-            for one in (*sampled[place * own :][:own], *followed[place * beside :][:beside])
+            for one in (*sampled[place * own : (place + 1) * own], *followed[place * beside : (place + 1) * beside])
         ]
         grades = source.grade([problem for problem in problems for _ in range(source.group)], pool)
         entropies = source.entropies(pool) if self.filters else []

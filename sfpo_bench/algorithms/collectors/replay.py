@@ -87,7 +87,7 @@ class Replay(Facts, Collector):
 
     def restore(self, state: CollectorState) -> None:
         self._updates = state["updates"]  # type: ignore[assignment]  # as `state` wrote it
-        self._born = [(one["updates"], trajectory_of(one)) for one in state["born"]]  # type: ignore
+        self._born = [(one["updates"], trajectory_of(one)) for one in state["born"]]  # type: ignore  # the same
 
 
 def among(fresh: Sequence[Trajectory], drawn: Sequence[Trajectory]) -> list[Trajectory]:
