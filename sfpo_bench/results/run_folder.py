@@ -31,7 +31,7 @@ from pathlib import Path
 from sfpo_bench.core.errors import MissingDataError, RunLocked
 from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.names import RUNS, SAMPLES_TABLE
-from sfpo_bench.results.stored_files import reading, write_atomically
+from sfpo_bench.results.stored_files import reading, write_atomically, write_once
 
 
 class RunState(StrEnum):
@@ -144,7 +144,7 @@ class RunFolder:
         """A name that no other run has, made at the first call; what the tracking store knows the run by."""
         file = self.path / "uid"
         if not file.is_file():
-            write_atomically(file, uuid.uuid4().hex)
+            write_once(file, uuid.uuid4().hex)
         with reading(file, "remove it, and the tracking store will know the run by a new name"):
             name = file.read_text(encoding="utf-8")
             if not name.isalnum():

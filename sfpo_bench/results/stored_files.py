@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -61,3 +62,25 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:  # An interrupt too must leave no half-written file.
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_once(path: Path, content: str) -> None:
+    """Give `path` this content unless it is there: of several processes and threads, one alone writes it.
+
+    The file is linked to its name when it is whole, and a link to a name that is taken fails. A file system without
+    links gets it by an exclusive open: a kill in that moment leaves an empty file, which reading refuses by name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_text(content, encoding="utf-8")
+        with suppress(FileExistsError):
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise
+            except OSError:
+                with open(path, "x", encoding="utf-8") as handle:
+                    handle.write(content)
+    finally:
+        temporary.unlink(missing_ok=True)

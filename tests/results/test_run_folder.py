@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from sfpo_bench.core.errors import MissingDataError, RunLocked
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.results.stored_files import write_atomically
+from sfpo_bench.results.stored_files import write_atomically, write_once
 
 HOLD = """
 import sys, time
@@ -58,3 +62,32 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path)
         write_atomically(path, "\ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_all_who_ask_at_the_same_moment_are_given_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", _no_links)
+    start = Barrier(8)
+
+    def ask(folder: Path) -> str:
+        start.wait(timeout=60)
+        return RunFolder(folder).uid()
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            folder = tmp_path / str(number)
+            names = set(pool.map(ask, [folder] * 8)) if links else {RunFolder(folder).uid(), RunFolder(folder).uid()}
+            assert len(names) == 1 and {file.name for file in folder.iterdir()} == {"uid"}
+
+
+def test_a_file_that_is_written_once_stays_as_it_is(tmp_path: Path) -> None:
+    write_once(tmp_path / "deep" / "file", "first")
+    write_once(tmp_path / "deep" / "file", "second")
+    assert (tmp_path / "deep" / "file").read_text() == "first"
+
+
+def _no_links(*_: object) -> None:
+    raise OSError(errno.EPERM, "this file system has no links")
