@@ -49,12 +49,12 @@ class World:
     @property
     def behind(self) -> float:
         """How many independent answers a problem's score is worth at least."""
-        return {"avg": self.samples, "pass": self.samples / (self.k or 1), "maj": 1}[self.metric]
+        return METRICS[self.metric].answers_behind(self.samples, self.k or self.samples)
 
     def score_of(self) -> Array:
         """The score of a problem by its number of correct samples, from 0 on."""
         classes = [[0] * correct + [1] * (self.samples - correct) for correct in range(self.samples + 1)]
-        return np.array([METRICS[self.metric](one, self.k or self.samples) for one in classes], dtype=np.float64)
+        return np.array([METRICS[self.metric].score(one, self.k or self.samples) for one in classes], dtype=np.float64)
 
     def abilities(self, random: np.random.Generator) -> Array:
         """One per problem, [1, P]."""

@@ -37,7 +37,7 @@ class ScoresSettings:
     out: str = option("results/scores", "folder for the tables")
     unlike: bool = option(False, "compare evaluations that were sampled or asked differently; every table says so")
     choose_on: str = option("", "a suite for choosing by whose average the best evaluation is chosen; empty: none")
-    metric: str = option("avg", "what is chosen by: avg, pass or maj, at k")
+    metric: str = option("avg", "what is chosen by, at k: avg, pass, maj, pass_all, g_pass_0.5, g_pass_0.75 or mg_pass")
     allow_report: str = option("", "name of a suite for reporting that may be chosen on; every table will say so")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
@@ -11,9 +13,44 @@ from sfpo_bench.core.types import FinishReason, GradeStatus
 from sfpo_bench.grading.failures import failed
 from sfpo_bench.results.sample_store import GradedSample
 from sfpo_bench.statistics.crossed import Scores
-from sfpo_bench.statistics.sample_scores import avg_at_k, maj_at_k, pass_at_k
+from sfpo_bench.statistics.sample_scores import (
+    avg_at_k,
+    g_pass_at_k,
+    maj_at_k,
+    mg_pass_at_k,
+    pass_all_at_k,
+    pass_at_k,
+)
 
-METRICS = {"avg": avg_at_k, "pass": pass_at_k, "maj": maj_at_k}
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A score of a problem's samples. `title` is what tables call it; `answers_behind` how many independent answers of
+    n a problem's score at k is worth at least."""
+
+    score: Callable[[Sequence[int], int], float | None]
+    title: str
+    answers_behind: Callable[[int, int], float]
+
+    def at(self, k: int) -> str:
+        """Its name in tables, such as `pass@4`."""
+        return self.title.format(k=k)
+
+
+def _as_often_as_k_fits(n: int, k: int) -> float:
+    return n / k
+
+
+# By the name that settings, tables of numbers and tracking stores have for it.
+METRICS = {
+    "avg": Metric(avg_at_k, "avg@{k}", lambda n, k: k),
+    "pass": Metric(pass_at_k, "pass@{k}", _as_often_as_k_fits),
+    "maj": Metric(maj_at_k, "maj@{k}", lambda n, k: 1),
+    "pass_all": Metric(pass_all_at_k, "pass^{k}", _as_often_as_k_fits),
+    "g_pass_0.5": Metric(partial(g_pass_at_k, tau=Fraction(1, 2)), "G-Pass@{k}(0.5)", _as_often_as_k_fits),
+    "g_pass_0.75": Metric(partial(g_pass_at_k, tau=Fraction(3, 4)), "G-Pass@{k}(0.75)", _as_often_as_k_fits),
+    "mg_pass": Metric(mg_pass_at_k, "mG-Pass@{k}", _as_often_as_k_fits),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +84,8 @@ class GradedBenchmark:
         return tuple(one.key for one in self.problems)
 
     def scores(self, metric: str, k: int) -> Scores | None:
-        """One score in [0, 1] per problem: `avg`, `pass` or `maj` at k; None where some problem has too few samples."""
-        found = [METRICS[metric](one.classes, k) for one in self.problems]
+        """One score in [0, 1] per problem, by a metric of `METRICS`; None where some problem has too few samples."""
+        found = [METRICS[metric].score(one.classes, k) for one in self.problems]
         known = [score for score in found if score is not None]
         return np.array(known) if known and len(known) == len(found) else None
 

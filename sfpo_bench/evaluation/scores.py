@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark
+from sfpo_bench.evaluation.graded_benchmark import METRICS, GradedBenchmark
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.statistics import Interval, holm_adjusted
 from sfpo_bench.statistics.crossed import (
@@ -137,10 +137,9 @@ def _keys(arms: Sequence[ScoredArm], benchmark: str, leave_out: Collection[str])
 
 
 def _samples_behind(arm: ScoredArm, benchmark: str, metric: str, k: int) -> float:
-    """How many independent answers of a run a problem's score is worth at least: k of avg@k, one of maj@k, and of
-    pass@k as often k as there are samples."""
+    """How many independent answers of a run a problem's score is worth at least."""
     samples = min(graded.samples for graded in arm.graded(benchmark))
-    return {"avg": k, "pass": samples / k, "maj": 1}[metric]
+    return METRICS[metric].answers_behind(samples, k)
 
 
 def _score(matrices: Sequence[Scores], samples: float) -> Score:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark
+from sfpo_bench.evaluation.graded_benchmark import METRICS, GradedBenchmark
 from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Difference, Score, ScoredArm, arm_scores, differences, unlike
@@ -33,6 +33,12 @@ DIFFERENCE_COLUMNS = (
     "arm", "baseline", "benchmark", "metric", "k", "problems_counted", "difference", "low", "high", "p_value", "test",
     "holm_adjusted_p", "detectable_difference", "problems",
 )  # fmt: skip
+# Which scores stand in a table together: what k answers reach between them, and how often they are right together.
+ONE_RIGHT, TOGETHER = ("avg", "pass", "maj"), ("pass_all", "g_pass_0.5", "g_pass_0.75", "mg_pass")
+TOGETHER_TEXT = (
+    "How often k answers are right together: all of them (pass^k), at least half or three quarters of them (G-Pass@k "
+    "of 0.5 and 0.75), and the mean of G-Pass@k from a half to all (mG-Pass@k)."
+)
 ALL, NOT_SHARED = "all", "not in a training set"
 
 
@@ -94,12 +100,12 @@ def scores_blocks(arms: Sequence[ScoredArm], baseline: str, k: int) -> list[Bloc
     """Scores of every arm, with and without problems that occur in training sets, and differences to the baseline."""
     shared = _shared(arms)
     found: list[Block] = [heading(1, "Scores"), *bullets(_notes(arms))]
-    found += [heading(2, "Scores on all problems"), _scores_table(arms, k, ())]
+    found += [heading(2, "Scores on all problems"), *_scores_tables(arms, k, ())]
     if shared:
         found += [
             heading(2, "Scores without problems that stand in a training set"),
             paragraph(f"{len(shared)} problems are left out."),
-            _scores_table(arms, k, shared),
+            *_scores_tables(arms, k, shared),
         ]
     others = [arm for arm in arms if arm.name != baseline]
     if others:
@@ -140,7 +146,7 @@ def scores_frame(arms: Sequence[ScoredArm], k: int) -> pd.DataFrame:
          score.runs, *_response_numbers(arm, name))
         for counted, leave_out in _countings(arms)
         for arm in arms
-        for metric in ("avg", "pass", "maj")
+        for metric in METRICS
         for name, score in arm_scores(arm, metric, k, leave_out).items()
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
@@ -157,7 +163,7 @@ def differences_frame(arms: Sequence[ScoredArm], baseline: str, k: int) -> pd.Da
         for counted, leave_out in _countings(arms)
         for arm in arms
         if arm.name != baseline
-        for metric in ("avg", "pass", "maj")
+        for metric in METRICS
         for name, one in differences(arm, first, metric, k, leave_out).items()
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
@@ -214,20 +220,26 @@ def _sampling_text(one: Evaluation) -> str:
     )
 
 
-def _scores_table(arms: Sequence[ScoredArm], k: int, leave_out: Collection[str]) -> Table:
+def _scores_tables(arms: Sequence[ScoredArm], k: int, leave_out: Collection[str]) -> list[Block]:
+    """A table of the mean, the best and the majority of k answers; one of how often they are right together."""
+    tables: list[Block] = [_scores_table(arms, ONE_RIGHT, k, leave_out)]
+    return tables if k == 1 else [*tables, paragraph(TOGETHER_TEXT), _scores_table(arms, TOGETHER, k, leave_out)]
+
+
+def _scores_table(arms: Sequence[ScoredArm], metrics: Sequence[str], k: int, leave_out: Collection[str]) -> Table:
     rows = []
     for arm in arms:
-        found = {metric: arm_scores(arm, metric, k, leave_out) for metric in ("avg", "pass", "maj")}
+        found = {metric: arm_scores(arm, metric, k, leave_out) for metric in metrics}
         for name in [*arm.benchmarks, AVERAGE]:
-            if name not in found["avg"] and name == AVERAGE:
+            score = found[metrics[0]].get(name)
+            if score is None and name == AVERAGE:
                 continue
-            score = found["avg"].get(name)
             size = "" if score is None else f"{score.problems:,}"
             runs = f"{len(arm.evaluations)}"
             cells = [_score_text(found[metric].get(name), _missing(arm, name, k, leave_out)) for metric in found]
             shown = _average_name(arm.benchmarks, arms) if name == AVERAGE else name
             rows.append((arm.name, shown, size, runs, *cells))
-    header = ("arm", "benchmark", "problems", "runs", f"avg@{k}", f"pass@{k}", f"maj@{k}")
+    header = ("arm", "benchmark", "problems", "runs", *(METRICS[metric].at(k) for metric in metrics))
     return table(header, rows, left=2)
 
 
@@ -332,7 +344,7 @@ def _p_text(p: float) -> str:
 def scores_plain(arm: ScoredArm, k: int) -> Mapping[str, float]:
     """Every number of one evaluation by its key, such as `math500/avg_at_4`, for the tracking store."""
     numbers: dict[str, float] = {}
-    for metric in ("avg", "pass", "maj"):
+    for metric in METRICS:
         for name, score in arm_scores(arm, metric, k).items():
             key = f"{name}/{metric}_at_{k}"
             numbers |= {key: score.mean, f"{key}_low": score.interval.low, f"{key}_high": score.interval.high}

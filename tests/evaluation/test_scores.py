@@ -199,10 +199,11 @@ def test_an_average_of_other_benchmarks_than_those_of_all_arms_is_named_after_wh
     more = [arm("a", CHANCES, (1,)), arm("b", CHANCES | {"minerva": 0.5}, (2,))]
     text = markdown(scores_blocks(more, "a", 4))
     both = ", ".join(CHANCES)
-    assert text.count(f"| {AVERAGE} of {both} |") == 2 and text.count(f"| {AVERAGE} of {both}, minerva |") == 1
+    # In two tables of scores and one of differences.
+    assert text.count(f"| {AVERAGE} of {both} |") == 3 and text.count(f"| {AVERAGE} of {both}, minerva |") == 2
     assert f"| {AVERAGE} |" not in text
     alike = markdown(scores_blocks([more[0], arm("b", CHANCES, (2,))], "a", 4))
-    assert alike.count(f"| {AVERAGE} |") == 3 and f"{AVERAGE} of" not in alike
+    assert alike.count(f"| {AVERAGE} |") == 5 and f"{AVERAGE} of" not in alike
 
 
 def test_the_latex_of_scores_gives_wide_tables_both_columns(tmp_path: Path) -> None:
@@ -215,7 +216,7 @@ def test_the_latex_of_scores_gives_wide_tables_both_columns(tmp_path: Path) -> N
 def test_tables_are_tables_whatever_the_names() -> None:
     odd = [arm("a|b*c_<d>$&#", CHANCES, (1,)), arm("b", CHANCES, (2,))]
     found = [block for block in scores_blocks(odd, "b", 4) if isinstance(block, Table)]
-    assert len(found) == 3
+    assert len(found) == 4  # two of scores, of differences, of responses
     for table in found:
         assert all(len(row) == len(table.header) for row in table.rows)
         assert plain(table.rows[0][0]) == "a|b*c_<d>$&#"

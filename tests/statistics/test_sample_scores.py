@@ -1,13 +1,22 @@
-"""avg@k, pass@k and maj@k against their definitions, counted out."""
+"""avg@k, pass@k, maj@k, pass^k and G-Pass@k against their definitions, counted out."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import combinations, product
 
 import numpy as np
 import pytest
 
-from sfpo_bench.statistics.sample_scores import NO_ANSWER, avg_at_k, maj_at_k, pass_at_k
+from sfpo_bench.statistics.sample_scores import (
+    NO_ANSWER,
+    avg_at_k,
+    g_pass_at_k,
+    maj_at_k,
+    mg_pass_at_k,
+    pass_all_at_k,
+    pass_at_k,
+)
 
 SMALL = [classes for n in (1, 2, 3, 4) for classes in product((NO_ANSWER, 0, 1, 2), repeat=n)]
 
@@ -41,7 +50,62 @@ def test_examples() -> None:
     assert avg_at_k([0, 1, NO_ANSWER, 0], 4) == 0.5 and avg_at_k([0, 1, 1, 1], 1) == 1.0
 
 
-@pytest.mark.parametrize("score", [avg_at_k, pass_at_k, maj_at_k])
+# c of n samples are correct, up to 7: all that the scores below know of them.
+COUNTED = [[0] * c + [1] * (n - c) for n in range(1, 8) for c in range(n + 1)]
+TAUS = [Fraction(step, 20) for step in range(1, 21)]
+
+
+def correct_of_choices(classes: list[int], k: int) -> list[int]:
+    """How many of the k are correct, for every choice of k samples."""
+    return [sum(one == 0 for one in chosen) for chosen in combinations(classes, k)]
+
+
+def test_g_pass_at_k_is_the_share_of_all_choices_of_k_with_so_many_correct_ones() -> None:
+    for classes in COUNTED:
+        for k in range(1, len(classes) + 1):
+            found = correct_of_choices(classes, k)
+            for tau in TAUS:
+                exact = Fraction(sum(one >= tau * k for one in found), len(found))
+                assert g_pass_at_k(classes, k, tau) == float(exact), (classes, k, tau)
+            assert pass_all_at_k(classes, k) == float(Fraction(sum(one == k for one in found), len(found)))
+            assert g_pass_at_k(classes, k, Fraction(1, k)) == pytest.approx(pass_at_k(classes, k), abs=1e-15)
+
+
+def test_mg_pass_at_k_is_twice_the_integral_of_g_pass_and_the_papers_sum_for_even_k() -> None:
+    """Between multiples of 1 / k nothing changes, so that steps of 1 / (2 k) give the integral exactly."""
+    for classes in COUNTED:
+        for k in range(1, len(classes) + 1):
+            found = correct_of_choices(classes, k)
+            steps = [Fraction(step, 2 * k) for step in range(k + 1, 2 * k + 1)]
+            shares = [Fraction(sum(one >= tau * k for one in found), len(found)) for tau in steps]
+            assert mg_pass_at_k(classes, k) == float(2 * sum(shares) / (2 * k))
+            if k % 2 == 0:
+                taus = [Fraction(i, k) for i in range(k // 2 + 1, k + 1)]
+                paper = [Fraction(sum(one >= tau * k for one in found), len(found)) for tau in taus]
+                assert mg_pass_at_k(classes, k) == float(2 * sum(paper) / k)
+
+
+def test_all_k_right_is_unbiased_where_the_share_of_problems_with_n_right_of_n_is_not() -> None:
+    """Over every outcome of n = 6 samples that are correct with chance p, in exact fractions: E pass^k = p^k."""
+    n, p = 6, Fraction(2, 5)
+    for k in range(1, n + 1):
+        mean = sum(
+            p ** sum(drawn) * (1 - p) ** (n - sum(drawn)) * Fraction(pass_all_at_k([1 - one for one in drawn], k) or 0)
+            for drawn in product((0, 1), repeat=n)
+        )
+        assert float(mean) == pytest.approx(float(p**k), abs=1e-14)
+
+
+def test_a_threshold_that_is_a_whole_number_of_samples_is_that_number() -> None:
+    """0.55 * 100 is 55.00000000000001 in floating point, and 56 rounded up."""
+    classes = [0] * 55 + [1] * 45
+    assert g_pass_at_k(classes, 100, Fraction(55, 100)) == 1.0 and g_pass_at_k(classes, 100, Fraction(56, 100)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "score",
+    [avg_at_k, pass_at_k, maj_at_k, pass_all_at_k, mg_pass_at_k, lambda one, k: g_pass_at_k(one, k, Fraction(1, 2))],
+)
 def test_more_samples_than_there_are_have_no_score(score: object) -> None:
     assert callable(score)
     assert score([0, 0, 1], 4) is None and score([0, 0, 1], 0) is None and score([], 1) is None
@@ -58,3 +122,5 @@ def test_every_score_at_one_is_the_share_of_correct_answers() -> None:
     for classes in SMALL:
         assert pass_at_k(classes, 1) == pytest.approx(avg_at_k(classes, len(classes)))
         assert maj_at_k(classes, 1) == avg_at_k(classes, 1)
+        share = avg_at_k(classes, len(classes))
+        assert pass_all_at_k(classes, 1) == mg_pass_at_k(classes, 1) == g_pass_at_k(classes, 1, Fraction(1, 2)) == share
