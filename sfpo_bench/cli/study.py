@@ -1,4 +1,4 @@
-"""`sfpo-bench study NAME|FILE`: tune, compare, choose checkpoints, evaluate and score, in one resumable command."""
+"""`sfpo-bench study NAME|FILE`: tune, compare, and what its design adds, in one resumable command."""
 
 from __future__ import annotations
 
@@ -10,16 +10,8 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.cli.train import check_before_torch
-from sfpo_bench.core.types import Split
-from sfpo_bench.evaluation.run import plan
-from sfpo_bench.experiments.study.page import StudyFiles
-from sfpo_bench.experiments.study.plan import (
-    Study,
-    refuse_shared,
-    require_sweep,
-    settings_named_as_in_a_study,
-    study_of,
-)
+from sfpo_bench.experiments.study.design import StudyReport
+from sfpo_bench.experiments.study.plan import Study, require_sweep, study_of
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled
 from sfpo_bench.settings.written import everything
@@ -45,19 +37,17 @@ def _check(study: Study) -> None:
         own = from_node(arm.node)
         if (own.model, own.task) != (study.config.model, study.config.task):
             check_before_torch(own)
-    with settings_named_as_in_a_study():
-        benchmarks = plan(study.evaluation).benchmarks
-    refuse_shared(benchmarks, study.config.policy_task.problems(Split.select))
+    study.design.check_inputs(study)
 
 
-def announce(files: StudyFiles) -> None:
+def announce(found: StudyReport) -> None:
     """Print what was found and the paths of the report."""
-    report = files.report.read_text(encoding="utf-8").split("\n![", 1)[0]
+    report = found.first.read_text(encoding="utf-8").split("\n![", 1)[0]
     say(report.replace("\\", "").replace("**", "").rstrip())
     say("")
-    say(f"scores: {files.scores}")
-    say(f"figure: {files.figure_png}")
-    say(f"page:   {files.page}")
+    width = max((len(word) for word in found.named), default=0) + 1
+    for word, path in found.named.items():
+        say(f"{word + ':':{width}} {path}")
 
 
 def _tell(text: str) -> None:

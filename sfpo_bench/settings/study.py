@@ -12,6 +12,12 @@ from sfpo_bench.problems.sets import DataSettings
 from sfpo_bench.settings.sampling import SampleSettings
 
 
+class DesignName(StrEnum):
+    """The designs of studies by their names."""
+
+    suite = "suite"
+
+
 class Redo(StrEnum):
     """The part from which on everything is done again although its settings have changed; none: a change is refused."""
 
@@ -20,6 +26,7 @@ class Redo(StrEnum):
     choose = "choose"
     evaluate = "evaluate"
     score = "score"
+    table = "table"
 
 
 @dataclass
@@ -43,6 +50,7 @@ class StudyEvaluation:
 class StudySettings:
     """What a study adds to a comparison: how its arms are evaluated. Read by `study`, ignored by the other verbs."""
 
+    design: DesignName = option(DesignName.suite, "what is studied: suite, arms as configured and scored on a suite")
     evaluation: StudyEvaluation = option(StudyEvaluation(), "how every arm is evaluated")
     data: DataSettings = option(DataSettings(), "where benchmarks come from; `data.dir=FOLDER` for short")
     budget_axis: CostAxis = option(
@@ -50,5 +58,6 @@ class StudySettings:
     )
     model: str = option("", "name of the model in tables; empty: that of its folder or on the hub")
     redo: Redo = option(
-        Redo.none, "none, or the part to do again, with all after it: compare (more seeds), choose, evaluate or score"
+        Redo.none,
+        "none, or the part to do again, with all after it: compare (more seeds), choose, evaluate, score or table",
     )

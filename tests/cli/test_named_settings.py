@@ -14,7 +14,7 @@ import sfpo_bench
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.core.errors import RunFailed
 from sfpo_bench.core.options import IsDataclass
-from sfpo_bench.experiments.study.plan import settings_named_as_in_a_study
+from sfpo_bench.experiments.study.suite import settings_named_as_in_a_study
 from sfpo_bench.settings.config import KINDS, RunConfig
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings

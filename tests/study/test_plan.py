@@ -15,7 +15,8 @@ from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.core.types import Split
 from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
 from sfpo_bench.evaluation.run import check_what_is_evaluated
-from sfpo_bench.experiments.study.plan import PARTS, Study, refuse_shared, study_of
+from sfpo_bench.experiments.study.plan import Study, study_of
+from sfpo_bench.experiments.study.suite import refuse_shared
 from sfpo_bench.problems.sets import DataSettings, Role, suite
 from sfpo_bench.settings.config import from_node
 
@@ -35,7 +36,7 @@ def planned(*overrides: str) -> Study:
 def changed(*overrides: str) -> set[str]:
     """The parts of `arithmetic` whose settings differ under these overrides."""
     before, after = planned("study=arithmetic").settings(), planned("study=arithmetic", *overrides).settings()
-    return {part for part in PARTS if before[part] != after[part]}
+    return {part for part in before if before[part] != after[part]}
 
 
 @pytest.mark.parametrize("name", known_studies())
@@ -96,6 +97,11 @@ def test_doing_the_evaluation_again_is_doing_that_of_the_start_again_too() -> No
     assert planned("study=arithmetic", "study.redo=score").redo == ("score",)
     assert planned("study=arithmetic", "study.redo=compare").redo == ("start", "compare", "choose", "evaluate", "score")
     assert planned("study=arithmetic").redo == ()
+
+
+def test_a_part_that_the_design_does_not_have_cannot_be_done_again() -> None:
+    with pytest.raises(ConfigError, match=r"study\.redo = table is no part of a study whose design is suite"):
+        planned("study=arithmetic", "study.redo=table")
 
 
 def test_a_study_is_named_first_and_short_forms_are_written_out() -> None:

@@ -19,6 +19,7 @@ from sfpo_bench.results.identity import Identity, refuse
 from sfpo_bench.results.study import PartRecord, StudyFolder
 
 Settings = Mapping[str, object]
+TUNE, COMPARE = "tune", "compare"  # the parts of every study, whatever its design
 CODE_VERSION = "code_version"  # the one setting that says what made a part, not what the part is
 
 
@@ -52,7 +53,7 @@ class Ledger:
             f"{self.folder} holds parts that were done with other settings",
             [f"{line} ({', '.join(parts)})" for line, parts in changed.items()],
             "Undo the change to continue, give this study another name (name=...), or have the last parts done again: "
-            "study.redo=compare (seeds alone may be other ones), choose, evaluate or score",
+            f"study.redo=compare (seeds alone may be other ones){self._after_compare()}",
         )
 
     def once(
@@ -86,6 +87,10 @@ class Ledger:
     def read(self, part: str) -> PartRecord | None:
         """The record of a part, if it is done; raises `BenchError` for a file that is no record."""
         return StudyFolder(self.folder).part(part)
+
+    def _after_compare(self) -> str:
+        last = self.names[self.names.index(COMPARE) + 1 :] if COMPARE in self.names else ()
+        return "".join(f"{' or ' if part == last[-1] else ', '}{part}" for part in last)
 
     def _made_with(self, settings: Settings) -> Identity:
         return Identity.of(settings).without([CODE_VERSION] if self.any_code else [])

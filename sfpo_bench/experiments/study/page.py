@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sfpo_bench.experiments.study.checkpoints import CheckpointChoice
-from sfpo_bench.experiments.study.plan import Study
 from sfpo_bench.experiments.sweep.tune import Tuned, tuning_blocks
 from sfpo_bench.reports.document import Block, Picture, Table, bullets, heading, paragraphs, table
 from sfpo_bench.reports.formats import count_text
@@ -26,6 +26,9 @@ from sfpo_bench.reports.papers.table import (
 from sfpo_bench.results.names import FIGURE, PAGE, REPORT, SCORES_TABLE
 from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.results.study import COMPARISON
+
+if TYPE_CHECKING:
+    from sfpo_bench.experiments.study.plan import Study
 
 _NAMED = ("arm", "checkpoint", "benchmark", "problems")
 _SPENT = (PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.equal_budget)

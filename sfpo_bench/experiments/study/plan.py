@@ -4,43 +4,37 @@ from."""
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
-from enum import Enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from sfpo_bench.core.errors import BenchError, ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.core.override_text import quoted
-from sfpo_bench.core.types import Problem, Split
+from sfpo_bench.core.types import Split
 from sfpo_bench.core.yaml_files import read_yaml
-from sfpo_bench.evaluation.prompted_problems import Benchmark
 from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
-from sfpo_bench.experiments.study.ledger import CODE_VERSION
+from sfpo_bench.experiments.study.design import Settings, StudyDesign
+from sfpo_bench.experiments.study.designs import DESIGNS
+from sfpo_bench.experiments.study.ledger import CODE_VERSION, COMPARE, TUNE
 from sfpo_bench.experiments.sweep.plan import composer
-from sfpo_bench.problems.sets import Role, overlaps, suite
 from sfpo_bench.results.code_version import Work, code_version
 from sfpo_bench.results.study import COMPARISON, StudyPlan
+from sfpo_bench.settings.comparison import check_comparison
 from sfpo_bench.settings.config import RunConfig, flatten, from_node, to_plain
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel
-from sfpo_bench.settings.study import Redo, StudyEvaluation
+from sfpo_bench.settings.study import Redo
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 from sfpo_bench.training.run import identity
-
-START, TUNE, COMPARE, CHOOSE, EVALUATE, SCORE = "start", "tune", "compare", "choose", "evaluate", "score"
-PARTS = (START, TUNE, COMPARE, CHOOSE, EVALUATE, SCORE)
-
-Settings = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
     """A checked study. `config` is that of its comparison, which lies in the study's folder like its sweeps;
-    `overrides` compose it and its arms. `sweep` is the file that tunes the arms, None when they stay as they are."""
+    `overrides` compose it and its arms; `design` says which those are, and what is done beside tuning and comparison.
+    `sweep` is the file that tunes the arms, None when they stay as they are."""
 
     name: str
     folder: Path
@@ -50,6 +44,13 @@ class Study:
     arms: tuple[Arm, ...]
     sweep: Path | None
     evaluation: EvaluateSettings
+    design: StudyDesign
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of its parts in their order."""
+        before, after = ([part.name for part in parts] for parts in (self.design.before, self.design.after))
+        return (*before, TUNE, COMPARE, *after)
 
     @property
     def seeds(self) -> list[int]:
@@ -66,8 +67,9 @@ class Study:
         asked = self.config.study.redo
         if asked is Redo.none:
             return ()
-        after = PARTS[PARTS.index(asked.value) :]
-        return (START, *after) if EVALUATE in after else after  # the model before training is evaluated like the arms
+        again = {*self.parts[self.parts.index(asked.value) :]}
+        again |= {part.name for part in self.design.before if part.again_with in again}
+        return tuple(name for name in self.parts if name in again)
 
     def describe(self) -> StudyPlan:
         """What the study is, for those who look."""
@@ -79,7 +81,7 @@ class Study:
             seeds=tuple(self.seeds),
             steps=self.config.training.steps,
             suite=self.evaluation.suite,
-            samples=self.evaluation.sampling.samples,
+            samples=self.evaluation.sampling.samples if self.evaluation.suite else 0,
             tune=self.config.comparison.tune,
             budget_axis=self.config.study.budget_axis.value,
             code_version=code_version(Work.study),
@@ -87,11 +89,10 @@ class Study:
 
     def settings(self) -> Mapping[str, Settings]:
         """The settings that each part's result follows from, beside the results of the parts before it."""
-        comparison, evaluation = self.config.comparison, _evaluation_identity(self.evaluation)
+        comparison = self.config.comparison
         arms = {f"{arm.key}.{name}": value for arm in self.arms for name, value in _arm_identity(arm).items()}
         sweep = _sweep_identity(self.sweep, self.arms, self.config) if self.sweep else {}
-        own: dict[str, Settings] = {
-            START: evaluation,
+        shared: dict[str, Settings] = {
             TUNE: {"tune": comparison.tune, **sweep, **(arms if sweep else {})},
             COMPARE: {
                 "seeds": self.seeds,
@@ -100,37 +101,31 @@ class Study:
                 "split": comparison.split.value,
                 **arms,
             },
-            CHOOSE: {
-                "study.budget_axis": self.config.study.budget_axis.value,
-                "training.keep_every": self.config.training.keep_every,
-            },
-            EVALUATE: evaluation,
-            SCORE: {
-                "comparison.baseline": comparison.baseline,
-                "study.model": self.config.study.model,
-                **{f"{arm.key}.label": arm.label for arm in self.arms},
-            },
         }
-        return {part: {CODE_VERSION: code_version(Work.study), **found} for part, found in own.items()}
+        own, version = self.design.settings(self), {CODE_VERSION: code_version(Work.study)}
+        return {part: {**version, **shared.get(part, {}), **own.get(part, {})} for part in self.parts}
 
 
 def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], sweep: Path | None) -> Study:
     """The study of a composed configuration; `overrides` are those it was composed from. Call inside a Hydra
     application.
 
-    Raises `ConfigError` for a name that is none, a suite that is not for reporting, and settings under which a part
-    could not work; nothing is written.
+    Raises `ConfigError` for a name that is none and settings under which a part could not work; nothing is written.
     """
+    design = DESIGNS[config.study.design]
     _check(config)
+    design.check(config)
     if sweep is not None:
         _check_sweep(sweep)
     own = [*overrides, f"name={COMPARISON}", f"output_root={quoted(str(config.study_folder))}"]
     if config.tracking.mlflow and not (config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")):
         own.append(f"tracking.uri={quoted(resolve_tracking_uri(None, Path(config.output_root), os.environ))}")
     inner = from_node(composer(config_name, own)([]))
+    inner.comparison.arms = dict(design.arms(inner, config_name, own))
+    check_comparison(inner.comparison)
     arms = tuple(compose_arms(inner, config_name, own))
-    _check_arms(arms)
-    return Study(
+    check_labels(arms)
+    found = Study(
         name=config.name,
         folder=config.study_folder,
         config=inner,
@@ -139,7 +134,10 @@ def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], swee
         arms=arms,
         sweep=sweep,
         evaluation=_evaluation(inner),
+        design=design,
     )
+    _check_redo(found)
+    return found
 
 
 def _evaluation(config: RunConfig) -> EvaluateSettings:
@@ -170,34 +168,6 @@ def _evaluation(config: RunConfig) -> EvaluateSettings:
     )
 
 
-@contextmanager
-def settings_named_as_in_a_study() -> Iterator[None]:
-    """Errors of evaluation settings with the names that a study has for them."""
-    shared = {field.name for field in fields(StudyEvaluation)} & {field.name for field in fields(EvaluateSettings)}
-    named = re.compile(rf"(?<![\w.`])({'|'.join(sorted(shared))})(?=(?:\.\w+)? ?=)")
-    try:
-        yield
-    except BenchError as error:
-        error.args = (named.sub(r"study.evaluation.\1", str(error)),)
-        raise
-
-
-def _evaluation_identity(asked: EvaluateSettings) -> Settings:
-    found = suite(asked.suite)
-    entries = {f"suite.{one.name}": [one.problems, *one.leave_out] for one in found.benchmarks}
-    return {
-        "suite": asked.suite,
-        **entries,
-        **{f"sampling.{key}": value for key, value in asdict(asked.sampling).items()},
-        "problems": asked.problems,
-        "prompt": asked.prompt,
-        "unverified": asked.data.unverified,
-        "precision": asked.precision.value,
-        "engine": str(asked.engine.kind),
-        **{f"model.{key}": _value(value) for key, value in asdict(asked.model).items()},
-    }
-
-
 def _arm_identity(arm: Arm) -> Settings:
     return dict(identity(flatten(to_plain(arm.node))).without(["seed"]).values)
 
@@ -212,33 +182,15 @@ def _sweep_identity(file: Path, arms: Sequence[Arm], config: RunConfig) -> Setti
 
 
 def _check(config: RunConfig) -> None:
-    study = config.study
-    if not study.evaluation.suite:
-        raise ConfigError("study.evaluation.suite is empty; name the suite that the arms are evaluated on")
-    found = suite(study.evaluation.suite, "study.evaluation.suite")
-    if found.role is not Role.report:
-        raise ConfigError(
-            f"study.evaluation.suite = {found.name} is a suite for choosing; expected one for reporting: what is "
-            "chosen on its problems must not be reported on them"
-        )
     if config.comparison.new_on_change:
         raise ConfigError(
             "comparison.new_on_change = true: the parts of a study must not move to other folders; leave it off, and "
             "give a changed study another name (name=...)"
         )
-    if not config.evaluation.select_responses:
-        raise ConfigError(
-            "evaluation.select_responses = 0: no checkpoint could be best on select problems; set it above 0"
-        )
     if config.evaluation.allow_report:
         raise ConfigError(
             f"evaluation.allow_report = {config.evaluation.allow_report}: a study chooses on select problems alone; "
             "leave it empty and name a suite for choosing"
-        )
-    if not config.training.keep_every:
-        raise ConfigError(
-            "training.keep_every = 0: checkpoints of equal budget would not be kept; set the steps between those that "
-            "are, such as a quarter of training.steps"
         )
 
 
@@ -254,19 +206,18 @@ def _check_sweep(file: Path) -> None:
         )
 
 
-def refuse_shared(benchmarks: Sequence[Benchmark], select: Sequence[Problem]) -> None:
-    """Raise `ConfigError` when a problem that is reported is among those by which checkpoints are chosen."""
-    asked = [prompted.problem for benchmark in benchmarks for prompted in benchmark.prompted]
-    shared = overlaps(asked, select)
-    if shared:
+def _check_redo(study: Study) -> None:
+    asked = study.config.study.redo
+    if asked is not Redo.none and asked.value not in study.parts:
+        known = [redo.value for redo in Redo if redo.value in study.parts]
         raise ConfigError(
-            f"{len({one.evaluation_id for one in shared})} problems of the suite are among the select problems (the "
-            f"first: {shared[0].evaluation_id}), by which settings and checkpoints are chosen; evaluate on another "
-            "suite, or choose on others"
+            f"study.redo = {asked.value} is no part of a study whose design is {study.config.study.design.value}; "
+            f"expected one of {', '.join(known)}"
         )
 
 
-def _check_arms(arms: Sequence[Arm]) -> None:
+def check_labels(arms: Sequence[Arm]) -> None:
+    """Raise `ConfigError` for two arms that tables could not tell apart."""
     labels = [arm.label for arm in arms]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
@@ -280,7 +231,3 @@ def require_sweep(name: str, file: Path | None) -> Path | None:
             f"comparison.tune = {name!r} is neither a file nor a packaged sweep; see sweeps/README.md"
         )
     return file
-
-
-def _value(value: object) -> object:
-    return value.value if isinstance(value, Enum) else value

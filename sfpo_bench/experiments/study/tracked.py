@@ -1,4 +1,4 @@
-"""Delivery of a study: one run above its sweeps, its comparison and their runs, with its scores.
+"""Delivery of a study: one run above its sweeps, its comparison and their runs, with its numbers.
 
 A store that fails costs a warning; `sfpo-bench sync` delivers what is missing.
 """
@@ -6,13 +6,12 @@ A store that fails costs a warning; `sfpo-bench sync` delivers what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.core.types import StepRecord
-from sfpo_bench.reports.papers.score import PaperScore
 from sfpo_bench.results.journal import JournalWriter, read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.delivery import Delivery
@@ -34,12 +33,12 @@ def open_run(folder: RunFolder, delivery: Delivery | None, warnings: StoreWarnin
 def close_run(
     folder: RunFolder,
     delivery: Delivery | None,
-    scores: Sequence[PaperScore],
+    numbers: Mapping[str, float],
     artifacts: Sequence[Path],
     warnings: StoreWarnings,
 ) -> None:
-    """Deliver the scores, upload the artifacts, end the run."""
-    _write_journal(folder, scores)
+    """Deliver the numbers, upload the artifacts, end the run."""
+    _write_journal(folder, numbers)
     if delivery is not None and not warnings.tracking_failed:
         try:
             delivery.deliver(folder, folder.journal.stat().st_size)
@@ -48,12 +47,11 @@ def close_run(
             warnings.tracking(error)
 
 
-def _write_journal(folder: RunFolder, scores: Sequence[PaperScore]) -> None:
-    """Append the scores, unless the last record has them: a journal that is written anew would be another run."""
-    numbers = {f"{one.benchmark}/{one.checkpoint.value}/{one.arm}/avg_at_{one.samples}": one.avg_at_k for one in scores}
+def _write_journal(folder: RunFolder, numbers: Mapping[str, float]) -> None:
+    """Append the numbers, unless the last record has them: a journal that is written anew would be another run."""
     found = read_journal(folder.journal)
     last = found[-1] if found else None
-    if isinstance(last, StepRecord) and last.metrics == numbers:
+    if isinstance(last, StepRecord) and last.metrics == dict(numbers):
         return
     with JournalWriter(folder.journal) as journal:
-        journal.append([StepRecord(len(found), time.time(), Costs(), numbers, ())])
+        journal.append([StepRecord(len(found), time.time(), Costs(), dict(numbers), ())])

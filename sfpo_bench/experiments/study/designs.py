@@ -1,0 +1,11 @@
+"""The designs of studies by their names in `study.design`. A new one is a class and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sfpo_bench.experiments.study.design import StudyDesign
+from sfpo_bench.experiments.study.suite import ScoredOnSuite
+from sfpo_bench.settings.study import DesignName
+
+DESIGNS: Mapping[DesignName, StudyDesign] = {DesignName.suite: ScoredOnSuite()}
