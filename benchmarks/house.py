@@ -9,6 +9,8 @@ What is counted, over the Python files of the package:
                            of imports, and of all chains together. An import inside a function counts, one for types
                            alone does not; `from package import name` opens the name's module, else the package's
                            `__init__.py`
+    calls to the rule      files whose functions call each other on the way from `sfpo-bench train` to the update rule's
+                           first pass, both ends included, in a step that is run
     file names             texts that are a whole file name (`comparison.json`), and those that several modules spell
     class names            defined more than once in the package
     comments               lines that hold a comment and nothing else, of 1,000 lines, in the package and its parts
@@ -37,7 +39,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "sfpo_bench"
-VERB, RULE = "cli/train.py", "algorithms/update_rules.py"
+VERB, LOOP, RULE = "cli/train.py", "training/trainer.py", "algorithms/update_rules.py"
 ENDS = {"the rule": RULE, "its protocol": "algorithms/protocols.py"}
 COMMENTED = ("training", "rollout", "attention")
 _FILE_NAME = re.compile(r"[\w.-]+\.(csv|db|html|jsonl?|lock|log|md|parquet|png|safetensors|tex|toml|txt|ya?ml)")
@@ -179,6 +181,38 @@ def help_lines(root: Path) -> int:
     return len(done.stdout.splitlines())
 
 
+# Prints the files on the stack when the training loop first calls the rule, and ends there.
+_CALLS = """
+import os, sys
+from sfpo_bench.cli.main import main
+rule, loop, *settings = sys.argv[1:]
+def watch(frame, event, _):
+    if event == "call" and frame.f_code.co_filename.endswith(rule):
+        files = []
+        while frame:
+            files.append(frame.f_code.co_filename.replace(os.sep, "/").rpartition("sfpo_bench/")[2])
+            frame = frame.f_back
+        if loop in files:
+            print(*(name for name in dict.fromkeys(files[::-1]) if "/" in name[1:] and name[0] != "/"), flush=True)
+            os._exit(0)
+sys.setprofile(watch)
+main(settings)
+"""
+_TINY_RUN = (
+    *("train", "algorithm=sfpo", "tracking=none", "training.steps=1", "rollout.prompts=2"),
+    *("evaluation.responses=4", "evaluation.select_responses=4", "evaluation.greedy_problems=0"),
+)
+
+
+def calls_to_the_rule(root: Path) -> list[str]:
+    """Files whose functions call each other on the way to the rule's first pass, in a run of SFPO; none if it fails."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", _CALLS, RULE, LOOP, *_TINY_RUN]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()[-1].split() if done.returncode == 0 and done.stdout else []
+
+
 def measures(root: Path) -> dict[str, str]:
     """What is printed of the checkout at `root`, by the name of the measure."""
     sources = read(root / PACKAGE)
@@ -189,6 +223,7 @@ def measures(root: Path) -> dict[str, str]:
     found = {
         "lines of the package": f"{sum(source.lines for source in sources.values()):,}",
         "modules at the root": str(len([n for n in sources if "/" not in n and not n.startswith("__")])),
+        "calls to the rule": f"{len(called := calls_to_the_rule(root))} files: {' > '.join(called)}",
         **dict(_ways(sources)),
         "file names, and those of several modules": f"{len(names)}, {len(shared)}",
         "class names defined more than once": f"{len(classes)}: {', '.join(classes)}",

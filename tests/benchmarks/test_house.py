@@ -134,3 +134,9 @@ def test_this_project_has_what_is_measured(house: ModuleType) -> None:
         assert (chain[0], chain[-1]) == (house.VERB, end)
         assert set(chain) <= house.between(sources, house.VERB, end)
     assert all(any(name.startswith(f"{part}/") for name in sources) for part in house.COMMENTED)
+
+
+@pytest.mark.slow
+def test_few_files_lie_between_the_command_and_the_first_pass_of_the_rule(house: ModuleType) -> None:
+    called = house.calls_to_the_rule(house.ROOT)
+    assert called[0] == "cli/main.py" and called[-2:] == [house.LOOP, house.RULE] and len(called) <= 14
