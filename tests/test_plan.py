@@ -210,6 +210,17 @@ def test_a_reference_that_moves_is_in_the_checkpoint_and_in_float32_beside_a_bfl
         assert moving.checkpoint_bytes - fixed.checkpoint_bytes == 4 * moving.parameters
 
 
+@pytest.mark.parametrize(("precision", "size"), [("float32", 4), ("bfloat16", 2)])
+def test_stale_rollouts_hold_a_copy_of_the_trained_weights_a_step_and_one_to_sample_from(
+    precision: str, size: int
+) -> None:
+    configs = [composed(f"rollout.stale_steps={steps}", f"learner.precision={precision}") for steps in (0, 8)]
+    now, late = (plan(config, shape_of(config.model)) for config in configs)
+    held = [sum(part.size_bytes for part in one.parts if "earlier steps" in part.name) for one in (now, late)]
+    assert held == [0, 9 * size * late.parameters]
+    assert late.checkpoint_bytes - now.checkpoint_bytes == 9 * size * late.parameters
+
+
 def test_state_that_is_put_back_is_a_copy_of_it_and_gxpo_holds_three_of_the_weights() -> None:
     def copies(*overrides: str) -> float:
         found = plan(config := composed(*overrides), shape_of(config.model))

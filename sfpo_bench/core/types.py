@@ -136,7 +136,8 @@ class StageStats:
 
     `loss`, `clip_fraction`, `ratio_mean`, `ratio_max`, `kl_to_start` (the k3 estimate, mean of r - 1 - log r) and
     `entropy` (nats per token) are over the tokens of the whole batch; `gradient_norm` is the mean over the pass's
-    optimizer steps, before clipping.
+    optimizer steps, before clipping. Ratios are to the weights at the step's start, those of stale rollouts to the
+    weights that sampled them.
     """
 
     stage: str

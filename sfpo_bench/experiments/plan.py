@@ -102,6 +102,7 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> R
     checkpoint = master * slots * (trained + sum(modules_beside(config, shape).values()))
     checkpoint += master * trained * config.methods.needs.copies_in_checkpoint
     checkpoint += master * trained * (config.moving_reference + config.samples_beside)
+    checkpoint += size * trained * config.earlier_copies
     return ResourcePlan(
         parameters=count,
         parts=tuple(part for part in _parts(config, shape, prompt_tokens) if part.size_bytes),
@@ -142,6 +143,8 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     yield Part("reference weights in float32, which follow the policy", precise, Phase.always)
     beside = size * count + master * trained * copies
     yield Part("weights to sample from beside the policy's", beside * config.samples_beside, Phase.always)
+    earlier = size * count * (config.earlier_copies > 0) + size * trained * rollout.stale_steps
+    yield Part("weights of earlier steps, to sample from", earlier, Phase.always)
     longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
     batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
     tokens = min(learner.micro_batch_tokens, batch_tokens)

@@ -178,6 +178,12 @@ class RunConfig:
         return self.collector.follower is not None
 
     @property
+    def earlier_copies(self) -> int:
+        """Copies of the trained weights that memory and checkpoints hold so that rollouts can be stale: those that are
+        sampled from, and what comes after them."""
+        return self.rollouts.stale_steps + 1 if self.rollouts.stale_steps else 0
+
+    @property
     def policy_task(self) -> Task:
         """The task, with the select problems that the evaluation asks for."""
         task, evaluation = cast(Task, self.task), self.evaluation

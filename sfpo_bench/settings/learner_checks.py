@@ -37,8 +37,19 @@ def check_engine(rollout: RolloutSettings, learner: LearnerSettings) -> None:
             "trainer takes gradients of: log-probs are then over the kept tokens only, and the ratio to the trainer's "
             "is not 1. Leave both off, or set learner.engine_correction=truncate (sequence_mask, reject)"
         )
+    if rollout.stale_steps and corrected:
+        raise ConfigError(
+            f"rollout.stale_steps = {rollout.stale_steps} with learner.engine_correction = "
+            f"{learner.engine_correction.value}: ratios are to the log-probs that stale responses were sampled with, "
+            "and leave no mismatch to correct; use learner.engine_correction=none, or rollout.stale_steps=0"
+        )
     if not isinstance(rollout, VllmRollout):
         return
+    if rollout.stale_steps:
+        raise ConfigError(
+            f"rollout.stale_steps = {rollout.stale_steps} with rollout=vllm, whose engine holds the policy's present "
+            "weights alone and is compared with them; use rollout=transformers, or rollout.stale_steps=0"
+        )
     if learner.precision is Precision.float64:
         raise ConfigError("learner.precision = float64 with rollout=vllm, which has no such format; use float32")
     if (rollout.placement is Placement.server) != bool(rollout.server_url):

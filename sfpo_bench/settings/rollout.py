@@ -38,6 +38,9 @@ class RolloutSettings:
     max_prompt_tokens: int = option(1024, "token limit of a prompt", low=1)
     over_long: OverLong = option(OverLong.refuse, "prompts over the limit: refuse to start, or drop those problems")
     batch_responses: int = option(256, "responses decoded side by side; bounds memory, never changes the noise", low=1)
+    stale_steps: int = option(
+        0, "training steps by which the weights that sample are behind the policy's; not with vllm", low=0
+    )
 
     def sampling(self) -> Sampling:
         """How the responses are drawn."""

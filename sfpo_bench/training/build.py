@@ -38,6 +38,7 @@ from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Observer
 from sfpo_bench.training.modules import TrainedModules
 from sfpo_bench.training.ranks import ALONE, PlacedModel, Ranks
+from sfpo_bench.training.reference import EarlierModel, SampledModel
 from sfpo_bench.training.rewards import in_training
 from sfpo_bench.training.rollouts import ProblemSchedule, Sampler
 from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
@@ -66,7 +67,7 @@ def build_trainer(
         torch.set_num_threads(config.threads)
     parts = _parts(config, problems, ranks)
     weights = sum(w.element_size() * w.numel() for w in parts.learner.masters.masters.values())
-    copies = 3 + config.moving_reference + config.samples_beside  # with two moments
+    copies = 3 + config.moving_reference + config.samples_beside + config.earlier_copies  # with two moments
     checkpoint = copies * weights + 3 * parts.modules.size_bytes
     require_space(folder.path, config.training.kept_bytes(weights, checkpoint) + checkpoint)
     hooks = hooks or Hooks()
@@ -101,7 +102,8 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
             group=rollout.group,
             seed=config.seed,
             ranks=ranks,
-            follower=_follower_engine(config, policy, learner, ranks),
+            follower=_engine_beside(config, policy, learner.follower, ranks),
+            earlier=_engine_beside(config, policy, learner.earlier, ranks),
             entropies=learner.entropies,
         ),
         collector=config.collector,
@@ -146,14 +148,17 @@ def _learner(config: RunConfig, policy: Policy, ranks: Ranks) -> LocalLearner:
         ranks,
         config.reference if config.methods.uses_reference else None,
         config.collector.follower,
+        rollout.stale_steps,
     )
 
 
-def _follower_engine(config: RunConfig, policy: Policy, learner: LocalLearner, ranks: Ranks) -> RolloutEngine | None:
-    """The engine of the weights that follow the policy's, its memory freed; None where there are none."""
-    if learner.follower is None:
+def _engine_beside(
+    config: RunConfig, policy: Policy, copied: SampledModel | EarlierModel | None, ranks: Ranks
+) -> RolloutEngine | None:
+    """The engine of a model beside the policy, its memory freed; None where there is none."""
+    if copied is None:
         return None
-    engine = _own_engine(config, policy, learner.follower.model, learner.follower.placed, ranks)
+    engine = _own_engine(config, policy, copied.model, copied.placed, ranks)
     engine.free_memory()
     return engine
 

@@ -34,7 +34,7 @@ from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.training.ranks import ALONE, Ranks, turns
-from sfpo_bench.training.reference import ReferenceModel, SampledModel, frozen_copy
+from sfpo_bench.training.reference import CopyOfPolicy, EarlierModel, ReferenceModel, SampledModel, frozen_copy
 from sfpo_bench.training.scoring import Scores
 from sfpo_bench.training.step_scores import StepScores
 
@@ -74,7 +74,7 @@ class LocalLearner:
     time. Neither micro-batches nor ranks change the result: every denominator is counted over the mini-batch.
 
     A model to measure KL against is held where `objective` asks for one, or where a `reference` is given for one that
-    comes later; one to sample from beside the policy where a `follower` is given.
+    comes later; one to sample from beside the policy where a `follower` is given; and one of `stale_steps` ago.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class LocalLearner:
         ranks: Ranks = ALONE,
         reference: Reference | None = None,
         follower: Reference | None = None,
+        stale_steps: int = 0,
     ) -> None:
         model.eval()
         self._ranks = ranks
@@ -95,6 +96,7 @@ class LocalLearner:
         self._block_lengths_B = torch.empty(0)
         frozen = frozen_copy(model) if reference is not None or objective.uses_reference else None
         sampled = frozen_copy(model) if follower is not None else None
+        earlier = frozen_copy(model) if stale_steps else None
         self._log_prob_format = torch.float64 if model.dtype == torch.float64 else torch.float32
         self._scorer = PlacedScorer(model, temperature, ranks, recompute=settings.recompute_layers)
         self.placed = self._scorer.placed
@@ -109,7 +111,14 @@ class LocalLearner:
         self.follower: SampledModel | None = None
         if sampled is not None and follower is not None:
             self.follower = SampledModel(sampled, self.masters.masters, follower, ranks)
-        copies = {"reference": self._reference, "follower": self.follower}
+        self.earlier: EarlierModel | None = None
+        if earlier is not None:
+            self.earlier = EarlierModel(earlier, self.masters.masters, stale_steps, ranks)
+        copies: dict[str, CopyOfPolicy | None] = {
+            "reference": self._reference,
+            "follower": self.follower,
+            "earlier": self.earlier,
+        }
         self._copies = {part: one for part, one in copies.items() if one is not None}
         self._step = 0
         self.probe = WeightProbe(self.masters.masters.values(), ranks=ranks)

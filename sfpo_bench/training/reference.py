@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +23,22 @@ from sfpo_bench.training.split_weights import round_to_bfloat16
 def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
     """A copy of the model, none of whose weights is trained."""
     return copy.deepcopy(model).requires_grad_(False)
+
+
+class CopyOfPolicy(Protocol):
+    """Weights beside the policy's that change with them from step to step."""
+
+    def follow(self, step: int, masters: Mapping[str, Tensor]) -> None:
+        """Be told the policy's weights after training step `step`."""
+        ...
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What a checkpoint carries."""
+        ...
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what `tensors` returned."""
+        ...
 
 
 class FollowingWeights:
@@ -87,3 +105,52 @@ class SampledModel(FollowingWeights):
         self.model = frozen
         self.placed: PlacedModel = ranks.place(frozen)
         super().__init__(frozen, masters, rule)
+
+
+class EarlierModel:
+    """The policy as it was `steps` training steps ago, to sample from: in step t it has the weights that step
+    t - `steps` began with, and those that the run began with where there is no such step.
+
+    Weights are kept as the policy computes with them: rounded, where it is a bfloat16 model. Of sharded weights every
+    rank keeps its own part.
+    """
+
+    def __init__(self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], steps: int, ranks: Ranks) -> None:
+        self.model = frozen
+        self.placed: PlacedModel = ranks.place(frozen)
+        self._steps = steps
+        self._sampled = {name: weight for name, weight in frozen.named_parameters() if name in masters}
+        # Those that steps after it began with, oldest first; the last one is the policy's present.
+        self._later: deque[Mapping[str, Tensor]] = deque()
+
+    @torch.no_grad()
+    def follow(self, step: int, masters: Mapping[str, Tensor]) -> None:
+        """After training step `step`: keep the policy's weights; sample from the next ones once it is their turn."""
+        copies = {name: torch.empty_like(weight) for name, weight in self._sampled.items()}
+        for name, kept in copies.items():
+            if kept.dtype == torch.bfloat16:
+                round_to_bfloat16(local(masters[name]), local(kept))
+            else:
+                local(kept).copy_(local(masters[name]))
+        self._later.append(copies)
+        if len(self._later) > self._steps:
+            for name, weight in self._later.popleft().items():
+                local(self._sampled[name]).copy_(local(weight))
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What a checkpoint carries, as `<parameter>/<age>`: 0 is sampled from now, 1 after it, and so on."""
+        every: list[Mapping[str, Tensor]] = [self._sampled, *self._later]
+        return {f"{name}/{age}": weight for age, one in enumerate(every) for name, weight in one.items()}
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what `tensors` returned."""
+        ages = 1 + max(int(key.rsplit("/", 1)[1]) for key in tensors)
+        later: list[Mapping[str, Tensor]] = [
+            {name: torch.empty_like(weight) for name, weight in self._sampled.items()} for _ in range(1, ages)
+        ]
+        every: list[Mapping[str, Tensor]] = [self._sampled, *later]
+        for age, weights in enumerate(every):
+            for name, weight in weights.items():
+                weight.copy_(tensors[f"{name}/{age}"])
+        self._later = deque(later)

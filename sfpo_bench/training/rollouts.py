@@ -85,7 +85,8 @@ class Stopwatch:
 @dataclass(frozen=True, slots=True)
 class Sampler:
     """What the rollouts of all steps have in common. `follower` samples from the weights that follow the policy's,
-    where there are any; `entropies` are the policy's, of completions that every rank has."""
+    where there are any; `earlier` from the policy's of some steps ago, in place of `engine`. `entropies` are the
+    policy's, of completions that every rank has."""
 
     engine: RolloutEngine
     task: Task
@@ -95,6 +96,7 @@ class Sampler:
     seed: int
     ranks: Ranks = ALONE
     follower: RolloutEngine | None = None
+    earlier: RolloutEngine | None = None
     entropies: Callable[[Sequence[Completion]], list[float]] | None = None
 
     def at(self, step: int, clock: Stopwatch, count: Callable[[Iterable[GradeStatus]], None]) -> StepSource:
@@ -174,13 +176,13 @@ class StepSource:
 
     @contextmanager
     def _engine(self, follower: bool) -> Iterator[RolloutEngine]:
-        """The policy's engine, which is ready, or that of the weights that follow it, ready inside the block alone."""
-        if not follower:
+        """The policy's engine, which is ready, or one of weights beside the policy's, ready inside the block alone."""
+        other = self._sampler.follower if follower else self._sampler.earlier
+        if follower and other is None:
+            raise RunFailed("a collector samples from weights that follow the policy's; its `follower` names none")
+        if other is None:
             yield self._sampler.engine
             return
-        other = self._sampler.follower
-        if other is None:
-            raise RunFailed("a collector samples from weights that follow the policy's; its `follower` names none")
         other.load({})  # they are in its model already
         yield other
         other.free_memory()
@@ -218,6 +220,16 @@ class StepSource:
         return [
             Trajectory(problems[owner], completion, grade, owner)
             for owner, completion, grade in zip(owners, completions, grades, strict=True)
+        ]
+
+    def with_old_log_probs(self, trajectories: Sequence[Trajectory]) -> Sequence[Trajectory]:
+        """The trajectories; where earlier weights sampled them, with the log-probs that they were sampled with: a ratio
+        is to the policy that drew the response."""
+        if self._sampler.earlier is None:
+            return trajectories
+        return [
+            replace(one, old_log_probs=one.completion.log_probs) if one.completion.is_sampled else one
+            for one in trajectories
         ]
 
     def metrics(self) -> dict[str, float]:

@@ -166,7 +166,7 @@ class Trainer:
         with clock("step"):
             source = parts.sampler.at(step, clock, self._failures.count)
             collected = parts.collector.collect(source)
-            rollouts = GradedRollouts(collected.trajectories)
+            rollouts = GradedRollouts(source.with_old_log_probs(collected.trajectories))
             fresh = rollouts.fresh
             scores = parts.modules.scores(rollouts.completions)
             rewarded = self._rewarded(rollouts, scores)
