@@ -10,6 +10,7 @@ RUN/
   checkpoints/       step-000010/ …, each whole or absent
   curves.parquet     evaluations and step metrics as a table, written when the run ends
   samples.parquet    the stored responses as a table, written when the run ends
+  taken_from.json    where a run that was not trained here was copied from
   delivery.json      who the run is in the tracking store and how far its journal was delivered
   delivery.lock      held by the process that delivers it
   lock               held by the process that works here
@@ -52,6 +53,13 @@ class RunStatus:
     step: int
     steps: int
     cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenFrom:
+    """Contents of `taken_from.json`: the folder of the run that this one is a copy of."""
+
+    folder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,14 @@ class RunFolder:
     @property
     def samples_table(self) -> Path:
         return self.path / SAMPLES_TABLE
+
+    @property
+    def taken_from_file(self) -> Path:
+        return self.path / "taken_from.json"
+
+    def taken_from(self) -> TakenFrom | None:
+        """Where the run was copied from; None for one that was trained here."""
+        return read_record(TakenFrom, self.taken_from_file) if self.taken_from_file.is_file() else None
 
     @property
     def delivery(self) -> Path:

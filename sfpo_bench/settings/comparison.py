@@ -46,6 +46,9 @@ class ComparisonSettings:
     slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
     threads: int = option(1, "threads of each run", low=1)
     tune: str = option("", "a sweep, by name or file, that chooses every arm's settings first; `tune=NAME` for short")
+    reuse: list[str] = option(
+        [], "folders of comparisons, sweeps or studies whose finished runs are taken over where they are the same"
+    )
     new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
 
 

@@ -102,16 +102,16 @@ def _check_going_on(folder: RunFolder, asked: Identity, steps: int) -> None:
     old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
     refuse(
         f"{folder.path} was started with other settings",
-        _started_with(folder, identity(old), asked).differences(asked),
+        started_with(folder, identity(old), asked).differences(asked),
         "Give it another run_name (one of several: the whole another name), or remove that folder",
     )
     _check_length(folder, steps)
     refuse_lost_checkpoints(folder, steps)
 
 
-def _started_with(folder: RunFolder, old: Identity, asked: Identity) -> Identity:
+def started_with(folder: RunFolder, old: Identity, asked: Identity) -> Identity:
     """The identity of a run with the contents that its inputs had when it was started. Of those that were not noted
-    then, by an older version, nothing is known."""
+    then, by an older version, nothing is known, and what is asked is taken for them."""
     if not folder.inputs.is_file():
         return old
     noted = read_object(folder.inputs)

@@ -15,12 +15,14 @@ import pytest
 from sfpo_bench.core.errors import ComparisonChanged, ConfigError
 from sfpo_bench.core.types import Split
 from sfpo_bench.results import codec
+from sfpo_bench.results.codec import to_json
 from sfpo_bench.results.comparison import ComparisonFolder, ComparisonPlan, PlannedArm
 from sfpo_bench.results.containers import container_at, container_of, study_of
 from sfpo_bench.results.evaluation import Asked, EvaluationFolder, ModelPin, Owner, read_asked, write_asked
 from sfpo_bench.results.identity import Identity, refuse
-from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, TakenFrom
 from sfpo_bench.results.sample_store import SampleStore, SamplingIdentity
+from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.results.study import PartRecord, StudyFolder, StudyPlan
 from sfpo_bench.results.sweep import SweepFolder, SweepPlan, TrialsRecord
 
@@ -57,6 +59,8 @@ def written_and_read(folder: Path) -> dict[str, tuple[object, Callable[[], objec
     evaluation.write_owner(OWNER)
     write_asked(store, SAMPLING, ASKED)
     run.write_status(status)
+    taken = TakenFrom("results/studies/é/comparison/runs/sfpo/seed-0003")
+    write_atomically(run.taken_from_file, to_json(taken))
     return {
         "comparison": (PLAN, comparison.plan, comparison.plan_file),
         "sweep": (SWEEP, sweep.plan, sweep.plan_file),
@@ -66,6 +70,7 @@ def written_and_read(folder: Path) -> dict[str, tuple[object, Callable[[], objec
         "owner": (OWNER, evaluation.owner, evaluation.owner_file),
         "asked": (ASKED, lambda: read_asked(store).asked, store.identity_file),
         "status": (status, run.status, run.status_file),
+        "taken from": (taken, run.taken_from, run.taken_from_file),
     }
 
 

@@ -14,6 +14,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.experiments.comparison import identity
 from sfpo_bench.experiments.comparison.arms import Arm, PlannedRun, planned_runs
 from sfpo_bench.experiments.comparison.room import require_room
+from sfpo_bench.experiments.reuse import finished_runs
 from sfpo_bench.reports import ReportFiles, write_report
 from sfpo_bench.results.names import WORKERS_LOG
 from sfpo_bench.results.run_folder import RunFolder, RunState
@@ -55,7 +56,7 @@ class PreparedComparison:
         wanted = config.comparison
         folder = identity.place(config.comparison_folder, plan, new_on_change=wanted.new_on_change, remedy=remedy)
         runs = planned_runs(arms, seeds, folder)
-        nodes = {arm.key: arm.node for arm in arms}
+        nodes, others = {arm.key: arm.node for arm in arms}, finished_runs(tuple(wanted.reuse))
         with RunFolder(folder).locked():
             new = [from_node(nodes[run.arm]) for run in runs if not RunFolder(run.folder).checkpoints.exists()]
             require_room(folder, new, slots)
@@ -63,7 +64,8 @@ class PreparedComparison:
             for run in runs:
                 if not is_finished(RunFolder(run.folder), config.training.steps):
                     node = plain_node(nodes[run.arm], own_settings(run.seed, f"{run.arm}-seed{run.seed}"))
-                    prepare(RunFolder(run.folder), node, config.device)
+                    if not others.take(RunFolder(run.folder), node):
+                        prepare(RunFolder(run.folder), node, config.device)
             yield cls(folder, config, tuple(runs), slots)
 
     def pending(self) -> list[PlannedRun]:

@@ -15,6 +15,7 @@ from sfpo_bench.core.override_text import quoted
 from sfpo_bench.core.types import Split
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
+from sfpo_bench.experiments.reuse import finished_runs
 from sfpo_bench.experiments.study.design import Settings, StudyDesign
 from sfpo_bench.experiments.study.designs import DESIGNS
 from sfpo_bench.experiments.study.ledger import CODE_VERSION, COMPARE, TUNE
@@ -115,6 +116,7 @@ def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], swee
     design = DESIGNS[config.study.design]
     _check(config)
     design.check(config)
+    finished_runs(tuple(config.comparison.reuse))
     if sweep is not None:
         _check_sweep(sweep)
     own = [*overrides, f"name={COMPARISON}", f"output_root={quoted(str(config.study_folder))}"]

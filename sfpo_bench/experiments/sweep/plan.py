@@ -27,7 +27,8 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 @dataclass(frozen=True, slots=True)
 class PreparedSweep:
-    """A checked sweep. `base` is the configuration without any point; `trials` is the number wanted."""
+    """A checked sweep. `base` is the configuration without any point; `trials` is the number wanted. Finished runs
+    below the folders in `reuse` are taken over."""
 
     name: str
     folder: Path
@@ -37,6 +38,7 @@ class PreparedSweep:
     goals: tuple[Goal, ...]
     trials: int
     compose: Compose
+    reuse: tuple[str, ...] = ()
 
     @property
     def settings(self) -> SweepSettings:

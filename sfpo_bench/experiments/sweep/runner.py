@@ -14,6 +14,7 @@ from pathlib import Path
 from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, MissingDataError, RunFailed, RunLocked
 from sfpo_bench.core.progress import Board, State
 from sfpo_bench.core.stop import StopRequest
+from sfpo_bench.experiments.reuse import finished_runs
 from sfpo_bench.experiments.sweep import identity
 from sfpo_bench.experiments.sweep.live import LiveTrial
 from sfpo_bench.experiments.sweep.plan import PreparedSweep
@@ -76,6 +77,7 @@ class SweepLoop:
             settings.lease_seconds,
         )
         self._slot_count = slots
+        self._others = finished_runs(plan.reuse)
         self._live: dict[int, LiveTrial] = {}
         self._runs: list[RunFolder] = SweepFolder(plan.folder).runs()
         self._failures_in_a_row = 0
@@ -271,7 +273,8 @@ class SweepLoop:
         assert live.node is not None
         node = plain_node(live.node, own_settings(live.seed, f"{live.folder.parent.name}-{live.folder.name}"))
         steps = int(node.training.steps)
-        if is_finished(run, steps):
+        if is_finished(run, steps) or self._others.take(run, node, weights=False):
+            self._know(run)
             live.ended = True
             self._tend(slots, live)
         elif slots.free:
@@ -285,10 +288,13 @@ class SweepLoop:
                 else:
                     raise
                 return
-            if all(known.path != run.path for known in self._runs):
-                self._runs.append(run)
+            self._know(run)
             live.training = True
             slots.start(Job.of(train, run.path))
+
+    def _know(self, run: RunFolder) -> None:
+        if all(known.path != run.path for known in self._runs):
+            self._runs.append(run)
 
     def _note(self, outcome: JobOutcome, stopping: bool) -> None:
         """Record how a run ended; the next pass acts on it."""

@@ -183,7 +183,7 @@ def _plan(
     own = _without(arm.overrides, space_of(searched.sweep.parameters))
     inner = composer(config_name, [*shared, *own])
     composing: Compose = lambda further: prepared(inner(further))  # noqa: E731
-    return plan_of(searched, composing)
+    return replace(plan_of(searched, composing), reuse=tuple(config.comparison.reuse))
 
 
 def _without(overrides: Sequence[str], space: Space) -> list[str]:

@@ -1,0 +1,115 @@
+"""Finished runs that lie elsewhere, taken over where the same run is wanted here.
+
+Two runs are the same when their settings but for names, their seed, their steps, the content of what they read and the
+code are: `comparison.reuse` names folders of comparisons, sweeps or studies in which such runs are looked for, whatever
+the arm or the trial is called there. One that is found is copied whole, with a note of where from, and not trained.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sfpo_bench.core.errors import BenchError, MissingDataError
+from sfpo_bench.results.codec import to_json
+from sfpo_bench.results.run_folder import RunFolder, RunState, TakenFrom
+from sfpo_bench.results.stored_files import write_atomically
+from sfpo_bench.settings.config import flatten, read_saved, to_plain, to_yaml
+from sfpo_bench.training.checkpoint import CheckpointStore
+from sfpo_bench.training.run import code_changed, identity, started_with
+
+# What a run is called and told of; no number follows from it.
+_NAMES = ("name", "description", "algorithm.name")
+_STEPS = "training.steps"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRuns:
+    """Finished runs by what they are."""
+
+    by_digest: Mapping[str, Path]
+
+    def take(self, run: RunFolder, node: DictConfig, *, weights: bool = True) -> bool:
+        """Fill the folder of a run that has not begun with a finished one of the same settings; False where there is
+        none, or, with `weights`, none that has kept them. The folder appears whole or not at all."""
+        if not self.by_digest or _has_begun(run):
+            return False
+        source = self.by_digest.get(_digest(node))
+        if source is None or source.resolve() == run.path.resolve():
+            return False
+        if weights and not _has_weights(RunFolder(source)):
+            return False
+        partial = run.path.with_name(f".taking-{run.path.name}")
+        for folder in (partial, run.path):
+            shutil.rmtree(folder, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for path in _content(RunFolder(source)):
+            if path.is_dir():
+                shutil.copytree(path, partial / path.name)
+            elif path.is_file():
+                shutil.copyfile(path, partial / path.name)
+        copy = RunFolder(partial)
+        write_atomically(copy.config, to_yaml(node))
+        write_atomically(copy.taken_from_file, to_json(TakenFrom(str(source))))
+        partial.rename(run.path)
+        return True
+
+
+@lru_cache(maxsize=4)
+def finished_runs(folders: tuple[str, ...]) -> FinishedRuns:
+    """The finished runs below these folders that the present code made; of equal ones the first.
+
+    Raises `MissingDataError` for a folder that is not there.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise MissingDataError(
+                f"comparison.reuse names {folder}, which is no folder; expected that of a comparison, a sweep or a "
+                "study, such as results/studies/arithmetic"
+            )
+        for digest, path in _runs_in(Path(folder)):
+            found.setdefault(digest, path)
+    return FinishedRuns(found)
+
+
+def _runs_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    for file in sorted(folder.rglob(RunFolder(folder).config.name)):
+        run = RunFolder(file.parent)
+        try:
+            done = run.status().state is RunState.finished and run.inputs.is_file() and not code_changed(run)
+            if done:
+                yield _digest(read_saved(run.config), run), run.path
+        except BenchError:
+            continue  # what is damaged there is no run to take
+
+
+def _digest(node: DictConfig, stored: RunFolder | None = None) -> str:
+    """Names what a run is; of a stored one what its inputs held when it was started."""
+    settings = flatten(to_plain(node))
+    made = identity(settings)
+    if stored is not None:
+        made = started_with(stored, made, made)
+    return type(made)({**made.without(_NAMES).values, _STEPS: settings[_STEPS]}).digest
+
+
+def _has_weights(run: RunFolder) -> bool:
+    newest = CheckpointStore(run.checkpoints).newest()
+    return newest is not None and bool(newest.weights_files)
+
+
+def _has_begun(run: RunFolder) -> bool:
+    return run.journal.is_file() or run.checkpoints.exists() or run.is_held()
+
+
+def _content(run: RunFolder) -> tuple[Path, ...]:
+    """What a finished run has left; not who it is in a tracking store, nor what was made of it afterwards."""
+    return (
+        *(run.inputs, run.provenance, run.status_file, run.sessions, run.journal, run.samples, run.checkpoints),
+        *(run.curves, run.samples_table),
+    )
