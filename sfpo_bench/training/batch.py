@@ -1,4 +1,4 @@
-"""One step's rollouts as the learner sees them: each prompt once, its responses beside each other, advantages."""
+"""One step's rollouts as tensors for the learner."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from torch import Tensor
 
 from sfpo_bench.algorithms.protocols import BatchCounts
 from sfpo_bench.core.types import Completion
-from sfpo_bench.training.ranks import Ranks, turns
+from sfpo_bench.training.ranks import Ranks, with_dummies
 
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """Prompts [P, L] and responses [B, T], both right-padded with zeros: exactly the engine's tokens.
+    """Prompts [P, L] and responses [B, T] of one step, right-padded with zeros; the tokens are exactly the engine's.
 
-    `owners_B` says which prompt a response answers; responses to equal prompts share one row of `prompts_PL`.
-    `row_weights_B` are a selection's, 0 for a response that is dropped: it counts in denominators and is not run.
-    They are absent where all weigh 1. `token_weights_BT`, where there are any, are a selection's of the policy-gradient
-    term of each token. Response tokens before `loss_from_B` bear no loss and count in no denominator.
-    `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds its old log-probs.
-    `engine_log_probs_BT` are those the engine sampled the tokens with, in float64 as `advantages_BT`, zero on padding,
-    NaN for a response that no engine sampled. `advantages_BT` is [B, 1] where all tokens of a response share theirs.
-    Rows of one of `groups_B` stand beside each other. `scores` are those that trained modules gave the response tokens,
-    float64 [B, T], by name. `old_log_probs_BT` are those that responses of earlier steps bring, NaN in other rows and
-    on padding; absent where no response brings any.
+    `owners_B` is the row of each response's prompt in `prompts_PL`; equal prompts share a row. Rows of a group
+    (`groups_B`) are adjacent. `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds
+    its old log-probs.
+
+    A selection sets `row_weights_B` and `token_weights_BT` (of each token's policy-gradient term); None means that all
+    weights are 1. A response of weight 0 is dropped: it counts in denominators and is not run. Response tokens before
+    `loss_from_B` have no loss and count in no denominator.
+
+    `advantages_BT` is [B, 1] where all tokens of a response share one advantage. `engine_log_probs_BT` are the
+    log-probs under which the engine sampled the tokens. Both are float64 and zero on padding; log-probs are NaN for a
+    response that no engine sampled. `scores` are the outputs of trained modules for the response tokens, float64
+    [B, T], by module name. `old_log_probs_BT` holds the stored log-probs of replayed responses, NaN in other rows and
+    on padding, or is None.
     """
 
     prompts_PL: Tensor
@@ -51,7 +54,7 @@ class TrainBatch:
 
     @property
     def tokens(self) -> int:
-        """Tokens of this batch, each prompt counted once."""
+        """The number of tokens in the batch, each prompt counted once."""
         return int(self.prompt_tokens_P.sum() + self.response_tokens_B.sum())
 
     def counts(self) -> BatchCounts:
@@ -60,32 +63,32 @@ class TrainBatch:
 
     @property
     def loss_tokens_B(self) -> Tensor:
-        """Response tokens that bear a loss."""
+        """The number of response tokens with a loss, [B]."""
         return self.response_tokens_B - self.loss_from_B
 
     def weighted(self, weights: Tensor) -> TrainBatch:
-        """The batch with weights of its responses, [B], or of their tokens, [B, T]; one without a weight is dropped."""
+        """The batch with weights of its responses, [B], or of their tokens, [B, T]; all-zero responses are dropped."""
         if weights.ndim == 1:
             return replace(self, row_weights_B=weights)
         kept_B = ((weights != 0) & self.loss_mask_BT()).any(dim=1)
         return replace(self, row_weights_B=kept_B.to(weights.dtype), token_weights_BT=weights)
 
     def kept_B(self) -> Tensor:
-        """True for rows that are run: those that no selection dropped; of a batch that is dropped whole all of them,
-        forward only, since the entropy of the step is measured on them."""
+        """True for the rows that no selection dropped. Where the whole batch was dropped, all rows are True: they run
+        forward only, to measure the step's entropy."""
         if self.row_weights_B is None or not bool(self.row_weights_B.any()):
             return torch.ones_like(self.rows_B, dtype=torch.bool)
         return self.row_weights_B != 0
 
     def block_lengths_B(self, block: int) -> Tensor:
-        """The mean response length, in float64, of each row's block: runs of `block` rows in order, the last one may be
-        shorter. Tokens that bear no loss do not count."""
+        """The mean number of loss tokens per response in each row's block, float64, [B]. A block is `block` consecutive
+        rows; the last one may be shorter."""
         parts = self.loss_tokens_B.double().split(block)
         return torch.cat([part.mean().expand(len(part)) for part in parts])
 
     def select(self, rows: Tensor) -> TrainBatch:
-        """The responses at these places with their prompts, both cut to their own longest."""
-        # Prompts without a chosen response go; the others are numbered anew.
+        """The sub-batch of these rows and their prompts, both trimmed to their longest."""
+        # Keep only the prompts that the selected rows use, and renumber them.
         used_P, owners_B = torch.unique(self.owners_B[rows], return_inverse=True)
         prompt_tokens_P, response_tokens_B = self.prompt_tokens_P[used_P], self.response_tokens_B[rows]
         width = int(response_tokens_B.max())
@@ -108,17 +111,17 @@ class TrainBatch:
         )
 
     def group_sizes(self) -> list[int]:
-        """How many rows each group has, in order."""
+        """The number of rows of each group, in order."""
         sizes: list[int] = torch.unique_consecutive(self.groups_B, return_counts=True)[1].tolist()
         return sizes
 
     def response_mask_BT(self) -> Tensor:
-        """True on real response tokens."""
+        """True on response tokens, False on padding."""
         places_T = torch.arange(self.responses_BT.shape[1], device=self.responses_BT.device)
         return places_T < self.response_tokens_B[:, None]
 
     def loss_mask_BT(self) -> Tensor:
-        """True on response tokens that bear a loss."""
+        """True on response tokens with a loss."""
         places_T = torch.arange(self.responses_BT.shape[1], device=self.responses_BT.device)
         return self.response_mask_BT() & (places_T >= self.loss_from_B[:, None])
 
@@ -142,10 +145,12 @@ def assemble(
     loss_from: Sequence[int] = (),
     groups: Sequence[int] = (),
 ) -> TrainBatch:
-    """A batch of these completions, row by row; nothing is tokenised again. `advantages` is [B], [B, 1] or [B, T];
-    `loss_from` is each row's first response token with a loss, 0 where it is not given; `groups` the number of each
-    row's group, that of its prompt where it is not given."""
-    # Equal prompts share a row, whichever problems they came from.
+    """The batch of these completions, one row each, without tokenising again.
+
+    `advantages` is [B], [B, 1] or [B, T]. `loss_from` is each row's first response token with a loss (default 0).
+    `groups` is each row's group number (default: its prompt).
+    """
+    # Equal prompts share a row, also those of different problems.
     prompts: dict[tuple[int, ...], int] = {}
     owners = [prompts.setdefault(completion.prompt_ids, len(prompts)) for completion in completions]
     return TrainBatch(
@@ -168,23 +173,26 @@ def _engine_log_probs(completion: Completion) -> Sequence[float]:
 
 
 def right_pad(rows: Sequence[Sequence[int]] | Sequence[Sequence[float]], dtype: torch.dtype = torch.int64) -> Tensor:
-    """Token ids or log-probs [B, T], zeros behind each row's end."""
+    """Token ids or log-probs as a tensor [B, T], right-padded with zeros."""
     width = max(len(row) for row in rows)
     return torch.tensor([list(row) + [0] * (width - len(row)) for row in rows], dtype=dtype)
 
 
 def share_of_rows(batch: TrainBatch, rank: int, count: int) -> Tensor:
-    """The places in `batch` of the rows that `rank` of `count` computes: about as many tokens as the others' shares,
-    responses to one prompt together where they can be. Every row is in one share; a share may be empty."""
+    """The indices of the rows that `rank` of `count` computes.
+
+    Shares have about equal numbers of tokens, and responses to one prompt stay together where possible. Every row is in
+    exactly one share; a share may be empty.
+    """
     if count == 1:
         return torch.arange(len(batch), device=batch.rows_B.device)
-    # On the processor, where every rank comes to the same bits: on a row that two ranks cut apart all would disagree.
+    # On the CPU every rank computes the same bits. With different rounding, two ranks could disagree about a row.
     owners_B, response_tokens_B = batch.owners_B.cpu(), batch.response_tokens_B.cpu()
     prompt_tokens_P = batch.prompt_tokens_P.cpu()
     order_B = torch.argsort(owners_B, stable=True)
     siblings_P = torch.bincount(owners_B, minlength=len(prompt_tokens_P))
     work_B = (response_tokens_B + (prompt_tokens_P / siblings_P)[owners_B])[order_B].double()
-    # A row belongs to the rank in whose share of the total work its middle lies.
+    # The midpoint of a row's work decides which rank's share of the total it falls into.
     middle_B = work_B.cumsum(0) - work_B / 2
     share_B = (middle_B / work_B.sum() * count).long()
     return order_B[share_B == rank].sort().values.to(batch.rows_B.device)
@@ -193,14 +201,14 @@ def share_of_rows(batch: TrainBatch, rank: int, count: int) -> Tensor:
 def micro_batches(batch: TrainBatch, token_budget: int, window: int = 1) -> list[TrainBatch]:
     """The rows in micro-batches of at most `token_budget` tokens, each prompt counted once.
 
-    Responses to one prompt stay together where they can, and prompts of like response lengths come together. A
-    micro-batch is filled with the first of the next `window` rows that fits, until none does. A row that is longer than
-    the budget stands alone.
+    Responses to one prompt stay together where possible, and prompts with similar response lengths are grouped. Each
+    micro-batch takes the first of the next `window` rows that fits, until none fits. A row longer than the budget gets
+    a micro-batch to itself.
     """
     longest_P = torch.zeros_like(batch.prompt_tokens_P).scatter_reduce(
         0, batch.owners_B, batch.response_tokens_B, reduce="amax"
     )
-    # Sort by the longest response of the prompt, then by prompt: one number holds both keys.
+    # Sort by the longest response of the prompt, then by prompt; one integer holds both keys.
     key_B = longest_P[batch.owners_B] * (len(longest_P) + 1) + batch.owners_B
     pending: list[int] = torch.argsort(key_B, stable=True).tolist()
     owners, tokens = batch.owners_B.tolist(), batch.response_tokens_B.tolist()
@@ -211,7 +219,7 @@ def micro_batches(batch: TrainBatch, token_budget: int, window: int = 1) -> list
         prompts: set[int] = set()
         room = token_budget
         while pending:
-            # The prompt's own tokens count with its first response in a micro-batch alone.
+            # Prompt tokens count only with the prompt's first response in a micro-batch.
             sizes = {
                 row: tokens[row] + prompt_tokens[owners[row]] * (owners[row] not in prompts) for row in pending[:window]
             }
@@ -229,7 +237,7 @@ def micro_batches(batch: TrainBatch, token_budget: int, window: int = 1) -> list
 def micro_batches_of_rank(
     batch: TrainBatch, token_budget: int, window: int, ranks: Ranks
 ) -> Iterator[tuple[TrainBatch, bool]]:
-    """This rank's micro-batches of `batch`, and stand-ins while others have more; with each, whether it counts."""
+    """This rank's micro-batches of `batch`, padded with dummies to the largest number on any rank (`with_dummies`)."""
     rows = share_of_rows(batch, ranks.rank, ranks.count)
     mine = micro_batches(batch.select(rows), token_budget, window) if len(rows) else []
-    return turns(mine, lambda: batch.select(torch.zeros_like(batch.rows_B[:1])), ranks)
+    return with_dummies(mine, lambda: batch.select(torch.zeros_like(batch.rows_B[:1])), ranks)

@@ -1,4 +1,4 @@
-"""The one place that turns a configuration into objects. Importing it costs torch; configuration errors come before."""
+"""Builds the trainer from a configuration. It imports torch, so configurations are checked before."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What a trainer tells the outside: each journal record, and each new checkpoint's covered journal bytes."""
+    """Callbacks of a trainer: for each journal record, and for the journal bytes that each new checkpoint covers."""
 
     observe: Observer = lambda record: None
     on_checkpoint: OnCheckpoint = lambda covered_bytes: None
@@ -55,9 +55,9 @@ class Hooks:
 def build_trainer(
     config: RunConfig, folder: RunFolder, stop: StopRequest, hooks: Hooks | None = None, ranks: Ranks = ALONE
 ) -> Trainer:
-    """Everything a run needs, loaded and checked: data first, then model, then disk space.
+    """The trainer of a run, with data, model and disk space loaded and checked in this order.
 
-    Raises `ConfigError` and its kin before any training is done.
+    Raises `ConfigError` or another `BenchError` before any training.
     """
     started = time.perf_counter()
     problems = {split: config.policy_task.problems(split) for split in Split}
@@ -89,10 +89,10 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         encoded[Split.train] = with_solutions(
             encoded[Split.train], policy.model, policy.tokenizer, rollout.max_new_tokens, rollout.over_long
         )
-    aliases = models.aliases(policy.model)  # found by memory that is shared, so before weights are spread
+    aliases = models.aliases(policy.model)  # aliases share memory, which sharding undoes
     learner = _learner(config, policy, ranks)
     engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
-    asked = evaluation_sets(config.evaluation, encoded[Split.report], encoded[Split.select])
+    sets = evaluation_sets(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
         sampler=Sampler(
             engine=engine,
@@ -110,7 +110,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         methods=config.methods,
         engine=engine,
         learner=learner,
-        evaluator=Evaluator(engine, task, asked, rollout.max_new_tokens, config.seed, ranks),
+        evaluator=Evaluator(engine, task, sets, rollout.max_new_tokens, config.seed, ranks),
         seed=config.seed,
         settings=config.training,
         dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
@@ -120,10 +120,9 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
 
 
 def _modules(config: RunConfig, policy: Policy, device: str, ranks: Ranks) -> TrainedModules:
-    """The modules beside the policy, as they start: made of the policy before it has adapters, or of a model of their
-    own.
+    """The initial modules beside the policy, built from the policy before it gets adapters or from their own model.
 
-    Raises `ConfigError` for a model whose tokens are not the policy's.
+    Raises `ConfigError` for a model whose vocabulary is not the policy's.
     """
     modules, origin = config.modules, policy
     if modules.model_path:
@@ -138,7 +137,7 @@ def _modules(config: RunConfig, policy: Policy, device: str, ranks: Ranks) -> Tr
 
 
 def _learner(config: RunConfig, policy: Policy, ranks: Ranks) -> LocalLearner:
-    """The learner, and the models beside the policy that follow it."""
+    """The learner, with the reference and follower models where the method uses them."""
     rollout = config.rollouts
     return LocalLearner(
         policy.model,
@@ -155,7 +154,7 @@ def _learner(config: RunConfig, policy: Policy, ranks: Ranks) -> LocalLearner:
 def _engine_beside(
     config: RunConfig, policy: Policy, copied: SampledModel | EarlierModel | None, ranks: Ranks
 ) -> RolloutEngine | None:
-    """The engine of a model beside the policy, its memory freed; None where there is none."""
+    """The engine of a second model beside the policy, with its memory freed; None without one."""
     if copied is None:
         return None
     engine = _own_engine(config, policy, copied.model, copied.placed, ranks)
@@ -166,7 +165,7 @@ def _engine_beside(
 def _own_engine(
     config: RunConfig, policy: Policy, model: PreTrainedModel, placed: PlacedModel, ranks: Ranks
 ) -> TransformersEngine:
-    """The engine that samples from a model of this process, or from one that is spread over all of them."""
+    """The transformers engine of a model that is whole in this process or sharded over all ranks."""
     end_ids, responses = end_of_sequence_ids(model, policy.tokenizer), config.rollouts.batch_responses
     if ranks.count == 1:
         return TransformersEngine(model, policy.tokenizer, end_ids, responses)
@@ -181,7 +180,7 @@ def _engine(
     problems: Sequence[EncodedProblem],
     ranks: Ranks,
 ) -> RolloutEngine:
-    """The rollout engine of the settings, ready to generate with the policy's present weights."""
+    """The configured rollout engine, ready to generate with the policy's current weights."""
     rollout = config.rollouts
     if ranks.count > 1 and not isinstance(rollout, VllmRollout):
         return _own_engine(config, policy, policy.model, learner.placed, ranks)
@@ -203,7 +202,7 @@ def _engine(
 
 
 def _check_child(rollout: RolloutSettings) -> None:
-    """Raise `ConfigError` unless vLLM can run once for every process of the run."""
+    """Raise `ConfigError` unless each process of the run can start its own vLLM."""
     assert isinstance(rollout, VllmRollout)
     if rollout.placement is not Placement.child_process or rollout.restarts:
         raise ConfigError(
@@ -215,9 +214,11 @@ def _check_child(rollout: RolloutSettings) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineHost:
-    """What an engine is built around: the model with its present weights, and its own log-probs (`score`), with which
-    an engine in another program is compared. `weights`, `owned` and `aliases` where they do not follow from
-    the model, whose parameters are then spread over processes."""
+    """The trainer's side of an engine: the model and `score`, its log-probs, against which a vLLM engine is compared.
+
+    `weights`, `owned` and `aliases` are given where the parameters are sharded over ranks; else they follow from the
+    model.
+    """
 
     model: ModelSettings
     policy: Policy
@@ -231,7 +232,7 @@ class EngineHost:
 
 
 def build_engine(rollout: RolloutSettings, host: EngineHost, probes: Sequence[Request]) -> RolloutEngine:
-    """The engine of the settings, ready to generate with the host's weights; `probes` are prompts to compare on."""
+    """The configured engine, ready to generate with the host's weights. `probes` are prompts for the parity check."""
     model = host.policy.model
     end_ids = end_of_sequence_ids(model, host.policy.tokenizer)
     if not isinstance(rollout, VllmRollout):
@@ -264,7 +265,7 @@ def build_engine(rollout: RolloutSettings, host: EngineHost, probes: Sequence[Re
 def presentation(
     aliases: Mapping[str, str], small: SmallHeads | None
 ) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]:
-    """From the learner's weights to those vLLM is given: every name of the checkpoint, heads as wide as it needs."""
+    """A function from the learner's weights to vLLM's: all names of the checkpoint, heads padded where needed."""
 
     def present(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return _Presented(lora.merged(weights) if lora.adapted(weights) else weights, aliases, small)
@@ -273,8 +274,7 @@ def presentation(
 
 
 class _Presented(Mapping[str, Tensor]):
-    """Made one after another as they are read: whole weights of a model spread over processes never stand side by
-    side."""
+    """Weights for vLLM, each made when it is read, so that at most one sharded weight is whole at a time."""
 
     def __init__(self, weights: Mapping[str, Tensor], aliases: Mapping[str, str], small: SmallHeads | None) -> None:
         self._weights = weights
@@ -293,7 +293,7 @@ class _Presented(Mapping[str, Tensor]):
 
 
 def _backend(rollout: VllmRollout, launch: Launch) -> Backend:
-    """vLLM where the settings want it. Each is imported when it is chosen: none is there for everyone."""
+    """The vLLM backend of `rollout.placement`. Backends are imported lazily, since each has optional dependencies."""
     folder = Path(rollout.transfer_folder)
     if rollout.placement is Placement.in_process:
         from sfpo_bench.rollout.vllm_in_process import InProcessVllm

@@ -1,19 +1,19 @@
-"""Checkpoints that are whole or absent.
+"""Atomic checkpoints: each is complete or absent.
 
     checkpoints/step-000010/
       weights.safetensors     fp32 master weights
-      optimizer.safetensors   the optimizer's state; absent in an old one that is kept for evaluation alone
-      anchor.safetensors      the anchor, while a later step waits for it (Lookahead's slow weights); else absent
-      reference.safetensors   what KL is measured against, where that moves; else absent
+      optimizer.safetensors   the optimizer state; absent in an older one that is kept for evaluation only
+      anchor.safetensors      the anchor, while a later step needs it (Lookahead's slow weights); else absent
+      reference.safetensors   the KL reference, where it moves; else absent
       critic-weights.safetensors, critic-optimizer.safetensors
-                              weights and optimizer state of a module beside the policy, by its name; absent without one
+                              weights and optimizer state of a module beside the policy, by module name
       state.json              step, costs, rule state, journal lengths, best score so far
 
-A run in several processes writes `weights/`, `optimizer/` and the like, a file per rank in each; either kind is taken
-up by any number of processes.
+A run of several ranks writes folders `weights/`, `optimizer/` and so on, with one file per rank. Any number of ranks
+can load either form.
 
-A checkpoint is written into a hidden folder, made durable, and renamed; a kill at any moment leaves the previous ones
-as they were. Nothing is unpickled: tensors are safetensors, the rest is JSON.
+A checkpoint is written into a hidden folder, synced, and renamed; a kill at any moment leaves the earlier ones intact.
+Tensors are safetensors, the rest is JSON; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -43,16 +43,19 @@ if TYPE_CHECKING:
 _WEIGHTS, _OPTIMIZER, _ANCHOR, _STATE = "weights", "optimizer", "anchor", "state.json"
 _SPARE_BYTES = 64 * 2**20
 
-# Finds the tensors of a part by its name, spread over ranks as the tensors that are given are.
+# Reads the tensors of a part, by its name, sharded like the given tensors.
 ReadPart = Callable[[str, "Mapping[str, Tensor]"], "Mapping[str, Tensor]"]
-# Loads further parts of a checkpoint through the function it is given.
+# Loads further parts of a checkpoint through the given reader.
 LoadBeside = Callable[[ReadPart], None]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
-    """All of a run beside its tensors. Data order, sampling noise, learning rate and torch's generator are functions of
-    the step, so the step is their whole state; `*_bytes` say how much of the journals this checkpoint covers."""
+    """The state of a run except its tensors.
+
+    Data order, sampling noise, learning rate and torch's generator are functions of `step`, so none of them is stored.
+    `*_bytes` are the lengths of the journals that this checkpoint covers.
+    """
 
     step: int
     costs: Costs
@@ -66,7 +69,7 @@ class TrainingState:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One whole checkpoint on disk."""
+    """One complete checkpoint on disk."""
 
     path: Path
 
@@ -76,13 +79,13 @@ class Checkpoint:
 
     @property
     def weights_files(self) -> list[Path]:
-        """The files that hold the weights: one, or one of each rank that wrote."""
+        """The weights files: one, or one per rank that wrote."""
         from sfpo_bench.training.tensor_files import files_of
 
         return files_of(self.path, _WEIGHTS)
 
     def weights(self, only: Collection[str] | None = None) -> dict[str, Tensor]:
-        """The weights by name, whole, all or those of some names; raises `CheckpointError` when they are damaged."""
+        """The unsharded weights by name, all or those in `only`; raises `CheckpointError` when they are damaged."""
         from safetensors import SafetensorError
 
         from sfpo_bench.training.tensor_files import read_tensors
@@ -93,7 +96,7 @@ class Checkpoint:
             raise CheckpointError(f"{self.path} cannot be read ({error}); choose another checkpoint") from error
 
     def state(self) -> TrainingState:
-        """The training state; raises `CheckpointError` when it cannot be read."""
+        """The training state; raises `CheckpointError` when the file cannot be read."""
         try:
             raw = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
             return TrainingState(**{**raw, "costs": Costs(**raw["costs"])})
@@ -103,15 +106,17 @@ class Checkpoint:
             ) from error
 
     def keep_weights_alone(self) -> None:
-        """Drop what only a resume needs."""
+        """Remove all parts but the weights; the checkpoint can then be evaluated but not resumed from."""
         from sfpo_bench.training.tensor_files import parts_of, remove_tensors
 
         for part in parts_of(self.path) - {_WEIGHTS}:
             remove_tensors(self.path, part)
 
     def load_into(self, masters: MasterWeights, load_beside: LoadBeside = lambda read: None) -> None:
-        """Weights, optimizer state, anchor, and what `load_beside` reads; raises `CheckpointError` when they are
-        damaged or of another model."""
+        """Load weights, optimizer state and anchor, then call `load_beside` for further parts.
+
+        Raises `CheckpointError` when they are damaged or belong to another model.
+        """
         from safetensors import SafetensorError
 
         from sfpo_bench.training.tensor_files import files_of, read_tensors
@@ -132,8 +137,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of one run: the newest `keep_last`, and the weights of the best one and of every `keep_every`-th
-    step (0: of none). Of several `ranks` each writes its part."""
+    """The checkpoints of one run.
+
+    It keeps the newest `keep_last`, and the weights of the best one and of every `keep_every`-th step (0: none). Each
+    rank writes its own part.
+    """
 
     folder: Path
     keep_last: int = 2
@@ -141,28 +149,28 @@ class CheckpointStore:
     ranks: Ranks | None = None
 
     def all(self) -> list[Checkpoint]:
-        """Whole checkpoints, oldest first."""
+        """The complete checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
         found = [Checkpoint(path) for path in self.folder.glob("step-*") if (path / _STATE).is_file()]
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
     def newest(self) -> Checkpoint | None:
-        """The latest whole checkpoint, if there is one."""
+        """The latest complete checkpoint, or None."""
         found = self.all()
         return found[-1] if found else None
 
     def at(self, step: int) -> Checkpoint | None:
-        """The checkpoint of a step, if it is kept."""
+        """The checkpoint of a step, or None."""
         return next((checkpoint for checkpoint in self.all() if checkpoint.step == step), None)
 
     def write(
         self, masters: MasterWeights, state: TrainingState, beside: Mapping[str, Mapping[str, Tensor]] | None = None
     ) -> Checkpoint:
-        """Write, make durable, then drop what is no longer kept; every rank must call. `beside` are further parts, by
-        name, of which empty ones are left out.
+        """Write and sync a checkpoint, then remove those no longer kept; every rank must call this.
 
-        Raises `DiskFullError`, leaving earlier checkpoints as they were, when space is short or a write fails.
+        `beside` are further parts by name; empty ones are left out. Raises `DiskFullError`, and leaves earlier
+        checkpoints as they were, when space is short or a write fails.
         """
         from sfpo_bench.algorithms.anchor import local
         from sfpo_bench.training.ranks import ALONE
@@ -197,7 +205,7 @@ class CheckpointStore:
         return Checkpoint(final)
 
     def sweep(self) -> None:
-        """Remove what a kill left half-written or half-removed."""
+        """Remove half-written and half-removed checkpoints of a killed process."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
                 if path.name.startswith(".partial-") or (
@@ -210,7 +218,7 @@ class CheckpointStore:
             if checkpoint.step == best_step or (self.keep_every and checkpoint.step % self.keep_every == 0):
                 checkpoint.keep_weights_alone()
             else:
-                # The state goes first: without it the folder is no checkpoint, however far the removal got.
+                # Remove the state first: without it the folder is no checkpoint, even if the removal is interrupted.
                 (checkpoint.path / _STATE).unlink()
                 shutil.rmtree(checkpoint.path)
 
@@ -232,7 +240,7 @@ def chosen_checkpoint(folder: RunFolder, which: Which) -> Checkpoint:
 
 
 def checkpoint_at(folder: RunFolder, step: int) -> Checkpoint:
-    """The checkpoint of a step; raises `CheckpointError`, with the steps that are there, when it is not kept."""
+    """The checkpoint of a step; raises `CheckpointError`, listing the steps that exist, when it is not kept."""
     store = CheckpointStore(folder.checkpoints)
     found = store.at(step)
     if found is None:
@@ -245,13 +253,13 @@ def checkpoint_at(folder: RunFolder, step: int) -> Checkpoint:
 
 
 def covered_bytes(folder: RunFolder) -> int:
-    """How much of a run's journal its newest checkpoint covers: what may be told to others for good."""
+    """The length of the journal that the newest checkpoint covers; a resume never rewrites these bytes."""
     newest = CheckpointStore(folder.checkpoints).newest()
     return newest.state().journal_bytes if newest is not None else 0
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Raise `DiskFullError` unless `folder`'s file system has `size` bytes and a margin free."""
+    """Raise `DiskFullError` unless `folder`'s file system has `size` bytes plus a margin free."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < size + _SPARE_BYTES:
@@ -263,7 +271,7 @@ def require_space(folder: Path, size: int) -> None:
 
 @contextmanager
 def _leaving_none(partial: Path, step: int, size: float) -> Iterator[None]:
-    """A failed write inside the block leaves no half of a checkpoint and becomes `DiskFullError`."""
+    """Remove the partial checkpoint and raise `DiskFullError` when a write inside the block fails."""
     try:
         yield
     except OSError as error:
@@ -275,7 +283,7 @@ def _leaving_none(partial: Path, step: int, size: float) -> Iterator[None]:
 
 
 def _publish(partial: Path, final: Path, state: TrainingState) -> None:
-    """Add the state and give the folder its name, from which on it is a checkpoint."""
+    """Write the state, then rename the folder, which makes it a checkpoint."""
     with open(partial / _STATE, "w", encoding="utf-8") as handle:
         handle.write(json.dumps(asdict(state), indent=1))
         handle.flush()

@@ -1,4 +1,4 @@
-"""Held-out accuracy of the present policy: sampled and greedy, on fixed problems of a split."""
+"""Held-out accuracy of the current policy, sampled and greedy, on fixed problems of a split."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ class EvaluationSet:
 
 
 class Evaluator:
-    """Evaluates the policy on the same problems each time; the noise differs from step to step and from seed to seed.
-    Each of several ranks evaluates some of the problems."""
+    """Evaluates the policy on the same problems each time, with noise that differs by step and seed.
+
+    Each rank evaluates its share of the problems.
+    """
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Evaluator:
         self._ranks = ranks
 
     def evaluate(self, step: int, costs: Costs) -> list[EvaluationRecord]:
-        """One record per set for the policy as it is after `step`; `costs` are copied into each."""
+        """One record per set for the policy after `step`; `costs` are copied into each."""
         return [self._evaluate(given, step, costs) for given in self._sets]
 
     def _evaluate(self, given: EvaluationSet, step: int, costs: Costs) -> EvaluationRecord:
@@ -86,12 +88,12 @@ class Evaluator:
 def evaluation_sets(
     settings: EvaluationSettings, report: Sequence[EncodedProblem], select: Sequence[EncodedProblem]
 ) -> tuple[EvaluationSet, ...]:
-    """Sampled accuracy on both splits and, beside it, greedy accuracy on the report split.
+    """The sets for sampled accuracy on both splits and greedy accuracy on the report split.
 
-    The problems are a fixed draw, the same for every arm and seed. Where a split has fewer problems than responses are
-    asked for, each gets as many samples as it takes to have at least that many.
+    The problems are a fixed draw, the same for every arm and seed. A split with fewer problems than `responses` samples
+    each problem often enough to reach that number.
     """
-    asked = [
+    sets = [
         _sampled(split, problems, responses, settings.temperature)
         for split, problems, responses in (
             (Split.report, report, settings.responses),
@@ -100,8 +102,8 @@ def evaluation_sets(
         if responses
     ]
     if settings.greedy_problems:
-        asked.append(EvaluationSet(Split.report, _draw(Split.report, report, settings.greedy_problems), 1, 0.0))
-    return tuple(asked)
+        sets.append(EvaluationSet(Split.report, _draw(Split.report, report, settings.greedy_problems), 1, 0.0))
+    return tuple(sets)
 
 
 def _sampled(split: Split, problems: Sequence[EncodedProblem], responses: int, temperature: float) -> EvaluationSet:

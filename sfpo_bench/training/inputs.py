@@ -1,7 +1,7 @@
-"""What a run reads beside its settings, by content: the user's files, models and the source of the user's classes.
+"""Content hashes of the files, models and source code that a run's settings name.
 
-A setting names them, and what they hold is part of what the run is: a run that goes on with another problems file,
-other weights to start from or an edited class would be two runs in one.
+They are part of the run's identity: resuming with another problems file, other initial weights or an edited class would
+mix two runs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ _DIGITS = 16
 
 
 def with_inputs(settings: Mapping[str, object]) -> dict[str, object]:
-    """The settings with files by their absolute paths, and `KEY (content)` for each file, model or module that one
-    names, `KEY (content of MODULE)` for what a module is made of."""
+    """The settings with absolute file paths, plus a content hash for each input they name.
+
+    The keys are `KEY (content)` for a file, model or module, and `KEY (content of MODULE)` for a module that it
+    imports.
+    """
     found: dict[str, object] = {}
     for key, value in settings.items():
         found[key] = value
@@ -36,7 +39,7 @@ def with_inputs(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 def contents(settings: Mapping[str, object]) -> dict[str, object]:
-    """Of settings with inputs, what the inputs hold."""
+    """The content hashes among settings that `with_inputs` returned."""
     return {key: value for key, value in settings.items() if key.endswith(")") and " (content" in key}
 
 

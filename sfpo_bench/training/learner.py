@@ -1,10 +1,10 @@
-"""The learner: turns one batch of rollouts into optimizer steps, on one device or on those of all ranks.
+"""The learner: turns one batch of rollouts into optimizer steps, on one device or sharded over ranks.
 
-begin_step(step, batch)     learning rate; old log-probs where they need a pass of their own
+begin_step(step, batch)     learning rate; old log-probs where they need a separate forward pass
 optimize(batch, stage)      one pass: for each mini-batch, gradients over its micro-batches, clip, step
 snapshot / reposition       the anchor of SFPO, on the fp32 masters
 end_step()                  entropy at the start, displacement, seconds
-probe                       where the weights are, for rules that measure how they moved
+probe                       a sample of the weights, for rules that measure their movement
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sfpo_bench.training.checkpoint import ReadPart
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.probe import WeightProbe
-from sfpo_bench.training.ranks import ALONE, Ranks, turns
+from sfpo_bench.training.ranks import ALONE, Ranks, with_dummies
 from sfpo_bench.training.reference import CopyOfPolicy, EarlierModel, ReferenceModel, SampledModel, frozen_copy
 from sfpo_bench.training.scoring import Scores
 from sfpo_bench.training.step_scores import StepScores
@@ -41,9 +41,11 @@ from sfpo_bench.training.step_scores import StepScores
 
 @dataclass(slots=True)
 class StepReadings:
-    """What a learner knows of one training step once it is over. `entropy` is the mean token entropy over the whole
-    batch at the weights the step started from, nats; `mismatch` compares the log-probs at those weights with the
-    engine's."""
+    """Measurements of one completed training step.
+
+    `entropy` is the mean token entropy over the whole batch at the step's initial weights, in nats. `mismatch` compares
+    the log-probs at those weights with the engine's.
+    """
 
     learning_rate: float
     entropy: float = math.nan
@@ -53,7 +55,7 @@ class StepReadings:
     reposition_seconds: float = 0.0
 
     def metrics(self) -> dict[str, float]:
-        """The readings by the keys of the journal."""
+        """The readings, keyed as in the journal."""
         return {
             "entropy": self.entropy,
             "engine_ratio_mean": self.mismatch.ratio_mean,
@@ -67,14 +69,15 @@ class StepReadings:
 
 
 class LocalLearner:
-    """Policy, objective and optimizer on one device, and this rank's share of the work where there are several.
+    """Policy, objective and optimizer of this rank.
 
-    Every rank is given the whole batch and computes some of its rows; statistics cover all of them. Rows with zero
-    advantage need no gradient when the objective says so: they are run forward only, which changes nothing but the
-    time. Neither micro-batches nor ranks change the result: every denominator is counted over the mini-batch.
+    Every rank gets the whole batch and computes some of its rows; statistics cover all rows. Rows with zero advantage
+    run forward only where the objective allows it, which saves time and changes no result. Micro-batches and ranks do
+    not change the result either: every denominator counts the whole mini-batch.
 
-    A model to measure KL against is held where `objective` asks for one, or where a `reference` is given for one that
-    comes later; one to sample from beside the policy where a `follower` is given; and one of `stale_steps` ago.
+    The learner holds a KL reference model where `objective` uses one, or where `reference` is given for a later
+    objective. It holds a second model to sample from where `follower` is given, and a copy of the policy of
+    `stale_steps` training steps ago.
     """
 
     def __init__(
@@ -130,11 +133,12 @@ class LocalLearner:
     def begin_step(
         self, step: int, batch: TrainBatch, objective: Objective | None = None, rate_factor: float = 1.0
     ) -> None:
-        """Set the learning rate of `step` (from 1), `rate_factor` times that of the settings, and take the log-probs at
-        the present weights as the old ones; `objective` is minimised from now on, where one is given.
+        """Prepare `step` (from 1): set the learning rate, and take the log-probs at the current weights as the old
+        ones.
 
-        With a single mini-batch the first pass computes them anyway; with more, and with a correction of the engine's
-        mismatch, which is fixed for the step, they need a forward pass here.
+        The learning rate is `rate_factor` times the configured one. `objective`, where given, replaces the present
+        objective. With a single mini-batch the first pass yields the old log-probs. Several mini-batches, or a
+        correction of the engine mismatch (fixed for the step), need a separate forward pass here.
         """
         self._step, self._objective = step, self._objective if objective is None else objective
         settings = self._settings
@@ -143,7 +147,7 @@ class LocalLearner:
         for group in self.masters.optimizer.param_groups:
             group["lr"] = rate
         self._readings = StepReadings(rate)
-        # A collector may change the size of the batch from step to step; it has M mini-batches as long as M divides it.
+        # A collector may change the batch size between steps; the batch has M mini-batches as long as M divides it.
         if settings.mini_batches > 1:
             self._mini_batch_groups = math.ceil(len(batch.group_sizes()) / settings.mini_batches)
         self._block_lengths_B = torch.cat(
@@ -154,7 +158,7 @@ class LocalLearner:
         started = time.perf_counter()
         if self._reference is not None and self._objective.uses_reference:
             with torch.no_grad():
-                for micro, counts in self._turns(batch):
+                for micro, counts in self._micro_batches(batch):
                     scores = self._reference.score(micro)
                     if counts:
                         self._start.keep_reference(micro, scores)
@@ -162,7 +166,7 @@ class LocalLearner:
         corrected = settings.engine_correction is not Correction.none
         if corrected or self._objective.uses_statistics or len(self.mini_batches(batch)) > 1:
             self._score_start(batch)
-        # Fixed for the step: all passes are corrected by the same weights.
+        # All passes of the step use the same correction weights.
         self._weights_BT = self._start.weights(settings) if corrected else None
         self._readings.old_log_prob_seconds = time.perf_counter() - started
 
@@ -173,7 +177,7 @@ class LocalLearner:
         self._start.share()
 
     def _score(self, mini_batch: TrainBatch, into: StepScores) -> None:
-        """Forward only, in the layout of the passes, so that a row's numbers are computed the same way."""
+        """Score forward only, in the same layout as the passes, so that a row gives bit-equal values."""
         with torch.no_grad():
             for micro, _, counts in self._work(mini_batch):
                 scores = self._scorer.score(micro)
@@ -181,7 +185,7 @@ class LocalLearner:
                     into.keep(micro, scores)
 
     def end_step(self) -> StepReadings:
-        """Readings of the step that `begin_step` opened."""
+        """The readings of the step that `begin_step` started."""
         assert self._start is not None
         self._start.share()
         self._readings.entropy = self._start.mean_entropy()
@@ -192,39 +196,43 @@ class LocalLearner:
         return self._readings
 
     def tensors_beside(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """What a checkpoint carries beside the masters, their optimizer and their anchor, by part."""
+        """Tensors for the checkpoint beside masters, optimizer state and anchor, by part."""
         return {part: one.tensors() for part, one in self._copies.items()}
 
     def load_beside(self, read: ReadPart) -> None:
-        """Take up the parts of `tensors_beside` that are not empty, which `read` finds by their names."""
+        """Load the non-empty parts of `tensors_beside` with `read`."""
         for part, one in self._copies.items():
             if one.tensors():
                 one.load(read(part, self.masters.masters))
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The policy's present weights by name, as the module computes with them."""
+        """The policy's current weights by name, in the module's precision."""
         return self.placed.weights()
 
     def log_probs(self, completions: Sequence[Completion]) -> list[list[float]]:
-        """The present policy's log-probs of each completion's response tokens, at the temperature of rollouts. Every
-        rank must ask, each for completions of its own."""
+        """The current policy's log-probs of each completion's response tokens, at the rollout temperature.
+
+        Every rank must call this, each with its own completions.
+        """
         batch = assemble(completions, torch.zeros(len(completions)), 1, self.placed.device)
         rows: list[list[float]] = [[] for _ in completions]
         with torch.no_grad():
             mine = micro_batches(batch, self._settings.micro_batch_tokens)
-            for micro, _ in turns(mine, lambda: mine[0], self._ranks):
+            for micro, _ in with_dummies(mine, lambda: mine[0], self._ranks):
                 scores = self._scorer.score(micro)
                 for row, values, mask in zip(micro.rows_B, scores.log_probs_BT, scores.mask_BT, strict=True):
                     rows[int(row)] = values[mask].tolist()
         return rows
 
     def entropies(self, completions: Sequence[Completion]) -> list[float]:
-        """The present policy's mean token entropy of each completion, nats, at the temperature of rollouts. Every rank
-        must ask for the same ones, and computes some of them."""
+        """The current policy's mean token entropy of each completion, in nats, at the rollout temperature.
+
+        Every rank must call this with the same completions; each computes some of them.
+        """
         batch = assemble(completions, torch.zeros(len(completions)), 1, self.placed.device)
         sums_B = torch.zeros(len(batch), dtype=torch.float64, device=self.placed.device)
         with torch.no_grad():
-            for micro, counts in self._turns(batch):
+            for micro, counts in self._micro_batches(batch):
                 scores = self._scorer.score(micro)
                 if counts:
                     sums_B[micro.rows_B] = scores.entropies_BT.double().sum(dim=1)
@@ -232,10 +240,10 @@ class LocalLearner:
         means: list[float] = (sums_B / batch.response_tokens_B).tolist()
         return means
 
-    # The verbs of an update rule.
+    # The operations of an update rule.
 
     def mini_batches(self, batch: TrainBatch) -> Sequence[TrainBatch]:
-        """Runs of consecutive groups, each the data of one optimizer step; groups are never divided."""
+        """The mini-batches of `batch`, one per optimizer step: consecutive whole groups."""
         sizes, count = batch.group_sizes(), self._mini_batch_groups
         if not count or len(sizes) <= count:
             return [batch]
@@ -244,9 +252,9 @@ class LocalLearner:
         return [batch.select(part) for part in rows.split(runs)]
 
     def optimize(self, batch: TrainBatch, stage: str) -> StageStats:
-        """One pass: an optimizer step on each mini-batch of `batch`.
+        """Make one pass: an optimizer step on each mini-batch of `batch`.
 
-        Raises `NonFiniteError` for a non-finite loss or gradient norm, unless such steps are to be skipped.
+        Raises `NonFiniteError` for a non-finite loss or gradient norm, unless `learner.non_finite` is `skip`.
         """
         started = time.perf_counter()
         totals = _PassTotals()
@@ -271,7 +279,7 @@ class LocalLearner:
     # One optimizer step.
 
     def _optimizer_step(self, mini_batch: TrainBatch, totals: _PassTotals, stage: str) -> None:
-        # Gradients of the mini-batch use the masters' own memory, so that nothing of them may be read inside.
+        # Inside, gradients are stored in the masters' memory, so masters must not be read.
         with self.masters.split():
             [loss] = self._ranks.sums([self._gradients(mini_batch, totals)])
             norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
@@ -281,9 +289,9 @@ class LocalLearner:
         totals.add_step(loss, norm, taken=taken)
 
     def _gradients(self, mini_batch: TrainBatch, totals: _PassTotals) -> float:
-        """This rank's share of the loss; its gradient is added to that of the masters."""
+        """Return this rank's share of the loss and add its gradient to the masters' gradients."""
         counts = mini_batch.counts()
-        # Of the whole mini-batch on all ranks, before its first micro-batch: a split must not change them.
+        # Over the whole mini-batch on all ranks, before the first micro-batch, so that the split does not change them.
         statistics = self._statistics(mini_batch) if self._objective.uses_statistics else {}
         loss = 0.0
         for micro, needs_gradient, counted in self._work(mini_batch):
@@ -303,15 +311,16 @@ class LocalLearner:
         return loss
 
     def _take_part(self, scores: Scores, needs_gradient: bool) -> None:
-        """A backward that adds nothing, while other ranks have rows left."""
+        """Run a backward pass that adds zero, since FSDP needs every rank in every backward pass."""
         if needs_gradient:
             (scores.log_probs_BT.sum() * 0.0).backward()
             self.masters.collect_gradients()
 
     def _work(self, mini_batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool, bool]]:
-        """This rank's micro-batches of a mini-batch, whether they need a gradient, and whether they count or are there
-        for the sake of other ranks. The same call gives the same layout, so a row's numbers are computed the same way
-        in every pass."""
+        """This rank's micro-batches, each with whether it needs a gradient and whether it counts (else it is a dummy).
+
+        Equal calls give equal layouts, so a row's values are computed the same way in every pass.
+        """
         kept_B = mini_batch.kept_B()
         signal_B = kept_B if mini_batch.row_weights_B is None else mini_batch.row_weights_B != 0
         if not self._objective.needs_every_row:
@@ -322,29 +331,29 @@ class LocalLearner:
         for needs_gradient in (True, False):
             rows = (kept_B & (signal_B == needs_gradient)).nonzero()[:, 0]
             if len(rows):
-                for micro, counts in self._turns(mini_batch.select(rows)):
+                for micro, counts in self._micro_batches(mini_batch.select(rows)):
                     yield micro, needs_gradient, counts
 
-    def _turns(self, batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
-        """This rank's micro-batches of `batch`, and stand-ins while others have more."""
+    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
+        """This rank's micro-batches of `batch`, padded with dummies to the largest number on any rank."""
         settings = self._settings
         return micro_batches_of_rank(batch, settings.micro_batch_tokens, settings.packing_window, self._ranks)
 
     def _old(self, micro: TrainBatch, scores: Scores) -> tuple[Tensor, Tensor | None]:
-        """Old and reference log-probs of these rows; in the step's first pass the scores at hand are the old ones."""
+        """Old and reference log-probs of these rows; in the step's first pass `scores` are the old ones."""
         assert self._start is not None
         if not self._start.has(micro):
             self._start.keep(micro, scores)
         return self._start.old(micro), self._start.reference(micro) if self._objective.uses_reference else None
 
     def _statistics(self, mini_batch: TrainBatch) -> Mapping[str, Tensor]:
-        """The objective's statistics over the mini-batch's rows on all ranks, at the present weights; rows that a
-        selection dropped are not among them."""
+        """The objective's statistics at the current weights, over the mini-batch's rows on all ranks without dropped
+        rows."""
         assert self._start is not None
         counts = mini_batch.counts()
         if mini_batch.row_weights_B is not None:
             mini_batch = mini_batch.select(mini_batch.kept_B().nonzero()[:, 0])
-        # Numbered like the step's batch: a table of it whose other rows stay empty.
+        # The table has the rows of the step's batch; rows outside the mini-batch stay empty.
         now = self._start.blank(with_entropies=True)
         self._score(mini_batch, now)
         now.share()
@@ -375,7 +384,7 @@ class LocalLearner:
         )
 
     def _weights(self, micro: TrainBatch) -> Tensor | None:
-        """The correction's weights of these tokens times a selection's, where there are any."""
+        """The token weights: those of the engine correction times those of the selection; None without either."""
         chosen_BT = None if micro.token_weights_BT is None else micro.token_weights_BT.to(self._log_prob_format)
         if self._weights_BT is None:
             return chosen_BT
@@ -426,7 +435,7 @@ class _PassTotals:
         self.skipped += not taken
 
     def stats(self, stage: str, seconds: float, ranks: Ranks) -> StageStats:
-        """The pass's statistics over the tokens of all ranks; losses and norms are global already."""
+        """The statistics of the pass over all ranks' tokens; losses and norms are already global."""
         attempted = self.steps + self.skipped
         tokens, clipped, ratio, kl, entropy = ranks.sums([self.tokens, self.clipped, self.ratio, self.kl, self.entropy])
         return StageStats(
@@ -445,7 +454,7 @@ class _PassTotals:
 
 
 def make_optimizer(weights: list[Tensor], settings: LearnerSettings) -> Optimizer:
-    """The optimizer of the settings over fp32 (or fp64) weights."""
+    """The configured optimizer over fp32 (or fp64) weights."""
     if settings.optimizer is OptimizerKind.sgd:
         return torch.optim.SGD(weights, lr=settings.learning_rate)
     return torch.optim.AdamW(

@@ -1,4 +1,4 @@
-"""What a run writes about itself as it goes: journal, stored samples, status, who worked on it. One rank writes."""
+"""Writes a run's journal, stored samples, status and process log; only rank 0 writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Observer = Callable[[JournalRecord], None]
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """How much of journal and samples a checkpoint covers, bytes."""
+    """The lengths of journal and samples that a checkpoint covers, in bytes."""
 
     journal_bytes: int = 0
     samples_bytes: int = 0
@@ -28,8 +28,10 @@ class Covered:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What the journal says of a run's past. `total_seconds` includes work that a kill undid: it was spent all the
-    same. `evaluated` is the last evaluated step, -1 for none."""
+    """What the journal records of a run so far.
+
+    `total_seconds` includes work that a kill undid. `evaluated` is the last evaluated step, or -1.
+    """
 
     total_seconds: float = 0.0
     evaluated: int = -1
@@ -37,14 +39,14 @@ class Past:
 
 
 class Logbook(Protocol):
-    """What the trainer tells about a run."""
+    """The writer of a run's records."""
 
     def opened(self) -> AbstractContextManager[None]:
-        """Hold the run's folder: nobody else writes there; raises `RunLocked` when somebody does."""
+        """Hold the file lock of the run's folder; raises `RunLocked` when another process holds it."""
         ...
 
     def take_up(self, covered: Covered, first_step: int) -> Past:
-        """Drop what no checkpoint covers and say what is left; work goes on with `first_step`."""
+        """Truncate the records to a checkpoint's and return what is left; training continues at `first_step`."""
         ...
 
     def write(self, records: Sequence[JournalRecord]) -> None:
@@ -56,16 +58,16 @@ class Logbook(Protocol):
         ...
 
     def covered(self) -> Covered:
-        """Make what was written durable; how much that is."""
+        """Sync what was written and return its length."""
         ...
 
     def status(self, state: RunState, cause: str = "", step: int | None = None) -> None:
-        """Where the run stands; without `step` it is the step it stood at."""
+        """Write the status of the run; without `step` the last step is kept."""
         ...
 
 
 class FolderLogbook:
-    """Writes into the run's folder. `observe` is told every journal record as it is written."""
+    """Writes into the run's folder and calls `observe` with every journal record."""
 
     def __init__(self, folder: RunFolder, steps: int, observe: Observer) -> None:
         self._folder = folder
@@ -115,7 +117,7 @@ class FolderLogbook:
 
 
 class NoLogbook:
-    """That of every rank but the first: it tells nothing."""
+    """The logbook of every rank but the first: it writes nothing."""
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -125,13 +127,13 @@ class NoLogbook:
         return Past()
 
     def write(self, records: Sequence[JournalRecord]) -> None:
-        """Rank 0 does."""
+        """Do nothing; rank 0 writes."""
 
     def write_samples(self, samples: Sequence[SampleRecord]) -> None:
-        """Rank 0 does."""
+        """Do nothing; rank 0 writes."""
 
     def covered(self) -> Covered:
         return Covered()
 
     def status(self, state: RunState, cause: str = "", step: int | None = None) -> None:
-        """Rank 0 does."""
+        """Do nothing; rank 0 writes."""

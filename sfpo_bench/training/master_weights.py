@@ -1,4 +1,4 @@
-"""The fp32 weights an optimizer moves, beside the module that computes with them."""
+"""fp32 master weights, their gradients and optimizer, beside the module that computes with them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from sfpo_bench.training.ranks import sharded_like
 from sfpo_bench.training.split_weights import add_rounded, join, low_bits, round_to_bfloat16
 from sfpo_bench.training.step_records import StepRecords
 
-# An optimizer of one parameter group.
+# Makes an optimizer with one parameter group.
 MakeOptimizer = Callable[[list[Tensor]], Optimizer]
 
 
 class MasterWeights:
-    """Trainable parameters in fp32, their optimizer, and one anchor to come back to.
+    """fp32 master weights of the trainable parameters, their optimizer, and the anchor for reposition.
 
-    Where the module itself is fp32 or fp64 its parameters are the masters; where it runs in bf16 or fp16 each
-    parameter has an fp32 master of its own, gradients are summed there, and `publish` rounds masters to the module.
-    Such gradients are taken over one by one as a backward pass makes them: the module never holds all of its own.
-    While it computes them (`split`), the masters of a bf16 module are its weights and the bits that these lack, and
-    their memory holds the gradients; `step` joins one after another.
+    Of an fp32 or fp64 module the parameters themselves are the masters. Of a bf16 or fp16 module each parameter has a
+    separate fp32 master; gradients are accumulated in fp32, and `publish` rounds the masters to the module. A hook
+    moves each such gradient to fp32 during the backward pass, so the module never holds all of its gradients.
 
-    Reposition works in place on the masters from one extra copy (`algorithms.anchor`). From a snapshot to the
-    reposition that uses it the anchor is part of the state of a run (`anchor_tensors`); SFPO's is used within its step,
-    Lookahead's some steps later.
+    Inside `split`, the masters of a bf16 module are represented by the module's weights and the 16 missing bits, and
+    the masters' memory holds the gradients. `step` restores one master after another.
+
+    Reposition works in place on the masters and needs one extra copy (`algorithms.anchor`). Between a snapshot and its
+    reposition the anchor is part of the run's state (`anchor_tensors`). SFPO uses it within the step, Lookahead some
+    steps later.
     """
 
     def __init__(self, module: nn.Module, make_optimizer: MakeOptimizer, *, anchor_on_host: bool = False) -> None:
@@ -41,10 +42,10 @@ class MasterWeights:
         self.masters = {name: _master(p) for name, p in self._working.items()}
         self.optimizer = make_optimizer(list(self.masters.values()))
         self._anchor: Anchor[str] = Anchor(on_host=anchor_on_host)
-        self._anchor_is_awaited = False
+        self._anchor_is_pending = False
         self._records = StepRecords(on_host=anchor_on_host)
         self._clip_factor = 1.0
-        # Of bf16 parameters: the bits that they lack of their masters while these are split.
+        # For bf16 parameters: the lower 16 bits of the masters while they are split.
         self._low_bits = {
             name: torch.empty(local(p).shape, dtype=torch.int16, device=p.device)
             for name, p in self._working.items()
@@ -55,13 +56,15 @@ class MasterWeights:
             if self.masters[name] is not parameter:
                 parameter.register_post_accumulate_grad_hook(_collecting(weakref.ref(self), name))
         for embedding in (part for part in module.modules() if type(part) is nn.Embedding):
-            # Rows of the tokens at hand instead of a gradient as large as the vocabulary.
-            # [rows met, H] in place of [V, H] in every micro-batch; `_collect` adds them to the dense fp32 gradient.
+            # A sparse gradient [rows used, H] instead of [V, H] in every micro-batch; `_collect` adds it to the dense
+            # fp32 gradient.
             embedding.sparse = self._name_of_copied(embedding.weight) is not None
 
     def leaf(self, parameter: Tensor) -> Tensor | None:
-        """A second leaf over a parameter's memory whose gradient is taken over at once: that of a head need not wait
-        for that of the embedding it is tied to. None where gradients are not taken over."""
+        """A second leaf on a parameter's memory with its own gradient hook; None where no hook collects gradients.
+
+        With it the gradient of an LM head is collected without waiting for that of the embedding it is tied to.
+        """
         name = self._name_of_copied(parameter)
         if name is None:
             return None
@@ -70,48 +73,51 @@ class MasterWeights:
         return leaf
 
     def _name_of_copied(self, parameter: Tensor) -> str | None:
-        """The name of a whole, trainable parameter that has an fp32 master."""
+        """The name of an unsharded trainable parameter that has a separate fp32 master, or None."""
         for name, own in self._working.items():
             if own is parameter and own is not self.masters[name] and not isinstance(own, DTensor):
                 return name
         return None
 
     def zero_gradients(self) -> None:
-        """Forget every gradient; one that no backward pass brings counts as zero."""
+        """Set all gradients to None; `step` treats a missing one as zero."""
         for master in self.masters.values():
             master.grad = None
 
     @contextmanager
     def split(self) -> Iterator[None]:
-        """Inside the block the masters of bf16 parameters lend their memory to their gradients, until `step` moves
-        them; at its end they are what they were or what `step` made of them, bit for bit. It begins and ends without
-        gradients.
-        Inside, the module must not be changed but by `step`, nor a master read."""
+        """Inside the block, store the gradients of bf16 parameters in the memory of their masters.
+
+        Each master is restored by `step`, or unchanged at the end of the block, bit for bit. The block starts and ends
+        without gradients. Inside it, only `step` may change the module, and masters must not be read.
+        """
         self.zero_gradients()
         for name, low in self._low_bits.items():
-            # bf16 weight and these 16 bits together are the fp32 master, bit for bit: its memory is free meanwhile.
+            # The bf16 weight and these 16 bits determine the fp32 master exactly, so its memory is free.
             low_bits(local(self.masters[name]), low)
             self._split.add(name)
         try:
             yield
         finally:
-            self.zero_gradients()  # of a step that was not taken
+            self.zero_gradients()  # if no optimizer step was taken
             for name in list(self._split):
                 self._join(name)
 
     @torch.no_grad()
     def _join(self, name: str) -> None:
-        """Make a master whole again; its gradient, if there is one, moves to memory of its own."""
+        """Restore a master and move its gradient, if any, to separate memory."""
         if name in self._split:
             self._split.remove(name)
             master = self.masters[name]
-            # The gradient lies in the master's memory, which is about to be overwritten.
+            # The gradient is in the master's memory, which `join` overwrites.
             master.grad = None if master.grad is None else master.grad.clone()
             join(local(self._working[name]), self._low_bits[name], local(master))
 
     def collect_gradients(self) -> None:
-        """Add what gradients the module still holds to the fp32 ones; call after each micro-batch. Those of an ordinary
-        backward pass are there already."""
+        """Add the gradients that the module still holds to the fp32 ones; call after each micro-batch.
+
+        The hooks have already moved those of an ordinary backward pass.
+        """
         for name, parameter in self._working.items():
             self._collect(name, parameter)
 
@@ -123,7 +129,7 @@ class MasterWeights:
         if gradient.is_sparse:
             if master.grad is None:
                 master.grad = self._memory_for_gradient(name).zero_()
-            # Rows of one token are summed first: on a GPU `index_add_` of equal rows has no fixed order.
+            # Sum the rows of one token first: `index_add_` adds equal rows in no fixed order on a GPU.
             rows = gradient.to(master.dtype).coalesce()
             master.grad.index_add_(0, rows.indices()[0], rows.values())
         elif master.grad is None:
@@ -137,28 +143,28 @@ class MasterWeights:
         return master.detach() if name in self._split else torch.empty_like(master)
 
     @torch.no_grad()
-    def _settle(self) -> None:
-        """Gradients that no backward pass has brought become zeros: a step without signal still moves the moments."""
+    def _fill_missing_gradients(self) -> None:
+        """Fill missing gradients with zeros: a step without signal still updates the optimizer state."""
         for name, master in self.masters.items():
             if master.grad is None:
                 master.grad = self._memory_for_gradient(name).zero_()
 
     def clip_gradients(self, max_norm: float) -> float:
-        """Scale gradients to at most `max_norm` (inf: leave them); returns the norm before, finite or not."""
-        self._settle()
+        """Clip the gradients to norm `max_norm` (inf: no clipping); return the norm before clipping, finite or not."""
+        self._fill_missing_gradients()
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.masters.values() if p.grad is not None])
         if isinstance(norm, DTensor):
             norm = norm.full_tensor()
         factor = float(max_norm / (norm + 1e-6))
         self._clip_factor = factor if torch.isfinite(norm) and factor < 1 else 1.0
-        # torch would multiply by 1 where nothing is to be clipped, which is a pass over all gradients.
+        # Without clipping, torch would still multiply all gradients by 1.
         if self._clip_factor < 1:
             torch.nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, norm)
         return float(norm)
 
     def step(self) -> None:
-        """One optimizer step, published to the module. The gradients are used up."""
-        self._settle()
+        """Take one optimizer step, publish it to the module, and free the gradients."""
+        self._fill_missing_gradients()
         if not self._split and not self._records.compares_weights:
             for name, master in self.masters.items():
                 self._records.add_gradient(name, master.grad, self._clip_factor)
@@ -167,7 +173,7 @@ class MasterWeights:
             self.zero_gradients()
             return
         [group] = self.optimizer.param_groups
-        # One parameter at a time: copies of all of them together would undo what lending saved.
+        # One parameter at a time: copies of all gradients at once would undo the memory saving of `split`.
         every = group["params"]
         try:
             for name, master in self.masters.items():
@@ -181,7 +187,7 @@ class MasterWeights:
             group["params"] = every
 
     def publish(self) -> None:
-        """Round masters to a module that runs in another precision."""
+        """Round the masters to the module's precision."""
         for name in self._working:
             self._publish(name)
 
@@ -194,24 +200,26 @@ class MasterWeights:
             parameter.copy_(master)
 
     def snapshot(self, moments: Moments) -> None:
-        """Remember the weights, and the optimizer's state where reposition is to touch it."""
-        self._anchor_is_awaited = True
+        """Copy the weights to the anchor, and the optimizer state where reposition changes it."""
+        self._anchor_is_pending = True
         self._anchor.take(self._anchored(), moments)
 
     def recording(
         self, name: str, quantity: StepQuantity = StepQuantity.clipped_gradient
     ) -> AbstractContextManager[None]:
-        """Inside, what is recorded of each `step` is added up under `name`."""
+        """Inside the block, sum `quantity` over the calls of `step` under `name`."""
         return self._records.under(name, quantity)
 
     def squares(self) -> list[float]:
-        """Sums of squares of what was recorded, this rank's part, record by record and weight by weight."""
+        """This rank's sums of squares of the records, one per record and weight."""
         return self._records.squares()
 
     def reposition(self, alpha: float | Elementwise, moments: Moments, squares: Sequence[float] = ()) -> None:
-        """Pull the masters back towards the anchor (`Anchor.reposition`), published to the module. Of sharded weights
-        each rank moves its own, without a word to the others: `squares` of all ranks are given."""
-        self._anchor_is_awaited = False
+        """Interpolate the masters towards the anchor (`Anchor.reposition`) and publish them to the module.
+
+        Each rank moves its own shards without communication, so `squares` must be summed over all ranks.
+        """
+        self._anchor_is_pending = False
         share: float | Callable[[str], Tensor]
         if callable(alpha):
             recorded = self._records.recorded({name: m.numel() for name, m in self.masters.items()}, squares)
@@ -231,14 +239,14 @@ class MasterWeights:
         return {name: Anchored(m, self.optimizer.state[m], group) for name, m in self.masters.items()}
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over weights by name; names and shapes must be those of the masters."""
+        """Copy weights by name to the masters; names and shapes must match."""
         with torch.no_grad():
             for name, master in self.masters.items():
                 master.copy_(weights[name])
         self.publish()
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
-        """The optimizer's state as flat tensors, `<parameter>/<slot>`."""
+        """The optimizer state, keyed `<parameter>/<slot>`."""
         return {
             f"{name}/{slot}": value
             for name, master in self.masters.items()
@@ -246,16 +254,16 @@ class MasterWeights:
         }
 
     def load_optimizer_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up a state that `optimizer_tensors` returned."""
+        """Load a state that `optimizer_tensors` returned."""
         for key, value in tensors.items():
             name, slot = key.rsplit("/", 1)
             master = self.masters[name]
             self.optimizer.state[master][slot] = value.to(master.device, copy=True)
 
     def anchor_tensors(self) -> dict[str, Tensor]:
-        """The anchor's weights, and its optimizer state as `<parameter>/<slot>`, while a reposition waits for them;
-        empty otherwise."""
-        if not self._anchor_is_awaited:
+        """The anchor's weights, and its optimizer state keyed `<parameter>/<slot>`; empty unless a reposition is
+        pending."""
+        if not self._anchor_is_pending:
             return {}
         tensors = {
             name: sharded_like(master, self._anchor.weights[name].to(master.device))
@@ -267,8 +275,8 @@ class MasterWeights:
         return tensors
 
     def load_anchor_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up an anchor that `anchor_tensors` returned."""
-        self._anchor_is_awaited = bool(tensors)
+        """Load an anchor that `anchor_tensors` returned."""
+        self._anchor_is_pending = bool(tensors)
         if not tensors:
             return
         state: dict[str, dict[str, Tensor]] = {name: {} for name in self.masters}
@@ -279,8 +287,11 @@ class MasterWeights:
 
 
 def _collecting(masters: weakref.ref[MasterWeights], name: str) -> Callable[[Tensor], None]:
-    """The hook that takes a gradient over. It must not own what owns the parameter: through a hook, which C++ holds,
-    such a circle is never found, and the weights of every run of a worker would stay."""
+    """The hook that collects a parameter's gradient.
+
+    It holds a weak reference: C++ holds hooks, so the garbage collector would never find a cycle through one, and a
+    worker would keep the weights of every run.
+    """
 
     def collect(leaf: Tensor) -> None:
         found = masters()

@@ -1,4 +1,4 @@
-"""The modules that are trained beside the policy: their scores, their optimizer steps, their part of a checkpoint."""
+"""Modules trained beside the policy (critics): scores, optimizer steps and checkpoint parts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sfpo_bench.training.value_scorer import ValueScorer
 
 
 class TrainedModule:
-    """One module: a model that scores tokens, its fp32 weights and its optimizer; `LocalLearner` has the policy's."""
+    """A model that scores tokens, with its fp32 weights and optimizer. `LocalLearner` is the policy's counterpart."""
 
     def __init__(self, name: str, model: PreTrainedModel, settings: LearnerSettings, ranks: Ranks) -> None:
         model.eval()
@@ -39,23 +39,23 @@ class TrainedModule:
 
     @property
     def device(self) -> torch.device:
-        """Where this rank computes."""
+        """The device of this rank."""
         return self._scorer.placed.device
 
     def scores(self, batch: TrainBatch) -> Tensor:
-        """Of every token of the batch, on all ranks, float64 [B, T]; each rank computes its rows."""
+        """The scores of every response token, float64 [B, T], equal on all ranks; each rank computes its rows."""
         scores_BT = torch.zeros(batch.responses_BT.shape, dtype=torch.float64, device=self.device)
         with torch.no_grad():
             for micro, counts in self._micro_batches(batch):
                 found_BT = self._scorer.score(micro)
                 if counts:
-                    # Rows of other ranks stay zero here; the sum over ranks fills them.
+                    # Rows of other ranks stay zero; the all-reduce fills them.
                     scores_BT[micro.rows_B, : found_BT.shape[1]] = found_BT.double()
         self._ranks.add(scores_BT)
         return scores_BT
 
     def step(self, batch: TrainBatch, rate: float, losses: Callable[[TrainBatch, Tensor], Tensor]) -> _Step:
-        """One optimizer step down the mean of `losses` over the tokens of `batch`, on all ranks."""
+        """Take one optimizer step on the mean of `losses` over all ranks' tokens of `batch`."""
         for group in self.masters.optimizer.param_groups:
             group["lr"] = rate
         with self.masters.split():
@@ -72,11 +72,11 @@ class TrainedModule:
         return _Step(loss, norm, finite)
 
     def _gradients(self, batch: TrainBatch, losses: Callable[[TrainBatch, Tensor], Tensor]) -> float:
-        """This rank's share of the loss; its gradient is added to that of the masters."""
+        """Return this rank's share of the loss and add its gradient to the masters' gradients."""
         tokens, loss = batch.counts().tokens, 0.0
         for micro, counts in self._micro_batches(batch):
             scores_BT = self._scorer.score(micro)
-            # Padding and stand-ins for other ranks take part in the backward pass and add nothing to it.
+            # Padding and dummy micro-batches go through the backward pass and add zero.
             mask_BT = micro.loss_mask_BT() & counts
             share = losses(micro, scores_BT).masked_fill(~mask_BT, 0.0).sum() / tokens
             share.backward()
@@ -89,21 +89,21 @@ class TrainedModule:
         return micro_batches_of_rank(batch, settings.micro_batch_tokens, settings.packing_window, self._ranks)
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
-        """What a checkpoint carries of it, by part."""
+        """The module's tensors for the checkpoint, by part."""
         return {
             f"{self.name}-weights": self.masters.masters,
             f"{self.name}-optimizer": self.masters.optimizer_tensors(),
         }
 
     def load(self, read: ReadPart) -> None:
-        """Take up the parts of `tensors`."""
+        """Load the parts of `tensors`."""
         self.masters.load(read(f"{self.name}-weights", self.masters.masters))
         self.masters.load_optimizer_tensors(read(f"{self.name}-optimizer", self.masters.masters))
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What one optimizer step met: loss and gradient norm before it, and whether it was taken."""
+    """Loss and gradient norm before one optimizer step, and whether it was taken."""
 
     loss: float
     norm: float
@@ -111,9 +111,9 @@ class _Step:
 
 
 class TrainedModules:
-    """All modules beside the policy. Without any, everything here is empty and costs nothing.
+    """All modules trained beside the policy; empty and free without any.
 
-    The scores of a step are those before its optimizer steps, as its old log-probs are. Neither micro-batches nor ranks
+    A step's scores are taken before its optimizer steps, as the old log-probs are. Micro-batches and ranks do not
     change the result.
     """
 
@@ -132,18 +132,18 @@ class TrainedModules:
 
     @property
     def size_bytes(self) -> int:
-        """Of all fp32 weights."""
+        """The size of all fp32 weights, in bytes."""
         return sum(w.element_size() * w.numel() for one in self._trained.values() for w in one.masters.masters.values())
 
     def scores(self, completions: Sequence[Completion]) -> dict[str, Tensor]:
-        """Of every response token, before it is drawn, by module, float64 [B, T], on all ranks."""
+        """By module, the scores of every response token from its prefix, float64 [B, T], equal on all ranks."""
         return {name: one.scores(_batch(completions, one.device)).cpu() for name, one in self._trained.items()}
 
     def train(
         self, step: int, completions: Sequence[Completion], rewarded: Rewarded, advantage: Advantage
     ) -> dict[str, float]:
-        """Move each module towards the advantage's returns on its share of the step's responses; what was measured, by
-        the keys of the journal."""
+        """Train each module towards the advantage's returns on its share of the responses; return metrics by journal
+        key."""
         measured: dict[str, float] = {}
         returns_BT = advantage.returns(rewarded) if self._trained else torch.empty(0)
         for name, one in self._trained.items():
@@ -187,22 +187,22 @@ class TrainedModules:
         }
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
-        """What a checkpoint carries of all of them, by part."""
+        """The tensors of all modules for the checkpoint, by part."""
         return {part: tensors for one in self._trained.values() for part, tensors in one.tensors().items()}
 
     def load(self, read: ReadPart) -> None:
-        """Take up the parts of `tensors`."""
+        """Load the parts of `tensors`."""
         for one in self._trained.values():
             one.load(read)
 
 
 def no_modules() -> TrainedModules:
-    """The policy alone."""
+    """The empty set of modules, for methods that train only the policy."""
     return TrainedModules(PolicyAlone(), {}, LearnerSettings(), 0)
 
 
 def explained_variance(scores_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -> float | None:
-    """1 - Var(return - score) / Var(return) over the valid tokens; None where all returns are equal."""
+    """1 - Var(return - score) / Var(return) over the tokens of the mask; None where all returns are equal."""
     returns_N = returns_BT[mask_BT]
     spread = float(returns_N.var(correction=0))
     return 1 - float((returns_N - scores_BT[mask_BT]).var(correction=0)) / spread if spread > 0 else None

@@ -1,4 +1,4 @@
-"""Scores under a model that may be spread over ranks."""
+"""Scores under a model that may be sharded over ranks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfpo_bench.training.scoring import Scorer, Scores
 
 
 class PlacedScorer:
-    """A `Scorer` whose model is placed by `ranks`. The scorer is made, and checks its model, while it is whole."""
+    """A `Scorer` whose model is placed by `ranks`. The scorer checks the model before it is sharded."""
 
     def __init__(self, model: PreTrainedModel, temperature: float, ranks: Ranks, *, recompute: bool = False) -> None:
         self._scorer = Scorer(model, temperature, recompute=recompute)
@@ -22,7 +22,7 @@ class PlacedScorer:
 
     @property
     def vocabulary(self) -> int:
-        """Tokens that the model has a logit for."""
+        """The number of tokens with a logit."""
         return self._scorer.vocabulary
 
     def lead_head(self, leaf_of: Callable[[Tensor], Tensor | None]) -> None:
@@ -30,7 +30,7 @@ class PlacedScorer:
         self._scorer.lead_head(leaf_of)
 
     def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
-        """Scores of the batch's responses; every rank must ask equally often."""
+        """Scores of the batch's responses; every rank must call this equally often."""
 
         def work() -> tuple[Tensor, ...]:
             scores = self._scorer.score(batch, entropy_gradient=entropy_gradient)

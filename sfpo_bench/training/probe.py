@@ -1,4 +1,4 @@
-"""Displacements and angles of the weights, measured on a fixed sample of coordinates."""
+"""Update norms and angles of the weights, measured on a fixed sample of coordinates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sfpo_bench.training.ranks import ALONE, Ranks
 
 
 class WeightProbe:
-    """Reads up to about `coordinates` weights, evenly strided over all of them.
+    """Reads about `coordinates` weights, evenly strided over all weights.
 
-    A full second copy would be needed to measure a step exactly; the method itself is allowed only one. For models of
-    at most `coordinates` weights the readings are exact; beyond, norms are scaled by sqrt(all / read), an estimate. Of
-    sharded weights each rank reads its own; norms and cosines are those of all of them.
+    Measuring exactly would need a second full copy, and the method itself is allowed only one. Readings are exact for
+    models of at most `coordinates` weights; for larger ones norms are estimates, scaled by sqrt(all / read). Each rank
+    reads its own shards; norms and cosines cover all ranks.
     """
 
     def __init__(self, weights: Iterable[Tensor], coordinates: int = 2**20, ranks: Ranks = ALONE) -> None:
@@ -29,19 +29,19 @@ class WeightProbe:
         self._scale = math.sqrt(total / read) if read else 1.0
 
     def read(self) -> Tensor:
-        """The sampled weights as they are now, flat."""
+        """The sampled weights, flat."""
         with torch.no_grad():
-            # The same coordinates at every reading, so that differences are of like with like.
+            # The same coordinates at every reading, so that readings can be subtracted.
             return torch.cat([weight.reshape(-1)[:: self._stride] for weight in self._weights])
 
     def norm(self, difference: Tensor) -> float:
-        """Euclidean norm of a difference of two readings, scaled to all weights."""
+        """The Euclidean norm of a difference of two readings, scaled to all weights."""
         # Squares add up over the ranks' shards; norms do not.
         [squares] = self._ranks.sums([float(difference.norm()) ** 2])
         return math.sqrt(squares) * self._scale
 
     def cosine(self, a: Tensor, b: Tensor) -> float | None:
-        """Cosine of two differences, in fp64; None when either is zero."""
+        """The cosine of two differences, computed in fp64; None when either is zero."""
         a, b = a.double(), b.double()
         product, a_squares, b_squares = self._ranks.sums(
             [float(a @ b), float(a.square().sum()), float(b.square().sum())]

@@ -1,4 +1,4 @@
-"""Ranks that torchrun started: sharded weights by FSDP2, sums over NCCL on GPUs and gloo on processors."""
+"""Ranks started by torchrun: weights sharded by FSDP2, collectives over NCCL on GPUs and gloo on CPUs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, RankLos
 from sfpo_bench.training.processes import world_size
 from sfpo_bench.training.ranks import ALONE, Item, PlacedModel, Ranks
 
-# How the libraries below say that another rank is gone or silent; their exceptions have no common base.
+# Words in the messages of torch, gloo and NCCL for a lost rank; their exceptions have no common base class.
 _LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out", "timed out", "Broken pipe", "TCPStore")
 
 
 @contextmanager
 def joined(timeout_seconds: float) -> Iterator[Ranks]:
-    """The ranks of this process's run, by the environment torchrun leaves; one rank without it.
+    """Join the process group that torchrun's environment describes and yield its ranks; one rank without torchrun.
 
-    Raises `RankLost` when another rank dies, or is silent for `timeout_seconds`.
+    Raises `RankLost` when another rank dies or does not respond for `timeout_seconds`.
     """
     if world_size(os.environ) == 1:
         yield ALONE
         return
     try:
-        # Python objects and single numbers are gathered on processors, weights and gradients on GPUs.
+        # Objects and scalars are gathered on the CPU, weights and gradients on GPUs.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         yield ProcessRanks()
@@ -54,7 +54,7 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
 
 
 def _leave() -> None:
-    # Gloo's threads must find nothing left to do: otherwise the exit races with them and aborts now and then.
+    # Pending gloo work races with the exit of the process, which then aborts now and then.
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()
@@ -68,7 +68,7 @@ class ProcessRanks(Ranks):
         self.count = dist.get_world_size()
 
     def device(self, name: str) -> str:
-        """A GPU of its own for each rank of a machine; raises `ConfigError` where there are fewer."""
+        """The GPU of this rank, one per rank of a machine; raises `ConfigError` where there are too few."""
         if name == "cpu":
             return name
         mine, there = int(os.environ.get("LOCAL_RANK", self.rank)), torch.cuda.device_count()
@@ -85,7 +85,7 @@ class ProcessRanks(Ranks):
 
     def gather(self, items: Sequence[Item]) -> list[Item]:
         shares: list[list[Item]] = [[] for _ in range(self.count)]
-        # In the order of ranks, which is the order of the batch: ranks hold consecutive rows.
+        # Rank order is batch order, since ranks hold consecutive rows.
         dist.all_gather_object(shares, list(items))
         return [item for share in shares for item in share]
 
@@ -95,7 +95,7 @@ class ProcessRanks(Ranks):
         return held[0]
 
     def sums(self, values: Sequence[float]) -> list[float]:
-        # Added here, in the same order everywhere, so that a decision on a sum is the same on all ranks.
+        # Every rank adds in the same order, so that a decision based on a sum is the same on all ranks.
         return [
             math.fsum(column) if all(map(math.isfinite, column)) else sum(column) for column in self._columns(values)
         ]
@@ -130,18 +130,18 @@ class ProcessRanks(Ranks):
 
 
 class ShardedModel:
-    """A model whose parameters are spread over the ranks by `fully_shard`: each decoder layer, and what is beside them.
+    """A model sharded over the ranks by `fully_shard`: one unit per decoder layer and one for the rest.
 
-    Parameters, their gradients, the optimizer's state and SFPO's copy are fp32 (or fp64) shards; a forward gathers one
-    layer after another in the format the model was loaded in. Gradients are summed over ranks, in fp32, not averaged:
-    a rank's loss is its rows' share of the whole loss.
+    Parameters, gradients, optimizer state and SFPO's anchor are fp32 (or fp64) shards. A forward pass gathers one layer
+    at a time in the format in which the model was loaded. Gradients are summed over ranks in fp32, not averaged: a
+    rank's loss is its rows' share of the whole loss.
     """
 
     def __init__(self, model: PreTrainedModel, mesh: DeviceMesh) -> None:
         self._format = model.dtype
         self._device = model.device
         half = self._format in (torch.bfloat16, torch.float16)
-        # Forward in the model's format, gradients summed in fp32: bf16 sums over ranks would lose small ones.
+        # Forward in the model's format; reduce gradients in fp32, since a bf16 reduction would lose small ones.
         compute, reduce = (self._format, torch.float32) if half else (None, None)
         policy = MixedPrecisionPolicy(compute, reduce, cast_forward_inputs=False)
         if half:
@@ -152,13 +152,13 @@ class ShardedModel:
         assert isinstance(self._root, FSDPModule)
         self._units: list[FSDPModule] = [*self._blocks, self._root]
         for unit in self._units:
-            # FSDP2 averages by default; here each rank holds its share of one loss, and shares add up.
+            # FSDP2 averages by default; here each rank's loss is a share of one loss, so gradients are summed.
             unit.set_gradient_divide_factor(1.0)
             unit.set_force_sum_reduction_for_comms(True)
         self._shards = dict(model.named_parameters())
         self._gathered = False
         with torch.no_grad():
-            self.run(tuple)  # The first forward tells FSDP2 which of its units is the root.
+            self.run(tuple)  # FSDP2 finds its root unit in the first forward pass.
 
     @property
     def device(self) -> torch.device:
@@ -167,7 +167,7 @@ class ShardedModel:
     def run(self, work: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = self._root(work)
         if not torch.is_grad_enabled() and not self._gathered:
-            # No backward will put the root's parameters back, and an optimizer step may follow.
+            # No backward pass will reshard the root, and an optimizer step may follow.
             self._root.reshard()  # type: ignore[operator]  # fully_shard adds it
         return found
 
@@ -184,7 +184,7 @@ class ShardedModel:
                 unit.unshard()
         self._gathered = True
         for block in self._blocks:
-            # While responses are decoded every layer is used at every token: gathered once, then kept whole.
+            # Decoding uses every layer at every token, so layers stay gathered after their first forward pass.
             block.set_reshard_after_forward(False, recurse=False)
 
     def release(self) -> None:
@@ -196,8 +196,8 @@ class ShardedModel:
 
 
 class _Root(nn.Module):
-    """What FSDP2 takes for the model: one forward of it is all that is done with the weights between two gatherings,
-    be it two calls of the decoder, the head in pieces, or both."""
+    """The root module for FSDP2. One forward pass of it runs `work`, which may call the decoder and the head several
+    times."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class _Root(nn.Module):
 
 
 class _WholeWeights(Mapping[str, Tensor]):
-    """Sharded weights by name, each gathered when it is looked up: never more than one at a time is whole."""
+    """Sharded weights by name, each gathered when it is looked up, so that at most one is whole at a time."""
 
     def __init__(self, shards: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         self._shards = shards
@@ -226,6 +226,6 @@ class _WholeWeights(Mapping[str, Tensor]):
 
 
 def _blocks(model: PreTrainedModel) -> list[nn.Module]:
-    """The decoder layers, by the architecture's own word for what must not be divided."""
+    """The decoder layers, as listed in the model's `_no_split_modules`."""
     names = set(model._no_split_modules or ())
     return [module for module in model.modules() if type(module).__name__ in names]

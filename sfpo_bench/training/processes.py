@@ -1,4 +1,4 @@
-"""Which of the processes of a run this one is, by the environment that torchrun leaves."""
+"""Rank and world size of this process, read from torchrun's environment."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 
 def world_size(environ: Mapping[str, str]) -> int:
-    """The number of processes that train the run, this one included; 1 without torchrun."""
+    """The number of processes that train the run; 1 without torchrun."""
     return int(environ.get("WORLD_SIZE") or 1)
 
 
 def is_first(environ: Mapping[str, str]) -> bool:
-    """True for rank 0, the one that writes and speaks, and without torchrun."""
+    """True for rank 0, which writes files and prints, and without torchrun."""
     return int(environ.get("RANK") or 0) == 0

@@ -1,8 +1,8 @@
-"""The processes that train one run together. One of them is the ordinary case, and talks to nobody.
+"""The ranks that train one run together: the interface, and its one-process case without communication.
 
-Every rank knows the step's whole batch: prompts, responses and grades are small, so each rank generates and grades its
-share and then all have everything. Rewards, advantages and denominators are therefore the same numbers everywhere;
-what remains to be added up is what a rank computes with the weights.
+Every rank has the step's whole batch: each rank generates and grades a share of the prompts, and the results, which are
+small, are gathered on all. Rewards, advantages and denominators are therefore equal on all ranks. Only what a rank
+computes with the weights must be all-reduced.
 """
 
 from __future__ import annotations
@@ -20,37 +20,39 @@ Item = TypeVar("Item")
 
 
 class PlacedModel(Protocol):
-    """A model on its device, or spread over those of all ranks."""
+    """A model on one device, or sharded over the devices of all ranks."""
 
     @property
     def device(self) -> torch.device:
-        """Where this rank computes."""
+        """The device of this rank."""
         ...
 
     def run(self, work: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """What `work` computes with the model; every rank must call this equally often."""
+        """Run `work`, which computes with the model, and return its result; every rank must call this equally often."""
         ...
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The present weights by name, whole, as the model computes with them. With several ranks each of them must
-        read the same names in the same order."""
+        """The current unsharded weights by name, in the model's precision.
+
+        Every rank must read the same names in the same order.
+        """
         ...
 
     def owned(self) -> Sequence[Tensor]:
-        """The parameters, or this rank's parts of them, for a change in place that all ranks make alike."""
+        """This rank's parameters or shards, for an in-place change that all ranks make."""
         ...
 
     def gather(self) -> None:
-        """Every rank holds all weights until `release`, as they are now."""
+        """Gather all weights on every rank until `release`."""
         ...
 
     def release(self) -> None:
-        """Every rank holds its share again."""
+        """Reshard the weights."""
         ...
 
 
 class WholeModel:
-    """A model that is all here."""
+    """An unsharded model."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
@@ -69,79 +71,80 @@ class WholeModel:
         return list(self._model.parameters())
 
     def gather(self) -> None:
-        """All weights are here."""
+        """Do nothing: the weights are whole."""
 
     def release(self) -> None:
-        """They stay."""
+        """Do nothing: the weights stay whole."""
 
 
 class Ranks:
-    """The only process of a run. `training.process_group` has the other kind."""
+    """The only rank of a run in one process. `training.process_group` implements several ranks."""
 
     rank = 0
     count = 1
 
     @property
     def is_first(self) -> bool:
-        """True in the one process that writes: journal, samples, status, tracking."""
+        """True on rank 0, the only one that writes journal, samples, status and tracking."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This rank's run of consecutive items; the shares differ by at most one and may be empty."""
+        """This rank's consecutive items; the sizes of the shares differ by at most one and may be 0."""
         return items[len(items) * self.rank // self.count : len(items) * (self.rank + 1) // self.count]
 
     def device(self, name: str) -> str:
-        """The device of this rank, where `name` is what the settings come to on this machine: cpu, cuda or cuda:N."""
+        """The device of this rank; `name` is the configured one, with `auto` resolved: cpu, cuda or cuda:N."""
         return name
 
     def place(self, model: PreTrainedModel) -> PlacedModel:
-        """The model where it is trained."""
+        """The model placed for training: whole, or sharded over ranks."""
         return WholeModel(model)
 
     def gather(self, items: Sequence[Item]) -> list[Item]:
-        """The items of all ranks in the order of ranks."""
+        """The items of all ranks, in rank order."""
         return list(items)
 
     def first(self, item: Item) -> Item:
-        """What rank 0 holds."""
+        """The item of rank 0."""
         return item
 
     def sums(self, values: Sequence[float]) -> list[float]:
-        """The sums over ranks, equal to the last bit on all of them."""
+        """The sums over ranks, bit-equal on all of them."""
         return list(values)
 
     def largest(self, value: float) -> float:
-        """The largest of the ranks' values; NaN when one of them is."""
+        """The maximum over ranks; NaN when any value is NaN."""
         return value
 
     def add(self, tensor: Tensor) -> None:
-        """The tensor becomes the sum of all ranks' tensors."""
+        """All-reduce the tensor in place by summation."""
 
     def wait(self) -> None:
-        """Return when all ranks are here."""
+        """Wait until all ranks have called this."""
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """An error that one rank raises inside the block is raised by all at its end. Nothing inside may need another
-        rank."""
+        """Raise a `BenchError` of one rank on all ranks at the end of the block. The block must not communicate."""
         yield
 
 
 ALONE = Ranks()
 
 
-def turns(micro_batches: Sequence[Item], stand_in: Callable[[], Item], ranks: Ranks) -> Iterator[tuple[Item, bool]]:
-    """This rank's micro-batches, then a stand-in as often as the rank with the most has more; with each, whether it
-    counts. Sharded weights are gathered in every forward and backward, for which all ranks must be there."""
-    missing = int(ranks.largest(len(micro_batches))) - len(micro_batches)  # asked before anyone begins
+def with_dummies(micro_batches: Sequence[Item], dummy: Callable[[], Item], ranks: Ranks) -> Iterator[tuple[Item, bool]]:
+    """This rank's micro-batches, each with True, then dummies with False up to the largest number on any rank.
+
+    Every forward and backward pass gathers sharded weights, which needs all ranks.
+    """
+    missing = int(ranks.largest(len(micro_batches))) - len(micro_batches)  # collective, so before the first yield
     for micro in micro_batches:
         yield micro, True
     for _ in range(missing):
-        yield stand_in(), False
+        yield dummy(), False
 
 
 def sharded_like(tensor: Tensor, part: Tensor) -> Tensor:
-    """`part` as this rank's part of a tensor that is spread like `tensor`; itself where that one is whole."""
+    """`part` as this rank's shard of a tensor sharded like `tensor`; `part` itself where `tensor` is not sharded."""
     if not isinstance(tensor, DTensor):
         return part
     return DTensor.from_local(

@@ -1,4 +1,4 @@
-"""Frozen copies of the policy whose weights may follow it: to measure KL against, or to sample from."""
+"""Frozen copies of the policy that may follow it: the KL reference, and a second model to sample from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sfpo_bench.training.split_weights import round_to_bfloat16
 
 
 def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the model, none of whose weights is trained."""
+    """A copy of the model with no trainable weights."""
     return copy.deepcopy(model).requires_grad_(False)
 
 
@@ -42,22 +42,21 @@ class CopyOfPolicy(Protocol):
 
 
 class FollowingWeights:
-    """The weights of a frozen copy of the policy; those that are trained may follow the policy's, as a rule says.
+    """The weights of a frozen copy of the policy, which `rule` may move towards the policy's trained weights.
 
-    They follow the fp32 masters, so those of a bfloat16 model have fp32 copies here, in which small moves are not lost
-    to rounding. Weights that are not trained are the policy's own at all times. Of sharded weights every rank moves its
-    own part.
+    They follow the fp32 masters. A bfloat16 copy therefore has fp32 weights here, so that small moves are not lost to
+    rounding. Untrained weights always equal the policy's. Each rank moves its own shards.
     """
 
     def __init__(self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], rule: Reference) -> None:
         self._rule = rule
         self._working = {name: weight for name, weight in frozen.named_parameters() if rule.moves and name in masters}
-        # The weights themselves where they are fp32 or fp64, as masters are.
+        # Where the module is fp32 or fp64, these are its weights, without a copy.
         self._weights = {name: weight.detach().to(masters[name].dtype) for name, weight in self._working.items()}
 
     @torch.no_grad()
     def follow(self, step: int, masters: Mapping[str, Tensor]) -> None:
-        """After training step `step`: take the part of the way to the policy's weights that the rule says."""
+        """Move the weights towards the policy's by the rule's fraction; call after training step `step`."""
         share = self._rule.follow(step)
         if share == 0:
             return
@@ -67,25 +66,25 @@ class FollowingWeights:
         self._publish()
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """What a checkpoint carries: the weights that may have moved, by the policy's names."""
+        """The weights that the rule may move, for the checkpoint, by the policy's names."""
         return self._weights
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `tensors` returned."""
+        """Load what `tensors` returned."""
         for name, weight in self._weights.items():
             weight.copy_(tensors[name])
         self._publish()
 
     def _publish(self) -> None:
-        """Round the weights to a module that computes in bfloat16, as the policy's are."""
+        """Round the weights to a bfloat16 module, as `MasterWeights` does."""
         for name, weight in self._weights.items():
             if self._working[name].dtype == torch.bfloat16:
                 round_to_bfloat16(local(weight), local(self._working[name]))
 
 
 class ReferenceModel(FollowingWeights):
-    """The model that KL is measured against."""
+    """The KL reference model."""
 
     def __init__(
         self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], rule: Reference, temperature: float, ranks: Ranks
@@ -94,12 +93,12 @@ class ReferenceModel(FollowingWeights):
         super().__init__(frozen, masters, rule)
 
     def score(self, batch: TrainBatch) -> Scores:
-        """Scores of the batch's responses under the reference; every rank must ask equally often."""
+        """Scores of the batch's responses under the reference; every rank must call this equally often."""
         return self._scorer.score(batch)
 
 
 class SampledModel(FollowingWeights):
-    """A model beside the policy that responses are sampled from too."""
+    """A second model beside the policy from which responses are sampled."""
 
     def __init__(self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], rule: Reference, ranks: Ranks) -> None:
         self.model = frozen

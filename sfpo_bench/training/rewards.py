@@ -1,4 +1,4 @@
-"""Rewards that training gives beside those of the task; evaluations never see them."""
+"""Rewards that are added to the task's in training; evaluations do not use them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from sfpo_bench.problems.protocol import Task, grade_all
 
 @dataclass(frozen=True, slots=True)
 class WrongAnswersRewarded:
-    """`task`, where a response that ended with an answer that is wrong earns `reward` more: 0.1 in the released code
-    of SFPO. A response that was cut off, or gave no answer, earns what it did."""
+    """`task` with `reward` added for a complete response with a wrong answer (0.1 in SFPO's released code).
+
+    A truncated response, or one without an answer, keeps its reward.
+    """
 
     task: Task
     reward: float
@@ -36,5 +38,5 @@ class WrongAnswersRewarded:
 
 
 def in_training(task: Task, wrong_answer_reward: float) -> Task:
-    """The task as rollouts are graded by it: itself where wrong answers earn nothing."""
+    """The task that grades rollouts in training; `task` itself where `wrong_answer_reward` is 0."""
     return WrongAnswersRewarded(task, wrong_answer_reward) if wrong_answer_reward else task

@@ -1,4 +1,4 @@
-"""From a step number to graded responses: which problems, how many samples, what they earned, what they cost."""
+"""Problems, samples, grades and costs of each training step."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ from sfpo_bench.training.ranks import ALONE, Ranks
 
 @dataclass(frozen=True, slots=True)
 class ProblemSchedule:
-    """The problems of each step: every epoch is a permutation drawn from (seed, epoch), cut into runs of
-    `prompts`; a step may span two epochs."""
+    """The problems of each step, in runs of `prompts` from one permutation per epoch, drawn from (seed, epoch).
+
+    A step may span two epochs.
+    """
 
     problems: Sequence[EncodedProblem]
     prompts: int
@@ -50,18 +52,21 @@ class ProblemSchedule:
         first = (step - 1) * self.prompts
         size = len(self.problems)
         places = range(first, first + self.prompts)
-        # Two epochs at most, unless a step asks for more problems than there are.
+        # At most two epochs, unless `prompts` exceeds the number of problems.
         orders = {epoch: self._order("problems", epoch) for epoch in {place // size for place in places}}
         return [self.problems[orders[place // size][place % size]] for place in places]
 
     def further(self, step: int, number: int) -> list[EncodedProblem]:
-        """The problems of a step's round `number`, from 2, in an order of the step's own: first all that the step has
-        not met, then, where the rounds need more, all again and again."""
+        """The problems of round `number` (from 2) of a step, in a permutation drawn from (seed, step).
+
+        Problems that are not among the step's first ones come first. If the rounds need more, they cycle through all
+        problems.
+        """
         order = self._order("further_problems", step)
         met = {item.problem.id for item in self.at(step)}
         fresh = [place for place in order if self.problems[place].problem.id not in met]
         first = (number - 2) * self.prompts
-        places = [place - len(fresh) for place in range(first, first + self.prompts)]  # below 0: among the fresh ones
+        places = [place - len(fresh) for place in range(first, first + self.prompts)]  # below 0: an index into `fresh`
         return [self.problems[fresh[place] if place < 0 else order[place % len(order)]] for place in places]
 
     def _order(self, name: str, number: int) -> list[int]:
@@ -71,7 +76,7 @@ class ProblemSchedule:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds of the named parts of a step; a part that comes again adds to its seconds."""
+    """Seconds of the named parts of a step; repeated parts add up."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -84,9 +89,12 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """What the rollouts of all steps have in common. `follower` samples from the weights that follow the policy's,
-    where there are any; `earlier` from the policy's of some steps ago, in place of `engine`. `entropies` are the
-    policy's, of completions that every rank has."""
+    """What the rollouts of all steps share.
+
+    `follower` samples from the follower weights, where the collector uses them. `earlier`, where given, replaces
+    `engine` and samples from the policy of some steps ago. `entropies` returns the policy's mean token entropy of
+    completions, which must be the same on every rank.
+    """
 
     engine: RolloutEngine
     task: Task
@@ -100,14 +108,14 @@ class Sampler:
     entropies: Callable[[Sequence[Completion]], list[float]] | None = None
 
     def at(self, step: int, clock: Stopwatch, count: Callable[[Iterable[GradeStatus]], None]) -> StepSource:
-        """The source of one training step; `count` is told every grade's status."""
+        """The source of one training step; `count` receives the status of every grade."""
         return StepSource(self, step, clock, count)
 
 
 class StepSource:
-    """Samples and grades for one training step, on all ranks: the `RolloutSource` of collectors.
+    """The `RolloutSource` of one training step: samples and grades on all ranks.
 
-    `spent` are the prompts, responses and tokens of everything that was sampled, used or not.
+    `spent` counts prompts, responses and tokens of everything sampled, used or not.
     """
 
     def __init__(
@@ -152,7 +160,7 @@ class StepSource:
         follower: bool = False,
     ) -> list[Completion]:
         ours, ranks = self._sampler, self._sampler.ranks
-        # Sample numbers go on counting where a problem is met again, so that no noise is drawn twice.
+        # Sample numbers continue when a problem repeats, so that no noise is used twice.
         requests = [
             self._request(problem, self.group if samples is None else samples, begun)
             for problem, begun in zip(problems, after or [()] * len(problems), strict=True)
@@ -164,26 +172,26 @@ class StepSource:
             with ranks.together():
                 mine = engine.generate(ranks.share(requests), sampling, noise)
             completions = ranks.gather(mine)
-        # A response that goes on was counted when it began.
-        gone_on = sum(request.begun > 0 for request in requests)
+        # A continued response was counted when it was started.
+        continued = sum(request.begun > 0 for request in requests)
         self.spent = replace(
             self.spent,
-            prompts=self.spent.prompts + self._first_asked(problems),
-            responses=self.spent.responses + len(completions) - gone_on,
+            prompts=self.spent.prompts + self._count_first_sampled(problems),
+            responses=self.spent.responses + len(completions) - continued,
             tokens=self.spent.tokens + sum(len(completion.response_ids) for completion in completions),
         )
         return completions
 
     @contextmanager
     def _engine(self, follower: bool) -> Iterator[RolloutEngine]:
-        """The policy's engine, which is ready, or one of weights beside the policy's, ready inside the block alone."""
+        """The policy's engine, or one of other weights, which holds memory only inside the block."""
         other = self._sampler.follower if follower else self._sampler.earlier
         if follower and other is None:
             raise RunFailed("a collector samples from weights that follow the policy's; its `follower` names none")
         if other is None:
             yield self._sampler.engine
             return
-        other.load({})  # they are in its model already
+        other.load({})  # its model already has the weights
         yield other
         other.free_memory()
 
@@ -233,13 +241,13 @@ class StepSource:
         ]
 
     def metrics(self) -> dict[str, float]:
-        """Scalars of all that was sampled."""
+        """Metrics over everything sampled."""
         return {"grading_failed_share": self._failed / max(1, self._graded)}
 
-    def _first_asked(self, problems: Sequence[Problem]) -> int:
-        """How many of these problems the schedule gave and nothing was sampled for so far."""
-        asked = Counter(problem.id for problem in problems)
-        first = asked & self._unspent
+    def _count_first_sampled(self, problems: Sequence[Problem]) -> int:
+        """The number of scheduled problems among these that have no samples yet."""
+        given = Counter(problem.id for problem in problems)
+        first = given & self._unspent
         self._unspent -= first
         return first.total()
 
@@ -249,7 +257,7 @@ class StepSource:
         return [item.problem for item in items]
 
     def _request(self, problem: Problem, samples: int, begun: Sequence[int]) -> Request:
-        """A problem met again in a step gets further sample numbers, hence new noise."""
+        """The request for a problem; a repeated problem continues its sample numbers, hence gets new noise."""
         first = self._samples[problem.id]
         self._samples[problem.id] += samples
         prompt_ids = self._encoded[problem.id].prompt_ids
@@ -258,14 +266,16 @@ class StepSource:
 
 @dataclass(frozen=True, slots=True)
 class GradedRollouts:
-    """The responses that one step is taken on, group by group, all groups of one size but for what brings its
-    advantages along."""
+    """The responses of one training step, group by group.
+
+    All groups have one size, except those of replayed responses, which come with their advantages.
+    """
 
     trajectories: Sequence[Trajectory]
 
     @property
     def fresh(self) -> GradedRollouts:
-        """Those whose advantages are still to be made; raises `RunFailed` where there are none."""
+        """The trajectories without advantages; raises `RunFailed` where there are none."""
         if not any(one.advantages is None for one in self.trajectories):
             raise RunFailed(
                 f"the collector returned {len(self.trajectories)} trajectories, none of which needs an advantage; "
@@ -274,7 +284,7 @@ class GradedRollouts:
         return GradedRollouts([one for one in self.trajectories if one.advantages is None])
 
     def with_brought(self, made_BT: Tensor) -> Tensor:
-        """Advantages of all: `made_BT`, [B, 1] or [B, T], of the fresh ones, and those that the others bring."""
+        """Advantages of all trajectories: `made_BT`, [B, 1] or [B, T], of the fresh ones, and the stored ones."""
         brought = [one.advantages for one in self.trajectories]
         if not any(brought):
             return made_BT
@@ -287,11 +297,11 @@ class GradedRollouts:
         return whole_BT * (torch.arange(width) < lengths_B1)
 
     def of_fresh(self, values_BT: Tensor) -> Tensor:
-        """What a table of all has for the fresh ones, as wide as they are."""
+        """The rows of the fresh trajectories, cut to their longest response."""
         return values_BT[[one.advantages is None for one in self.trajectories], : int(self.fresh._lengths_PG().max())]
 
     def with_ones(self, weights: Tensor) -> Tensor:
-        """A selection's weights of all, [B], or [B, T] of tokens: those of the fresh ones, and 1 for the others."""
+        """Selection weights of all trajectories, [B] or [B, T]: `weights` for the fresh ones, 1 for the others."""
         fresh_B = [one.advantages is None for one in self.trajectories]
         by_token = weights.shape != self.fresh._lengths_PG().shape
         values = weights.cpu() if by_token else weights.reshape(-1, 1).cpu()
@@ -301,7 +311,7 @@ class GradedRollouts:
         return whole if by_token else whole[:, 0]
 
     def old_log_probs_BT(self) -> Tensor | None:
-        """Those that trajectories bring, NaN elsewhere; None where none brings any."""
+        """The stored log-probs of replayed trajectories, NaN elsewhere; None without any."""
         brought = [one.old_log_probs for one in self.trajectories]
         if not any(brought):
             return None
@@ -310,7 +320,7 @@ class GradedRollouts:
 
     @property
     def group(self) -> int:
-        """Responses of each group."""
+        """The number of responses per group."""
         return max(Counter(one.group for one in self.trajectories).values())
 
     @property
@@ -318,22 +328,22 @@ class GradedRollouts:
         return [one.completion for one in self.trajectories]
 
     def rewarded(self, max_response_tokens: int) -> Rewarded:
-        """What an advantage is given; raises `RunFailed` for a reward that is no finite number."""
+        """The input of an advantage; raises `RunFailed` for a non-finite reward."""
         rewards = [one.grade.reward for one in self.trajectories]
         if not all(map(math.isfinite, rewards)):
             raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; mend the reward")
-        # The loss takes them over in the precision of the policy's log-probs.
+        # The loss casts them to the precision of the policy's log-probs.
         rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(-1, self.group)
         kept_PG = self.kept_PG()
         return Rewarded(rewards_PG, self._lengths_PG(), self.trajectories, max_response_tokens, kept_PG=kept_PG)
 
     def kept_PG(self) -> Tensor | None:
-        """False for responses that the collector left out; None where it left out none."""
+        """False for responses that the collector left out; None where it kept all."""
         kept_PG = torch.tensor([not one.left_out for one in self.trajectories]).view(-1, self.group)
         return None if kept_PG.all() else kept_PG
 
     def without_left_out(self, weights: Tensor | None) -> Tensor | None:
-        """A selection's weights, of responses or of tokens, 0 for what the collector left out."""
+        """The selection weights of responses or tokens, with 0 for responses that the collector left out."""
         kept_PG = self.kept_PG()
         if kept_PG is None:
             return weights
@@ -342,7 +352,7 @@ class GradedRollouts:
         return weights * (kept_PG if weights.shape == kept_PG.shape else kept_PG.reshape(-1, 1))
 
     def candidates(self, advantages_BT: Tensor, draws: Generator) -> Candidates:
-        """What a selection is given."""
+        """The input of a selection."""
         advantages_PG = torch.tensor(self.means(advantages_BT), dtype=torch.float64).view(-1, self.group)
         return Candidates(advantages_PG, self._lengths_PG(), draws, self.trajectories)
 
@@ -350,15 +360,18 @@ class GradedRollouts:
         return torch.tensor([len(one.completion.response_ids) for one in self.trajectories]).view(-1, self.group)
 
     def means(self, advantages_BT: Tensor) -> list[float]:
-        """The mean advantage of each response over its tokens; [B, 1] is the advantage itself."""
+        """The mean advantage of each response over its tokens."""
         if advantages_BT.shape[1] == 1:
             return [float(advantage) for advantage in advantages_BT[:, 0]]
         lengths = [len(one.completion.response_ids) for one in self.trajectories]
         return [float(row[:length].mean()) for row, length in zip(advantages_BT, lengths, strict=True)]
 
     def metrics(self, advantages: Sequence[float]) -> dict[str, float]:
-        """The step's scalars that follow from rewards and lengths alone; but for signals, of what was sampled."""
-        size = self.group  # counted anew at each call
+        """The step's metrics of rewards and lengths.
+
+        All but `groups_without_signal_share` are over sampled responses only.
+        """
+        size = self.group  # computed at each access
         groups = [advantages[start : start + size] for start in range(0, len(advantages), size)]
         sampled = [one for one in self.trajectories if one.completion.is_sampled]
         rewards = [one.grade.reward for one in sampled]
@@ -376,7 +389,7 @@ class GradedRollouts:
         }
 
     def samples(self, step: int, advantages: Sequence[float]) -> list[SampleRecord]:
-        """Every response of the step as it is stored."""
+        """The stored record of every response of the step."""
         return [
             SampleRecord(
                 step=step,

@@ -1,4 +1,4 @@
-"""One run from its configuration: prepare its folder, then train in it."""
+"""One run from its configuration: preparing its folder and training in it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from sfpo_bench.core.stop import StopRequest
     from sfpo_bench.training.build import Hooks
 
-_PREPARING_SECONDS = 120.0
+_PREPARE_TIMEOUT_SECONDS = 120.0
 
-# Settings that may differ between the processes of one run: they change where things go, how long the run is or how it
-# is drawn, not what a step does.
+# Settings that may differ when a run is resumed: they change output paths, the length of the run or its reports, but
+# not what a step computes.
 NOT_IDENTITY = (
     *(
         "output_root",
@@ -54,8 +54,7 @@ NOT_IDENTITY = (
 
 
 def identity(settings: Mapping[str, object]) -> Identity:
-    """The settings, by dotted key, that two processes must share to continue each other's run, and the content of what
-    they name (`inputs.with_inputs`)."""
+    """The settings, by dotted key, that must be equal to resume a run, and the content hashes of what they name."""
     return Identity.of(with_inputs({key: value for key, value in settings.items() if not key.startswith(NOT_IDENTITY)}))
 
 
@@ -63,13 +62,13 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     """Create the run's folder, or check that it belongs to this configuration; a run without a step may change.
 
     Raises `ComparisonChanged` when a setting differs from those the run was started with, `ConfigError` when the run is
-    already longer than `training.steps`, and `MissingDataError` when what it would go on from is gone.
+    already longer than `training.steps`, and `MissingDataError` when the files to resume from are gone.
     """
     new = configuration.flatten(configuration.to_plain(node))
-    asked = identity(new)
+    requested = identity(new)
     begun = folder.status().step > 0 or folder.checkpoints.exists()
     if folder.config.is_file() and begun:
-        _check_going_on(folder, asked, int(str(new["training.steps"])))
+        _check_resumable(folder, requested, int(str(new["training.steps"])))
     elif folder.journal.is_file() and not folder.config.is_file():
         raise MissingDataError(
             f"{folder.config} is gone, but {folder.path} holds a journal: what the run was started with cannot be "
@@ -79,12 +78,12 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     is_new = not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != text
     try:
         with folder.locked():
-            folder.stop_file.unlink(missing_ok=True)  # it asked an earlier call to end
-            if is_new and not begun:  # what a start that came to nothing was made from
+            folder.stop_file.unlink(missing_ok=True)  # a stop request to an earlier command
+            if is_new and not begun:  # records of a start that took no step
                 folder.inputs.unlink(missing_ok=True)
                 folder.provenance.unlink(missing_ok=True)
             if not folder.inputs.is_file():
-                write_atomically(folder.inputs, to_json(contents(asked.values)))
+                write_atomically(folder.inputs, to_json(contents(requested.values)))
             if is_new:
                 write_atomically(folder.config, text)
             if not folder.provenance.is_file():
@@ -92,35 +91,37 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
                 found = collect_provenance(device=device, threads=threads, started_unix_s=time.time())
                 write_atomically(folder.provenance, found.to_json())
     except RunLocked:
-        # A worker of a call that was killed may still end its step; what it trains is what is wanted here.
+        # A worker of a killed command may still finish its step; with an equal configuration it trains this same run.
         if is_new:
             raise
 
 
-def _check_going_on(folder: RunFolder, asked: Identity, steps: int) -> None:
-    """Raise what `prepare` raises for a run that has begun and cannot go on as asked."""
+def _check_resumable(folder: RunFolder, requested: Identity, steps: int) -> None:
+    """Raise the errors of `prepare` for a run that cannot be resumed with this configuration."""
     old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
     refuse(
         f"{folder.path} was started with other settings",
-        started_with(folder, identity(old), asked).differences(asked),
+        started_with(folder, identity(old), requested).differences(requested),
         "Give it another run_name (one of several: the whole another name), or remove that folder",
     )
     _check_length(folder, steps)
     refuse_lost_checkpoints(folder, steps)
 
 
-def started_with(folder: RunFolder, old: Identity, asked: Identity) -> Identity:
-    """The identity of a run with the contents that its inputs had when it was started. Of those that were not noted
-    then, by an older version, nothing is known, and what is asked is taken for them."""
+def started_with(folder: RunFolder, old: Identity, requested: Identity) -> Identity:
+    """The identity of a run with the content hashes its inputs had at its start.
+
+    An older version did not store some hashes; for those the present ones count as equal.
+    """
     if not folder.inputs.is_file():
         return old
     noted = read_object(folder.inputs)
-    unknown = {key: value for key, value in contents(asked.values).items() if key not in noted}
+    unknown = {key: value for key, value in contents(requested.values).items() if key not in noted}
     return Identity({**old.without(contents(old.values)).values, **unknown, **noted})
 
 
 def refuse_lost_checkpoints(folder: RunFolder, steps: int) -> None:
-    """Raise `MissingDataError` for a run that had a checkpoint, is to be trained to `steps`, and has none any more."""
+    """Raise `MissingDataError` when an unfinished run has lost all its checkpoints."""
     status = folder.status()
     if status.step > 0 and not is_finished(folder, steps) and CheckpointStore(folder.checkpoints).newest() is None:
         raise MissingDataError(
@@ -139,13 +140,13 @@ def _check_length(folder: RunFolder, steps: int) -> None:
 
 
 def is_finished(folder: RunFolder, steps: int) -> bool:
-    """True when the run has all of `steps` steps."""
+    """True when the run has finished `steps` steps."""
     status = folder.status()
     return status.state is RunState.finished and status.step == steps
 
 
 def code_changed(folder: RunFolder) -> bool:
-    """True when the run was started by other code than the present one."""
+    """True when the run was started by another version of the code."""
     if not folder.provenance.is_file():
         return False
     with reading(folder.provenance):
@@ -153,9 +154,9 @@ def code_changed(folder: RunFolder) -> bool:
 
 
 def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
-    """Train the prepared run at `path`, from its last checkpoint if it has one, and write its tables at the end.
+    """Train the prepared run at `path` from its last checkpoint, if any, and write its tables at the end.
 
-    Under torchrun every process calls this; they train the run together.
+    Under torchrun every process calls this; together they train the run.
     """
     folder = RunFolder.existing(path)
     config = configuration.read(folder.config)
@@ -166,7 +167,7 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
     from sfpo_bench.training.build import build_trainer
     from sfpo_bench.training.process_group import joined
 
-    # A rank whose peer died has a signal of torchrun's on its way, which must not end it before it has said why.
+    # When a rank dies, torchrun sends a signal to the others; they must first write why the run failed.
     with stop.listening() if world_size(os.environ) > 1 else nullcontext():
         try:
             with joined(config.training.rank_timeout_seconds) as ranks:
@@ -174,7 +175,7 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
                 if ranks.is_first:
                     _record_machine(folder, trainer.device, ranks.count)
                 trainer.run()
-                del trainer  # Nothing may hold on to the other processes when they part.
+                del trainer  # it holds process-group resources, which must be freed before the ranks leave
         except RankLost as lost:
             if is_first(os.environ):
                 status = folder.status()
@@ -186,19 +187,19 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
 
 
 def wait_until_prepared(folder: RunFolder, node: DictConfig) -> None:
-    """Return once rank 0 has prepared the folder for this configuration; raises `RunFailed` when it does not."""
-    wanted, deadline = configuration.to_yaml(node), time.monotonic() + _PREPARING_SECONDS
+    """Wait until rank 0 has prepared the folder for this configuration; raises `RunFailed` after a timeout."""
+    wanted, deadline = configuration.to_yaml(node), time.monotonic() + _PREPARE_TIMEOUT_SECONDS
     while not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != wanted:
         if time.monotonic() > deadline:
             raise RunFailed(
-                f"{folder.config} is not that of this command {_PREPARING_SECONDS:g} s after its start; rank 0 should "
-                "have written it: give every process the same command and an output_root that all machines share"
+                f"{folder.config} is not that of this command {_PREPARE_TIMEOUT_SECONDS:g} s after its start; rank 0 "
+                "should have written it: give every process the same command and an output_root that all machines share"
             )
         time.sleep(0.1)
 
 
 def _record_machine(folder: RunFolder, device: str, processes: int) -> None:
-    """Put the device that `auto` came to stand for, and the processes that train, into the run's provenance."""
+    """Write the resolved device and the number of processes into the run's provenance."""
     provenance = read_object(folder.provenance)
     found = {**provenance, "device": device, "processes": processes}
     if found != provenance:
@@ -206,7 +207,7 @@ def _record_machine(folder: RunFolder, device: str, processes: int) -> None:
 
 
 def plain_node(node: DictConfig, changes: Mapping[str, object]) -> DictConfig:
-    """A resolved copy of `node` with some dotted keys set."""
+    """A resolved copy of `node` with the dotted keys of `changes` set."""
     copy = OmegaConf.create(OmegaConf.to_container(node, resolve=True, enum_to_str=True))
     assert isinstance(copy, DictConfig)
     for key, value in changes.items():

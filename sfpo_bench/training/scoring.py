@@ -1,4 +1,4 @@
-"""Log-probs and entropies of response tokens under a causal model: nothing padded, each prompt run once."""
+"""Log-probs and entropies of response tokens under a causal model, without padding and with each prompt run once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sfpo_bench.training.token_statistics import token_statistics
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of each response token: log-prob and entropy (nats) at the sampling temperature, and which entries are real."""
+    """Log-prob and entropy (nats) of each response token at the sampling temperature, and the mask of valid entries."""
 
     log_probs_BT: Tensor
     entropies_BT: Tensor
@@ -31,12 +31,12 @@ class Scores:
 class Scorer:
     """Scores responses under `model`.
 
-    Prompts and responses run as one packed row without padding, each prompt once: its keys and values are shared by its
-    responses, gradients included. The head runs over response positions only and at most `chunk_logits` logits exist
-    at a time. With `recompute` the backward pass computes each layer again from its input, which is all that is kept.
+    Prompts and responses run as one packed row without padding. Each prompt runs once, and its responses share its keys
+    and values, including their gradients. The head runs over response positions only, with at most `chunk_logits`
+    logits at a time. With `recompute` (gradient checkpointing) only each layer's input is kept for the backward pass.
 
-    Both shortcuts are checked against the model's own numbers on a small example, once. A model for which one does not
-    hold (a soft cap after the head, attention of another kind, a sliding window) is run without it.
+    Packing and the separate head are checked once against the model's own output on a small example. A model that does
+    not pass (a soft cap after the head, another kind of attention, a sliding window) runs without them.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Scorer:
         self._layers = recomputing(model) if recompute else []
 
     def lead_head(self, leaf_of: Callable[[Tensor], Tensor | None]) -> None:
-        """Let the gradient of the head's weight go to the leaf that `leaf_of` has for it, if it has one."""
+        """Use the leaf that `leaf_of` returns for the head's weight, if any, so that it receives the gradient."""
         if self._head is not None:
             self._head_leaf = leaf_of(self._head.weight)
 
     def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
-        """Scores of the batch's response tokens that bear a loss, zeros elsewhere; gradients flow where the caller has
-        them enabled."""
+        """Scores of the response tokens with a loss, zeros elsewhere; differentiable where the caller enables
+        gradients."""
         mask_BT = batch.loss_mask_BT()
-        # N real response tokens of the [B, T] grid, row by row; everything below works on [N].
+        # N valid response tokens of the [B, T] grid, row by row; everything below works on [N].
         rows_N, places_N = mask_BT.nonzero(as_tuple=True)
         targets_N = batch.responses_BT[rows_N, places_N]
         with training_mode(self._layers if torch.is_grad_enabled() else []):
@@ -88,8 +88,10 @@ class Scorer:
         )
 
     def _own_rows(self, batch: TrainBatch) -> Tensor:
-        """Hidden states, or logits where the head is not plain, every row with its own copy of the prompt, [B, S, H].
-        Right padding needs no mask under causality."""
+        """Hidden states [B, S, H], or logits where the head is not plain, of unpacked rows with their own prompts.
+
+        Right padding needs no mask in a causal model.
+        """
         if self._head is None:
             logits_BSV: Tensor = self._model(input_ids=batch.sequences_BS(), use_cache=False).logits
             return logits_BSV
@@ -110,7 +112,7 @@ class Scorer:
         base = self._model.base_model
         if base is self._model or self._head is None:
             return False
-        # Many tokens, since some (padding) embed as zeros, of which every soft cap is zero too.
+        # Many tokens, since a padding token may embed as zeros, for which a soft cap changes nothing.
         ids = torch.linspace(0, self.vocabulary - 1, 16, device=self._model.device).long()[None]
         with torch.no_grad():
             hidden = base(input_ids=ids, use_cache=False).last_hidden_state
@@ -118,14 +120,16 @@ class Scorer:
 
 
 def packed_states(model: PreTrainedModel, batch: TrainBatch) -> Tensor:
-    """Hidden states that predict each response token, response by response, [N, H], of one packed row. A response's
-    last token predicts nothing and is not run."""
-    # Packing wants responses grouped by prompt; a stable order keeps a group's own order.
+    """Hidden states that predict each response token, response by response, [N, H], from one packed row.
+
+    A response's last token predicts nothing and is not run.
+    """
+    # Packing needs responses grouped by prompt; a stable sort keeps the order within a group.
     order_B = torch.argsort(batch.owners_B, stable=True)
     owners_B, run_B = batch.owners_B[order_B], batch.response_tokens_B[order_B] - 1
     prompt_ids_N = batch.prompts_PL[_real(batch.prompt_tokens_P)]
     response_ids_N = batch.responses_BT[order_B][:, : max(1, int(run_B.max()))][_real(run_B)]
-    # Responses go on counting positions where their prompt ended.
+    # Positions of a response continue after its prompt.
     first_B = batch.prompt_tokens_P[owners_B]
     positions_N = torch.cat(
         [
@@ -140,25 +144,27 @@ def packed_states(model: PreTrainedModel, batch: TrainBatch) -> Tensor:
 
 
 def own_row_states(model: PreTrainedModel, batch: TrainBatch) -> Tensor:
-    """Hidden states of every row with its own copy of the prompt, [B, S, H]."""
+    """Hidden states of unpacked rows, each with its own copy of the prompt, [B, S, H]."""
     hidden_BSH: Tensor = model.base_model(input_ids=batch.sequences_BS(), use_cache=False).last_hidden_state
     return hidden_BSH
 
 
 def at_predictors(of_tokens_BSH: Tensor, batch: TrainBatch) -> Tensor:
-    """Of what stands at each token of a row's sequence, that from which each response token is predicted, [N, H]."""
+    """The entries at the positions that predict the response tokens, [N, H]."""
     rows_N, places_N = batch.loss_mask_BT().nonzero(as_tuple=True)
     # Token t is predicted at the position before it.
     return of_tokens_BSH[rows_N, _first_positions(batch)[rows_N] + places_N]
 
 
 def _predictors(batch: TrainBatch, order_B: Tensor, run_B: Tensor) -> Tensor:
-    """Where in the packed row the hidden state stands that predicts each response token, row by row, [N]: behind its
-    prompt for a first token, behind the token before it for the others."""
-    # Place of each prompt's last token, which predicts the first token of all its responses.
+    """The index in the packed row of the position that predicts each response token, row by row, [N].
+
+    This is the prompt's last token for a first response token, and the preceding token for the others.
+    """
+    # Index of each prompt's last token, which predicts the first token of all its responses.
     last_P = batch.prompt_tokens_P.cumsum(0) - 1
     packed_B = torch.empty_like(run_B)
-    # Place of each response's first token, in the order of the batch.
+    # Index of each response's first token, in batch order.
     packed_B[order_B] = int(last_P[-1]) + 1 + run_B.cumsum(0) - run_B
     places_T = torch.arange(batch.responses_BT.shape[1], device=run_B.device)
     places_BT = packed_B[:, None] + places_T - 1
@@ -167,20 +173,20 @@ def _predictors(batch: TrainBatch, order_B: Tensor, run_B: Tensor) -> Tensor:
 
 
 def _real(tokens_B: Tensor) -> Tensor:
-    """[B, longest, at least 1], true where a run of so many tokens has one."""
+    """The mask [B, longest, at least 1] of valid tokens for rows of these lengths."""
     return torch.arange(max(1, int(tokens_B.max())), device=tokens_B.device) < tokens_B[:, None]
 
 
 def _first_positions(batch: TrainBatch) -> Tensor:
-    """Where, in a row's sequence, the token stands whose logits predict the first response token, [B]."""
+    """The position in each row's sequence that predicts the first response token, [B]."""
     return batch.prompt_tokens_P[batch.owners_B] - 1
 
 
 def recomputing(model: PreTrainedModel) -> list[Module]:
-    """The layers that transformers can compute again in the backward pass, told to do so.
+    """Enable gradient checkpointing and return the layers it applies to.
 
-    They do so in training mode only, which would also switch dropout on: `training_mode` sets it on the layers
-    themselves, not on what is inside them, and only while a gradient is taken.
+    Layers recompute in training mode only, which would also enable dropout. `training_mode` therefore sets the mode of
+    the layers themselves, not of their submodules, and only while gradients are computed.
     """
     if not model.supports_gradient_checkpointing:
         raise ConfigError(
@@ -193,7 +199,7 @@ def recomputing(model: PreTrainedModel) -> list[Module]:
 
 @contextmanager
 def training_mode(layers: Sequence[Module]) -> Iterator[None]:
-    """Inside the block these layers, and nothing inside them, are in training mode."""
+    """Put these layers, but not their submodules, into training mode inside the block."""
     for layer in layers:
         layer.training = True
     try:

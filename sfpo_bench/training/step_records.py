@@ -1,4 +1,4 @@
-"""What optimizer steps were taken with, or where they went, kept for a while beside the weights."""
+"""Sums of gradients or updates over optimizer steps, for reposition rules that need them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from sfpo_bench.algorithms.recorded import Recorded, StepQuantity
 
 
 class StepRecords:
-    """Sums over optimizer steps by record and weight, of sharded weights this rank's part; beside the weights, or in
-    the host's memory (`on_host`)."""
+    """Sums over optimizer steps by record and weight, of this rank's shards.
+
+    They are stored beside the weights, or in CPU memory (`on_host`).
+    """
 
     def __init__(self, *, on_host: bool = False) -> None:
         self._on_host = on_host
@@ -26,7 +28,7 @@ class StepRecords:
 
     @contextmanager
     def under(self, name: str, quantity: StepQuantity) -> Iterator[None]:
-        """Inside, the steps' `quantity` is added to the record `name`, which begins empty."""
+        """Inside the block, sum the steps' `quantity` in the record `name`, which starts empty."""
         self._sums[name], self._open, self._quantity = {}, name, quantity
         try:
             yield
@@ -35,13 +37,15 @@ class StepRecords:
 
     @property
     def compares_weights(self) -> bool:
-        """True while steps are recorded by where they go, weight by weight (`of_step`)."""
+        """True while updates are recorded, which compares the weights before and after each step (`of_step`)."""
         return self._open is not None and self._quantity is StepQuantity.optimizer_step
 
     @contextmanager
     def of_step(self, weight: str, master: Tensor, group: Mapping[str, Any], clip_factor: float) -> Iterator[None]:
-        """Inside, one optimizer step moves `master`, whose gradient clipping has multiplied by `clip_factor`; `group`
-        is its parameter group. It is added, if a record is open."""
+        """Record the optimizer step that moves `master` inside the block, if a record is open.
+
+        Clipping has multiplied the gradient by `clip_factor`; `group` is the parameter group.
+        """
         if not self.compares_weights:
             self.add_gradient(weight, master.grad, clip_factor)
             yield
@@ -49,13 +53,13 @@ class StepRecords:
         moved = local(master).detach().clone()
         yield
         with torch.no_grad():
-            # The nearly equal weights first: their difference is exact, that of two quotients is not.
+            # Subtract before dividing: the difference of nearly equal weights is exact, that of quotients is not.
             moved.mul_(1 - group["lr"] * group["weight_decay"]).sub_(local(master)).div_(group["lr"])
         self._add(weight, moved)
 
     @torch.no_grad()
     def add_gradient(self, weight: str, gradient: Tensor | None, clip_factor: float) -> None:
-        """Add a gradient that a step is about to use up, if a record of gradients is open."""
+        """Add the gradient of the coming step, if a record of gradients is open."""
         if self._open is None or gradient is None:
             return
         raw = self._quantity is StepQuantity.raw_gradient and clip_factor != 1
@@ -71,7 +75,7 @@ class StepRecords:
             sums[weight] = part.to("cpu" if self._on_host else part.device, copy=True)
 
     def squares(self) -> list[float]:
-        """The sum of squares of every record's weights, in their order."""
+        """The sums of squares, one per record and weight, in order."""
         return [
             float(torch.linalg.vector_norm(total, dtype=torch.float64)) ** 2
             for sums in self._sums.values()
@@ -81,8 +85,11 @@ class StepRecords:
     def recorded(
         self, elements: Mapping[str, int], squares: Sequence[float]
     ) -> Callable[[str, torch.device], Recorded]:
-        """What is known of a weight, by its name; `squares` are those of all ranks, `elements` the sizes of whole
-        weights. A weight that no step has moved has no records."""
+        """A function from a weight's name to its records and their RMS.
+
+        `squares` are summed over all ranks, `elements` are the sizes of the unsharded weights. A weight without steps
+        has no records.
+        """
         places = [(name, weight) for name, sums in self._sums.items() for weight in sums]
         rms = {place: math.sqrt(total / elements[place[1]]) for place, total in zip(places, squares, strict=True)}
 
@@ -95,5 +102,5 @@ class StepRecords:
         return of
 
     def drop(self) -> None:
-        """Give the memory back."""
+        """Free the records."""
         self._sums = {}

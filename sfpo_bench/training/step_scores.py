@@ -1,4 +1,4 @@
-"""Scores of a step's whole batch at some weights, gathered from micro-batches and ranks."""
+"""Scores of a step's whole batch, gathered from micro-batches and ranks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sfpo_bench.training.scoring import Scores
 
 
 class StepScores:
-    """Log-probs and entropy of the step's whole batch at some weights: those it started from, or later ones.
+    """Log-probs and entropy of the step's whole batch, at the step's initial weights or at later ones.
 
-    Each rank keeps what it computed in tables whose other rows are zero, [B, T]; `share` adds the tables up.
+    Each rank fills its rows of [B, T] tables that are zero elsewhere; `share` all-reduces them.
     """
 
     def __init__(
@@ -32,17 +32,17 @@ class StepScores:
         self._reference_BT: Tensor | None = None
         self._with_entropies = with_entropies
         self._entropies_BT: Tensor | None = None
-        # Rows that this rank has scored; after `share`, those that any rank has.
+        # Rows scored by this rank; after `share`, by any rank.
         self._known_B = torch.zeros(len(batch), dtype=torch.bool, device=batch.rows_B.device)
         self._entropy_sum = 0.0
         self._tokens = 0
 
     def blank(self, *, with_entropies: bool = False) -> StepScores:
-        """Tables of the same batch with nothing in them; of each token's entropy too if asked for."""
+        """Empty tables for the same batch, with per-token entropies where `with_entropies`."""
         return StepScores(self._batch, self._format, self._ranks, with_entropies=with_entropies)
 
     def scores(self, rows: TrainBatch) -> Scores:
-        """Log-probs and entropies of these rows, known on all ranks."""
+        """Log-probs and entropies of these rows; call after `share`."""
         assert self._entropies_BT is not None
         mask_BT = rows.loss_mask_BT()
         return Scores(self._of(self._old_BT, rows), self._entropies_BT[rows.rows_B, : mask_BT.shape[1]], mask_BT)
@@ -62,7 +62,7 @@ class StepScores:
         self._reference_BT = self._put(self._reference_BT, micro, scores.log_probs_BT)
 
     def share(self) -> None:
-        """All ranks know what each of them found."""
+        """All-reduce the tables, so that every rank has all rows."""
         if not self._shared:
             self._old_BT = self._added(self._old_BT)
             if self._with_entropies:
@@ -76,18 +76,18 @@ class StepScores:
         self._shared = True
 
     def share_reference(self) -> None:
-        """The same for the reference's log-probs."""
+        """All-reduce the reference's log-probs."""
         self._reference_BT = self._added(self._reference_BT)
 
     def _added(self, table_BT: Tensor | None) -> Tensor:
-        """The sum over ranks, whose tables are zero where another one's is not."""
+        """The all-reduced table; each row is nonzero on one rank only."""
         if table_BT is None:
             table_BT = self._batch.engine_log_probs_BT.new_zeros(self._shape, dtype=self._format)
         self._ranks.add(table_BT)
         return table_BT
 
     def old(self, micro: TrainBatch) -> Tensor:
-        """What the ratios of these rows are to: what a response brings, else what was scored."""
+        """The denominators of the ratios: a replayed response's stored log-probs, else the scored ones."""
         scored_BT, brought_BT = self._of(self._old_BT, micro), micro.old_log_probs_BT
         return scored_BT if brought_BT is None else brought_BT.to(scored_BT.dtype).where(~brought_BT.isnan(), scored_BT)
 
@@ -102,14 +102,14 @@ class StepScores:
         return self._entropy_sum / self._tokens if self._tokens else math.nan
 
     def mismatch(self) -> Mismatch:
-        """Trainer against engine, over the tokens of every response whose log-probs are known and of this step."""
+        """The mismatch of trainer and engine over the tokens of this step's scored responses, without replayed ones."""
         known_BT = self._batch.loss_mask_BT() & self._known_B[:, None] & ~self._batch.engine_log_probs_BT.isnan()
         if self._batch.old_log_probs_BT is not None:
             known_BT = known_BT & self._batch.old_log_probs_BT.isnan()
         return mismatch(self._log_ratios_BT()[known_BT])
 
     def weights(self, settings: LearnerSettings) -> Tensor:
-        """The correction's weight of each token, of the responses whose log-probs are known: those that are run."""
+        """The engine correction's weight of each token of the scored responses, zero elsewhere."""
         log_ratios_BT, mask_BT, known_B = self._log_ratios_BT(), self._batch.loss_mask_BT(), self._known_B
         weights_BT = torch.zeros_like(log_ratios_BT)
         weights_BT[known_B] = loss_weights(
@@ -118,20 +118,20 @@ class StepScores:
         return weights_BT.to(self._format)
 
     def _log_ratios_BT(self) -> Tensor:
-        """Of the trainer's to the engine's; 0 of tokens that no engine sampled: they need no correction."""
+        """Log-ratios of trainer to engine, [B, T]; 0 where there is nothing to correct."""
         engine_BT = self._batch.engine_log_probs_BT
         if self._old_BT is None:
             return engine_BT.new_zeros(self._shape)
-        # A response that no engine sampled has nothing to be corrected.
+        # No engine sampled these tokens.
         log_ratios_BT = (self._old_BT - engine_BT).masked_fill(engine_BT.isnan(), 0.0)
         brought_BT = self._batch.old_log_probs_BT
-        # The ratio of a response of an earlier step is to its engine: there is nothing left to correct.
+        # The ratio of a replayed response is already to the engine that sampled it.
         return log_ratios_BT if brought_BT is None else log_ratios_BT.where(brought_BT.isnan(), 0.0)
 
     def _put(self, table_BT: Tensor | None, micro: TrainBatch, values_BT: Tensor) -> Tensor:
         values_BT = values_BT.detach()
         if table_BT is None:
             table_BT = values_BT.new_zeros(self._shape)
-        # A micro-batch is as wide as its own longest response.
+        # A micro-batch is only as wide as its longest response.
         table_BT[micro.rows_B, : values_BT.shape[1]] = values_BT
         return table_BT

@@ -1,9 +1,9 @@
-"""Named tensors on disk: one safetensors file from one process, one per rank from several.
+"""Named tensors on disk: one safetensors file from a single process, one per rank from several.
 
-    weights.safetensors                                     of one process
-    weights/shard-00001-model-00001-of-00001.safetensors …  of several, by torch.distributed.checkpoint
+    weights.safetensors                                     single process
+    weights/shard-00001-model-00001-of-00001.safetensors …  several ranks, by torch.distributed.checkpoint
 
-Both are safetensors and read by any number of processes: nothing is unpickled.
+Any number of processes can read either form; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from sfpo_bench.training.ranks import Ranks
 
-# Shards have no place for tensors without a dimension, such as an optimizer's step count: they get one, and this mark.
+# The sharded format has no zero-dimensional tensors, such as an optimizer's step count. They are stored as [1], with
+# this suffix on their names.
 _SCALAR = "()"
 
 
 def write_tensors(folder: Path, name: str, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
-    """Write and make durable; every rank must call. Raises `OSError` when a write fails."""
+    """Write and sync the tensors; every rank must call this. Raises `OSError` when a write fails."""
     if ranks.count > 1:
         _write_shards(folder / name, tensors)
     else:
@@ -34,18 +35,18 @@ def write_tensors(folder: Path, name: str, tensors: Mapping[str, Tensor], ranks:
 
 
 def files_of(folder: Path, name: str) -> list[Path]:
-    """The files that hold these tensors; empty when there are none."""
+    """The files of the named tensors; empty when there are none."""
     file = folder / f"{name}.safetensors"
     return [file] if file.is_file() else sorted((folder / name).glob("*.safetensors"))
 
 
 def parts_of(folder: Path) -> set[str]:
-    """The names of all tensors that were written into the folder."""
+    """The names under which tensors were written into the folder."""
     return {path.stem if path.is_file() else path.name for path in folder.iterdir() if path.suffix != ".json"}
 
 
 def remove_tensors(folder: Path, name: str) -> None:
-    """Remove these tensors' files, if there are any."""
+    """Remove the files of the named tensors, if any."""
     (folder / f"{name}.safetensors").unlink(missing_ok=True)
     shutil.rmtree(folder / name, ignore_errors=True)
 
@@ -53,10 +54,10 @@ def remove_tensors(folder: Path, name: str) -> None:
 def read_tensors(
     folder: Path, name: str, like: Mapping[str, Tensor] | None = None, only: Collection[str] | None = None
 ) -> dict[str, Tensor]:
-    """The tensors by name, all or those of the names `only`; nothing else is read. Those of the shape of the `like`
-    tensor of their name (the part before a slash) are spread over ranks as that one is; every other one is whole.
+    """The tensors by name, all or only those in `only`.
 
-    Raises `OSError`, `KeyError`, `RuntimeError` or safetensors' own error for what cannot be read.
+    A tensor whose name, or the part of it before a slash, is in `like` with an equal shape is sharded like that tensor;
+    all others are whole. Raises `OSError`, `KeyError`, `RuntimeError` or a safetensors error for what cannot be read.
     """
     files = files_of(folder, name)
     like = like or {}
@@ -87,7 +88,7 @@ def _layout(key: str, shape: torch.Size, like: Mapping[str, Tensor]) -> DTensor 
 def _spread(tensor: Tensor, layout: DTensor | None) -> Tensor:
     if layout is None:
         return tensor
-    # Without a source rank everyone keeps its part of what it read itself.
+    # Without a source rank each rank keeps its shard of what it read, without communication.
     return distribute_tensor(tensor.to(layout.device), layout.device_mesh, layout.placements, src_data_rank=None)
 
 
@@ -105,7 +106,7 @@ def _write_file(file: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     folder.mkdir(exist_ok=True)
-    if not tensors:  # An optimizer without state is there all the same.
+    if not tensors:  # an optimizer without state: the empty folder marks the part as written
         return
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
@@ -139,7 +140,7 @@ def _read_shards(folder: Path, like: Mapping[str, Tensor], only: Collection[str]
             torch.empty(stored.size, dtype=dtype) if layout is None else torch.empty_like(layout, dtype=dtype)
         )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # One process is as good as several.
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # intended: one process may read shards
         load(content, storage_reader=reader, no_dist=not is_initialized())
     return {
         key.removesuffix(_SCALAR): tensor.squeeze(0) if key.endswith(_SCALAR) else tensor

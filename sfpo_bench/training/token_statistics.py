@@ -1,13 +1,13 @@
-"""Log-probs and entropies of given tokens from hidden states, without a table of all logits.
+"""Log-probs and entropies of given tokens from hidden states, without materialising all logits.
 
 With logits z = (h W^T + b) / temperature, p = softmax(z) and the token y:
 
     log-prob  log p_y = z_y - logsumexp(z)              d log p_y / dz_j = [j = y] - p_j
     entropy   H = logsumexp(z) - sum_j p_j z_j          dH / dz_j        = -p_j (log p_j + H)
 
-At most `chunk` tokens have logits at a time. One chunk's are kept in the model's own format for the backward pass,
-which writes their gradient over them; of more than one it computes them again. Either way memory does not grow with
-vocabulary times tokens.
+At most `chunk` tokens have logits at a time. Logits of a single chunk are kept in the model's format, and the backward
+pass overwrites them with their gradient. With several chunks the backward pass recomputes them. Memory therefore does
+not grow with vocabulary times tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Logits worked on at a time: so many fp32 numbers stay in a processor's cache from one pass over them to the next.
+# Logits processed at a time: this many fp32 numbers stay in a CPU's cache between passes over them.
 _BLOCK_LOGITS = 2**20
 
 
@@ -31,8 +31,10 @@ def token_statistics(
     *,
     entropy_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Log-prob and entropy (nats) of each target under the head W, b at `temperature`, both [N], in fp32 or, for an
-    fp64 model, in fp64. Entropies carry a gradient when asked for."""
+    """Log-prob and entropy (nats) of each target under the head W, b at `temperature`, both [N].
+
+    They are fp32, or fp64 for an fp64 model. Entropies are differentiable only with `entropy_gradient`.
+    """
     log_probs_N, entropies_N = _TokenStatistics.apply(  # type: ignore[no-untyped-call]  # torch types no apply
         hidden_NH, weight_VH, bias_V, targets_N, temperature, chunk, entropy_gradient
     )
@@ -52,12 +54,12 @@ class _TokenStatistics(torch.autograd.Function):
         entropy_gradient: bool,
     ) -> tuple[Tensor, Tensor]:
         found: list[Tensor] = []
-        # Not among the saved tensors: a backward pass uses them up, and a second one computes them again.
+        # Not saved with `save_for_backward`: a backward pass overwrites them, and a second one recomputes them.
         ctx.kept = []
         for part in _runs(len(targets_N), chunk):
             logits_CV = torch.nn.functional.linear(hidden_NH[part], weight_VH, bias_V)
             found.append(_statistics(logits_CV, targets_N[part], temperature))
-            # A single chunk: its logits are kept, in the model's format, and overwritten by their own gradient later.
+            # Keep the logits of a single chunk, in the model's format; the backward pass overwrites them.
             if len(targets_N) <= chunk and any(ctx.needs_input_grad):
                 ctx.kept.append(logits_CV)
         log_probs_N, entropies_N, normalizers_N = torch.cat(found, dim=1).unbind()
@@ -72,7 +74,7 @@ class _TokenStatistics(torch.autograd.Function):
         hidden_gradient_NH = torch.empty_like(hidden_NH) if wanted[0] else None
         weight_gradient_VH = bias_gradient_V = None
         for part in _runs(len(targets_N), ctx.chunk):
-            # Kept by the forward pass, or computed again chunk by chunk: at most [chunk, V] exist at a time.
+            # Kept by the forward pass, or recomputed chunk by chunk: at most [chunk, V] logits exist at a time.
             slope_CV = ctx.kept.pop() if ctx.kept else torch.nn.functional.linear(hidden_NH[part], weight_VH, bias_V)
             _to_slope(
                 slope_CV,
@@ -84,13 +86,13 @@ class _TokenStatistics(torch.autograd.Function):
                 ctx.temperature,
             )
             if hidden_gradient_NH is not None:
-                # [C, V] @ [V, H], written where it belongs.
+                # [C, V] @ [V, H], written in place.
                 torch.mm(slope_CV, weight_VH, out=hidden_gradient_NH[part])
             if wanted[1]:
                 if weight_gradient_VH is None:
                     weight_gradient_VH = slope_CV.T @ hidden_NH[part]
                 else:
-                    # Chunks add up in place: no second [V, H] beside the gradient.
+                    # Accumulate chunks in place, without a second [V, H].
                     weight_gradient_VH.addmm_(slope_CV.T, hidden_NH[part])
             if bias_V is not None and wanted[2]:
                 bias_part_V = slope_CV.sum(dim=0)
@@ -107,24 +109,24 @@ def _blocks(logits_CV: Tensor) -> list[slice]:
 
 
 def _scaled(logits: Tensor, temperature: float) -> Tensor:
-    """A copy in at least fp32, at the temperature."""
+    """A copy of the logits in at least fp32, divided by the temperature."""
     copied = logits.clone() if logits.dtype == torch.float64 else logits.to(torch.float32, copy=True)
     return copied if temperature == 1.0 else copied.div_(temperature)
 
 
 def _statistics(logits_CV: Tensor, targets_C: Tensor, temperature: float) -> Tensor:
-    """Log-probs, entropies and normalizers, [3, C]."""
+    """Log-probs, entropies and normalizers (log-sum-exp), [3, C]."""
     found = []
     for block in _blocks(logits_CV):
         z = _scaled(logits_CV[block], temperature)
-        # exp of differences to the largest logit cannot overflow.
+        # Subtracting the largest logit prevents overflow of exp.
         largest = z.amax(dim=1, keepdim=True)
         z -= largest
         chosen = z.gather(1, targets_C[block, None])[:, 0]
         e = z.exp()
         total = e.sum(dim=1)
         log_total = total.log()
-        # A logit of minus infinity has no probability and adds nothing.
+        # A logit of minus infinity has probability 0 and must add 0, not NaN.
         mean = torch.linalg.vecdot(e, z.clamp_(min=torch.finfo(z.dtype).min)) / total
         found.append(torch.stack([chosen - log_total, log_total - mean, log_total + largest[:, 0]]))
     return torch.cat(found, dim=1)
@@ -139,7 +141,7 @@ def _to_slope(
     entropy_gradient_C: Tensor | None,
     temperature: float,
 ) -> None:
-    """Write over the head's output, [C, V], the gradient with respect to it."""
+    """Overwrite the logits [C, V] with the gradient with respect to them."""
     for block in _blocks(logits_CV):
         z = _scaled(logits_CV[block], temperature)
         z -= normalizers_C[block, None]

@@ -1,4 +1,4 @@
-"""The training loop. It is blind to which algorithm runs: SFPO touches nothing but the update rule."""
+"""The training loop. It does not depend on the algorithm: SFPO differs from GRPO in its update rule only."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ OnCheckpoint = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The seams and what joins them; `methods` say what each step uses, `ranks` are the processes that train this run
-    together."""
+    """The parts of a trainer. `methods` gives each step's method, `ranks` are the processes that train this run."""
 
     sampler: Sampler
     collector: Collector
@@ -53,11 +52,11 @@ class Parts:
 
 
 class Trainer:
-    """Trains one run in its folder, from its last whole checkpoint if it has one.
+    """Trains one run in its folder, from its last complete checkpoint if it has one.
 
-    `observe` is told every journal record as it is written; `on_checkpoint` the journal length that a new checkpoint
-    covers. `started` is the `time.perf_counter()` from which total seconds count. Of several ranks each runs this loop
-    on its share of the rollouts; the first one writes.
+    `observe` receives every journal record, `on_checkpoint` the journal length that a new checkpoint covers. `started`
+    is the `time.perf_counter()` from which total seconds count. Every rank runs this loop on its share of the rollouts;
+    rank 0 writes.
     """
 
     def __init__(
@@ -89,15 +88,15 @@ class Trainer:
 
     @property
     def device(self) -> str:
-        """What the policy computes on: `cpu`, or a GPU by its model name."""
+        """The policy's device: `cpu`, or the model name of the GPU."""
         device = self._parts.learner.placed.device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
     def run(self) -> None:
         """Train to the last step.
 
-        Raises `Interrupted` after a checkpoint when asked to stop, `RunFailed` when the run cannot go on, `RunLocked`
-        when another process works in the folder.
+        Raises `Interrupted` after a checkpoint when a stop is requested, `RunFailed` when the run cannot continue, and
+        `RunLocked` when another process holds the folder's lock.
         """
         with ExitStack() as held:
             held.callback(self._parts.engine.close)
@@ -111,12 +110,12 @@ class Trainer:
             except BenchError as error:
                 if isinstance(error, EngineFailed | EngineMismatch):
                     self._keep_what_is_done()
-                with suppress(OSError):  # The disk may be what failed.
+                with suppress(OSError):  # the disk may have failed
                     self._log.status(RunState.failed, str(error))
                 raise
 
     def _keep_what_is_done(self) -> None:
-        """A checkpoint of the last whole step, when the engine is lost and the learner is not."""
+        """Write a checkpoint of the last complete step when the engine has failed and the learner has not."""
         newest = self._store.newest()
         if self._done > 0 and (newest is None or newest.step < self._done):
             self._checkpoint(self._done)
@@ -147,7 +146,7 @@ class Trainer:
         self._log.status(RunState.finished, step=steps)
 
     def _reason_to_stop(self) -> str | None:
-        """Why the run is to stop, if a rank was told so: all stop after the same step."""
+        """The reason to stop if any rank has a stop request, so that all ranks stop after the same step."""
         reason = self._stop.reason
         return next(iter(self._parts.ranks.gather([reason] if reason else [])), None)
 
@@ -157,11 +156,11 @@ class Trainer:
             self._log.write([EventRecord(0, time.time(), "over_long_prompts_dropped", dropped)])
 
     def _step(self, step: int) -> None:
-        """One step of the method: collect, advantages and selection, update, push, record."""
+        """Take one training step: collect, advantages and selection, update, weight sync, record."""
         parts, ranks, clock = self._parts, self._parts.ranks, Stopwatch()
         method = parts.methods.at(step)
         cpu_started = time.process_time()
-        # Whatever draws from torch's own generator, such as dropout of a plug-in, is a function of the step too.
+        # Seed torch's generator by step, so that a plug-in's dropout is also a function of the step.
         torch.manual_seed(stream_key(parts.seed, "torch", step))
         with clock("step"):
             source = parts.sampler.at(step, clock, self._failures.count)
@@ -189,12 +188,12 @@ class Trainer:
         measured = {**source.metrics(), **collected.metrics, **method.rule.metrics(stages), **readings.metrics()}
         self._record(step, fresh, advantages_BT, stages, {**measured, **trained, **clock.seconds}, fired=fired)
         self._done = step
-        # After the record: the step's update is done, and the run resumes behind it.
+        # Raised after the record: the update is done, and the run resumes with the next step.
         if self._engine_failure is not None:
             raise self._engine_failure
 
     def _push(self) -> None:
-        """Hand the weights to the engine. Its failure waits until the step, whose update is done, is recorded."""
+        """Sync the weights to the engine. A failure is raised after the step, whose update is done, is recorded."""
         failures: list[RunFailed] = []
         try:
             self._parts.engine.load(self._parts.learner.weights())
@@ -203,7 +202,7 @@ class Trainer:
         self._engine_failure = next(iter(self._parts.ranks.gather(failures)), None)
 
     def _rewarded(self, rollouts: GradedRollouts, scores: Mapping[str, torch.Tensor]) -> Rewarded:
-        """The rewards of the step's own responses, and the scores that modules beside the policy give them."""
+        """The rewards of this step's responses, and their scores from trained modules."""
         rewarded = rollouts.fresh.rewarded(self._parts.sampler.sampling.max_new_tokens)
         return replace(rewarded, scores={name: rollouts.of_fresh(found) for name, found in scores.items()})
 
@@ -215,7 +214,7 @@ class Trainer:
         advantages_BT: torch.Tensor,
         method: StepMethod,
     ) -> TrainBatch:
-        """The batch that is trained on, with the selection's weights; without any where all responses weigh 1."""
+        """The training batch with the selection's weights, or with None where all weights are 1."""
         parts = self._parts
         device, limit = parts.learner.placed.device, parts.sampler.sampling.max_new_tokens
         loss_from, groups = zip(*((one.loss_from, one.group) for one in rollouts.trajectories), strict=True)
@@ -225,7 +224,7 @@ class Trainer:
         brought_BT = rollouts.old_log_probs_BT()
         if brought_BT is not None:
             batch = replace(batch, old_log_probs_BT=brought_BT.to(device))
-        draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same
+        draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same numbers
         weights = method.selection.weights(rollouts.fresh.candidates(advantages_BT, draws))
         weights = rollouts.fresh.without_left_out(weights)
         return batch if weights is None else batch.weighted(rollouts.with_ones(weights).to(device))
@@ -312,7 +311,7 @@ class Trainer:
             self._on_checkpoint(covered.journal_bytes)
 
     def _resume(self) -> int:
-        """Take up the newest checkpoint, cut the journals to what it covers; returns the first step to take."""
+        """Load the newest checkpoint, truncate the journals to it, and return the first step to take."""
         ranks = self._parts.ranks
         with ranks.together():
             self._store.sweep()
@@ -341,5 +340,5 @@ class Trainer:
 
 
 def _by_response(advantages: torch.Tensor, rewarded: Rewarded) -> torch.Tensor:
-    """Advantages of each response, [B, 1], or of each of its tokens, [B, T]."""
+    """Advantages per response, [B, 1], or per token, [B, T]."""
     return advantages.reshape(-1, 1) if advantages.shape == rewarded.rewards_PG.shape else advantages

@@ -1,4 +1,4 @@
-"""One number for each response token, from a model that may be spread over ranks."""
+"""One value per response token, from a model that may be sharded over ranks."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sfpo_bench.training.scoring import at_predictors, own_row_states, packed_st
 
 
 class ValueScorer:
-    """Scores response tokens under a model whose output embeddings are one unit wide.
+    """Scores response tokens with a model whose output head is one unit wide.
 
-    A token's score is made of the hidden state from which it is predicted, so that it knows the prompt and the tokens
-    before, and not the token. Rows run packed where the model packs, as the policy's do (`scoring.Scorer`). The head
-    computes in fp32 or fp64: values in bfloat16 would have three digits.
+    A token's score is computed from the hidden state that predicts it, so it depends on the prompt and the preceding
+    tokens only. Rows run packed where the model supports it, as the policy's do (`scoring.Scorer`). The head computes
+    in fp32 or fp64, since bfloat16 values have only three digits.
     """
 
     def __init__(self, model: PreTrainedModel, ranks: Ranks, *, recompute: bool = False) -> None:
         self._model = model
         self._head = model.get_output_embeddings()
-        self._packs = packs(model)  # tried while the model is whole
+        self._packs = packs(model)  # checked before the model is sharded
         self._layers = recomputing(model) if recompute else []
         self.placed: PlacedModel = ranks.place(model)
 
     def score(self, batch: TrainBatch) -> Tensor:
-        """Of each response token, [B, T], zero on padding; every rank must ask equally often."""
+        """The value of each response token, [B, T], zero on padding; every rank must call this equally often."""
         [scores_BT] = self.placed.run(lambda: (self._score(batch),))
         return scores_BT
 
