@@ -1,4 +1,4 @@
-"""Prompts to token ids, once and in one place, so that training and evaluation show a model the same tokens."""
+"""Prompts to token ids; training and evaluation share this code, so a model sees the same tokens in both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EncodedProblem:
-    """A problem with the token ids of its prompt, and of its reference solution where they are wanted, end included."""
+    """A problem with the token ids of its prompt, and of its reference solution (with end token) if used."""
 
     problem: Problem
     prompt_ids: tuple[int, ...]
@@ -26,10 +26,13 @@ class EncodedProblem:
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
-    """Token ids of each prompt. Chat turns go through the model's template, which writes its own special tokens, so
-    the tokenizer adds none; raw text gets the tokenizer's own, unless it begins with the BOS token already.
+    """The token ids of each prompt.
 
-    Raises `ConfigError` for prompts with characters that the tokenizer does not know: the model would read other text.
+    Chat messages go through the model's template, which writes the special tokens itself, so the tokenizer adds none.
+    Raw text gets the tokenizer's special tokens, unless it already starts with the BOS token.
+
+    Raises `ConfigError` for prompts with characters that the tokenizer cannot represent: the model would read another
+    text.
     """
     rendered = [_render(tokenizer, prompt) for prompt in prompts]
     _refuse_lost(prompts, [broken_characters(text) for text, _ in rendered])
@@ -57,7 +60,7 @@ def _refuse_lost(prompts: Sequence[Prompt], lost: Sequence[Sequence[str]]) -> No
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[str, bool]:
-    """The prompt as text, and whether the tokenizer shall add its special tokens."""
+    """The prompt as text, and whether the tokenizer must add special tokens."""
     if isinstance(prompt.content, str):
         bos = tokenizer.bos_token
         return prompt.content, not (isinstance(bos, str) and prompt.content.startswith(bos))

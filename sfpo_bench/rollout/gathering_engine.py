@@ -1,4 +1,4 @@
-"""Generation with a transformers model whose weights are spread over processes."""
+"""Generation with a transformers model whose weights are sharded over ranks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from sfpo_bench.rollout.transformers_engine import TransformersEngine
 
 
 class GatheringEngine(TransformersEngine):
-    """Samples from the learner's own module, whose weights are whole here from a `load` to the next `rest`: decoding
-    then needs no other process, so that each may generate as much as it is given."""
+    """Samples from the learner's module, with all weights gathered between `load` and `free_memory`.
+
+    Decoding then needs no communication, so each rank may generate a different number of responses.
+    """
 
     def __init__(
         self,
@@ -29,9 +31,9 @@ class GatheringEngine(TransformersEngine):
         super().__init__(model, tokenizer, end_ids, batch_responses)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Gather the present weights; `weights` would be these once more."""
+        """Gather the current weights; `weights` is ignored, since the module already has them."""
         self._gather()
 
     def free_memory(self) -> None:
-        """Keep this process's share alone."""
+        """Reshard the weights."""
         self._release()

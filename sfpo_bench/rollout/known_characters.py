@@ -1,4 +1,4 @@
-"""Which characters of a text a tokenizer would lose: those for which its vocabulary has nothing."""
+"""Finds the characters of a text that a tokenizer cannot represent."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids of texts, and for each text the characters that its ids lose, each once, in their order."""
+    """Token ids of texts, and for each text the distinct characters that its ids lose, in order."""
 
     ids: list[tuple[int, ...]]
     lost: list[list[str]]
 
 
 def broken_characters(text: str) -> list[str]:
-    """Halves of surrogate pairs, which no tokenizer reads: what JSON's `\\ud800` becomes."""
+    """The lone surrogates in `text` (such as JSON's `\\ud800`), which no tokenizer accepts."""
     return list(dict.fromkeys(character for character in text if "\ud800" <= character <= "\udfff"))
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, add_special_tokens: bool) -> Encoded:
-    """The texts as the tokenizer encodes them, and what becomes its unknown token or no token at all.
+    """Encode the texts, and find the characters that become the unknown token or no token.
 
-    What a tokenizer leaves out by its rules (white space between words, an accent that it strips) is not lost. Of a
-    tokenizer without offsets only unknown tokens are seen.
+    Text that a tokenizer drops by its rules (white space between words, stripped accents) is not lost. For a tokenizer
+    without offsets only unknown tokens are detected.
     """
     if not texts:
         return Encoded([], [])
@@ -46,7 +46,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, add_spec
 
 
 def _unknown_tokens(tokenizer: PreTrainedTokenizerBase, text: str, row: Sequence[int]) -> list[str]:
-    """The unknown token, where there are more of it than the text has itself."""
+    """The unknown token, if the ids have more of it than the text."""
     unknown = tokenizer.unk_token
     if not isinstance(unknown, str) or unknown in (tokenizer.bos_token, tokenizer.eos_token):
         return []
@@ -54,7 +54,7 @@ def _unknown_tokens(tokenizer: PreTrainedTokenizerBase, text: str, row: Sequence
 
 
 def _unknown_names(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """The unknown token by its id: the tokenizer's, and that of the model inside, which may have none or another."""
+    """The unknown tokens by id: the tokenizer's and that of its backend model, which may differ."""
     names = (tokenizer.unk_token, getattr(tokenizer.backend_tokenizer.model, "unk_token", None))
     vocabulary = tokenizer.get_vocab()
     return {vocabulary[name]: name for name in names if isinstance(name, str) and name in vocabulary}
@@ -63,7 +63,7 @@ def _unknown_names(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
 def _unknown_texts(
     unknown: Mapping[int, str], text: str, row: Sequence[int], spans: Sequence[tuple[int, int]]
 ) -> list[str]:
-    """What became an unknown token, unless that is what was written."""
+    """The pieces of text that became an unknown token, except where the text itself contains that token."""
     return [
         text[start:end]
         for token, (start, end) in zip(row, spans, strict=True)
@@ -72,7 +72,7 @@ def _unknown_texts(
 
 
 def _has_no_token(tokenizer: PreTrainedTokenizerBase, character: str) -> bool:
-    """True when the tokenizer's rules keep the character and its vocabulary has nothing for it, not even unknown."""
+    """True when the tokenizer's rules keep the character and its vocabulary has no token for it, not even unknown."""
     backend = tokenizer.backend_tokenizer
     kept = backend.normalizer.normalize_str(character) if backend.normalizer else character
     pieces = [piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(kept)] if backend.pre_tokenizer else [kept]
@@ -80,7 +80,7 @@ def _has_no_token(tokenizer: PreTrainedTokenizerBase, character: str) -> bool:
 
 
 def _found(tokenizer: PreTrainedTokenizerBase, text: str, characters: Set[str]) -> list[str]:
-    """Which of the characters stand in the text outside of tokens that are written out, such as `<|im_start|>`."""
+    """The characters that occur in the text outside of literal special tokens such as `<|im_start|>`."""
     for token in tokenizer.added_tokens_encoder:
         text = text.replace(token, "")
     return [character for character in dict.fromkeys(text) if character in characters]

@@ -1,4 +1,4 @@
-"""The responses still being decoded: packed, or padded for models whose attention does not pack."""
+"""Decode state of the unfinished responses: packed, or padded for models that do not support packing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from sfpo_bench.rollout.protocol import Request
 
 
 class LiveRows(ABC):
-    """`logits_BV` of the next token of every live response; `rows_B` are their places among all `total` responses of
-    the chunk, `positions_B` the position of their last token, `alive_B` which of them have not ended."""
+    """The responses being decoded.
+
+    `logits_BV` are for the next token, `rows_B` are indices among all `total` responses of the chunk, `positions_B` are
+    the positions of the last tokens, and `alive_B` is False for responses that have ended.
+    """
 
     def __init__(self, logits_BV: Tensor, positions_B: Tensor) -> None:
         self.logits_BV, self.positions_B = logits_BV, positions_B
@@ -26,12 +29,12 @@ class LiveRows(ABC):
         self.alive_B = torch.ones_like(self.rows_B, dtype=torch.bool)
 
     def scatter(self, values_B: Tensor, fill: float) -> Tensor:
-        """`values_B` at their rows among all responses, `fill` elsewhere."""
+        """`values_B` scattered to all responses, with `fill` for dropped ones."""
         return values_B.new_full((self.total,), fill).index_copy_(0, self.rows_B, values_B)
 
     def drop_finished(self) -> None:
-        """Leave finished rows out once they are half of the batch; until then they decode on unseen."""
-        # Every drop copies the caches: halving keeps all copies together below twice the first cache.
+        """Drop finished rows once they are half of the batch; until then they are decoded and ignored."""
+        # Every drop copies the KV cache; with halving all copies together stay below twice the first cache.
         if int(self.alive_B.sum()) * 2 <= len(self.alive_B):
             chosen = self.alive_B.nonzero()[:, 0]
             self.rows_B, self.positions_B = self.rows_B[chosen], self.positions_B[chosen]
@@ -39,7 +42,7 @@ class LiveRows(ABC):
             self._keep(chosen)
 
     def advance(self, model: PreTrainedModel, tokens_B: Tensor) -> None:
-        """Feed the chosen tokens."""
+        """Run the model on the chosen tokens, which gives the next logits."""
         self.positions_B = self.positions_B + 1
         self.logits_BV = self._next_logits(model, tokens_B)
 
@@ -51,7 +54,7 @@ class LiveRows(ABC):
 
 
 class PackedRows(LiveRows):
-    """The keys and values of a prompt are held once; nothing is padded and a new token copies none of the cache."""
+    """Packed rows: a prompt's keys and values are stored once, without padding, and a new token copies no cache."""
 
     _decoding: Decoding
 
@@ -64,10 +67,10 @@ class PackedRows(LiveRows):
         owners_B = owners(requests, device)
         decoding = Decoding(tokens_P)
         positions_N = positions_of(tokens_P, torch.zeros_like(tokens_P))
-        # The head runs on the last token of each prompt alone.
+        # The head runs on the last token of each prompt only.
         logits_PV = run(model, ids_N, positions_N, decoding, logits_to_keep=tokens_P.cumsum(0) - 1).logits[0]
         decoding.begin(owners_B)
-        # All responses of a prompt begin with the same logits.
+        # All responses of a prompt start with the same logits.
         rows = cls(logits_PV[owners_B], tokens_P[owners_B] - 1)
         rows._decoding = decoding
         return rows
@@ -82,17 +85,17 @@ class PackedRows(LiveRows):
 
 
 class PaddedRows(LiveRows):
-    """Every response has its own copy of its prompt's keys and values, padded on the left."""
+    """Left-padded rows: every response has its own copy of the prompt's keys and values."""
 
     _cache: DynamicCache
     _mask_BL: Tensor | None
 
     @classmethod
     def prefill(cls, model: PreTrainedModel, requests: Sequence[Request], pad_id: int) -> Self:
-        """Run every prompt once, then give each of its samples a copy of the cache."""
+        """Run every prompt once, then copy its cache for each sample."""
         ids_PL, mask_PL = left_pad([request.prompt_ids for request in requests], pad_id, model.device)
         padded = not bool(mask_PL.all())
-        # Positions count real tokens, so that left padding moves none of them.
+        # Positions count valid tokens only, so left padding does not shift them.
         positions_PL = (mask_PL.cumsum(dim=1) - 1).clamp_(min=0)
         cache = DynamicCache(config=model.config)
         logits_PV = model(
@@ -129,13 +132,13 @@ class PaddedRows(LiveRows):
 
 
 def owners(requests: Sequence[Request], device: torch.device) -> Tensor:
-    """The place of each response's request, [B]."""
+    """The index of each response's request, [B]."""
     counts = torch.tensor([len(request.samples) for request in requests], device=device)
     return torch.repeat_interleave(torch.arange(len(requests), device=device), counts)
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask (1 on real tokens), both [P, L], with every row's last token in the last column."""
+    """Left-padded token ids and mask (1 on valid tokens), both [P, L]."""
     length = max(len(row) for row in rows)
     ids_PL = torch.tensor([[pad_id] * (length - len(row)) + list(row) for row in rows], device=device)
     mask_PL = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows], device=device)

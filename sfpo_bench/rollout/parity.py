@@ -1,7 +1,7 @@
-"""Checks that the engine computes with the trainer's weights, by comparing their log-probs.
+"""Checks that the engine computes with the trainer's weights, by comparing log-probs.
 
-A push that does nothing to some weight raises no error; the responses merely come from another policy. So a few
-responses are drawn and the log-probs they were drawn with are compared with the trainer's.
+A weight sync that misses a weight raises no error; responses would silently come from another policy. The check draws a
+few responses and compares the engine's log-probs of their tokens with the trainer's.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch import Tensor
 from sfpo_bench.core.errors import EngineMismatch
 from sfpo_bench.core.types import Completion
 
-# The trainer's log-probs of the response tokens of each completion, at the sampling temperature of rollouts.
+# Returns the trainer's log-probs of each completion's response tokens, at the rollout temperature.
 Score = Callable[[Sequence[Completion]], list[list[float]]]
 
 BOUNDS = {"float32": 1e-3, "bfloat16": 1.0}
-# A policy of halved weights rounds more coarsely (SmolLM2: up to 7e-4 in float32), and a missed push differs by nats.
+# Halved weights round more coarsely (SmolLM2: up to 7e-4 in float32); a missed weight sync differs by nats.
 SYNC_CHECK_BOUNDS = {"float32": 2e-2, "bfloat16": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Absolute differences of log-probs over the tokens of some responses, nats, and the bound on the largest."""
+    """Absolute differences of log-probs over the tokens of some responses, in nats, and the bound on the largest."""
 
     largest: float
     mean: float
@@ -33,7 +33,7 @@ class Parity:
     bound: float
 
     def require(self, when: str) -> None:
-        """Raise `EngineMismatch` when the largest difference is beyond the bound or not a number."""
+        """Raise `EngineMismatch` when the largest difference exceeds the bound or is NaN."""
         if not self.largest <= self.bound:
             raise EngineMismatch(
                 f"{when}: the engine's log-probs differ from the trainer's by up to {self.largest:.3g} nats (mean "
@@ -45,22 +45,22 @@ class Parity:
 
 
 def compare(completions: Sequence[Completion], score: Score, bound: float) -> Parity:
-    """The completions' own log-probs against the trainer's."""
+    """Compare the completions' log-probs with the trainer's."""
     scored = score(completions)
     differences = [
         abs(mine - theirs)
         for row, completion in zip(scored, completions, strict=True)
         for mine, theirs in zip(row, completion.log_probs, strict=True)
     ]
-    # max() would let a NaN pass or not by its place.
+    # Python's max() ignores a NaN or returns it, depending on its position.
     largest = float(torch.tensor(differences).max())
     return Parity(largest, sum(differences) / len(differences), len(differences), bound)
 
 
 class Halved:
-    """Every weight matrix is half of itself inside the block, in place; exact, since halving and doubling are.
+    """Halves every weight matrix in place inside the block; exact, since halving and doubling are exact.
 
-    A policy that differs in every layer, with a calmer distribution: an engine that missed any push cannot hide.
+    The halved policy differs from the original in every layer and is less peaked, so a missed weight sync shows.
     """
 
     def __init__(self, weights: Sequence[Tensor]) -> None:

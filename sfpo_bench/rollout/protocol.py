@@ -12,7 +12,7 @@ from sfpo_bench.core.types import Completion, Sampling
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What an engine says of weights under which no token can be drawn.
+# Error message for weights whose logits are not finite.
 NOT_FINITE = (
     "generation: the policy's logits are not finite, so its weights have diverged or are damaged; (in train) lower "
     "learner.learning_rate, or set learner.gradient_clip_norm above 0, and start the run afresh"
@@ -21,8 +21,10 @@ NOT_FINITE = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`samples` responses to one encoded prompt; each sample number draws its own noise. The last `begun` tokens of
-    `prompt_ids` are the first ones of every response: its text begins with theirs."""
+    """A request for `samples` responses to one encoded prompt, each sample number with its own noise.
+
+    The last `begun` tokens of `prompt_ids` are the start of every response and belong to its text.
+    """
 
     problem_id: str
     prompt_ids: tuple[int, ...]
@@ -30,15 +32,15 @@ class Request:
     begun: int = 0
 
     def whole(self, rest: Sequence[int]) -> list[int]:
-        """The tokens of a response that ends with `rest`."""
+        """The tokens of the whole response: the begun part and `rest`."""
         return [*self.prompt_ids[len(self.prompt_ids) - self.begun :], *rest]
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseStream:
-    """Names the noise of one generation: `purpose` is `rollout` or an evaluation's name.
+    """The name of one generation's noise; `purpose` is `rollout` or an evaluation's name.
 
-    The noise of a response is a function of (seed, purpose, step, problem, sample, position) and of nothing else.
+    A response's noise is a function of (seed, purpose, step, problem, sample, position) only.
     """
 
     seed: int
@@ -46,33 +48,33 @@ class NoiseStream:
     step: int
 
     def key(self, problem_id: str, sample: int) -> int:
-        """The 64-bit key of one response's stream."""
+        """The 64-bit key of one response's noise."""
         return stream_key(self.seed, self.purpose, self.step, problem_id, sample)
 
 
 class RolloutEngine(Protocol):
-    """Generates with the policy's present weights."""
+    """Generates responses with the policy's current weights."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
-        """Completions in the order of the requests and, within a request, of its samples."""
+        """Generate completions, in the order of the requests and, within a request, of its samples."""
         ...
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the learner's weights, by name; afterwards nothing is generated from older ones."""
+        """Load the learner's weights by name; later responses use no older ones."""
         ...
 
     def free_memory(self) -> None:
-        """Nothing is generated until the next `load`: give back the memory that can be given back."""
+        """Free what memory can be freed; nothing is generated until the next `load`."""
         ...
 
     def metrics(self) -> Mapping[str, float]:
-        """Scalars of the engine since the last call, to record with the step just taken; may be empty."""
+        """Metrics since the last call, for the record of the completed step; may be empty."""
         ...
 
     def started(self) -> Mapping[str, float]:
-        """What the start took and showed, for the run's journal; empty for an engine that starts at once."""
+        """Timings and parity of the start, for the journal; empty for an engine without a start-up phase."""
         ...
 
     def close(self) -> None:
-        """Free processes and memory; the engine is not used again."""
+        """Stop processes and free memory; the engine cannot be used afterwards."""
         ...

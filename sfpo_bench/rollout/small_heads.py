@@ -1,14 +1,14 @@
-"""Attention heads too small for vLLM's CPU kernels, written out wider without changing what they compute.
+"""Pads attention heads that are too small for vLLM's CPU kernels, without changing the model's output.
 
-The kernels have no head of 8 or 16 numbers, which very small models have. A head of d numbers becomes one of D = 4 d:
+The kernels do not support head sizes 8 and 16, which very small models have. A head of size d becomes one of D = 4 d:
 
-    rotary     number i of the first half turns at base^(-2 i / d) = base^(-2 (4 i) / D): it moves to place 4 i of the
-               wider half, and likewise in the second half
+    rotary     entry i of the first half rotates at base^(-2 i / d) = base^(-2 (4 i) / D), so it moves to entry 4 i of
+               the wider half, and likewise in the second half
     scale      scores are divided by sqrt(D) = 2 sqrt(d), so queries are doubled, which is exact
-    the rest   zeros, which add nothing to scores or values
+    the rest   zeros, which add 0 to scores and values
 
-vLLM's Llama takes the head size from the configuration and biases on demand, its Qwen2 does not; a Qwen2 without a
-sliding window is a Llama with biases.
+vLLM's Llama reads the head size from the configuration and supports biases; its Qwen2 does not read it. A Qwen2 without
+a sliding window is a Llama with biases.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _PROJECTION = re.compile(r"\.self_attn\.([qkvo])_proj\.(weight|bias)$")
 
 @dataclass(frozen=True, slots=True)
 class SmallHeads:
-    """Heads of `head_size` numbers, each to become four times as wide."""
+    """Pads heads of size `head_size` to four times their size."""
 
     head_size: int
     qkv_bias: bool
 
     @classmethod
     def of(cls, config: PreTrainedConfig, device: str) -> SmallHeads | None:
-        """None for a model whose heads vLLM can take, or of another architecture."""
+        """The padding for a model, or None where vLLM supports its heads or the architecture is not covered."""
         kind = config.model_type
         heads = int(getattr(config, "num_attention_heads", 1))
         size = int(getattr(config, "head_dim", None) or int(getattr(config, "hidden_size", 0)) // heads)
@@ -43,19 +43,19 @@ class SmallHeads:
         return cls(size, kind == "qwen2")
 
     def overrides(self) -> dict[str, object]:
-        """Overrides of the model's config.json for vLLM."""
+        """Overrides of the model's config.json, for vLLM."""
         bias: dict[str, object] = {"qkv_bias": True} if self.qkv_bias else {}
         return {"architectures": ["LlamaForCausalLM"], "head_dim": _FACTOR * self.head_size, **bias}
 
     def widen(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights by name, attention projections with wider heads, the others as they are."""
+        """The weights by name, with padded heads in the attention projections."""
         return {name: self._widened(name, weight) for name, weight in weights.items()}
 
     def _widened(self, name: str, weight: Tensor) -> Tensor:
         found = _PROJECTION.search(name)
         if found is None:
             return weight
-        # The output projection has its heads in the columns, the others in the rows.
+        # The output projection has heads in its columns, the other projections in their rows.
         rows = weight.detach().T if found[1] == "o" else weight.detach()
         heads = rows.shape[0] // self.head_size
         half = self.head_size // 2

@@ -1,4 +1,4 @@
-"""Reference solutions to token ids, as a model would have written them."""
+"""Reference solutions to token ids, in the form of a model's response."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def with_solutions(
     limit: int,
     over_long: OverLong,
 ) -> list[EncodedProblem]:
-    """The problems with the token ids of their solutions, the end-of-sequence token behind them.
+    """The problems with the token ids of their solutions, each followed by the end-of-sequence token.
 
-    Raises `ConfigError` for characters that the tokenizer does not know, for a solution of more than `limit` tokens
+    Raises `ConfigError` for characters that the tokenizer cannot represent, for a solution of more than `limit` tokens
     under `OverLong.refuse`, and when dropping leaves nothing.
     """
     texts = [one.problem.solution or "" for one in encoded]
@@ -67,6 +67,6 @@ def _refuse_lost(encoded: Sequence[EncodedProblem], lost: Sequence[Sequence[str]
 
 
 def _end_id(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that ends a response: the tokenizer's own where it is one of those that do."""
+    """The token that ends a response: the tokenizer's EOS where the model accepts it as an end."""
     ends = end_of_sequence_ids(model, tokenizer)
     return tokenizer.eos_token_id if tokenizer.eos_token_id in ends else min(ends)

@@ -1,4 +1,4 @@
-"""Generation with a transformers model in this process: a decode loop that prefills each prompt once per group."""
+"""Generation with a transformers model in this process; each prompt is prefilled once per group."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sfpo_bench.core.types import Completion, FinishReason, Sampling
 from sfpo_bench.rollout.live_rows import LiveRows, PackedRows, PaddedRows
 from sfpo_bench.rollout.protocol import NOT_FINITE, NoiseStream, Request
 
-# Logits worked on at a time: so many numbers stay in a processor's cache from one pass over them to the next.
+# Logits processed at a time: this many numbers stay in a CPU's cache between passes over them.
 _BLOCK_LOGITS = 2**19
-# Neighbouring tokens whose probabilities are summed before the one to choose is looked for among them.
+# Adjacent tokens per bucket: sampling first finds the bucket by its total probability, then the token in it.
 _BUCKET = 256
 
 
 class TransformersEngine:
-    """Samples from `model`; `batch_responses` bounds how many responses are decoded side by side.
+    """Samples from `model`, at most `batch_responses` responses at a time.
 
-    The model may be the learner's own module: then `load` has nothing to copy and responses always come from the
-    present weights. Finished responses leave the batch once they are half of it.
+    Where the model is the learner's own module, `load` copies nothing. Finished responses leave the batch once they are
+    half of it.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TransformersEngine:
         self._packs = packs(model)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
-        """Completions in the order of the requests and, within a request, of its samples."""
+        """Generate completions, in the order of the requests and, within a request, of its samples."""
         completions: list[Completion] = []
         with torch.inference_mode():
             for chunk in chunks(requests, self._batch_responses):
@@ -50,7 +50,7 @@ class TransformersEngine:
         return completions
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Copy the weights by name; those that already share memory with the model are left alone."""
+        """Copy the weights by name, except those that share memory with the model."""
         own = dict(self._model.named_parameters())
         with torch.no_grad():
             for name, weight in weights.items():
@@ -58,14 +58,14 @@ class TransformersEngine:
                     own[name].copy_(weight)
 
     def free_memory(self) -> None:
-        """Nothing to give back: the weights are the learner's, the cache is gone."""
+        """Do nothing: the weights are the learner's, and no cache outlives a call."""
 
     def metrics(self) -> Mapping[str, float]:
-        """None of its own."""
+        """Return no metrics."""
         return {}
 
     def started(self) -> Mapping[str, float]:
-        """Nothing: it starts at once."""
+        """Return nothing: the engine has no start-up phase."""
         return {}
 
     def close(self) -> None:
@@ -73,7 +73,8 @@ class TransformersEngine:
 
     def _generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
         keys = [noise.key(request.problem_id, sample) for request in requests for sample in request.samples]
-        # One uniform number for each token that could come, by name: no draw depends on what shares the batch.
+        # One uniform number per response and position, from the response's key: no draw depends on the rest of the
+        # batch.
         draws_BT = torch.from_numpy(uniforms(keys, sampling.max_new_tokens)).to(self._model.device)
         decoding: LiveRows
         if self._packs:
@@ -85,7 +86,7 @@ class TransformersEngine:
             tokens_B, log_probs_B = choose_tokens(
                 decoding.logits_BV, sampling.temperature, draws_BT[:, position][decoding.rows_B], sampling.top_p
             )
-            # Rows that left the batch get -1: `_until_end` takes it for the end.
+            # Dropped rows get -1, which `_until_end` treats as the end.
             tokens_TB.append(decoding.scatter(tokens_B, fill=-1))
             log_probs_TB.append(decoding.scatter(log_probs_B, fill=0.0))
             decoding.alive_B &= ~torch.isin(tokens_B, self._end_ids)
@@ -118,11 +119,11 @@ class TransformersEngine:
 
 
 def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
-    """The next token of each row by inverting the cumulative distribution at `draws_B`, and its log-prob.
+    """The next token of each row, by inverting the cumulative distribution at `draws_B`, and its log-prob.
 
-    `top_p` below 1 draws from the nucleus alone (see `nucleus`); log-probs remain those of the whole distribution.
-    Temperature 0 takes the largest logit; its log-prob is that of the untempered distribution. The k-th row depends on
-    its own logits and draw alone. Raises `NonFiniteError` when a row has no distribution: its weights have diverged.
+    With `top_p` below 1 the token comes from the nucleus (see `nucleus`); log-probs remain those of the full
+    distribution. Temperature 0 takes the argmax; its log-prob is at temperature 1. A row's result depends only on its
+    logits and draw. Raises `NonFiniteError` when the logits of a row are not finite.
     """
     rows = max(1, _BLOCK_LOGITS // logits_BV.shape[1])
     chosen = [
@@ -136,10 +137,10 @@ def choose_tokens(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p:
 
 
 def _choose(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """Tokens and log-probs of a few rows; a row that has no distribution gets a log-prob of NaN."""
+    """Tokens and log-probs of some rows; the log-prob is NaN where the logits are not finite."""
     odds_BV = _tempered(logits_BV, temperature)
     largest_B1 = odds_BV.amax(dim=-1, keepdim=True)
-    # Odds exp(z - max z): at most 1, so that sums over the vocabulary cannot overflow.
+    # Odds exp(z - max z) are at most 1, so sums over the vocabulary cannot overflow.
     odds_BV.sub_(largest_B1).exp_()
     buckets_BNW, ends_BN = _bucketed(odds_BV)
     normalizer_B1 = ends_BN[:, -1:]
@@ -150,22 +151,24 @@ def _choose(logits_BV: Tensor, temperature: float, draws_B: Tensor, top_p: float
             buckets_BNW, ends_BN = _bucketed(nucleus(odds_BV / normalizer_B1, top_p))
         tokens_B1 = _invert(buckets_BNW, ends_BN, draws_B).clamp_(max=logits_BV.shape[1] - 1)
     chosen_B1 = _tempered(logits_BV.gather(1, tokens_B1), temperature)
-    # From the logit, not from the summed odds: a token of tiny probability keeps all its digits.
+    # Computed from the logit, not from summed odds, so that tiny probabilities keep full precision.
     log_probs_B1 = (chosen_B1 - largest_B1).double() - normalizer_B1.log()
     return tokens_B1[:, 0], log_probs_B1[:, 0].to(odds_BV.dtype)
 
 
 def _tempered(logits: Tensor, temperature: float) -> Tensor:
-    """A copy in at least fp32, at the temperature; at 0 untempered."""
+    """A copy of the logits in at least fp32, divided by the temperature unless it is 0."""
     copied = logits.clone() if logits.dtype == torch.float64 else logits.to(torch.float32, copy=True)
     return copied if temperature in (0.0, 1.0) else copied.div_(temperature)
 
 
 def _bucketed(odds_BV: Tensor) -> tuple[Tensor, Tensor]:
-    """Odds in buckets of neighbouring tokens [B, N, W], and their sums up to the end of each bucket [B, N], in fp64: an
-    fp32 sum over a large vocabulary is off by more than many a token's probability."""
+    """Odds in buckets of adjacent tokens [B, N, W], and the cumulative odds at the end of each bucket [B, N], in fp64.
+
+    The error of an fp32 sum over a large vocabulary exceeds the probability of many tokens.
+    """
     width = min(_BUCKET, odds_BV.shape[1])
-    # A vocabulary that is no multiple of W is filled up with odds of 0, which no draw can hit.
+    # Pad the vocabulary to a multiple of W with odds of 0, which no draw can hit.
     missing = -odds_BV.shape[1] % width
     whole_BV = torch.nn.functional.pad(odds_BV, (0, missing)) if missing else odds_BV
     buckets_BNW = whole_BV.unflatten(1, (-1, width))
@@ -173,13 +176,15 @@ def _bucketed(odds_BV: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _invert(buckets_BNW: Tensor, ends_BN: Tensor, draws_B: Tensor) -> Tensor:
-    """The token of each row, [B, 1], in which its cumulative odds pass `draws_B` of their sum: first the bucket is
-    found, then the token in it, so that most cumulative sums are never made."""
+    """The token of each row, [B, 1], at which the cumulative odds exceed `draws_B` times their total.
+
+    It first finds the bucket, then the token in it, which avoids most cumulative sums.
+    """
     rows, count, width = buckets_BNW.shape
-    # A point below the row's own total always lies inside a token of positive probability; so in the bucket.
+    # A point below the row's total always falls on a token of positive probability; the same holds within the bucket.
     points_B1 = _below(draws_B[:, None] * ends_BN[:, -1:], ends_BN[:, -1:])
     bucket_B1 = torch.searchsorted(ends_BN, points_B1, right=True).clamp_(max=count - 1)
-    # Cumulative odds at the beginning of each bucket: those at the end of the one before.
+    # Cumulative odds at the start of each bucket, which are those at the end of the preceding one.
     starts_BN = torch.nn.functional.pad(ends_BN, (1, 0))
     chosen_BW = buckets_BNW[torch.arange(rows, device=ends_BN.device), bucket_B1[:, 0]]
     inside_BW = chosen_BW.cumsum(dim=-1, dtype=torch.float64)
@@ -192,16 +197,18 @@ def _below(points_B1: Tensor, end_B1: Tensor) -> Tensor:
 
 
 def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
-    """The probabilities of the smallest set of tokens that together have at least `top_p`, the most probable first, and
-    0 for the others; not renormalised. Of equally probable tokens the earlier ones go in (Holtzman et al. 2020)."""
+    """The probabilities of the smallest set of most probable tokens with total at least `top_p`, 0 for other tokens.
+
+    They are not renormalised. Among equally probable tokens, earlier ones come first (Holtzman et al. 2020).
+    """
     sorted_BV, order_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
-    # Mass of the tokens before each: a token is in while those before it have less than top_p.
+    # Total probability before each token; a token is kept while this is below top_p.
     before_BV = sorted_BV.cumsum(dim=-1) - sorted_BV
     return torch.zeros_like(probs_BV).scatter(-1, order_BV, sorted_BV * (before_BV < top_p))
 
 
 def chunks(requests: Sequence[Request], batch_responses: int) -> Iterator[list[Request]]:
-    """Consecutive requests of at most `batch_responses` responses together; a larger request is a chunk of its own."""
+    """Chunks of consecutive requests with at most `batch_responses` responses; a larger request is its own chunk."""
     chunk: list[Request] = []
     size = 0
     for request in requests:

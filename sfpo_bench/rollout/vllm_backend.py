@@ -1,4 +1,4 @@
-"""The protocol of a place where vLLM runs: this process, a child process, a server. Imports neither torch nor vLLM."""
+"""The interface to vLLM in this process, a child process or a server. Imports neither torch nor vLLM."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# An output head of its own for a model with tied embeddings, pushed like any other weight: a reload that is not given
-# the head leaves it as it was, in silence.
+# Gives a model with tied embeddings a separate LM head, synced like any other weight. A reload without the head would
+# silently leave the old one in place.
 UNTIED: Mapping[str, object] = {"tie_word_embeddings": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How vLLM is started. `overrides` replace entries of the model's config.json."""
+    """Arguments for starting vLLM. `overrides` replace entries of the model's config.json."""
 
     model: str
     revision: str
@@ -38,7 +38,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One response to draw: its prompt, and the seed of its noise (63 bits)."""
+    """A request for one response: its prompt and its 63-bit seed."""
 
     prompt_ids: tuple[int, ...]
     seed: int
@@ -46,8 +46,11 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What came of a `Draw`: token ids with the end-of-sequence token if it stopped, and the log-prob each was drawn
-    with. `cached_tokens` prompt tokens were found in the prefix cache."""
+    """The result of a `Draw`: token ids, with the end-of-sequence token if it stopped, and their log-probs when
+    sampled.
+
+    `cached_tokens` prompt tokens came from the prefix cache.
+    """
 
     token_ids: tuple[int, ...]
     log_probs: tuple[float, ...]
@@ -55,28 +58,27 @@ class Drawn:
 
 
 class Backend(Protocol):
-    """A running vLLM. Every method raises `EngineFailed` when vLLM has died, does not answer in time or is out of
-    memory."""
+    """A running vLLM. Every method raises `EngineFailed` when vLLM crashes, times out or runs out of memory."""
 
     def draw(self, draws: Sequence[Draw], sampling: Sampling, end_ids: Sequence[int]) -> list[Drawn]:
-        """Responses in the order of `draws`."""
+        """Return responses in the order of `draws`."""
         ...
 
     def push(self, weights: Mapping[str, Tensor]) -> None:
-        """Replace the weights of these names, then forget every cached prefix."""
+        """Replace the weights of these names, then reset the prefix cache."""
         ...
 
     def free_memory(self) -> None:
-        """Give back memory until the next `push`."""
+        """Free memory until the next `push`."""
         ...
 
     def close(self) -> None:
-        """End it; what was started is stopped."""
+        """Shut down, with all processes it started."""
         ...
 
 
 def checked(drawn: Drawn) -> Drawn:
-    """`drawn`, unless its log-probs say that the weights have diverged."""
+    """Return `drawn`; raise an error for missing or non-finite log-probs."""
     if len(drawn.log_probs) != len(drawn.token_ids) or not drawn.token_ids:
         raise EngineFailed(
             f"vLLM returned {len(drawn.token_ids)} tokens with {len(drawn.log_probs)} log-probs; expected one each"

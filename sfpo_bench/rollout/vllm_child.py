@@ -1,10 +1,10 @@
-"""vLLM in a child process: when it dies, hangs or runs out of memory, the trainer reports it.
+"""vLLM in a child process, so that the trainer can report its crashes, hangs and out-of-memory errors.
 
-    parent -> child   ("start", Launch) ("draw", …) ("push", path) ("free_memory",)  pickled, over a pipe of their own
+    parent -> child   ("start", Launch) ("draw", …) ("push", path) ("free_memory",)  pickled, over a pipe
     child -> parent   ("done", result) or ("failed", kind of error, message)
 
-Weights travel as a safetensors file in shared memory. The child ends when its pipe does, so that it never outlives the
-trainer.
+Weights are passed as a safetensors file in shared memory. The child exits when the pipe closes, so it never outlives
+the trainer.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _TORCHRUN = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE
 
 
 class ChildVllm:
-    """A `vllm.LLM` in a child process; `timeout_seconds` is the longest wait for an answer, `start_seconds` the longest
-    start."""
+    """A `vllm.LLM` in a child process. `timeout_seconds` limits each answer, `start_seconds` the start."""
 
     def __init__(self, launch: Launch, transfer_folder: Path, start_seconds: float, timeout_seconds: float) -> None:
         self._folder = transfer_folder
@@ -41,7 +40,7 @@ class ChildVllm:
         self._pipe, end = context.Pipe()
         self._process: BaseProcess = context.Process(target=_serve, args=(end,), name="vllm", daemon=True)
         self._process.start()
-        end.close()  # Only the child's copy is left, so that its death ends the pipe.
+        end.close()  # the child now holds the only copy, so its exit closes the pipe
         self._ask("start", launch, seconds=start_seconds)
 
     @property
@@ -80,12 +79,12 @@ class ChildVllm:
                 )
             reply = self._pipe.recv()
         except (EOFError, OSError) as error:
-            raise EngineFailed(self._obituary(what)) from error
+            raise EngineFailed(self._exit_message(what)) from error
         if reply[0] == "failed":
             raise (NonFiniteError if reply[1] == NonFiniteError.__name__ else EngineFailed)(reply[2])
         return reply[1]
 
-    def _obituary(self, what: str) -> str:
+    def _exit_message(self, what: str) -> str:
         self._process.join(_KILL_SECONDS)
         code = self._process.exitcode
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
@@ -93,9 +92,11 @@ class ChildVllm:
         return f"vLLM's process {self.pid} ended {how} while asked to `{what}`{hint}"
 
 
-def _alone(launch: Launch, environment: MutableMapping[str, str]) -> Launch:
-    """The launch on the one GPU that this process is to see, as the only process it knows of: vLLM would take the
-    trainer's ranks, which torchrun's variables tell of, for its own."""
+def _on_one_gpu(launch: Launch, environment: MutableMapping[str, str]) -> Launch:
+    """The launch with one visible GPU and without torchrun's variables, changing `environment`.
+
+    vLLM would otherwise take the trainer's ranks for its own.
+    """
     for name in _TORCHRUN:
         environment.pop(name, None)
     kind, _, index = launch.device.partition(":")
@@ -107,8 +108,8 @@ def _alone(launch: Launch, environment: MutableMapping[str, str]) -> Launch:
 
 
 def _serve(pipe: Connection) -> None:
-    """The child: answer until the pipe ends."""
-    # Ctrl-C in a terminal reaches every process of its group; the trainer alone decides what it means.
+    """The child's main loop: answer requests until the pipe closes."""
+    # Ctrl-C reaches every process of the terminal's group; only the trainer handles it.
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -123,7 +124,7 @@ def _serve(pipe: Connection) -> None:
         try:
             result: Any = None
             if what == "start":
-                engine = InProcessVllm(_alone(arguments[0], os.environ))
+                engine = InProcessVllm(_on_one_gpu(arguments[0], os.environ))
             else:
                 assert engine is not None
                 verbs: dict[str, Callable[..., Any]] = {
@@ -133,7 +134,7 @@ def _serve(pipe: Connection) -> None:
                 }
                 result = verbs[what](*arguments)
             reply: tuple[Any, ...] = ("done", result)
-        except Exception as error:  # The boundary of the process: its parent says what became of it.
+        except Exception as error:  # the process boundary: the parent reports it
             reply = ("failed", type(error).__name__, str(error))
         pipe.send(reply)
-    os._exit(0)  # vLLM's own threads must not keep the child alive.
+    os._exit(0)  # vLLM's threads must not keep the child alive

@@ -1,8 +1,8 @@
-"""Rollouts by vLLM: seeds, completions, the weights' way into the engine, and the check that they arrived.
+"""Rollouts by vLLM: seeds, completions, weight sync and its check.
 
-What vLLM's sampling cannot promise: the noise of a response is a function of its own seed, but its logits depend in the
-last bits on what is decoded beside it, so a response may differ between batches of another composition, between
-restarts and between machines. The transformers engine's responses do not.
+Each response has its own seed, but vLLM's logits depend in the last bits on the other sequences in the batch. A
+response may therefore differ between batch compositions, restarts and machines. Responses of the transformers engine do
+not.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class TrainerSide:
-    """What the engine must know of the trainer: its weights by name, how they become the ones vLLM is given, its
-    scoring, and the number format both compute in. `owned` are the tensors that weights are made of where those are
-    spread over processes."""
+    """The trainer's side of the engine.
+
+    It has the weights by name, the function `present` that maps them to vLLM's, the scoring for the parity check, and
+    the number format of both. `owned` are the shards behind `weights` where these are sharded over ranks.
+    """
 
     weights: Mapping[str, Tensor]
     present: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -43,7 +45,7 @@ class TrainerSide:
 
 @dataclass(slots=True)
 class _Readings:
-    """What is recorded with the next step."""
+    """Measurements for the next step's record."""
 
     parity: Parity | None = None
     parity_seconds: float = 0.0
@@ -52,13 +54,12 @@ class _Readings:
 
 
 class VllmEngine:
-    """Generates with vLLM through a `Backend` that `start` makes, now and at every restart.
+    """Generates with vLLM through a `Backend` that `start` creates, at construction and at every restart.
 
-    The start is part of construction: vLLM starts, gets the weights, shows in a sync check that it takes over what is
-    pushed, and that its log-probs are the trainer's.
+    Construction starts vLLM, syncs the weights, runs the sync check, and compares log-probs with the trainer's.
 
-    Raises `EngineFailed` when vLLM cannot be started or is lost for good, `EngineMismatch` when it does not compute
-    what the trainer does.
+    Raises `EngineFailed` when vLLM cannot be started or has used up its restarts, and `EngineMismatch` when its
+    log-probs differ from the trainer's.
     """
 
     def __init__(
@@ -84,13 +85,13 @@ class VllmEngine:
         self._backend = start()
         self._numbers = {"start_seconds": time.perf_counter() - started}
         try:
-            self._introduce()
-        except BaseException:  # An interrupt too must not leave vLLM's processes behind.
+            self._sync_and_check()
+        except BaseException:  # an interrupt, too, must not leave vLLM's processes running
             self._backend.close()
             raise
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream) -> list[Completion]:
-        """Completions in the order of the requests and, within a request, of its samples."""
+        """Generate completions, in the order of the requests and, within a request, of its samples."""
         completions, drawn = self._sample(requests, sampling, noise)
         if noise.purpose == "rollout":
             self._readings.prompt_tokens += sum(len(completion.prompt_ids) for completion in completions)
@@ -98,7 +99,7 @@ class VllmEngine:
         return completions
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Push the weights; the first time and every `parity_every` times, see that they arrived."""
+        """Sync the weights; check parity after the first sync and after every `parity_every`-th one."""
         self._with_restarts(lambda: self._backend.push(self._trainer.present(weights)))
         self._loads += 1
         if self._loads == 1 or self._loads % self._settings.parity_every == 0:
@@ -107,11 +108,11 @@ class VllmEngine:
             self._readings.parity_seconds = time.perf_counter() - started
 
     def free_memory(self) -> None:
-        """Let vLLM sleep where it can."""
+        """Put vLLM to sleep where it supports that."""
         self._with_restarts(lambda: self._backend.free_memory())
 
     def metrics(self) -> Mapping[str, float]:
-        """Restarts so far, the share of prompt tokens not computed again, and the parity if it was checked."""
+        """Restarts so far, the share of prompt tokens from the prefix cache, and the parity if it was checked."""
         readings, self._readings = self._readings, _Readings()
         found = {"engine_restarts": float(self._restarts)}
         if readings.prompt_tokens:
@@ -121,17 +122,17 @@ class VllmEngine:
         return found
 
     def started(self) -> Mapping[str, float]:
-        """Seconds of start and introduction, and the parity they ended with."""
+        """Seconds of start and first weight sync, and the parity after it."""
         return self._numbers
 
     def close(self) -> None:
-        """End vLLM."""
+        """Shut vLLM down."""
         self._backend.close()
 
-    # The weights' way, and whether they arrived.
+    # Weight sync and its check.
 
-    def _introduce(self) -> None:
-        """The first pushes: halved weights and back, each compared."""
+    def _sync_and_check(self) -> None:
+        """Sync halved weights, then the real ones, and check parity after each."""
         started = time.perf_counter()
         weights = self._trainer.weights
         if self._settings.check_sync:
@@ -146,7 +147,7 @@ class VllmEngine:
         self._numbers |= {"introduction_seconds": time.perf_counter() - started}
 
     def _check(self, when: str, least_bound: float = 0.0) -> Parity:
-        """Responses to the probes, their log-probs against the trainer's."""
+        """Sample responses to the probes and compare their log-probs with the trainer's."""
         noise = NoiseStream(self._trainer.seed, "parity", self._loads)
         limit = min(_PARITY_TOKENS, self._settings.max_new_tokens)
         completions, _ = self._sample(self._probes, Sampling(self._settings.temperature, limit), noise)
@@ -160,7 +161,7 @@ class VllmEngine:
         self, requests: Sequence[Request], sampling: Sampling, noise: NoiseStream
     ) -> tuple[list[Completion], list[Drawn]]:
         owners = [(request, sample) for request in requests for sample in request.samples]
-        # 63 bits: vLLM takes a signed seed.
+        # 63 bits, since vLLM's seed is signed.
         draws = [Draw(request.prompt_ids, noise.key(request.problem_id, sample) >> 1) for request, sample in owners]
         drawn = self._with_restarts(lambda: self._backend.draw(draws, sampling, sorted(self._end_ids)))
         whole = [request.whole(one.token_ids) for (request, _), one in zip(owners, drawn, strict=True)]
@@ -180,7 +181,8 @@ class VllmEngine:
         return completions, drawn
 
     def _with_restarts(self, act: Callable[[], Result]) -> Result:
-        """What `act` returns; vLLM is started again with the trainer's present weights, as often as is allowed."""
+        """Return what `act` returns; on failure restart vLLM with the current weights, at most `rollout.restarts`
+        times."""
         while True:
             try:
                 return act()
@@ -190,7 +192,7 @@ class VllmEngine:
                 self._restarts += 1
                 self._backend.close()
                 self._backend = self._start()
-                self._introduce()
+                self._sync_and_check()
 
 
 def _numbers(parity: Parity) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What must be settled before torch and vLLM are imported: is vLLM there, and the variables it reads. No torch here."""
+"""Checks that vLLM is installed and sets its environment variables, before torch and vLLM are imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sfpo_bench.settings.rollout import Placement, VllmRollout
 
 
 def require_vllm(settings: VllmRollout) -> None:
-    """Raise `MissingDataError` with the install line when this process needs vLLM and does not have it."""
+    """Raise `MissingDataError` with the install command when this process needs vLLM and it is not installed."""
     if settings.placement is not Placement.server and importlib.util.find_spec("vllm") is None:
         raise MissingDataError(
             f"rollout=vllm with placement={settings.placement.value} but vLLM is not installed here; on a "
@@ -22,22 +22,22 @@ def require_vllm(settings: VllmRollout) -> None:
 
 
 def prepare_environment(threads: int, environment: MutableMapping[str, str] | None = None) -> None:
-    """Set what vLLM and its OpenMP runtime read once, wherever the user has not; call it before torch is imported.
+    """Set the variables that vLLM and OpenMP read at import, unless the user has set them; call before importing torch.
 
-    `threads` 0 stands for all processor cores this process may use.
+    `threads` 0 means all CPU cores this process may use.
     """
     environment = os.environ if environment is None else environment
     cores = threads or len(os.sched_getaffinity(0))
     for name, value in {
-        # Without it vLLM leaves torch one thread in its process, training included.
+        # Without it vLLM limits torch to one thread in its process, also for training.
         "OMP_NUM_THREADS": str(cores),
-        # Threads that spin while they wait take the cores from whoever shares them.
+        # Spinning threads would take CPU time from other processes on the same cores.
         "OMP_WAIT_POLICY": "PASSIVE",
-        # Several runs side by side would all be bound to the same cores.
+        # By default several runs on a machine would all be bound to the same cores.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        # The engine's core in this process, beside the weights it gets.
+        # The engine core runs in this process, which holds the weights it receives.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        # Its warnings are about libraries to preload and, at every push, about buffers that no checkpoint holds.
+        # Its warnings concern libraries to preload and, at every weight sync, buffers that no checkpoint holds.
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
     }.items():

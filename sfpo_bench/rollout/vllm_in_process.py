@@ -1,4 +1,4 @@
-"""vLLM in this process, beside the learner or alone in a child process."""
+"""vLLM in this process, beside the learner or in a child process."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _KEY = "push"
 
 
 class InProcessVllm:
-    """A `vllm.LLM` with the official weight transfer.
+    """A `vllm.LLM` with vLLM's weight-transfer interface.
 
-    It starts with random weights: the first `push` brings the real ones. A hang inside it hangs this process; only
-    from outside (`placement=child_process`) can that be noticed.
+    It starts with random weights; the first `push` loads the real ones. A hang in vLLM blocks this process; it can be
+    detected only from outside (`placement=child_process`).
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -33,9 +33,9 @@ class InProcessVllm:
 
         register()
         self._sleeps = launch.sleep and launch.device.startswith("cuda")
-        more: dict[str, Any] = {}  # Arguments of another library, by its names.
+        more: dict[str, Any] = {}  # keyword arguments of vLLM
         if not launch.device.startswith("cuda"):
-            # A prompt shares whole blocks with its group; vLLM's own choice on a CPU is 128 tokens.
+            # The responses of a group share whole blocks of the prompt; vLLM's default on a CPU is 128 tokens.
             more["block_size"] = 32
         else:
             free, total = torch.cuda.mem_get_info()
@@ -55,7 +55,7 @@ class InProcessVllm:
                 enable_prefix_caching=True,
                 generation_config="vllm",
                 skip_tokenizer_init=True,
-                # The distribution a token was drawn from: at the temperature, over the tokens that a cut leaves.
+                # Log-probs of the sampling distribution: after temperature, top-p and top-k.
                 logprobs_mode="processed_logprobs",
                 weight_transfer_config=WeightTransferConfig(backend=BACKEND),
                 disable_log_stats=True,
@@ -91,7 +91,7 @@ class InProcessVllm:
             raise EngineFailed(
                 f"vLLM ended a response for the reason {completion.finish_reason!r}; expected stop or length"
             )
-        # One entry per token: the drawn one. `logprobs` of a flat container lists them in order.
+        # One entry per token, for the sampled one; `logprobs` of the flat container lists them in order.
         log_probs = tuple(float(value) for value in completion.logprobs.logprobs)
         return checked(Drawn(tuple(completion.token_ids), log_probs, output.num_cached_tokens or 0))
 
@@ -105,7 +105,7 @@ class InProcessVllm:
             del MEMORY[_KEY]
 
     def push_file(self, path: Path) -> None:
-        """The same from a safetensors file."""
+        """Replace the weights by those of a safetensors file, as `push` does."""
         self._update({"path": str(path)})
 
     def _update(self, where: Mapping[str, str]) -> None:
@@ -130,13 +130,12 @@ class InProcessVllm:
 
 @contextmanager
 def _failures(doing: str) -> Iterator[None]:
-    """Whatever vLLM raises inside the block becomes `EngineFailed` with the cause: it is another program's boundary,
-    and its exceptions have no common base."""
+    """Raise `EngineFailed`, with the cause, for any exception of vLLM inside the block."""
     try:
         yield
     except EngineFailed:
         raise
-    except Exception as error:  # Another program's boundary: its exceptions have no common base.
+    except Exception as error:  # vLLM's exceptions have no common base class
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
         raise EngineFailed(
             f"vLLM failed while {doing} ({cause}); see its own messages above. If memory ran out, lower "

@@ -1,5 +1,8 @@
-"""Makes our weight transfer known to vLLM: in this process, and as a plugin in every vLLM that runs where this package
-is installed (entry point group `vllm.general_plugins`), a server's workers included."""
+"""Registers the weight transfer with vLLM.
+
+It is also an entry point of the group `vllm.general_plugins`, so every vLLM in an environment with this package loads
+it, a server's workers included.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ BACKEND = "sfpo_bench"
 
 
 def register() -> None:
-    """Register the transfer under `BACKEND`; doing it twice changes nothing."""
+    """Register the weight transfer under `BACKEND`; repeated calls do nothing."""
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
     if BACKEND not in WeightTransferEngineFactory._registry:

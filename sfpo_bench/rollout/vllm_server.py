@@ -1,9 +1,10 @@
-"""vLLM in a server that the user started: responses over its completions API, weights over its weight-transfer API.
+"""A vLLM server started by the user: responses over its completions API, weights over its weight-transfer API.
 
     VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --weight-transfer-config '{"backend": "sfpo_bench"}'
         --logprobs-mode processed_logprobs --generation-config vllm --dtype bfloat16 --max-model-len TOKENS
 
-The server's environment must have this package, which brings the transfer of that name, and see `transfer_folder`.
+The server's environment must have this package installed, which provides that transfer, and must have access to
+`transfer_folder`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 
 class ServerVllm:
-    """A vLLM server at `url`. At most `concurrency` requests are open at a time; none waits longer than
-    `timeout_seconds`. A server that is not there within `start_seconds` counts as failed."""
+    """A vLLM server at `url`, with at most `concurrency` open requests.
+
+    `timeout_seconds` limits each request, `start_seconds` the wait for the server at the start.
+    """
 
     def __init__(
         self, url: str, transfer_folder: Path, concurrency: int, start_seconds: float, timeout_seconds: float
@@ -44,7 +47,7 @@ class ServerVllm:
         self._post("/init_weight_transfer_engine", {"init_info": {}})
 
     def _wait(self, seconds: float) -> str:
-        """The name the server gives its model, once it answers."""
+        """Wait for the server and return its name for the model."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -97,7 +100,7 @@ class ServerVllm:
         self._post("/reset_prefix_cache", None)
 
     def free_memory(self) -> None:
-        """The server's memory is its own."""
+        """Do nothing: the server manages its memory."""
 
     def close(self) -> None:
         """Do nothing: the server belongs to the user."""
@@ -107,7 +110,7 @@ class ServerVllm:
         return self._ask("POST", path, body)
 
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
-        """The JSON of the server's answer. Each call has a connection of its own: they come from several threads."""
+        """The JSON of the server's answer. Each call opens a connection, since calls come from several threads."""
         kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
         assert self._address.hostname is not None
         connection = kind(self._address.hostname, self._address.port, timeout=self._seconds)

@@ -1,7 +1,7 @@
-"""The receiving side of a weight push, a `WeightTransferEngine` of vLLM's official interface.
+"""The receiving side of a weight sync, as a `WeightTransferEngine` of vLLM.
 
-An update names where the weights lie: tensors of this process (`memory`), or a safetensors file (`path`) in a folder
-that trainer and engine both see, such as shared memory. Names are those of the Hugging Face checkpoint.
+An update names the source of the weights: tensors of this process (`memory`), or a safetensors file (`path`) in a
+folder that trainer and engine share, such as shared memory. Names are those of the Hugging Face checkpoint.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 
-# Weights handed over inside one process, by a name of the trainer's choice.
+# Weights to sync within one process, by a key that the trainer chooses.
 MEMORY: dict[str, Mapping[str, Tensor]] = {}
 
 
 @dataclass
 class SharedWeightsInit(WeightTransferInitInfo):  # type: ignore[misc]  # vLLM is untyped here
-    """Nothing to agree on before the first push."""
+    """The transfer needs no setup data."""
 
 
 @dataclass
 class SharedWeightsUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]  # vLLM is untyped here
-    """The place of the weights of one weight sync; exactly one of the two is set."""
+    """The source of the weights of one sync; exactly one of the two is set."""
 
     memory: str = ""
     path: str = ""
@@ -37,7 +37,7 @@ class SharedWeightsUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]  # vL
             raise ValueError(f"memory = {self.memory!r}, path = {self.path!r}; expected exactly one of them")
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The weights by name, in the order they were given."""
+        """The weights by name, in the given order."""
         if self.memory:
             yield from MEMORY[self.memory].items()
             return
@@ -49,13 +49,13 @@ class SharedWeightsUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]  # vL
 
 
 class SharedWeights(WeightTransferEngine):  # type: ignore[misc]  # vLLM is untyped here
-    """Reloads the model layer by layer, into the tensors it computes with."""
+    """Reloads the model layer by layer, into its existing tensors."""
 
     init_info_cls = SharedWeightsInit
     update_info_cls = SharedWeightsUpdate
 
     def init_transfer_engine(self, init_info: SharedWeightsInit) -> None:
-        """Nothing to set up."""
+        """Do nothing: no setup is needed."""
 
     def start_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload

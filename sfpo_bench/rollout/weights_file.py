@@ -1,4 +1,4 @@
-"""Weights on their way to another process: a file in a folder that both see, gone when the push is over."""
+"""A temporary safetensors file that passes weights to another process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class WeightsFile:
-    """Weights as a safetensors file that is gone when the block ends."""
+    """Writes the weights to a safetensors file and removes it at the end of the block."""
 
     def __init__(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         self._weights = weights
@@ -27,7 +27,7 @@ class WeightsFile:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        # A file holds each tensor once: an alias of another one becomes a copy.
+        # safetensors rejects shared memory, so an alias of another tensor is copied.
         seen: set[int] = set()
         tensors = {}
         for name, weight in self._weights.items():

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from sfpo_bench.rollout.vllm_backend import Launch
-from sfpo_bench.rollout.vllm_child import _alone
+from sfpo_bench.rollout.vllm_child import _on_one_gpu
 from sfpo_bench.rollout.vllm_environment import prepare_environment
 from tests.conftest import Cli
 
@@ -50,10 +50,10 @@ def test_what_the_user_has_set_stays() -> None:
 def test_a_child_of_a_rank_sees_the_ranks_gpu_alone_and_no_other_rank() -> None:
     launch = Launch("m", "", "bfloat16", "cuda:1", 10, 10, 10, False, False, {})
     environment = {"RANK": "3", "WORLD_SIZE": "4", "MASTER_PORT": "1", "HOME": "/h", "CUDA_VISIBLE_DEVICES": "4,6"}
-    assert _alone(launch, environment).device == "cuda"
+    assert _on_one_gpu(launch, environment).device == "cuda"
     assert environment == {"HOME": "/h", "CUDA_VISIBLE_DEVICES": "6"}
     bare: dict[str, str] = {}
-    assert _alone(launch, bare).device == "cuda" and bare == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert _on_one_gpu(launch, bare).device == "cuda" and bare == {"CUDA_VISIBLE_DEVICES": "1"}
     for device in ("cpu", "cuda"):
-        assert _alone(replace(launch, device=device), environment).device == device
+        assert _on_one_gpu(replace(launch, device=device), environment).device == device
     assert environment == {"HOME": "/h", "CUDA_VISIBLE_DEVICES": "6"}
