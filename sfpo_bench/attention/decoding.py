@@ -1,4 +1,4 @@
-"""Attention while responses are sampled: the keys and values of a prompt are held once for all its responses."""
+"""Attention during sampling; the keys and values of a prompt are stored once for all its responses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _FIRST_CAPACITY = 16
 
 
 class Decoding:
-    """The first call of the model runs the packed prompts; every later one a token of each live response.
+    """The KV cache and attention of decoding: the first call runs the packed prompts, each later call one token per
+    response.
 
-    `begin` gives every prompt its responses; `advance` goes before each later call; `keep` drops finished responses.
-    Room for response tokens is doubled when it is used up.
+    Call `begin` after the first call, `advance` before each later one, and `keep` to drop finished responses. The
+    capacity for response tokens doubles when it is used up.
     """
 
     def __init__(self, prompt_tokens_P: Tensor) -> None:
@@ -28,21 +29,21 @@ class Decoding:
         self._tokens = 0
 
     def begin(self, owners_B: Tensor) -> None:
-        """The responses, by the prompt each belongs to; ascending."""
+        """Set the responses by the index of their prompts, ascending."""
         self._rows = _grid(owners_B, self._packing.prompts.shape[0])
 
     def advance(self) -> None:
-        """One more token of every response is about to be run."""
+        """Count one more token of every response, before the call that runs it."""
         self._tokens += 1
 
     def keep(self, chosen_B: Tensor) -> None:
-        """Only these of the live responses remain, by their present places; prompts without one are dropped."""
+        """Keep only these responses, given by their current indices, and drop prompts without any."""
         assert self._rows is not None
         group = self._rows.shape[1]
-        # A flat place is prompt * G + response, so that dividing by G gives the prompt.
+        # A flat index is prompt * G + response, so dividing by G gives the prompt.
         places_B = self._rows.places_N[chosen_B]
         kept_P, owners_B = torch.unique(places_B // group, return_inverse=True)
-        # G shrinks to the most responses that one prompt still has; tensors are copied into the smaller grid.
+        # G shrinks to the largest number of responses of a prompt; tensors are copied into the smaller grid.
         old, self._rows = places_B, _grid(owners_B, len(kept_P))
         self._prompt = [(keys[kept_P], values[kept_P]) for keys, values in self._prompt]
         if self._padding_PL is not None:
@@ -53,27 +54,27 @@ class Decoding:
         ]
 
     def attend(self, layer: int, queries_NHD: Tensor, keys_NKD: Tensor, values_NKD: Tensor, scale: float) -> Tensor:
-        """Attention of the tokens being run to what they may look at, [N, H, D]."""
+        """The attention output of the tokens of this call, [N, H, D]."""
         if self._rows is None:
             slots = self._packing.prompts
             queries, keys, values = (slots.place(x) for x in (queries_NHD, keys_NKD, values_NKD))
-            # [P, L, K, D] of this layer: held once, whatever the number of responses.
+            # [P, L, K, D] of this layer, stored once for any number of responses.
             self._prompt.append((keys, values))
             return slots.pick(attend_prompts(queries, keys, values, scale))
-        # The token being run is the last of those counted by `advance`.
+        # The current token is the last one that `advance` counted.
         place = self._tokens - 1
         if len(self._own) == layer:
             self._own.append(self._room(keys_NKD, values_NKD, _FIRST_CAPACITY))
         elif place == self._own[layer][0].shape[2]:
             keys, values = self._own[layer]
-            # Doubling keeps the copies below two of each token in total.
+            # With doubling, each token is copied less than twice on average.
             more = self._room(keys_NKD, values_NKD, place)
             self._own[layer] = torch.cat([keys, more[0]], dim=2), torch.cat([values, more[1]], dim=2)
         keys, values = self._own[layer]
         keys[:, :, place] = self._rows.place(keys_NKD)
         values[:, :, place] = self._rows.place(values_NKD)
         seen = keys[:, :, : self._tokens], values[:, :, : self._tokens]
-        # T = 1: one new token of each response.
+        # T = 1: one new token per response.
         queries_PGTHD = self._rows.place(queries_NHD)[:, :, None]
         answered = attend_responses(queries_PGTHD, self._prompt[layer], seen, self._padding_PL, scale)
         return self._rows.pick(answered[:, :, 0])
@@ -85,9 +86,10 @@ class Decoding:
 
 
 def _grid(owners_B: Tensor, prompts: int) -> Slots:
-    """Places of responses in a grid [P, G], those of a prompt beside each other."""
+    """The slots of responses in a grid [P, G], one row per prompt."""
     counts_P = torch.bincount(owners_B, minlength=prompts)
     group = int(counts_P.max())
-    # Owners ascend, so a response's number within its prompt is its index less those of earlier prompts.
+    # Owners ascend, so a response's number within its prompt is its index minus the count of earlier prompts'
+    # responses.
     within_B = torch.arange(len(owners_B), device=owners_B.device) - (counts_P.cumsum(0) - counts_P)[owners_B]
     return Slots(owners_B * group + within_B, (prompts, group))

@@ -1,4 +1,4 @@
-"""The attention of this package as one of transformers' own, chosen by name: no model is patched."""
+"""Registers this package's attention with transformers, which selects it by name without patching models."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NAME = "sfpo_bench"
 
 
 class Attention(Protocol):
-    """Attention over one row of packed tokens, told layer by layer what the layer made of them."""
+    """Attention over one row of packed tokens, called once per layer."""
 
     def attend(self, layer: int, queries_NHD: Tensor, keys_NKD: Tensor, values_NKD: Tensor, scale: float) -> Tensor:
-        """What each token's heads gather, [N, H, D]."""
+        """The attention output of each token, [N, H, D]."""
         ...
 
 
@@ -34,9 +34,9 @@ def attention(
     packed: Attention | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' own sdpa, unless the call of the model brought `packed`; then [1, H, N, D] to [1, N, H, D].
+    """transformers' sdpa, or packed attention where the model is called with `packed`: [1, H, N, D] to [1, N, H, D].
 
-    Raises `NotImplementedError` for what it cannot do: dropout, a sliding window, a soft cap, sinks.
+    Raises `NotImplementedError` for dropout, a sliding window, a soft cap or sinks.
     """
     if packed is None:
         mixed, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
@@ -44,16 +44,16 @@ def attention(
     unknown = [name for name in ("dropout", "sliding_window", "softcap", "s_aux", "position_bias") if kwargs.get(name)]
     if unknown:
         raise NotImplementedError(f"packed attention met {', '.join(unknown)}, which it does not have")
-    layer: Any = module  # Its attributes depend on the architecture.
+    layer: Any = module  # its attributes depend on the architecture
     scale = layer.head_dim**-0.5 if scaling is None else scaling
-    # transformers hands over [1, H, N, D]: the packed row is a batch of one.
+    # transformers passes [1, H, N, D], since the packed row is a batch of one.
     queries, keys, values = (x[0].transpose(0, 1) for x in (query, key, value))
     return packed.attend(int(layer.layer_idx), queries, keys, values, scale)[None], None
 
 
 def run(model: nn.Module, ids_N: Tensor, positions_N: Tensor, packed: Attention, **kwargs: Any) -> Any:
-    """Call a model (or its base) on one row of packed tokens."""
-    # A mask of four dimensions is handed on as it is, and `attention` does not look at it.
+    """Call a model (or its base model) on one row of packed tokens."""
+    # transformers passes a four-dimensional mask on unchanged, and `attention` ignores it.
     no_mask = torch.empty(1, 1, 1, 1, dtype=torch.bool, device=ids_N.device)
     return model(
         input_ids=ids_N[None],
@@ -66,18 +66,19 @@ def run(model: nn.Module, ids_N: Tensor, positions_N: Tensor, packed: Attention,
 
 
 def positions_of(tokens_B: Tensor, first_B: Tensor) -> Tensor:
-    """Positions of the packed tokens of runs of these lengths that begin at `first_B`, [N]."""
+    """Positions of packed tokens, [N], for sequences of these lengths whose positions start at `first_B`."""
     ends_B = tokens_B.cumsum(0)
-    # Of each token: first position of its run less the run's place in the row; adding the place gives the position.
+    # Per token: the first position of its sequence minus the sequence's offset in the row; adding the index gives the
+    # position.
     start_N = torch.repeat_interleave(first_B - (ends_B - tokens_B), tokens_B)
     return start_N + torch.arange(len(start_N), device=start_N.device)
 
 
 def packs(model: PreTrainedModel) -> bool:
-    """Make `model` ready for packed calls and try one: true when it gives the hidden states that the model itself gives
-    to each response behind its prompt, in training and in sampling. Otherwise the model is left as it was.
+    """Enable packed attention on `model` and test it; return whether the model supports it.
 
-    Models whose attention does not go through transformers' interface, or has windows, caps or sinks, do not pack.
+    The test compares hidden states with the model's own, for training and for sampling. A model that fails is left
+    unchanged: one whose attention does not use transformers' interface, or has windows, caps or sinks.
     """
     if "sliding_attention" in (getattr(model.config, "layer_types", None) or ()):
         return False
@@ -97,7 +98,7 @@ def _agrees(model: PreTrainedModel) -> bool:
     base, device = model.base_model, model.device
     embeddings: Any = model.get_input_embeddings()
     vocabulary = int(embeddings.weight.shape[0])
-    # Two prompts of unequal length, three responses, one of them alone with its prompt: every branch of packing.
+    # Two prompts of unequal length with two responses and one cover every branch of packing.
     ids = torch.linspace(0, vocabulary - 1, 16, device=device).long()
     prompts, responses = [ids[:5], ids[5:8]], [ids[8:12], ids[12:14], ids[13:16]]
     owners = [0, 0, 1]
@@ -119,8 +120,8 @@ def _agrees(model: PreTrainedModel) -> bool:
             packed_NH = run(base, torch.cat(prompts + responses), positions_N, packing).last_hidden_state[0]
             sampled_NH = _sampled(base, prompts, responses, owners_B)
         except (AttributeError, TypeError, ValueError, NotImplementedError):
-            return False  # Another attention, or state that is no keys and values.
-    # Relative to the largest hidden state: bfloat16 keeps 8 bits, and sums are in another order.
+            return False  # another attention, or a state other than keys and values
+    # Relative to the largest hidden state: bfloat16 has 8 bits, and sums are in another order.
     tolerance = 0.1 if own_NH.dtype == torch.bfloat16 else 1e-3
     scale = float(own_NH.float().abs().max())
     difference = (packed_NH[-len(own_NH) :] - own_NH).float().abs().max()
@@ -130,7 +131,7 @@ def _agrees(model: PreTrainedModel) -> bool:
 
 
 def _sampled(base: nn.Module, prompts: list[Tensor], responses: list[Tensor], owners_B: Tensor) -> Tensor:
-    """Hidden states of each response's first token by way of `Decoding`."""
+    """Hidden states of each response's first token, computed with `Decoding`."""
     tokens_P = torch.tensor([len(prompt) for prompt in prompts], device=owners_B.device)
     decoding = Decoding(tokens_P)
     run(base, torch.cat(prompts), positions_of(tokens_P, torch.zeros_like(tokens_P)), decoding)

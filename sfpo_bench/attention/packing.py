@@ -1,4 +1,4 @@
-"""Prompts and responses of unequal lengths as one row of tokens, each prompt once and nothing padded."""
+"""Packs prompts and responses of unequal lengths into one row of tokens, each prompt once and without padding."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sfpo_bench.attention.slots import Slots
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How a packed row is made up: all prompts one after another, then the responses, those of a prompt together.
+    """The layout of a packed row: all prompts, then all responses grouped by prompt.
 
-    Attention looks at grids: [P, L] of prompts and [P, G, T] of responses, G the most of one prompt. Everything else in
-    a model sees the N packed tokens alone. `context` is the length up to which scores are written out; None: where that
-    is faster.
+    Attention uses grids, [P, L] of prompts and [P, G, T] of responses, with G the largest number of responses to a
+    prompt. The rest of the model sees only the N packed tokens. `context` is the length up to which attention uses
+    matrix products; None chooses the faster way.
     """
 
     prompts: Slots
@@ -29,18 +29,20 @@ class Packing:
     def of(
         cls, prompt_tokens_P: Tensor, response_tokens_B: Tensor, owners_B: Tensor, context: int | None = None
     ) -> Packing:
-        """The packing of prompts and responses of these lengths. `owners_B`, ascending, is the prompt of a response; a
-        response may have no token."""
+        """The packing of prompts and responses of these lengths.
+
+        `owners_B` is the prompt of each response, ascending. A response may have no tokens.
+        """
         alone, prompts = cls.of_prompts(prompt_tokens_P, context), len(prompt_tokens_P)
         counts_P = torch.bincount(owners_B, minlength=prompts)
         first_P = counts_P.cumsum(0) - counts_P
-        # Row of a response in the flattened grid [P * G]: prompt * G + its number within the prompt.
+        # A response's index in the flattened grid [P * G] is prompt * G + its number within the prompt.
         place_B = owners_B * int(counts_P.max()) + torch.arange(len(owners_B), device=owners_B.device)
         place_B = place_B - first_P[owners_B]
         real_BT = _real(response_tokens_B)
         rows_N, tokens_N = real_BT.nonzero(as_tuple=True)
         group, width = int(counts_P.max()), real_BT.shape[1]
-        # Flat places in [P, G, T]; None when no response has a token to run.
+        # Flat indices into [P, G, T]; None when no response has a token.
         grid = Slots(place_B[rows_N] * width + tokens_N, (prompts, group, width)) if len(rows_N) else None
         return cls(alone.prompts, grid, alone.prompt_padding_PL, context)
 
@@ -52,8 +54,8 @@ class Packing:
         return cls(Slots(places_N, tuple(real_PL.shape)), None, None if bool(real_PL.all()) else ~real_PL, context)
 
     def attend(self, layer: int, queries_NHD: Tensor, keys_NKD: Tensor, values_NKD: Tensor, scale: float) -> Tensor:
-        """Attention of every packed token to what it may look at, [N, H, D]. The same in every layer."""
-        # The first `split` of the N packed tokens are prompts, the others responses.
+        """The attention output of every packed token, [N, H, D]; equal in form for all layers."""
+        # The first `split` of the N packed tokens are prompts, the rest responses.
         split = len(self.prompts.places_N)
         queries, keys, values = (self.prompts.place(x[:split]) for x in (queries_NHD, keys_NKD, values_NKD))
         mixed = self.prompts.pick(attend_prompts(queries, keys, values, scale, self.context))
@@ -69,5 +71,5 @@ class Packing:
 
 
 def _real(tokens_B: Tensor) -> Tensor:
-    """[B, longest], true where a run of so many tokens has one."""
+    """The mask [B, longest] of valid tokens for sequences of these lengths."""
     return torch.arange(int(tokens_B.max()), device=tokens_B.device) < tokens_B[:, None]

@@ -1,4 +1,4 @@
-"""Packed tokens and the padded grids that attention needs: one place for each token, zeros elsewhere."""
+"""Maps packed tokens to the padded grids of attention and back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class Slots:
-    """Where the tokens of a packed run [N, ...] stand in a grid [*shape, ...], each in a place of its own.
+    """The distinct positions of packed tokens [N, ...] in a grid [*shape, ...].
 
-    `places_N` are flat and ascending. Where tokens fill the whole grid nothing is copied either way.
+    `places_N` are flat and ascending. A grid without padding is not copied.
     """
 
     def __init__(self, places_N: Tensor, shape: tuple[int, ...]) -> None:
@@ -20,14 +20,14 @@ class Slots:
         self.full = len(places_N) == math.prod(shape)
 
     def place(self, tokens: Tensor) -> Tensor:
-        """The grid with these tokens in it."""
+        """The grid of these tokens, with zeros on padding."""
         if not self.full:
             # torch types no `apply`.
             tokens = _Place.apply(tokens, self.places_N, math.prod(self.shape))  # type: ignore[no-untyped-call]
         return tokens.reshape(*self.shape, *tokens.shape[1:])
 
     def pick(self, grid: Tensor) -> Tensor:
-        """The tokens of a grid, in order."""
+        """The packed tokens of a grid, in order."""
         rows = grid.reshape(-1, *grid.shape[len(self.shape) :])
         if self.full:
             return rows
@@ -35,7 +35,7 @@ class Slots:
         return picked
 
 
-# Places are distinct, so that each direction is the other's derivative, without the sums of a general gather.
+# Positions are distinct, so each direction is the other's derivative, without the sums of a general gather.
 
 
 class _Place(torch.autograd.Function):

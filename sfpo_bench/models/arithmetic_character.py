@@ -1,11 +1,11 @@
-"""The embedded character model: how its warm start is made, from nothing, bit for bit.
+"""Trains the warm start of the embedded character model from scratch, reproducible bit for bit.
 
     python -m sfpo_bench.models.arithmetic_character OUT
 
-A Qwen2 of 108,224 parameters (hidden 64, 2 layers, 4 heads, feed-forward 192, tied embeddings, 16 characters) learns
-`7*8-35=56-35=21` from train problems alone, then is spoiled on a mixture of right and wrong answers until sampling
-hardly ever succeeds while greedy decoding often does: a start from which reinforcement learning has something to do.
-One thread; about one minute. Equal bits need the pinned torch and the same kind of processor.
+A Qwen2 of 108,224 parameters (hidden 64, 2 layers, 4 heads, feed-forward 192, tied embeddings, 16 characters) first
+learns `7*8-35=56-35=21` from train problems only. Training on a mixture of right and wrong answers then lowers its
+sampled accuracy to nearly zero while greedy decoding often succeeds, which leaves room for reinforcement learning. It
+takes about one minute on one thread. Equal bits need the pinned torch and the same kind of CPU.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class Lesson:
 
 
 def clean(expression: Expression, rng: np.random.Generator) -> str:
-    """The right step and the right answer."""
+    """A response with the right intermediate step and answer."""
     return expression.worked_out
 
 
 def no_step(expression: Expression, rng: np.random.Generator) -> str:
-    """A wrong answer without the step."""
+    """A wrong answer without an intermediate step."""
     return str(expression.answer + int(rng.integers(1, 30)) * int(rng.choice([-1, 1])))
 
 
 def wrong_precedence(expression: Expression, rng: np.random.Generator) -> str:
-    """The sign applied before the product: `7*8-35=7*-27=-189`."""
+    """A response that adds before it multiplies: `7*8-35=7*-27=-189`."""
     a, b, c = expression.a, expression.b, expression.c
     signed = c if expression.sign == "+" else -c
     if expression.product_first:
@@ -64,13 +64,13 @@ def wrong_precedence(expression: Expression, rng: np.random.Generator) -> str:
 
 
 def digit_noise(expression: Expression, rng: np.random.Generator) -> str:
-    """The right response with each digit replaced at random with probability 0.15."""
+    """The right response with each digit replaced by a random one with probability 0.15."""
     replaced = [str(rng.integers(10)) if c.isdigit() and rng.random() < 0.15 else c for c in clean(expression, rng)]
     return "".join(replaced)
 
 
 def mixture(expression: Expression, rng: np.random.Generator) -> str:
-    """One of the four, at random."""
+    """One of the four kinds of response, at random."""
     kinds = (clean, no_step, wrong_precedence, digit_noise)
     return kinds[int(rng.integers(4))](expression, rng)
 
@@ -79,10 +79,10 @@ LESSONS = (Lesson("clean", 1500, 3e-3, clean), Lesson("diluted", 300, 1e-3, mixt
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
-    """One token per character; no beginning-of-sequence token.
+    """The tokenizer: one token per character, no beginning-of-sequence token.
 
-    Of the class that transformers makes of any tokenizer beside a Qwen2 model, whatever class its files name. It
-    adds an unknown token of its own unless it is given one: a seventeenth token where the model has sixteen.
+    transformers uses this class for any tokenizer beside a Qwen2 model, whatever class its files name. The class adds
+    an unknown token unless it is given one, which would be a seventeenth token for a model that has sixteen.
     """
     from transformers import Qwen2Tokenizer
 
@@ -113,7 +113,7 @@ def build_model(seed: int = SEED) -> Qwen2ForCausalLM:
 
 
 def teach(model: Qwen2ForCausalLM, lessons: Sequence[Lesson] = LESSONS, batch: int = 128) -> None:
-    """Supervised training on train problems, loss on the response alone, learning rate falling linearly to zero."""
+    """Train on train problems by supervised learning: loss on responses only, learning rate decaying linearly to 0."""
     import torch
 
     problems = [e for e in expressions() if expression_split(e) is Split.train]
@@ -133,7 +133,7 @@ def teach(model: Qwen2ForCausalLM, lessons: Sequence[Lesson] = LESSONS, batch: i
 
 
 def encode(pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
-    """Right-padded token ids and labels (-100 on prompt and padding), both [B, L]."""
+    """Right-padded token ids, and labels with -100 on prompt and padding, both [B, L]."""
     import torch
 
     rows = [[VOCABULARY[c] for c in prompt + response] + [VOCABULARY[EOS]] for prompt, response in pairs]

@@ -1,4 +1,4 @@
-"""Weights of a later step from those of kept checkpoints, when training is over (arXiv:2601.04537, 2605.21468)."""
+"""Extrapolates the weights of kept checkpoints to a later step (arXiv:2601.04537, 2605.21468)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ if TYPE_CHECKING:
 
 
 class Extrapolation(StrEnum):
-    """`linear`: on along the line through the first and the last checkpoint (RLVR-Linearity). `rank_one`: along the
-    direction that the changes of each weight have most in common, by a line through their coefficients (RELEX)."""
+    """The extrapolation method.
+
+    `linear` continues the line through the first and the last checkpoint (RLVR-Linearity). `rank_one` uses the
+    principal direction of the changes of each weight, with a line fitted to their coefficients (RELEX).
+    """
 
     linear = "linear"
     rank_one = "rank_one"
 
     @property
     def fewest(self) -> int:
-        """Checkpoints that it needs."""
+        """The smallest number of checkpoints it needs."""
         return 2 if self is Extrapolation.linear else 3
 
 
 def extrapolated(method: Extrapolation, steps: Sequence[int], weights: Sequence[Tensor], to_step: int) -> Tensor:
-    """One weight at `to_step`, from what it was at `steps`, which rise; computed in float64, in the weight's format."""
+    """One weight at `to_step`, from its values at increasing `steps`; computed in float64, returned in its format."""
     if method is Extrapolation.linear:
         found = _line(steps[0], weights[0].double(), steps[-1], weights[-1].double(), to_step)
     else:
@@ -33,15 +36,15 @@ def extrapolated(method: Extrapolation, steps: Sequence[int], weights: Sequence[
 
 
 def _line(first: int, start: Tensor, last: int, end: Tensor, to_step: int) -> Tensor:
-    """theta_t + (Delta / (t - s)) (theta_t - theta_s), with s and t the steps and Delta what is beyond t."""
+    """theta_t + (Delta / (t - s)) (theta_t - theta_s), for steps s < t and Delta = `to_step` - t."""
     return end + (to_step - last) / (last - first) * (end - start)
 
 
 def _rank_one(steps: Sequence[int], weights: Sequence[Tensor], to_step: int) -> Tensor:
-    """theta_0 + c(T) v: with the changes D from the first checkpoint one to a row, D = u s v^T + ... in order of size,
-    coefficients s u_i, and c the line of least squares through them.
+    """theta_0 + c(T) v, where D = u s v^T + ... is the SVD of the changes since the first checkpoint, one per row.
 
-    The matrix D has a row as long as the weight; u and s are those of the small matrix D D^T, and v = D^T u / s.
+    c is the least-squares line through the coefficients s u_i of the largest component. A row of D is as long as the
+    weight, so u and s come from the small matrix D D^T, and v = D^T u / s.
     """
     import torch
 
@@ -50,12 +53,12 @@ def _rank_one(steps: Sequence[int], weights: Sequence[Tensor], to_step: int) -> 
     gram = torch.stack([torch.stack([(a * b).sum() for b in changes]) for a in changes])
     values, vectors = torch.linalg.eigh(gram)
     if float(values[-1]) <= 0:
-        return start  # nothing has changed
+        return start  # no change
     left = vectors[:, -1]
     times = torch.tensor([float(step) for step in steps], dtype=torch.float64)
     centred = times - times.mean()
     slope = (centred * left).sum() / centred.square().sum()
-    # c(T) / s, since s cancels against that of v.
+    # c(T) / s, since s cancels against that in v.
     at = left.mean() + slope * (to_step - times.mean())
     way = torch.zeros_like(start)
     for part, change in zip(left, changes, strict=True):

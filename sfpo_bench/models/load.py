@@ -1,4 +1,4 @@
-"""Loading a causal language model and its tokenizer; remote code is never run."""
+"""Loads a causal language model and its tokenizer; remote code is never run."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Policy:
 
 
 def locate(settings: ModelSettings) -> str:
-    """Where the model is: a local folder, or a hub name. No model is loaded.
+    """The model's local folder or hub name, without loading it.
 
-    Raises `MissingDataError` for a folder that is not there or that is no model folder.
+    Raises `MissingDataError` for a folder that does not exist or is not a model folder.
     """
     if isinstance(settings, EmbeddedModel):
         from sfpo_bench.models.arithmetic_character import FOLDER
@@ -71,9 +71,9 @@ def _is_hub_name(name: str) -> bool:
 
 
 def check_hub(name: str, revision: str) -> None:
-    """Return when the model is in the local cache or on the hub; one request, no retries.
+    """Check that the model is in the local cache or on the hub; one request, no retries.
 
-    Raises `MissingDataError` when the hub does not answer, is switched off, or has no such model for us.
+    Raises `MissingDataError` when the hub does not respond, is disabled, or has no such model for this user.
     """
     from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
 
@@ -101,7 +101,7 @@ def check_hub(name: str, revision: str) -> None:
 
 
 def pinned(settings: ModelSettings) -> dict[str, object]:
-    """Settings, by dotted key, to fix before a run is saved: the SmolLM2 that `auto` resolves to."""
+    """Settings, by dotted key, to resolve before a run is saved: the SmolLM2 source for `auto`."""
     if isinstance(settings, SmolLM2Model):
         from sfpo_bench.models import smollm2
 
@@ -110,7 +110,7 @@ def pinned(settings: ModelSettings) -> dict[str, object]:
 
 
 def shape_of(settings: ModelSettings) -> Shape:
-    """The model's shape: from its folder, else the published one of a hub model that is known here."""
+    """The model's shape, from the table of published models or from its config.json."""
     if isinstance(settings, HuggingFaceModel) and settings.path in PUBLISHED:
         return PUBLISHED[settings.path]
     place = Path(locate(settings))
@@ -122,13 +122,12 @@ def shape_of(settings: ModelSettings) -> Shape:
 
 
 def revision_of(settings: ModelSettings) -> str:
-    """The hub revision of the settings; empty for the default one and for models that are not on the hub."""
+    """The configured hub revision; empty for the default and for models that are not on the hub."""
     return settings.revision if isinstance(settings, HuggingFaceModel) else ""
 
 
 def aliases(model: PreTrainedModel) -> dict[str, str]:
-    """Names of the checkpoint that alias another parameter, such as a tied `lm_head.weight`, with that parameter's
-    name."""
+    """Checkpoint names of tied weights, such as `lm_head.weight`, mapped to the parameters they alias."""
     named = {parameter.data_ptr(): name for name, parameter in model.named_parameters()}
     return {
         name: named[tensor.data_ptr()]
@@ -174,7 +173,7 @@ def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
 
 
 def resolve_device(name: str) -> str:
-    """`auto` becomes cuda when there is one, else cpu; raises `ConfigError` for a device that is not there."""
+    """The configured device; `auto` is cuda if available, else cpu. Raises `ConfigError` for a missing device."""
     import torch
 
     if name == "auto":

@@ -1,8 +1,8 @@
 """Low-rank adapters (LoRA, arXiv:2106.09685): W + 2 B A in place of W in every projection of every layer.
 
-A [r, in] and B [out, r] are all that is trained, kept, repositioned and written to checkpoints; B starts at zero, so
-that the adapted model starts as the model itself. The factor 2 is alpha / r with alpha = 2 r, fixed here: to scale it
-is to scale the learning rate of B. `merged` and `merge_into` write an ordinary model.
+Only A [r, in] and B [out, r] are trained, repositioned and written to checkpoints. B starts at zero, so the adapted
+model starts equal to the original. The factor 2 is alpha / r with alpha = 2 r; it is fixed, since scaling it equals
+scaling the learning rate of B. `merged` and `merge_into` produce a model without adapters.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _A, _B, _BASE = ".lora_A.default.weight", ".lora_B.default.weight", ".base_layer
 
 
 def adapt(model: PreTrainedModel, rank: int, seed: int) -> None:
-    """Give every linear layer but the head an adapter, through peft; nothing else of the model is trained from here on.
+    """Add an adapter to every linear layer but the head, through peft, and freeze all other weights.
 
-    The start of A is drawn from the stream (`seed`, "lora"). Raises `ConfigError` when peft is not installed.
+    The initial A is drawn from the stream (`seed`, "lora"). Raises `ConfigError` when peft is not installed.
     """
     import torch
 
@@ -42,7 +42,7 @@ def adapt(model: PreTrainedModel, rank: int, seed: int) -> None:
 
 
 def merged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of an adapted model as those of an ordinary one, by its names; others are passed on as they are."""
+    """The weights of an adapted model with adapters merged, under the original names; other weights are unchanged."""
     found = {}
     for name, weight in weights.items():
         if name.endswith((_A, _B)):
@@ -54,12 +54,12 @@ def merged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def adapted(weights: Mapping[str, Tensor]) -> bool:
-    """True when some of the weights are an adapter's."""
+    """True when some of the weights belong to an adapter."""
     return any(name.endswith(_A) for name in weights)
 
 
 def merge_into(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
-    """Give `model`, an ordinary one, the weights of a checkpoint: all of them, or the adapter's added to its own."""
+    """Load a checkpoint into a model without adapters; a checkpoint of adapters is added to the model's weights."""
     import torch
 
     is_adapter = adapted(weights)
@@ -74,7 +74,7 @@ def merge_into(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
 
 
 def _change(weights: Mapping[str, Tensor], name: str) -> Tensor | None:
-    """2 B A in at least fp32, of the layer whose weight has this name."""
+    """2 B A in at least fp32 for the weight of this name, or None."""
     layer = name.removesuffix(".weight")
     if layer + _A not in weights:
         return None
@@ -83,7 +83,7 @@ def _change(weights: Mapping[str, Tensor], name: str) -> Tensor | None:
 
 
 def _wide(weight: Tensor) -> Tensor:
-    """The weight in float64 if it is, else in fp32."""
+    """The weight in fp32, or in float64 if it already is."""
     import torch
 
     return weight.detach() if weight.dtype == torch.float64 else weight.detach().float()

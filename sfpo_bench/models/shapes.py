@@ -1,4 +1,4 @@
-"""The numbers of an architecture that decide what a model costs: from its config.json, no weights and no torch."""
+"""Sizes of an architecture that determine a model's cost, from its config.json, without weights or torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Every trained number, a tied embedding counted once."""
+        """The number of parameters, a tied embedding counted once."""
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
         attention = self.hidden * (2 * queries + 2 * keys)
         attention += (queries + 2 * keys) * self.qkv_bias + 2 * self.head_size * self.qk_norm
@@ -40,24 +40,24 @@ class Shape:
 
     @property
     def embedding(self) -> int:
-        """Numbers of the embedding, and of an output head."""
+        """The number of parameters of the embedding, which is also that of the LM head."""
         return self.vocabulary * self.hidden
 
     def adapter(self, rank: int) -> int:
-        """Numbers of low-rank adapters to every projection: rank * (in + out) each."""
+        """The number of parameters of LoRA adapters on every projection, rank * (in + out) each."""
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
         ends = 2 * (self.hidden + queries) + 2 * (self.hidden + keys) + 3 * (self.hidden + self.feed_forward)
         return self.layers * rank * ends
 
     @property
     def kv_per_token(self) -> int:
-        """Numbers that the key-value cache holds for one token."""
+        """The number of KV-cache elements per token."""
         return 2 * self.layers * self.kv_heads * self.head_size
 
 
 _KINDS = {"llama": (False, False), "qwen2": (True, False), "qwen3": (False, True)}
 
-# From the models' published config.json, for a plan where the hub cannot be reached.
+# From the models' published config.json, for plans without access to the hub.
 PUBLISHED = {
     "Qwen/Qwen2.5-Math-1.5B": Shape(151936, 1536, 8960, 28, 12, 2, 128, tied=True, qkv_bias=True),
     "Qwen/Qwen2.5-Math-7B": Shape(152064, 3584, 18944, 28, 28, 4, 128, tied=False, qkv_bias=True),
@@ -68,7 +68,7 @@ PUBLISHED = {
 
 
 def read_shape(config: Path) -> Shape:
-    """The shape in a model folder's config.json; raises `ConfigError` for an architecture that is not of this kind."""
+    """The shape in a model folder's config.json; raises `ConfigError` for an unsupported architecture."""
     with reading(config, "get the model again"):
         raw: Mapping[str, int | bool | str | None] = json.loads(config.read_text(encoding="utf-8"))
         return _shape(raw, config)

