@@ -74,7 +74,8 @@ def describe(folder: RunFolder) -> str:
         latest = next((r for r in reversed(curve) if r.split is Split.report and r.mode == "sampled"), None)
         accuracy = f", accuracy {latest.accuracy:.3f} (n = {latest.n}) at step {latest.step}" if latest else ""
     cause = f": {status.cause}" if status.cause else ""
-    return f"{_alive(folder, status.state)}, step {status.step} of {status.steps}{accuracy}{cause}"
+    target = " at its target" if status.at_target else ""
+    return f"{_alive(folder, status.state)}{target}, step {status.step} of {status.steps}{accuracy}{cause}"
 
 
 def _alive(folder: RunFolder, state: RunState) -> str:

@@ -19,7 +19,7 @@ from sfpo_bench.settings.overruled import Reader, refuse_overruled
 from sfpo_bench.settings.written import everything
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.processes import is_first, world_size
-from sfpo_bench.training.run import code_changed, is_finished, prepare, train, wait_until_prepared
+from sfpo_bench.training.run import code_changed, is_finished, prepare, target_step, train, wait_until_prepared
 from sfpo_bench.training.run import plain_node as resolved
 
 if TYPE_CHECKING:
@@ -37,14 +37,26 @@ def act(node: DictConfig) -> None:
         return
     changed = code_changed(folder)
     prepare(folder, prepared, config.device)
-    if is_finished(folder, config.training.steps):
-        say(f"{folder.path} is finished already; `sfpo-bench list` shows it, a larger training.steps makes it longer")
+    if is_finished(folder, config.training):
+        say(f"{folder.path} is finished already; `sfpo-bench list` shows it, {_what_makes_longer(folder, config)}")
         return
     warn_of_few_problems(config, Split.report)
     if changed:
         say(f"warning: {folder.path} was started by other code; its first and last steps will not be of one kind")
     _train(config, folder)
-    say(f"finished: {folder.path}")
+    status = folder.status()
+    say(f"finished{f' at its target, step {status.step}' if status.at_target else ''}: {folder.path}")
+
+
+def _what_makes_longer(folder: RunFolder, config: RunConfig) -> str:
+    """How a finished run is made to go on."""
+    at = target_step(folder, config.training)
+    if at is None:
+        return "a larger training.steps makes it longer"
+    return (
+        f"and was at its target, {config.training.stop_at}, at step {at}: a larger training.steps changes nothing, "
+        "training.stop_at.accuracy=0 (or a higher one) lets it go on"
+    )
 
 
 def refuse_ignored() -> None:
@@ -57,7 +69,7 @@ def refuse_ignored() -> None:
 def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:
     """Train in a process that is not rank 0: it writes and prints nothing."""
     wait_until_prepared(folder, prepared)
-    if not is_finished(folder, config.training.steps):
+    if not is_finished(folder, config.training):
         train(folder.path, _stop_request(folder))
 
 

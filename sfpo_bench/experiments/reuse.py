@@ -1,8 +1,9 @@
 """Finished runs that lie elsewhere, taken over where the same run is wanted here.
 
-Two runs are the same when their settings but for names, their seed, their steps, the content of what they read and the
-code are: `comparison.reuse` names folders of comparisons, sweeps or studies in which such runs are looked for, whatever
-the arm or the trial is called there. One that is found is copied whole, with a note of where from, and not trained.
+Two runs are the same when their settings but for names, their seed, their steps and where they end, the content of what
+they read and the code are: `comparison.reuse` names folders of comparisons, sweeps or studies in which such runs are
+looked for, whatever the arm or the trial is called there. One that is found is copied whole, with a note of where from,
+and not trained.
 """
 
 from __future__ import annotations
@@ -21,11 +22,10 @@ from sfpo_bench.results.run_folder import RunFolder, RunState, TakenFrom
 from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.settings.config import flatten, read_saved, to_plain, to_yaml
 from sfpo_bench.training.checkpoint import CheckpointStore
-from sfpo_bench.training.run import code_changed, identity, started_with
+from sfpo_bench.training.run import code_changed, identity, started_with, training_of
 
 # What a run is called and told of; no number follows from it.
 _NAMES = ("name", "description", "algorithm.name")
-_STEPS = "training.steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,9 @@ def _digest(node: DictConfig, stored: RunFolder | None = None) -> str:
     made = identity(settings)
     if stored is not None:
         made = started_with(stored, made, made)
-    return type(made)({**made.without(_NAMES).values, _STEPS: settings[_STEPS]}).digest
+    training = training_of(node)
+    length = {"training.steps": training.steps, "training.stop_at": str(training.stop_at)}
+    return type(made)({**made.without(_NAMES).values, **length}).digest
 
 
 def _has_weights(run: RunFolder) -> bool:

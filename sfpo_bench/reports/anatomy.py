@@ -130,11 +130,14 @@ def counted(runs: Sequence[SeedRun]) -> list[SeedRun]:
 def _arm_rows(comparison: Comparison, arm: str) -> Iterator[tuple[object, ...]]:
     runs = counted(comparison.of_arm(arm))
     metrics = [_with_means(run.metrics) for run in runs]
+    # Once runs ended at their target, only slow ones are left: a mean over those would be of another kind.
+    last = min((run.step for run in runs if run.planned_share < 1), default=comparison.plan.steps)
+    whole = [{key: one.up_to(last) for key, one in own.items()} for own in metrics]
     label = comparison.plan.arms[arm].label
     over_steps = [panel.key for panel in PANELS if panel.key != "clip_fraction_by_pass"]
     ends = {panel.key: panel.ends for panel in (*PANELS, SECONDS)}
     for key in over_steps:
-        steps, values = wide(metrics, key)
+        steps, values = wide(whole, key)
         yield from ((arm, label, key, "", *row) for row in _bands(steps.tolist(), values.T.tolist(), ends[key]))
     by_pass = "clip_fraction_by_pass"
     for number, shares in _clip_by_pass(metrics):

@@ -29,6 +29,7 @@ from sfpo_bench.tracking.stored_runs import StoredRunInfo, StoredRuns, stored_ru
 # Artifacts have the names of the files they are copies of.
 _PLAN, _RUN = ComparisonFolder(Path()).plan_file, RunFolder(Path())
 _STATUS = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
+_STOP = "training.stop_at."
 _NOT_SETTINGS = ("run_name", "output_root", "seed", "device")
 
 
@@ -108,8 +109,15 @@ def _of_params(parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> dict
         "split": first.get("comparison.split", "report"),
         "mode": "sampled",
         "temperature": first.get("evaluation.temperature", 1.0),
+        "stop_at": _stop_of(first),
         **{key: own[key] for key in ("baseline", "targets", "steps", "code_version", "experiment") if key in own},
     }
+
+
+def _stop_of(params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where the runs of these parameters end; None where they take all their steps."""
+    found = {key.removeprefix(_STOP): value for key, value in params.items() if key.startswith(_STOP)}
+    return found if found.get("accuracy") else None
 
 
 def _settings(child: StoredRunInfo) -> dict[str, object]:

@@ -65,6 +65,8 @@ class SeedRun:
     evaluation of that split; `trigger_step` is the step at which the fast stage was switched off (None: it was not);
     `processes` trained it together; `step` is the last complete step and `cause` says why a run failed or cannot be
     read; `metrics` are the numbers of its training steps by key, `provenance` is what it ran on and with.
+    `planned_share` is the share of its planned steps that a run had taken when it ended at its target; 1: it was not
+    cut short.
     """
 
     arm: str
@@ -79,6 +81,7 @@ class SeedRun:
     processes: int = 1
     metrics: Mapping[str, Series] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    planned_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,15 @@ def seed_run(
         _processes(provenance),
         metrics,
         provenance,
+        _planned_share(plan, progress, records),
     )
+
+
+def _planned_share(plan: ComparisonPlan, progress: Progress, records: Iterable[JournalRecord]) -> float:
+    """See `SeedRun`."""
+    if plan.stop_at is None or progress.status is not SeedStatus.finished or progress.step >= plan.steps:
+        return 1.0
+    return 1.0 if plan.stop_at.reached_at(_evaluations(records)) is None else progress.step / plan.steps
 
 
 def _curve(plan: ComparisonPlan, records: Iterable[JournalRecord]) -> tuple[EvaluationRecord, ...]:

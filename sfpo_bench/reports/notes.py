@@ -6,6 +6,7 @@ from functools import lru_cache
 from statistics import fmean
 
 from sfpo_bench.core.costs import MAIN_AXES, CostAxis
+from sfpo_bench.core.types import Split
 from sfpo_bench.reports.axes import known_axes
 from sfpo_bench.reports.clocks import clock_problem, cpu_shares, one_thread_each
 from sfpo_bench.reports.document import Line, line
@@ -118,6 +119,8 @@ def figure_caption(summary: Summary) -> str:
     """What lines, bands and markers are."""
     sizes, level = {min(len(arm.counted()), 2) for arm in summary.arms}, level_text(summary.confidence)
     parts = []
+    if summary.runs_stopped:
+        parts.append("Runs end at their target; a mean goes as far as all runs of its arm.")
     if 2 in sizes:
         parts.append("Thick line: mean over seeds; thin lines: single seeds.")
         parts.append(f"Band: {level} t interval over seeds at each point alone, cut at the panel's edge.")
@@ -148,6 +151,7 @@ def method_lines(summary: Summary) -> list[str]:
         f"Would detect: the smallest ratio that these seeds, with the spread they showed, tell from 1 at {level} with "
         "80 % power, on either side of 1.",
         *crossing_lines(summary),
+        *stop_lines(summary),
         *_unseen_lines(summary),
         "Where runs did not reach a target, the cost is at least the limit of the runs that did; the ratio is at most "
         "(arm did not reach) or at least (baseline did not reach) what the budgets spent give, the runs that stopped "
@@ -173,6 +177,29 @@ def origin_lines(summary: Summary) -> list[str]:
     absent = [axis.words for axis in CostAxis if axis.value not in summary.axes]
     lacking = f" Not recorded there, and in no table or figure here: {', '.join(absent)}." if absent else ""
     return [f"Imported from {summary.origin}; costs and accuracies are as they were logged.{lacking}"]
+
+
+def stop_lines(summary: Summary) -> list[str]:
+    """How runs that end at their target are measured, and what they leave open; empty where every run takes all its
+    steps."""
+    if summary.stop_at is None:
+        return []
+    stop, runs = summary.stop_at, sum(len(arm.curves) for arm in summary.arms)
+    lines = [
+        f"Runs end at their target, {stop}, or after {summary.steps} steps: {summary.runs_stopped} of {runs} ended "
+        "before. Their costs are those of the first crossing"
+        f"{', not of the evaluation that confirmed it' if stop.patience > 1 else ''}: the same numbers as of runs that "
+        "go on. A run that did not get there spent its whole budget, and counts as not reached within it."
+    ]
+    if summary.runs_stopped:
+        lines.append(
+            "Accuracies at the end are not compared: runs that ended at their target spent unlike budgets, and their "
+            "last accuracy is the one that ended them. Mean curves go to where the first run of an arm ended. How "
+            "early first crossings come is not estimated, for the curve behind them is missing."
+        )
+    if stop.split is Split.report:
+        lines.append("The problems that end a run are those that are reported (training.stop_at.allow_report).")
+    return lines
 
 
 def holm_lines(summary: Summary) -> list[str]:
@@ -231,6 +258,10 @@ def crossing_shares(summary: Summary) -> dict[tuple[str, float], float]:
 
 
 def _crossing_share(arm: ArmSummary, target: float) -> float | None:
+    """None of an arm whose runs ended at their target as well: the fit of a curve takes its last, chosen point for the
+    truth, and of the others only slow runs would be left."""
+    if any(curve.planned_share < 1 for curve in arm.evaluated()):
+        return None
     found = [
         _known_bias(
             tuple(curve.costs(CostAxis.responses)), tuple(curve.accuracies()), tuple(p.n for p in curve.points), target

@@ -26,6 +26,11 @@ class Series:
             return NotImplemented
         return np.array_equal(self.steps, other.steps) and np.array_equal(self.values, other.values, equal_nan=True)
 
+    def up_to(self, step: int) -> Series:
+        """What was recorded at that step and before."""
+        kept = self.steps <= step
+        return self if kept.all() else Series(self.steps[kept], self.values[kept])
+
     __hash__ = None  # type: ignore[assignment]  # arrays can change
 
 

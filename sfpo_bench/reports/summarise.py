@@ -31,7 +31,6 @@ from sfpo_bench.statistics import (
     SeedCost,
     Statement,
     cost_ratio,
-    cost_to_target,
     count_reached,
     detectable_ratio,
     holm_adjusted,
@@ -50,7 +49,8 @@ def build_summary(comparison: Comparison) -> Summary:
     plan = comparison.plan
     if not any(run.curve for run in comparison.runs):
         raise BenchError(_nothing_to_report(comparison))
-    arms = tuple(_arm(comparison, name) for name in plan.arms)
+    cut = any(run.planned_share < 1 for run in comparison.runs)
+    arms = tuple(_arm(comparison, name, cut=cut) for name in plan.arms)
     axes = known_axes(plan.axes)
     return Summary(
         schema_version=SCHEMA_VERSION,
@@ -67,9 +67,10 @@ def build_summary(comparison: Comparison) -> Summary:
         targets=plan.targets,
         arms=arms,
         absolute=judged(target_block(arms, plan.baseline, plan.targets, ABSOLUTE_NOTE, axes), arms, plan.baseline),
-        paper=_paper_block(arms, plan.baseline, axes),
+        paper=None if cut else _paper_block(arms, plan.baseline, axes),
         axes=tuple(axis.value for axis in axes),
         origin=plan.origin,
+        stop_at=plan.stop_at,
     )
 
 
@@ -83,10 +84,13 @@ def _nothing_to_report(comparison: Comparison) -> str:
     )
 
 
-def _arm(comparison: Comparison, name: str) -> ArmSummary:
+def _arm(comparison: Comparison, name: str, *, cut: bool) -> ArmSummary:
+    """An arm in numbers. Where runs of the comparison were `cut` at their target there are no accuracies at the end:
+    they would be of unlike budgets, and chosen for being high."""
     arm, runs = comparison.plan.arms[name], comparison.of_arm(name)
     curves = tuple(_seed_curve(run) for run in runs)
     finished = [curve for curve in curves if curve.status is SeedStatus.finished]
+    ends = [] if cut else finished
     return ArmSummary(
         name=name,
         label=arm.label,
@@ -97,9 +101,9 @@ def _arm(comparison: Comparison, name: str) -> ArmSummary:
         seeds_finished=len(finished),
         curves=curves,
         final=final_accuracy(
-            [(c.points[-1].accuracy, c.points[-1].n, c.points[-1].problems) for c in finished if c.points]
+            [(c.points[-1].accuracy, c.points[-1].n, c.points[-1].problems) for c in ends if c.points]
         ),
-        final_greedy=final_accuracy([(c.greedy_accuracy, c.greedy_n, c.greedy_problems) for c in finished]),
+        final_greedy=final_accuracy([(c.greedy_accuracy, c.greedy_n, c.greedy_problems) for c in ends]),
         cpu_per_wall=_cpu_per_wall(curves),
     )
 
@@ -117,6 +121,7 @@ def _seed_curve(run: SeedRun) -> SeedCurve:
         points=tuple(_point(evaluation) for evaluation in run.curve),
         greedy_problems=0 if run.greedy is None else run.greedy.problems,
         processes=run.processes,
+        planned_share=run.planned_share,
     )
 
 
@@ -179,7 +184,7 @@ def target_block(
 
 
 def _seed_costs(arm: ArmSummary, target: float, axis: str) -> list[SeedCost]:
-    return [cost_to_target(curve.costs(axis), curve.accuracies(), target) for curve in arm.evaluated()]
+    return [curve.cost_to(target, axis) for curve in arm.evaluated()]
 
 
 def _cost_row(arm: str, target: float, axis: str, own: Sequence[SeedCost]) -> CostRow:

@@ -15,11 +15,12 @@ from enum import StrEnum
 
 from sfpo_bench.core.costs import AXIS_KEYS, CostAxis, Costs
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.stop_at import StopAt
 from sfpo_bench.core.types import Split
 from sfpo_bench.reports.document import Span
 from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.results.codec import INLINE, decoded, from_plain, to_plain
-from sfpo_bench.statistics import Claim, Verdict
+from sfpo_bench.statistics import Claim, SeedCost, Verdict, cost_to_target
 
 SUMMARY_FILE = "summary.json"
 SCHEMA_VERSION = 1
@@ -57,7 +58,8 @@ class SeedCurve:
     """One planned run. `points` is empty when it has not been evaluated; `cause` says why it failed or is unreadable.
 
     `trigger_step` is the step at which the fast stage was switched off for good, None when it was not. `processes`
-    trained the run together.
+    trained the run together. `planned_share` is the share of its planned steps that a run had taken when it ended at
+    its target; 1: it was not cut short.
     """
 
     seed: int
@@ -71,12 +73,17 @@ class SeedCurve:
     points: tuple[CurvePoint, ...]
     greedy_problems: int = 0
     processes: int = 1
+    planned_share: float = 1.0
 
     def costs(self, axis: str) -> list[float]:
         return [point.cost(axis) for point in self.points]
 
     def accuracies(self) -> list[float]:
         return [point.accuracy for point in self.points]
+
+    def cost_to(self, target: float, axis: str) -> SeedCost:
+        """What the run needed to reach `target`."""
+        return cost_to_target(self.costs(axis), self.accuracies(), target, self.planned_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +197,11 @@ class TargetBlock:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A comparison in numbers; intervals hold at `confidence`. `paper` is None while the baseline has no evaluation.
+    """A comparison in numbers; intervals hold at `confidence`. `paper` is None while the baseline has no evaluation,
+    and where runs ended at their target: what the baseline's best accuracy would have been is not known then.
 
     `axes` are the cost axes that were recorded, `origin` says where imported runs come from (empty: of
-    this package).
+    this package), `stop_at` at which accuracy runs end before `steps` (None: at none).
     """
 
     schema_version: int
@@ -213,6 +221,12 @@ class Summary:
     paper: TargetBlock | None
     axes: tuple[str, ...] = AXIS_KEYS
     origin: str = ""
+    stop_at: StopAt | None = None
+
+    @property
+    def runs_stopped(self) -> int:
+        """How many runs ended at their target before their last step: what they would have done there is not known."""
+        return sum(curve.planned_share < 1 for arm in self.arms for curve in arm.curves)
 
     def arm(self, name: str) -> ArmSummary:
         return next(arm for arm in self.arms if arm.name == name)

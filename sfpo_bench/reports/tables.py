@@ -105,7 +105,7 @@ def report_blocks(summary: Summary, figure: str = FIGURE) -> list[Block]:
         Picture("Accuracy against responses and training time", figure),
         *paragraphs([figure_caption(summary)]),
         heading(2, "Final accuracy"),
-        _final_table(summary),
+        *_final_section(summary),
         heading(2, "Cost to the targets fixed before the run"),
         *_cost_sections(summary),
         *_paper_section(summary),
@@ -164,6 +164,13 @@ def _answer(summary: Summary) -> list[Block]:
         if lines:
             found += [heading(3, f"To {target_text(target)}, {measure_text(summary)}"), *bullets(lines)]
     return found
+
+
+def _final_section(summary: Summary) -> list[Block]:
+    if summary.runs_stopped:
+        stopped = f"{summary.runs_stopped} runs ended at their target, after unlike budgets"
+        return [paragraph(f"Not compared: {stopped}; what it cost them stands below.")]
+    return [_final_table(summary)]
 
 
 def _final_table(summary: Summary) -> Table:
@@ -227,7 +234,8 @@ def _paper_section(summary: Summary) -> list[Block]:
     """The block whose target depends on the result, marked as such."""
     title, block = heading(2, "Cost to the baseline's best accuracy (the SFPO paper's target)"), summary.paper
     if block is None:
-        return [title, paragraph("The baseline has no evaluated run.")]
+        known = "Runs ended at their target, so that the baseline's best accuracy is not known."
+        return [title, paragraph(known if summary.runs_stopped else "The baseline has no evaluated run.")]
     target, marks = block.targets[0], _marks(block)
     header = ("axis", "arm", "geometric mean", "reached", "ratio to baseline", "would detect")
     shown = [(axis, arm) for axis in known_axes(summary.axes, TABLE_ORDER) for arm in summary.arms]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sfpo_bench.core.costs import AXIS_KEYS
 from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.stop_at import StopAt
 from sfpo_bench.core.types import Split
 from sfpo_bench.results.codec import check_version, from_plain, to_json
 from sfpo_bench.results.identity import Identity
@@ -40,7 +41,8 @@ class ComparisonPlan:
     """Contents of `comparison.json`.
 
     `axes` are the cost axes that were recorded, by key; the others are 0 in every record and mean nothing. `origin`
-    says where imported runs come from and is empty for runs of this package.
+    says where imported runs come from and is empty for runs of this package. `stop_at` is the accuracy at which runs
+    end before `steps`; None where all take all of them.
     """
 
     schema_version: int
@@ -58,6 +60,7 @@ class ComparisonPlan:
     arms: Mapping[str, PlannedArm]
     axes: tuple[str, ...] = AXIS_KEYS
     origin: str = ""
+    stop_at: StopAt | None = None
 
     @classmethod
     def from_plain(cls, raw: object, where: str) -> ComparisonPlan:
@@ -81,7 +84,8 @@ class ComparisonPlan:
         return changed
 
     def _identity(self) -> Identity:
-        return Identity.of({name: getattr(self, name) for name in _FIXED})
+        fixed = Identity.of({name: getattr(self, name) for name in _FIXED})
+        return Identity({**fixed.values, "training.stop_at": str(self.stop_at or StopAt())})
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,19 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """Contents of `status.json`. `step` is the last step known to be complete; `cause` is empty unless it failed."""
+    """Contents of `status.json`. `step` is the last step known to be complete; `cause` is empty unless it failed.
+    `at_target` says that a finished run ended at the accuracy it was to reach, whether or not before `steps`."""
 
     state: RunState
     step: int
     steps: int
     cause: str = ""
+    at_target: bool = False
+
+    @property
+    def wanted(self) -> int:
+        """The steps of the whole run: those it took where it ended at its target."""
+        return self.step if self.at_target else self.steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from sfpo_bench.settings.module_checks import check_modules
 from sfpo_bench.settings.own_classes import instance_of
 from sfpo_bench.settings.rollout import RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings, SweepSettings
+from sfpo_bench.settings.stop_checks import check_stop
 from sfpo_bench.settings.study import StudySettings
 from sfpo_bench.settings.training import EvaluationSettings, LearnerSettings, TrainingSettings
 from sfpo_bench.settings.typed_tree import Declared, typed_tree
@@ -354,6 +355,7 @@ def check(config: RunConfig) -> None:
     check_engine(config.rollouts, learner)
     check_comparison(config.comparison)
     evaluation = config.evaluation
+    check_stop(config.training, evaluation)
     if evaluation.select_suite:
         choice_on(
             evaluation.select_suite, evaluation.allow_report, "evaluation.select_suite", "evaluation.allow_report"

@@ -126,11 +126,17 @@ OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
         "training.steps": Overruled(
             "all arms are trained for the same number of steps", remedy="set training.steps outside of the arms"
         ),
+        "training.stop_at": Overruled(
+            "all arms end at the same accuracy", remedy="set training.stop_at outside of the arms"
+        ),
         **_whole("the comparison", "the arms"),
     },
     Reader.parameter: {
         **_each(_SWEEP, "sweep.threads"),
         "training.steps": _BUDGET,
+        "training.stop_at": Overruled(
+            "all trials end at the same accuracy", remedy="give it one value, outside of sweep.parameters"
+        ),
         **_whole("the sweep", "sweep.parameters"),
     },
     Reader.tuning: {

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.core.options import option
+from sfpo_bench.core.stop_at import StopAt
 from sfpo_bench.problems.sets import DataSettings
 
 
@@ -100,8 +101,14 @@ class TrainingSettings:
     """How long to train and what to do on the way."""
 
     steps: int = option(100, "training steps, one batch of rollouts each", low=1)
-    evaluate_every: int = option(5, "steps between evaluations; step 0 and the last step are always evaluated", low=1)
-    checkpoint_every: int = option(10, "steps between checkpoints; the last step always gets one", low=1)
+    evaluate_every: int = option(
+        5, "steps between evaluations; the step of first_evaluation and training.steps are always evaluated", low=1
+    )
+    first_evaluation: int = option(
+        0, "step of the first evaluation; 0: before training, a later one saves those of a model that is far off", low=0
+    )
+    stop_at: StopAt = option(StopAt(), "accuracy at which a run ends before `steps`")
+    checkpoint_every: int = option(10, "steps between checkpoints; the last step of a run always gets one", low=1)
     keep_last: int = option(2, "checkpoints kept, the newest ones; the best one is kept besides", low=1)
     keep_every: int = option(
         0,
@@ -109,7 +116,7 @@ class TrainingSettings:
         low=0,
     )
     samples_every: int = option(
-        10, "steps between stored samples; the first and the last step are always stored", low=1
+        10, "steps between stored samples; the first step and training.steps are always stored", low=1
     )
     rank_timeout_seconds: float = option(
         1800.0, "of a run in several processes: longest silence of one before the others give up", above=0.0
@@ -121,6 +128,12 @@ class TrainingSettings:
         low=-1.0,
         high=1.0,
     )
+
+    def evaluates_after(self, step: int) -> bool:
+        """True for the steps after which a run is evaluated; step 0 is before training."""
+        if step == self.steps:
+            return True
+        return step == self.first_evaluation or (step > self.first_evaluation and step % self.evaluate_every == 0)
 
     def kept_bytes(self, weights: int, checkpoint: int) -> int:
         """Disk that a run keeps in the end, of bytes of weights alone and of a whole checkpoint: the newest ones whole,

@@ -38,6 +38,12 @@ ratio in which one of the arms does; where both do, Welch's interval covers (doc
 A seed whose first evaluation already reaches the target costs at most what it had spent by then; with nothing spent its
 log cost does not exist and the arms cannot be compared at this target.
 
+Runs may end at a target of their own (`core.stop_at`). Such a curve holds everything up to its first crossing of that
+target and of every lower one, so that these costs are the same numbers as without the stop, and runs that never get
+there go on to their budget: no run is censored by how it did. Costs to a higher target, or on other problems than those
+that ended the run, would be; they are refused (`settings.stop_checks`). What a run may spend, by which late ones are
+told, stays that of all its planned steps.
+
 A first crossing of a noisy curve comes early: the more often and the more noisily a run is evaluated, the earlier. Arms
 are comparable when they are evaluated at the same steps with the same number of responses.
 """
@@ -90,7 +96,7 @@ class SeedCost:
 
     `not_reached`: the true cost is above `cost`, the budget at the last evaluation. `at_first`: reached at the first
     evaluation, or without spending anything, so the true cost is at most `cost`. `budget` is what the run had spent at
-    its last evaluation; without one nothing was cut off.
+    its last evaluation, or would have, had it not ended at its target; without one nothing was cut off.
     """
 
     outcome: Outcome
@@ -126,22 +132,27 @@ class Statement:
     p_value: float | None = None
 
 
-def cost_to_target(costs: Sequence[float], accuracies: Sequence[float], target: float) -> SeedCost:
+def cost_to_target(
+    costs: Sequence[float], accuracies: Sequence[float], target: float, planned_share: float = 1.0
+) -> SeedCost:
     """The cost at which a seed's accuracy curve first reaches `target`, by linear interpolation.
 
         c = c_before + (c_at - c_before) * (target - a_before) / (a_at - a_before)
 
-    with `at` the first evaluation whose accuracy is >= target. `costs` must not fall along the curve.
+    with `at` the first evaluation whose accuracy is >= target. `costs` must not fall along the curve. A run that ended
+    at a target of its own, at or above this one, had taken `planned_share` of its planned steps: its budget is what
+    all of them would have cost at the same rate.
     """
     _check_curve(costs, accuracies)
     at = next((index for index, accuracy in enumerate(accuracies) if accuracy >= target), None)
     if at is None:
         return SeedCost(Outcome.not_reached, costs[-1], costs[-1])
+    budget = costs[-1] / planned_share
     if at == 0:
-        return SeedCost(Outcome.at_first, costs[0], costs[-1])
+        return SeedCost(Outcome.at_first, costs[0], budget)
     share = (target - accuracies[at - 1]) / (accuracies[at] - accuracies[at - 1])
     cost = costs[at - 1] + (costs[at] - costs[at - 1]) * share
-    return SeedCost(Outcome.reached if cost > 0 else Outcome.at_first, cost, costs[-1])
+    return SeedCost(Outcome.reached if cost > 0 else Outcome.at_first, cost, budget)
 
 
 def typical_cost(seeds: Sequence[SeedCost], confidence: float = CONFIDENCE) -> Statement:

@@ -28,13 +28,10 @@ class Covered:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What the journal records of a run so far.
-
-    `total_seconds` includes work that a kill undid. `evaluated` is the last evaluated step, or -1.
-    """
+    """What the journal records of a run so far; `total_seconds` includes work that a kill undid."""
 
     total_seconds: float = 0.0
-    evaluated: int = -1
+    evaluations: tuple[EvaluationRecord, ...] = ()
     failures: GradingFailures = field(default_factory=GradingFailures)
 
 
@@ -61,8 +58,8 @@ class Logbook(Protocol):
         """Sync what was written and return its length."""
         ...
 
-    def status(self, state: RunState, cause: str = "", step: int | None = None) -> None:
-        """Write the status of the run; without `step` the last step is kept."""
+    def status(self, state: RunState, cause: str = "", step: int | None = None, *, at_target: bool = False) -> None:
+        """Write the status of the run; without `step` the last step is kept. `at_target`: its stop rule ended it."""
         ...
 
 
@@ -96,7 +93,7 @@ class FolderLogbook:
         self._journal, self._samples = self._open = [JournalWriter(folder.journal), JournalWriter(folder.samples)]
         return Past(
             total_seconds=max(spent, default=0.0),
-            evaluated=max((r.step for r in kept if isinstance(r, EvaluationRecord)), default=-1),
+            evaluations=tuple(record for record in kept if isinstance(record, EvaluationRecord)),
             failures=failures_so_far(kept),
         )
 
@@ -111,9 +108,9 @@ class FolderLogbook:
     def covered(self) -> Covered:
         return Covered(self._journal.length(), self._samples.length())
 
-    def status(self, state: RunState, cause: str = "", step: int | None = None) -> None:
+    def status(self, state: RunState, cause: str = "", step: int | None = None, *, at_target: bool = False) -> None:
         done = self._folder.status().step if step is None else step
-        self._folder.write_status(RunStatus(state, done, self._steps, cause))
+        self._folder.write_status(RunStatus(state, done, self._steps, cause, at_target))
 
 
 class NoLogbook:
@@ -135,5 +132,5 @@ class NoLogbook:
     def covered(self) -> Covered:
         return Covered()
 
-    def status(self, state: RunState, cause: str = "", step: int | None = None) -> None:
+    def status(self, state: RunState, cause: str = "", step: int | None = None, *, at_target: bool = False) -> None:
         """Do nothing; rank 0 writes."""

@@ -8,20 +8,23 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError, RankLost, RunFailed, RunLocked
+from sfpo_bench.core.types import EvaluationRecord
 from sfpo_bench.results.code_version import code_version
 from sfpo_bench.results.codec import to_json
 from sfpo_bench.results.identity import Identity, refuse
+from sfpo_bench.results.journal import read_journal
 from sfpo_bench.results.provenance import collect_provenance
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.stored_files import read_object, reading, write_atomically
 from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.rollout import VllmRollout
+from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.inputs import contents, with_inputs
 from sfpo_bench.training.processes import is_first, world_size
@@ -39,6 +42,7 @@ NOT_IDENTITY = (
         "output_root",
         "run_name",
         "training.steps",
+        "training.stop_at.",
         "training.keep_last",
         "training.rank_timeout_seconds",
         "training.keep_every",
@@ -68,7 +72,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     requested = identity(new)
     begun = folder.status().step > 0 or folder.checkpoints.exists()
     if folder.config.is_file() and begun:
-        _check_resumable(folder, requested, int(str(new["training.steps"])))
+        _check_resumable(folder, requested, training_of(node))
     elif folder.journal.is_file() and not folder.config.is_file():
         raise MissingDataError(
             f"{folder.config} is gone, but {folder.path} holds a journal: what the run was started with cannot be "
@@ -96,7 +100,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
             raise
 
 
-def _check_resumable(folder: RunFolder, requested: Identity, steps: int) -> None:
+def _check_resumable(folder: RunFolder, requested: Identity, training: TrainingSettings) -> None:
     """Raise the errors of `prepare` for a run that cannot be resumed with this configuration."""
     old = configuration.flatten(configuration.to_plain(configuration.read_saved(folder.config)))
     refuse(
@@ -104,8 +108,8 @@ def _check_resumable(folder: RunFolder, requested: Identity, steps: int) -> None
         started_with(folder, identity(old), requested).differences(requested),
         "Give it another run_name (one of several: the whole another name), or remove that folder",
     )
-    _check_length(folder, steps)
-    refuse_lost_checkpoints(folder, steps)
+    _check_length(folder, training.steps)
+    refuse_lost_checkpoints(folder, training)
 
 
 def started_with(folder: RunFolder, old: Identity, requested: Identity) -> Identity:
@@ -120,10 +124,10 @@ def started_with(folder: RunFolder, old: Identity, requested: Identity) -> Ident
     return Identity({**old.without(contents(old.values)).values, **unknown, **noted})
 
 
-def refuse_lost_checkpoints(folder: RunFolder, steps: int) -> None:
+def refuse_lost_checkpoints(folder: RunFolder, training: TrainingSettings) -> None:
     """Raise `MissingDataError` when an unfinished run has lost all its checkpoints."""
-    status = folder.status()
-    if status.step > 0 and not is_finished(folder, steps) and CheckpointStore(folder.checkpoints).newest() is None:
+    status, steps = folder.status(), training.steps
+    if status.step > 0 and not is_finished(folder, training) and CheckpointStore(folder.checkpoints).newest() is None:
         raise MissingDataError(
             f"{folder.path} had a checkpoint of step {status.step}, and there is no whole one now, from which it could "
             f"be trained to step {steps}; restore {folder.checkpoints}, or remove the run's folder to train it anew "
@@ -139,10 +143,25 @@ def _check_length(folder: RunFolder, steps: int) -> None:
         )
 
 
-def is_finished(folder: RunFolder, steps: int) -> bool:
-    """True when the run has finished `steps` steps."""
+def is_finished(folder: RunFolder, training: TrainingSettings) -> bool:
+    """True when the run has all of its steps, or ended at the accuracy at which these settings stop it."""
     status = folder.status()
-    return status.state is RunState.finished and status.step == steps
+    if status.state is not RunState.finished:
+        return False
+    return status.step == training.steps or target_step(folder, training) is not None
+
+
+def target_step(folder: RunFolder, training: TrainingSettings) -> int | None:
+    """The step at which the run's evaluations so far end it, by these settings; None where they do not."""
+    if not training.stop_at.accuracy:
+        return None
+    found = (record for record in read_journal(folder.journal) if isinstance(record, EvaluationRecord))
+    return training.stop_at.reached_at(found)
+
+
+def training_of(node: DictConfig) -> TrainingSettings:
+    """How long the run of a resolved configuration is, and what it does on the way."""
+    return cast(TrainingSettings, OmegaConf.to_object(OmegaConf.merge(TrainingSettings, node.training)))
 
 
 def code_changed(folder: RunFolder) -> bool:

@@ -17,7 +17,7 @@ from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import BenchError, EngineFailed, EngineMismatch, Interrupted, RunFailed
 from sfpo_bench.core.seeding import generator, stream_key
 from sfpo_bench.core.stop import StopRequest
-from sfpo_bench.core.types import EventRecord, GradeStatus, Split, StageStats, StepRecord
+from sfpo_bench.core.types import EvaluationRecord, EventRecord, GradeStatus, Split, StageStats, StepRecord
 from sfpo_bench.grading import GradingFailures
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.rollout.protocol import RolloutEngine
@@ -82,7 +82,8 @@ class Trainer:
         self._total_seconds_before = 0.0
         self._best = (-1, -1.0)
         self._checkpoint_seconds = 0.0
-        self._done = self._evaluated = -1
+        self._done = -1
+        self._evaluations: list[EvaluationRecord] = []
         self._engine_failure: RunFailed | None = None
         self._failures = GradingFailures()
 
@@ -93,7 +94,7 @@ class Trainer:
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
     def run(self) -> None:
-        """Train to the last step.
+        """Train to the last step, or to the accuracy at which the run is to stop.
 
         Raises `Interrupted` after a checkpoint when a stop is requested, `RunFailed` when the run cannot continue, and
         `RunLocked` when another process holds the folder's lock.
@@ -127,23 +128,29 @@ class Trainer:
             self._log.write([EventRecord(first - 1, time.time(), "engine_started", started)])
         if first == 1:
             self._note_dropped_prompts()
-            self._evaluate(0)
-        elif self._evaluation_is_due(first - 1) and self._evaluated < first - 1:
+        evaluated = max((record.step for record in self._evaluations), default=-1)
+        if self._parts.settings.evaluates_after(first - 1) and evaluated < first - 1:
             self._evaluate(first - 1)
-        for step in range(first, steps + 1):
+        step = first - 1
+        while step < steps and not self._is_at_target():
+            step += 1
             self._step(step)
-            if self._evaluation_is_due(step):
+            if self._parts.settings.evaluates_after(step):
                 self._evaluate(step)
             reason = self._reason_to_stop()
             if self._checkpoint_is_due(step) or reason is not None:
                 self._checkpoint(step)
-            if reason is not None and step < steps:
+            if reason is not None and step < steps and not self._is_at_target():
                 self._log.status(RunState.interrupted, step=step)
                 raise Interrupted(
                     f"stopped at step {step} of {steps} ({reason}); everything is kept in {self._folder.path}. "
                     "Run the same command again to resume"
                 )
-        self._log.status(RunState.finished, step=steps)
+        self._log.status(RunState.finished, step=step, at_target=self._is_at_target())
+
+    def _is_at_target(self) -> bool:
+        """True once the run is to stop for its accuracy; the same on all ranks, which know all evaluations."""
+        return self._parts.settings.stop_at.reached_at(self._evaluations) is not None
 
     def _reason_to_stop(self) -> str | None:
         """The reason to stop if any rank has a stop request, so that all ranks stop after the same step."""
@@ -275,19 +282,17 @@ class Trainer:
         for record in records:
             self._failures.count(GradeStatus(name) for name, count in record.statuses.items() for _ in range(count))
         chosen_on = [r for r in records if r.split is Split.select and r.mode == "sampled"]
-        self._evaluated = step
+        self._evaluations += records
         if chosen_on and step > 0:
             accuracy = fmean(record.accuracy for record in chosen_on)
             if accuracy > self._best[1]:
                 self._best = (step, accuracy)
 
-    def _evaluation_is_due(self, step: int) -> bool:
-        return step % self._parts.settings.evaluate_every == 0 or step == self._parts.settings.steps
-
     def _checkpoint_is_due(self, step: int) -> bool:
         settings = self._parts.settings
         kept = settings.keep_every > 0 and step % settings.keep_every == 0
-        return kept or step % settings.checkpoint_every == 0 or step == settings.steps or self._best[0] == step
+        is_last = step == settings.steps or self._is_at_target()
+        return kept or step % settings.checkpoint_every == 0 or is_last or self._best[0] == step
 
     def _checkpoint(self, step: int) -> None:
         started = time.perf_counter()
@@ -321,7 +326,8 @@ class Trainer:
         with ranks.together():
             past = self._log.take_up(Covered(state.journal_bytes, state.samples_bytes) if state else Covered(), first)
         past = ranks.first(past)
-        self._total_seconds_before, self._evaluated, self._failures = past.total_seconds, past.evaluated, past.failures
+        self._total_seconds_before, self._failures = past.total_seconds, past.failures
+        self._evaluations = list(past.evaluations)
         if newest is not None and state is not None:
             newest.load_into(self._parts.learner.masters, self._load_beside)
             self._parts.methods.restore(state.rule)

@@ -69,6 +69,7 @@ def test_a_finished_run_is_left_alone_made_longer_or_refused(trained: Path, cli:
         "step": 8,
         "steps": 8,
         "cause": "",
+        "at_target": False,
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.training.inputs import with_inputs
 from sfpo_bench.training.run import refuse_lost_checkpoints
 from tests.conftest import TINY, Cli
@@ -77,15 +78,15 @@ def test_checkpoints_that_are_gone_are_said(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_status(RunStatus(RunState.interrupted, 20, 60))
     with pytest.raises(MissingDataError, match="had a checkpoint of step 20"):
-        refuse_lost_checkpoints(folder, 60)
+        refuse_lost_checkpoints(folder, TrainingSettings(steps=60))
     folder.write_status(RunStatus(RunState.interrupted, 0, 60))
-    refuse_lost_checkpoints(folder, 60)
+    refuse_lost_checkpoints(folder, TrainingSettings(steps=60))
     folder.write_status(RunStatus(RunState.finished, 60, 60))
-    refuse_lost_checkpoints(folder, 60)  # it is looked at, and never trained on
+    refuse_lost_checkpoints(folder, TrainingSettings(steps=60))  # it is looked at, and never trained on
     folder.checkpoints.mkdir()
     (folder.checkpoints / "step-000060").mkdir()  # its state is gone
     with pytest.raises(MissingDataError, match=r"no whole one now.*trained to step 90"):
-        refuse_lost_checkpoints(folder, 90)
+        refuse_lost_checkpoints(folder, TrainingSettings(steps=90))
 
 
 def test_a_killed_run_is_not_called_running(tmp_path: Path) -> None:

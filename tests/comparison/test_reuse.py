@@ -16,6 +16,7 @@ from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.experiments.reuse import FinishedRuns, finished_runs
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, TakenFrom
 from sfpo_bench.settings.config import read
+from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.training.run import is_finished, plain_node, prepare
 
 STEPS = 4
@@ -62,7 +63,7 @@ def test_a_run_of_another_name_is_taken_with_a_note_of_where_from(made: Path, no
     run, names = wanted(tmp_path), {"seed": 0, "run_name": "ours-seed0", "name": "ours", "algorithm.name": "another"}
     assert others(made).take(run, plain_node(node, names))
     source = made / "runs" / "theirs" / "seed-0000"
-    assert is_finished(run, STEPS) and run.taken_from() == TakenFrom(str(source))
+    assert is_finished(run, TrainingSettings(steps=STEPS)) and run.taken_from() == TakenFrom(str(source))
     assert run.journal.read_bytes() == (source / "journal.jsonl").read_bytes()
     assert (run.checkpoints / f"step-{STEPS:06d}" / "weights.safetensors").is_file()
     assert read(run.config).run_name == "ours-seed0", "the configuration is that of the run here"
@@ -71,7 +72,11 @@ def test_a_run_of_another_name_is_taken_with_a_note_of_where_from(made: Path, no
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"learner.learning_rate": 1e-3}, {"training.steps": 8}, {"evaluation.responses": 10}]
+    "change",
+    [
+        *({"seed": 1}, {"learner.learning_rate": 1e-3}, {"training.steps": 8}, {"evaluation.responses": 10}),
+        {"training.stop_at.accuracy": 0.5},
+    ],
 )
 def test_another_run_is_not_taken(change: dict[str, object], made: Path, node: DictConfig, tmp_path: Path) -> None:
     assert not others(made).take(wanted(tmp_path), plain_node(node, {"seed": 0, **change}))
@@ -102,7 +107,7 @@ def test_a_run_that_has_begun_here_stays_and_one_that_was_only_prepared_is_repla
     run.journal.write_text("begun here\n")
     assert not others(made).take(run, asked) and run.journal.read_text() == "begun here\n"
     run.journal.unlink()
-    assert others(made).take(run, asked) and is_finished(run, STEPS)
+    assert others(made).take(run, asked) and is_finished(run, TrainingSettings(steps=STEPS))
 
 
 def test_what_a_kill_left_of_a_copy_is_no_run_and_is_made_anew(made: Path, node: DictConfig, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class Folder:
     steps: int = 10
     labels: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=lambda: {"learner.lr": 4e-4, "threads": 1})
+    stop_at: Mapping[str, object] | None = None
 
     def write(self, path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
@@ -72,6 +73,7 @@ class Folder:
             "steps": self.steps,
             "code_version": "test",
             "arms": arms,
+            "stop_at": self.stop_at,
         }
 
     def _arm(self, arm: str) -> dict[str, object]:

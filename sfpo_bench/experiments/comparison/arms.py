@@ -16,8 +16,10 @@ from sfpo_bench.settings.comparison import ArmSettings
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overrides import composed
 from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
+from sfpo_bench.settings.stop_checks import check_stopped_comparison
+from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.settings.written import in_overrides
-from sfpo_bench.training.run import plain_node
+from sfpo_bench.training.run import plain_node, training_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
             "\"comparison.arms.grpo.overrides=['algorithm=grpo']\" "
             "\"comparison.arms.sfpo.overrides=['algorithm=sfpo']\""
         )
+    check_stopped_comparison(config.training, config.comparison)
     shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
     arms = []
     for key, settings in config.comparison.arms.items():
@@ -66,7 +69,7 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
             raise ConfigError(f"comparison.arms.{key}.overrides: {error}") from error
         # What the comparison asks for is not the arm's business, and is left out before the arm is checked.
         arm_node = plain_node(node, {**common_settings(config.comparison.threads), "run_name": ""})
-        _refuse_own_length(key, arm_node, config.training.steps)
+        _refuse_own_length(key, arm_node, config.training)
         arm_config = from_node(arm_node)
         arm_node = plain_node(arm_node, pinned(arm_config.model))
         label = arm_config.marked(settings.label or key)
@@ -74,11 +77,14 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
     return arms
 
 
-def _refuse_own_length(arm: str, node: DictConfig, steps: int) -> None:
-    """Raise `ConfigError` for an arm that got another number of steps by a group, such as an experiment."""
-    if node.training.steps != steps:
-        place = f"comparison.arms.{arm}.overrides lead to training.steps = {node.training.steps}"
-        refuse_overruled(Reader.arm, [Written("training.steps", node.training.steps, place)])
+def _refuse_own_length(arm: str, node: DictConfig, training: TrainingSettings) -> None:
+    """Raise `ConfigError` for an arm that got another number of steps, or another end, by a group, such as an
+    experiment."""
+    own = training_of(node)
+    for key in ("steps", "stop_at"):
+        if getattr(own, key) != getattr(training, key):
+            place = f"comparison.arms.{arm}.overrides lead to training.{key} = {getattr(own, key)}"
+            refuse_overruled(Reader.arm, [Written(f"training.{key}", getattr(own, key), place)])
 
 
 def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[PlannedRun]:

@@ -39,6 +39,7 @@ def describe(config: RunConfig, arms: Sequence[Arm], seeds: Sequence[int]) -> Co
         steps=config.training.steps,
         code_version=code_version(),
         arms={arm.key: _describe_arm(arm) for arm in arms},
+        stop_at=config.training.stop_at if config.training.stop_at.accuracy else None,
     )
 
 

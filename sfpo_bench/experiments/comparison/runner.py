@@ -62,7 +62,7 @@ class PreparedComparison:
             require_room(folder, new, slots)
             identity.write(folder, plan)
             for run in runs:
-                if not is_finished(RunFolder(run.folder), config.training.steps):
+                if not is_finished(RunFolder(run.folder), config.training):
                     node = plain_node(nodes[run.arm], own_settings(run.seed, f"{run.arm}-seed{run.seed}"))
                     if not others.take(RunFolder(run.folder), node):
                         prepare(RunFolder(run.folder), node, config.device)
@@ -71,7 +71,7 @@ class PreparedComparison:
     def pending(self) -> list[PlannedRun]:
         """Runs still to train, in a random order that is the same at every start: arms must not follow each other in
         blocks, or a machine that gets slower would look like a slower method."""
-        open_runs = [r for r in self.runs if not is_finished(RunFolder(r.folder), self.config.training.steps)]
+        open_runs = [r for r in self.runs if not is_finished(RunFolder(r.folder), self.config.training)]
         order = generator(0, "run_order", self.config.name).permutation(len(open_runs))
         return [open_runs[index] for index in order]
 
@@ -168,7 +168,8 @@ class _Progress:
     def _counts(self) -> tuple[float, str, str]:
         steps = self._comparison.config.training.steps
         states = [(run, RunFolder(run.folder).status()) for run in self._runs]
-        done, wanted = sum(min(status.step, steps) for _, status in states), len(self._runs) * steps
+        done = sum(min(status.step, steps) for _, status in states)
+        wanted = sum(status.wanted if status.at_target else steps for _, status in states)
         words = f"{self._done} of {len(self._runs)} runs finished, {done:,} of {wanted:,} steps done"
         running = [f"{run.arm}:{run.seed} {s.step}/{steps}" for run, s in states if s.state is RunState.running]
         return done / wanted, words, "  ".join(running)

@@ -59,6 +59,12 @@ class ScoredOnSuite:
             raise ConfigError(
                 "evaluation.select_responses = 0: no checkpoint could be best on select problems; set it above 0"
             )
+        if config.training.stop_at.accuracy:
+            raise ConfigError(
+                f"training.stop_at.accuracy = {config.training.stop_at.accuracy:g}: this study compares checkpoints of "
+                "equal budget, which runs that end at their target do not have; set it to 0, or compare costs to a "
+                "target with sfpo-bench compare"
+            )
         if not config.training.keep_every:
             raise ConfigError(
                 "training.keep_every = 0: checkpoints of equal budget would not be kept; set the steps between those "

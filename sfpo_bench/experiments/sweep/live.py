@@ -85,7 +85,7 @@ class LiveTrial:
     def share(self) -> float:
         """How much of the work of all its runs is done, by their steps."""
         status = RunFolder(self.folder).status()
-        return (self.current + (status.step / status.steps if status.steps else 0.0)) / len(self.folders)
+        return (self.current + (status.step / status.wanted if status.wanted else 0.0)) / len(self.folders)
 
     def curve(self, goal: Goal, seed: int, *, ended: bool) -> Curve:
         return goal.curve(self._readers[seed].records(), self.settings.split, ended=ended)

@@ -19,7 +19,8 @@ from sfpo_bench.search.space import Point, Space
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overrides import composed as compose
 from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
-from sfpo_bench.settings.search import GoalSettings, Kind, Pruner, SweepSampler, SweepSettings
+from sfpo_bench.settings.search import GoalSettings, Kind, Measure, Pruner, SweepSampler, SweepSettings
+from sfpo_bench.settings.stop_checks import check_stopped_curves
 from sfpo_bench.training.run import plain_node
 
 Compose = Callable[[Sequence[str]], DictConfig]
@@ -153,12 +154,27 @@ def _check(config: RunConfig, space: Space, goals: Sequence[Goal]) -> None:
             f"sweep.split = {settings.split.value}, but no responses are evaluated on it; set "
             f"evaluation.{'responses' if settings.split is Split.report else 'select_responses'} above 0"
         )
+    _check_stopped(config, goals)
     if not settings.trials and settings.sampler is not SweepSampler.grid:
         raise ConfigError("sweep.trials = 0 means the whole grid; with another sampler set a number of trials")
     if settings.top_trials and len(goals) > 1:
         raise ConfigError("sweep.top_trials with two goals: there is no best trial; set sweep.top_trials=0")
     _check_search(settings, space, len(goals))
     check_url(settings.storage)
+
+
+def _check_stopped(config: RunConfig, goals: Sequence[Goal]) -> None:
+    """Raise `ConfigError` for goals that runs which end at an accuracy leave open."""
+    stop = config.training.stop_at
+    for goal in goals if stop.accuracy else ():
+        if goal.measure is not Measure.cost:
+            raise ConfigError(
+                f"sweep.goals.{goal.name}.measure = {goal.measure.value} compares trials at an equal budget, which "
+                f"runs that end at training.stop_at.accuracy = {stop.accuracy:g} do not spend; expected measure=cost, "
+                "or training.stop_at.accuracy=0"
+            )
+    targets = {f"sweep.goals.{goal.name}.target": goal.target for goal in goals}
+    check_stopped_curves(stop, config.sweep.split, targets, "sweep")
 
 
 def _check_search(settings: SweepSettings, space: Space, goals: int) -> None:

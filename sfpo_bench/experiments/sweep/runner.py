@@ -34,7 +34,7 @@ from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.checkpoint import covered_bytes
-from sfpo_bench.training.run import is_finished, plain_node, prepare, train
+from sfpo_bench.training.run import is_finished, plain_node, prepare, train, training_of
 from sfpo_bench.workers.build import build_launcher
 from sfpo_bench.workers.drive import STOPPING, drive
 from sfpo_bench.workers.job import Job, JobEnding
@@ -272,8 +272,7 @@ class SweepLoop:
         run = RunFolder(live.folder)
         assert live.node is not None
         node = plain_node(live.node, own_settings(live.seed, f"{live.folder.parent.name}-{live.folder.name}"))
-        steps = int(node.training.steps)
-        if is_finished(run, steps) or self._others.take(run, node, weights=False):
+        if is_finished(run, training_of(node)) or self._others.take(run, node, weights=False):
             self._know(run)
             live.ended = True
             self._tend(slots, live)
@@ -394,7 +393,7 @@ class SweepLoop:
             node = self._plan.node(view.point)
             for seed in self._plan.seeds(self._settings.top_seeds)[self._settings.seeds :]:
                 run = RunFolder(self._plan.run_folder(view.number, seed))
-                if not is_finished(run, int(node.training.steps)):
+                if not is_finished(run, training_of(node)):
                     name = f"{run.path.parent.name}-{run.path.name}"
                     prepare(run, plain_node(node, own_settings(seed, name)), self._plan.config.device)
                     pending.append(run.path)
@@ -446,5 +445,5 @@ def short(value: Value) -> str:
 def _steps_done(folders: Sequence[Path]) -> State:
     """The share of the steps of further runs that is done, and that in words."""
     states = [RunFolder(folder).status() for folder in folders]
-    done, wanted = sum(state.step for state in states), sum(state.steps for state in states)
+    done, wanted = sum(state.step for state in states), sum(state.wanted for state in states)
     return done / wanted if wanted else 1.0, f"further seeds: {done:,} of {wanted:,} steps done"

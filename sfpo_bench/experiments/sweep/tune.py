@@ -175,7 +175,9 @@ def _plan(
 
     def prepared(node: DictConfig) -> DictConfig:
         changes: dict[str, object] = {f"evaluation.{key!s}": value for key, value in evaluation.items()}
-        return plain_node(node, {**changes, "training.keep_every": 0, "comparison": {}, "name": study})
+        # Settings are chosen at an equal budget, whatever ends the runs of the comparison.
+        own: dict[str, object] = {"training.keep_every": 0, "training.stop_at.accuracy": 0.0, "comparison": {}}
+        return plain_node(node, {**changes, **own, "name": study})
 
     searched = from_node(
         plain_node(prepared(composer(config_name, [*shared, *arm.overrides])([])), {"sweep": section.sweep})

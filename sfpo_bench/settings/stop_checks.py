@@ -1,0 +1,77 @@
+"""What `training.stop_at` and `training.first_evaluation` ask of the other settings."""
+
+from __future__ import annotations
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.stop_at import EvaluationMode, StopAt
+from sfpo_bench.core.types import Split
+from sfpo_bench.settings.comparison import ComparisonSettings
+from sfpo_bench.settings.training import EvaluationSettings, TrainingSettings
+
+
+def check_stop(training: TrainingSettings, evaluation: EvaluationSettings) -> None:
+    """Raise `ConfigError` for a run that would stop on evaluations that it does not make, or that it may not see."""
+    if training.first_evaluation > training.steps:
+        raise ConfigError(
+            f"training.first_evaluation = {training.first_evaluation} with training.steps = {training.steps}: the run "
+            "would be over before; expected at most training.steps"
+        )
+    stop = training.stop_at
+    if not stop.accuracy:
+        return
+    if stop.split is Split.train:
+        raise ConfigError("training.stop_at.split = train, on which nothing is evaluated; expected select or report")
+    if stop.split is Split.report and not stop.allow_report:
+        raise ConfigError(
+            "training.stop_at.split = report: a run that ends when it is good on the problems that are reported looks "
+            "better than it is; use training.stop_at.split=select, or say that you want it: "
+            "training.stop_at.allow_report=true"
+        )
+    key, responses = _responses(stop, evaluation)
+    if not responses:
+        raise ConfigError(
+            f"training.stop_at waits for {stop}, but no such evaluation is made; set evaluation.{key} above 0"
+        )
+
+
+def _responses(stop: StopAt, evaluation: EvaluationSettings) -> tuple[str, int]:
+    """The setting that says how many responses the evaluations have that stop a run, and its value."""
+    if stop.mode is EvaluationMode.greedy:
+        if stop.split is not Split.report:
+            raise ConfigError(
+                "training.stop_at.mode = greedy with split = select: only report problems are decoded greedily; use "
+                "training.stop_at.mode=sampled, or training.stop_at.split=report with "
+                "training.stop_at.allow_report=true"
+            )
+        return "greedy_problems", evaluation.greedy_problems
+    if stop.split is Split.report:
+        return "responses", evaluation.responses
+    return "select_responses", evaluation.select_responses
+
+
+def check_stopped_curves(stop: StopAt, split: Split, targets: dict[str, float], place: str) -> None:
+    """Raise `ConfigError` where costs to `targets`, by the setting that names them, are not those of runs that go on.
+
+    The curve of `place` must be the one that stops the run, up to a target no higher than where it stops: then
+    everything up to the first crossing is there. Any other is cut at a place that depends on the run.
+    """
+    if not stop.accuracy:
+        return
+    if stop.split is not split or stop.mode is not EvaluationMode.sampled:
+        raise ConfigError(
+            f"{place}.split = {split.value}, but training.stop_at ends runs by {stop}: what a run that was ended would "
+            f"have cost on other evaluations is not known; expected training.stop_at.mode=sampled and one split for "
+            f"both: {place}.split=select, or training.stop_at.split=report with training.stop_at.allow_report=true"
+        )
+    for key, target in targets.items():
+        if target > stop.accuracy:
+            raise ConfigError(
+                f"{key} = {target:g} is above training.stop_at.accuracy = {stop.accuracy:g}, where runs end; expected "
+                "it at or below that"
+            )
+
+
+def check_stopped_comparison(training: TrainingSettings, comparison: ComparisonSettings) -> None:
+    """Raise `ConfigError` for a comparison whose costs could not be told from runs that stop."""
+    targets = {f"comparison.targets[{place}]": target for place, target in enumerate(comparison.targets)}
+    check_stopped_curves(training.stop_at, comparison.split, targets, "comparison")
