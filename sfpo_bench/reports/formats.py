@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from sfpo_bench.core.costs import CostAxis
 
 
@@ -58,3 +60,13 @@ def level_text(confidence: float) -> str:
 def limit_level_text(confidence: float) -> str:
     """`97.5 %`: the level at which each end of an interval holds alone."""
     return level_text((1 + confidence) / 2)
+
+
+def reason_marks(reasons: Iterable[str]) -> dict[str, str]:
+    """A letter for every reason that is not empty, whose text is printed once below a table: `{"…": "(a)"}`."""
+    return {reason: f"({chr(ord('a') + place)})" for place, reason in enumerate(dict.fromkeys(filter(None, reasons)))}
+
+
+def reasons_text(marks: Mapping[str, str]) -> str:
+    """The line below the table."""
+    return " ".join(f"{mark} {reason}." for reason, mark in marks.items())

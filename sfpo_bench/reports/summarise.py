@@ -13,6 +13,7 @@ from sfpo_bench.reports.axes import known_axes
 from sfpo_bench.reports.clocks import clock_problem
 from sfpo_bench.reports.load import Comparison, SeedRun, SeedStatus
 from sfpo_bench.reports.one_run import one_run_interval
+from sfpo_bench.reports.pairs import pair_rows
 from sfpo_bench.reports.summary import (
     SCHEMA_VERSION,
     Accuracy,
@@ -71,6 +72,7 @@ def build_summary(comparison: Comparison) -> Summary:
         axes=tuple(axis.value for axis in axes),
         origin=plan.origin,
         stop_at=plan.stop_at,
+        pairs=pair_rows(arms, plan.baseline, plan.targets, known_axes(plan.axes, MAIN_AXES)),
     )
 
 
@@ -174,17 +176,13 @@ def target_block(
     reference = next(arm for arm in arms if arm.name == baseline)
     for target in targets:
         for axis in axes:
-            base = _seed_costs(reference, target, axis.value)
+            base = reference.seed_costs(target, axis.value)
             for arm in arms:
-                own = _seed_costs(arm, target, axis.value)
+                own = arm.seed_costs(target, axis.value)
                 costs.append(_cost_row(arm.name, target, axis.value, own))
                 if arm.name != baseline:
                     ratios.append(_ratio_row(arm.name, target, axis, base, own, problem if axis.is_time else None))
     return TargetBlock(tuple(targets), note, tuple(costs), tuple(ratios))
-
-
-def _seed_costs(arm: ArmSummary, target: float, axis: str) -> list[SeedCost]:
-    return [curve.cost_to(target, axis) for curve in arm.evaluated()]
 
 
 def _cost_row(arm: str, target: float, axis: str, own: Sequence[SeedCost]) -> CostRow:
@@ -240,7 +238,7 @@ def _seeds_needed(row: RatioRow, baseline: ArmSummary, arm: ArmSummary, family: 
     """Seeds per arm that would detect the ratio at the level of the smallest p-value in the family."""
     if row.claim is not Claim.estimate:
         return None
-    base, own = (reached_costs(_seed_costs(side, row.target, row.axis)) for side in (baseline, arm))
+    base, own = (reached_costs(side.seed_costs(row.target, row.axis)) for side in (baseline, arm))
     return seeds_needed(base, own, 1 - (1 - CONFIDENCE) / family)
 
 

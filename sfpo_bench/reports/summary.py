@@ -4,6 +4,7 @@ Summary
   arms[]       settings, counts, `curves[]` with one entry per planned seed, final accuracy
   absolute     costs and ratios at the targets fixed before the run
   paper        the same at the target of the SFPO paper: the baseline's best mean accuracy
+  pairs[]      what the runs of any two arms could tell apart
 """
 
 from __future__ import annotations
@@ -132,6 +133,16 @@ class ArmSummary:
         evaluated = self.evaluated()
         return tuple(curve for curve in evaluated if curve.status is SeedStatus.finished) or evaluated
 
+    def seed_costs(self, target: float, axis: str) -> list[SeedCost]:
+        """What each evaluated run spent on the axis to reach the target."""
+        return [curve.cost_to(target, axis) for curve in self.evaluated()]
+
+    def final_accuracies(self) -> list[float]:
+        """The last point of each finished run."""
+        return [
+            curve.points[-1].accuracy for curve in self.curves if curve.points and curve.status is SeedStatus.finished
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
@@ -195,6 +206,37 @@ class TargetBlock:
         return next(row for row in self.ratios if (row.arm, row.target, row.axis) == (arm, target, axis))
 
 
+ACCURACY = "accuracy"  # the measure of a pair that is no cost axis
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """What the runs of two arms tell apart on one measure, and what they could have told apart.
+
+    `measure` is `accuracy`, the final one, or the key of a cost axis, with the `target` that the cost is to. `seen` is
+    the accuracy of `second` minus that of `first`, or the cost of `first` over that of `second`: a positive difference
+    and a ratio above 1 speak for `second`. The `family` is every pair (and target) of the measure. `detectable` is the
+    smallest difference, or ratio above 1, that would be told from none with 80 % power at level 0.05 / family,
+    `seeds_needed` the number per arm that would tell the seen one so (None beside a `detectable`: more than 1000).
+    Where there is no `detectable`, `reason` says why. `separated`: Holm's test over the family tells the arms apart.
+    """
+
+    first: str
+    second: str
+    measure: str
+    target: float | None
+    seen: float | None
+    first_seeds: int
+    second_seeds: int
+    family: int
+    detectable: float | None = None
+    seeds_needed: int | None = None
+    p_value: float | None = None
+    adjusted_p: float = 1.0
+    separated: bool = False
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A comparison in numbers; intervals hold at `confidence`. `paper` is None while the baseline has no evaluation,
@@ -222,6 +264,7 @@ class Summary:
     axes: tuple[str, ...] = AXIS_KEYS
     origin: str = ""
     stop_at: StopAt | None = None
+    pairs: tuple[PairRow, ...] = ()
 
     @property
     def runs_stopped(self) -> int:
@@ -234,6 +277,12 @@ class Summary:
     def rivals(self) -> tuple[ArmSummary, ...]:
         """Every arm but the baseline."""
         return tuple(arm for arm in self.arms if arm.name != self.baseline)
+
+    def separated(self, one: str, other: str, measure: str = ACCURACY) -> bool:
+        """True where the runs tell the two arms apart: in final accuracy, or in a cost to any of the targets."""
+        both = {one, other}
+        rows = (row for row in self.pairs if {row.first, row.second} == both and row.measure == measure)
+        return any(row.separated for row in rows)
 
     def to_json(self) -> str:
         """The text of `summary.json`; `from_json` gives back an equal summary."""

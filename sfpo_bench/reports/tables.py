@@ -28,6 +28,8 @@ from sfpo_bench.reports.formats import (
     limit_level_text,
     range_text,
     ratio_text,
+    reason_marks,
+    reasons_text,
     target_text,
 )
 from sfpo_bench.reports.markdown import markdown
@@ -45,6 +47,7 @@ from sfpo_bench.reports.notes import (
     unfinished_lines,
 )
 from sfpo_bench.reports.one_run import one_run_interval
+from sfpo_bench.reports.pair_table import pair_blocks
 from sfpo_bench.reports.summary import (
     Accuracy,
     ArmSummary,
@@ -109,6 +112,7 @@ def report_blocks(summary: Summary, figure: str = FIGURE) -> list[Block]:
         heading(2, "Cost to the targets fixed before the run"),
         *_cost_sections(summary),
         *_paper_section(summary),
+        *pair_blocks(summary),
         heading(2, "Arms"),
         _arms_table(summary),
         heading(2, "Notes"),
@@ -227,7 +231,7 @@ def _cost_sections(summary: Summary) -> list[Block]:
             for arm in summary.arms
         ]
         found += [heading(3, axis.words.capitalize()), table(header, rows, left=2, arms=arms)]
-    return [*found, *paragraphs([_reasons_text(marks)])]
+    return [*found, *paragraphs([reasons_text(marks)])]
 
 
 def _paper_section(summary: Summary) -> list[Block]:
@@ -242,18 +246,11 @@ def _paper_section(summary: Summary) -> list[Block]:
     rows = [(axis.label, *_cost_cells(summary, block, arm, target, axis, marks)) for axis, arm in shown]
     warning = paragraph(bold("Read with care."), f" The target {target_text(target)} is {block.note}.")
     costs = table(header, rows, left=2, arms=[arm.name for _, arm in shown])
-    return [title, warning, costs, *paragraphs([_reasons_text(marks)])]
+    return [title, warning, costs, *paragraphs([reasons_text(marks)])]
 
 
 def _marks(block: TargetBlock) -> dict[str, str]:
-    """A letter for every reason in the tables of a block, whose text is printed once below them."""
-    found = [*(row.reason for row in block.costs), *(row.reason for row in block.ratios)]
-    reasons = [reason for reason in dict.fromkeys(found) if reason]
-    return {reason: f"({chr(ord('a') + place)})" for place, reason in enumerate(reasons)}
-
-
-def _reasons_text(marks: Mapping[str, str]) -> str:
-    return " ".join(f"{mark} {reason}." for reason, mark in marks.items())
+    return reason_marks([*(row.reason for row in block.costs), *(row.reason for row in block.ratios)])
 
 
 def _cost_cells(

@@ -19,6 +19,7 @@ from sfpo_bench.reports.load import Comparison, curves_frame, load_comparison
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.notes import crossing_lines
 from sfpo_bench.reports.packed_runs import is_packed
+from sfpo_bench.reports.pair_table import pairs_frame
 from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import SUMMARY_FILE, Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_blocks
@@ -38,6 +39,7 @@ class ReportFiles:
     page: Path
     costs: Path
     final: Path
+    pairs: Path
     curves: Path
     figure_png: Path
     figure_pdf: Path
@@ -59,6 +61,7 @@ class ReportFiles:
             page=folder / PAGE,
             costs=folder / "costs.csv",
             final=folder / "final.csv",
+            pairs=folder / "pairs.csv",
             curves=folder / "curves.csv",
             figure_png=folder / FIGURE,
             figure_pdf=folder / "figure.pdf",
@@ -107,6 +110,7 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
         files.summary: text.encode(),
         files.costs: csv_bytes(costs_table(summary)),
         files.final: csv_bytes(final_table(summary)),
+        files.pairs: csv_bytes(pairs_frame(summary)),
         files.curves: csv_bytes(curves_frame(comparison)),
         files.anatomy: csv_bytes(anatomy),
         **{getattr(files, f"figure_{kind}"): content for kind, content in figures.items()},

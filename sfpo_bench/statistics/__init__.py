@@ -24,14 +24,23 @@ from sfpo_bench.statistics.intervals import (
     Estimate,
     Interval,
     RatioEstimate,
+    ShiftEstimate,
     Side,
+    difference_of_means,
     geometric_mean_interval,
     mean_interval,
     ratio_of_geometric_means,
     wilson_interval,
 )
 from sfpo_bench.statistics.multiplicity import holm_adjusted
-from sfpo_bench.statistics.power import POWER, SEEDS_AT_MOST, detectable_ratio, seeds_needed
+from sfpo_bench.statistics.power import (
+    POWER,
+    SEEDS_AT_MOST,
+    detectable_ratio,
+    detectable_shift,
+    seeds_for_shift,
+    seeds_needed,
+)
 from sfpo_bench.statistics.verdicts import FEWEST_SEEDS, SMALL_FACTOR, Verdict, largest_factor, verdict
 
 __all__ = [
@@ -49,6 +58,7 @@ __all__ = [
     "RatioEstimate",
     "ScoreError",
     "SeedCost",
+    "ShiftEstimate",
     "Side",
     "Statement",
     "Verdict",
@@ -56,7 +66,9 @@ __all__ = [
     "cost_to_target",
     "count_reached",
     "detectable_ratio",
+    "detectable_shift",
     "difference_error",
+    "difference_of_means",
     "geometric_mean_interval",
     "holm_adjusted",
     "largest_factor",
@@ -64,6 +76,7 @@ __all__ = [
     "ratio_of_geometric_means",
     "reached_costs",
     "score_error",
+    "seeds_for_shift",
     "seeds_needed",
     "typical_cost",
     "unseen_share",

@@ -66,6 +66,16 @@ class RatioEstimate:
 
 
 @dataclass(frozen=True, slots=True)
+class ShiftEstimate:
+    """A difference of the means of two independent samples; `p_value` is the two-sided one of no difference by the test
+    that the interval inverts. Both are None where a sample has one value."""
+
+    point: float
+    interval: Interval | None
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class _WelchError:
     """Standard error of a difference of two mean logs and its degrees of freedom (inf without any spread)."""
 
@@ -128,9 +138,23 @@ def ratio_of_geometric_means(
     welch = _welch(top, bottom, borrower)
     if welch is None:
         return RatioEstimate(math.exp(difference), None, top.n, bottom.n)
-    half = _t_quantile(welch.degrees, confidence) * welch.error
+    half = _half_width(welch, confidence)
     interval = Interval(math.exp(difference - half), math.exp(difference + half), confidence)
     return RatioEstimate(math.exp(difference), interval, top.n, bottom.n, _two_sided_p(difference, welch))
+
+
+def difference_of_means(
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
+) -> ShiftEstimate:
+    """mean(first) - mean(second) of two independent samples, with Welch's t interval: that of
+    `ratio_of_geometric_means` without its logs."""
+    ours, theirs = _moments(_finite(first)), _moments(_finite(second))
+    difference, welch = ours.mean - theirs.mean, _welch(ours, theirs)
+    if welch is None:
+        return ShiftEstimate(difference, None, None)
+    half = _half_width(welch, confidence)
+    interval = Interval(difference - half, difference + half, confidence)
+    return ShiftEstimate(difference, interval, _two_sided_p(difference, welch))
 
 
 def wilson_interval(successes: float, n: int, confidence: float = CONFIDENCE) -> Estimate:
@@ -191,6 +215,10 @@ def _welch(top: _Moments, bottom: _Moments, borrower: Side | None = None) -> _We
     # As shares of the sum, so that tiny spreads do not underflow when squared.
     shares = (top.squared_error / error) ** 2 / (top.n - 1) + (bottom.squared_error / error) ** 2 / (bottom.n - 1)
     return _WelchError(math.sqrt(error), 1 / shares)
+
+
+def _half_width(welch: _WelchError, confidence: float) -> float:
+    return _t_quantile(welch.degrees, confidence) * welch.error
 
 
 def _two_sided_p(difference: float, welch: _WelchError) -> float:

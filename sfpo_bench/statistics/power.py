@@ -1,13 +1,14 @@
-"""What a design can see: the smallest ratio it detects, and the seeds it would take to detect a given one.
+"""What a design can see: the smallest difference it detects, and the seeds it would take to detect a given one.
 
-A ratio R between two arms whose log costs spread by s1 and s2 over n1 and n2 seeds is detected when Welch's interval
-excludes 1. For normal logs the mean difference and the two variances are independent, so that
+A difference D between the means of two arms whose values spread by s1 and s2 over n1 and n2 seeds is detected when
+Welch's interval excludes 0. For normal values the mean difference and the two variances are independent, so that
 
-    power(R) = E[ Phi( (log R - t(v) * sqrt(V1 + V2)) / sqrt(s1^2 / n1 + s2^2 / n2) ) ],
+    power(D) = E[ Phi( (D - t(v) * sqrt(V1 + V2)) / sqrt(s1^2 / n1 + s2^2 / n2) ) ],
     Vi = si^2 / ni * chi2(ni - 1) / (ni - 1),      v = Welch's degrees at V1 and V2
 
-for R > 1 (the chance to exclude 1 on the wrong side is negligible where power matters). The expectation is a mean over
-a grid of quantiles of V1 and V2. The spreads are those observed, so that a power from three seeds is itself rough.
+for D > 0 (the chance to exclude 0 on the wrong side is negligible where power matters). A ratio R of costs is the
+difference log R of the means of their logs. The expectation is a mean over a grid of quantiles of V1 and V2. The
+spreads are those observed, so that a power from three seeds is itself rough.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import chdtri, ndtr, stdtrit
 
-from sfpo_bench.statistics.intervals import CONFIDENCE, ratio_of_geometric_means
+from sfpo_bench.statistics.intervals import CONFIDENCE
 
 POWER = 0.80
 SEEDS_AT_MOST = 1000
 _QUANTILES = (np.arange(40) + 0.5) / 40
+_KNOTS = 128  # between which the log of Student's quantile is interpolated over 1 / degrees
 
 
 def detectable_ratio(
@@ -35,19 +37,28 @@ def detectable_ratio(
 
     A ratio below 1 is detected from its inverse on. None with one value on either side; 1 without any spread.
     """
-    if min(len(numerator), len(denominator)) < 2:
+    shift = detectable_shift(_logs(numerator), _logs(denominator), confidence, power)
+    return None if shift is None else math.exp(min(shift, 700.0))
+
+
+def detectable_shift(
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE, power: float = POWER
+) -> float | None:
+    """The smallest difference of two means, in the unit of the values, that the interval would tell from 0 with
+    probability `power`. None with one value on either side; 0 without any spread."""
+    if min(len(first), len(second)) < 2:
         return None
-    spreads = _log_spread(numerator), _log_spread(denominator)
+    spreads = _spread(first), _spread(second)
     if spreads == (0.0, 0.0):
-        return 1.0
-    chance = _chance(spreads, (len(numerator), len(denominator)), confidence)
+        return 0.0
+    chance = _chance(spreads, (len(first), len(second)), confidence)
     low, high = 0.0, sum(spreads)
     while chance(high) < power:
         low, high = high, 2 * high
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if chance(middle) < power else (low, middle)
-    return math.exp(min(high, 700.0))
+    return high
 
 
 def seeds_needed(
@@ -60,12 +71,20 @@ def seeds_needed(
 
     None when 1000 do not do, or with one value on either side.
     """
-    if min(len(numerator), len(denominator)) < 2:
+    return seeds_for_shift(_logs(numerator), _logs(denominator), confidence, power)
+
+
+def seeds_for_shift(
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE, power: float = POWER
+) -> int | None:
+    """The fewest seeds per arm, from 3 up, that would detect the observed difference of two means with probability
+    `power`, were it true. None when 1000 do not do, or with one value on either side."""
+    if min(len(first), len(second)) < 2:
         return None
-    effect = abs(math.log(ratio_of_geometric_means(numerator, denominator).point))
-    spreads = _log_spread(numerator), _log_spread(denominator)
+    effect = abs(float(np.mean(first) - np.mean(second)))
+    spreads = _spread(first), _spread(second)
     if spreads == (0.0, 0.0):
-        return 3 if effect > 0 else None
+        return 3 if first[0] != second[0] else None
     if _chance(spreads, (SEEDS_AT_MOST, SEEDS_AT_MOST), confidence)(effect) < power:
         return None
     low, high = 2, SEEDS_AT_MOST
@@ -75,19 +94,26 @@ def seeds_needed(
     return high
 
 
-def _log_spread(values: Sequence[float]) -> float:
-    """Standard deviation of the logs, exactly 0 for equal values."""
-    logs = np.log(np.asarray(values, dtype=np.float64))
-    return 0.0 if np.all(logs == logs[0]) else float(logs.std(ddof=1))
+def _logs(values: Sequence[float]) -> list[float]:
+    return [math.log(value) for value in values]
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Standard deviation, exactly 0 for equal values."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return 0.0 if np.all(numbers == numbers[0]) else float(numbers.std(ddof=1))
 
 
 def _chance(spreads: tuple[float, float], n: tuple[int, int], confidence: float) -> Callable[[float], float]:
-    """Power as a function of log R."""
+    """Power as a function of the difference."""
     true = [spread**2 / count for spread, count in zip(spreads, n, strict=True)]
     seen = [error * chdtri(count - 1, _QUANTILES) / (count - 1) + 1e-300 for error, count in zip(true, n, strict=True)]
     first, second = seen[0][:, None], seen[1][None, :]
     error = first + second
     shares = (first / error) ** 2 / (n[0] - 1) + (second / error) ** 2 / (n[1] - 1)
-    halves = stdtrit(1 / shares, (1 + confidence) / 2) * np.sqrt(error)
+    # Student's quantile is the dear part, and smooth in 1 / degrees.
+    knots = np.linspace(shares.min(), shares.max(), _KNOTS)
+    quantiles = np.exp(np.interp(shares, knots, np.log(stdtrit(1 / knots, (1 + confidence) / 2))))
+    halves = quantiles * np.sqrt(error)
     deviation = math.sqrt(sum(true))
     return lambda effect: float(ndtr((effect - halves) / deviation).mean())

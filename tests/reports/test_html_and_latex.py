@@ -215,7 +215,7 @@ def test_no_command_comes_from_a_name(files: ReportFiles) -> None:
         text = path.read_text(encoding="utf-8")
         assert r"\input{" not in text.split("\n", 1)[1]
         assert r"\textbackslash{}input\{" in text
-        assert text.count(r"\begin{tabularx}") == text.count(r"\bottomrule") == 9
+        assert text.count(r"\begin{tabularx}") == text.count(r"\bottomrule") == 10
 
 
 def test_two_column_papers_get_narrow_tables_in_a_column_and_wide_ones_over_both(files: ReportFiles) -> None:

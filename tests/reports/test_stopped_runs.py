@@ -45,6 +45,8 @@ def summaries(tmp_path: Path) -> tuple[Summary, Summary]:
 def test_costs_and_ratios_are_those_of_runs_that_took_all_their_steps(summaries: tuple[Summary, Summary]) -> None:
     whole, stopped = summaries
     assert stopped.absolute == whole.absolute
+    costs, of_whole = ([row for row in one.pairs if row.target is not None] for one in (stopped, whole))
+    assert costs == of_whole and costs
     assert any(row.reached < row.seeds for row in stopped.absolute.costs), "one run never gets there"
     shares = {(arm.name, curve.seed): curve.planned_share for arm in stopped.arms for curve in arm.curves}
     assert shares == {("grpo", 0): 1.0, ("grpo", 1): 1.0, ("sfpo", 0): 0.4, ("sfpo", 1): 0.6}
@@ -56,6 +58,8 @@ def test_what_needs_equal_budgets_is_not_compared_and_says_so(summaries: tuple[S
     assert whole.paper is not None and len(final_table(whole)) == 4 and crossing_shares(whole)
     assert stopped.paper is None and final_table(stopped).empty
     assert all(arm == "grpo" for arm, _ in crossing_shares(stopped)), "no run of GRPO was cut short"
+    assert whole.pairs[0].seen is not None and stopped.pairs[0].seen is None, "accuracies at the end"
+    assert "after budgets that differ" in stopped.pairs[0].reason
     text = report_markdown(stopped)
     for said in (
         "2 of 4 ended before",

@@ -11,6 +11,7 @@ from scipy import stats
 from sfpo_bench.statistics import (
     CONFIDENCE,
     POWER,
+    difference_of_means,
     geometric_mean_interval,
     mean_interval,
     ratio_of_geometric_means,
@@ -62,6 +63,19 @@ def test_the_p_value_is_welchs_and_that_of_the_interval_at_its_own_level() -> No
     assert touching is not None and touching.low == pytest.approx(1.0)
     assert ratio_of_geometric_means([2.0, 2.0], [2.0, 2.0]).p_value == 1.0
     assert ratio_of_geometric_means([2.0, 2.0], [1.0, 1.0]).p_value == 0.0
+
+
+def test_a_difference_of_means_is_that_of_scipys_welch_test_and_of_the_logs_of_a_ratio() -> None:
+    first, second = [0.61, 0.58, 0.64, 0.60], [0.55, 0.57, 0.49]
+    said, expected = difference_of_means(first, second, 0.9), stats.ttest_ind(first, second, equal_var=False)
+    ends = expected.confidence_interval(0.9)
+    assert said.point == pytest.approx(np.mean(first) - np.mean(second)) and said.interval is not None
+    assert (said.interval.low, said.interval.high) == pytest.approx((ends.low, ends.high))
+    assert said.p_value == pytest.approx(expected.pvalue)
+    ratio = ratio_of_geometric_means(np.exp(first).tolist(), np.exp(second).tolist(), 0.9)
+    assert ratio.point == pytest.approx(math.exp(said.point)) and ratio.p_value == pytest.approx(said.p_value)
+    alone = difference_of_means([0.5], second)
+    assert alone.point == pytest.approx(0.5 - np.mean(second)) and (alone.interval, alone.p_value) == (None, None)
 
 
 def test_the_level_is_95_percent_unless_another_is_asked_for() -> None:

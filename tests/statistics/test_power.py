@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sfpo_bench.statistics import detectable_ratio, ratio_of_geometric_means, seeds_needed
+from sfpo_bench.statistics import (
+    detectable_ratio,
+    detectable_shift,
+    ratio_of_geometric_means,
+    seeds_for_shift,
+    seeds_needed,
+)
 
 DRAWS = 800  # the standard error of a share of 0.80 is 0.014
 
@@ -92,3 +98,25 @@ def test_a_statement_among_nine_needs_the_seeds_of_its_own_level() -> None:
 def test_a_hopeless_difference_and_a_strict_level_are_survived() -> None:
     assert seeds_needed(with_spread(0.3, 5, 1.001), with_spread(0.3, 5)) is None
     assert seeds_needed(with_spread(0.01, 5, 50.0), with_spread(0.01, 5), confidence=1 - 0.05 / 100) == 3
+
+
+@pytest.mark.parametrize("n", [20, 60])
+def test_with_equal_variances_the_power_of_a_difference_is_that_of_the_pooled_test(n: int) -> None:
+    """A closed form: 2 n - 2 degrees of freedom and the non-centrality D sqrt(n / 2) / s. Welch's test has nearly so
+    many when both spreads are estimated at about the same."""
+    arm = list(np.log(with_spread(0.02, n)))
+    shift = detectable_shift(arm, arm, 0.99)
+    assert shift is not None
+    needed, centre = stats.t.ppf(0.995, 2 * n - 2), shift * math.sqrt(n / 2) / 0.02
+    assert stats.nct.sf(needed, 2 * n - 2, centre) == pytest.approx(0.80, abs=0.004)
+
+
+def test_a_difference_has_the_unit_of_its_values_and_no_origin() -> None:
+    first, second = list(np.log(with_spread(0.02, 5))), list(np.log(with_spread(0.03, 8, 1.04)))
+    shift, seeds = detectable_shift(first, second), seeds_for_shift(first, second)
+    ours, theirs = ([0.4 + 100 * value for value in arm] for arm in (first, second))
+    assert shift is not None and detectable_shift(ours, theirs) == pytest.approx(100 * shift)
+    assert seeds is not None and seeds_for_shift(ours, theirs) == seeds
+    assert seeds_for_shift([0.5, 0.5], [0.6, 0.6]) == 3 and seeds_for_shift([0.5, 0.5], [0.5, 0.5]) is None
+    assert detectable_shift([0.5], first) is None and seeds_for_shift(first, [0.5]) is None
+    assert seeds_for_shift(first, first) is None, "no number of seeds tells an arm from itself"
