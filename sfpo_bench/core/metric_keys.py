@@ -31,6 +31,7 @@ STEP_METRICS: dict[str, str] = {
     "correct_share": "share of responses graded correct",
     **COLLECTOR_METRICS,
     "grading_failed_share": "share of responses sampled whose grading took too long or broke; above 1 % the run stops",
+    "flipped_rewards": "rewards of the step that are flipped (absent without training.reward_flip_probability)",
     "groups_without_signal_share": "share of groups whose advantages are all zero",
     "response_tokens_mean": "mean response length, tokens, the end-of-sequence token included",
     "prompt_tokens_mean": "mean prompt length, tokens",

@@ -353,6 +353,7 @@ def check(config: RunConfig) -> None:
     if isinstance(config.model, HuggingFaceModel) and not config.model.path:
         raise ConfigError("model.path is empty; name a local folder or a hub model, model.path=Qwen/Qwen2.5-0.5B")
     check_engine(config.rollouts, learner)
+    _check_flipped(config.training)
     check_comparison(config.comparison)
     evaluation = config.evaluation
     check_stop(config.training, evaluation)
@@ -365,6 +366,15 @@ def check(config: RunConfig) -> None:
         raise ConfigError(
             f"comparison.split = {config.comparison.split.value}, but no responses are evaluated on it; set "
             "evaluation.responses (report) or evaluation.select_responses (select) above 0"
+        )
+
+
+def _check_flipped(training: TrainingSettings) -> None:
+    """Raise `ConfigError` for wrong labels of a reward that is below 0."""
+    if training.reward_flip_probability and training.wrong_answer_reward < 0:
+        raise ConfigError(
+            f"training.reward_flip_probability = {training.reward_flip_probability:g} flips rewards between 0 and 1, "
+            f"and training.wrong_answer_reward = {training.wrong_answer_reward:g} is below; set one of them to 0"
         )
 
 

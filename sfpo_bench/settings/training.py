@@ -128,6 +128,9 @@ class TrainingSettings:
         low=-1.0,
         high=1.0,
     )
+    reward_flip_probability: float = option(
+        0.0, "probability that the reward r of a response is 1 - r in training, a wrong label", low=0.0, high=1.0
+    )
 
     def evaluates_after(self, step: int) -> bool:
         """True for the steps after which a run is evaluated; step 0 is before training."""

@@ -39,7 +39,7 @@ from sfpo_bench.training.logbook import Observer
 from sfpo_bench.training.modules import TrainedModules
 from sfpo_bench.training.ranks import ALONE, PlacedModel, Ranks
 from sfpo_bench.training.reference import EarlierModel, SampledModel
-from sfpo_bench.training.rewards import in_training
+from sfpo_bench.training.rewards import FlippedRewards, in_training
 from sfpo_bench.training.rollouts import ProblemSchedule, Sampler
 from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
 
@@ -105,6 +105,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
             follower=_engine_beside(config, policy, learner.follower, ranks),
             earlier=_engine_beside(config, policy, learner.earlier, ranks),
             entropies=learner.entropies,
+            flipped=_flipped(config),
         ),
         collector=config.collector,
         methods=config.methods,
@@ -117,6 +118,12 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         ranks=ranks,
         modules=modules,
     )
+
+
+def _flipped(config: RunConfig) -> FlippedRewards | None:
+    """The noise of rewards; None without any."""
+    probability = config.training.reward_flip_probability
+    return FlippedRewards(probability, config.seed) if probability else None
 
 
 def _modules(config: RunConfig, policy: Policy, device: str, ranks: Ranks) -> TrainedModules:

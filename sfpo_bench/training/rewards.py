@@ -1,11 +1,14 @@
-"""Rewards that are added to the task's in training; evaluations do not use them."""
+"""Rewards that replace the task's in training; evaluations do not use them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.core.seeding import stream_key, uniforms
 from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, Problem, Prompt, Split
+from sfpo_bench.grading.failures import failed
 from sfpo_bench.problems.protocol import Task, grade_all
 
 
@@ -40,3 +43,31 @@ class WrongAnswersRewarded:
 def in_training(task: Task, wrong_answer_reward: float) -> Task:
     """The task that grades rollouts in training; `task` itself where `wrong_answer_reward` is 0."""
     return WrongAnswersRewarded(task, wrong_answer_reward) if wrong_answer_reward else task
+
+
+@dataclass(frozen=True, slots=True)
+class FlippedRewards:
+    """Labels that are wrong with `probability`: a reward r becomes 1 - r, drawn for each response by its names alone.
+
+    Verdicts stay the task's, so that metrics say what is right. What could not be graded has no label to flip.
+    """
+
+    probability: float
+    seed: int
+
+    def applied(self, step: int, completions: Sequence[Completion], grades: Sequence[Grade]) -> list[Grade]:
+        """The grades of a step's completions, some of them flipped; raises `RunFailed` for a reward beyond 0 and 1."""
+        keys = [stream_key(self.seed, "flipped_rewards", step, one.problem_id, one.sample) for one in completions]
+        draws = uniforms(keys, 1)[:, 0].tolist()
+        return [
+            self._flipped(grade) if draw < self.probability and not failed(grade.status) else grade
+            for grade, draw in zip(grades, draws, strict=True)
+        ]
+
+    def _flipped(self, grade: Grade) -> Grade:
+        if not 0 <= grade.reward <= 1:
+            raise RunFailed(
+                f"the reward {grade.reward:g} cannot be flipped to 1 - r; expected rewards between 0 and 1 with "
+                "training.reward_flip_probability above 0: set it to 0, or mend the reward"
+            )
+        return replace(grade, reward=1 - grade.reward)

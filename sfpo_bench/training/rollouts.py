@@ -34,6 +34,7 @@ from sfpo_bench.problems.protocol import Task, grade_all
 from sfpo_bench.rollout.encoding import EncodedProblem
 from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
 from sfpo_bench.training.ranks import ALONE, Ranks
+from sfpo_bench.training.rewards import FlippedRewards
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Sampler:
 
     `follower` samples from the follower weights, where the collector uses them. `earlier`, where given, replaces
     `engine` and samples from the policy of some steps ago. `entropies` returns the policy's mean token entropy of
-    completions, which must be the same on every rank.
+    completions, which must be the same on every rank. `flipped`, where given, flips some of the rewards.
     """
 
     engine: RolloutEngine
@@ -106,6 +107,7 @@ class Sampler:
     follower: RolloutEngine | None = None
     earlier: RolloutEngine | None = None
     entropies: Callable[[Sequence[Completion]], list[float]] | None = None
+    flipped: FlippedRewards | None = None
 
     def at(self, step: int, clock: Stopwatch, count: Callable[[Iterable[GradeStatus]], None]) -> StepSource:
         """The source of one training step; `count` receives the status of every grade."""
@@ -129,7 +131,7 @@ class StepSource:
         self._unspent: Counter[str] = Counter()
         self._problems = self._known(sampler.schedule.at(step))
         self._samples: Counter[str] = Counter()
-        self._graded = self._failed = 0
+        self._graded = self._failed = self._flipped = 0
         self.spent = Costs()
 
     @property
@@ -219,7 +221,9 @@ class StepSource:
             self._graded += len(grades)
             self._failed += sum(failed(grade.status) for grade in grades)
             self._count(grade.status for grade in grades)
-        return grades
+            found = self._sampler.flipped.applied(self._step, completions, grades) if self._sampler.flipped else grades
+            self._flipped += sum(one is not grade for one, grade in zip(found, grades, strict=True))
+        return found
 
     def roll_out(self, problems: Sequence[Problem]) -> list[Trajectory]:
         completions = self.respond(problems)
@@ -242,7 +246,8 @@ class StepSource:
 
     def metrics(self) -> dict[str, float]:
         """Metrics over everything sampled."""
-        return {"grading_failed_share": self._failed / max(1, self._graded)}
+        flipped = {"flipped_rewards": float(self._flipped)} if self._sampler.flipped else {}
+        return {"grading_failed_share": self._failed / max(1, self._graded), **flipped}
 
     def _count_first_sampled(self, problems: Sequence[Problem]) -> int:
         """The number of scheduled problems among these that have no samples yet."""
