@@ -3,7 +3,8 @@
     python sweeps/controls_study.py [OUTPUT_ROOT] [SEEDS]
 
 GRPO and SFPO at their tuned learning rates; GRPO at SFPO's rate times alpha K + 1; Lookahead across batches at GRPO's
-rate; Repeat(4) at SFPO's rate with and without early stopping on the approximate KL. Writes controls_study.csv beside
+rate; Repeat(4) at SFPO's rate with and without early stopping on the approximate KL, and at that rate times
+(alpha K + 1) / (K + 1). Writes controls_study.csv beside
 this file; docs/algorithm.md says what follows.
 """
 
@@ -21,6 +22,7 @@ ARMS = {
     "repeat": ["algorithm=repeat", SFPO_RATE],
     "repeat_kl": ["algorithm=repeat", "algorithm.update_rule.kl_limit=0.01", SFPO_RATE],
     "grpo_equal_displacement": ["algorithm=grpo_equal_displacement", SFPO_RATE],
+    "repeat_equal_displacement": ["algorithm=repeat_equal_displacement", SFPO_RATE],
     "lookahead": ["algorithm=lookahead", GRPO_RATE],
 }
 

@@ -204,12 +204,14 @@ def test_the_released_code_is_sfpo_with_each_quirk_a_setting_of_its_own() -> Non
     assert off.algorithm.update_rule == SlowFast(trigger_entropy=EntropySource.slow_pass)
 
 
-def test_grpo_of_equal_displacement_differs_from_grpo_by_the_reach_of_sfpo() -> None:
-    plain, reaching = (from_node(composed(f"algorithm={name}")) for name in ("grpo", "grpo_equal_displacement"))
+@pytest.mark.parametrize("name", ["grpo", "repeat"])
+def test_a_control_of_equal_displacement_differs_from_its_rule_by_the_reach_of_sfpo_alone(name: str) -> None:
+    plain, reaching = (from_node(composed(f"algorithm={one}")) for one in (name, f"{name}_equal_displacement"))
     sfpo = from_node(composed("algorithm=sfpo")).algorithm.update_rule
-    assert reaching.learner.learning_rate_factor == pytest.approx(sfpo.alpha * sfpo.fast_passes + 1)
+    factor = sfpo.reach / reaching.algorithm.update_rule.needs.passes
+    assert reaching.learner.learning_rate_factor == pytest.approx(factor)
     assert reaching.learner == replace(plain.learner, learning_rate_factor=reaching.learner.learning_rate_factor)
-    assert reaching.algorithm == replace(plain.algorithm, name="grpo_equal_displacement")
+    assert reaching.algorithm == replace(plain.algorithm, name=f"{name}_equal_displacement")
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,11 @@ class SlowFast(Facts, UpdateRule):
     def needs(self) -> RuleNeeds:
         return RuleNeeds(self.fast_passes + 1, copies=1, state_copies=self.moments is not Moments.carry)
 
+    @property
+    def reach(self) -> float:
+        """alpha K + 1: the length of a step in units of one pass, while gradients stay the same."""
+        return self.alpha * self.fast_passes + 1
+
     def check(self, key: str) -> None:
         self.trigger.check(f"{key}.trigger")
 

@@ -118,15 +118,17 @@ def test_lookahead_on_a_quadratic_is_its_closed_form(sync_every: int, alpha: flo
 
 
 def test_where_gradients_do_not_change_sfpo_reaches_alpha_k_plus_one_times_as_far_as_one_pass() -> None:
-    """The reason of `algorithm=grpo_equal_displacement`: on a line, plain SGD, K = 3 and alpha = 0.8 move by 3.4 g."""
+    """The reason of the controls of equal displacement: on a line, plain SGD, K = 3 and alpha = 0.8 move by 3.4 g."""
     ends = []
-    for rule, rate in ((SlowFast(fast_passes=3, alpha=0.8), 0.1), (OnePass(), 0.1 * 3.4)):
+    sfpo = SlowFast(fast_passes=3, alpha=0.8)
+    for rule, rate in ((sfpo, 0.1), (OnePass(), 0.1 * sfpo.reach), (Repeat(passes=4), 0.1 * sfpo.reach / 4)):
         module = Line()
         # mypy infers no type for a lambda's default.
         masters = MasterWeights(module, lambda weights, rate=rate: torch.optim.SGD(weights, lr=rate))  # type: ignore[misc]
         rule.update(QuadraticLearner(module, masters), None)
         ends.append(module.w.detach())
     assert torch.allclose(ends[0], ends[1], atol=1e-15) and float(ends[0].abs().min()) > 0.3
+    assert torch.allclose(ends[0], ends[2], atol=1e-15) and sfpo.reach == pytest.approx(3.4)
 
 
 class Line(Quadratic):
