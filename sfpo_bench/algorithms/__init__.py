@@ -1,6 +1,6 @@
-"""Advantages, objectives, update rules and triggers, and the protocols that a method of your own follows.
+"""Advantages, objectives, update rules and triggers, and the protocols for your own methods.
 
-Importing it loads no torch: torch is imported by the functions that compute.
+Importing it does not import torch, which is imported by the functions that compute.
 """
 
 from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage

@@ -1,4 +1,4 @@
-"""A copy of the weights to come back to, and of the optimizer's state where that comes back too."""
+"""The anchor: a copy of the weights, and optionally of the optimizer state, for reposition."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """One weight as its owner holds it, the optimizer's state of it, and its parameter group, whose betas say how
-    averages decay. A DTensor counts for its part on this rank."""
+    """A weight, its optimizer state and its parameter group, whose betas give the decay of running averages.
+
+    Of a DTensor, this rank's shard is used.
+    """
 
     weight: Tensor
     state: MutableMapping[str, Any]
@@ -26,15 +28,15 @@ class Anchored:
 
 
 class Anchor(Generic[Key]):
-    """SFPO's theta_0, Lookahead's slow weights: `take` copies weights, `reposition` pulls them back towards the copy.
+    """The anchor of SFPO (theta_0) or Lookahead (slow weights): `take` copies, `reposition` interpolates back.
 
         anchor.take(weights, moments)
         ...                                     K optimizer steps
         anchor.reposition(weights, 0.8, moments)
 
-    ONE copy, allocated at the first `take` and reused by the next ones; it lies beside the weights, or in the host's
-    memory (`on_host`), from where it comes back a tensor at a time. Nothing here communicates: of sharded weights every
-    rank copies and moves its own part.
+    The single copy is allocated at the first `take` and reused. It is stored beside the weights, or in CPU memory
+    (`on_host`), from where it is copied back one tensor at a time. There is no communication: each rank copies and
+    moves its own shards.
     """
 
     def __init__(self, *, on_host: bool = False) -> None:
@@ -43,7 +45,7 @@ class Anchor(Generic[Key]):
         self.state: dict[Key, dict[str, Any]] = {}
 
     def take(self, anchored: Mapping[Key, Anchored], moments: Moments) -> None:
-        """Copy the weights, and the optimizer's state unless its moments are carried."""
+        """Copy the weights, and the optimizer state unless `moments` is `carry`."""
         import torch
 
         with torch.no_grad():
@@ -54,9 +56,11 @@ class Anchor(Generic[Key]):
     def reposition(
         self, anchored: Mapping[Key, Anchored], alpha: float | Callable[[Key], Tensor], moments: Moments
     ) -> None:
-        """theta <- lerp(anchor, theta, alpha), exact at 0 and 1 (arXiv:2510.04072, stage II), and the moments with it
-        (`algorithms.moments`). A function gives the elements of each weight an alpha of their own. An optimizer without
-        state at `take` counts as having had zeros."""
+        """theta <- lerp(anchor, theta, alpha), exact at 0 and 1 (arXiv:2510.04072, stage II), in place.
+
+        The optimizer state changes as `moments` says (`algorithms.moments`); an optimizer without state at `take`
+        counts as having had zeros. A function `alpha` returns a separate alpha for each element of a weight.
+        """
         import torch
 
         with torch.no_grad():
@@ -72,11 +76,11 @@ class Anchor(Generic[Key]):
             for key, before in self.state.items():
                 state = _parts(anchored[key].state)
                 pull_back(state, before, kept, anchored[key].group)
-                # Tensors were changed in place; a number is only changed in the copy of the mapping.
+                # Tensors were changed in place; numbers were changed only in the copied mapping.
                 anchored[key].state.update({slot: value for slot, value in state.items() if is_number(value)})
 
     def put(self, weights: Mapping[Key, Tensor], state: Mapping[Key, Mapping[str, Any]]) -> None:
-        """Take up an anchor that was saved: what `weights` and `state` held then."""
+        """Load a saved anchor from its former `weights` and `state`."""
         self.weights = {key: self._copy(local(weight), None) for key, weight in weights.items()}
         self.state = {
             key: {slot: self._kept(value, None) for slot, value in _parts(slots).items()}
@@ -84,7 +88,7 @@ class Anchor(Generic[Key]):
         }
 
     def drop(self) -> None:
-        """Give the memory back."""
+        """Free the copies."""
         self.weights, self.state = {}, {}
 
     def _copied_state(self, one: Anchored, into: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +98,7 @@ class Anchor(Generic[Key]):
         return value if is_number(value) else self._copy(value, into)
 
     def _copy(self, value: Tensor, into: Tensor | None) -> Tensor:
-        """A copy where anchors live, in the memory of the last one if that fits."""
+        """A copy on the anchor's device, in the memory of `into` if it fits."""
         import torch
 
         if into is None or into.shape != value.shape or into.dtype != value.dtype:
@@ -104,20 +108,20 @@ class Anchor(Generic[Key]):
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The part of a sharded tensor that is here, sharing its memory; any other tensor itself."""
+    """This rank's shard of a DTensor, sharing its memory; any other tensor unchanged."""
     import torch
 
     if torch.distributed.is_available():
         from torch.distributed.tensor import DTensor
 
         if isinstance(tensor, DTensor):
-            with torch.no_grad():  # Outside a graph: what is done to the part is done to the tensor.
+            with torch.no_grad():  # outside the graph: in-place changes of the shard change the tensor
                 return tensor.to_local()
     return tensor
 
 
 def _parts(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors, of sharded ones this rank's part, sharing memory, and numbers of an optimizer's state."""
+    """The tensors (this rank's shards, sharing memory) and numbers of an optimizer state."""
     import torch
 
     tensors = {slot: local(value) for slot, value in state.items() if isinstance(value, torch.Tensor)}

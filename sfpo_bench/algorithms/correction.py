@@ -1,13 +1,13 @@
-"""Correcting for an engine that samples from a slightly different distribution than the trainer computes.
+"""Correction of the training-inference mismatch between engine and trainer.
 
-The engine draws tokens from mu, the trainer's policy at the same weights is pi: other kernels, other rounding, and a
-nucleus cut if there is one. With rho_t = pi(y_t) / mu(y_t) at the weights the step started from, unbiased token losses
-carry the weight rho_t; the choices below bound its variance.
+The engine samples tokens from mu; the trainer's policy at the same weights is pi. They differ by kernels, rounding and
+top-p, if used. With rho_t = pi(y_t) / mu(y_t) at the step's initial weights, the unbiased weight of a token loss is
+rho_t; the choices below bound its variance.
 
-    none           weight 1: the mismatch is recorded and otherwise left alone
+    none           weight 1: the mismatch is only recorded
     truncate       min(rho_t, cap) on each token; cap 2, verl's default (truncated importance sampling)
     sequence_mask  rho = prod_t rho_t on every token of a response with rho <= cap, else 0; cap 3, as TRL
-    reject         1 on responses with 1/cap <= rho <= cap, others leave the batch; cap 2, as in examples of verl
+    reject         1 on responses with 1/cap <= rho <= cap, others are dropped; cap 2, as in verl's examples
 
 A masked response still counts in the loss's denominators; a rejected one does not.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Correction(StrEnum):
-    """How token losses are weighted for the mismatch of engine and trainer; this module says what each choice does."""
+    """The weighting of token losses for the engine mismatch; the choices are described at the top of this module."""
 
     none = "none"
     truncate = "truncate"
@@ -42,8 +42,11 @@ PUBLISHED_CAPS = {
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """The raw token ratios rho of one batch: mean, largest, and effective sample size as a share of the tokens,
-    (sum rho)^2 / (N sum rho^2); 1 means equal weights, 1/N that one token has all the weight."""
+    """Statistics of the raw token ratios rho of one batch: mean, maximum and effective sample size.
+
+    The effective sample size is a share of the tokens, (sum rho)^2 / (N sum rho^2): 1 for equal weights, 1/N when one
+    token has all the weight.
+    """
 
     ratio_mean: float
     ratio_max: float
@@ -54,21 +57,21 @@ PERFECT_MATCH = Mismatch(1.0, 1.0, 1.0)
 
 
 def mismatch(log_ratios_N: Tensor) -> Mismatch:
-    """The statistics of rho = exp(`log_ratios_N`), one entry per token; of no tokens: those of a perfect match."""
+    """The statistics of rho = exp(`log_ratios_N`), one entry per token; a perfect match without tokens."""
     if log_ratios_N.numel() == 0:
         return PERFECT_MATCH
     largest = float(log_ratios_N.max())
-    # Relative to the largest ratio, so that the squares of a hopeless mismatch do not overflow.
+    # Scaled by the largest ratio, so that the squares of a large mismatch do not overflow.
     scaled_N = (log_ratios_N.double() - largest).exp()
     share = float(scaled_N.sum() ** 2 / (len(scaled_N) * scaled_N.square().sum()))
     return Mismatch(float(log_ratios_N.double().exp().mean()), math.exp(min(largest, 700.0)), share)
 
 
 def loss_weights(log_ratios_BT: Tensor, mask_BT: Tensor, correction: Correction, cap: float) -> Tensor:
-    """The weight of each token's policy-gradient loss, [B, T], zero on padding; `cap` 0 is the published one.
+    """The weight of each token's policy-gradient loss, [B, T], zero on padding; `cap` 0 is the published value.
 
-    Rejection moves the weight of the rejected onto the accepted, B / accepted each, which is what their absence from
-    every per-response denominator amounts to; with all rejected, all weights are zero.
+    Rejection scales the accepted responses by B / accepted, which equals leaving the rejected out of every per-response
+    denominator. If all are rejected, all weights are zero.
     """
     cap = cap or PUBLISHED_CAPS[correction]
     ones_BT = mask_BT.to(log_ratios_BT.dtype)

@@ -1,4 +1,4 @@
-"""How much several critics disagree on each token, and which tokens are at the ends of it."""
+"""The disagreement of several critics on each token, and masks of its extremes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def spreads(inputs: LossInputs) -> Tensor:
 
 
 def without_lowest(spreads_BT: Tensor, mask_BT: Tensor, share: float) -> Tensor:
-    """False on floor(share * N) of the N valid tokens, those with the lowest spread, the first ones of equals."""
+    """False on the floor(share * N) of N valid tokens with the lowest spread, earlier tokens first in ties."""
     import torch
 
     levels_N = _levels(spreads_BT, mask_BT)[mask_BT]
@@ -28,8 +28,10 @@ def without_lowest(spreads_BT: Tensor, mask_BT: Tensor, share: float) -> Tensor:
 
 
 def without_highest(spreads_BT: Tensor, mask_BT: Tensor, share: float) -> Tensor:
-    """False above the highest spread that remains when floor(share * N) of the N valid tokens are dropped: equal ones
-    all stay, so that fewer may be dropped."""
+    """False above the highest spread left after dropping floor(share * N) of the N valid tokens.
+
+    Ties with that spread are kept, so fewer tokens may be dropped.
+    """
     levels_BT = _levels(spreads_BT, mask_BT)
     ordered_N = levels_BT[mask_BT].sort().values
     remaining = len(ordered_N) - int(share * len(ordered_N))
@@ -37,9 +39,9 @@ def without_highest(spreads_BT: Tensor, mask_BT: Tensor, share: float) -> Tensor
 
 
 def _levels(spreads_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Spreads in whole steps of the 2^-16th part of the largest valid one.
+    """Spreads rounded to multiples of 2^-16 of the largest valid one.
 
-    Responses that begin alike have equal spreads there, which differ in their last bits by how rows were computed:
-    which of them is the lower one must not depend on micro-batches and ranks.
+    Responses with a common prefix have equal spreads there up to the last bits, which depend on micro-batches and
+    ranks. Rounding makes the order independent of them.
     """
     return (spreads_BT / spreads_BT[mask_BT].max().clamp(min=1e-30) * 2**16).round()

@@ -1,4 +1,4 @@
-"""What is said of every method beside its settings: where it comes from, how sure that is, what it costs."""
+"""Facts of every method beside its settings: source, trust in the formula, and costs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _MARK = " (unverified)"
 
 
 class Facts:
-    """Facts of a method, as plain class attributes, for tables of methods.
+    """Facts of a method, as class attributes, for tables of methods.
 
-    `trust` is how well the formula is known: `V`, read in the authors' code, their text or a major framework's code;
-    `T`, stated by independent third parties; `?`, a part is our reading, and `unverified` says which. `not_plain`, of
-    objectives and what stands in them, says why the gradient where every ratio is one is not A grad log pi.
+    `trust` is the source of the formula: `V`, the authors' code or text or a major framework's code; `T`, independent
+    third parties; `?`, part of it is our reading, which `unverified` describes. `not_plain`, for objectives and their
+    parts, says why the gradient at ratio 1 is not A grad log pi.
     """
 
     paper: ClassVar[str] = ""
@@ -27,13 +27,13 @@ class Facts:
 
 
 def first_line(cls: type) -> str:
-    """What a method is, in a line, and which part of its formula is our reading."""
+    """The first line of the method's docstring, and its unverified part."""
     said, reading = (cls.__doc__ or "").splitlines()[0], _reading(cls)
     return f"{said} Unverified: {reading}." if reading else said
 
 
 def unverified(method: object) -> Iterator[str]:
-    """Which parts of a method, and of what stands inside it, are our reading: `dppo_prune: that P is ...`."""
+    """The unverified parts of a method and of its nested parts: `dppo_prune: that P is ...`."""
     reading = _reading(method)
     if reading:
         yield f"{getattr(method, 'kind', type(method).__name__)}: {reading}"
@@ -46,12 +46,12 @@ def unverified(method: object) -> Iterator[str]:
 
 
 def mark(label: str) -> str:
-    """The label of a method that has such parts."""
+    """The label of a method with unverified parts."""
     return f"{label}{_MARK}"
 
 
 def unmarked(label: str) -> str:
-    """The label without that mark."""
+    """The label without the mark."""
     return label.removesuffix(_MARK)
 
 

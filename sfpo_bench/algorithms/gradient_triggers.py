@@ -1,4 +1,4 @@
-"""Triggers that watch the norm of the corrective gradient: when GXPO stops to extrapolate."""
+"""Triggers on the norm of the corrective gradient, which end GXPO's extrapolation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class GradientNormAverage(Trigger):
         Z = (n - mean) / (std + 1e-8)
         std^2 <- (1 - decay) std^2 + decay (n - mean)^2, std at least 0.01,    mean <- (1 - decay) mean + decay n
 
-    It fires at |Z| >= threshold. As in the authors' first code the average begins with mean 1 and std 1, so norms that
-    are far from 1 fire at once unless some first steps are left out.
+    It fires at |Z| >= threshold. As in the authors' first code, the average starts with mean 1 and std 1, so norms far
+    from 1 fire immediately unless `first_steps` skips them.
     """
 
     kind: str = option("gradient_norm_average", "name of the trigger")
-    decay: float = option(0.1, "weight of the present norm in the average", above=0.0, high=1.0)
+    decay: float = option(0.1, "weight of the current norm in the average", above=0.0, high=1.0)
     threshold: float = option(0.5, "z-score at which the trigger fires", above=0.0)
-    two_sided: bool = option(True, "fire on a fall of the norm as well as on a rise")
-    first_steps: int = option(0, "first steps that move the average and do not fire; 2 in later code", low=0)
+    two_sided: bool = option(True, "fire also when the norm falls")
+    first_steps: int = option(0, "initial steps that update the average but cannot fire; 2 in later code", low=0)
 
     paper = "2605.06755"
     changes = "no extrapolation once the corrective gradient's norm leaves its moving average"
@@ -67,7 +67,7 @@ class GradientNormAverage(Trigger):
 
 @dataclass
 class GradientNormWindow(Trigger):
-    """Fires when the gradient norm rises out of the window before it (GXPO's later code).
+    """Fires when the gradient norm rises above the preceding window (GXPO's later code).
 
         Z = (n - mean) / (std + 1e-9)   over the `window` norms before this one, population std
 
@@ -75,11 +75,11 @@ class GradientNormWindow(Trigger):
     """
 
     kind: str = option("gradient_norm_window", "name of the trigger")
-    window: int = option(30, "norms that the present one is compared with", low=2)
+    window: int = option(30, "number of preceding norms in the window", low=2)
     threshold: float = option(0.5, "z-score at which the trigger fires", above=0.0)
 
     paper = "2605.06755"
-    changes = "no extrapolation once the corrective gradient's norm rises out of the steps before"
+    changes = "no extrapolation once the corrective gradient's norm rises above that of preceding steps"
     watches = Signal.slow_gradient_norm
 
     def __post_init__(self) -> None:

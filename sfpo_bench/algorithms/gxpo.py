@@ -1,4 +1,4 @@
-"""GXPO and PrePO: two fast passes, extrapolated element by element to K, reposition, one slow pass."""
+"""GXPO and PrePO: two fast passes extrapolated to K elementwise, reposition, one slow pass."""
 
 from __future__ import annotations
 
@@ -22,35 +22,33 @@ _FIRST, _SECOND = "first", "second"
 
 @dataclass
 class Gxpo(SlowFast):
-    """SFPO whose K fast passes are two, extrapolated (GXPO and PrePO, arXiv:2605.06755).
+    """SFPO with two fast passes extrapolated to K (GXPO and PrePO, arXiv:2605.06755).
 
     With g_0 and g_1 the gradients of the two passes (`ratio`), and S_n(x) = 1 + x + ... + x^(n - 1):
 
         x = g_1 / g_0 in [-2, 3],    q = S_K(x) / S_2(x) in [1, K / 2 + 1]
         reposition   theta = theta_0 + alpha q (theta_2 - theta_0)
 
-    of each element, where |g_0| > floor * rms(g_0) of its weight; elsewhere q = 1. Then one slow pass. K = 2 is SFPO
-    with two fast passes. Under SGD on a diagonal quadratic it is SFPO with K where no bound acts. The gradients of a
-    pass of several optimizer steps are added up.
+    for each element with |g_0| > floor * rms(g_0) of its weight; elsewhere q = 1. Then one slow pass. K = 2 is SFPO
+    with two fast passes. Under SGD on a diagonal quadratic it equals SFPO with K passes where no bound is active.
+    Gradients of a pass with several optimizer steps are summed.
 
-    PrePO (v2) takes the optimizer's steps d_0 and d_1 in the place of the gradients, and puts its state back to before
-    the first pass (`moments` restore); v1 carries the state, with the gradients before clipping. v2's one ratio for a
-    whole weight under Muon is not offered: there is no Muon here.
+    PrePO (v2) uses the optimizer's steps d_0 and d_1 instead of gradients, and restores the optimizer state to before
+    the first pass (`moments` restore). v1 carries the state and uses the gradients before clipping. v2's single ratio
+    per weight under Muon is not offered, since there is no Muon here.
     """
 
     kind: str = option("gxpo", "name of the update rule")
-    fast_passes: int = option(5, "K, the fast passes that two real ones are extrapolated to", low=2)
-    alpha: float = option(
-        0.5, "how far to keep the extrapolated displacement: 0 back to the start, 1 all of it", low=0.0, high=1.0
-    )
-    floor: float = option(1e-3, "smallest gradient that is extrapolated, in units of its weight's rms", low=0.0)
+    fast_passes: int = option(5, "K, the number of fast passes to extrapolate to", low=2)
+    alpha: float = option(0.5, "share of the extrapolated update that is kept: 0 none, 1 all", low=0.0, high=1.0)
+    floor: float = option(1e-3, "smallest gradient that is extrapolated, relative to its weight's rms", low=0.0)
     ratio: StepQuantity = option(
         StepQuantity.clipped_gradient,
-        "what two passes are compared by: clipped_gradient, raw_gradient (v1) or optimizer_step (v2, PrePO)",
+        "quantity whose ratio is extrapolated: clipped_gradient, raw_gradient (v1) or optimizer_step (v2, PrePO)",
     )
 
     paper = "2605.06755"
-    changes = "two fast passes over each batch, extrapolated to K, back towards the start, one slow pass; not for Muon"
+    changes = "two fast passes over each batch, extrapolated to K, reposition, one slow pass; not for Muon"
 
     @property
     def needs(self) -> RuleNeeds:
@@ -81,8 +79,10 @@ class Gxpo(SlowFast):
 
 
 def extrapolation(first: Tensor, second: Tensor, floor: float, passes: int) -> Tensor:
-    """q of each element: how many times the way of two steps that of `passes` steps is, if gradients go on to change by
-    the ratio of `second` to `first`. 1 where |first| is not above `floor`."""
+    """q of each element: the length of `passes` steps relative to two, if gradients keep the ratio `second` / `first`.
+
+    It is 1 where |first| is not above `floor`.
+    """
     import torch
 
     counts = first.abs() > floor

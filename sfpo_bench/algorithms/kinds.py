@@ -1,6 +1,6 @@
-"""Every method of the package by its kind: what stands in `algorithm`, group by group.
+"""Every method of the package by group and kind, as used in `algorithm`.
 
-A new method is one file and its line here.
+A new method is one file and one line here.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ PHASES: dict[str, type] = {
     "custom": Custom,
 }
 
-# Groups of methods by dotted key; the inner ones come first.
+# Groups of methods by dotted key, inner ones first.
 METHODS: dict[str, dict[str, type]] = {
     "algorithm.update_rule.trigger": TRIGGERS,
     "algorithm.update_rule": UPDATE_RULES,
@@ -173,7 +173,7 @@ METHODS: dict[str, dict[str, type]] = {
     "algorithm.phases": PHASES,
 }
 
-# Nodes that an algorithm may leave out, and the kind that each then is: what GRPO does.
+# The kinds of nodes that an algorithm omits: those of GRPO.
 DEFAULT_KINDS = {
     "algorithm.collector": "group",
     "algorithm.advantage": "group",

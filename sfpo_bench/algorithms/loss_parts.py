@@ -1,4 +1,4 @@
-"""What the parts of an objective have in common: ratio, mask and penalty."""
+"""The common base of the parts of an objective: ratio, mask and penalty."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class LossPart(Facts):
-    """A part of a policy-gradient objective. What it needs, the objective needs; the defaults need nothing.
+    """A part of a policy-gradient objective; the objective needs whatever its parts need.
 
-    A part with `uses_statistics` has a method `statistics` that makes them, and later finds in `LossInputs.statistics`
-    its own alone, by the names that it gave them.
+    A part with `uses_statistics` has a method `statistics`, and finds its own results in `LossInputs.statistics` under
+    the names it gave them.
     """
 
     @property
     def uses_statistics(self) -> bool:
-        """True when it must know the whole mini-batch before the loss of its rows."""
+        """True when it needs statistics of the whole mini-batch."""
         return False
 
     @property
@@ -37,27 +37,26 @@ class LossPart(Facts):
 
     @property
     def least_modules(self) -> int:
-        """How many trained modules it compares the scores of, at least."""
+        """The smallest number of trained modules whose scores it compares."""
         return 0
 
     @property
     def needs_every_row(self) -> bool:
-        """True when a response whose advantages are all zero may have a loss by it."""
+        """True when it may give a response with zero advantages a loss."""
         return False
 
     def check(self, key: str, group: int) -> None:
-        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
-        where the part sits."""
+        """Raise `ConfigError` for invalid settings, also with `group` responses per prompt; `key` is the part's key."""
         return None
 
 
 def named(part: str, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Statistics of a part under names that no other part has."""
+    """A part's statistics with the part's name as prefix."""
     return {f"{part}.{name}": value for name, value in statistics.items()}
 
 
 def seen_by(part: str, inputs: LossInputs) -> LossInputs:
-    """The inputs with the statistics of that part alone, by the names that it gave them."""
+    """The inputs with only that part's statistics, without the prefix."""
     if not inputs.statistics:
         return inputs
     own = {name.removeprefix(f"{part}."): x for name, x in inputs.statistics.items() if name.startswith(f"{part}.")}

@@ -1,14 +1,14 @@
-"""What a reposition does to an optimizer's state: put back, or interpolated like the weights.
+"""How a reposition changes the optimizer state: restored, or interpolated like the weights.
 
-A running average m of Adam's kind decays by beta at each of t steps from zero, so it holds a total weight of
-1 - beta^t, and the optimizer divides by just that. Interpolated,
+A running average m as in Adam decays by beta at each of t steps from zero, so its weights sum to 1 - beta^t, and the
+optimizer divides by that. Interpolated,
 
     m = (1 - alpha) m_0 + alpha m_K      holds      w = 1 - [(1 - alpha) beta^t_0 + alpha beta^t_K]
 
-which an interpolated count does not give: alpha t_K with t_0 = 0 is 3 % off at beta 0.9, alpha 0.8, K = 3. The count t
-becomes the one with 1 - beta^t = w for the first average, in general not a whole number. Every average is then scaled
-by (1 - beta^t) / w of its own beta: by next to nothing for the first, by less than 4 % for the second, so that what the
-optimizer divides by is the weight that is there, now and after every later step.
+An interpolated count does not give w: alpha t_K with t_0 = 0 is 3 % off at beta 0.9, alpha 0.8, K = 3. The count t is
+therefore set to the solution of 1 - beta^t = w for the first average, in general not an integer. Every average is then
+scaled by (1 - beta^t) / w for its own beta: by almost 1 for the first, by less than 4 % for the second. The optimizer
+then divides by the true sum of weights, now and after every later step.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _COUNT = "step"
-_COUNT_UNIT = 2.0**-12  # optimizers count in fp32, where such parts of a step survive thousands of whole ones added
-# Averages that are divided by their total weight, and which of a parameter group's betas they decay by.
+_COUNT_UNIT = 2.0**-12  # optimizers count in fp32, where multiples of this stay exact over thousands of steps
+# Bias-corrected averages, and the index of their beta in the parameter group.
 _BETA_OF = {"exp_avg": 0, "exp_avg_sq": 1, "max_exp_avg_sq": 1}
 
 
 def pull_back(
     state: MutableMapping[str, Any], before: Mapping[str, Any], kept: float, group: Mapping[str, Any]
 ) -> None:
-    """Move one parameter's optimizer state, in place, to `kept` of its way from `before`; exact at 0 and 1.
+    """Interpolate one parameter's optimizer state in place, from `before` (`kept` 0) to itself (1); exact at both.
 
-    `group` is the parameter group, whose `betas` say how averages decay. Numbers and tensors count as state; what was
-    not there before counts as zeros. A count of steps without betas is no average: it is put back with the rest at 0,
-    and else stays. Raises `RuntimeError` for a tensor that is not floating point, unless `kept` is 0 or 1.
+    `group` is the parameter group, whose `betas` give the decay of averages. The state consists of numbers and tensors;
+    missing entries of `before` count as zeros. A step count without betas is restored at 0 and otherwise unchanged.
+    Raises `RuntimeError` for a tensor that is not floating point, unless `kept` is 0 or 1.
     """
     import torch
 
@@ -51,19 +51,19 @@ def pull_back(
 
 
 def is_number(value: object) -> bool:
-    """True for what a state may hold as a count."""
+    """True for an int or float, but not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _weigh(state: MutableMapping[str, Any], taken: tuple[float, float], kept: float, betas: list[float]) -> None:
-    """Set the count, and scale the averages so that each holds the weight that the count stands for."""
+    """Set the count, and scale the averages so that their sums of weights match it."""
     count = _count_of_weight(*taken, kept, next((beta for beta in betas if beta > 0), 0.0))
     held = state[_COUNT]
     if isinstance(held, float):
         state[_COUNT] = count
     elif not isinstance(held, int) and held.is_floating_point():
         held.fill_(count)
-    stored = float(state[_COUNT])  # rounded to the format it is kept in; a whole number stays what it was
+    stored = float(state[_COUNT])  # rounded to its stored format; an integer count is unchanged
     for slot in _BETA_OF.keys() & state.keys():
         beta = betas[_BETA_OF[slot]]
         weight = 1 - ((1 - kept) * beta ** taken[0] + kept * beta ** taken[1])

@@ -1,4 +1,4 @@
-"""Phases: which advantage, objective and update rule a training step has."""
+"""Phases: the advantage, objective and update rule of each training step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sfpo_bench.core.options import option
 
 @dataclass
 class OnePhase(Facts, Phases):
-    """Every step uses what stands in `algorithm`."""
+    """Every step uses the method in `algorithm`."""
 
     kind: str = option("one", "name of the phases")
 
@@ -27,18 +27,18 @@ class OnePhase(Facts, Phases):
 
 @dataclass
 class PhaseSettings:
-    """A run of training steps and what differs in them; a part that is left out is that of `algorithm`."""
+    """A range of training steps and the parts of the method that differ; omitted parts are those of `algorithm`."""
 
     first_step: int = option(1, "first training step of the phase", low=1)
     last_step: int = option(0, "last training step of the phase; 0: the last one of the run", low=0)
-    advantage: Any = option(None, "from rewards to advantages; empty: algorithm.advantage")
-    selection: Any = option(None, "which responses are trained on, with what weight; empty: algorithm.selection")
-    objective: Any = option(None, "what an optimizer step minimises; empty: algorithm.objective")
-    update_rule: Any = option(None, "what is done with one batch of rollouts; empty: algorithm.update_rule")
+    advantage: Any = option(None, "advantage; empty: algorithm.advantage")
+    selection: Any = option(None, "selection and weights of responses; empty: algorithm.selection")
+    objective: Any = option(None, "objective; empty: algorithm.objective")
+    update_rule: Any = option(None, "update rule; empty: algorithm.update_rule")
     learning_rate_factor: float = option(1.0, "factor on learner.learning_rate in the phase", above=0.0)
 
     def end(self, steps: int) -> int:
-        """The last training step in a run of `steps`."""
+        """The last training step of the phase in a run of `steps`."""
         return self.last_step or steps
 
     def has(self, step: int) -> bool:
@@ -46,7 +46,7 @@ class PhaseSettings:
         return self.first_step <= step and (not self.last_step or step <= self.last_step)
 
     def apply(self, own: StepMethod, place: str) -> StepMethod:
-        """What its steps use: its own parts, and those of `own` for the rest."""
+        """The method of the phase: its own parts, and those of `own` for the rest."""
         return StepMethod(
             advantage=own.advantage if self.advantage is None else self.advantage,
             selection=own.selection if self.selection is None else self.selection,
@@ -59,23 +59,23 @@ class PhaseSettings:
 
 @dataclass
 class InOrder(Facts, Phases):
-    """One phase after another, each with what differs in it.
+    """A sequence of phases, each with the parts of the method that differ.
 
         named:
           grpo: {last_step: 30}
           gspo: {first_step: 31, objective: {kind: clipped, ratio: {kind: sequence}, clip_low: 3e-4, clip_high: 4e-4}}
 
-    Weights, optimizer state and the reference go on from phase to phase. So does the update rule of `algorithm` in the
-    phases that leave it out; a rule of a phase's own remembers nothing of the others. With `round_steps` the phases are
-    those of a round of so many training steps, and begin again after it.
+    Weights, optimizer state and reference continue across phases. So does the update rule of `algorithm` in phases that
+    omit it; a phase's own rule keeps its own state. With `round_steps` the phases cover a round of that many training
+    steps and then repeat.
     """
 
     kind: str = option("in_order", "name of the phases")
-    named: dict[str, Any] = option({}, "the phases, by name: first_step, last_step and what differs")
-    round_steps: int = option(0, "training steps after which the phases begin again; 0: never", low=0)
+    named: dict[str, Any] = option({}, "the phases by name: first_step, last_step and the parts that differ")
+    round_steps: int = option(0, "training steps after which the phases repeat; 0: never", low=0)
 
     paper = "2505.19000"
-    changes = "training goes through phases, each with an objective, an advantage or an update rule of its own"
+    changes = "training goes through phases, each with its own objective, advantage or update rule"
 
     @property
     def phases(self) -> Mapping[str, PhaseSettings]:
@@ -114,8 +114,7 @@ class InOrder(Facts, Phases):
 
 
 def _check_phase(key: str, phase: PhaseSettings, steps: int, limit: str) -> None:
-    """Raise `ConfigError` for a phase that is not within the steps of its run or round, which `limit` sets; one without
-    steps is."""
+    """Raise `ConfigError` for a phase outside the steps of its run or round; a phase without steps is valid."""
     if max(phase.first_step - 1, phase.last_step) > steps:
         raise ConfigError(
             f"{key} has steps {phase.first_step} to {phase.end(steps)}, but {limit} = {steps}; expected steps among "
@@ -136,15 +135,17 @@ def _uncovered(key: str, first: int, last: int) -> ConfigError:
 
 
 class MethodSchedule:
-    """What each step of one run uses, and what its rules, objectives and selections remember; `used` are the methods in
-    their order."""
+    """The method of each step of a run, and the state of its rules, objectives and selections.
+
+    `used` are the distinct methods in order of use.
+    """
 
     def __init__(self, own: StepMethod, phases: Phases, steps: int) -> None:
         self._own = own
         self._phases = phases
         self.used = tuple(_distinct([phases.at(step, own) for step in range(1, steps + 1)]))
         methods = (own, *self.used)
-        # By the name before the keys of each one's memory; the rule of `algorithm` has none.
+        # By the prefix of their keys in the state; the rule of `algorithm` has an empty prefix.
         self._memories: dict[str, UpdateRule | Objective | Selection] = {
             **_named("rule", [method.rule for method in methods], bare_first=True),
             **_named("objective", [method.objective for method in methods]),
@@ -152,29 +153,29 @@ class MethodSchedule:
         }
 
     def at(self, step: int) -> StepMethod:
-        """What training step `step`, from 1, uses."""
+        """The method of training step `step` (from 1)."""
         return self._phases.at(step, self._own)
 
     @property
     def needs(self) -> RuleNeeds:
-        """The most that a step takes."""
+        """The maximum needs over all steps."""
         needs = [method.rule.needs for method in self.used]
         return RuleNeeds(*(max(getattr(need, entry.name) for need in needs) for entry in fields(RuleNeeds)))
 
     @property
     def uses_reference(self) -> bool:
-        """True when a step measures a KL."""
+        """True when any step uses the reference."""
         return any(method.objective.uses_reference for method in self.used)
 
     def state(self) -> RuleState:
-        """What they remember: the rule of `algorithm` under its own keys, others with their name and number before
-        theirs."""
+        """The state of all of them; the rule of `algorithm` has plain keys, the others have a prefix of name and
+        number."""
         return {f"{prefix}{key}": value for prefix, one in self._memories.items() for key, value in one.state().items()}
 
     def restore(self, state: RuleState) -> None:
-        """Take up a state that `state` returned; one that was not there then begins anew."""
+        """Load a state that `state` returned; objects that are not in it keep their initial state."""
         own = dict(state)
-        for prefix, one in reversed(self._memories.items()):  # last the one without a prefix, whose is what is left
+        for prefix, one in reversed(self._memories.items()):  # the empty prefix comes last and takes the rest
             part = {key.removeprefix(prefix): own.pop(key) for key in list(own) if key.startswith(prefix)}
             if part or not prefix:
                 one.restore(part)
@@ -184,13 +185,13 @@ Remembering = TypeVar("Remembering")
 
 
 def _named(name: str, each: Sequence[Remembering], *, bare_first: bool = False) -> dict[str, Remembering]:
-    """Each object once by `name`, its number and a colon; the first one by an empty text where that is wanted."""
+    """Each distinct object by the prefix `name N: `; with `bare_first` the first one has an empty prefix."""
     distinct = {id(one): one for one in each}.values()
     return {"" if bare_first and n == 0 else f"{name} {n}: ": one for n, one in enumerate(distinct)}
 
 
 def _distinct(methods: list[StepMethod]) -> Iterator[StepMethod]:
-    """The methods, each once: equal settings are two methods where they are two objects."""
+    """The methods without duplicates, compared by object identity of their parts."""
     seen: set[tuple[int, ...]] = set()
     for method in methods:
         parts = (id(method.advantage), id(method.selection), id(method.objective), id(method.rule))

@@ -1,4 +1,4 @@
-"""The seams of an update: what an objective, an update rule and a learner promise each other."""
+"""The protocols of an update: advantage, objective, update rule, learner, reference and phases."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ Batch = TypeVar("Batch")
 
 
 class Moments(StrEnum):
-    """What reposition does to the optimizer's moments: leave them as the fast passes left them (released code), put
-    back those of the anchor, or interpolate them like the weights."""
+    """The effect of reposition on the optimizer state.
+
+    `carry` leaves it as after the fast passes (released code), `restore` puts back the anchor's, `interpolate`
+    interpolates it like the weights.
+    """
 
     carry = "carry"
     restore = "restore"
@@ -33,7 +36,7 @@ RuleState = Mapping[str, float | int | bool | list[float]]
 
 @dataclass(frozen=True, slots=True)
 class BatchCounts:
-    """Denominators of one optimizer step's loss, counted over its whole mini-batch, never over a micro-batch."""
+    """The denominators of one optimizer step's loss, counted over the whole mini-batch."""
 
     responses: int
     tokens: int
@@ -42,18 +45,17 @@ class BatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class LossInputs:
-    """What an objective sees of some rows of a mini-batch. [B, T] tensors are padded; `mask_BT` marks real tokens.
+    """The inputs of an objective for some rows of a mini-batch; [B, T] tensors are padded, `mask_BT` marks valid
+    tokens.
 
-    `advantages_BT` is [B, 1] where all tokens of a response share their advantage, which broadcasts alike.
-    `old_log_probs_BT` are at the weights the step started from. `reference_log_probs_BT` is present when the objective
-    asks for it (`uses_reference`), `entropies_BT` carries a gradient when it asks for that (`uses_entropy`).
-    `block_lengths_B` is the mean response length, float64, of the block of the mini-batch that a row belongs to.
-    `weights_BT`, present when engine and trainer are corrected for their mismatch, multiplies the policy-gradient term
-    of each token and nothing else. `statistics` are those that `Objective.statistics` made of the whole mini-batch.
-    `row_weights_B`, present when a selection weights responses, multiplies all of a response's loss. `scores` has those
-    that trained modules gave the tokens when the step began, by name, [B, T], zero on padding. Rows of one `groups_B`
-    are compared with each other, `rows_B` numbers the rows within the step's whole batch, by which `of_rows` finds
-    again what `statistics` made of them with `by_row`. `vocabulary` is how many tokens could be drawn.
+    `advantages_BT` is [B, 1] where all tokens of a response share one advantage. `old_log_probs_BT` are at the step's
+    initial weights. `reference_log_probs_BT` is given if `uses_reference`, `entropies_BT` (differentiable) if
+    `uses_entropy`. `block_lengths_B` is the mean response length of each row's block of the mini-batch, float64.
+    `weights_BT`, given for the engine correction or a selection of tokens, multiplies only the policy-gradient term of
+    each token. `row_weights_B`, given by a selection, multiplies all of a response's loss. `statistics` are the results
+    of `Objective.statistics`. `scores` are the outputs of trained modules at the start of the step by name, [B, T],
+    zero on padding. `groups_B` is each row's group; `rows_B` numbers the rows within the step's whole batch, for
+    `by_row` and `of_rows`. `vocabulary` is the vocabulary size.
     """
 
     log_probs_BT: Tensor
@@ -73,14 +75,14 @@ class LossInputs:
     vocabulary: int = 0
 
     def by_row(self, values: Tensor) -> Tensor:
-        """A table of `values`, [B] or [B, T], of these rows: what stands at a row's number is that row's."""
+        """A table of `values`, [B] or [B, T], indexed by row number."""
         assert self.rows_B is not None
         table = values.new_zeros((int(self.rows_B.max()) + 1, *values.shape[1:]))
         table[self.rows_B] = values
         return table
 
     def of_rows(self, table: Tensor) -> Tensor:
-        """What such a table of the whole mini-batch has for these rows, as wide as they are."""
+        """The entries of a `by_row` table for these rows, cut to their width."""
         assert self.rows_B is not None
         found = table[self.rows_B]
         return found if found.ndim == 1 else found[:, : self.mask_BT.shape[1]]
@@ -88,8 +90,11 @@ class LossInputs:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """`value`: these rows' share of the mini-batch loss, so that shares add up to it. `clipped_tokens`: how many tokens
-    the objective's clipping cut off from the gradient."""
+    """The result of an objective for some rows.
+
+    `value` is their share of the mini-batch loss: shares add up to it. `clipped_tokens` counts the tokens that lost
+    their gradient by clipping.
+    """
 
     value: Tensor
     clipped_tokens: Tensor
@@ -97,14 +102,14 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Rewarded:
-    """What an advantage sees: the step's whole batch, on every rank. Two groups of two responses:
+    """The inputs of an advantage: the step's whole batch, on every rank. Two groups of two responses:
 
         Rewarded(rewards_PG=tensor([[1.0, 0.0], [0.0, 0.0]]), lengths_PG=tensor([[5, 3], [8, 8]]))
 
-    Rewards are float64; lengths count response tokens. Rows of [B, T] tensors are the responses group by group, and so
-    are `trajectories`, where they come from a step. No response is longer than `max_response_tokens`. `scores` has
-    those of each trained module by its name, float64 [B, T], zero on padding: of a token, what the module says before
-    it is drawn. `kept_PG`, bool, is present when a collector left some out: those have no part in any statistics.
+    Rewards are float64; lengths count response tokens. Rows of [B, T] tensors and `trajectories` are the responses,
+    group by group. No response is longer than `max_response_tokens`. `scores` are the outputs of each trained module by
+    name, float64 [B, T], zero on padding; a token's score depends on its prefix only. `kept_PG`, bool, is given when a
+    collector left responses out, which then must not enter any statistics.
     """
 
     rewards_PG: Tensor
@@ -116,16 +121,16 @@ class Rewarded:
 
     @property
     def mask_BT(self) -> Tensor:
-        """True on real response tokens, T of the longest response."""
+        """True on response tokens; T is the longest response."""
         lengths_B1 = self.lengths_PG.reshape(-1, 1)
         return lengths_B1.new_ones(len(lengths_B1), int(lengths_B1.max())).cumsum(dim=1) <= lengths_B1
 
 
 class Advantage(Protocol):
-    """Rewards to advantages. Pure: no state, no input or output; it may shape rewards first.
+    """Computes advantages from rewards, which it may shape first; a pure function without state.
 
-    An advantage is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here has a
-    default; only `advantages` has none:
+    An advantage is a dataclass whose fields are its settings and whose `kind` is its name. Only `advantages` has no
+    default:
 
         @dataclass
         class Centred(Advantage):
@@ -136,39 +141,38 @@ class Advantage(Protocol):
     """
 
     def check(self, key: str, group: int) -> None:
-        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
-        where the advantage sits."""
+        """Raise `ConfigError` for invalid settings, also with `group` responses per prompt; `key` is the advantage's
+        key."""
         return None
 
     @property
     def modules(self) -> Sequence[str]:
-        """The modules whose scores it needs, by name; a run that trains none of that name is refused. `critic` is also
-        the name of critic_1, critic_2 and so on."""
+        """The names of the modules whose scores it needs; a run without them is an error.
+
+        `critic` also matches critic_1, critic_2 and so on.
+        """
         return ()
 
     @property
     def applies_kept(self) -> bool:
-        """True when it leaves out what `Rewarded.kept_PG` leaves out; without it a run whose collector leaves responses
-        out is refused."""
+        """True when it respects `Rewarded.kept_PG`; a collector that leaves responses out needs such an advantage."""
         return False
 
     @abstractmethod
     def advantages(self, rewarded: Rewarded) -> Tensor:
-        """Of each response, [P, G], or of each response token, [B, T], zero on padding."""
+        """The advantages of responses, [P, G], or of response tokens, [B, T], zero on padding."""
         ...
 
     def returns(self, rewarded: Rewarded) -> Tensor:
-        """What the scores of each response token are trained towards, [B, T], zero on padding: the reward that is still
-        to come, which is the response's."""
+        """The training targets of the token scores, [B, T], zero on padding; by default the response's reward."""
         return rewarded.rewards_PG.reshape(-1, 1) * rewarded.mask_BT
 
 
 class Objective(Protocol):
-    """Log-probs and advantages to a loss. Without input or output; what it remembers from step to step goes through
-    `observe`, `state` and `restore`, which a checkpoint carries.
+    """Computes a loss from log-probs and advantages.
 
-    An objective is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here has a
-    default; only `loss` has none:
+    An objective is a dataclass whose fields are its settings and whose `kind` is its name. State between steps goes
+    through `observe`, `state` and `restore`, which checkpoints carry. Only `loss` has no default:
 
         @dataclass
         class Reinforce(Objective):
@@ -181,7 +185,7 @@ class Objective(Protocol):
 
     @property
     def uses_entropy(self) -> bool:
-        """True when the loss needs token entropies with a gradient."""
+        """True when the loss needs differentiable token entropies."""
         return False
 
     @property
@@ -191,86 +195,86 @@ class Objective(Protocol):
 
     @property
     def needs_every_row(self) -> bool:
-        """False when a row with zero advantage contributes neither loss nor gradient, so that it may be skipped."""
+        """False when a row with zero advantage has neither loss nor gradient; its backward pass is then skipped."""
         return True
 
     @property
     def uses_statistics(self) -> bool:
-        """True when the loss needs `statistics`, which costs a forward pass before each optimizer step and one at the
-        start of the training step."""
+        """True when the loss needs `statistics`.
+
+        They cost a forward pass before each optimizer step and one at the start of the training step.
+        """
         return False
 
     def statistics(self, mini_batch: LossInputs) -> Mapping[str, Tensor]:
-        """What the loss must know of the whole mini-batch of one optimizer step: bounds, masks, means, detached.
+        """The detached statistics of one optimizer step's whole mini-batch that the loss needs: bounds, masks, means.
 
-        `mini_batch` holds every row of every rank, at the weights before the step; each `loss` of its micro-batches
-        then finds the result in `LossInputs.statistics`. So neither micro-batches nor ranks change it.
+        `mini_batch` holds every row of every rank at the weights before the optimizer step. Each `loss` reads the
+        result from `LossInputs.statistics`, so neither micro-batches nor ranks change it.
         """
         return {}
 
     @property
     def applies_weights(self) -> bool:
-        """True when the loss applies every weight that `LossInputs` may carry; without it a run that needs one is
-        refused."""
+        """True when the loss applies all weights in `LossInputs`; a run that needs weights requires it."""
         return False
 
     def check(self, key: str, group: int) -> None:
-        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
-        where the objective sits."""
+        """Raise `ConfigError` for invalid settings, also with `group` responses per prompt; `key` is the objective's
+        key."""
         return None
 
     @property
     def least_modules(self) -> int:
-        """How many trained modules it compares the scores of, at least (`LossInputs.scores`)."""
+        """The smallest number of trained modules whose scores it compares (`LossInputs.scores`)."""
         return 0
 
     @property
     def compares_rows(self) -> bool:
-        """True when the loss of a response depends on others of its group, so that no selection may weight or drop
-        some of them."""
+        """True when a response's loss depends on others of its group; no selection may then weight or drop some of
+        them."""
         return False
 
     @abstractmethod
     def loss(self, inputs: LossInputs) -> Loss:
-        """The rows' share of the loss that an optimizer step minimises."""
+        """Return the rows' share of the loss of an optimizer step."""
         ...
 
     def observe(self, step: int, entropy: float, reward_mean: float) -> None:
-        """After step `step`, be told the entropy at the weights it started from and the mean reward of its
-        responses."""
+        """Receive the entropy at the initial weights of the completed step, and its mean reward."""
         return None
 
     def state(self) -> RuleState:
-        """What must survive a kill, as plain JSON values; empty for an objective without memory."""
+        """The state for the checkpoint, as JSON values; empty for a stateless objective."""
         return {}
 
     def restore(self, state: RuleState) -> None:
-        """Take up a state that `state` returned."""
+        """Load a state that `state` returned."""
         return None
 
 
 class Probe(Protocol):
-    """Measures where the weights are, on a fixed sample of them that every rank agrees on."""
+    """Reads a fixed sample of the weights, the same on every rank."""
 
     def read(self) -> Tensor:
-        """The sampled weights as they are now, flat."""
+        """The sampled weights, flat."""
         ...
 
     def cosine(self, a: Tensor, b: Tensor) -> float | None:
-        """Cosine between two differences of readings; None when either is zero."""
+        """The cosine of two differences of readings; None when either is zero."""
         ...
 
 
 class Learner(Protocol[Batch]):
-    """The verbs, the split into mini-batches, and the probe, through which an update rule moves the weights."""
+    """The operations through which an update rule moves the weights."""
 
     @property
     def probe(self) -> Probe:
-        """Measures the weights that the verbs move."""
+        """The probe of the trained weights."""
         ...
 
     def optimize(self, batch: Batch, stage: str) -> StageStats:
-        """One pass: an optimizer step on each mini-batch of `batch`, in order."""
+        """Make one pass: an optimizer step on each mini-batch of `batch`, in order."""
         ...
 
     def mini_batches(self, batch: Batch) -> Sequence[Batch]:
@@ -278,28 +282,36 @@ class Learner(Protocol[Batch]):
         ...
 
     def snapshot(self, moments: Moments) -> None:
-        """Remember the present weights as the anchor: one extra copy, overwritten by the next snapshot. The optimizer's
-        state is copied too unless its moments are to be carried."""
+        """Copy the current weights to the anchor, which replaces an earlier one.
+
+        The optimizer state is copied too, unless `moments` is `carry`.
+        """
         ...
 
     def reposition(self, alpha: float | Elementwise, moments: Moments) -> None:
-        """Weights become anchor + alpha * (weights - anchor), in place; exact at alpha = 0 and 1. The optimizer's
-        moments are carried, put back or interpolated. A function of what was recorded gives each element an alpha of
-        its own, from which moments cannot be interpolated; the records end with it."""
+        """Set the weights to anchor + alpha * (weights - anchor), in place; exact at alpha = 0 and 1.
+
+        The optimizer state changes as `moments` says. A function of the records returns a separate alpha for each
+        element, which excludes `interpolate`; the records are then dropped.
+        """
         ...
 
     def recording(
         self, name: str, quantity: StepQuantity = StepQuantity.clipped_gradient
     ) -> AbstractContextManager[None]:
-        """Inside, what is recorded of optimizer steps is added up under `name`: one copy of the weights' size for each
-        name, until the next reposition."""
+        """Inside the block, sum `quantity` over optimizer steps under `name`.
+
+        Each name costs one copy of the weights' size until the next reposition.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RuleNeeds:
-    """What a rule takes at most: passes over one batch, copies of the trained weights in memory beside the weights
-    themselves, how many of those copies a checkpoint may have to carry, and copies of the optimizer's state.
+    """The maximum needs of a rule.
+
+    `passes` are over one batch; `copies` of the trained weights are in memory beside the weights, of which
+    `copies_in_checkpoint` may be in a checkpoint; `state_copies` are copies of the optimizer state.
 
         OnePass    RuleNeeds()
         SFPO(K)    RuleNeeds(passes=K + 1, copies=1)
@@ -313,10 +325,10 @@ class RuleNeeds:
 
 
 class UpdateRule(Protocol):
-    """Drives optimizer passes over ONE batch of rollouts.
+    """Makes the optimizer passes over one batch of rollouts.
 
-    A rule is a dataclass whose fields are its settings and whose `kind` names it; what it remembers from step to step
-    goes through `state` and `restore`, which a checkpoint carries. Only `update` has no default:
+    A rule is a dataclass whose fields are its settings and whose `kind` is its name. State between steps goes through
+    `state` and `restore`, which checkpoints carry. Only `update` has no default:
 
         @dataclass
         class Twice:
@@ -328,41 +340,40 @@ class UpdateRule(Protocol):
 
     @property
     def needs(self) -> RuleNeeds:
-        """The most that a step of this rule takes; plans of memory and time are made from it."""
+        """The maximum needs of a step, for plans of memory and time."""
         return RuleNeeds()
 
     def check(self, key: str) -> None:
-        """Raise `ConfigError` for settings that contradict each other; `key` is where the rule sits."""
+        """Raise `ConfigError` for contradictory settings; `key` is the rule's key."""
         return None
 
     @abstractmethod
     def update(self, learner: Learner[Batch], batch: Batch) -> tuple[StageStats, ...]:
-        """Take one training step on `batch`; returns the statistics of its passes in order."""
+        """Take one training step on `batch` and return the statistics of its passes in order."""
         ...
 
     def observe(self, step: int, entropy: float) -> bool:
-        """After step `step`, be told the entropy at the weights it started from; True when a trigger fired now."""
+        """Receive the entropy at the initial weights of the completed step; return True when a trigger fires."""
         return False
 
     def metrics(self, stages: Sequence[StageStats]) -> Mapping[str, float]:
-        """Scalars of the rule to record with the step just taken, whose passes were `stages`."""
+        """Metrics of the completed step with the passes `stages`."""
         return {}
 
     def state(self) -> RuleState:
-        """What must survive a kill, as plain JSON values; empty for a rule without memory."""
+        """The state for the checkpoint, as JSON values; empty for a stateless rule."""
         return {}
 
     def restore(self, state: RuleState) -> None:
-        """Take up a state that `state` returned."""
+        """Load a state that `state` returned."""
         return None
 
 
 class Reference(Protocol):
-    """What KL is measured against, or sampled from beside the policy: weights that begin where the run does and may
-    follow the policy's.
+    """Weights that start as the policy's and may follow them: the KL reference, or a second model to sample from.
 
-    A reference is a dataclass whose fields are its settings and whose `kind` names it; the learner holds its weights,
-    and checkpoints carry them if they move. Only `follow` has no default:
+    A reference is a dataclass whose fields are its settings and whose `kind` is its name. The learner holds its
+    weights, and checkpoints carry them if they move. Only `follow` has no default:
 
         @dataclass
         class Halfway(Reference):
@@ -374,27 +385,26 @@ class Reference(Protocol):
 
     @property
     def moves(self) -> bool:
-        """False when the reference stays at the weights that the run started from."""
+        """False when the reference keeps the initial weights of the run."""
         return True
 
     def check(self, key: str) -> None:
-        """Raise `ConfigError` for settings that contradict each other; `key` is where the reference sits."""
+        """Raise `ConfigError` for contradictory settings; `key` is the reference's key."""
         return None
 
     @abstractmethod
     def follow(self, step: int) -> float:
-        """The a, from 0 to 1, of pi_ref <- a pi + (1 - a) pi_ref after training step `step`."""
+        """Return a, from 0 to 1, in pi_ref <- a pi + (1 - a) pi_ref after training step `step`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StepMethod:
-    """What one training step uses:
+    """The method of one training step:
 
         StepMethod(GroupAdvantage(), Every(), Clipped(), SlowFast())
 
-    `place` is the key below which these settings stand, for messages. `rate_factor` multiplies the policy's learning
-    rate.
+    `place` is the key of these settings, for messages. `rate_factor` multiplies the policy's learning rate.
     """
 
     advantage: Advantage
@@ -406,11 +416,11 @@ class StepMethod:
 
 
 class Phases(Protocol):
-    """Which advantage, selection, objective and update rule a training step has.
+    """Assigns advantage, selection, objective and update rule to training steps.
 
-    A class of phases is a dataclass whose fields are its settings and whose `kind` names it. `own` is what stands in
-    `algorithm`; whatever else a step uses must be the same object every time, since a rule remembers. Only `at` has no
-    default:
+    A class of phases is a dataclass whose fields are its settings and whose `kind` is its name. `own` is the method in
+    `algorithm`. `at` must return the same objects for any other parts at each call, since rules have state. Only `at`
+    has no default:
 
         @dataclass
         class Polish(Phases):
@@ -422,11 +432,10 @@ class Phases(Protocol):
     """
 
     def check(self, key: str, steps: int) -> None:
-        """Raise `ConfigError` for phases that cannot work in a run of `steps` training steps; `key` is where they
-        sit."""
+        """Raise `ConfigError` for phases that do not fit a run of `steps` training steps; `key` is their key."""
         return None
 
     @abstractmethod
     def at(self, step: int, own: StepMethod) -> StepMethod:
-        """What training step `step`, from 1, uses."""
+        """Return the method of training step `step` (from 1)."""
         ...

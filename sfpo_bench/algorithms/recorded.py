@@ -1,4 +1,4 @@
-"""What optimizer steps can be recorded by, for rules that extrapolate them."""
+"""Quantities of optimizer steps that rules can record for extrapolation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 
 class StepQuantity(StrEnum):
-    """What of an optimizer step is recorded: `clipped_gradient`, the gradient that it was taken with; `raw_gradient`,
-    the same before clipping; `optimizer_step`, where it went without weight decay, in units of the learning rate,
-    ((1 - rate * weight_decay) theta_t - theta_{t+1}) / rate."""
+    """The recorded quantity of an optimizer step.
+
+    `clipped_gradient` is the gradient of the step, `raw_gradient` the same before clipping. `optimizer_step` is the
+    update without weight decay in units of the learning rate, ((1 - rate * weight_decay) theta_t - theta_{t+1}) / rate.
+    """
 
     clipped_gradient = "clipped_gradient"
     raw_gradient = "raw_gradient"
@@ -23,15 +25,14 @@ class StepQuantity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was recorded of the optimizer steps that moved one weight, added up, by the name of the record.
+    """The summed records of the optimizer steps of one weight, by record name.
 
-    `sums` are this rank's part of a weight that is spread over ranks; `rms` are the root mean squares of the whole
-    weight's, the same on all ranks.
+    `sums` are this rank's shards; `rms` are root mean squares of the unsharded weight, equal on all ranks.
     """
 
     sums: Mapping[str, Tensor]
     rms: Mapping[str, float]
 
 
-# The part to keep of each element of one weight's displacement.
+# Returns the share of each element of a weight's update to keep.
 Elementwise = Callable[[Recorded], "Tensor"]

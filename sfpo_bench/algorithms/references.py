@@ -1,4 +1,4 @@
-"""References: what KL is measured against, and how it follows the policy."""
+"""References for the KL penalty, and how they follow the policy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sfpo_bench.core.options import option
 
 @dataclass
 class StartReference(Facts, Reference):
-    """The weights that the run started from."""
+    """The initial weights of the run."""
 
     kind: str = option("start", "name of the reference")
 
-    changes = "KL is measured against the weights that the run started from"
+    changes = "KL to the initial weights of the run"
 
     @property
     def moves(self) -> bool:
@@ -29,7 +29,7 @@ class StartReference(Facts, Reference):
 class SoftReference(Facts, Reference):
     """pi_ref <- a pi + (1 - a) pi_ref after every `every_steps` training steps (TR-DPO, arXiv:2404.09656); a: `mixing`.
 
-    mixing = 0 is the fixed reference, bit for bit. With mixing = 1 and every_steps = 1 a step begins with no KL.
+    mixing = 0 is the fixed reference, bit for bit. With mixing = 1 and every_steps = 1 each step starts with KL = 0.
     """
 
     kind: str = option("soft", "name of the reference")
@@ -37,7 +37,7 @@ class SoftReference(Facts, Reference):
     every_steps: int = option(512, "training steps between two updates of the reference", low=1)
 
     paper = "2404.09656"
-    changes = "KL is measured against weights that follow the policy by a part of the way, every so many steps"
+    changes = "KL to weights that are periodically mixed with the policy's"
     extra_memory = "1 x the trained weights in float32 where the model is bfloat16"
 
     def follow(self, step: int) -> float:
@@ -52,7 +52,7 @@ class HardReference(Facts, Reference):
     every_steps: int = option(512, "training steps between two updates of the reference", low=1)
 
     paper = "2404.09656"
-    changes = "KL is measured against the policy of some steps ago, copied every so many steps"
+    changes = "KL to an earlier policy, which is periodically replaced by the current one"
     extra_memory = SoftReference.extra_memory
 
     def follow(self, step: int) -> float:

@@ -1,7 +1,7 @@
-"""Trees of responses: which tokens are one edge, how deep it lies, and what its rewards and advantages are.
+"""Response trees: edges, depths, and the rewards and advantages of nodes.
 
-A response that branched from another one shares its first tokens (`Trajectory.parent`, `loss_from`). Tokens between two
-places where a response began or branched are an edge; the node behind it is what it leads to. Pure functions.
+A response that branched from another shares its first tokens (`Trajectory.parent`, `loss_from`). An edge is a run of
+tokens between two branching points; its node is at its end.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from sfpo_bench.core.types import Trajectory
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Response tokens `first` to before `end` of the response at place `row`, which bears their loss. `above` is the
-    place of the edge before it in the list of edges, None behind the prompt, where `depth` is 1."""
+    """The tokens [first, end) of the response at index `row`, which has their loss.
+
+    `above` is the index of the preceding edge, None for an edge that starts at the prompt, whose `depth` is 1.
+    """
 
     row: int
     first: int
@@ -29,13 +31,13 @@ class Edge:
 
 
 def edges(rows: Sequence[Trajectory]) -> list[Edge]:
-    """The edges of a step's trees, row by row; an edge stands behind the one above it."""
+    """The edges of a step's trees, row by row; each edge comes after the one above it."""
     cuts: list[set[int]] = [set() for _ in rows]
     for one in rows:
         if one.parent is not None and one.loss_from:
             cuts[_owner(rows, one.parent, one.loss_from - 1)].add(one.loss_from)
     found: list[Edge] = []
-    # Edges by the response that bears their loss and the token behind them.
+    # Edge indices by row and end token.
     ending: dict[tuple[int, int], int] = {}
     for row, one in enumerate(rows):
         above = None
@@ -51,7 +53,7 @@ def edges(rows: Sequence[Trajectory]) -> list[Edge]:
 
 
 def _owner(rows: Sequence[Trajectory], row: int, token: int) -> int:
-    """The response that bears the loss of a token of the response at `row`."""
+    """The response that has the loss of a token of the response at `row`."""
     while token < rows[row].loss_from:
         parent = rows[row].parent
         if parent is None:
@@ -61,7 +63,7 @@ def _owner(rows: Sequence[Trajectory], row: int, token: int) -> int:
 
 
 def mean_of_leaves(tree: Sequence[Edge], rewards: Sequence[float]) -> list[float]:
-    """Of the node behind each edge: the mean reward of the responses that end below it."""
+    """The mean reward of the leaves below each edge's node."""
     sums, leaves = [0.0] * len(tree), [0] * len(tree)
     for place in reversed(range(len(tree))):
         edge = tree[place]
@@ -75,8 +77,10 @@ def mean_of_leaves(tree: Sequence[Edge], rewards: Sequence[float]) -> list[float
 
 
 def weighted_by_probability(tree: Sequence[Edge], rewards: Sequence[float], log_probs: Sequence[float]) -> list[float]:
-    """Of the node behind each edge, level by level: sum over the edges below it of softmax(log p) x their rewards;
-    `log_probs` has the log p of each edge."""
+    """The reward of each edge's node: the softmax(log p)-weighted mean over its child edges, level by level.
+
+    `log_probs` is the log p of each edge.
+    """
     below: list[list[int]] = [[] for _ in tree]
     for place, edge in enumerate(tree):
         if edge.above is not None:
@@ -92,8 +96,10 @@ def weighted_by_probability(tree: Sequence[Edge], rewards: Sequence[float], log_
 
 
 def scored_by_depth(tree: Sequence[Edge], values: Sequence[float], group: int) -> list[float]:
-    """(value - mean) / (std + 1e-8) over the nodes of one depth in one tree of `group` responses, with the sample
-    standard deviation; 0 for a node that is alone there, and where the deviation is below 1e-6."""
+    """The z-scores (value - mean) / (std + 1e-8) over the nodes of one depth in one tree of `group` responses.
+
+    `std` is the sample standard deviation. The score is 0 for a single node, and where the deviation is below 1e-6.
+    """
     levels: dict[tuple[int, int], list[int]] = {}
     for place, edge in enumerate(tree):
         levels.setdefault((edge.row // group, edge.depth), []).append(place)
@@ -109,7 +115,7 @@ def scored_by_depth(tree: Sequence[Edge], values: Sequence[float], group: int) -
 
 
 def of_tokens(rows: Sequence[Trajectory], tree: Sequence[Edge], values: Sequence[float]) -> list[list[float]]:
-    """The value of the edge that each response token lies on, those of the tokens shared with a parent included."""
+    """The value of each response token's edge, including tokens shared with a parent."""
     found = [[0.0] * len(one.completion.response_ids) for one in rows]
     for edge, value in zip(tree, values, strict=True):
         found[edge.row][edge.first : edge.end] = [value] * (edge.end - edge.first)

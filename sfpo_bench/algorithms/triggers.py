@@ -1,4 +1,4 @@
-"""When the fast stage is switched off for good. A trigger sees one number a step and never looks ahead."""
+"""Triggers, which switch the fast stage off permanently based on one number per step."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from sfpo_bench.core.options import option
 
 
 class Signal(StrEnum):
-    """What a trigger is told after each step: the policy's entropy, or the norm of the gradient of the step's last pass
-    before it was clipped, the mean over its optimizer steps."""
+    """The quantity that a trigger watches.
+
+    `entropy` is the policy's. `slow_gradient_norm` is the gradient norm of the step's last pass before clipping,
+    averaged over its optimizer steps.
+    """
 
     entropy = "entropy"
     slow_gradient_norm = "slow_gradient_norm"
@@ -24,7 +27,7 @@ class Signal(StrEnum):
 
 @dataclass
 class Trigger(Facts):
-    """Never fires; the base of those that do. A trigger latches: once `fired`, it stays so."""
+    """Never fires; the base class of triggers. A trigger that has `fired` stays fired."""
 
     kind: str = option("none", "name of the trigger")
 
@@ -33,27 +36,29 @@ class Trigger(Facts):
 
     @property
     def fired(self) -> bool:
-        """True when the fast stage is off from now on."""
+        """True when the fast stage is switched off."""
         return False
 
     def check(self, key: str) -> None:
-        """Raise `ConfigError` for settings that contradict each other; `key` is where the trigger sits."""
+        """Raise `ConfigError` for contradictory settings; `key` is the trigger's key."""
 
     def observe(self, step: int, entropy: float) -> bool:
-        """Be told the entropy of step `step`, or what else it `watches`; True when the trigger fired now, which affects
-        step + 1 on."""
+        """Receive the entropy (or other watched quantity) of step `step`; return True when the trigger fires.
+
+        A trigger takes effect from the next step.
+        """
         return False
 
     def metrics(self) -> Mapping[str, float]:
-        """Scalars to record with the step just observed."""
+        """Metrics of the step just observed."""
         return {}
 
     def state(self) -> RuleState:
-        """What a checkpoint must carry."""
+        """The state for the checkpoint."""
         return {}
 
     def restore(self, state: RuleState) -> None:
-        """Take up what `state` returned."""
+        """Load what `state` returned."""
 
 
 @dataclass
@@ -64,7 +69,7 @@ class FixedStep(Trigger):
     last_step: int = option(100, "last training step with a fast stage", low=0)
 
     paper = "2510.04072"
-    changes = "no fast stage after a step that is fixed beforehand"
+    changes = "no fast stage after a fixed step"
 
     def __post_init__(self) -> None:
         self._fired = False
@@ -91,15 +96,15 @@ class EntropyZScore(Trigger):
 
         Z_s = (H_s - mean) / (std + eps)   over the last `window` entropies, H_s included, population std
 
-    `two_sided` fires at |Z_s| >= threshold (the paper's text); one-sided at Z_s >= threshold, a rise of entropy (the
-    published runs). Before the window is full it never fires. With H_s inside its own window |Z_s| cannot exceed
-    sqrt(window - 1), so a threshold above that is refused.
+    `two_sided` fires at |Z_s| >= threshold (the paper's text); otherwise it fires at Z_s >= threshold, a rise of
+    entropy (the published runs). It never fires before the window is full. Since the window includes H_s, |Z_s| cannot
+    exceed sqrt(window - 1), and a larger threshold is an error.
     """
 
     kind: str = option("entropy_zscore", "name of the trigger")
-    window: int = option(30, "number of steps in the rolling window, the present one included", low=2)
+    window: int = option(30, "number of steps in the rolling window, including the current one", low=2)
     threshold: float = option(1.0, "z-score at which the trigger fires", above=0.0)
-    two_sided: bool = option(False, "fire on a fall of entropy as well as on a rise")
+    two_sided: bool = option(False, "fire also when entropy falls")
     eps: float = option(1e-9, "added to the standard deviation", low=0.0)
 
     paper = "2510.04072"
@@ -146,7 +151,7 @@ class EntropyZScore(Trigger):
 
 
 def z_score(window: Sequence[float], eps: float) -> float:
-    """The last value's distance from the window's mean in units of its population standard deviation plus `eps`."""
+    """(last - mean) / (std + eps) of the window, with population standard deviation."""
     mean = math.fsum(window) / len(window)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in window) / len(window))
     return (window[-1] - mean) / (std + eps) if std + eps > 0 else 0.0

@@ -1,8 +1,8 @@
-"""Update rules: what is done with one batch of rollouts. SFPO lives here and nowhere else.
+"""Update rules: the passes over one batch of rollouts. SFPO is implemented here.
 
 OnePass             theta <- one pass                                               (GRPO as published)
 Repeat(n)           theta <- n passes over the same batch                           (equal-compute control)
-Lookahead(k, alpha) one pass a batch; every k batches back towards the slow weights (reposition across batches)
+Lookahead(k, alpha) one pass per batch; reposition towards the slow weights every k batches
 SlowFast(K, alpha)  K fast passes, reposition towards the start, one slow pass      (SFPO)
 """
 
@@ -22,16 +22,21 @@ from sfpo_bench.core.types import StageStats
 
 
 class Unit(StrEnum):
-    """What one step of the formula is: `batch_pass`, a pass over all mini-batches (released code), or
-    `optimizer_step`, one optimizer step, where each mini-batch in turn is the formula's batch."""
+    """The unit of one fast step: `batch_pass`, a pass over all mini-batches (released code), or `optimizer_step`.
+
+    With `optimizer_step` each mini-batch in turn is the formula's batch.
+    """
 
     batch_pass = "batch_pass"
     optimizer_step = "optimizer_step"
 
 
 class EntropySource(StrEnum):
-    """Which entropy the trigger watches: `start`, at the weights the step started from (the paper's text), or
-    `slow_pass`, what the slow pass met on its way (released code)."""
+    """The entropy that the trigger watches.
+
+    `start` is at the step's initial weights (the paper's text), `slow_pass` is the mean during the slow pass (released
+    code).
+    """
 
     start = "start"
     slow_pass = "slow_pass"
@@ -57,16 +62,16 @@ class OnePass(Facts, UpdateRule):
 class Repeat(OnePass):
     """`passes` passes over the same batch: the compute of SFPO with K = passes - 1, without its reposition.
 
-    With `kl_limit` > 0 no pass follows one that met mean(r - 1 - log r) > kl_limit, the k3 estimate of the divergence
-    from the start, on its way (early stopping as in PPO implementations; there too the pass that finds it is kept).
+    With `kl_limit` > 0 the passes end after one with mean(r - 1 - log r), the k3 estimate of the KL from the start,
+    above kl_limit. That pass is kept, as in PPO implementations with early stopping.
     """
 
     kind: str = option("repeat", "name of the update rule")
-    passes: int = option(4, "passes over each batch, the most when kl_limit is set", low=1)
+    passes: int = option(4, "number of passes over each batch; the maximum if kl_limit is set", low=1)
     kl_limit: float = option(0.0, "approximate KL to the start, nats per token, that ends the passes; 0: off", low=0.0)
 
     paper = "1707.06347"
-    changes = "several passes over each batch, which SFPO's saving is compared with"
+    changes = "several passes over each batch, the equal-compute control for SFPO"
 
     @property
     def needs(self) -> RuleNeeds:
@@ -84,26 +89,26 @@ class Repeat(OnePass):
 
 @dataclass
 class Lookahead(OnePass):
-    """One pass a batch; every `sync_every` batches back towards the slow weights (arXiv:1907.08610, Algorithm 1).
+    """One pass per batch, with reposition to the slow weights every `sync_every` batches (arXiv:1907.08610, Alg. 1).
 
     With phi the slow weights and theta the weights after k more batches:
 
         phi <- phi + alpha * (theta - phi),  theta <- phi
 
-    The same interpolation as SFPO's reposition, but its k steps are on k different batches and no pass is repeated.
-    alpha = 1 is `OnePass`, bit for bit. The slow weights are the learner's anchor, which a checkpoint carries while it
-    is waited for. Between two synchronisations rollouts and evaluations use the fast weights.
+    This is the interpolation of SFPO's reposition, but the k steps use k different batches, and no pass is repeated.
+    alpha = 1 is `OnePass`, bit for bit. The slow weights are the learner's anchor, which a checkpoint carries while a
+    reposition is pending. Between synchronisations rollouts and evaluations use the fast weights.
     """
 
     kind: str = option("lookahead", "name of the update rule")
     sync_every: int = option(5, "k, training steps between synchronisations", low=1)
     alpha: float = option(
-        0.5, "how far the slow weights follow the fast ones: 0 not at all, 1 all the way", low=0.0, high=1.0
+        0.5, "interpolation of the slow weights towards the fast ones: 0 none, 1 all", low=0.0, high=1.0
     )
     moments: Moments = option(Moments.carry, "optimizer moments at synchronisation: carry, restore or interpolate")
 
     paper = "1907.08610"
-    changes = "every few batches back towards the weights that lay before them"
+    changes = "reposition towards earlier weights every few batches"
 
     def __post_init__(self) -> None:
         self._steps_ahead = 0
@@ -139,28 +144,26 @@ class SlowFast(Facts, UpdateRule):
         reposition   theta = theta_0 + alpha * (theta_K - theta_0)
         correct      theta <- one more pass, taken from theta
 
-    K = 0 or alpha = 0 is `OnePass`, bit for bit: the fast stage is skipped, not computed and thrown away. alpha = 1
-    with carried moments is K + 1 passes, bit for bit (arXiv:2510.04072, Algorithm 1). Once the trigger has fired the
-    fast stage is skipped from the next step on, for good.
+    K = 0 or alpha = 0 is `OnePass`, bit for bit, since the fast stage is then skipped. alpha = 1 with carried moments
+    is K + 1 passes, bit for bit (arXiv:2510.04072, Algorithm 1). After the trigger fires, all later steps skip the fast
+    stage.
     """
 
     kind: str = option("slow_fast", "name of the update rule")
     fast_passes: int = option(3, "K, the number of fast passes", low=0)
-    alpha: float = option(
-        0.8, "how far to keep the fast displacement: 0 back to the start, 1 all of it", low=0.0, high=1.0
-    )
+    alpha: float = option(0.8, "share of the fast update that is kept: 0 none, 1 all", low=0.0, high=1.0)
     moments: Moments = option(Moments.carry, "optimizer moments at reposition: carry, restore or interpolate")
     unit: Unit = option(Unit.batch_pass, "what one fast step is: batch_pass or optimizer_step")
-    trigger: Trigger = option(Trigger(), "when the fast stage is switched off for good")
+    trigger: Trigger = option(Trigger(), "trigger that switches the fast stage off permanently")
     trigger_entropy: EntropySource = option(
         EntropySource.start, "entropy the trigger watches: start, or slow_pass (a quirk of the released code)"
     )
 
     paper = "2510.04072"
-    changes = "fast passes over each batch, back towards the start, one slow pass (SFPO)"
+    changes = "fast passes over each batch, reposition towards the start, one slow pass (SFPO)"
 
     def __post_init__(self) -> None:
-        # Set here and not as fields: every field of this class is a setting.
+        # Not fields, since every field is a setting.
         self._alpha_in_force = 0.0
         self._slow_entropy = self._slow_gradient_norm = math.nan
         self._cosines: list[float] = []
@@ -208,11 +211,11 @@ class SlowFast(Facts, UpdateRule):
         return (*fast, slow)
 
     def _fast(self, learner: Learner[Batch], batch: Batch) -> Sequence[StageStats]:
-        """Take the fast passes, from the anchor on."""
+        """Make the fast passes, starting from the anchor."""
         return [learner.optimize(batch, f"fast_{number}") for number in range(1, self.fast_passes + 1)]
 
     def _kept(self) -> float | Elementwise:
-        """The part of the fast displacement that reposition keeps."""
+        """The share of the fast update that reposition keeps."""
         return self.alpha
 
     def observe(self, step: int, entropy: float) -> bool:
@@ -235,7 +238,7 @@ class SlowFast(Facts, UpdateRule):
 
 
 def seconds_of(fast: Sequence[StageStats], slow: Sequence[StageStats]) -> dict[str, float]:
-    """The seconds of a step's passes by part, as the journal has them."""
+    """The seconds of fast and slow passes, by journal key."""
     return {
         "fast_seconds": sum(stage.seconds for stage in fast),
         "slow_seconds": sum(stage.seconds for stage in slow),
@@ -243,8 +246,10 @@ def seconds_of(fast: Sequence[StageStats], slow: Sequence[StageStats]) -> dict[s
 
 
 def merge_stages(parts: Sequence[Sequence[StageStats]]) -> tuple[StageStats, ...]:
-    """One record per stage from one record per stage and mini-batch: steps and seconds add, the ratio's maximum is the
-    largest, everything else is the mean over mini-batches."""
+    """Merge the records of mini-batches into one per stage.
+
+    Steps and seconds are summed, the maximum ratio is the largest, and everything else is the mean.
+    """
     return tuple(_merge(stages) for stages in zip(*parts, strict=True))
 
 

@@ -26,18 +26,18 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
 
 
 class CopyOfPolicy(Protocol):
-    """Weights beside the policy's that change with them from step to step."""
+    """Weights beside the policy's that change with them at each step."""
 
     def follow(self, step: int, masters: Mapping[str, Tensor]) -> None:
-        """Be told the policy's weights after training step `step`."""
+        """Update from the policy's weights; call after training step `step`."""
         ...
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """What a checkpoint carries."""
+        """The tensors for the checkpoint."""
         ...
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `tensors` returned."""
+        """Load what `tensors` returned."""
         ...
 
 
@@ -107,11 +107,11 @@ class SampledModel(FollowingWeights):
 
 
 class EarlierModel:
-    """The policy as it was `steps` training steps ago, to sample from: in step t it has the weights that step
-    t - `steps` began with, and those that the run began with where there is no such step.
+    """The policy of `steps` training steps ago, to sample from.
 
-    Weights are kept as the policy computes with them: rounded, where it is a bfloat16 model. Of sharded weights every
-    rank keeps its own part.
+    Step t samples from the initial weights of step t - `steps`, or from those of the run where there is no such step.
+    Weights are kept in the module's precision, so they are rounded for a bfloat16 model. Each rank keeps its own
+    shards.
     """
 
     def __init__(self, frozen: PreTrainedModel, masters: Mapping[str, Tensor], steps: int, ranks: Ranks) -> None:
@@ -119,12 +119,12 @@ class EarlierModel:
         self.placed: PlacedModel = ranks.place(frozen)
         self._steps = steps
         self._sampled = {name: weight for name, weight in frozen.named_parameters() if name in masters}
-        # Those that steps after it began with, oldest first; the last one is the policy's present.
+        # The initial weights of later steps, oldest first; the last entry is the current policy.
         self._later: deque[Mapping[str, Tensor]] = deque()
 
     @torch.no_grad()
     def follow(self, step: int, masters: Mapping[str, Tensor]) -> None:
-        """After training step `step`: keep the policy's weights; sample from the next ones once it is their turn."""
+        """Append the policy's weights, and sample from the next ones in the queue; call after training step `step`."""
         copies = {name: torch.empty_like(weight) for name, weight in self._sampled.items()}
         for name, kept in copies.items():
             if kept.dtype == torch.bfloat16:
@@ -137,13 +137,13 @@ class EarlierModel:
                 local(self._sampled[name]).copy_(local(weight))
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """What a checkpoint carries, as `<parameter>/<age>`: 0 is sampled from now, 1 after it, and so on."""
+        """The tensors for the checkpoint, keyed `<parameter>/<age>`: age 0 is sampled now, 1 next, and so on."""
         every: list[Mapping[str, Tensor]] = [self._sampled, *self._later]
         return {f"{name}/{age}": weight for age, one in enumerate(every) for name, weight in one.items()}
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `tensors` returned."""
+        """Load what `tensors` returned."""
         ages = 1 + max(int(key.rsplit("/", 1)[1]) for key in tensors)
         later: list[Mapping[str, Tensor]] = [
             {name: torch.empty_like(weight) for name, weight in self._sampled.items()} for _ in range(1, ages)

@@ -235,8 +235,10 @@ class StepSource:
         ]
 
     def with_old_log_probs(self, trajectories: Sequence[Trajectory]) -> Sequence[Trajectory]:
-        """The trajectories; where earlier weights sampled them, with the log-probs that they were sampled with: a ratio
-        is to the policy that drew the response."""
+        """The trajectories, with their sampling log-probs as old ones where earlier weights sampled them.
+
+        The ratio is then to the policy that sampled the response.
+        """
         if self._sampler.earlier is None:
             return trajectories
         return [

@@ -1,1 +1,1 @@
-"""From rewards to advantages: one small file per method."""
+"""Advantages, one file per method."""

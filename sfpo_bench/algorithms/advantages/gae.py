@@ -1,4 +1,4 @@
-"""GAE: what each token adds to the return that a critic expected."""
+"""GAE: generalized advantage estimation with one or several critics."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 class GeneralizedAdvantage(Facts, Advantage):
     """A_t = sum over l of (gamma lambda)^l delta_(t+l), delta_t = r_t + gamma V_(t+1) - V_t (GAE, arXiv:1506.02438).
 
-    The reward stands on a response's last token, behind which nothing is expected, cut off or not. V is the mean over
-    the critics that are trained, one or several, which are trained towards A + V, the lambda-returns. V = 0 with
-    gamma = lambda = 1 is REINFORCE: the reward at every token.
+    The reward is on a response's last token, after which V is 0, also for truncated responses. V is the mean over the
+    trained critics, whose target is A + V, the lambda-return. V = 0 with gamma = lambda = 1 is REINFORCE: every token's
+    advantage is the reward.
     """
 
     kind: str = option("gae", "name of the advantage")
-    gamma: float = option(1.0, "discount of what is expected for each token before it", above=0.0, high=1.0)
+    gamma: float = option(1.0, "discount per token", above=0.0, high=1.0)
     gae_lambda: float = option(
-        1.0, "weight of later differences: 1 trusts rewards alone, 0 the critic's next value", low=0.0, high=1.0
+        1.0, "lambda: 1 uses rewards only (no bootstrapping), 0 only the critic's next value", low=0.0, high=1.0
     )
     whiten: bool = option(False, "shift and scale advantages to mean 0 and variance 1 over the batch's tokens")
 
     paper = "1506.02438"
-    changes = "a critic's values of the tokens in place of group statistics"
+    changes = "a critic's token values replace group statistics"
 
     modules: ClassVar[Sequence[str]] = ("critic",)
 
@@ -54,7 +54,7 @@ class GeneralizedAdvantage(Facts, Advantage):
         rewards_BT = values_BT.new_zeros(mask_BT.shape)
         rewards_BT.scatter_(1, rewarded.lengths_PG.reshape(-1, 1) - 1, rewarded.rewards_PG.reshape(-1, 1))
         found_BT = values_BT.new_zeros(mask_BT.shape)
-        next_value_B = next_B = values_BT.new_zeros(len(mask_BT))  # behind the last token; zero on padding too
+        next_value_B = next_B = values_BT.new_zeros(len(mask_BT))  # after the last token, and on padding
         for t in reversed(range(mask_BT.shape[1])):
             delta_B = rewards_BT[:, t] + self.gamma * next_value_B - values_BT[:, t]
             next_B = (delta_B + self.gamma * self.gae_lambda * next_B) * mask_BT[:, t]

@@ -1,4 +1,4 @@
-"""GRPO's advantages: rewards against the mean of their group, in units of its spread or not (Dr. GRPO)."""
+"""GRPO's advantages: rewards minus the group mean, divided by the group's standard deviation or not (Dr. GRPO)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class AdvantageScale(StrEnum):
-    """What a centred reward is divided by: its group's standard deviation, or nothing (Dr. GRPO)."""
+    """The divisor of centred rewards: the group's standard deviation, or none (Dr. GRPO)."""
 
     std = "std"
     none = "none"
@@ -31,7 +31,7 @@ class GroupAdvantage(Facts, Advantage):
     eps: float = option(1e-6, "added to the standard deviation", above=0.0)
 
     paper = "2402.03300, 2503.20783"
-    changes = "rewards against the mean of their group"
+    changes = "rewards minus the mean of their group"
 
     applies_kept = True
 
@@ -45,7 +45,7 @@ class GroupAdvantage(Facts, Advantage):
 
 
 def require_groups(key: str, group: int) -> None:
-    """Raise `ConfigError` unless a response has others to be compared with."""
+    """Raise `ConfigError` for groups of one response."""
     if group < 2:
         raise ConfigError(
             f"rollout.group = {group} with {key} relative to a group: every advantage would be zero; set rollout.group "
@@ -54,13 +54,12 @@ def require_groups(key: str, group: int) -> None:
 
 
 def group_advantages(rewards_PG: Tensor, scale: AdvantageScale = AdvantageScale.std, eps: float = 1e-6) -> Tensor:
-    """Reward minus the mean of its group, over the group's spread: A = (r - mean_G r) / (std_G r + eps), shape [P, G].
+    """Group-relative advantages A = (r - mean_G r) / (std_G r + eps), shape [P, G].
 
-    `std` is the sample standard deviation (G - 1 in the denominator), as in the GRPO implementations of verl and TRL;
-    with `AdvantageScale.none` A = r - mean_G r (arXiv:2503.20783). A group of equal rewards gets exact zeros: it
-    carries no signal. With G = 1 every advantage is zero.
+    `std` is the sample standard deviation (G - 1 in the denominator), as in verl and TRL. With `AdvantageScale.none` A
+    = r - mean_G r (arXiv:2503.20783). A zero-variance group gets exact zeros, and so does every group with G = 1.
     """
-    # The mean of equal numbers can be off by a rounding error, which 1/eps would turn into a signal.
+    # The mean of equal numbers can have a rounding error, which 1/eps would amplify.
     silent_P1 = (rewards_PG == rewards_PG[:, :1]).all(dim=1, keepdim=True)
     centred_PG = (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)).masked_fill(silent_P1, 0.0)
     if scale is AdvantageScale.none or rewards_PG.shape[1] == 1:
@@ -69,7 +68,7 @@ def group_advantages(rewards_PG: Tensor, scale: AdvantageScale = AdvantageScale.
 
 
 def kept_advantages(rewards_PG: Tensor, kept_PG: Tensor, scale: AdvantageScale, eps: float) -> Tensor:
-    """`group_advantages` of the kept responses of each group, as if the others were not there; 0 of those, [P, G]."""
+    """`group_advantages` over the kept responses of each group only, 0 for the others, [P, G]."""
     advantages_PG = rewards_PG.new_zeros(rewards_PG.shape)
     for advantages_G, rewards_G, kept_G in zip(advantages_PG, rewards_PG, kept_PG, strict=True):
         if kept_G.any():

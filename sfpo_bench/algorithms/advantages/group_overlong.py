@@ -1,4 +1,4 @@
-"""DAPO's soft overlong punishment: responses near the token limit earn less, before GRPO's advantages."""
+"""DAPO's soft overlong punishment: a length penalty near the token limit, then GRPO's advantages."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class GroupOverlong(GroupAdvantage):
-    """GRPO's advantages of r + penalty min(0, (L - C - length) / C): L the token limit, C its last part (DAPO, Eq. 13).
+    """GRPO's advantages of r + penalty min(0, (L - C - length) / C), with token limit L (DAPO, Eq. 13).
 
-    The reward falls linearly from 0 at L - C tokens to -`penalty` at L. DAPO's rewards are 1 and -1 and its penalty 1;
-    with rewards of 1 and 0 a penalty of 0.5 is that, since advantages do not see the scale. C is a share of L, so that
-    it fits every limit: the paper's 4,096 of 20,480 tokens are 0.2.
+    The penalty grows linearly from 0 at L - C tokens to `penalty` at L. DAPO uses rewards of 1 and -1 and a penalty of
+    1; for rewards of 1 and 0 this equals a penalty of 0.5, since advantages do not depend on scale. `cache_share` is C
+    / L, so that it fits every limit: the paper's 4,096 of 20,480 tokens are 0.2.
     """
 
     kind: str = option("group_overlong", "name of the advantage")
-    penalty: float = option(0.5, "subtracted from the reward of a response as long as the token limit", low=0.0)
+    penalty: float = option(0.5, "largest penalty, subtracted at the token limit", low=0.0)
     cache_share: float = option(
-        0.2, "last part of the token limit, in which the penalty rises from zero", above=0.0, high=1.0
+        0.2, "share of the token limit, at its end, over which the penalty grows", above=0.0, high=1.0
     )
 
     paper = "2503.14476"
-    changes = "rewards fall towards the token limit, then GRPO's advantages"
+    changes = "a length penalty near the token limit, then GRPO's advantages"
 
     def advantages(self, rewarded: Rewarded) -> Tensor:
         cache = self.cache_share * rewarded.max_response_tokens

@@ -1,4 +1,4 @@
-"""RLOO: each response against the mean of the others in its group."""
+"""RLOO: rewards minus the mean of the other responses in the group."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 class LeaveOneOut(Facts, Advantage):
     """A_i = r_i - mean of r_j over the others of the group: an unbiased baseline (arXiv:2402.14740).
 
-    The same as G / (G - 1) times the centred reward of Dr. GRPO, which is how it is computed: equal rewards then give
-    exact zeros.
+    It is computed as G / (G - 1) times Dr. GRPO's centred reward, so that equal rewards give exact zeros.
     """
 
     kind: str = option("leave_one_out", "name of the advantage")
 
     paper = "2402.14740"
-    changes = "the baseline of a response leaves its own reward out"
+    changes = "the baseline is the mean of the other responses' rewards"
 
     def check(self, key: str, group: int) -> None:
         require_groups(key, group)

@@ -1,4 +1,4 @@
-"""A verifier by rules: which of a group's responses is better, for objectives that compare them."""
+"""A rule-based verifier that ranks a group's responses, for pairwise objectives."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass
 class RuleVerifier(Facts, Advantage):
-    """The order of a group's responses by rules, minus its mean (VerIPO, arXiv:2505.19000).
+    """The rule-based score of each response minus the group mean (VerIPO, arXiv:2505.19000).
 
     Unverified: the rules are ours. VerIPO's verifier is a language model that judges chains of thought.
 
-        3  correct and finished        1  wrong, with an answer, finished
-        2  correct and cut off         0  without an answer, cut off and wrong, or not graded
+        3  correct and complete        1  wrong, with an answer, complete
+        2  correct and truncated       0  without an answer, truncated and wrong, or not graded
 
-    With `prefer_longer` length / (limit + 1) is added, since VerIPO's pairs are to make chains of thought longer. A
-    group without a correct response has no order: all zero.
+    `prefer_longer` adds length / (limit + 1), since VerIPO's pairs should lengthen chains of thought. A group without a
+    correct response gets zeros.
     """
 
     kind: str = option("rule_verifier", "name of the advantage")
-    prefer_longer: bool = option(True, "of responses that are equally good the longer one is better")
+    prefer_longer: bool = option(True, "prefer the longer of two equally good responses")
 
     paper = "2505.19000"
     trust = "?"
     unverified = "the verifier is ours, by grade, truncation and length; the paper's is a language model"
-    changes = "a verifier's order of the group in place of rewards"
+    changes = "a verifier's ranking of the group replaces rewards"
 
     def check(self, key: str, group: int) -> None:
         require_groups(key, group)
@@ -49,7 +49,7 @@ class RuleVerifier(Facts, Advantage):
 
 
 def rank(one: Trajectory) -> int:
-    """How good a response is by its grade and its end, from 0 to 3."""
+    """The score of a response by its grade and truncation, from 0 to 3."""
     finished = one.completion.finish_reason is FinishReason.stopped
     if one.grade.status is GradeStatus.correct:
         return 2 + finished

@@ -1,4 +1,4 @@
-"""TempSamp-R1's advantages: what is done about the reference solution, which mostly earns more than any sample."""
+"""TempSamp-R1's advantages, which limit the influence of the reference solution in a group."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 class Treatment(StrEnum):
-    """shaping  all rewards are squeezed above tau and stretched below it
-    cap      the solution earns at most a part of the group's largest reward
-    anchor   the solution is out of the statistics; its advantage is a multiple of the largest sampled one"""
+    """How the reference solution's influence is limited.
+
+    shaping  compress all rewards above tau and stretch those below
+    cap      limit the solution's reward to a share of the group's largest reward
+    anchor   leave the solution out of the statistics; its advantage is a multiple of the largest sampled one
+    """
 
     shaping = "shaping"
     cap = "cap"
@@ -30,24 +33,26 @@ class Treatment(StrEnum):
 class TempSampAdvantage(GroupAdvantage):
     """GRPO's advantages of rewards that are shaped for a reference solution in the group (arXiv:2509.18056).
 
-    Shaped rewards are tau + a1 ln(R - tau + 1) from tau on, and tau - (exp(a2 (tau - R)) - 1) / (exp(a2) - 1) below.
-    `treatment` has two others, which touch the solution alone: the response that was not sampled. Without one it is
-    GRPO on shaped rewards, or GRPO.
+    Shaped rewards are tau + a1 ln(R - tau + 1) for R >= tau, and tau - (exp(a2 (tau - R)) - 1) / (exp(a2) - 1) below.
+    The other two treatments change only the solution, which is the response that was not sampled. In a group without
+    one, `shaping` is GRPO on shaped rewards and the others are GRPO.
 
-    Rewards are taken to be in [0, 1]. Where they are 0 and 1 alone the shaping is a fixed affine map, and changes
-    advantages by no more than `eps` does: it matters for graded rewards.
+    Rewards are assumed to be in [0, 1]. With rewards 0 and 1 only, shaping is a fixed affine map and changes advantages
+    by no more than `eps` does; it matters for graded rewards.
     """
 
     kind: str = option("temp_samp", "name of the advantage")
-    treatment: Treatment = option(Treatment.shaping, "of the solution: shaping, cap or anchor")
-    tau: float = option(0.8, "reward from which on rewards are squeezed", low=0.0, high=1.0)
-    a1: float = option(0.01, "size of what is left above tau", low=0.0)
-    a2: float = option(1.0, "how much more low rewards are stretched than those near tau", above=0.0, high=50.0)
-    cap_share: float = option(0.8, "part of the group's largest reward that the solution earns at most", above=0.0)
-    anchor_factor: float = option(1.2, "the solution's advantage over the largest sampled one", low=0.0)
+    treatment: Treatment = option(Treatment.shaping, "how the solution's influence is limited: shaping, cap or anchor")
+    tau: float = option(0.8, "reward above which rewards are compressed", low=0.0, high=1.0)
+    a1: float = option(0.01, "scale of rewards above tau", low=0.0)
+    a2: float = option(1.0, "curvature of the stretching below tau", above=0.0, high=50.0)
+    cap_share: float = option(
+        0.8, "limit of the solution's reward, as a share of the group's largest reward", above=0.0
+    )
+    anchor_factor: float = option(1.2, "the solution's advantage, as a multiple of the largest sampled one", low=0.0)
 
     paper = "2509.18056"
-    changes = "GRPO's advantages of rewards on which the reference solution weighs less"
+    changes = "GRPO's advantages with a limited influence of the reference solution"
 
     def check(self, key: str, group: int) -> None:
         super().check(key, group)
@@ -77,7 +82,7 @@ class TempSampAdvantage(GroupAdvantage):
 
 
 def shaped(rewards: Tensor, tau: float, a1: float, a2: float) -> Tensor:
-    """The shaped rewards; monotone, and tau at tau."""
+    """The shaped rewards: monotone in the reward, with fixed point tau."""
     above, below = (rewards - tau).clamp(min=0.0), (tau - rewards).clamp(min=0.0)
-    # One of the two is 0 everywhere, and so is its term.
+    # At each element one of the two is 0, and so is its term.
     return tau + a1 * above.log1p() - (a2 * below).expm1() / math.expm1(a2)

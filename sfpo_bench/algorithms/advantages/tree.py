@@ -1,4 +1,4 @@
-"""BranchGRPO's advantages: each edge of a tree of responses has that of the node behind it."""
+"""BranchGRPO's advantages: each edge of a response tree has the advantage of the node at its end."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 
 class Fusion(StrEnum):
-    """The reward of a node: the mean of the leaves below it, or level by level the mean of the nodes behind its edges,
-    weighted by softmax(log p) of these edges."""
+    """The reward of a node.
+
+    `mean` is the mean over the leaves below it. `softmax` averages the child nodes level by level, weighted by
+    softmax(log p) of their edges.
+    """
 
     mean = "mean"
     softmax = "softmax"
 
 
 class EdgeLogProb(StrEnum):
-    """log p of an edge: the sum over its tokens, with which the softmax is nearly one-hot, or their mean."""
+    """log p of an edge: the sum over its tokens, which makes the softmax nearly one-hot, or their mean."""
 
     sum = "sum"
     token_mean = "token_mean"
@@ -36,11 +39,11 @@ class EdgeLogProb(StrEnum):
 
 @dataclass
 class TreeAdvantage(Facts, Advantage):
-    """A of a token = z-score of the reward of the node behind its edge, over the nodes of that depth in its tree,
-    clipped to `bound` (BranchGRPO, arXiv:2509.06040).
+    """A = z-score of the node's reward over the nodes of that depth in its tree (BranchGRPO, arXiv:2509.06040).
 
-    A group without branches has one depth, and GRPO's advantages but for the eps of 1e-8. log p is the engine's.
-    Unverified: the form for text, which is ours.
+    All tokens of an edge have the advantage of the node at its end, clipped to `bound`. A group without branches has
+    one depth and GRPO's advantages, except for eps = 1e-8. log p is the engine's. Unverified: the form for text, which
+    is ours.
     """
 
     kind: str = option("tree", "name of the advantage")
@@ -49,7 +52,7 @@ class TreeAdvantage(Facts, Advantage):
     bound: float = option(5.0, "advantages are clipped to +-bound", above=0.0)
 
     paper = "2509.06040"
-    changes = "tokens are compared with what came in their place at the same depth of a tree"
+    changes = "tokens are compared with alternatives at the same depth of a tree"
     trust = "?"
     unverified = "the form for text is ours: an edge is a segment of tokens (the paper has steps of a diffusion)"
 

@@ -1,1 +1,1 @@
-"""From the problems of a step to graded trajectories: one small file per method."""
+"""Collectors, which sample and grade the trajectories of a step; one file per method."""

@@ -15,8 +15,10 @@ from sfpo_bench.core.types import Completion, FinishReason, Trajectory
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A response so far: of the problem at place `problem`, by its number at each split; `splits` are the tokens at
-    which it branched."""
+    """A partial or complete response to the problem at index `problem`.
+
+    `path` is its branch number at each split, `splits` are the token indices at which it branched.
+    """
 
     problem: int
     path: tuple[int, ...]
@@ -26,18 +28,18 @@ class Branch:
 
 @dataclass
 class Branches(Facts, Collector):
-    """A tree of `rollout.group` responses to each problem: after each of `splits` segments a response that has not
-    ended goes on as `branches` responses (BranchGRPO, arXiv:2509.06040, whose trees are of diffusion steps).
+    """A tree of `rollout.group` responses to each problem (BranchGRPO, arXiv:2509.06040).
 
-    What an early end leaves of the group are whole responses from the prompt on, so that groups are of equal size.
-    Tokens that responses share are sampled once and bear loss once. Without a split that is GRPO's batch.
-    Unverified: the form for text, which is ours.
+    After each of `splits` segments, an unfinished response continues as `branches` responses. Early ends leave a group
+    smaller; it is filled with whole responses from the prompt, so that groups have equal size. Shared tokens are
+    sampled once and have a loss once. Without splits this is GRPO's batch. Unverified: the form for text, which is
+    ours; the paper's trees are of diffusion steps.
     """
 
     kind: str = option("branches", "name of the collector")
-    splits: int = option(2, "segments after which a response branches", low=0)
-    branches: int = option(2, "responses that each one goes on as at a split", low=2)
-    segment_tokens: int = option(0, "tokens of a segment but the last; 0: equal parts of the token limit", low=0)
+    splits: int = option(2, "number of segments after which a response branches", low=0)
+    branches: int = option(2, "number of branches at a split", low=2)
+    segment_tokens: int = option(0, "tokens per segment, except the last; 0: equal parts of the token limit", low=0)
 
     paper = "2509.06040"
     trust = "?"
@@ -61,7 +63,7 @@ class Branches(Facts, Collector):
         sizes = Counter(one.problem for one in grown)
         lacking = [place for place in range(len(source.problems)) for _ in range(source.group - sizes[place])]
         filled = source.respond([source.problems[place] for place in lacking], samples=1) if lacking else []
-        # Behind the others of their problem: no first segment has such numbers.
+        # These numbers sort after those of all first segments of the problem.
         grown += [
             Branch(place, (source.group + number,), (), one)
             for number, (place, one) in enumerate(zip(lacking, filled, strict=True))
@@ -78,7 +80,7 @@ class Branches(Facts, Collector):
         )
 
     def _grown(self, source: RolloutSource) -> list[Branch]:
-        """The branches that the trees come to by themselves."""
+        """The leaves of the sampled trees, before groups are filled."""
         limit, roots = source.max_new_tokens, source.group // self.branches**self.splits
         segment = self.segment_tokens or max(1, limit // (self.splits + 1))
         begun = source.respond(source.problems, samples=roots, max_new_tokens=segment if self.splits else None)
@@ -89,7 +91,7 @@ class Branches(Facts, Collector):
             live = [one for one in live if not has_ended(one.completion, limit)]
             if not live:
                 break
-            # All that are live have the same length: as many whole segments as there were splits.
+            # All live responses have the same length: as many whole segments as splits so far.
             room = limit - split * segment if split == self.splits else min(segment, limit - split * segment)
             found = source.respond(
                 [source.problems[one.problem] for one in live],
@@ -104,12 +106,12 @@ class Branches(Facts, Collector):
 
 
 def has_ended(completion: Completion, limit: int) -> bool:
-    """True for a response that cannot go on."""
+    """True for a response that cannot be continued."""
     return completion.finish_reason is FinishReason.stopped or len(completion.response_ids) >= limit
 
 
 def branched(stem: Branch, number: int, rest: Completion) -> Branch:
-    """The `number`-th branch of `stem`, which ends with `rest`."""
+    """Branch number `number` of `stem`, continued by `rest`."""
     begun = stem.completion
     whole = replace(
         rest,
@@ -121,8 +123,10 @@ def branched(stem: Branch, number: int, rest: Completion) -> Branch:
 
 
 def trajectories_of(leaves: Sequence[Branch], source: RolloutSource) -> list[Trajectory]:
-    """The leaves, problem by problem in the order of their paths, graded; what one shares with the one before it is
-    that one's."""
+    """The graded trajectories of the leaves, by problem and path.
+
+    Tokens that a leaf shares with the preceding one have their loss there.
+    """
     problems = [source.problems[one.problem] for one in leaves]
     grades = source.grade(problems, [one.completion for one in leaves])
     found: list[Trajectory] = []
@@ -136,6 +140,6 @@ def trajectories_of(leaves: Sequence[Branch], source: RolloutSource) -> list[Tra
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many numbers both begin with."""
+    """The length of the common prefix."""
     differing = [place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
     return differing[0] if differing else min(len(one), len(other))

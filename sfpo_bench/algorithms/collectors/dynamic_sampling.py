@@ -1,4 +1,4 @@
-"""DAPO's dynamic sampling: further problems until enough groups carry a signal."""
+"""DAPO's dynamic sampling: samples further problems until enough groups have mixed outcomes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from sfpo_bench.core.types import GradeStatus, Trajectory
 
 @dataclass
 class DynamicSampling(Facts, Collector):
-    """Keep groups with 0 < correct < G; sample further problems until there are as many as a step has (DAPO,
-    arXiv:2503.14476, section 3.2).
+    """Keep groups with 0 < correct < G, and sample further problems to fill the batch (DAPO, arXiv:2503.14476, 3.2).
 
-    A round has as many problems as a step. After `max_rounds` the first groups without a signal fill the places that
-    are left, so that a batch has the same size in every step; they add nothing to the gradient of a policy-gradient
-    objective, and count in its denominators. Groups stand in the order in which they were sampled. Where no group of
-    the first round is left out, that is GRPO's batch, and so it is with `max_rounds` = 1.
+    A round has as many problems as a step. After `max_rounds` rounds the first other groups fill the batch, so that it
+    has the same size in every step; they add nothing to a policy gradient and count in its denominators. Groups keep
+    the order in which they were sampled. If every group of the first round is kept, or `max_rounds` = 1, this is GRPO's
+    batch.
     """
 
     kind: str = option("dynamic_sampling", "name of the collector")
     max_rounds: int = option(
-        10, "rounds of problems in one step; then groups without a signal fill the batch; 10 in DAPO's recipe", low=1
+        10, "largest number of rounds per step, after which other groups fill the batch; 10 in DAPO's recipe", low=1
     )
 
     paper = "2503.14476"
-    changes = "groups that are all right or all wrong are replaced by those of further problems, whose rollouts cost"
+    changes = "groups that are all right or all wrong are replaced by sampling further problems"
 
     @property
     def most_rounds(self) -> int:
@@ -64,13 +63,13 @@ class DynamicSampling(Facts, Collector):
 
 
 def has_signal(group: Sequence[Trajectory]) -> bool:
-    """0 < correct < G."""
+    """True for 0 < correct < G."""
     return 0 < sum(one.grade.status is GradeStatus.correct for one in group) < len(group)
 
 
 def chosen(signals: Sequence[bool], wanted: int) -> list[int]:
-    """The places of the first `wanted` groups with a signal, filled up with the first ones without; in order."""
-    by_signal = sorted(range(len(signals)), key=lambda place: not signals[place])  # stable: in order on both sides
+    """Indices of the first `wanted` groups with a signal, filled with the first ones without; ascending."""
+    by_signal = sorted(range(len(signals)), key=lambda place: not signals[place])  # stable sort keeps the order
     return sorted(by_signal[:wanted])
 
 

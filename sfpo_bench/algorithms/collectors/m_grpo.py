@@ -1,4 +1,4 @@
-"""M-GRPO: a slowly moving copy of the policy votes with it on the label, and responses of low entropy are left out."""
+"""M-GRPO: majority-vote labels from the policy and a momentum copy of it, with an entropy filter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sfpo_bench.core.types import FinishReason, Grade, Trajectory
 
 
 class Labels(StrEnum):
-    """What earns a reward of 1: the answer that most of the pool gave, or what the task grades as right."""
+    """The answer with reward 1: the majority answer of the pool, or the task's correct answer."""
 
     majority = "majority"
     task = "task"
@@ -25,40 +25,40 @@ class Labels(StrEnum):
 
 @dataclass
 class MGrpo(Facts, Collector):
-    """A momentum policy votes with the policy on the label; low entropies are left out (arXiv:2512.13070).
+    """Majority-vote labels from the policy and a momentum policy, with an entropy filter (arXiv:2512.13070).
 
-    N = max(1, floor(`momentum_share` G)) of the G responses to a problem are the momentum policy's, whose weights are
-    theta_k <- m theta_k + (1 - m) theta after each training step; the other M are trained on. Without the momentum
-    responses (`momentum_share` = 0) and the filter it is SRT.
+    N = max(1, floor(`momentum_share` G)) of the G responses to a problem are sampled from the momentum policy, whose
+    weights are theta_k <- m theta_k + (1 - m) theta after each training step. The other M are trained on. Without
+    momentum responses (`momentum_share` = 0) and without the filter this is SRT.
 
-    Of the pool of G, responses whose mean token entropy under the policy is below Q1 - `iqr_factor` (Q3 - Q1) are left
-    out: of the vote, of the group's statistics, and of the loss, whose denominators count them. Each answer of the rest
-    has a vote; of equals the one that was given first wins, the policy's before the momentum policy's. Answers are the
-    same where the grader took the same text for them; a response that was cut off has none. Grades stay the task's, so
-    that metrics say what is right: the labels change rewards alone. Unverified: whose entropy it is, how quartiles are
-    taken, ties, and which answers are the same.
+    Responses of the pool of G whose mean token entropy under the policy is below Q1 - `iqr_factor` (Q3 - Q1) are left
+    out of the vote, of the group's statistics and of the loss, but count in the loss's denominators. Every other answer
+    has one vote; a tie goes to the answer given first, with the policy's responses first. Answers are equal where the
+    grader extracted the same text; a truncated response has no answer. Grades remain the task's, so metrics report
+    correctness; labels change rewards only. Unverified: whose entropy is used, the definition of quartiles, ties, and
+    equality of answers.
     """
 
     kind: str = option("m_grpo", "name of the collector")
-    momentum: float = option(0.99, "m: part of itself that the momentum policy keeps in a step", low=0.0, high=1.0)
+    momentum: float = option(0.99, "m: decay of the momentum policy per training step", low=0.0, high=1.0)
     momentum_share: float = option(
-        0.25, "part of a group that the momentum policy samples; 0: none", low=0.0, below=1.0
+        0.25, "share of a group sampled from the momentum policy; 0: none", low=0.0, below=1.0
     )
-    filters: bool = option(True, "leave out responses of low entropy, found by a forward pass over the pool")
-    iqr_factor: float = option(0.75, "quartile ranges below the first quartile from which they are left out", low=0.0)
+    filters: bool = option(True, "leave out responses of low entropy; costs a forward pass over the pool")
+    iqr_factor: float = option(0.75, "responses this many interquartile ranges below Q1 are left out", low=0.0)
     labels: Labels = option(Labels.majority, "what earns a reward: majority (self-supervised), or task (labelled)")
     least_share: float = option(
-        0.0, "part of the pool at or below which a majority is no label; 0.5 in the authors' code", low=0.0, below=1.0
+        0.0, "vote share up to which a group gets no label; 0.5 in the authors' code", low=0.0, below=1.0
     )
 
     paper = "2512.13070"
     trust = "?"
-    changes = "a momentum policy votes with the policy on the label; responses of low entropy are left out"
+    changes = "labels are majority votes of the policy and a momentum policy; responses of low entropy are left out"
     extra_passes = "1 forward over all responses, for the filter"
     extra_memory = "1 x the weights, and 1 x the trained weights in float32 where the model is bfloat16"
     unverified = (
-        "that the entropy is the policy's, of momentum responses too, quartiles by linear interpolation, ties for the "
-        "first, equal answers by their text, and what is left out in denominators are our reading"
+        "using the policy's entropy also for momentum responses, quartiles by linear interpolation, ties for the "
+        "first, equal answers by text, and counting left-out responses in denominators are our reading"
     )
 
     @property
@@ -70,7 +70,7 @@ class MGrpo(Facts, Collector):
         return self.filters
 
     def momentum_samples(self, group: int) -> int:
-        """N of G."""
+        """N, the number of momentum responses in a group of G."""
         return max(1, int(group * self.momentum_share)) if self.momentum_share else 0
 
     def trained(self, group: int) -> int:
@@ -121,7 +121,7 @@ class MGrpo(Facts, Collector):
 
 
 def outliers(values: Sequence[float], factor: float) -> list[bool]:
-    """Which values are below Q1 - `factor` (Q3 - Q1), quartiles by linear interpolation; of equal values none."""
+    """True for values below Q1 - `factor` (Q3 - Q1), with linearly interpolated quartiles; False when all are equal."""
     ordered = sorted(values)
     first, third = _quantile(ordered, 0.25), _quantile(ordered, 0.75)
     return [value < first - factor * (third - first) for value in values]
@@ -131,21 +131,21 @@ def _quantile(ordered: Sequence[float], part: float) -> float:
     place = part * (len(ordered) - 1)
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
-    # Between equal neighbours exactly their value: a mean of equal numbers may be above them by a rounding error.
+    # Exact between equal neighbours; a weighted mean of equal numbers could exceed them by a rounding error.
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 def answer_of(one: Trajectory) -> str | None:
-    """What the grader took for the answer of a response that ended by itself."""
+    """The answer that the grader extracted, or None for a truncated response."""
     return one.grade.extracted if one.completion.finish_reason is FinishReason.stopped else None
 
 
 def majority(answers: Sequence[str | None]) -> tuple[str | None, float]:
-    """The most frequent answer, of equals the first, and its part of all, those without an answer included."""
+    """The most frequent answer (the first one in a tie), and its share of all responses."""
     counted = Counter(answer for answer in answers if answer is not None)
     if not counted:
         return None, 0.0
-    label, votes = counted.most_common(1)[0]  # in the order of first appearance where votes are equal
+    label, votes = counted.most_common(1)[0]  # ties keep the order of first appearance
     return label, votes / len(answers)
 
 

@@ -1,4 +1,4 @@
-"""Trajectories as plain values for the state of a collector, and back: the same to the last bit."""
+"""Converts trajectories to JSON values for a collector's state and back, without loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus, 
 
 
 def written(one: Trajectory) -> dict[str, Plain]:
-    """A trajectory as values that JSON has; rows of numbers in base64, a tenth of their length as text."""
+    """A trajectory as JSON values; arrays are base64, a tenth of the length of their text."""
     problem, done, grade = one.problem, one.completion, one.grade
     return {
         "problem": [problem.id, problem.text, problem.answer, problem.solution],
@@ -34,7 +34,7 @@ def written(one: Trajectory) -> dict[str, Plain]:
 
 
 def trajectory_of(plain: Mapping[str, Any]) -> Trajectory:
-    """The trajectory that `written` wrote."""
+    """The trajectory that `written` converted."""
     problem, (status, reward, extracted, rule) = Problem(*plain["problem"]), plain["grade"]
     completion = Completion(
         problem_id=problem.id,

@@ -1,4 +1,4 @@
-"""The seam of rollouts: what a collector is given, what it returns, and what it may ask for."""
+"""The collector interface: rollout source, collected trajectories and the protocol."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     from sfpo_bench.algorithms.protocols import Reference
 
-# What a collector remembers: values that JSON has.
+# The state of a collector, as JSON values.
 Plain = float | int | bool | str | None | Sequence["Plain"] | Mapping[str, "Plain"]
 CollectorState = Mapping[str, Plain]
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a training step is taken on: groups of equal size, the trajectories of one beside each other.
+    """The trajectories of a training step, in groups of equal size; those of a group are adjacent.
 
         Collected(tuple(source.roll_out(source.problems)), {"sampling_rounds": 1.0})
 
-    `metrics` are scalars to record with the step. Trajectories that bring their advantages count in no size: they stand
-    in a group so that mini-batches have their part of them, and no other one is compared with them.
+    `metrics` are recorded with the step. Trajectories with stored advantages (replay) do not count towards group sizes:
+    they belong to a group only to spread them over mini-batches, and are not compared with other responses.
     """
 
     trajectories: Sequence[Trajectory]
@@ -35,21 +35,21 @@ class Collected:
 
 
 class RolloutSource(Protocol):
-    """Through which a collector samples, for one training step, with the policy's present weights.
+    """The source of samples and grades for a collector, for one training step with the current weights.
 
-    Every rank calls the same verbs with the same arguments and is given all of the results; a verb divides its work
-    among them. What is sampled counts as spent whether it is trained on or not, and what cannot be graded counts
-    towards the bound at which the run stops.
+    Every rank makes the same calls with the same arguments and receives all results; the work is divided among the
+    ranks. All samples count as costs, trained on or not. Responses that cannot be graded count towards the limit of
+    grading failures.
     """
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """The problems of the step, in order: a function of seed and step."""
+        """The problems of the step, in order; a function of seed and step."""
         ...
 
     @property
     def group(self) -> int:
-        """Responses to each problem (`rollout.group`)."""
+        """The number of responses to each problem (`rollout.group`)."""
         ...
 
     @property
@@ -58,12 +58,14 @@ class RolloutSource(Protocol):
         ...
 
     def draws(self, name: str) -> Generator:
-        """A generator of the step's own of that name, the same on every rank."""
+        """The named random generator of this step, the same on every rank."""
         ...
 
     def further(self, number: int) -> Sequence[Problem]:
-        """The problems of round `number`, from 2, as many as `problems`: a function of seed, step and number. None is
-        one of an earlier round of the step as long as the training set has others."""
+        """The problems of round `number` (from 2), as many as `problems`; a function of seed, step and number.
+
+        Problems of earlier rounds of the step come again only when the training set has no others.
+        """
         ...
 
     def respond(
@@ -75,40 +77,41 @@ class RolloutSource(Protocol):
         *,
         follower: bool = False,
     ) -> list[Completion]:
-        """`samples` responses (`group`) to each problem, beside each other; no two responses of a step share noise.
+        """Sample `samples` responses (default `group`) to each problem; those to a problem are adjacent.
 
-        `after` has token ids for each problem, with which its responses begin: they are at the end of a completion's
-        `prompt_ids`, its ids are what follows them, its text that of the whole response. A problem counts as spent once
-        each time that the schedule gives it, a response that goes on as several as so many. `max_new_tokens` is at most
-        what the run allows. With `follower` they are drawn from the weights of `Collector.follower` in place of the
-        policy's.
+        No two responses of a step share noise. `after` holds token ids with which the responses to each problem start.
+        They are at the end of a completion's `prompt_ids`; its `response_ids` follow them, and its text is that of the
+        whole response. A problem counts once per scheduling in the costs, and a continued response once.
+        `max_new_tokens` can only lower the run's limit. With `follower` the weights of `Collector.follower` are
+        sampled.
         """
         ...
 
     def solutions(self, problems: Sequence[Problem]) -> list[Completion]:
-        """The reference solution of each problem, as the model's tokenizer writes it, with its end; nothing is sampled
-        and nothing spent. Only where the collector `uses_solutions`."""
+        """The tokenized reference solution of each problem, with its end token.
+
+        Nothing is sampled and no cost counted. Available only where the collector `uses_solutions`.
+        """
         ...
 
     def entropies(self, completions: Sequence[Completion]) -> list[float]:
-        """The policy's mean token entropy of each response, in nats, at the temperature of rollouts: a forward pass
-        over them."""
+        """The policy's mean token entropy of each response, in nats, at the rollout temperature, by a forward pass."""
         ...
 
     def grade(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
-        """The task's grade of each completion of the problem at the same place."""
+        """The task's grade of each completion of the problem at the same index."""
         ...
 
     def roll_out(self, problems: Sequence[Problem]) -> list[Trajectory]:
-        """`group` graded responses to each problem, each problem a group of its own, numbered from 0."""
+        """Sample and grade `group` responses to each problem; each problem is one group, numbered from 0."""
         ...
 
 
 class Collector(Protocol):
-    """From the problems of a step to graded trajectories.
+    """Samples and grades the trajectories of a step.
 
-    A collector is a dataclass whose fields are its settings and whose `kind` names it; what it remembers from step to
-    step goes through `state` and `restore`, which a checkpoint carries. Only `collect` has no default:
+    A collector is a dataclass whose fields are its settings and whose `kind` is its name. State between steps goes
+    through `state` and `restore`, which checkpoints carry. Only `collect` has no default:
 
         @dataclass
         class Twice(Collector):
@@ -119,70 +122,74 @@ class Collector(Protocol):
                 again = [replace(one, group=one.group + len(source.problems)) for one in second]
                 return Collected([*first, *again])
 
-    How methods that are not here enter, each as one such class:
+    How to implement other methods, each as one such class:
 
-        dynamic sampling     rounds of `roll_out(further(n))`, some of whose groups are returned (dynamic_sampling.py)
-        majority labels      `respond`, then `replace(grade, reward=...)` by the answer of most of a group (m_grpo.py)
-        reference solutions  `respond`, then one trajectory a group from `solutions`: the log-probs before the update
-                             are the trainer's own, so the engine's are not needed (temp_samp.py)
+        dynamic sampling     rounds of `roll_out(further(n))`; return some of their groups (dynamic_sampling.py)
+        majority labels      `respond`, then `replace(grade, reward=...)` by the group's majority answer (m_grpo.py)
+        reference solutions  `respond`, then one trajectory per group from `solutions`; the old log-probs are the
+                             trainer's, so the engine's are not needed (temp_samp.py)
         trees                `respond` for a segment, `respond(after=...)` for its branches, `grade` for the leaves;
-                             `Trajectory.parent` and `loss_from` say what belongs to a parent and bears no loss twice
+                             `Trajectory.parent` and `loss_from` mark shared tokens, whose loss counts once
                              (branches.py)
-        replay               trajectories of earlier steps, kept in `state`, beside those of `roll_out`, with the
-                             advantages that `observe` told of them and the log-probs that they were sampled with
+        replay               trajectories of earlier steps, kept in `state`, added to those of `roll_out`, with the
+                             advantages that `observe` received and the log-probs under which they were sampled
     """
 
     @property
     def most_rounds(self) -> int:
-        """How often, at most, as many problems as a step has are sampled in one step; for plans."""
+        """The largest number of rounds of problems sampled in one step; used by plans."""
         return 1
 
     @property
     def whole_responses(self) -> bool:
-        """False when a group may hold parts of responses, or some of an earlier step: then no objective can compare the
-        responses of a group."""
+        """False when a group may hold partial responses or responses of earlier steps.
+
+        No objective can then compare the responses of a group.
+        """
         return True
 
     @property
     def follower(self) -> Reference | None:
-        """How a second set of weights, from which `respond` can draw, follows the policy's after each training step;
-        None: there is none."""
+        """How a second set of weights, which `respond` can sample, follows the policy after each step; None: there is
+        none."""
         return None
 
     @property
     def uses_solutions(self) -> bool:
-        """True when reference solutions are trained on. Every training problem must then have one; and since no policy
-        sampled them, a batch must be used for one optimizer step alone."""
+        """True when reference solutions are trained on.
+
+        Every training problem must then have one. Since no policy sampled them, a batch may be used for one optimizer
+        step only.
+        """
         return False
 
     @property
     def leaves_out(self) -> bool:
-        """True when trajectories may be `left_out`; advantage and objective must be able to."""
+        """True when trajectories may be `left_out`; the advantage and objective must support that."""
         return False
 
     def trained(self, group: int) -> int:
-        """Responses of a group that a step is taken on, where `group` are sampled to each problem."""
+        """The number of responses per group that are trained on, when `group` are sampled per problem."""
         return group
 
     def check(self, key: str, group: int) -> None:
-        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
-        where the collector sits."""
+        """Raise `ConfigError` for invalid settings, also with `group` responses per prompt; `key` is the collector's
+        key."""
         return None
 
     @abstractmethod
     def collect(self, source: RolloutSource) -> Collected:
-        """The trajectories of one training step."""
+        """Return the trajectories of one training step."""
         ...
 
     def observe(self, trajectories: Sequence[Trajectory], advantages_BT: Tensor) -> None:
-        """Be told the advantages that the step made of `trajectories`, those just collected that brought none: [B, 1],
-        or of each token, [B, T]."""
+        """Receive the advantages, [B, 1] or [B, T], of the collected `trajectories` that had none stored."""
         return None
 
     def state(self) -> CollectorState:
-        """What must survive a kill, as plain JSON values; empty for a collector without memory."""
+        """The state for the checkpoint, as JSON values; empty for a stateless collector."""
         return {}
 
     def restore(self, state: CollectorState) -> None:
-        """Take up a state that `state` returned."""
+        """Load a state that `state` returned."""
         return None

@@ -1,4 +1,4 @@
-"""Replay: responses of earlier steps are trained on again beside those of the step, drawn by their |A|."""
+"""Experience replay: adds responses of earlier steps, sampled by |A|, to those of the step."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass
 class Replay(Facts, Collector):
-    """All responses of the step, and `ratio` times as many of earlier steps, drawn without replacement with weights
-    (|A| + 1e-6)^exponent (arXiv:2606.04560).
+    """All responses of the step plus `ratio` times as many replayed ones, drawn by (|A| + 1e-6)^exponent (2606.04560).
 
-    Advantage and log-probs of a drawn response are those that it was born with, the engine's; its ratio is to them. It
-    stands behind a group of the step, so that mini-batches have equal parts of the drawn. Of an advantage of each token
-    the mean size counts. A ratio of 0 is GRPO's batch, bit for bit.
+    They are drawn without replacement (arXiv:2606.04560). A replayed response keeps its advantage and the engine's
+    log-probs from when it was sampled, to which its ratio is taken. Replayed responses are spread over the groups of
+    the step, so that mini-batches have equal shares. For per-token advantages the mean of |A| counts. A ratio of 0 is
+    GRPO's batch, bit for bit.
     """
 
     kind: str = option("replay", "name of the collector")
-    ratio: float = option(0.5, "responses drawn for each response of the step", low=0.0)
-    exponent: float = option(0.5, "power of |A| that a response is drawn with; 0: all alike", low=0.0)
-    max_age: int = option(10, "updates after which a response is drawn no more", low=1)
+    ratio: float = option(0.5, "replayed responses per response of the step", low=0.0)
+    exponent: float = option(0.5, "power of |A| in the sampling weight; 0: uniform", low=0.0)
+    max_age: int = option(10, "training steps after which a response is no longer replayed", low=1)
     warmup_steps: int = option(20, "training steps before the first draw", low=0)
-    capacity: int = option(30_000, "responses that are remembered; the oldest ones go first", low=1)
+    capacity: int = option(30_000, "size of the buffer in responses; the oldest are removed first", low=1)
 
     paper = "2606.04560"
     trust = "T"
-    changes = "responses of earlier steps are trained on again, drawn by |A|, with the ratio to what sampled them"
+    changes = "responses of earlier steps are replayed, sampled by |A|, with ratios to the policy that sampled them"
     extra_passes = "`ratio` times the rows of each pass"
 
     @property
@@ -48,11 +48,11 @@ class Replay(Facts, Collector):
         return self.ratio == 0
 
     def trained(self, group: int) -> int:
-        return group + int(self.ratio * group) if group > 1 else group  # a single one stays without another
+        return group + int(self.ratio * group) if group > 1 else group  # no replay for groups of one
 
     def __post_init__(self) -> None:
         self._updates = 0
-        # Each with the number of updates before it was sampled.
+        # Pairs of the number of updates before sampling and the trajectory.
         self._born: list[tuple[int, Trajectory]] = []
 
     def collect(self, source: RolloutSource) -> Collected:
@@ -77,7 +77,7 @@ class Replay(Facts, Collector):
         if not count or not self._born or self._updates < self.warmup_steps:
             return []
         sizes = np.array([np.abs(one.advantages or (0.0,)).mean() for _, one in self._born])
-        # The largest of log weight + Gumbel noise are draws one after another, without replacement.
+        # The top entries of log weight + Gumbel noise are weighted draws without replacement.
         keys = self.exponent * np.log(sizes + 1e-6) + draws.gumbel(size=len(sizes))
         return [self._born[place] for place in sorted(np.argsort(-keys, kind="stable")[:count].tolist())]
 
@@ -91,7 +91,7 @@ class Replay(Facts, Collector):
 
 
 def among(fresh: Sequence[Trajectory], drawn: Sequence[Trajectory]) -> list[Trajectory]:
-    """The groups of `fresh`, each with an equal part of `drawn` behind it, whose ratio is to what sampled them."""
+    """The groups of `fresh`, each followed by an equal share of `drawn`, with their old log-probs set."""
     groups = [list(group) for _, group in groupby(fresh, key=lambda one: one.group)]
     found: list[Trajectory] = []
     for number, group in enumerate(groups):

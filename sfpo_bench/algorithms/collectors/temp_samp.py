@@ -1,4 +1,4 @@
-"""TempSamp-R1's rollouts: the last place of each group has the problem's reference solution."""
+"""TempSamp-R1's rollouts: the last response of each group is the problem's reference solution."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sfpo_bench.core.types import Trajectory
 
 @dataclass
 class TempSamp(Facts, Collector):
-    """`rollout.group` - 1 sampled responses and the reference solution, graded alike (arXiv:2509.18056).
+    """`rollout.group` - 1 sampled responses and the reference solution, all graded (arXiv:2509.18056).
 
-    The solution costs no rollout and is in no comparison with the engine. As pi_old = pi for it, it has neither ratio
-    nor clip: a batch is used for one optimizer step.
+    The solution costs no rollout and is excluded from the comparison with the engine. Since pi_old = pi for it, it has
+    neither ratio nor clipping, so a batch is used for one optimizer step.
     """
 
     kind: str = option("temp_samp", "name of the collector")
 
     paper = "2509.18056"
-    changes = "the reference solution stands in the group in the place of one sample"
+    changes = "the reference solution replaces one sample of the group"
 
     @property
     def uses_solutions(self) -> bool:

@@ -1,1 +1,1 @@
-"""Which tokens of a batch lose their policy-gradient loss: one small file per method."""
+"""Masks of token losses, one file per method."""

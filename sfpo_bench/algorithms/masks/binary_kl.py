@@ -1,4 +1,4 @@
-"""DPPO's mask by the KL divergence of "this token or another one"."""
+"""DPPO's mask by the binary KL divergence of the sampled token."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class BinaryKL(Mask):
-    """Out goes a token of KL > delta that moved in the direction of its advantage (arXiv:2602.04879).
+    """Masks tokens with KL > delta that moved in the direction of their advantage (arXiv:2602.04879).
 
-    KL = mu log(mu / pi) + (1 - mu) log((1 - mu) / (1 - pi)) of the sampled token. The direction is that of `tv`: up
-    where A > 0, down elsewhere. Under `cispo` with weights from 0 to 20 it is DPPO-KL.
+    KL = mu log(mu / pi) + (1 - mu) log((1 - mu) / (1 - pi)) for the sampled token. The direction is that of `tv`: up
+    where A > 0, else down. With `cispo` and weights from 0 to 20 this is DPPO-KL.
     """
 
     kind: str = option("binary_kl", "name of the mask")
     delta: float = option(0.05, "largest binary KL divergence of a token; 0.05 in third parties' code", low=0.0)
 
     paper = "2602.04879"
-    changes = "tokens of large binary KL divergence in the direction of their advantage lose their loss"
+    changes = "tokens with large binary KL divergence in the direction of their advantage are masked"
 
     def keeps(self, log_ratios_BT: Tensor, inputs: LossInputs) -> Tensor:
         now_BT, old_BT = inputs.log_probs_BT.detach(), inputs.old_log_probs_BT
@@ -34,8 +34,8 @@ class BinaryKL(Mask):
 
 
 def binary_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL of Bernoulli(p) and Bernoulli(q); infinite where q is 1 and p is not."""
+    """KL(Bernoulli(p) || Bernoulli(q)); infinite where q is 1 and p is not."""
     other_p = -log_p.expm1()
     others = other_p * (other_p.log() - (-log_q.expm1()).log())
-    # Where p is 1 there is nothing else to compare: 0 log 0 is 0.
+    # Where p is 1 the second term is 0 log 0 = 0.
     return log_p.exp() * (log_p - log_q) + others.masked_fill(other_p <= 0, 0.0)

@@ -1,4 +1,4 @@
-"""CPPO's mask: early tokens count more, and a prefix that has moved far leaves less room for what follows."""
+"""CPPO's mask: a bound that is tighter for early tokens and after prefixes that have moved far."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 
 class BudgetRule(StrEnum):
-    """What a token adds to its response's budget, d_b: `quantile`, clamp(90 % quantile of D in the response,
-    token_budget, largest_factor token_budget); `fixed`, token_budget."""
+    """The budget d_b that a token adds to its response.
+
+    `quantile` is the 90 % quantile of D in the response, clamped to [token_budget, largest_factor token_budget].
+    `fixed` is token_budget.
+    """
 
     quantile = "quantile"
     fixed = "fixed"
@@ -25,31 +28,30 @@ class BudgetRule(StrEnum):
 
 @dataclass
 class PrefixBudget(Mask):
-    """Kept: A (r - 1) <= 0 or w_t D_t <= min(delta, delta + d_b W - S), D_t = |pi - mu| (arXiv:2606.10968).
+    """Keeps tokens with A (r - 1) <= 0 or w_t D_t <= min(delta, delta + d_b W - S), D_t = |pi - mu| (2606.10968).
 
-    W and S are the sums of w and of w D over the tokens before t. w_t falls linearly from 1 at the first token to
-    `smallest_weight` at the limit of response tokens. With a weight of 1 and a boundless d_b it is `tv`. Under `cispo`
-    with weights from 0 to 20 it is CPPO.
+    W and S are the sums of w and of w D over the tokens before t (arXiv:2606.10968). w_t decreases linearly from 1 at
+    the first token to `smallest_weight` at the token limit. With constant weight 1 and unbounded d_b this is `tv`. With
+    `cispo` and weights from 0 to 20 it is CPPO.
     """
 
     kind: str = option("cppo", "name of the mask")
     delta: float = option(0.15, "largest weighted change of a token's probability; 0.15 dense, 0.2 MoE", low=0.0)
-    smallest_weight: float = option(0.8, "w of the last token that a response may have", low=0.0, high=1.0)
-    budget: BudgetRule = option(BudgetRule.quantile, "d_b by the quantile of each response, or fixed")
-    token_budget: float = option(
-        0.02, "d_b where it is fixed, 0.015 for post-trained models; else the least that it is", low=0.0
-    )
-    largest_factor: float = option(2.0, "d_b is at most this times token_budget; 5 in the authors' code", low=1.0)
+    smallest_weight: float = option(0.8, "w at the token limit", low=0.0, high=1.0)
+    budget: BudgetRule = option(BudgetRule.quantile, "d_b: quantile of each response, or fixed")
+    token_budget: float = option(0.02, "d_b if fixed, else its lower bound; 0.015 for post-trained models", low=0.0)
+    largest_factor: float = option(2.0, "upper bound of d_b in units of token_budget; 5 in the authors' code", low=1.0)
 
     paper = "2606.10968"
-    changes = "tokens lose their loss by a bound that tightens as their prefix moves, early tokens first"
+    changes = "tokens are masked by a bound that tightens as their prefix moves and is tighter for early tokens"
 
     def keeps(self, log_ratios_BT: Tensor, inputs: LossInputs) -> Tensor:
         import torch
 
         mask_BT = inputs.mask_BT
         change_BT = probability_change(inputs).masked_fill(~mask_BT, 0.0)
-        # By the limit, not by the longest response at hand: a split into micro-batches must not change the weights.
+        # Relative to the token limit, not to the longest response here, so that micro-batches do not change the
+        # weights.
         last = max(inputs.counts.max_response_tokens - 1, 1)
         fall_T = torch.arange(mask_BT.shape[1], device=change_BT.device, dtype=change_BT.dtype) / last
         weights_BT = (1 - (1 - self.smallest_weight) * fall_T) * mask_BT
@@ -69,5 +71,5 @@ class PrefixBudget(Mask):
 
 
 def _before(values_BT: Tensor) -> Tensor:
-    """Sums over the tokens before each."""
+    """Exclusive cumulative sums over tokens."""
     return values_BT.cumsum(dim=1) - values_BT

@@ -1,4 +1,4 @@
-"""AsyPPO's mask of advantages: tokens on which the critics agree teach nothing new."""
+"""AsyPPO's mask of tokens on which the critics agree."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class CriticSpread(Mask):
-    """Drop the tokens on which several critics differ the least (AsyPPO, arXiv:2510.01656): floor(`lowest` * N) of the
-    N tokens of a mini-batch, by the standard deviation of the critics' values, the first ones of equals.
+    """Masks the tokens on which several critics differ least (AsyPPO, arXiv:2510.01656).
+
+    It masks floor(`lowest` * N) of the N tokens of a mini-batch, by the standard deviation of the critics' values,
+    earlier tokens first in ties.
     """
 
     kind: str = option("critic_spread", "name of the mask")
-    lowest: float = option(0.2, "k: share of the tokens that is dropped", low=0.0, high=1.0)
+    lowest: float = option(0.2, "k: share of the tokens that is masked", low=0.0, high=1.0)
 
     paper = "2510.01656"
     trust = "T"
-    changes = "tokens on which the critics agree lose their loss"
+    changes = "tokens on which the critics agree are masked"
     extra_passes = "1 forward before each optimizer step"
-    not_plain = "tokens are dropped by what the critics say of them"
+    not_plain = "tokens are masked by the critics' values"
 
     least_modules = 2
 

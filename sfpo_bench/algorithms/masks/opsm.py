@@ -1,4 +1,4 @@
-"""DeepSeek's mask: bad responses that have become unlikely are left out whole."""
+"""DeepSeek's off-policy sequence mask: masks bad responses that have become unlikely."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class OffPolicySequence(Mask):
-    """Kept: A >= 0, or a response whose mean of log mu - log pi is at most the threshold (DeepSeek-V3.2, as in TRL)."""
+    """Keeps A >= 0, and responses whose mean log mu - log pi is at most the threshold (DeepSeek-V3.2, as in TRL)."""
 
     kind: str = option("opsm", "name of the mask")
     threshold: float = option(0.5, "largest mean of log mu - log pi; unpublished, 0.5 in TRL's example", low=0.0)
 
     paper = "2512.02556"
-    changes = "responses of negative advantage that have become unlikely lose their loss"
+    changes = "responses with negative advantage that have become unlikely are masked"
 
     def keeps(self, log_ratios_BT: Tensor, inputs: LossInputs) -> Tensor:
         fall_BT = (inputs.old_log_probs_BT - inputs.log_probs_BT.detach()).masked_fill(~inputs.mask_BT, 0.0)

@@ -1,4 +1,4 @@
-"""Which tokens keep their policy-gradient loss: all of them, and the base of masks that say otherwise."""
+"""The base class of masks, which keeps every token."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Mask(LossPart):
-    """Every token keeps its policy-gradient loss. The base of the others.
+    """Keeps every token; the base class of masks.
 
-    A token that is not kept has no surrogate loss and counts as clipped; it stays in every denominator, and the added
-    terms (KL, entropy, penalty) keep it.
+    A masked token has no surrogate loss and counts as clipped. It stays in every denominator and keeps the added terms
+    (KL, entropy, penalty).
     """
 
     kind: str = option("none", "name of the mask")
@@ -27,12 +27,12 @@ class Mask(LossPart):
     changes = "every token keeps its loss"
 
     def statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
-        """What `keeps` must know of the whole mini-batch; asked for with `uses_statistics`."""
+        """The statistics of the whole mini-batch for `keeps`; called if `uses_statistics`."""
         return {}
 
     def keeps(self, log_ratios_BT: Tensor, inputs: LossInputs) -> Tensor | None:
-        """True where a token keeps its loss, [B, T], anything on padding; None where all do.
+        """True where a token keeps its loss, [B, T], arbitrary on padding; None to keep all.
 
-        `log_ratios_BT` are those of the objective's ratio, without gradient.
+        `log_ratios_BT` are the log-ratios of the objective, detached.
         """
         return None

@@ -1,4 +1,4 @@
-"""AReaL's form of M2PO: the largest log ratios of a mini-batch are masked until the others meet a budget."""
+"""AReaL's form of M2PO: masks the largest log-ratios of a mini-batch until the rest meets a budget."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class SecondMoment(Mask):
-    """Out go the tokens of largest (log r)^2 of the mini-batch, until the mean of the rest is at most the budget.
+    """Masks the tokens with the largest (log r)^2 until the mini-batch's mean over the rest meets the budget.
 
-    The mask form of M2PO (arXiv:2510.01161) in AReaL. Tokens of equal (log r)^2 stay or go together.
+    This is the mask form of M2PO (arXiv:2510.01161) in AReaL. Tokens with equal (log r)^2 are kept or masked together.
     """
 
     kind: str = option("second_moment", "name of the mask")
@@ -27,7 +27,7 @@ class SecondMoment(Mask):
     uses_statistics = True
 
     paper = "2510.01161"
-    changes = "the mini-batch's largest log ratios lose their loss until the rest's second moment meets a budget"
+    changes = "the mini-batch's largest log-ratios are masked until the rest's second moment meets a budget"
 
     def statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
         return {"largest": largest_kept(_squares(log_ratios_BT)[mini_batch.mask_BT], self.budget)}
@@ -37,18 +37,17 @@ class SecondMoment(Mask):
 
 
 def largest_kept(values_N: Tensor, budget: float) -> Tensor:
-    """The largest of the values up to which, itself included, their mean is at most `budget`; -1 where there is none.
-    Values are not negative."""
+    """The largest value such that the mean of all values up to it is at most `budget`; -1 if none. Values are >= 0."""
     import torch
 
     sorted_N = values_N.sort().values
     means_N = sorted_N.cumsum(dim=0) / torch.arange(1, len(sorted_N) + 1, device=sorted_N.device)
-    # The mean of all that equal a value is that at the last of them.
+    # Among equal values, use the mean at the last one.
     last_N = torch.cat([sorted_N[1:] > sorted_N[:-1], sorted_N.new_ones(1, dtype=torch.bool)])
     meeting = sorted_N[last_N & (means_N <= budget)] if len(sorted_N) else sorted_N
     return torch.cat([sorted_N.new_full((1,), -1.0), meeting]).max()
 
 
 def _squares(log_ratios_BT: Tensor) -> Tensor:
-    # Sorted, summed and compared in one format, so that a token at the bound is on the same side of it everywhere.
+    # One format for sorting, summing and comparing, so that a token at the bound is treated equally everywhere.
     return log_ratios_BT.double().square()

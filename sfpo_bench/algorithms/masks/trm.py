@@ -1,4 +1,4 @@
-"""Trust-region masking: a response is trained on whole or not at all, by its largest or its mean divergence."""
+"""Trust-region masking: keeps or masks whole responses by their largest or mean divergence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Divergence(StrEnum):
-    """What of a response's tokens is compared with the threshold: the largest KL or the mean."""
+    """The statistic of a response's token KLs that is compared with the threshold."""
 
     max = "max"
     mean = "mean"
@@ -23,10 +23,10 @@ class Divergence(StrEnum):
 
 @dataclass
 class TrustRegion(Mask):
-    """Kept: responses whose largest (or mean) KL_t is at most the threshold (arXiv:2512.23075).
+    """Keeps responses whose largest (or mean) KL_t is at most the threshold (arXiv:2512.23075).
 
-    *Unverified*: KL_t of the whole vocabulary is estimated from the sampled token, r - 1 - log r >= 0, whose mean over
-    samples of mu is KL(mu || pi).
+    *Unverified*: KL_t over the whole vocabulary is estimated from the sampled token by r - 1 - log r >= 0, whose mean
+    over samples from mu is KL(mu || pi).
     """
 
     kind: str = option("trm", "name of the mask")
@@ -36,7 +36,7 @@ class TrustRegion(Mask):
     paper = "2512.23075"
     trust = "?"
     unverified = "that KL_t is estimated by r - 1 - log r of the sampled token is our reading"
-    changes = "responses with a token, or a mean, of large KL lose their loss"
+    changes = "responses with a large maximum or mean KL are masked"
 
     def keeps(self, log_ratios_BT: Tensor, inputs: LossInputs) -> Tensor:
         log_r_BT = (inputs.log_probs_BT.detach() - inputs.old_log_probs_BT).masked_fill(~inputs.mask_BT, 0.0)

@@ -1,1 +1,1 @@
-"""What is trained beside the policy: one small file per kind."""
+"""Modules trained beside the policy, one file per kind."""

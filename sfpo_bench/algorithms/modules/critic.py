@@ -1,4 +1,4 @@
-"""One critic: what PPO compares returns with."""
+"""PPO's critic."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from sfpo_bench.core.options import option
 class Critic(Facts, Modules):
     """V(s_t), the return expected before token t is drawn, fitted by (V - return)^2 (PPO, arXiv:1707.06347).
 
-    A model of the policy's architecture with a head of one number, which begins as a copy of it or of the model at
-    `model_path`. It is trained whole where the policy has adapters. The clipping of its change, which some
+    A model of the policy's architecture with a scalar head, initialised from the policy or from the model at
+    `model_path`. All its weights are trained, even where the policy has adapters. Value clipping, which some
     implementations have, is left out.
     """
 
     kind: str = option("critic", "name of the modules")
     learning_rate: float = option(
-        0.0, "learning rate of the critic, warmed up as the policy's; 0: ten times learner.learning_rate", low=0.0
+        0.0, "learning rate of the critic, with the policy's warm-up; 0: ten times learner.learning_rate", low=0.0
     )
     passes: int = option(1, "optimizer steps of the critic on each step's responses", low=1)
     model_path: str = option(
-        "", "folder of a causal language model with the policy's tokenizer to begin from; empty: the policy's own start"
+        "", "folder of a causal language model with the policy's tokenizer as initialisation; empty: the initial policy"
     )
 
     paper = "1707.06347"
-    changes = "a critic, a value of each response token, is trained beside the policy"
+    changes = "a critic of response tokens is trained beside the policy"
     extra_passes = "1 of the critic, and a forward to score the responses"
-    extra_memory = "the critic's weights, gradients and optimizer: those of the policy once more"
+    extra_memory = "the critic's weights, gradients and optimizer: as much as the policy's"
 
     @property
     def names(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""AsyPPO's mini-critics: each knows a share of every prompt's responses."""
+"""AsyPPO's mini-critics, each trained on a share of every prompt's responses."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class MiniCritics(Critic):
-    """`critics` critics, fitted on disjoint equal shares of each prompt's responses, which are drawn anew every step
-    (AsyPPO, arXiv:2510.01656). Their mean is the value that the advantage `gae` compares returns with.
+    """Several critics trained on disjoint equal shares of each prompt's responses (AsyPPO, arXiv:2510.01656).
 
-    The paper's critics are smaller models than the policy: `model_path` names one with the same tokenizer.
+    The shares are redrawn every step. The advantage `gae` uses the mean of the critics' values. The paper's critics are
+    smaller than the policy: `model_path` names a model with the same tokenizer.
     """
 
     kind: str = option("mini_critics", "name of the modules")
-    critics: int = option(2, "critics; a divisor of rollout.group", low=2)
+    critics: int = option(2, "number of critics; a divisor of rollout.group", low=2)
 
     paper = "2510.01656"
     trust = "T"
-    changes = "several critics, each trained on its share of every prompt's responses"
+    changes = "several critics, each trained on a share of every prompt's responses"
     extra_passes = "1 of each critic on its share, and a forward of each to score the responses"
     extra_memory = "the weights, gradients and optimizer of each critic"
 

@@ -1,4 +1,4 @@
-"""Nothing is trained beside the policy."""
+"""The default: no module is trained beside the policy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sfpo_bench.core.options import option
 
 @dataclass
 class PolicyAlone(Facts, Modules):
-    """The policy is the only module: its weights, its optimizer, its part of the checkpoint."""
+    """Only the policy is trained."""
 
     kind: str = option("policy", "name of the modules")
 
-    changes = "nothing is trained beside the policy"
+    changes = "only the policy is trained"
 
     names = ()

@@ -1,4 +1,4 @@
-"""The seam of modules: what is trained beside the policy, and what it is given."""
+"""The interface of modules that are trained beside the policy."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Modules(Protocol):
-    """What is trained beside the policy: named modules that score response tokens, such as critics.
+    """Named modules, trained beside the policy, that score response tokens, such as critics.
 
-    Each has fp32 weights, an optimizer and a part of the checkpoint of its own. An advantage says which of them it
-    needs (`Advantage.modules`), finds what they say in `Rewarded.scores`, and makes what they are trained towards
-    (`Advantage.returns`). Once a step's policy has moved, each takes its optimizer steps on the same responses.
+    Each has its own fp32 weights, optimizer and checkpoint part. An advantage names the modules it needs
+    (`Advantage.modules`), reads their scores from `Rewarded.scores`, and computes their targets (`Advantage.returns`).
+    After the policy's update of a step, each module takes its optimizer steps on the same responses.
 
-    A class of modules is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here
-    makes a critic; only `names` has no default:
+    A class of modules is a dataclass whose fields are its settings and whose `kind` is its name. The defaults here make
+    a critic; only `names` has no default:
 
         @dataclass
         class TwoCritics(Modules):
@@ -30,7 +30,7 @@ class Modules(Protocol):
 
             names = ("first", "second")
 
-            def share(self, name, rewarded, source):  # halves of each prompt's responses, drawn anew each step
+            def share(self, name, rewarded, source):  # random halves of each prompt's responses
                 ranks_PG = source.permuted(np.indices(rewarded.rewards_PG.shape)[1], axis=1)
                 return torch.from_numpy(ranks_PG % 2 == self.names.index(name))
     """
@@ -38,45 +38,43 @@ class Modules(Protocol):
     @property
     @abstractmethod
     def names(self) -> Sequence[str]:
-        """The modules; their checkpoint files and metrics are called after them."""
+        """The names of the modules, also used for their checkpoint files and metrics."""
         ...
 
     @property
     def model_path(self) -> str:
-        """Folder of the causal language model that they are built from; empty: the policy as it starts."""
+        """The folder of the causal language model they are built from; empty: the initial policy."""
         return ""
 
     def check(self, key: str, group: int) -> None:
-        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
-        where the modules sit."""
+        """Raise `ConfigError` for invalid settings, also with `group` responses per prompt; `key` is their key."""
         return None
 
     def parameters(self, name: str, body: int, hidden: int) -> int:
-        """Numbers that are trained, for plans; `body` are those of the model without its head, `hidden` is its
-        width."""
+        """The number of trained parameters, for plans, given `body` without the head and the width `hidden`."""
         return body + hidden + 1
 
     def build(self, name: str, model: PreTrainedModel, source: Generator) -> PreTrainedModel:
-        """The module: a model whose output embeddings have one number for a token. It begins as a copy of `model`, but
-        for the head, which is drawn from `source`."""
+        """Build the module: a copy of `model` with a scalar head drawn from `source`."""
         from sfpo_bench.algorithms.modules.value_head import with_value_head
 
         return with_value_head(model, source)
 
     def rate_of(self, name: str, policy: float) -> float:
-        """The learning rate where that of the policy is `policy`: ten times as much, as verl's defaults are. Both warm
-        up alike."""
+        """The learning rate, given the policy's: ten times it, as in verl's defaults. Both have the same warm-up."""
         return 10 * policy
 
     def passes_of(self, name: str) -> int:
-        """Optimizer steps on a step's responses, each over the module's whole share."""
+        """The number of optimizer steps per training step, each over the module's whole share."""
         return 1
 
     def share(self, name: str, rewarded: Rewarded, source: Generator) -> Tensor:
-        """Which responses train the module, bool [P, G]; all of them. `source` begins alike for every module of a
-        step, so that they can divide what it says among them."""
+        """The responses that train the module, bool [P, G]; by default all.
+
+        `source` has the same state for every module of a step, so that modules can divide the responses among them.
+        """
         return rewarded.lengths_PG > 0
 
     def losses(self, name: str, scores_BT: Tensor, returns_BT: Tensor) -> Tensor:
-        """Of each token, [B, T]; an optimizer step minimises their mean over the tokens of the share."""
+        """Token losses [B, T]; an optimizer step minimises their mean over the tokens of the share."""
         return (scores_BT - returns_BT) ** 2

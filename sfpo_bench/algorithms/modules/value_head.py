@@ -1,4 +1,4 @@
-"""A language model that says one number for a token in place of what comes next."""
+"""A language model with a scalar value head."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def with_value_head(model: PreTrainedModel, source: np.random.Generator) -> PreTrainedModel:
-    """A copy of a causal language model whose head is one linear unit: normal weights of std 1 / (width + 1) drawn from
-    `source`, so that first values are near 0, and no bias yet.
+    """A copy of a causal language model with a scalar linear head.
 
-    Raises `ConfigError` for a model that has no output embeddings to replace.
+    Head weights are normal with std 1 / (width + 1), drawn from `source`, so that initial values are near 0; the bias
+    is 0. Raises `ConfigError` for a model without output embeddings to replace.
     """
     import torch
 

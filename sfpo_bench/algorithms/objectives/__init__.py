@@ -1,4 +1,4 @@
-"""From log-probs and advantages to a loss: one small file per surrogate, ratios beside them."""
+"""Objectives and ratios: log-probs and advantages to a loss, one file per surrogate."""
 
 from sfpo_bench.algorithms.objectives.clipped import Clipped, clipped_surrogate
 from sfpo_bench.algorithms.objectives.policy_gradient import Normalization, PolicyGradient, k3, response_weights

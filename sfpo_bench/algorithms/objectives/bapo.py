@@ -1,4 +1,4 @@
-"""BAPO: clip bounds that rise until positive advantages have their share of the mini-batch's loss."""
+"""BAPO: clip bounds that adapt until positive advantages have a target share of the mini-batch's loss."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
 
 class BoundOrder(StrEnum):
-    """Which bound rises first, up to its top: `high_first` (the paper) or `low_first` (the code)."""
+    """The bound that rises first, up to its top: `high_first` (the paper) or `low_first` (the code)."""
 
     high_first = "high_first"
     low_first = "low_first"
 
 
 class Balance(StrEnum):
-    """What is held against the target, P and N being the sums over positive and negative advantages: `share`, P / (P +
-    N) (the paper), or `ratio`, P / N (the code). A share s is the ratio s / (1 - s)."""
+    """The balance that is compared with the target, with P and N the sums over positive and negative advantages.
+
+    `share` is P / (P + N) (the paper), `ratio` is P / N (the code). A share s equals the ratio s / (1 - s).
+    """
 
     share = "share"
     ratio = "ratio"
@@ -35,30 +37,30 @@ class Balance(StrEnum):
 
 @dataclass
 class Bapo(PolicyGradient):
-    """-min(r A, clip(r, low, high) A), the bounds found anew for each mini-batch (arXiv:2510.18927).
+    """-min(r A, clip(r, low, high) A) with bounds computed for each mini-batch (arXiv:2510.18927).
 
-    P = sum of min(r, high) |A| over A > 0, N = sum of max(r, low) |A| over A < 0, each token times its old probability
-    with `weight_by_prob`. While the balance is under the target, one bound rises step by step to its top, then the
-    other. Where A < 0 a dual clip bounds the loss by dual_clip |A|.
+    P = sum of min(r, high) |A| over A > 0, N = sum of max(r, low) |A| over A < 0, each token weighted by its old
+    probability with `weight_by_prob`. While the balance is below the target, first one bound rises step by step to its
+    top, then the other. For A < 0 a dual clip limits the loss to dual_clip |A|.
     """
 
     kind: str = option("bapo", "name of the objective")
-    measure: Balance = option(Balance.share, "what is held against the target: share (paper) or ratio (code)")
-    target: float = option(0.4, "what the balance is to reach: 0.4 as a share is 0.667 as a ratio", low=0.0)
+    measure: Balance = option(Balance.share, "balance that is compared with the target: share (paper) or ratio (code)")
+    target: float = option(0.4, "target balance: 0.4 as a share is 0.667 as a ratio", low=0.0)
     order: BoundOrder = option(BoundOrder.high_first, "the bound that rises first: high_first (paper) or low_first")
     weight_by_prob: bool = option(True, "weight each token of the balance by its old probability; false in the code")
-    low_start: float = option(0.6, "where the lower clip bound begins", low=0.0, high=1.0)
-    low_top: float = option(0.9, "the largest lower bound", low=0.0, high=1.0)
-    low_step: float = option(0.02, "by how much it rises", above=0.0)
-    high_start: float = option(1.2, "where the upper clip bound begins", low=1.0)
-    high_top: float = option(3.0, "the largest upper bound", low=1.0)
-    high_step: float = option(0.05, "by how much it rises", above=0.0)
-    dual_clip: float = option(0.0, "largest loss over |A| where A < 0, 3 in the code; 0: none", low=0.0)
+    low_start: float = option(0.6, "initial lower clip bound", low=0.0, high=1.0)
+    low_top: float = option(0.9, "largest lower clip bound", low=0.0, high=1.0)
+    low_step: float = option(0.02, "step size of the lower clip bound", above=0.0)
+    high_start: float = option(1.2, "initial upper clip bound", low=1.0)
+    high_top: float = option(3.0, "largest upper clip bound", low=1.0)
+    high_step: float = option(0.05, "step size of the upper clip bound", above=0.0)
+    dual_clip: float = option(0.0, "largest loss / |A| where A < 0, 3 in the code; 0: none", low=0.0)
 
     surrogate_uses_statistics = True
 
     paper = "2510.18927"
-    changes = "clip bounds rise until positive advantages have their share of the loss"
+    changes = "clip bounds rise until positive advantages have a target share of the loss"
 
     def check(self, key: str, group: int) -> None:
         super().check(key, group)
@@ -76,7 +78,7 @@ class Bapo(PolicyGradient):
             )
 
     def bounds(self) -> Iterator[tuple[float, float]]:
-        """Lower and upper bound, from their starts to the tops of both in the order of rising."""
+        """Pairs of lower and upper bound, from the initial ones to both tops, in order."""
         lows = _rising(self.low_start, self.low_top, self.low_step)
         highs = _rising(self.high_start, self.high_top, self.high_step)
         if self.order is BoundOrder.high_first:

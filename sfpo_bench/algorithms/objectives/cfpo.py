@@ -1,4 +1,4 @@
-"""CFPO: a quadratic penalty that pulls the ratio back, in place of a clip."""
+"""CFPO: a quadratic penalty on the ratio replaces the clip."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 class Cfpo(PolicyGradient):
     """-(r_t A - |A| (r_t - 1)^2 / (2 epsilon)) on each token, the gradient through r in both terms (arXiv:2601.22801).
 
-    Its optimum is r = 1 + sign(A) epsilon, where a clip would begin; beyond it the gradient pulls back. Nothing is
-    counted as clipped.
+    Its optimum is r = 1 + sign(A) epsilon, where a clip would start; beyond it the gradient reverses. No token counts
+    as clipped.
     """
 
     kind: str = option("cfpo", "name of the objective")
-    epsilon: float = option(0.2, "how far from 1 a ratio is best", above=0.0)
+    epsilon: float = option(0.2, "distance of the optimal ratio from 1", above=0.0)
 
     paper = "2601.22801"
-    changes = "ratios are drawn to 1 + sign(A) epsilon, and no token loses its gradient"
+    changes = "ratios are pulled to 1 + sign(A) epsilon, and no token loses its gradient"
 
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
         advantages_BT, ratios_BT = inputs.advantages_BT, log_ratios_BT.exp()

@@ -1,4 +1,4 @@
-"""CISPO: the ratio is a bounded weight, and no token loses its gradient."""
+"""CISPO: the clipped ratio is a detached weight, so no token loses its gradient."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 class Cispo(PolicyGradient):
     """-sg(clamp(r_t, smallest_weight, largest_weight)) A log pi on each token (arXiv:2506.13585, Eq. 4).
 
-    The bounds are those of the weight itself, not distances from 1. TRL bounds it by 5 from above only, verl on both
-    sides, by 1 - clip_low and 1 + clip_high. Tokens whose weight is bounded are counted as clipped.
+    The bounds apply to the weight itself and are not distances from 1. TRL uses only an upper bound of 5, verl bounds
+    of 1 - clip_low and 1 + clip_high. Tokens at a bound count as clipped.
     """
 
     kind: str = option("cispo", "name of the objective")
-    smallest_weight: float = option(0.0, "weights below it become it; 0: none (TRL)", low=0.0, high=1.0)
-    largest_weight: float = option(5.0, "weights above it become it", low=1.0)
+    smallest_weight: float = option(0.0, "lower bound of the weight; 0: none (TRL)", low=0.0, high=1.0)
+    largest_weight: float = option(5.0, "upper bound of the weight", low=1.0)
 
     paper = "2506.13585"
-    changes = "the ratio weights the gradient of a token, bounded, in place of cutting it off"
+    changes = "the clipped ratio weights a token's gradient instead of cutting it off"
 
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
         ratios_BT = log_ratios_BT.detach().exp()

@@ -1,4 +1,4 @@
-"""GRPO's clipped surrogate and its close kin, by settings."""
+"""The clipped surrogate of GRPO and its variants."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Clipped(PolicyGradient):
     """-min(r_t A, clip(r_t, 1 - clip_low, 1 + clip_high) A) on each token (arXiv:2402.03300, Eq. 3).
 
-    With `dual_clip` c the loss is at most c |A| where A < 0 (arXiv:1912.09729, Eq. 5): a ratio above c, which nothing
-    else bounds there, has no gradient.
+    With `dual_clip` c the loss is at most c |A| where A < 0 (arXiv:1912.09729, Eq. 5), so a ratio above c, otherwise
+    unbounded there, has no gradient.
     """
 
     kind: str = option("clipped", "name of the objective")
@@ -28,7 +28,7 @@ class Clipped(PolicyGradient):
     dual_clip: float = option(0.0, "ratios above it are clipped where A < 0; 0: none", low=0.0)
 
     paper = "2402.03300, 2503.20783, 2503.14476"
-    changes = "the gradient stops where the ratio leaves its range in the direction of the advantage"
+    changes = "the gradient is zero where the ratio leaves its range in the direction of the advantage"
 
     def check(self, key: str, group: int) -> None:
         super().check(key, group)
@@ -53,7 +53,7 @@ def clipped_surrogate(
 def bounded_surrogate(
     log_ratios_BT: Tensor, advantages_BT: Tensor, lowest: float, highest: float
 ) -> tuple[Tensor, Tensor]:
-    """The same with the bounds of the ratio itself, where those of `clipped_surrogate` are distances from 1."""
+    """As `clipped_surrogate`, with bounds of the ratio itself instead of distances from 1."""
     ratios_BT = log_ratios_BT.exp()
     plain_BT = ratios_BT * advantages_BT
     clipped_BT = ratios_BT.clamp(lowest, highest) * advantages_BT
@@ -61,9 +61,9 @@ def bounded_surrogate(
 
 
 def dual_clipped(token_BT: Tensor, clipped_BT: Tensor, advantages_BT: Tensor, largest: float) -> tuple[Tensor, Tensor]:
-    """Such losses, at most `largest` |A| where A < 0 (arXiv:1912.09729, Eq. 5); with 0 as they are."""
+    """Token losses limited to `largest` |A| where A < 0 (arXiv:1912.09729, Eq. 5); unchanged for 0."""
     if not largest:
         return token_BT, clipped_BT
-    # Where A > 0 the loss is negative, and no bound.
+    # Where A > 0 the loss is negative, so the limit has no effect.
     most_BT = (largest * advantages_BT.abs()).expand_as(token_BT)
     return token_BT.minimum(most_BT), clipped_BT | (most_BT < token_BT)

@@ -1,4 +1,4 @@
-"""DPO: the best response of each group against its worst, by how far both moved from the reference."""
+"""DPO on pairs of each group's best and worst response."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Dpo(Facts, Objective):
-    """log(1 + exp(-beta (d_w - d_l))), mean over the pairs of a mini-batch; d is the sum over a response's tokens of
-    log pi - log pi_ref (DPO, arXiv:2305.18290, Eq. 7).
+    """log(1 + exp(-beta (d_w - d_l))), averaged over the pairs of a mini-batch (DPO, arXiv:2305.18290, Eq. 7).
 
-    A pair is the response of a group with the largest advantage, w, and the one with the smallest, l, the first ones of
-    equals; a group whose advantages are all equal has none. At pi = pi_ref the loss is log 2. The rows of a pair may be
-    in different micro-batches or on different ranks: `statistics` find the slope of the loss in each row's d.
+    d is the sum of log pi - log pi_ref over a response's tokens. A pair is a group's response with the largest
+    advantage, w, and the one with the smallest, l (the first ones in ties); a group of equal advantages has no pair. At
+    pi = pi_ref the loss is log 2. The rows of a pair may be in different micro-batches or on different ranks, so
+    `statistics` computes the derivative of the loss with respect to each row's d.
     """
 
     kind: str = option("dpo", "name of the objective")
-    beta: float = option(0.1, "how strongly the policy is held to the reference", above=0.0)
+    beta: float = option(0.1, "strength of the KL constraint to the reference", above=0.0)
 
     paper = "2305.18290"
-    changes = "pairs of a group's responses in place of a policy gradient; no ratio, the reference in its place"
+    changes = "preference pairs of a group's responses replace the policy gradient; the reference replaces the ratio"
     extra_passes = "1 forward before each optimizer step, and 1 of the reference"
     extra_memory = "the reference's weights"
-    not_plain = "it has pairs in the place of advantages"
+    not_plain = "it uses preference pairs instead of advantages"
 
     uses_reference = True
     uses_statistics = True
@@ -62,20 +62,20 @@ class Dpo(Facts, Objective):
         return {"values": mini_batch.by_row(values_B), "slopes": mini_batch.by_row(slopes_B)}
 
     def loss(self, inputs: LossInputs) -> Loss:
-        """Half of the loss of the pair that a row is in, with the row's part of the gradient."""
+        """Half of the loss of each row's pair, with the row's part of the gradient."""
         moved_B = _moved(inputs)
         values_B, slopes_B = (inputs.of_rows(inputs.statistics[name]) for name in ("values", "slopes"))
         return Loss((values_B + slopes_B * (moved_B - moved_B.detach())).sum(), moved_B.new_zeros(()))
 
 
 def _moved(inputs: LossInputs) -> Tensor:
-    """d of each row."""
+    """The d of each row, [B]."""
     assert inputs.reference_log_probs_BT is not None
     return (inputs.log_probs_BT - inputs.reference_log_probs_BT).masked_fill(~inputs.mask_BT, 0.0).sum(dim=1)
 
 
 def pairs(scores: Sequence[float], groups: Sequence[int]) -> list[tuple[int, int]]:
-    """The places of the best and of the worst of each group, the first ones of equals; none where all are equal."""
+    """The indices of each group's best and worst row (the first ones in ties); no pair where all are equal."""
     members: dict[int, list[int]] = {}
     for place, group in enumerate(groups):
         members.setdefault(group, []).append(place)

@@ -1,4 +1,4 @@
-"""What policy-gradient objectives share: ratio, weights, added terms, and the way from token losses to one number."""
+"""The base of policy-gradient objectives: ratio, mask, weights, added terms and loss aggregation."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Normalization(StrEnum):
-    """How token losses become one number; the counts are those of the whole mini-batch.
+    """Loss aggregation over tokens; counts are over the whole mini-batch.
 
     response_mean     mean over each response's tokens, then over responses (GRPO, arXiv:2402.03300)
     token_mean        mean over all tokens (DAPO, arXiv:2503.14476)
     fixed_length      sum over tokens / (responses * token limit): no response length (Dr. GRPO, arXiv:2503.20783)
     block_token_mean  mean over the tokens of each block of `learner.block_responses` responses, then over blocks: a
-                      quirk of the released code of SFPO, whose blocks are the micro-batches that fit its memory.
+                      quirk of SFPO's released code, whose blocks are its micro-batches.
                       Blocks of one response are response_mean, one block is token_mean
     """
 
@@ -39,30 +39,30 @@ class Normalization(StrEnum):
 
 @dataclass
 class PolicyGradient(Facts, Objective):
-    """Ratio x surrogate x mask x aggregation + added terms; a subclass brings its surrogate.
+    """Ratio x surrogate x mask x aggregation + added terms; a subclass defines the surrogate.
 
         token loss   surrogate(log r_t, A) M_t w_t + kl_coefficient k3_t - entropy_coefficient H_t
         loss         sum over tokens with the weights of `normalization`, + penalty
 
-    M_t is 1 where the mask keeps a token, else 0. w_t is the engine's correction.
-    k3_t = exp(log pi_ref - log pi) - (log pi_ref - log pi) - 1 is the non-negative KL estimate, H_t the token entropy.
-    Bounds of a surrogate that adapt to the mini-batch are its `surrogate_statistics`.
+    M_t is 1 where the mask keeps a token, else 0. w_t is the engine correction's weight. k3_t = exp(log pi_ref - log
+    pi) - (log pi_ref - log pi) - 1 is the non-negative KL estimate, H_t the token entropy. `surrogate_statistics`
+    computes bounds that adapt to the mini-batch.
     """
 
     kind: str = option("", "name of the objective")
-    ratio: Ratio = option(Ratio(), "what is compared with the policy that sampled: token or sequence")
-    mask: Mask = option(Mask(), "which tokens keep their policy-gradient loss")
-    penalty: Penalty = option(Penalty(), "what is added to the loss, with a division of its own")
+    ratio: Ratio = option(Ratio(), "probability ratio to the policy that sampled: token, sequence or other kinds")
+    mask: Mask = option(Mask(), "mask of token losses")
+    penalty: Penalty = option(Penalty(), "term added to the loss, with its own normalization")
     normalization: Normalization = option(
         Normalization.response_mean,
         "response_mean, token_mean, fixed_length, or block_token_mean (a quirk of the released code)",
     )
-    kl_coefficient: float = option(0.0, "weight of the k3 KL penalty to the starting weights", low=0.0)
+    kl_coefficient: float = option(0.0, "weight of the k3 KL penalty to the reference", low=0.0)
     entropy_coefficient: float = option(0.0, "weight of the entropy bonus; 0.001 in the released code", low=0.0)
 
     @property
     def parts(self) -> tuple[LossPart, ...]:
-        """Ratio, mask and penalty, whose needs are those of the objective."""
+        """Ratio, mask and penalty; the objective needs whatever they need."""
         return self.ratio, self.mask, self.penalty
 
     @property
@@ -97,11 +97,11 @@ class PolicyGradient(Facts, Objective):
 
     @abstractmethod
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
-        """Token losses, and where a bound on the ratio is at work, both [B, T]."""
+        """Token losses, and True where a bound on the ratio is active, both [B, T]."""
         ...
 
     def surrogate_statistics(self, log_ratios_BT: Tensor, mini_batch: LossInputs) -> Mapping[str, Tensor]:
-        """What the surrogate must know of the whole mini-batch; it finds it in `LossInputs.statistics`."""
+        """The surrogate's statistics of the whole mini-batch, which it reads from `LossInputs.statistics`."""
         return {}
 
     def statistics(self, mini_batch: LossInputs) -> Mapping[str, Tensor]:
@@ -119,7 +119,7 @@ class PolicyGradient(Facts, Objective):
             part.check(f"{key}.{name}", group)
 
     def loss(self, inputs: LossInputs) -> Loss:
-        """The rows' share of the loss; padding contributes exact zeros."""
+        """The rows' share of the loss; padding contributes exactly 0."""
         log_ratios_BT = self.ratio.log_ratios(seen_by("ratio", inputs))
         token_BT, clipped_BT = self.surrogate(log_ratios_BT, inputs)
         keeps_BT = self.mask.keeps(log_ratios_BT.detach(), seen_by("mask", inputs))
@@ -150,8 +150,8 @@ def k3(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
 def response_weights(inputs: LossInputs, normalization: Normalization) -> Tensor:
     """The weight of each response's token sum in the mini-batch loss, shape [B], float64.
 
-    Each is 1 / (responses * length); what differs is whose length: the response's own, the mean over the mini-batch or
-    over the response's block, or the limit.
+    Each is 1 / (responses * length), where length is the response's own, the mean over the mini-batch or the response's
+    block, or the token limit.
     """
     counts, lengths_B = inputs.counts, inputs.mask_BT.sum(dim=1).double()
     if normalization is Normalization.block_token_mean:

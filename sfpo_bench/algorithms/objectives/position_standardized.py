@@ -1,4 +1,4 @@
-"""GRPO-Guard's ratio for text, which is ours: log ratios centred and scaled to one spread at every position."""
+"""GRPO-Guard's ratio adapted to text: log-ratios standardized per position."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 class PositionStandardized(Ratio):
     """exp(z), z = (log r - c_t) max(s, floor) / max(s_t, floor), over the whole mini-batch (after arXiv:2510.22319).
 
-    c_t and s_t are mean and sample deviation of log r at position t of a response, s their pooled deviation, all
-    detached. A position of one response has no deviation, and the pooled one counts as its. Where all positions have
-    one deviation and no mean, that is the token ratio; at r = 1 both floors cancel. *Unverified*: the paper is about
-    the steps of a diffusion, whose log ratios drift and spread in closed form; this form for text is ours.
+    c_t and s_t are the mean and sample standard deviation of log r at position t, s is the pooled deviation; all are
+    detached. A position with one response uses the pooled deviation. Where all positions have mean 0 and equal
+    deviations this is the token ratio; at r = 1 both floors cancel. *Unverified*: the paper treats diffusion steps,
+    whose log-ratios drift and spread in closed form; this form for text is ours.
     """
 
     kind: str = option("position_standardized", "name of the ratio")
-    floor: float = option(0.01, "smaller deviations count as this; bounds the scale", above=0.0)
+    floor: float = option(0.01, "lower bound of deviations, which bounds the scale", above=0.0)
 
     paper = "2510.22319"
     trust = "?"
-    changes = "log ratios have mean 0 and one spread at every position before they are clipped"
+    changes = "log-ratios are standardized per position before they are clipped"
     extra_passes = "1 forward before each optimizer step"
     unverified = "the form for text, which is ours; the paper's is for diffusion"
 
@@ -48,7 +48,7 @@ class PositionStandardized(Ratio):
 
     def log_ratios(self, inputs: LossInputs) -> Tensor:
         log_ratios_BT = super().log_ratios(inputs)
-        # Rows at hand may all be shorter than the longest of the mini-batch.
+        # These rows may be shorter than the longest of the mini-batch.
         centre_T, scale_T = (
             inputs.statistics[name][: log_ratios_BT.shape[1]].to(log_ratios_BT.dtype)
             for name in ("centre_T", "scale_T")

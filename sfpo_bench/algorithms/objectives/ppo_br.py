@@ -1,4 +1,4 @@
-"""PPO-BR: the clip range widens while the policy is uncertain and narrows while rewards stand still."""
+"""PPO-BR: the clip range widens with the policy's entropy and narrows while rewards are constant."""
 
 from __future__ import annotations
 
@@ -20,33 +20,32 @@ if TYPE_CHECKING:
 class PpoBr(Clipped):
     """The clipped surrogate with clip_low and clip_high times 1 + l1 tanh(phi) - l2 tanh(psi) (arXiv:2505.17714).
 
-    Unverified: the paper says of phi(H) and psi(dR) only that they map to [0, 1]. Our reading: phi =
-    H / log(vocabulary); dR = (mean of the later half - mean of the earlier half) / |mean of the earlier half| of the
-    last `window` mean rewards; psi = 1 - tanh |dR|, so that the range narrows where rewards stand still. H is the
-    entropy and the window the rewards up to the step before; what is not known yet, a window that is not full or the
-    entropy of no step, counts as 0. With the published coefficients clip bounds of 0.2 become 0.1543 at the least,
-    0.2762 at the most.
+    Unverified: the paper only states that phi(H) and psi(dR) map to [0, 1]. Our reading: phi = H / log(vocabulary). dR
+    = (mean of the later half - mean of the earlier half) / |mean of the earlier half| over the last `window` mean
+    rewards. psi = 1 - tanh |dR|, so that the range narrows while rewards are constant. H and the window end at the
+    preceding step; the term of a missing entropy or an incomplete window is 0. With the published coefficients, clip
+    bounds of 0.2 vary between 0.1543 and 0.2762.
     """
 
     kind: str = option("ppo_br", "name of the objective")
-    expansion: float = option(0.5, "l1: how much the range widens with the policy's entropy", low=0.0)
-    contraction: float = option(0.3, "l2: how much it narrows while rewards stand still", low=0.0, high=1.0)
-    window: int = option(10, "training steps whose mean rewards are compared, half with half", low=2)
+    expansion: float = option(0.5, "l1: widening of the range with the policy's entropy", low=0.0)
+    contraction: float = option(0.3, "l2: narrowing of the range while rewards are constant", low=0.0, high=1.0)
+    window: int = option(10, "training steps whose mean rewards are compared, first half with second half", low=2)
 
     paper = "2505.17714"
     trust = "?"
     unverified = (
         "phi = H / log(vocabulary), psi = 1 - tanh |dR|, dR between halves of the window, all of the step before"
     )
-    changes = "clip bounds that widen with entropy and narrow while rewards stand still"
+    changes = "clip bounds that widen with entropy and narrow while rewards are constant"
 
     def __post_init__(self) -> None:
-        # Not fields: every field of this class is a setting.
+        # Not fields, since every field is a setting.
         self._entropy = 0.0
         self._rewards: list[float] = []
 
     def factor(self, vocabulary: int) -> float:
-        """What the clip bounds are multiplied with now."""
+        """The current factor on the clip bounds."""
         phi = min(1.0, self._entropy / math.log(vocabulary)) if vocabulary > 1 else 0.0
         psi = 1 - math.tanh(abs(relative_change(self._rewards))) if len(self._rewards) == self.window else 0.0
         return 1 + self.expansion * math.tanh(phi) - self.contraction * math.tanh(psi)
@@ -69,8 +68,10 @@ class PpoBr(Clipped):
 
 
 def relative_change(values: Sequence[float]) -> float:
-    """(mean of the later half - mean of the earlier half) / |mean of the earlier half|; infinite where that is 0 and
-    the other is not. The middle one of an odd number is in the later half."""
+    """(mean of the later half - mean of the earlier half) / |mean of the earlier half|.
+
+    It is infinite where only the earlier mean is 0. The middle one of an odd number is in the later half.
+    """
     half = len(values) // 2
     before, after = fmean(values[:half]), fmean(values[half:])
     if after == before:

@@ -1,4 +1,4 @@
-"""Ratios that multiply those of tokens: over the whole response, or over a token and all before it."""
+"""Products of token ratios, over the whole response or over a prefix."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class ProductRatio(Ratio):
-    """Of the whole response: log W = sg(sum_k log r_k) + log pi_t - sg(log pi_t), on each of its tokens.
+    """The response's ratio on each token: log W = sg(sum_k log r_k) + log pi_t - sg(log pi_t).
 
-    The importance weight of a response (arXiv:2503.14286, arXiv:2602.10693); GSPO's is its length's root.
+    It is the importance weight of a response (arXiv:2503.14286, arXiv:2602.10693); GSPO's ratio is its T-th root.
     """
 
     kind: str = option("product", "name of the ratio")
 
     paper = "2503.14286, 2602.10693"
-    changes = "all tokens of a response share one ratio, the product of theirs"
+    changes = "all tokens of a response share one ratio, the product of the token ratios"
 
     def log_ratios(self, inputs: LossInputs) -> Tensor:
         sum_B1 = values_of(super().log_ratios(inputs), inputs).sum(dim=1, keepdim=True)
@@ -32,12 +32,12 @@ class ProductRatio(Ratio):
 
 @dataclass
 class PrefixProduct(Ratio):
-    """Of a token and all before it: sg(sum_{k<=t} log r_k) + log pi_t - sg(log pi_t) (CTPO, arXiv:2605.07331)."""
+    """The prefix ratio up to a token: sg(sum_{k<=t} log r_k) + log pi_t - sg(log pi_t) (CTPO, arXiv:2605.07331)."""
 
     kind: str = option("prefix_product", "name of the ratio")
 
     paper = "2605.07331"
-    changes = "a token's ratio is the product of its own and those of all tokens before it"
+    changes = "a token's ratio is the product of the ratios up to it"
 
     def log_ratios(self, inputs: LossInputs) -> Tensor:
         sums_BT = values_of(super().log_ratios(inputs), inputs).cumsum(dim=1)

@@ -1,4 +1,4 @@
-"""SAPO: a smooth gate on the ratio in place of a clip."""
+"""SAPO: a smooth gate on the ratio replaces the clip."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 class Sapo(PolicyGradient):
     """-(4 / tau) sigmoid(tau (r_t - 1)) A on each token (arXiv:2511.20347).
 
-    The gate's slope is 1 at r = 1 and falls to zero on both sides; tau -> 0 leaves r A and a constant. Nothing is
-    counted as clipped.
+    The gate's slope is 1 at r = 1 and decreases to zero on both sides; tau -> 0 gives r A plus a constant. No token
+    counts as clipped.
     """
 
     kind: str = option("sapo", "name of the objective")
     positive_temperature: float = option(1.0, "tau where the advantage is above 0", above=0.0)
-    negative_temperature: float = option(1.05, "tau where it is not; larger gates harder", above=0.0)
+    negative_temperature: float = option(1.05, "tau elsewhere; a larger value is a sharper gate", above=0.0)
 
     paper = "2511.20347"
-    changes = "the gradient fades smoothly as the ratio leaves 1, on both sides"
+    changes = "the gradient decreases smoothly as the ratio moves away from 1"
 
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
         advantages_BT = inputs.advantages_BT

@@ -1,4 +1,4 @@
-"""TOPR: good responses as in REINFORCE, bad ones by a weight that tapers off."""
+"""TOPR: REINFORCE for good responses, a truncated importance weight for bad ones."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 class Topr(PolicyGradient):
     """-A log pi where A >= 0, -sg(clamp(W, smallest_weight, largest_weight)) A log pi elsewhere (arXiv:2503.14286).
 
-    W is the product of a response's ratios; `ratio.kind=sequence` takes its length's root, as verl's request does.
-    Tokens of negative advantage whose weight is bounded are counted as clipped.
+    W is the product of a response's token ratios; `ratio.kind=sequence` uses the geometric mean, as in verl's pull
+    request. Tokens with negative advantage at a bound count as clipped.
     """
 
     kind: str = option("topr", "name of the objective")
-    ratio: Ratio = option(ProductRatio(), "what is compared with the policy that sampled; product, or sequence (verl)")
-    smallest_weight: float = option(0.0, "smaller weights of negative advantages become it", low=0.0, high=1.0)
-    largest_weight: float = option(1.0, "larger weights of negative advantages become it", low=1.0)
+    ratio: Ratio = option(ProductRatio(), "probability ratio: product, or sequence (verl)")
+    smallest_weight: float = option(0.0, "lower bound of the weight for negative advantages", low=0.0, high=1.0)
+    largest_weight: float = option(1.0, "upper bound of the weight for negative advantages", low=1.0)
 
     paper = "2503.14286"
-    changes = "positive advantages train as in REINFORCE, negative ones by the response's ratio, at most 1"
+    changes = "REINFORCE for positive advantages; the response's ratio, at most 1, weights negative ones"
 
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
         negative_BT = inputs.advantages_BT < 0

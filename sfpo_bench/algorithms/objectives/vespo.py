@@ -1,4 +1,4 @@
-"""VESPO: the response's importance weight, reshaped so that it neither explodes nor vanishes at once."""
+"""VESPO: a smooth function of the response's importance weight."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 class Vespo(PolicyGradient):
     """-sg(phi(W)) A log pi, phi(W) = e^lambda W^k e^(-lambda W) (arXiv:2602.10693).
 
-    W is the product of the response's ratios. phi is 1 at W = 1, largest at W = k / lambda, and goes to 0 on both
-    sides. Nothing is counted as clipped.
+    W is the product of the response's token ratios. phi is 1 at W = 1, has its maximum at W = k / lambda, and goes to 0
+    on both sides. No token counts as clipped.
     """
 
     kind: str = option("vespo", "name of the objective")
-    ratio: Ratio = option(ProductRatio(), "what is compared with the policy that sampled: product")
-    positive_power: float = option(2.0, "k where the advantage is not below 0", low=0.0)
-    positive_decay: float = option(3.0, "lambda where it is not", above=0.0)
+    ratio: Ratio = option(ProductRatio(), "probability ratio: product")
+    positive_power: float = option(2.0, "k where the advantage is at least 0", low=0.0)
+    positive_decay: float = option(3.0, "lambda where the advantage is at least 0", above=0.0)
     negative_power: float = option(3.0, "k where the advantage is below 0", low=0.0)
-    negative_decay: float = option(2.0, "lambda where it is", above=0.0)
+    negative_decay: float = option(2.0, "lambda where the advantage is below 0", above=0.0)
 
     paper = "2602.10693"
     changes = "a smooth function of the response's ratio weights its gradient"
@@ -36,7 +36,7 @@ class Vespo(PolicyGradient):
     def surrogate(self, log_ratios_BT: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
         log_w_BT, negative_BT = log_ratios_BT.detach(), inputs.advantages_BT < 0
         positive_phi_BT, negative_phi_BT = (
-            # In logs, where a W that overflows has weight 0.
+            # In log space, so that a W that overflows has weight 0.
             (power * log_w_BT - decay * log_w_BT.expm1()).exp()
             for power, decay in (
                 (self.positive_power, self.positive_decay),

@@ -1,1 +1,1 @@
-"""Terms that are added to a policy-gradient loss with a rule of their own for the division: one small file each."""
+"""Penalties added to a policy-gradient loss, each with its own normalization; one file per method."""

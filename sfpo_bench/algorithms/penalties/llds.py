@@ -1,4 +1,4 @@
-"""LLDS: a penalty on good responses that become less likely."""
+"""LLDS: a penalty on good responses whose likelihood decreases."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 
 class Gate(StrEnum):
-    """Over what log-probs must have fallen in sum: a run of tokens without a masked one between, or the response."""
+    """The span whose summed log-prob must have decreased: a run of unmasked tokens, or the response."""
 
     action = "action"
     response = "response"
 
 
 class Divisor(StrEnum):
-    """Tokens of the whole mini-batch that the sum is divided by: of responses that are to be preserved (the paper), all
-    (the authors' code), or those of open gates (a request to verl)."""
+    """The tokens of the mini-batch in the denominator.
+
+    `preserved` are those of responses with A >= 0 (the paper), `every` all (the authors' code), `gated` those of open
+    gates (verl's pull request).
+    """
 
     preserved = "preserved"
     every = "every"
@@ -35,18 +38,18 @@ class Divisor(StrEnum):
 class Llds(Penalty):
     """weight sum over A >= 0 of 1[sum_k D_k > 0] sum_k max(0, D_k) / tokens (arXiv:2512.04220).
 
-    D = log pi_old - log pi. k runs over an action, a run of generated tokens; single-turn text has one a response.
-    Gates are detached. At pi = pi_old value and gradient are 0. The smaller weight of answer tokens (MA) is left out: a
-    loss is not told which tokens are the answer.
+    D = log pi_old - log pi. k runs over an action, a run of generated tokens; single-turn text has one per response.
+    Gates are detached. At pi = pi_old value and gradient are 0. The smaller weight of answer tokens (MA) is left out,
+    since the loss does not know which tokens are the answer.
     """
 
     kind: str = option("llds", "name of the penalty")
     weight: float = option(0.2, "lambda: weight of the penalty; 0.1 in the paper's first version", low=0.0)
-    gate: Gate = option(Gate.action, "what must have become less likely as a whole: action or response")
-    divisor: Divisor = option(Divisor.preserved, "tokens divided by: preserved (paper), every (code) or gated")
+    gate: Gate = option(Gate.action, "span whose likelihood must have decreased: action or response")
+    divisor: Divisor = option(Divisor.preserved, "tokens in the denominator: preserved (paper), every (code) or gated")
 
     paper = "2512.04220"
-    changes = "responses of advantage 0 and above are kept from becoming less likely"
+    changes = "a penalty when responses with advantage >= 0 become less likely"
     extra_passes = "1 forward before each optimizer step, unless divisor=every"
 
     @property
@@ -75,12 +78,12 @@ class Llds(Penalty):
         return (inputs.advantages_BT >= 0) & inputs.mask_BT
 
     def _open(self, inputs: LossInputs) -> Tensor:
-        """True on the tokens of actions, or responses, whose log-prob fell."""
+        """True on the tokens of actions or responses whose log-prob decreased."""
         fall_BT = _fall(inputs).detach().masked_fill(~inputs.mask_BT, 0.0)
         if self.gate is Gate.response:
             return fall_BT.sum(dim=1, keepdim=True) > 0
         mask_BT = inputs.mask_BT.long()
-        # Numbers of actions: one more where a token follows a masked one.
+        # Number the actions: a new one starts where a token follows a masked one.
         number_BT = mask_BT.diff(dim=1, prepend=mask_BT.new_zeros(len(mask_BT), 1)).clamp(min=0).cumsum(dim=1)
         sums_BA = fall_BT.new_zeros(len(fall_BT), int(number_BT.max()) + 1).scatter_add(1, number_BT, fall_BT)
         return sums_BA.gather(1, number_BT) > 0

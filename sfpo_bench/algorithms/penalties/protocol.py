@@ -1,4 +1,4 @@
-"""A term added to the policy-gradient loss: none, and the base of those that add one."""
+"""The base class of penalties, which adds nothing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Penalty(LossPart):
-    """Nothing is added to the loss. The base of the others.
+    """Adds nothing to the loss; the base class of penalties.
 
-    A penalty divides by what its definition says, not by the objective's `normalization`; a selection's weight of a
-    response multiplies it, neither the mask nor the engine's correction does.
+    A penalty normalizes by its own definition, not by the objective's `normalization`. A selection's weight of a
+    response multiplies it; the mask and the engine correction do not.
     """
 
     kind: str = option("none", "name of the penalty")
@@ -27,13 +27,12 @@ class Penalty(LossPart):
     changes = "nothing is added to the loss"
 
     def statistics(self, mini_batch: LossInputs) -> Mapping[str, Tensor]:
-        """What `row_losses` must know of the whole mini-batch, such as what it divides by; asked for with
-        `uses_statistics`."""
+        """The mini-batch statistics for `row_losses`, such as denominators; called if `uses_statistics`."""
         return {}
 
     def row_losses(self, inputs: LossInputs) -> Tensor | None:
-        """What each response adds to the loss of the mini-batch, [B], with its gradient; None where nothing is added.
+        """Each response's term in the mini-batch loss, [B], differentiable and without padding; None to add nothing.
 
-        Padding must not enter. The sum over all responses of the mini-batch is the whole term.
+        The penalty is the sum over all responses of the mini-batch.
         """
         return None

@@ -1,4 +1,4 @@
-"""AsyPPO's entropy bonus: of tokens on which the critics do not differ the most."""
+"""AsyPPO's entropy bonus, without tokens on which the critics differ most."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 class SpreadEntropy(Penalty):
     """-coefficient * I_t H_t, mean over the tokens of the mini-batch (AsyPPO, arXiv:2510.01656); H_t is the entropy.
 
-    I_t is 0 on the share `highest` of the tokens with the largest standard deviation of the critics' values: above the
-    largest one that remains, so that of equal ones none is left out.
+    I_t is 0 on the share `highest` of the tokens with the largest standard deviation of the critics' values, except
+    ties with the largest remaining one.
     """
 
     kind: str = option("spread_entropy", "name of the penalty")
     coefficient: float = option(0.001, "beta: weight of the entropy bonus", low=0.0)
-    highest: float = option(0.2, "h: share of the tokens without it", low=0.0, high=1.0)
+    highest: float = option(0.2, "h: share of the tokens without the bonus", low=0.0, high=1.0)
 
     paper = "2510.01656"
     trust = "T"
-    changes = "an entropy bonus but for tokens on which the critics differ the most"
+    changes = "an entropy bonus, except for tokens on which the critics differ most"
     extra_passes = "1 forward before each optimizer step"
-    not_plain = "entropy has a gradient of its own"
+    not_plain = "the entropy term adds its gradient"
 
     least_modules = 2
 

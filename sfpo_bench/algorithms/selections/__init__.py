@@ -1,1 +1,1 @@
-"""Which responses of a batch are trained on, and with what weight: one small file per method."""
+"""Selections and weights of responses, one file per method."""

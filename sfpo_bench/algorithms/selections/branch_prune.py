@@ -1,4 +1,4 @@
-"""BranchGRPO's pruning: edges of a tree of responses that are left out of the backward pass."""
+"""BranchGRPO's pruning: leaves edges of response trees out of the backward pass."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 
 class Width(StrEnum):
-    """Which of the edges behind the last splits of a tree are trained on, by the rewards of their responses: all of
-    them, the best of each split, or half the number from each end of the tree's."""
+    """The edges after a tree's last splits that are trained on, by the rewards of their responses.
+
+    `every` keeps all, `best_of_split` the best of each split, `best_and_worst` half of the number from each end of the
+    tree's ranking.
+    """
 
     every = "every"
     best_of_split = "best_of_split"
@@ -31,25 +34,25 @@ class Width(StrEnum):
 
 @dataclass
 class BranchPrune(Facts, Selection):
-    """Edges without loss: a share of the last ones (width), and those of some depths, which wander (BranchGRPO,
-    arXiv:2509.06040).
+    """Masks a share of the last edges (width) and a sliding window of depths (BranchGRPO, arXiv:2509.06040).
 
-    Rewards and advantages are made of the whole tree; what is left out counts in the denominators. A response of which
+    Rewards and advantages use the whole tree, and masked tokens count in denominators. A fully masked response is not
+    run. Unverified: the order of depths, the ranking of best and worst, and the denominators. A response of which
     nothing is left is not run. Unverified: which depths come first, what best and worst are of, and the denominators.
     """
 
     kind: str = option("branch_prune", "name of the selection")
-    width: Width = option(Width.every, "edges behind the last splits that stay: every, best_of_split, best_and_worst")
-    ratio: float = option(0.5, "share of them that is left out", low=0.0, below=1.0)
-    depths: int = option(0, "neighbouring depths that are left out; 0: none", low=0)
-    slide_every: int = option(30, "training steps after which these are the next ones", low=1)
+    width: Width = option(Width.every, "last edges to keep: every, best_of_split, best_and_worst")
+    ratio: float = option(0.5, "share of the last edges that is masked", low=0.0, below=1.0)
+    depths: int = option(0, "number of adjacent depths that are masked; 0: none", low=0)
+    slide_every: int = option(30, "training steps after which the masked depths move by one", low=1)
 
     paper = "2509.06040"
     trust = "?"
-    changes = "edges of trees are left out of the backward pass"
+    changes = "edges of response trees are left out of the backward pass"
     unverified = (
-        "that best and worst are those of a tree, that the first depths are left out first, after the last one the "
-        "first again, never all of them, and that denominators count what is left out, is our reading"
+        "ranking best and worst within a tree, masking the first depths first and wrapping around, never masking all "
+        "depths, and counting masked tokens in denominators are our reading"
     )
 
     def __post_init__(self) -> None:
@@ -74,12 +77,12 @@ class BranchPrune(Facts, Selection):
         return torch.tensor(list(zip_longest(*kept, fillvalue=0.0)), dtype=torch.float64).T
 
     def left_out(self, deepest: int) -> set[int]:
-        """The depths, from 1, that this step leaves out of trees that are `deepest` deep."""
+        """The depths (from 1) that this step masks in trees of depth `deepest`."""
         first = self._steps // self.slide_every
         return {1 + (first + number) % deepest for number in range(self.depths)} if self.depths < deepest else set()
 
     def _by_width(self, tree: Sequence[Edge], rewards: Sequence[float], group: int) -> Iterator[int]:
-        """Places of the edges behind the last splits that are left out."""
+        """Indices of the last edges that are masked."""
         if self.width is Width.every:
             return
         deepest: dict[int, int] = {}
@@ -91,7 +94,7 @@ class BranchPrune(Facts, Selection):
                 split = edge.above if self.width is Width.best_of_split else None
                 together.setdefault((edge.row // group, split), []).append(place)
         for places in together.values():
-            ordered = sorted(places, key=lambda place: -rewards[tree[place].row])  # stable: earlier ones first
+            ordered = sorted(places, key=lambda place: -rewards[tree[place].row])  # stable: earlier first in ties
             kept = math.ceil((1 - self.ratio) * len(ordered))
             worst = kept // 2 if self.width is Width.best_and_worst else 0
             yield from ordered[kept - worst : len(ordered) - worst]

@@ -1,4 +1,4 @@
-"""DPPO's pruning: prompts and responses of low advantage are dropped at random, and the others weigh more for it."""
+"""DPPO's pruning: randomly drops prompts and responses of low |A| and reweights the others."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Estimator(StrEnum):
-    """The weight of a response that stays, kept with probability k, under a mean over all N responses.
+    """The weight of a response that is kept with probability k, for a mean over all N responses.
 
-    horvitz_thompson  1 / k: the expectation over draws is the gradient of the whole batch
-    published         C / k under the mean over those that stay, C the mean of k: a ratio, and biased
+    horvitz_thompson  1 / k: unbiased, its expectation is the gradient of the whole batch
+    published         C / k for a mean over the kept responses, with C the mean of k: biased
     """
 
     horvitz_thompson = "horvitz_thompson"
@@ -30,8 +30,12 @@ class Estimator(StrEnum):
 
 
 class DropRule(StrEnum):
-    """`bernoulli`: each prompt and response is dropped on its own. `fixed_count`, the appendix's algorithm: the
-    floor(rate n) of lowest |A| are dropped for sure, which no weight can undo: biased."""
+    """How responses and prompts are dropped.
+
+    `bernoulli` drops each independently. `fixed_count` (the appendix's algorithm) drops the floor(rate n) with the
+    lowest
+    |A| deterministically, which no weight can correct: biased.
+    """
 
     bernoulli = "bernoulli"
     fixed_count = "fixed_count"
@@ -39,24 +43,22 @@ class DropRule(StrEnum):
 
 @dataclass
 class DppoPrune(Facts, Selection):
-    """Drop prompts of low past |A| with probability `prompt_rate`, responses of |A| below the batch's mean with
-    probability `rate`, and weight the others (arXiv:2603.04135).
+    """Randomly drop prompts of low past |A| and responses of low |A|, and reweight the others (arXiv:2603.04135).
 
-    A prompt's past |A| is an average over the steps that had it, remembered in the checkpoint; one that is new is not
-    dropped. All responses are generated and count as spent; those that are dropped are not run by the learner. With
-    rates of 0 it is the method without it, bit for bit. Unverified: the threshold of P and its value above, and how a
-    prompt's past is smoothed.
+    A prompt is dropped with probability `prompt_rate` if its past |A| is low, a response with probability `rate` if its
+    |A| is below the batch's mean. A prompt's past |A| is an average over its earlier steps, stored in the checkpoint; a
+    new prompt is kept. Dropped responses are generated and count as costs, but the learner does not run them. With
+    rates of 0 nothing changes, bit for bit. Unverified: the threshold of P and its value above, and the smoothing of a
+    prompt's past.
     """
 
     kind: str = option("dppo_prune", "name of the selection")
     rate: float = option(
-        0.5, "probability that a response of low |A| is dropped; .3 to .9 in the paper", low=0.0, below=1.0
+        0.5, "probability of dropping a response of low |A|; .3 to .9 in the paper", low=0.0, below=1.0
     )
-    prompt_rate: float = option(0.5, "probability that a prompt of low past |A| is dropped", low=0.0, below=1.0)
-    smoothing: float = option(0.5, "part of the newest mean |A| in a prompt's past |A|", above=0.0, high=1.0)
-    estimator: Estimator = option(
-        Estimator.horvitz_thompson, "weight of those that stay: horvitz_thompson or published"
-    )
+    prompt_rate: float = option(0.5, "probability of dropping a prompt of low past |A|", low=0.0, below=1.0)
+    smoothing: float = option(0.5, "weight of the latest mean |A| in a prompt's past |A|", above=0.0, high=1.0)
+    estimator: Estimator = option(Estimator.horvitz_thompson, "weight of kept responses: horvitz_thompson or published")
     sampling: DropRule = option(DropRule.bernoulli, "bernoulli, or fixed_count (the appendix; biased)")
 
     paper = "2603.04135"
@@ -65,7 +67,7 @@ class DppoPrune(Facts, Selection):
         "that P is the rate below the mean |A| (of the batch; of the past of the step's prompts) and 0 above, and how "
         "a prompt's past is smoothed, is our reading"
     )
-    changes = "prompts and responses of low |A| are dropped at random, the others weigh more"
+    changes = "prompts and responses of low |A| are dropped at random, the others are weighted up"
 
     def __post_init__(self) -> None:
         self._past: dict[str, float] = {}
@@ -97,14 +99,14 @@ class DppoPrune(Facts, Selection):
         return self.weights_of((1 - chance_PG) * (1 - chance_P1), (drawn_PG >= chance_PG) & (drawn_P1 >= chance_P1))
 
     def weights_of(self, chance_PG: Tensor, kept_PG: Tensor) -> Tensor:
-        """The weights, 0 for the dropped, of one outcome of the draw; `chance_PG` is the probability to stay."""
+        """The weights for one outcome of the draw, 0 for dropped ones; `chance_PG` is the probability of being kept."""
         weights_PG = kept_PG.double() / chance_PG
         if self.estimator is Estimator.published:
             weights_PG = weights_PG * chance_PG.mean() * kept_PG.numel() / kept_PG.sum().clamp(min=1)
         return weights_PG
 
     def _past_of(self, candidates: Candidates) -> Tensor:
-        """The past |A| of each prompt, [P, 1]; of a new one infinity."""
+        """The past |A| of each prompt, [P, 1]; infinity for a new one."""
         past = [self._past.get(name, float("inf")) for name, _ in _prompts(candidates)]
         return candidates.advantages_PG.new_tensor(past)[:, None]
 
@@ -121,16 +123,16 @@ class DppoPrune(Facts, Selection):
 
 
 def probabilities(size: Tensor, rate: float) -> Tensor:
-    """P of each entry: `rate` below the mean of the finite ones, else 0."""
+    """P of each entry: `rate` below the mean of the finite entries, else 0."""
     known = size[size.isfinite()]
     if not len(known):
         return size.new_zeros(size.shape)
-    # The mean of equal numbers can be above them by a rounding error, which would drop them all.
+    # The mean of equal numbers can exceed them by a rounding error, which would make all of them low.
     return rate * (size < known.mean().clamp(max=known.max())).double()
 
 
 def lowest_dropped(size: Tensor, rate: float) -> Tensor:
-    """0 for the floor(rate n) lowest of the n finite entries, of equal ones the first, and 1 for the others."""
+    """0 for the floor(rate n) lowest of the n finite entries (first ones in ties), and 1 for the others."""
     flat = size.reshape(-1)
     kept = flat.new_ones(len(flat))
     kept[flat.argsort(stable=True)[: int(rate * int(flat.isfinite().sum()))]] = 0.0
@@ -138,7 +140,7 @@ def lowest_dropped(size: Tensor, rate: float) -> Tensor:
 
 
 def _prompts(candidates: Candidates) -> list[tuple[str, float]]:
-    """The problem of each group and the mean |A| of its responses; none where the responses come from no step."""
+    """The problem of each group and the mean |A| of its responses; empty without trajectories."""
     sizes = candidates.advantages_PG.abs()
     firsts = candidates.trajectories[:: sizes.shape[1]]
     return [(one.problem.id, fmean(row)) for one, row in zip(firsts, sizes.tolist(), strict=bool(firsts))]

@@ -1,4 +1,4 @@
-"""Every response is trained on, as in GRPO."""
+"""The default selection, as in GRPO: every response is trained on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Every(Facts, Selection):
-    """Every response, with weight 1."""
+    """Selects every response with weight 1."""
 
     kind: str = option("every", "name of the selection")
 

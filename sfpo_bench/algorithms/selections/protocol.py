@@ -1,4 +1,4 @@
-"""The seam of selections: what one is given, and what it returns."""
+"""The interface of selections."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What a selection sees: the step's whole batch, on every rank, and a generator of its own, the same on every rank.
+    """The inputs of a selection: the step's whole batch and a random generator, equal on every rank.
 
         Candidates(tensor([[0.7, -0.7], [0.0, 0.0]]), tensor([[5, 3], [8, 8]]), generator(seed, "selection", step))
 
-    Advantages are float64, of each response the mean over its tokens; lengths count response tokens. `trajectories` are
-    the responses group by group, where they come from a step.
+    Advantages are float64 means over each response's tokens; lengths count response tokens. `trajectories` are the
+    responses, group by group.
     """
 
     advantages_PG: Tensor
@@ -33,11 +33,11 @@ class Candidates:
 
 
 class Selection(Protocol):
-    """Which responses of a batch are trained on, and with what weight. It draws from the generator it is given; what it
-    remembers from step to step goes through `state` and `restore`, which a checkpoint carries.
+    """Selects and weights the responses of a batch.
 
-    A selection is a dataclass whose fields are its settings and whose `kind` names it. What it inherits here has a
-    default; only `weights` has none:
+    A selection is a dataclass whose fields are its settings and whose `kind` is its name. It draws random numbers only
+    from the given generator. State between steps goes through `state` and `restore`, which checkpoints carry. Only
+    `weights` has no default:
 
         @dataclass
         class Short(Selection):
@@ -49,29 +49,29 @@ class Selection(Protocol):
 
     @property
     def needs_weights(self) -> bool:
-        """False when `weights` never returns any, so that the objective need not apply them."""
+        """False when `weights` always returns None, so that the objective need not support weights."""
         return True
 
     def check(self, key: str, group: int) -> None:
-        """Raise `ConfigError` for settings that cannot work, alone or with `group` responses to a prompt; `key` is
-        where the selection sits."""
+        """Raise `ConfigError` for invalid settings, also with `group` responses per prompt; `key` is the selection's
+        key."""
         return None
 
     @abstractmethod
     def weights(self, candidates: Candidates) -> Tensor | None:
-        """The weight of each response's loss, [P, G], 0 for one that is dropped and not run; None: all weigh 1. Or that
-        of the policy-gradient term of each response token, [B, T], anything on padding; a response whose tokens with a
-        loss all weigh 0 is dropped.
+        """Return weights of responses, [P, G], or of tokens, [B, T]; None when all are 1. Called once per training
+        step.
 
-        Denominators count the dropped too, so that a weight is a factor on the response's share of the loss. Once for
-        each training step.
+        A response of weight 0 is dropped and not run; its weight multiplies all of its loss. Token weights multiply the
+        policy-gradient term and are arbitrary on padding; a response with zero weight on all loss tokens is dropped.
+        Denominators include dropped responses.
         """
         ...
 
     def state(self) -> RuleState:
-        """What must survive a kill, as plain JSON values; empty for a selection without memory."""
+        """The state for the checkpoint, as JSON values; empty for a stateless selection."""
         return {}
 
     def restore(self, state: RuleState) -> None:
-        """Take up a state that `state` returned."""
+        """Load a state that `state` returned."""
         return None
