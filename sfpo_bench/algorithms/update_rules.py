@@ -174,7 +174,7 @@ class SlowFast(Facts, UpdateRule):
 
     @property
     def reach(self) -> float:
-        """alpha K + 1: the length of a step in units of one pass, while gradients stay the same."""
+        """alpha K + 1: the length of a step in units of one pass, for constant gradients."""
         return self.alpha * self.fast_passes + 1
 
     def check(self, key: str) -> None:

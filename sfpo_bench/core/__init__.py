@@ -1,1 +1,1 @@
-"""What every part of the package may import: records, errors, fields of settings, seeded randomness. No torch here."""
+"""The base of the package: records, errors, setting fields and seeded randomness, without torch."""

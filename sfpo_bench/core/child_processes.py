@@ -1,7 +1,7 @@
-"""Python processes that this one starts import what this one imports, whatever lies in the folder they start in.
+"""Makes child Python processes import the same modules as this one, in any working directory.
 
-`python -m` puts the present folder first on a process's search path. A folder or module there that is named like this
-package, or like one that it needs, would be imported in its place.
+`python -m` puts the working directory first on the search path. A folder or module there with the name of this package,
+or of a dependency, would be imported instead.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for a Python process whose search path is this process's own, present folder included or not."""
+    """`environ` for a Python process with this process's search path and without an implicit working directory."""
     places = dict.fromkeys(os.path.abspath(place) for place in sys.path if os.path.exists(place or os.curdir))
     return {**environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
 
 
 def refuse_another_package(first: Sequence[str] = ()) -> None:
-    """Raise `ConfigError` when a process that looks in the folders `first`, then where this one looks, would import
-    another package of this name than this one has."""
+    """Raise `ConfigError` when a process with the search path `first` plus this one's would import another copy of the
+    package."""
     found = _found(first)
     if found == _PACKAGE:
         return
@@ -36,8 +36,7 @@ def refuse_another_package(first: Sequence[str] = ()) -> None:
 
 
 def _found(first: Sequence[str]) -> Path | None:
-    """The folder of the package of this name that is found first; a folder without a package in it counts, as it does
-    for Python."""
+    """The first folder on the search path with the package's name, including namespace packages."""
     before = list(sys.path)
     sys.path[:0] = first
     try:

@@ -1,4 +1,4 @@
-"""What files hold, as one short text: that of a file, and that of the folder of a model."""
+"""Content hashes of a file and of a model folder."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import functools
 import hashlib
 from pathlib import Path
 
-MODEL_CONFIG = "config.json"  # as the hub names the shape of a model
-# What makes a model: weights, configuration, tokenizer.
+MODEL_CONFIG = "config.json"  # the hub's name of a model's configuration
+# Files of a model: weights, configuration, tokenizer.
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file; read anew only when its size or time of change is another."""
+    """The sha256 of a file, cached by its size and modification time."""
     found = path.stat()
     return _sha256(str(path.resolve()), found.st_size, found.st_mtime_ns)
 
 
 def model_folder_sha256(folder: Path) -> str:
-    """sha256 of all files of a model's folder that make the model, their names included."""
+    """The sha256 of the names and contents of a folder's model files."""
     files = sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern) if path.is_file()})
     lines = [f"{path.name} {file_sha256(path)}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a run spends, declared once: the axes on which runs are compared, and the record of what was spent on each."""
+"""The cost axes on which runs are compared, and the record of a run's costs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class CostAxis(StrEnum):
-    """One way to count what a run has spent; its value is the key in journals, tables, settings and the tracking store.
+    """A cost axis; its value is the key in journals, tables, settings and the tracking store.
 
     CostAxis.train_seconds.label == "training time, s"
     """
@@ -22,27 +22,27 @@ class CostAxis(StrEnum):
 
     @property
     def words(self) -> str:
-        """`sampled responses`, `training time`."""
+        """The name of the axis: `sampled responses`, `training time`."""
         return _ABOUT[self].words
 
     @property
     def noun(self) -> str:
-        """`responses`, `training time`: the axis inside a sentence."""
+        """The name within a sentence: `responses`, `training time`."""
         return _ABOUT[self].noun or self.words
 
     @property
     def label(self) -> str:
-        """`sampled responses`, `training time, s`: the axis above a table."""
+        """The name with unit, for tables: `sampled responses`, `training time, s`."""
         return f"{self.words}, {_ABOUT[self].unit}" if _ABOUT[self].unit else self.words
 
     @property
     def caption(self) -> str:
-        """`training time, s (without evaluation and checkpoints)`: the axis below a figure."""
+        """The label with details, for figures: `training time, s (without evaluation and checkpoints)`."""
         return f"{self.label} ({_ABOUT[self].detail})" if _ABOUT[self].detail else self.label
 
     @property
     def meaning(self) -> str:
-        """What is counted."""
+        """The definition of the axis."""
         return _ABOUT[self].meaning
 
     @property
@@ -51,18 +51,18 @@ class CostAxis(StrEnum):
 
     @property
     def less(self) -> str:
-        """`fewer responses`, `less training time`."""
+        """The phrase `fewer responses` or `less training time`."""
         return f"{'less' if self.is_time else 'fewer'} {self.noun}"
 
     @property
     def more(self) -> str:
-        """`more responses`."""
+        """The phrase `more responses`."""
         return f"more {self.noun}"
 
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What a report says of an axis; `noun` is empty where it is `words`."""
+    """The texts of an axis in reports; an empty `noun` means `words`."""
 
     words: str
     meaning: str
@@ -99,15 +99,18 @@ _ABOUT: Mapping[CostAxis, _About] = {
 }  # fmt: skip
 
 AXIS_KEYS = tuple(axis.value for axis in CostAxis)
-# What the answer of a report speaks of, figures are drawn over, and the tracking store shows accuracies by.
+# The axes of report summaries, figures and accuracies in the tracking store.
 MAIN_AXES = (CostAxis.responses, CostAxis.train_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a run has spent so far, on every axis. `train_seconds` is kept work only: no evaluation, no checkpoints, no
-    work lost to a kill. `total_seconds` is everything the process did since it started, summed over resumes, lost work
-    included. `cpu_seconds` is the process time that stands beside `train_seconds`; runs are not compared on it."""
+    """The costs of a run so far, on every axis.
+
+    `train_seconds` is kept work only: no evaluation, no checkpoints, no work lost to a kill. `total_seconds` is the
+    wall time of the run's processes summed over resumes, lost work included. `cpu_seconds` is the CPU time of
+    `train_seconds`; runs are not compared on it.
+    """
 
     prompts: int = 0
     responses: int = 0
@@ -119,13 +122,13 @@ class Costs:
 
     @classmethod
     def of(cls, values: Mapping[str, float]) -> Costs:
-        """The costs with these values, by key; counts are rounded to whole numbers, what is not there is 0."""
+        """The costs with these values by key; counts are rounded, missing keys are 0."""
         return cls(**{key: value if COST_TYPES[key] is float else round(value) for key, value in values.items()})  # type: ignore[arg-type]  # the fields differ in type
 
     def on(self, axis: CostAxis) -> float:
-        """What was spent on one axis."""
+        """The cost on one axis."""
         return float(getattr(self, axis.value))
 
 
-# Every number of `Costs` and its type, in the order of its fields: columns of tables and keys of journals.
+# The fields of `Costs` with their types, in order; used for table columns and journal keys.
 COST_TYPES: Mapping[str, type] = {name: type(getattr(Costs(), name)) for name in Costs.__slots__}

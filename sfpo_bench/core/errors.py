@@ -1,24 +1,24 @@
-"""Every error this package raises on purpose.
+"""The exception hierarchy of the package.
 
-    BenchError                    exit code 1; base of all, its message is the whole story for the user
+    BenchError                    exit code 1; base class, the command line prints only its message
     ├── ConfigError               exit code 2; a setting, path or name is wrong: found, expected, what to do
     │   ├── MissingDataError      a data file, model folder or cached download is not there
     │   ├── DamagedFile           a file of a run, comparison, sweep, study or evaluation cannot be read back
     │   └── ComparisonChanged     a results folder belongs to other settings or other code
     ├── Interrupted               exit code 130; stopped on request, resumable
-    ├── RunFailed                 the run cannot go on; its last checkpoint holds
+    ├── RunFailed                 the run cannot continue; its last checkpoint is intact
     │   ├── NonFiniteError        a loss or gradient is not finite
-    │   ├── EngineFailed          the rollout engine died, hung or ran out of memory
+    │   ├── EngineFailed          the rollout engine crashed, hung or ran out of memory
     │   ├── EngineMismatch        the rollout engine's log-probs are not the trainer's: stale or wrong weights
-    │   ├── PluginError           a class or function of the user's raised, or returned another thing than expected
-    │   ├── RankLost              another process of the same run died or fell silent
+    │   ├── PluginError           user code raised an exception or returned an unexpected value
+    │   ├── RankLost              another process of the same run crashed or stopped responding
     │   └── DiskFullError         not enough space for the next write
     ├── RunLocked                 another live process owns this run folder
     ├── CheckpointError           a checkpoint is missing, damaged or of another run
     ├── DownloadError             a fetch failed or its sha256 differs
     ├── StudyStoreError           the database of a sweep's study cannot be reached
     └── TrackingError             the tracking store cannot be used
-        └── DeliveredElsewhere    another process has been delivering the same run for longer than one waits
+        └── DeliveredElsewhere    another process delivers the same run, and the wait for it timed out
 
 Messages say what was found, what was expected and what to do.
 """
@@ -43,11 +43,11 @@ class MissingDataError(ConfigError):
 
 
 class DamagedFile(ConfigError):
-    """A file that this package wrote holds something else by now."""
+    """A file that this package wrote was changed or damaged."""
 
 
 class ComparisonChanged(ConfigError):
-    """The results folder was made with other settings or other code; the message shows the difference."""
+    """The results folder was created with other settings or other code; the message shows the difference."""
 
 
 class Interrupted(BenchError):
@@ -57,7 +57,7 @@ class Interrupted(BenchError):
 
 
 class RunFailed(BenchError):
-    """The run cannot go on; its last checkpoint is whole."""
+    """The run cannot continue; its last checkpoint is intact."""
 
 
 class NonFiniteError(RunFailed):
@@ -65,7 +65,7 @@ class NonFiniteError(RunFailed):
 
 
 class EngineFailed(RunFailed):
-    """The rollout engine died, hung or ran out of memory; the run's work up to then is in a checkpoint."""
+    """The rollout engine crashed, hung or ran out of memory; completed steps are in a checkpoint."""
 
 
 class EngineMismatch(RunFailed):
@@ -73,11 +73,11 @@ class EngineMismatch(RunFailed):
 
 
 class PluginError(RunFailed):
-    """A user's own objective, rule, task or reward raised, or returned another thing than expected."""
+    """A user's objective, rule, task or reward raised an exception or returned an unexpected value."""
 
 
 class RankLost(RunFailed):
-    """Another process that trains the same run died or fell silent."""
+    """Another process of the same run crashed or stopped responding."""
 
 
 class DiskFullError(RunFailed):
@@ -85,7 +85,7 @@ class DiskFullError(RunFailed):
 
 
 class RunLocked(BenchError):
-    """Another live process works in this run folder."""
+    """Another process holds the lock of this run folder."""
 
 
 class CheckpointError(BenchError):
@@ -105,4 +105,4 @@ class TrackingError(BenchError):
 
 
 class DeliveredElsewhere(TrackingError):
-    """Another process has been delivering the same run, or making the store, for longer than one waits for it."""
+    """Another process delivers the same run or creates the store, and the wait for it timed out."""

@@ -1,4 +1,4 @@
-"""How what an extra of pyproject.toml brings is installed today: the package is on no index."""
+"""Install commands for the extras of pyproject.toml; the package is not on an index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def install_extra(name: str, package: Path = _PACKAGE) -> str:
-    """The command that installs the extra `name`: by its name in a checkout, else by what it consists of."""
+    """The command that installs the extra `name`: by name in a checkout, else by its requirements."""
     checkout = package.parent
     if (checkout / "pyproject.toml").is_file():
         return f"`pip install '.[{name}]'` in {checkout}"
@@ -22,6 +22,6 @@ def _requirements(name: str) -> list[str]:
         lines = [line.partition(";") for line in requires("sfpo-bench") or ()]
     except PackageNotFoundError:
         lines = []
-    # A wheel writes the marker of an extra as `extra == "name"`.
+    # In a wheel's metadata an extra is the marker `extra == "name"`.
     found = [need.strip() for need, _, marker in lines if f'extra == "{name}"' in marker.replace("'", '"')]
     return found or [f"sfpo-bench[{name}]"]

@@ -1,11 +1,11 @@
-"""The scalars a step records, by key. The same keys name journal entries, MLflow metrics and report columns.
+"""The metrics of a training step by key; journal, MLflow and report columns use the same keys.
 
-A stage's statistics (`StageStats`) appear beside these as `<stage>/<statistic>`, for example `fast_1/clip_fraction`.
+Statistics of a stage (`StageStats`) have keys `<stage>/<statistic>`, for example `fast_1/clip_fraction`.
 """
 
 from __future__ import annotations
 
-# What collectors other than `group` add.
+# Metrics of collectors other than `group`.
 COLLECTOR_METRICS: dict[str, str] = {
     "sampling_rounds": "rounds of problems that dynamic sampling took (absent without it, as the next three)",
     "sampled_groups_with_signal_share": "share of the groups sampled that are neither all right nor all wrong",
@@ -64,7 +64,7 @@ STEP_METRICS: dict[str, str] = {
     "checkpoint_seconds": "writing the checkpoint that preceded this step (0 when there was none)",
 }
 
-# Of each module that is trained beside the policy, as `<module>/<statistic>`, for example `critic/loss`.
+# Metrics of each module trained beside the policy, as `<module>/<statistic>`, for example `critic/loss`.
 MODULE_METRICS: dict[str, str] = {
     "loss": "mean over tokens of what the module's optimizer steps minimise, before each; mean over the steps",
     "gradient_norm": "mean gradient norm of those steps, before clipping",

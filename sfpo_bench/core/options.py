@@ -1,7 +1,7 @@
-"""Declaring a setting: its type, default, range and one line of documentation, at the place that uses it.
+"""Declares settings: type, default, range and one line of documentation, in the dataclass that uses them.
 
-A plain dataclass whose fields are made by `option` is at once the Hydra schema, the defaults, the range check and, for
-light things such as an update rule or a task, the object itself.
+A dataclass whose fields are made by `option` is the Hydra schema, the defaults and the range check. For light objects,
+such as an update rule or a task, it is also the object itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class IsDataclass(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A setting's range, choices and line of documentation. Bounds are inclusive unless `above`/`below` say not."""
+    """A setting's range and documentation; `low` and `high` are inclusive bounds, `above` and `below` exclusive."""
 
     doc: str
     low: float | None = None
@@ -32,7 +32,7 @@ class Option:
     below: float | None = None
 
     def range_text(self) -> str:
-        """The range in words of mathematics, such as `[0, 1]` or `(0, inf)`; empty when there is none."""
+        """The range as an interval, such as `[0, 1]` or `(0, inf)`; empty without bounds."""
         bounds = (self.low, self.above, self.high, self.below)
         if all(bound is None for bound in bounds):
             return ""
@@ -60,7 +60,7 @@ def option(
     above: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A dataclass field that is a documented, ranged setting. Lists, mappings and nested settings are copied."""
+    """A dataclass field for a documented setting with a range. Lists, mappings and nested settings are copied."""
     metadata = {_KEY: Option(doc, low, high, above, below)}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -73,7 +73,7 @@ def option(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of a tree of settings: its dotted key, current value and declaration."""
+    """One setting: its dotted key, current value and declaration."""
 
     key: str
     value: Any
@@ -94,7 +94,7 @@ def settings(node: IsDataclass, prefix: str = "") -> Iterator[Setting]:
 
 
 def check_ranges(node: IsDataclass, prefix: str = "") -> None:
-    """Raise `ConfigError` for the first number below `node` that is outside its declared range."""
+    """Raise `ConfigError` for the first number below `node` outside its declared range."""
     for setting in settings(node, prefix):
         values = setting.value if isinstance(setting.value, (list, tuple)) else [setting.value]
         for value in values:

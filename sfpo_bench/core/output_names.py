@@ -1,18 +1,18 @@
-"""Names that a user gives to output: of a file that may be replaced, or of what is written into where it stands."""
+"""Output paths: files that are replaced atomically, and devices, pipes or open files that are written to."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_OPEN_FILES = "/proc"  # below it, names of files that a process holds open: /dev/stdout is a link to one
+_OPEN_FILES = "/proc"  # contains links to open files; /dev/stdout is a link to one
 
 
 def is_written_through(path: Path) -> bool:
-    """True for what a new file must not take the place of: a device, a pipe, and a file that is open.
+    """True for a device, a pipe or an open file, which must be written to and not replaced.
 
-    `/dev/stdout` is one whatever the shell sent it to: behind `> FILE` it leads to a regular file, and to replace it
-    would take the name `/dev/stdout` from every process of the machine. Such a file is appended to: the shell may have
-    written into it before.
+    `/dev/stdout` is such a path even when the shell redirects it to a regular file: replacing it would remove
+    `/dev/stdout` for every process of the machine. Such a file is appended to, since the shell may have written to it
+    before.
     """
     if not path.exists():
         return False
@@ -26,6 +26,6 @@ def is_written_through(path: Path) -> bool:
 
 
 def write_through(path: Path, content: str) -> None:
-    """Write `content` behind what is in `path`, for which `is_written_through` is true."""
+    """Append `content` to `path`, for which `is_written_through` is true."""
     with open(path, "a", encoding="utf-8") as out:
         out.write(content)

@@ -1,4 +1,4 @@
-"""Hydra overrides as text: quoting a value that may hold any character, and saying how to where it is missing."""
+"""Hydra overrides as text: quoting arbitrary values, and error messages that show the right quoting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def quoted(text: str) -> str:
     r"""The text as a value of an override: `it's` is `'it\'s'`.
 
-    Backslashes count only before a quote and before `${`: those are doubled, and one more is set.
+    Only backslashes before a quote or `${` are special: they are doubled, and one more is added.
     """
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
     escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
@@ -24,7 +24,7 @@ def quoted(text: str) -> str:
 
 
 def written(key: str, value: str) -> str:
-    """`key=value` as one types it into a shell, quoted where Hydra or the shell ask for it."""
+    """`key=value` for a shell, quoted where Hydra or the shell need it."""
     plain = f"{key}={value}"
     override = plain if _is_text(plain, value) else f"{key}={quoted(value)}"
     if re.fullmatch(r"[\w@%+=:,./-]+", override):
@@ -33,17 +33,17 @@ def written(key: str, value: str) -> str:
 
 
 def as_value(text: str) -> str:
-    """The text as the value of an override: plain where Hydra reads it as this text, else quoted, as `'1e5'` is."""
+    """The text as the value of an override, quoted only where Hydra would read it differently, as in `'1e5'`."""
     return text if _is_text(f"key={text}", text) else quoted(text)
 
 
 def word(text: str) -> str:
-    """A positional argument as one types it into a shell."""
+    """A positional argument, quoted for a shell."""
     return shlex.quote(text)
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """The parsed overrides; raises `ConfigError` that says, of the first that is none, how to write it."""
+    """The parsed overrides; raises `ConfigError` for the first invalid one and shows how to write it."""
     parsed: list[Override] = []
     for override in overrides:
         found = _parse(override)
@@ -54,8 +54,8 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
 
 
 def _parse(override: str) -> Override | str:
-    """The parsed override, or why it is none."""
-    # Here, because reports quote values and know nothing of Hydra.
+    """The parsed override, or the reason why it is invalid."""
+    # A local import, since reports quote values without Hydra.
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -82,7 +82,7 @@ def _advice(override: str, found: str) -> str:
 
 
 def _is_text(override: str, value: str) -> bool:
-    """True when the override, as it stands, sets the text `value`."""
+    """True when the override, without quoting, sets the text `value`."""
     parsed = _parse(override)
     if isinstance(parsed, str) or "${" in value:
         return False

@@ -1,5 +1,4 @@
-"""The files of a user's own code: the module of a class, that in which the class is defined, and what these import of
-their own package."""
+"""Finds the source files of user code: a class's module, its defining module, and their imports in their package."""
 
 from __future__ import annotations
 
@@ -16,11 +15,10 @@ _INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("purelib", "platlib"
 
 
 def own_sources(name: str, beside: Path | None = None) -> Mapping[str, Path]:
-    """The files that `module:attribute` is made of, by the names of their modules, that of `name` first; found as
-    `plugins.find` finds it. Empty where there are none.
+    """The source files of `module:attribute` by module name, that of `name` first; empty if there are none.
 
-    Imports are read from the sources, those within functions too; the module in which the object says that it was
-    defined is added, however it got from there to `module`. What belongs to other packages is none of them.
+    Modules are found as `plugins.find` does. Imports are read from the sources, also within functions. The module that
+    defines the object is included even if `module` does not import it directly. Files of other packages are left out.
     """
     module = name.partition(":")[0]
     found: dict[str, Path] = {}
@@ -37,10 +35,10 @@ def own_sources(name: str, beside: Path | None = None) -> Mapping[str, Path]:
 
 
 def _defined_in(name: str, beside: Path | None) -> list[str]:
-    """The module in which the object was defined, if it can be had."""
+    """The module that defines the object, if it can be imported."""
     try:
         defined = getattr(find(name, "", beside), "__module__", None)
-    except BenchError:  # told where the object is made
+    except BenchError:  # reported where the object is created
         return []
     return [defined] if isinstance(defined, str) else []
 
@@ -55,11 +53,11 @@ def _file_of(module: str) -> Path | None:
 
 
 def _is_own(module: str, first: str) -> bool:
-    """True for what is of the package of `first`, or lies beside it where that is no package and not installed."""
+    """True for modules of the package of `first`, or beside it when `first` is a plain module that is not installed."""
     top, first_top = module.partition(".")[0], first.partition(".")[0]
     if top == first_top:
         return True
-    # Only packages as a whole are looked for: to find a module in one, Python imports it.
+    # Only top-level names are looked up, since finding a submodule imports its package.
     file, root = _file_of(top), _file_of(first_top)
     if file is None or root is None or root.name == "__init__.py" or str(root).startswith(_INSTALLED):
         return False
@@ -67,11 +65,11 @@ def _is_own(module: str, first: str) -> bool:
 
 
 def _imported(module: str, file: Path) -> Iterator[str]:
-    """The names of the modules that a file imports; some of `from a import b` are none."""
+    """Names that a file may import as modules; for `from a import b` both `a` and `a.b`."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     try:
         tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):  # told where the module is imported
+    except (SyntaxError, ValueError):  # reported where the module is imported
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""A user's own objective, update rule, task or reward, named `module:Class` in the configuration."""
+"""User-defined objectives, update rules, tasks and rewards, configured as `module:Class`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from sfpo_bench.core.errors import BenchError, ConfigError, PluginError
 from sfpo_bench.core.options import option
 
-# Of what a method returned, and the arguments it was given: what was expected instead; empty when all is well.
+# Checks a method's result, given its arguments; returns what was expected, or an empty text if valid.
 Check = Callable[..., str]
 
 _OURS = str(Path(__file__).parents[1])
@@ -24,19 +24,19 @@ _OURS = str(Path(__file__).parents[1])
 
 @dataclass
 class Custom:
-    """Settings of a class of the user's own package. A dataclass gets its options typed and checked like our own."""
+    """Settings of a user-defined class. Options of a dataclass are typed and checked like built-in settings."""
 
     kind: str = option("custom", "marks a class from another package")
     factory: str = option("", "the class, as `module:Class`; its package must be installed")
     options: dict[str, Any] = option({}, "fields of the class, as `{name: value}`")
 
 
-# Folders in which modules that a user's file names are looked for, beside the environment's; workers inherit it.
+# Variable with further folders to search for user modules; worker processes inherit it.
 BESIDE = "SFPO_BENCH_PLUGIN_FOLDERS"
 
 
 def look_beside(file: Path) -> None:
-    """Modules that `file` names are found in its folder too, by this process and by those it starts."""
+    """Add the folder of `file` to the search for user modules, in this process and its children."""
     folders = [folder for folder in os.environ.get(BESIDE, "").split(os.pathsep) if folder]
     folder = str(file.resolve().parent)
     if folder not in folders:
@@ -46,7 +46,7 @@ def look_beside(file: Path) -> None:
 def find(name: str, key: str, beside: Path | None = None) -> Any:
     """The object `module:attribute`; `key` is the setting that named it.
 
-    The module is one of the environment, or lies in a folder of `look_beside`, or in that of the file `beside`. Raises
+    The module may be installed, in a folder added by `look_beside`, or in the folder of the file `beside`. Raises
     `ConfigError` when the form is wrong, the module does not import or the attribute is missing.
     """
     module_name, colon, attribute = name.partition(":")
@@ -70,7 +70,7 @@ def find(name: str, key: str, beside: Path | None = None) -> Any:
 
 @contextmanager
 def folders_last(beside: Path | None) -> Iterator[None]:
-    """The folders of users' files behind those that Python looks in."""
+    """Append the folders of user modules to `sys.path` inside the block."""
     folders = [folder for folder in os.environ.get(BESIDE, "").split(os.pathsep) if folder]
     folders += [str(beside.resolve().parent)] if beside is not None else []
     before = list(sys.path)
@@ -82,14 +82,13 @@ def folders_last(beside: Path | None) -> Iterator[None]:
 
 
 def called(function: Callable[..., Any], name: str, check: Check, *arguments: Any, **named: Any) -> Any:
-    """What the user's `function` returns; raises `PluginError` when it raises, or when `check` finds another thing than
-    it expected and says what that is."""
+    """Call the user's `function` and return its result; raises `PluginError` when it raises or `check` fails."""
     try:
         found = function(*arguments, **named)
     except BenchError:
         raise
     except Exception as error:
-        # The function is the user's: it may raise anything.
+        # User code may raise anything.
         raise PluginError(f"{name} {raised(error)}; mend it, and run the same command again") from error
     expected = check(found, *arguments)
     if expected:
@@ -98,15 +97,15 @@ def called(function: Callable[..., Any], name: str, check: Check, *arguments: An
 
 
 def guarded(made: Any, checks: Mapping[str, Check], name: str, defaults: Mapping[str, Any] | None = None) -> Any:
-    """The user's object, whose methods in `checks` say in one line what they did wrong instead of ending the program,
-    with the `defaults` that its class lacks.
+    """The user's object with checked methods and with the `defaults` that its class lacks.
 
-    It stays of its class: a subclass with these methods takes its place, so `isinstance` and `==` are as before.
+    The methods in `checks` raise a one-line `PluginError` instead of other exceptions. A subclass with these methods
+    replaces the object's class, so `isinstance` and `==` are unchanged.
     """
     try:
-        kind: Any = type(made)  # mypy takes a class for unhashable
+        kind: Any = type(made)  # mypy considers a class unhashable
         made.__class__ = _guarded_class(kind, tuple(checks.items()), name, tuple((defaults or {}).items()))
-    except TypeError as error:  # it has slots or is built in
+    except TypeError as error:  # it has __slots__ or is a built-in class
         raise ConfigError(f"{name} cannot be watched over ({error}); expected a class without __slots__") from error
     return made
 
@@ -133,11 +132,11 @@ def _watched(method: Callable[..., Any], name: str, check: Check) -> Callable[..
 
 
 def raised(error: BaseException) -> str:
-    """`raised ValueError (…) at my_methods.py line 12: return 1 / 0`: where in the user's code it came from."""
-    ours = (_OURS, "<", importlib.__file__)  # "<": written by Python, as the __init__ of a dataclass is
+    """The error and its line in user code: `raised ValueError (…) at my_methods.py line 12: return 1 / 0`."""
+    ours = (_OURS, "<", importlib.__file__)  # "<": generated code, such as the __init__ of a dataclass
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/omegaconf/" not in frame.filename]
     theirs = [frame for frame in frames if not frame.filename.startswith(ours)]
-    # Libraries may lie below; the user's file is the one that was entered first.
+    # Frames of libraries may follow; the user's file is the first one entered.
     last = next((frame for frame in reversed(theirs) if frame.filename == theirs[0].filename), None)
     where = f" at {last.filename} line {last.lineno}: {last.line}" if last else ""
     text = " ".join(str(error).split())[:300]
@@ -145,12 +144,12 @@ def raised(error: BaseException) -> str:
 
 
 def a(kind: type) -> Check:
-    """The check that something is of a kind."""
+    """A check for an instance of `kind`."""
     return lambda found, *_: "" if isinstance(found, kind) else f"a {kind.__module__}.{kind.__qualname__}"
 
 
 def many(kind: type, *, like: int | None = None) -> Check:
-    """The check for a list or tuple of a kind; as long as the argument number `like`, if that is given."""
+    """A check for a list or tuple of `kind`, as long as the argument number `like` if given."""
 
     def check(found: object, *arguments: Any) -> str:
         wanted = f"a list of {kind.__module__}.{kind.__qualname__}"

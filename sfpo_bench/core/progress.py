@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with the time left on a terminal, elsewhere one line a minute."""
+"""Progress of long work: a bar with the remaining time on a terminal, elsewhere one line per minute."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rich.text import Text
 _LINE_SECONDS = 60.0
 _REFRESH_SECONDS = 1.0
 
-# The share of the work that is done, and what is done in words.
+# The completed share of the work, and a description of it.
 State = tuple[float, str]
 
 
 class Board:
-    """Shows one piece of long work while it is entered: the caller says which share is done, and that in words.
+    """Shows the progress of one piece of work while it is entered; the caller reports the completed share.
 
-    A thread of its own writes the lines, so that they come while the caller waits for something. Time left is what the
-    rest takes at the speed since `begin`; what was there before says nothing of it.
+    A background thread prints the lines, so that they appear also while the caller waits. The remaining time is
+    estimated from the speed since `begin`, without work done before.
     """
 
     def __init__(
@@ -71,30 +71,30 @@ class Board:
             self._lines.join()
 
     def begin(self, share: float, words: str = "") -> None:
-        """Work starts now, with this share of it done before."""
+        """Start the work, with this share already completed."""
         self._began_at = self._changed_at = self._clock()
         self._began_with = self._share = share
         self._show(words)
 
     def update(self, share: float, words: str) -> None:
-        """So much is done by now."""
+        """Set the completed share and its description."""
         if share != self._share:
             self._share, self._changed_at = share, self._clock()
         self._show(words)
 
     def follow(self, state: Callable[[], State]) -> None:
-        """Work starts now, and `refresh` shows what `state` returns."""
+        """Start the work; `refresh` then shows what `state` returns."""
         self._followed, self._refreshed_at = state, self._clock()
         self.begin(*state())
 
     def refresh(self) -> None:
-        """Show the state that is followed, unless it was read less than a second ago: it may lie in many files."""
+        """Show the followed state, at most once per second, since reading it may open many files."""
         if self._followed is not None and self._clock() - self._refreshed_at >= _REFRESH_SECONDS:
             self._refreshed_at = self._clock()
             self.update(*self._followed())
 
     def line(self) -> str:
-        """What is done, the time since it began and the time left, in one line without the name."""
+        """The description, elapsed time and remaining time in one line, without the name."""
         now = self._clock()
         parts = [self._words, f"{duration_text(now - self._began_at)} so far", self._left_text(now)]
         still = now - self._changed_at
@@ -103,7 +103,7 @@ class Board:
         return ", ".join(part for part in parts if part)
 
     def say(self, text: str) -> None:
-        """Write a line of text of its own."""
+        """Print a separate line of text."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _left_text(self, now: float) -> str:
@@ -125,7 +125,7 @@ class Board:
 
 
 class _BoardLine(ProgressColumn):
-    """The line of a board behind its bar, made anew at every refresh."""
+    """The line of a board after its bar, rendered at every refresh."""
 
     def __init__(self, board: Board) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _BoardLine(ProgressColumn):
 
 
 def duration_text(seconds: float) -> str:
-    """`40 s`, `12 min`, `3 h 05 min`, `4 d 2 h`."""
+    """A duration as text: `40 s`, `12 min`, `3 h 05 min`, `4 d 2 h`."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Data folders: beside the package in a checkout, inside it in an installation."""
+"""Data folders, which are beside the package in a checkout and inside it in an installation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sfpo_bench.core.errors import MissingDataError
 
-# setup.py puts them into the wheel; they are no part of the code that trains.
+# setup.py puts them into the wheel; they do not count as code of a run.
 CARRIED = ("sweeps", "evaluations")
 
 _PACKAGE = Path(__file__).resolve().parents[1]

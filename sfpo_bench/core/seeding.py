@@ -1,7 +1,7 @@
-"""Randomness as a function of names. Nothing draws from a global or shared generator.
+"""Randomness as a function of names, without global or shared generators.
 
-Two kinds: named `generator`s for host-side choices (data order, arm order), and counter-based `uniforms` for sampling,
-where the number at a position depends on its key and position alone and never on what else is in the batch.
+Named `generator`s make host-side choices (data order, arm order). Counter-based `uniforms` are for sampling: the number
+at a position depends only on its key and position, and not on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _SHIFT = np.uint64(32)
 
 
 def stream_key(seed: int, *names: str | int) -> int:
-    """A 64-bit key for the stream `(seed, *names)`; different names, orders or types give unrelated keys."""
+    """A 64-bit key for the stream `(seed, *names)`; other names, orders or types give independent keys."""
     text = "\x1f".join([str(seed), *(f"{type(name).__name__}:{name}" for name in names)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """A fresh generator for the stream `(seed, *names)`, for example `generator(3, "problems", epoch)`."""
+    """A new generator for the stream `(seed, *names)`, for example `generator(3, "problems", epoch)`."""
     return np.random.Generator(np.random.Philox(key=stream_key(seed, *names)))
 
 
 def uniforms(keys_B: Sequence[int], positions: int, start: int = 0) -> NDArray[np.float64]:
-    """Uniforms in [0, 1), shape [B, positions]: entry (b, t) is a function of `(keys_B[b], start + t)` alone.
+    """Uniforms in [0, 1), shape [B, positions]: entry (b, t) is a function of `(keys_B[b], start + t)` only.
 
     Philox4x32-10 (Salmon et al., SC 2011) with the stream's 64-bit key and the position as counter; two of its four
-    words make the 53 bits of a double.
+    words give the 53 bits of a double.
     """
     keys = np.asarray(keys_B, dtype=np.uint64)[:, None]
     counter = np.arange(start, start + positions, dtype=np.uint64)[None, :]

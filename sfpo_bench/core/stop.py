@@ -1,6 +1,6 @@
-"""Stop requests: the first Ctrl-C or SIGTERM requests a clean end, the second ends at once; a file can request it too.
+"""Stop requests: the first Ctrl-C or SIGTERM requests a clean stop, the second kills the process; a file works too.
 
-SIGUSR1 and SIGUSR2 count as well, which schedulers send some time before a limit, and SIGHUP of a closed terminal.
+SIGUSR1 and SIGUSR2, which schedulers send some time before a limit, and SIGHUP of a closed terminal also count.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ from pathlib import Path
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-# nohup starts a process that ignores SIGHUP, and some schedulers one that ignores SIGUSR1: that stays so.
+# nohup makes a process ignore SIGHUP, and some schedulers SIGUSR1; these stay ignored.
 _MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGUSR1)
 
 
 @dataclass(slots=True)
 class StopRequest:
-    """Checked at the end of every step. A worker also stops when the process that started it is gone, and when
-    `file` appears: that reaches runs on other machines, and never hits a process that has just ended its run."""
+    """A stop request, checked at the end of every step.
+
+    A worker also stops when its parent process has ended, and when `file` appears. The file works for runs on other
+    machines and cannot hit a process that has just finished its run.
+    """
 
     parent_pid: int | None = None
     file: Path | None = None
-    acknowledgement: str = ""  # what the terminal is told at once when a signal comes; empty: nothing
+    acknowledgement: str = ""  # printed immediately when a signal arrives; empty: nothing
     _signal: int | None = field(default=None, init=False)
 
     @property
     def reason(self) -> str | None:
-        """Why to stop, or None."""
+        """The reason to stop, or None."""
         if self._signal is not None:
             return signal.Signals(self._signal).name
         if self.parent_pid is not None and os.getppid() != self.parent_pid:
@@ -42,7 +45,7 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle these signals inside the block; does nothing outside the main thread."""
+        """Handle the signals inside the block; does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -61,5 +64,5 @@ class StopRequest:
             os.kill(os.getpid(), number)
         self._signal = number
         if self.acknowledgement:
-            # A signal handler may interrupt a write to sys.stderr; the file descriptor has no lock of Python's.
+            # A signal handler may interrupt a write to sys.stderr, whose lock os.write does not need.
             os.write(2, f"\nsfpo-bench: {self.acknowledgement}\n".encode())

@@ -1,4 +1,4 @@
-"""When a run ends before its last step: at an accuracy that it is to reach."""
+"""The stop rule of a run: it ends before its last step at a target accuracy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sfpo_bench.core.types import EvaluationRecord, Split
 
 
 class EvaluationMode(StrEnum):
-    """How the responses of an evaluation are drawn: sampled, or decoded greedily."""
+    """The decoding of an evaluation's responses: sampled or greedy."""
 
     sampled = "sampled"
     greedy = "greedy"
@@ -19,25 +19,25 @@ class EvaluationMode(StrEnum):
 
 @dataclass
 class StopAt:
-    """A run ends after `patience` evaluations in a row at or above `accuracy`, and with its last step at the latest.
+    """Ends a run after `patience` consecutive evaluations at or above `accuracy`, or at its last step.
 
-    The evaluation before training ends no run.
+    The evaluation before training does not count.
     """
 
     accuracy: float = option(
-        0.0, "accuracy at which a run ends before training.steps; 0: it takes all its steps", low=0.0, high=1.0
+        0.0, "target accuracy at which a run ends before training.steps; 0: off", low=0.0, high=1.0
     )
-    split: Split = option(Split.select, "problems on which it is measured: select, or report with allow_report")
+    split: Split = option(Split.select, "split of the accuracy: select, or report with allow_report")
     mode: EvaluationMode = option(
-        EvaluationMode.sampled, "evaluations that count: sampled, or greedy (report split only)"
+        EvaluationMode.sampled, "decoding of the evaluations: sampled, or greedy (report split only)"
     )
-    patience: int = option(1, "evaluations in a row that must be at or above it", low=1)
+    patience: int = option(1, "consecutive evaluations at or above the target", low=1)
     allow_report: bool = option(
-        False, "stop on the report split all the same: accuracies at the end are then too high, and reports say so"
+        False, "allow split=report: final accuracies are then biased upwards, and reports say so"
     )
 
     def reached_at(self, evaluations: Iterable[EvaluationRecord]) -> int | None:
-        """The step after whose evaluation the run ends, a function of its evaluations alone; None while it goes on."""
+        """The step after whose evaluation the run ends, from its evaluations only; None if it continues."""
         if not self.accuracy:
             return None
         counted = {r.step: r.accuracy for r in evaluations if r.split == self.split and r.mode == self.mode and r.step}
@@ -49,7 +49,7 @@ class StopAt:
         return None
 
     def __str__(self) -> str:
-        """`sampled accuracy of 0.6 on the select split, in 2 evaluations in a row`."""
+        """The rule as text: `sampled accuracy of 0.6 on the select split, in 2 evaluations in a row`."""
         if not self.accuracy:
             return "nothing: every run takes all its steps"
         row = f", in {self.patience} evaluations in a row" if self.patience > 1 else ""

@@ -1,4 +1,4 @@
-"""The records that travel between modules. No torch here, so that reports and configuration stay light.
+"""The records that modules exchange, without torch, so that reports and configuration stay light.
 
 Shape suffixes used across the package:
 
@@ -16,7 +16,7 @@ from sfpo_bench.core.costs import Costs
 
 
 class Split(StrEnum):
-    """Which problems: `train` for rollouts, `select` for choosing, `report` for the numbers shown."""
+    """The splits of problems: `train` for rollouts, `select` for model selection, `report` for reported results."""
 
     train = "train"
     select = "select"
@@ -24,14 +24,14 @@ class Split(StrEnum):
 
 
 class FinishReason(StrEnum):
-    """How a response ended: by an end-of-sequence token of the model, or cut at the token limit."""
+    """The end of a response: `stopped` by an end-of-sequence token, or `truncated` at the token limit."""
 
     stopped = "stopped"
     truncated = "truncated"
 
 
 class GradeStatus(StrEnum):
-    """What the grader found. Only `correct` and `wrong` are verdicts; the others are counted apart."""
+    """The result of grading. Only `correct` and `wrong` are verdicts; the others are counted separately."""
 
     correct = "correct"
     wrong = "wrong"
@@ -43,8 +43,11 @@ class GradeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem: `Problem("arithmetic/7*8-35", "7*8-35", "21")`. `id` is unique within its task. `solution` is a
-    reference solution, a whole response that its task grades as correct, where the data has one."""
+    """One problem: `Problem("arithmetic/7*8-35", "7*8-35", "21")`.
+
+    `id` is unique within its task. `solution` is a reference solution, a whole response that the task grades as
+    correct, or None.
+    """
 
     id: str
     text: str
@@ -54,7 +57,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat prompt; `role` is `system`, `user` or `assistant`."""
+    """One message of a chat prompt; `role` is `system`, `user` or `assistant`."""
 
     role: str
     content: str
@@ -62,7 +65,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is shown for `problem_id`: raw text to continue, or chat turns for the model's template."""
+    """The prompt for `problem_id`: raw text to continue, or chat messages for the model's template."""
 
     problem_id: str
     content: str | tuple[Message, ...]
@@ -70,12 +73,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One response, exactly as the engine produced it, or one that no engine sampled.
+    """One response as the engine produced it, or one that no engine sampled.
 
-    `response_ids` ends with the end-of-sequence token when `finish_reason` is `stopped`; `log_probs` are the
-    engine's own, one per response token, at the sampling temperature. `text` leaves special tokens out. Of a response
-    that went on from some of its tokens, these are the last ones of `prompt_ids` and the first ones of `text`. One that
-    was written by somebody else, such as a reference solution, has no `log_probs`, and -1 for its `sample`.
+    `response_ids` ends with the end-of-sequence token when `finish_reason` is `stopped`. `log_probs` are the engine's,
+    one per response token, at the sampling temperature. `text` omits special tokens. For a continued response, its
+    first tokens are the last ones of `prompt_ids`, and `text` includes them. A response that was not sampled, such as a
+    reference solution, has no `log_probs` and `sample` -1.
     """
 
     problem_id: str
@@ -88,14 +91,17 @@ class Completion:
 
     @property
     def is_sampled(self) -> bool:
-        """False for a response that was written by somebody else."""
+        """False for a response that no engine sampled, such as a reference solution."""
         return bool(self.log_probs)
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """A grader's answer: verdict, reward for training, what it took as the final answer (None: nothing) and the name of
-    the rule that found it (empty where a task has one rule only, or nothing was found)."""
+    """The result of grading one response.
+
+    `status` is the verdict and `reward` the training reward. `extracted` is the final answer, or None. `rule` is the
+    name of the rule that extracted it, empty where a task has only one or nothing was found.
+    """
 
     status: GradeStatus
     reward: float
@@ -105,18 +111,16 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One graded response that a training step is taken on, and where it belongs. The second of two responses to the
-    step's first problem:
+    """One graded response of a training step, with its group. For example, a response to the step's first problem:
 
         Trajectory(problem, completion, Grade(GradeStatus.correct, 1.0, "21"), group=0)
 
-    Those of one `group` are compared with each other. `parent` is the place in the step of the earlier trajectory that
-    it branched from, and response tokens before `loss_from` are that one's: they bear no loss a second time. One
-    that is `left_out` stands in its group so that groups have one size, and nothing more: it has no part in the
-    statistics of the group and is not trained on.
+    Responses of one `group` are compared with each other. `parent` is the index in the step of the trajectory from
+    which it branched; tokens before `loss_from` are shared with the parent and have their loss there. A `left_out`
+    trajectory only fills its group: it is in no statistics and is not trained on.
 
-    One of an earlier step brings what it was born with: `advantages`, one or one of each response token, in whose place
-    none are made, and `old_log_probs`, one of each response token, that its ratio is to.
+    A replayed trajectory has stored `advantages`, one or one per response token, which replace computed ones, and
+    `old_log_probs`, one per response token, to which its ratio is taken.
     """
 
     problem: Problem
@@ -155,7 +159,7 @@ class StageStats:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One training step of the journal. `metrics` holds the step's scalars by their metric key."""
+    """One training step in the journal, with its `metrics` by key."""
 
     step: int
     time_unix_s: float
@@ -166,10 +170,10 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRecord:
-    """One evaluation of the journal: `n` responses to `problems` problems of `split`; `accuracy` = correct / n.
+    """One evaluation in the journal: `n` responses to `problems` problems of `split`; `accuracy` = correct / n.
 
-    `mode` is `sampled` (at `temperature`) or `greedy`; `statuses` counts every `GradeStatus` met; `truncated` counts
-    responses cut at the token limit, whatever their grade.
+    `mode` is `sampled` (at `temperature`) or `greedy`. `statuses` counts each `GradeStatus`; `truncated` counts
+    responses cut at the token limit, with any grade.
     """
 
     step: int
@@ -188,7 +192,7 @@ class EvaluationRecord:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """Something that happened once at a step, such as `trigger_fired` or `optimizer_step_skipped`."""
+    """An event at a step, such as `trigger_fired` or `optimizer_step_skipped`."""
 
     step: int
     time_unix_s: float
@@ -201,7 +205,7 @@ JournalRecord = StepRecord | EvaluationRecord | EventRecord
 
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
-    """One stored training response of a step: what `show` prints and what `samples.parquet` holds."""
+    """One stored training response, as in `samples.parquet` and printed by `show`."""
 
     step: int
     problem_id: str
@@ -219,9 +223,9 @@ class SampleRecord:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How responses are drawn: from the full vocabulary at `temperature`; 0 is greedy decoding, only for evaluation.
+    """Sampling parameters; temperature 0 is greedy decoding, for evaluation only.
 
-    `top_p` below 1 or `top_k` above 0 cuts the vocabulary; the transformers engine has no `top_k`.
+    `top_p` below 1 or `top_k` above 0 truncates the distribution; the transformers engine does not support `top_k`.
     """
 
     temperature: float

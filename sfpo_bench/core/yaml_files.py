@@ -1,4 +1,4 @@
-"""Reading YAML that a user wrote or that a run saved, with one message for whatever is wrong with the file."""
+"""Reads YAML files of users and runs, with one error message per kind of damage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sfpo_bench.core.errors import ConfigError, MissingDataError
 
 
 def read_yaml(path: Path) -> DictConfig:
-    """The settings in a YAML file; nothing is resolved.
+    """The settings in a YAML file, with interpolations unresolved.
 
-    Raises `MissingDataError` for a file that cannot be opened, and `ConfigError` for one that is not UTF-8, not YAML
-    (a tab that indents, a key twice) or no mapping of settings.
+    Raises `MissingDataError` for a file that cannot be opened, and `ConfigError` for one that is not UTF-8, not YAML (a
+    tab that indents, a key twice) or not a mapping.
     """
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; expected a YAML file of settings")
@@ -37,13 +37,13 @@ def read_yaml(path: Path) -> DictConfig:
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
-    """What is wrong with a file whose bytes are not UTF-8."""
+    """The message for a file that is not UTF-8."""
     found = f"found bytes that are not UTF-8 (0x{error.object[error.start]:02x} at {error.start})"
     return f"{found}; save the file as UTF-8"
 
 
 def explain_yaml(error: yaml.YAMLError) -> str:
-    """` line 3: …`: where YAML ends to be YAML and why; a file whose name the error knows stands before the line."""
+    """The position and reason of a YAML error, such as ` line 3: …`, to append to a file name."""
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", None) or error).splitlines()[0]
     where = f" line {mark.line + 1}" if mark is not None else ""

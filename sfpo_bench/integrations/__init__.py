@@ -1,1 +1,1 @@
-"""SFPO for trainers that are not ours: an optimizer around an optimizer, and what makes TRL's GRPOTrainer use it."""
+"""SFPO for other trainers: an optimizer wrapper, and a callback for TRL's GRPOTrainer."""

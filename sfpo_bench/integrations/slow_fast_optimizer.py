@@ -1,4 +1,4 @@
-"""SFPO as an optimizer around another one, for any loop that takes optimizer steps on one batch of rollouts.
+"""SFPO as an optimizer wrapper, for any loop that takes optimizer steps on one batch of rollouts.
 
     optimizer = SlowFastOptimizer(torch.optim.AdamW(model.parameters(), lr=1e-6))
     for batch in batches:
@@ -8,7 +8,7 @@
             loss(model, batch).backward()
             optimizer.step()
 
-The weights are those of `sfpo_bench.algorithms.update_rules.SlowFast` on the same gradients, bit for bit.
+For equal gradients the weights equal those of `sfpo_bench.algorithms.update_rules.SlowFast`, bit for bit.
 """
 
 from __future__ import annotations
@@ -36,23 +36,22 @@ class SlowFastOptimizer(Optimizer):
 
         reposition   theta = theta_0 + alpha * (theta_K - theta_0)    in place, right after the K-th pass's last step
 
-    and one more pass goes on from there (arXiv:2510.04072, Algorithm 1). K = 0 or alpha = 0 is one pass, alpha = 1 with
-    carried moments is K + 1 passes, both without any difference from `inner` alone. Once the trigger has fired, every
-    later batch is one pass.
+    followed by one more pass (arXiv:2510.04072, Algorithm 1). K = 0 or alpha = 0 is one pass, alpha = 1 with carried
+    moments is K + 1 passes, both equal to `inner` alone. After the trigger fires, every later batch has one pass.
 
-    The boundary is explicit: `begin_batch`, then exactly `passes * steps_per_pass` attempts, each a `step` or a `skip`.
-    An attempt counts whether or not it moved the weights. Anything else raises `RuntimeError`.
+    Batch boundaries are explicit: `begin_batch`, then exactly `passes * steps_per_pass` attempts, each a `step` or a
+    `skip`. An attempt counts whether or not it changed the weights. Any other order raises `RuntimeError`.
 
-    Parameter groups, state and defaults ARE those of `inner`; nothing is kept twice. The one extra copy is the anchor,
-    as large as the trainable parameters, allocated at the first snapshot, reused, and given back once the trigger has
-    fired; it lies on the parameters' devices or in host memory (`anchor_device="cpu"`). With `moments` other than carry
-    the optimizer's state has an anchor too.
+    Parameter groups, state and defaults are those of `inner`, without copies. The one extra copy is the anchor, as
+    large as the trainable parameters. It is allocated at the first snapshot, reused, and freed after the trigger fires.
+    It is on the parameters' devices or in CPU memory (`anchor_device="cpu"`). With `moments` other than carry the
+    optimizer state has an anchor too.
 
-    Sharded parameters (DTensor, as FSDP2 has them) are repositioned shard by shard, without communication. With
-    parameters in bf16 or fp16 the interpolation is rounded to that precision; keep fp32 ones.
+    Sharded parameters (DTensor, as in FSDP2) are repositioned shard by shard, without communication. For parameters in
+    bf16 or fp16 the interpolation is rounded to that precision, so fp32 parameters are recommended.
     """
 
-    # torch.amp.GradScaler then calls `step` also when gradients overflowed, and says so in `found_inf`.
+    # With it torch.amp.GradScaler calls `step` also when gradients overflow, and sets `found_inf`.
     _step_supports_amp_scaling = True
 
     inner: Optimizer
@@ -67,7 +66,7 @@ class SlowFastOptimizer(Optimizer):
         trigger: Trigger | None = None,
         anchor_device: str | None = None,
     ) -> None:
-        """Settings as in `SlowFast`; `ValueError` or the trigger's `ConfigError` for one that cannot be."""
+        """Settings as in `SlowFast`; raises `ValueError`, or the trigger's `ConfigError`, for invalid ones."""
         if not isinstance(inner, Optimizer):
             raise TypeError(f"inner is a {type(inner).__name__}, expected a torch.optim.Optimizer to wrap")
         if fast_passes < 0:
@@ -85,14 +84,15 @@ class SlowFastOptimizer(Optimizer):
         self.anchor_device = anchor_device
         self._open_passes = self._steps_per_pass = self._attempts = 0
         self._anchor: Anchor[Tensor] = Anchor(on_host=anchor_device == "cpu")
-        # Not Optimizer.__init__, which would make groups and state of its own; this is the rest of it, hooks included.
+        # Not Optimizer.__init__, which would create separate groups and state; this does the rest of it, hooks
+        # included.
         super().__setstate__({})
 
     # The batch.
 
     @property
     def passes(self) -> int:
-        """Passes over the open batch, or between batches over the next one: K + 1, or 1 without a fast stage."""
+        """The number of passes over the open batch, or else over the next one: K + 1, or 1 without a fast stage."""
         if self.batch_is_open:
             return self._open_passes
         return self.fast_passes + 1 if self.alpha > 0 and not self.trigger.fired else 1
@@ -103,9 +103,9 @@ class SlowFastOptimizer(Optimizer):
         return self._open_passes > 0
 
     def begin_batch(self, steps_per_pass: int = 1) -> None:
-        """The weights are now those that sampled a new batch; a pass over it takes `steps_per_pass` attempts.
+        """Start a batch, with `steps_per_pass` attempts per pass; call it with the weights that sampled the batch.
 
-        Takes the snapshot when the fast stage is on. `RuntimeError` in the middle of a batch.
+        Takes the snapshot when the fast stage is on. Raises `RuntimeError` inside a batch.
         """
         if steps_per_pass < 1:
             raise ValueError(f"steps_per_pass = {steps_per_pass}, expected at least one optimizer step in a pass")
@@ -117,15 +117,15 @@ class SlowFastOptimizer(Optimizer):
         self._open_passes, self._steps_per_pass, self._attempts = self.passes, steps_per_pass, 0
         if self._open_passes > 1:
             self._anchor.take(self._anchored(), self.moments)
-        else:  # for good: a trigger latches
+        else:  # permanent, since a trigger stays fired
             self._anchor.drop()
 
     # torch declares `step` by overloads.
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One attempt: a step of `inner`, then the reposition where it is due.
+        """Make one attempt: a step of `inner`, then the reposition if it is due; return what `inner` returns.
 
-        Under a `torch.amp.GradScaler` gradients are unscaled here, and an attempt whose gradients overflowed leaves
-        `inner` alone. `RuntimeError` outside a batch. Returns what `inner` returns.
+        Under a `torch.amp.GradScaler` gradients are unscaled here, and an attempt whose gradients overflowed does not
+        step `inner`. Raises `RuntimeError` outside a batch.
         """
         self._require_open("step")
         loss = None
@@ -135,13 +135,15 @@ class SlowFastOptimizer(Optimizer):
         return loss
 
     def skip(self) -> None:
-        """One attempt that the trainer leaves out, such as one with a non-finite gradient norm."""
+        """Count one attempt without a step, such as one with a non-finite gradient norm."""
         self._require_open("skip")
         self._count_attempt()
 
     def observe(self, step: int, entropy: float) -> bool:
-        """Tell the trigger the policy's mean token entropy, in nats, at the weights that training step `step` started
-        from; True when it fired now, which makes every later batch one pass."""
+        """Pass the trigger the policy's mean token entropy, in nats, at the initial weights of training step `step`.
+
+        Returns True when it fires now; every later batch then has one pass.
+        """
         return self.trigger.observe(step, entropy)
 
     @property
@@ -172,7 +174,7 @@ class SlowFastOptimizer(Optimizer):
 
     @torch.no_grad()
     def _gradients_are_usable(self) -> bool:
-        """False when a GradScaler found them infinite; unscales them in its arithmetic when that is left to us."""
+        """False when a GradScaler found infinite gradients; unscales them as it would when it has not done so."""
         found_inf, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
         if found_inf is not None and bool(found_inf):
             return False
@@ -185,7 +187,7 @@ class SlowFastOptimizer(Optimizer):
         return True
 
     def _anchored(self) -> dict[Tensor, Anchored]:
-        """Every trainable parameter with the state and the group that `inner` has for it."""
+        """Every trainable parameter with its state and group in `inner`."""
         return {
             parameter: Anchored(parameter, self.inner.state.get(parameter, {}), group)
             for group in self.inner.param_groups
@@ -194,11 +196,11 @@ class SlowFastOptimizer(Optimizer):
         }
 
     def _parameters(self) -> Iterator[Tensor]:
-        """In the order of `state_dict`. Read anew each time: groups are replaced by whoever shards or loads."""
+        """The parameters in `state_dict` order. Not cached, since sharding and loading replace the groups."""
         for group in self.inner.param_groups:
             yield from group["params"]
 
-    # What the wrapped optimizer has.
+    # Attributes of the wrapped optimizer.
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -228,7 +230,7 @@ class SlowFastOptimizer(Optimizer):
         self.inner.zero_grad(set_to_none=set_to_none)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """`RuntimeError` between a snapshot and its reposition: the new parameters would have no anchor."""
+        """Add a group to `inner`; raises `RuntimeError` while a reposition is pending, as it would have no anchor."""
         if self._reposition_is_awaited:
             raise RuntimeError("add_param_group in the fast stage of a batch: add parameters between batches")
         self.inner.add_param_group(param_group)
@@ -248,8 +250,10 @@ class SlowFastOptimizer(Optimizer):
     # Saving.
 
     def state_dict(self) -> dict[str, Any]:
-        """That of `inner`, and under `slow_fast` the trigger, the place in the batch and, while a reposition waits for
-        it, the anchor (of sharded parameters: this rank's shard). Plain values and tensors only."""
+        """The state of `inner`, and under `slow_fast` the trigger, the position in the batch and a pending anchor.
+
+        Of sharded parameters the anchor is this rank's shard. Plain values and tensors only.
+        """
         places = {parameter: place for place, parameter in enumerate(self._parameters())}
         awaited = self._reposition_is_awaited
         own = {
@@ -263,9 +267,9 @@ class SlowFastOptimizer(Optimizer):
         return {**self.inner.state_dict(), _OWN_KEY: own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` returned, or the plain state of an optimizer like `inner` (then between batches).
+        """Load a state of `state_dict`, or a plain state of an optimizer like `inner` (then between batches).
 
-        `ValueError` for a state of other fast passes, in the middle of a batch, or of another trigger.
+        Raises `ValueError` for a state inside a batch with other `fast_passes`, or with another trigger.
         """
         own = state_dict.get(_OWN_KEY)
         if own is not None:
@@ -296,5 +300,5 @@ class SlowFastOptimizer(Optimizer):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but what schedulers and scalers put on the instance; `inner` brings groups, state and defaults."""
+        """All attributes except those set by schedulers and scalers; `inner` has groups, state and defaults."""
         return {name: value for name, value in self.__dict__.items() if name not in ("step", "found_inf", "grad_scale")}

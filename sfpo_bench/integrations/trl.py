@@ -4,10 +4,10 @@
     trainer.add_callback(SlowFastCallback(trainer, fast_passes=3, alpha=0.8))
     trainer.train()
 
-TRL already repeats a batch (`num_iterations`): its sampler repeats the prompts, and what was generated for them is kept
-for `num_iterations * steps_per_generation` micro-batches. What is added here: the optimizer that repositions, its batch
-boundaries, the entropy for its trigger, and a number of passes that may fall to 1 during the run. Written against TRL
-1.16; `docs/integrations.md` has the settings and their limits.
+TRL already repeats a batch (`num_iterations`): its sampler repeats the prompts, and generations are reused for
+`num_iterations * steps_per_generation` micro-batches. This module adds the optimizer that repositions, its batch
+boundaries, the entropy for its trigger, and a number of passes that may drop to 1 during the run. Written for TRL 1.16;
+`docs/integrations.md` lists settings and limits.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 
 class SlowFastCallback(TrainerCallback):
-    """Makes `trainer` run SFPO: K fast passes over what it generated, a reposition, one slow pass.
+    """Makes `trainer` run SFPO: K fast passes over its generations, a reposition, one slow pass.
 
-    The trainer's optimizer, whichever it makes or was given, is wrapped in a `SlowFastOptimizer`; `num_iterations`
-    becomes K + 1, and 1 from the batch after the trigger fired. The trigger sees, batch by batch, the mean token
-    entropy that TRL met in the first pass: at the weights that sampled the batch when a pass is one optimizer step.
+    The trainer's optimizer is wrapped in a `SlowFastOptimizer`. `num_iterations` becomes K + 1, and 1 from the batch
+    after the trigger fires. For each batch the trigger receives TRL's mean token entropy of the first pass. With one
+    optimizer step per pass, this is the entropy at the weights that sampled the batch.
 
     A pass is `steps_per_generation / gradient_accumulation_steps` optimizer steps. TRL counts optimizer steps, so
-    `max_steps`, `save_steps` and `eval_steps` must be multiples of K + 1 passes, and its learning rate schedule ticks
-    once an optimizer step. Settings that cannot work raise `ValueError`, here or when training begins.
+    `max_steps`, `save_steps` and `eval_steps` must be multiples of K + 1 passes, and its learning rate schedule
+    advances with each optimizer step. Invalid settings raise `ValueError`, here or when training starts.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class SlowFastCallback(TrainerCallback):
         trainer.create_optimizer = self._wrapping(trainer.create_optimizer)
         trainer._get_train_sampler = self._repeating(trainer._get_train_sampler)
 
-    # What the trainer makes.
+    # Wrappers of the trainer's optimizer and sampler.
 
     def _wrapping(self, create: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
         def create_optimizer(*args: Any, **kwargs: Any) -> Optimizer:
             created: Optimizer = create(*args, **kwargs)
-            # A second call of `train` finds the optimizer of the first one, wrapped by accelerate too.
+            # A second call of `train` finds the first call's optimizer, which accelerate may have wrapped.
             if self.optimizer is None or getattr(created, "optimizer", created) is not self.optimizer:
                 self.optimizer = SlowFastOptimizer(created, **self._settings)
                 self._trainer.optimizer = created = self.optimizer
@@ -99,7 +99,7 @@ class SlowFastCallback(TrainerCallback):
             raise RuntimeError("the trainer made no optimizer, expected create_optimizer to have run before this")
         return self.optimizer
 
-    # What the trainer tells.
+    # Callbacks of the trainer.
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -133,7 +133,7 @@ class SlowFastCallback(TrainerCallback):
         self._trainer.num_iterations = self._wrapped.passes
 
     def _entropies_of_step(self) -> list[float]:
-        """Mean token entropy over all processes, micro-batch by micro-batch, of the optimizer step just taken."""
+        """The mean token entropies over all processes of the last optimizer step, one per micro-batch."""
         found: list[float] = self._trainer._metrics["train"].get("entropy", [])[
             -self._trainer.args.gradient_accumulation_steps :
         ]
@@ -141,7 +141,7 @@ class SlowFastCallback(TrainerCallback):
             raise RuntimeError("TRL recorded no entropy for this step, which the trigger needs: use trigger=None")
         return found
 
-    # What cannot work.
+    # Checks of the settings.
 
     @property
     def _can_fire(self) -> bool:
@@ -193,9 +193,9 @@ class SlowFastCallback(TrainerCallback):
 
 
 class PassSampler(Sampler[int]):
-    """Repeats each run of `indices_per_pass` indices of `one_pass` as often as `passes` says, asked after each of them.
+    """Repeats each run of `indices_per_pass` indices of `one_pass` `passes()` times, evaluated after each repeat.
 
-    As long as if every run were repeated `most_passes` times: with fewer passes it goes through `one_pass` again.
+    Its length is that for `most_passes` repeats; with fewer it goes through `one_pass` again.
     """
 
     def __init__(
@@ -212,8 +212,8 @@ class PassSampler(Sampler[int]):
             indices = iter(self._one_pass)
             while left > 0 and (batch := list(islice(indices, self._indices_per_pass))):
                 taken = 0
-                # The trainer reads one micro-batch ahead: this is asked in the last step of each pass, or before the
-                # batch's first step has begun, and then the optimizer answers for the batch to come.
+                # The trainer prefetches one micro-batch, so `passes()` is called in the last step of each pass, or
+                # before the batch's first step, when the optimizer returns the number for the coming batch.
                 while taken == 0 or (taken < self._passes() and left > 0):
                     yield from batch
                     taken += 1

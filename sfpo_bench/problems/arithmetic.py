@@ -1,4 +1,4 @@
-"""The embedded task: `a*b+c` with one written step, small enough to learn in seconds and hard enough to need it."""
+"""The embedded task: `a*b+c` with one intermediate step, which can be learned in seconds."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sfpo_bench.problems.splits import split_of, unordered
 class Arithmetic:
     """`a*b+c`, `a*b-c`, `c+a*b` or `c-a*b` with a, b in 2..9 and c in 10..99: 23,040 problems of seven characters.
 
-    The prompt is the problem and `=`; a full response writes the product first, as in `7*8-35=56-35=21`. Reward 1 when
-    the text after the last `=` is exactly the answer and the response ended by itself, else 0. Problems are split by a
-    hash of `Expression.canonical`: of the 6,480 that differ in more than order, about 80 % are for train, 10 % for
-    select, 10 % for report, each in all its spellings.
+    The prompt is the problem and `=`. A full response writes the product first, as in `7*8-35=56-35=21`. Reward 1 when
+    the text after the last `=` is exactly the answer and the response is complete, else 0. Splits are by a hash of
+    `Expression.canonical`: of the 6,480 problems that differ in more than order, about 80 % are in train, 10 % in
+    select and 10 % in report, each with all its orders.
     """
 
     kind: str = option("arithmetic", "name of the task")
@@ -40,7 +40,7 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One problem before it is text: `product_first`: the product is left of the sign."""
+    """One problem before it becomes text; with `product_first` the product is left of the sign."""
 
     a: int
     b: int
@@ -55,9 +55,9 @@ class Expression:
 
     @property
     def canonical(self) -> str:
-        """`7*8-35` for `7*8-35`, `8*7-35`, `35-7*8` and `35-8*7`: the problem whatever the order of factors and terms.
+        """The problem without its order: `7*8-35` for `7*8-35`, `8*7-35`, `35-7*8` and `35-8*7`.
 
-        A difference the other way round is the same work, with another sign before the answer.
+        A reversed difference is the same work, with the other sign of the answer.
         """
         return f"{unordered('*', self.a, self.b)}{self.sign}{self.c}"
 
@@ -68,24 +68,24 @@ class Expression:
 
     @property
     def step(self) -> str:
-        """The written step: the expression with its product worked out, `56-35`."""
+        """The intermediate step: the expression with its product evaluated, `56-35`."""
         value = str(self.a * self.b)
         return f"{value}{self.sign}{self.c}" if self.product_first else f"{self.c}{self.sign}{value}"
 
     @property
     def worked_out(self) -> str:
-        """A full response: the written step and the answer, `56-35=21`."""
+        """A full response: the intermediate step and the answer, `56-35=21`."""
         return f"{self.step}={self.answer}"
 
 
 def expressions() -> list[Expression]:
-    """All 23,040 of them, in a fixed order."""
+    """All 23,040 expressions, in a fixed order."""
     factors, addends = range(2, 10), range(10, 100)
     return [Expression(*parts) for parts in product(factors, factors, addends, "+-", (True, False))]
 
 
 def expression_split(expression: Expression) -> Split:
-    """The split of the problem, the same for every order of its factors and terms."""
+    """The split of the problem, equal for every order of its factors and terms."""
     return split_of(expression.canonical, salt="arithmetic")
 
 

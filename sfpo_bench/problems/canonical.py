@@ -1,11 +1,11 @@
-r"""A canonical text of a problem: equal for copies that differ in spelling alone.
+r"""Canonical texts of problems and answers, equal for copies that differ only in spelling.
 
-Four strengths, for four questions:
+Four functions answer four questions:
 
-    plain_text        is it the same text?              white space and the Unicode form of a character do not count
-    canonical_answer  is it the same gold answer?       nor do dollar signs, `27.0` for `27`, `025` for `25`, `1,000`
-    overlap_text      is it the same problem?           nor does anything but letters, digits and + - * = < > / ^
-    asked_text        is it the same thing to solve?    nor does the order of a Countdown problem's numbers
+    plain_text        is it the same text?           ignores white space and the Unicode form
+    canonical_answer  is it the same gold answer?    also ignores dollar signs, `27.0` for `27`, `025` for `25`, `1,000`
+    overlap_text      is it the same problem?        ignores all but letters, digits and + - * = < > / ^
+    asked_text        is it the same task to solve?  also ignores the order of a Countdown problem's numbers
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fractions import Fraction
 
 from sfpo_bench.core.types import Problem
 
-# TeX that changes how a formula looks and not what it says.
+# TeX commands that change only the layout of a formula.
 _LAYOUT = re.compile(
     r"\\(?:left|right|bigl?|bigr?|Bigl?|Bigr?|displaystyle|textstyle|limits|quad|qquad|text|mathrm|mbox|operatorname)"
     r"(?![A-Za-z])|\\(?:begin|end)\{(?:align|equation|gather)\*?\}"
@@ -28,16 +28,16 @@ _FRACTION = re.compile(r"\\[dt]frac(?![A-Za-z])")
 _NUMBER = re.compile(r"([+-]?)0*([0-9]+)(?:\.0+)?")
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.0+)?")
 _SIGNS = frozenset("+-*=<>/^")
-_EMPHASIS = re.compile(r"(?<![0-9a-z])\*|\*(?![0-9a-z])")  # Markdown's; between digits or letters it is a product
+_EMPHASIS = re.compile(r"(?<![0-9a-z])\*|\*(?![0-9a-z])")  # Markdown emphasis; between digits or letters * is a product
 
 
 def plain_text(text: str) -> str:
-    """`text` in Unicode's composed form (NFC), every run of white space one blank, none at the ends."""
+    """`text` in Unicode NFC, with every run of white space as one blank and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def canonical_answer(answer: str) -> str:
-    """A gold answer without white space and dollar signs; a whole number as its digits."""
+    """A gold answer without white space and dollar signs; an integer is reduced to its digits."""
     squeezed = "".join(unicodedata.normalize("NFC", answer).split()).strip("$")
     if _THOUSANDS.fullmatch(squeezed):
         squeezed = squeezed.replace(",", "")
@@ -46,21 +46,24 @@ def canonical_answer(answer: str) -> str:
 
 
 def overlap_text(text: str) -> str:
-    """`text` reduced to its letters, digits and signs, in lower case; layout commands of TeX are left out."""
+    """`text` reduced to lower-case letters, digits and signs, without TeX layout commands."""
     bare = _FRACTION.sub(r"\\frac", _LAYOUT.sub("", unicodedata.normalize("NFKC", text)))
     bare = _EMPHASIS.sub("", bare.lower())
     return "".join(character for character in bare if character.isalnum() or character in _SIGNS)
 
 
 def asked_text(problem: Problem) -> str:
-    """The one text of a problem that training and reporting must not share: its `overlap_text`, or of a Countdown
-    problem, which its answer tells, the target and the numbers in rising order."""
+    """The text of a problem that training and report sets must not share.
+
+    It is the `overlap_text`; for a Countdown problem, identified by its answer, it is the target and the sorted
+    numbers.
+    """
     asked = countdown_gold(problem.answer)
     return overlap_text(problem.text) if asked is None else f"countdown {asked[0]} of {' '.join(map(str, asked[1]))}"
 
 
 def countdown_gold(answer: str) -> tuple[Fraction, tuple[int, ...]] | None:
-    """Target and numbers in rising order of `{"target": 55, "numbers": [96, 7, 37, 74]}`; None of anything else."""
+    """The target and the sorted numbers of `{"target": 55, "numbers": [96, 7, 37, 74]}`; None for anything else."""
     if not answer.lstrip().startswith("{"):
         return None
     try:
@@ -71,12 +74,12 @@ def countdown_gold(answer: str) -> tuple[Fraction, tuple[int, ...]] | None:
 
 
 def problem_key(text: str) -> str:
-    """16 hexadecimal digits that name a problem by its plain text, wherever it came from and whatever its id is."""
+    """A key of 16 hexadecimal digits for a problem's plain text, independent of its source and id."""
     return _sha256(plain_text(text))[:16]
 
 
 def content_sha256(problems: Sequence[Problem]) -> str:
-    """A sha256 over the plain texts and canonical answers of a set; ids and order do not count."""
+    """The sha256 over a set's plain texts and canonical answers, independent of ids and order."""
     rows = sorted(_sha256(f"{plain_text(p.text)}\x1f{canonical_answer(p.answer)}") for p in problems)
     return _sha256("\n".join(rows))
 

@@ -1,4 +1,4 @@
-"""What is known of a set of problems: where it comes from, what it must hold, how its answers are graded.
+"""Cards of problem sets: source, expected content and grading of answers.
 
 One YAML file per set in `evaluations/benchmarks` and `evaluations/training_sets`; the file's name is the set's.
 """
@@ -25,8 +25,7 @@ KINDS = ("benchmarks", "training_sets")
 
 
 class AnswerType(StrEnum):
-    """How a response is judged: as mathematics, as mathematics with a whole number for gold, or as a Countdown equation
-    that must be evaluated."""
+    """How responses are graded: as mathematics, with integer gold answers, or as a Countdown equation."""
 
     mathematics = "mathematics"
     integer = "integer"
@@ -34,8 +33,11 @@ class AnswerType(StrEnum):
 
 
 class AnswerForm(StrEnum):
-    r"""Where a hub column has the gold answer: the whole text, after `####`, in the last `\boxed{}`, or as the first
-    element of a list."""
+    r"""The location of the gold answer in a hub column.
+
+    `text` is the whole text, `after_hashes` after `####`, `last_boxed` the last `\boxed{}`, `first_of_list` a list's
+    first element.
+    """
 
     text = "text"
     after_hashes = "after_hashes"
@@ -45,7 +47,7 @@ class AnswerForm(StrEnum):
 
 @dataclass
 class HubPlace:
-    """A data set of the Hugging Face hub. An empty `name`: the set is on no hub that we know in this form."""
+    """A data set of the Hugging Face hub; an empty `name` means that no hub copy in this form is known."""
 
     name: str = ""
     config: str = ""
@@ -58,7 +60,7 @@ class HubPlace:
 
 @dataclass
 class LabelError:
-    """A gold answer that is wrong, doubtful, or more than the grader can read."""
+    """A gold answer that is wrong, doubtful, or unreadable for the grader."""
 
     id: str = MISSING
     note: str = MISSING
@@ -66,9 +68,12 @@ class LabelError:
 
 @dataclass
 class Card:
-    """One set of problems. `content_sha256` is `canonical.content_sha256` of its problems; `tolerance` is the absolute
-    difference that a number may have from the gold one (0: the grader's own rules for decimals), `tolerances` are those
-    of single problems by id; `released` is when its problems became public, year first."""
+    """The card of a problem set.
+
+    `content_sha256` is `canonical.content_sha256` of its problems. `tolerance` is the accepted absolute difference from
+    the gold number (0: the grader's rules for decimals), and `tolerances` are exceptions by problem id. `released` is
+    when the problems became public, year first.
+    """
 
     name: str = MISSING
     title: str = MISSING
@@ -90,7 +95,7 @@ class Card:
 
 
 def read_entry(path: Path, schema: type[Entry]) -> Entry:
-    """The typed content of a YAML file of `evaluations/`; raises `ConfigError` that names the file and the key."""
+    """The typed content of a YAML file of `evaluations/`; raises `ConfigError` with the file and key."""
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), {"name": path.stem}, read_yaml(path))
         return cast(Entry, OmegaConf.to_object(merged))
@@ -99,8 +104,7 @@ def read_entry(path: Path, schema: type[Entry]) -> Entry:
 
 
 def named_file(kinds: tuple[str, ...], name: str, what: str, setting: str = "") -> Path:
-    """The YAML file of an entry by its name; raises `ConfigError` with the names there are, and the setting that has
-    the name where one does."""
+    """The YAML file of a named entry; raises `ConfigError` with the known names, and with the setting if given."""
     known = {path.stem: path for kind in kinds for path in sorted((carried("evaluations") / kind).glob("*.yaml"))}
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)

@@ -1,10 +1,10 @@
-r"""Countdown: make a target from given numbers with + - * / and brackets. Checked by evaluating what was written.
+r"""Countdown: reach a target from given numbers with + - * / and brackets; graded by evaluating the equation.
 
 The gold answer is JSON, `{"target": 55, "numbers": [96, 7, 37, 74]}`. A response is right when its equation uses every
 number exactly once and nothing else, and its value is the target in exact fractions (the rule of TinyZero).
 
-Nothing a model writes is executed: the equation is read by a parser of our own that knows digits, the four operations,
-brackets and their TeX spellings, of at most `LONGEST` characters.
+No model output is executed. A parser reads equations of at most `LONGEST` characters; it accepts digits, the four
+operations, brackets and their TeX spellings.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 
 
 def grade_countdown(gold: str, response: str) -> Grade:
-    r"""Reward 1 for an equation that follows the rules and gives the target, else 0. Never raises for any response.
+    r"""Reward 1 for an equation that follows the rules and equals the target, else 0; never raises for any response.
 
     The equation is the content of the last `\boxed{}`, else of the last `<answer>` tag, else the last line with an
-    operation in it; of `a = b` the first side with an operation.
+    operation. In `a = b` it is the first side with an operation.
     """
     asked = countdown_gold(gold)
     if asked is None:
@@ -53,7 +53,7 @@ def grade_countdown(gold: str, response: str) -> Grade:
 
 
 def evaluate(equation: str) -> Fraction | None:
-    """The exact value of digits, + - * / and brackets; None for anything else, for division by 0 and for `LONGEST`."""
+    """The exact value of an equation; None for other text, division by 0, or more than `LONGEST` characters."""
     if len(equation) > LONGEST:
         return None
     tokens, place = [], 0
@@ -73,12 +73,12 @@ def evaluate(equation: str) -> Fraction | None:
 
 
 class _NoEquation(Exception):
-    """The tokens are no equation."""
+    """The tokens are not an equation."""
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Recursive descent; at most `LONGEST` tokens, so at most that deep."""
+    """A recursive-descent parser; its depth is at most the number of tokens, `LONGEST`."""
 
     tokens: list[str]
     place: int = field(default=0, init=False)
@@ -122,7 +122,7 @@ class _Reader:
 
 
 def _written(response: str) -> str | None:
-    """The part of a response that is its equation."""
+    """The equation of a response, or None."""
     box = response.rfind(_BOX)
     if box >= 0:
         return _braced(response[box + len(_BOX) : box + len(_BOX) + 2 * LONGEST])
@@ -134,7 +134,7 @@ def _written(response: str) -> str | None:
 
 
 def _braced(text: str) -> str:
-    """`text` up to the brace that closes the one before it."""
+    """`text` up to the brace that closes the preceding open one."""
     depth = 1
     for place, character in enumerate(text):
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -144,7 +144,7 @@ def _braced(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The equation with TeX's spellings replaced."""
+    """The text with TeX spellings replaced."""
     for _ in range(3):  # fractions within fractions
         text = _FRACTION.sub(r"((\1)/(\2))", text)
     for spelling, plain in _SPELLINGS.items():

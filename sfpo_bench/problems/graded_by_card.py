@@ -1,4 +1,4 @@
-"""The grader that a problem set's card names: the same in training and in evaluations."""
+"""Grading by a problem set's card, equal in training and evaluations."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sfpo_bench.grading import Pair, fingerprint, shared_grader
 from sfpo_bench.problems.countdown import grade_countdown
 from sfpo_bench.problems.sets import AnswerType, Card, ProblemSet
 
-# Raised when `grade_countdown` judges something otherwise.
+# Increased when `grade_countdown` changes its grades.
 _COUNTDOWN_VERSION = 1
 
 
 def grade_responses(
     card: Card, problems: Sequence[Problem], responses: Sequence[str], deadline_s: float | None = None
 ) -> list[Grade]:
-    """One grade for each response to the problem at the same place, side by side on all cores.
+    """One grade for each response to the problem at the same index, computed in parallel on all cores.
 
-    A grade that takes longer than `deadline_s` seconds (None: the grader's own deadline) is a timeout.
+    A grade that takes longer than `deadline_s` seconds (None: the grader's default) is a timeout.
     """
     if card.answer_type is AnswerType.countdown:
         return [grade_countdown(problem.answer, text) for problem, text in zip(problems, responses, strict=True)]
@@ -28,9 +28,9 @@ def grade_responses(
 
 
 def require_readable_golds(found: ProblemSet) -> None:
-    """Raise `ConfigError` for golds that the grader cannot read, which no response could ever equal.
+    """Raise `ConfigError` for gold answers that the grader cannot read, which no response could match.
 
-    A verified set is trusted: those of its golds that cannot be read are among its card's label errors.
+    A verified set is not checked: its unreadable gold answers are listed among its card's label errors.
     """
     if found.verified or found.card.answer_type is AnswerType.countdown:
         return
@@ -46,15 +46,14 @@ def require_readable_golds(found: ProblemSet) -> None:
 
 
 def same_answers(card: Card, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Whether the two extracted answers of each pair are the same. Countdown has no wrong answers that are the same
-    but by their text."""
+    """True for each pair of extracted answers that are equal; Countdown answers are compared as text."""
     if card.answer_type is AnswerType.countdown:
         return ["".join(first.split()) == "".join(second.split()) for first, second in pairs]
     return shared_grader().equal_many(pairs)
 
 
 def grader_version(card: Card) -> str:
-    """Changes whenever responses to the set's problems may be graded otherwise."""
+    """The version of the set's grader, which changes whenever grades may change."""
     if card.answer_type is AnswerType.countdown:
         return f"countdown-{_COUNTDOWN_VERSION}"
     return f"math-{fingerprint()}"

@@ -1,4 +1,4 @@
-"""Rows of a data set of the Hugging Face hub, by the `datasets` library."""
+"""Rows of a Hugging Face data set, read with the `datasets` library."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SECONDS = 4.0
 
 
 def hub_rows(place: HubPlace, known: Card, key: str = "data") -> Iterable[Mapping[str, Any]]:
-    """The rows of the data set at its revision, from the local cache of `datasets` or downloaded; no remote code runs.
+    """The rows of the data set at its revision, from the cache of `datasets` or downloaded; no remote code runs.
 
-    Raises `MissingDataError` without the library, without an answer from the hub, and for a set that it does not have.
+    Raises `MissingDataError` when the library is missing, the hub does not respond, or it has no such data set.
     """
     remedy = f"set {key}.dir (or $SFPO_BENCH_DATA) to a folder with {known.name}.jsonl"
     try:
@@ -30,7 +30,7 @@ def hub_rows(place: HubPlace, known: Card, key: str = "data") -> Iterable[Mappin
         raise MissingDataError(
             f"{known.title} comes from the hub, which needs the datasets library: {install_extra('hub')}; or {remedy}"
         ) from error
-    # The library would ask six times, 24 seconds long, before it said so itself.
+    # The library would retry six times, for 24 seconds, before it reports this.
     silence = None if _is_cached(datasets, place) else _silence()
     if silence is not None:
         raise MissingDataError(f"{known.title}: {place.name} is not in the local cache and {silence}; {remedy}")
@@ -47,12 +47,12 @@ def hub_rows(place: HubPlace, known: Card, key: str = "data") -> Iterable[Mappin
 
 
 def _is_cached(datasets: Any, place: HubPlace) -> bool:
-    """Whether the library has prepared some version of the set before."""
+    """True when the library's cache has some version of the set."""
     return (Path(datasets.config.HF_DATASETS_CACHE) / place.name.replace("/", "___")).is_dir()
 
 
 def _silence() -> str | None:
-    """The reason why the hub cannot be reached; None when it answers."""
+    """The reason why the hub cannot be reached, or None."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -61,7 +61,7 @@ def _silence() -> str | None:
     try:
         urllib.request.urlopen(question, timeout=_SECONDS).close()
     except urllib.error.HTTPError:
-        return None  # it answers
+        return None  # the hub responds
     except (OSError, ValueError) as error:
         return f"the hub {constants.ENDPOINT} does not answer ({getattr(error, 'reason', error)})"
     return None

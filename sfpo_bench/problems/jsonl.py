@@ -1,4 +1,4 @@
-"""Problems of your own: a file with one JSON object per line, each a problem and its answer."""
+"""User-defined problems: a JSONL file, each line a problem and its answer."""
 
 from __future__ import annotations
 
@@ -26,36 +26,33 @@ _PROMPT = "{problem}\n\nReason step by step and put the final answer in \\boxed{
 
 @dataclass
 class Jsonl:
-    r"""`{"id": "a/1", "problem": "What is $2^{10}$?", "answer": "1024"}` on each line; other fields are ignored.
+    r"""Lines such as `{"id": "a/1", "problem": "What is $2^{10}$?", "answer": "1024"}`; other fields are ignored.
 
-    For methods that train on reference solutions each line has a `solution` too, a whole response.
-
-    With `path` alone, each problem's split is a hash of its text: the order of the file, the ids and the other problems
-    do not matter, and the same problem twice stays in one split. With `select_path` or `report_path`, those files are
-    these splits and the problems of `path` go to the others. Everything is read and checked on first use.
+    Methods that train on reference solutions need a `solution` in each line, a whole response. With `path` alone, each
+    problem's split is a hash of its text, independent of order, ids and other problems, so a repeated problem stays in
+    one split. With `select_path` or `report_path`, those files are these splits, and the problems of `path` go to the
+    others. Everything is read and checked on first use.
     """
 
-    kind: str = option("jsonl", "problems from a JSONL file of your own")
-    path: str = option("", "file of problems; training problems, when the other splits have files of their own")
-    select_path: str = option("", "file of the problems to choose on; empty: a part of `path`")
-    report_path: str = option("", "file of the problems for the numbers shown; empty: a part of `path`")
-    select_share: float = option(0.1, "part of `path` kept for choosing; unused with select_path", low=0, high=1)
-    report_share: float = option(
-        0.1, "part of `path` kept for the numbers shown; unused with report_path", low=0, high=1
-    )
-    drop_overlap: bool = option(False, "leave problems of `path` that select_path or report_path has too out of it")
-    id_field: str = option("id", "field with the problem's name, unique in all files; where absent, a hash of the text")
+    kind: str = option("jsonl", "problems from your own JSONL file")
+    path: str = option("", "file of problems; only training problems if the other splits have their own files")
+    select_path: str = option("", "file of select problems; empty: a part of `path`")
+    report_path: str = option("", "file of report problems; empty: a part of `path`")
+    select_share: float = option(0.1, "share of `path` in the select split; unused with select_path", low=0, high=1)
+    report_share: float = option(0.1, "share of `path` in the report split; unused with report_path", low=0, high=1)
+    drop_overlap: bool = option(False, "leave out problems of `path` that are also in select_path or report_path")
+    id_field: str = option("id", "field with the problem's id, unique over all files; if absent, a hash of the text")
     problem_field: str = option("problem", "field with the problem's text")
     answer_field: str = option("answer", "field with the gold answer, text or a number")
-    solution_field: str = option("solution", "field with a reference solution, where a line has one")
-    prompt_template: str = option(_PROMPT, "what the model is shown; {problem} stands for the problem's text")
-    chat: bool = option(True, "true: one user turn in the model's chat template; false: plain text to continue")
+    solution_field: str = option("solution", "field with a reference solution, if a line has one")
+    prompt_template: str = option(_PROMPT, "template of the prompt; {problem} is replaced by the problem's text")
+    chat: bool = option(True, "true: one user message in the model's chat template; false: plain text to continue")
     grader: str = option("math", "`math` (docs/grading.md), or your own function `module:function`")
     grading_seconds: float = option(DEADLINE_S, "longest time for one grade by `math`, in seconds", above=0)
-    keep_unreadable: bool = option(False, "keep answers that `math` cannot read; only the same text is right then")
+    keep_unreadable: bool = option(False, "keep answers that `math` cannot read; then only equal text is correct")
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """In the order of the file."""
+        """The problems of a split, in file order."""
         return self._problems[split]
 
     def prompt(self, problem: Problem) -> Prompt:
@@ -63,9 +60,9 @@ class Jsonl:
         return Prompt(problem.id, (Message("user", text),) if self.chat else text)
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        """The grade of the text, also when it was cut at the token limit.
+        """The grade of the text, also of a truncated response.
 
-        An exception of your own function stops the run: a broken grader must not look like wrong answers.
+        An exception of a user's grader stops the run, since it must not count as a wrong answer.
         """
         if self.grader == "math":
             return self._grader(problem, completion.text)
@@ -73,7 +70,7 @@ class Jsonl:
         return graded
 
     def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
-        """As `grade`, side by side on all cores where the grader is `math`."""
+        """The grades of all responses; computed in parallel on all cores if the grader is `math`."""
         if self.grader != "math":
             return [self.grade(problem, completion) for problem, completion in zip(problems, completions, strict=True)]
         pairs = [Pair(problem.answer, c.text) for problem, c in zip(problems, completions, strict=True)]
@@ -97,7 +94,7 @@ class Jsonl:
             raise ConfigError(
                 f"task.prompt_template = {self.prompt_template!r} has no {{problem}}, so every prompt would be the same"
             )
-        _ = self._grader  # a grader that cannot be found is an error now, not after the first rollouts
+        _ = self._grader  # raises the error for a missing grader before the first rollouts
         own_files = {Split.select: self.select_path, Split.report: self.report_path}
         found: dict[Split, list[Problem]] = {
             split: self._read(path, f"task.{split}_path") if path else [] for split, path in own_files.items()
@@ -130,7 +127,7 @@ class Jsonl:
         text = self._field(row, self.problem_field, where)
         answer = self._field(row, self.answer_field, where)
         found = row.get(self.solution_field)
-        # What else a field of that name holds is for other programs; a method that trains on solutions asks for all.
+        # Other values of this field are ignored; methods that train on solutions check that all are present.
         solution = found if isinstance(found, str) and found.strip() else None
         if self.id_field in row:
             return Problem(self._field(row, self.id_field, where), text, answer, solution)
@@ -161,7 +158,7 @@ class Jsonl:
             )
 
     def _without_overlap(self, main: list[Problem], own: Mapping[Split, Sequence[Problem]]) -> list[Problem]:
-        """`main` without the problems of the other files, which `drop_overlap` has to allow."""
+        """`main` without the problems of the other files; an error unless `drop_overlap` is set."""
         texts = {split: {_plain(problem.text) for problem in problems} for split, problems in own.items()}
         both = texts[Split.select] & texts[Split.report]
         if both:
@@ -190,12 +187,12 @@ class Jsonl:
 
 
 def _plain(text: str) -> str:
-    """The text by which problems are the same: white space and case do not count."""
+    """The text that identifies a problem, without case and white space differences."""
     return " ".join(text.split()).casefold()
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each line's place, `FILE line 3`, and object; blank lines are passed over."""
+    """The position (`FILE line 3`) and object of each line; blank lines are skipped."""
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""A JSONL file as rows of text."""
+"""Reads a JSONL file as rows of text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sfpo_bench.core.errors import ConfigError
 
 
 def jsonl_rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """Each line's object with its values as text; blank lines are passed over.
+    """The object of each line with its values as text; blank lines are skipped.
 
-    Raises `ConfigError`, with the line, for what is no JSON object or lacks one of the `needed` fields.
+    Raises `ConfigError` with the line number for a line that is not a JSON object or lacks one of the `needed` fields.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")

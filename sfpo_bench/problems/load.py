@@ -1,4 +1,4 @@
-"""From a card to its problems: a local folder of JSONL files, or the hub; counted and hashed before use."""
+"""Loads the problems of a card from a local folder or the hub, and checks their count and hash."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ VARIABLE = "SFPO_BENCH_DATA"
 _INTEGER = re.compile(r"[+-]?[0-9]+(?:,[0-9]{3})*(?:\.0+)?")
 _BOXED = "\\boxed{"
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
-_WITH_SOLUTION = (AnswerForm.after_hashes, AnswerForm.last_boxed)  # the column holds more than the answer
+_WITH_SOLUTION = (AnswerForm.after_hashes, AnswerForm.last_boxed)  # the column holds a solution with the answer
 
 
 @dataclass
 class DataSettings:
-    """Where sets of problems come from."""
+    """The source of problem sets."""
 
     dir: str = option("", "folder with NAME.jsonl files (also below eval/ or train/); empty: $SFPO_BENCH_DATA, or hub")
-    unverified: bool = option(False, "use a set although its row count or content hash is not that of its card")
+    unverified: bool = option(False, "use a set even if its row count or content hash differs from its card")
 
     @property
     def folder(self) -> Path | None:
-        """The local folder; None when sets come from the hub."""
+        """The local folder, or None for the hub."""
         place = self.dir or os.environ.get(VARIABLE, "")
         return Path(os.path.expanduser(place)) if place else None
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemSet:
-    """The problems of a card in the order of their source. `verified`: count and content hash are those of the card."""
+    """The problems of a card in source order; `verified` if count and content hash match the card."""
 
     card: Card
     problems: tuple[Problem, ...]
@@ -55,11 +55,11 @@ class ProblemSet:
 
 
 def load_problem_set(name: str, data: DataSettings, key: str = "data") -> ProblemSet:
-    """The set called `name`, checked against its card; read once in a process. A few small sets come with the project.
+    """The problem set `name`, checked against its card and cached per process.
 
-    `key` is where the caller's settings hold `data`, so that errors name settings that the caller has.
-    Raises `MissingDataError` when it is neither in the folder nor to be had from the hub, and `ConfigError` when what
-    is there is not what the card says.
+    Some small sets are part of the project. `key` is the caller's key of `data`, for error messages. Raises
+    `MissingDataError` when the set is neither in the folder nor available from the hub, and `ConfigError` when it does
+    not match the card.
     """
     return _load(name, data.folder, data.unverified, key)
 
@@ -129,10 +129,10 @@ def _gold(value: object, form: AnswerForm, where: str) -> str:
 
 
 def solution_of(known: Card, text: str, answer: str) -> str | None:
-    r"""A written solution as a response to a prompt that wants the answer in a box; None where there is none.
+    r"""A written solution as a response with a boxed answer, or None without a solution.
 
-    GSM8K's notes for a calculator (`<<48/2=24>>`) and the answer behind `####` are left out, and a box with the answer
-    is put behind a solution that has none. The answer of a Countdown problem says what is asked, not how to do it.
+    GSM8K's calculator notes (`<<48/2=24>>`) and the answer after `####` are removed, and a boxed answer is appended if
+    there is none. A Countdown problem has no solution, since its answer only states the problem.
     """
     plain = _CALCULATOR.sub("", text).rsplit("####", 1)[0].strip()
     if not plain or known.answer_type is AnswerType.countdown:
@@ -141,7 +141,7 @@ def solution_of(known: Card, text: str, answer: str) -> str | None:
 
 
 def last_boxed(text: str) -> str:
-    r"""What the last `\boxed{…}` of a solution holds, braces nested; empty when there is none that closes."""
+    r"""The content of the last `\boxed{…}`, with nested braces; empty if none is closed."""
     start = text.rfind(_BOXED)
     depth, begin = 1, start + len(_BOXED)
     for place in range(begin, len(text)) if start >= 0 else ():
@@ -152,8 +152,7 @@ def last_boxed(text: str) -> str:
 
 
 def _check_problems(known: Card, problems: Sequence[Problem], origin: str) -> None:
-    """Raise for an empty text or answer, a repeated id, and an answer that is no whole number where the card wants
-    one."""
+    """Raise `ConfigError` for an empty text or answer, a repeated id, or a non-integer answer of an integer set."""
     empty = [p.id for p in problems if not p.text.strip() or not p.answer.strip()]
     twice = [one for one, count in Counter(p.id for p in problems).items() if count > 1]
     odd = [p.id for p in problems if known.answer_type is AnswerType.integer and not _INTEGER.fullmatch(p.answer)]

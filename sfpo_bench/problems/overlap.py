@@ -1,4 +1,4 @@
-"""Which problems of one set occur in another, whatever their spelling."""
+"""Finds problems of one set that occur in another, independent of spelling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sfpo_bench.problems.canonical import asked_text, canonical_answer, countdow
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """One problem that occurs in an evaluation and in a training set."""
+    """A problem that occurs in both an evaluation set and a training set."""
 
     evaluation_id: str
     training_id: str
@@ -20,14 +20,14 @@ class Overlap:
 
     @property
     def same_answer(self) -> bool:
-        """False when the two sets give this problem answers that are written differently."""
+        """False when the two sets have different answers to the problem, after normalization."""
         if countdown_gold(self.evaluation_answer) is not None:
             return countdown_gold(self.evaluation_answer) == countdown_gold(self.training_answer)
         return canonical_answer(self.evaluation_answer) == canonical_answer(self.training_answer)
 
 
 def overlaps(evaluation: Sequence[Problem], training: Iterable[Problem]) -> tuple[Overlap, ...]:
-    """Every pair of problems with the same `asked_text`, in the order of `evaluation`, then of `training`.
+    """Every pair of problems with equal `asked_text`, in the order of `evaluation`, then of `training`.
 
     Near matches (a number changed, a sentence added) are not found.
     """
@@ -42,6 +42,6 @@ def overlaps(evaluation: Sequence[Problem], training: Iterable[Problem]) -> tupl
 
 
 def without(problems: Sequence[Problem], ids: Iterable[str]) -> tuple[Problem, ...]:
-    """`problems` but those with one of `ids`."""
+    """`problems` without those with one of `ids`."""
     left_out = frozenset(ids)
     return tuple(problem for problem in problems if problem.id not in left_out)

@@ -1,4 +1,4 @@
-"""A part of a set's problems: a fixed draw by their texts."""
+"""A fixed random subset of a set's problems."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sfpo_bench.problems.canonical import problem_key
 
 
 def part(name: str, problems: Sequence[Problem], count: int) -> Sequence[Problem]:
-    """`count` of the problems of the set `name` (0: all) in their own order.
+    """`count` problems of the set `name` (0: all) in their original order.
 
-    A smaller part lies within a larger one, and the order of the source does not matter.
+    A smaller subset is contained in a larger one, and the choice does not depend on the order of the source.
     """
     if not count or count >= len(problems):
         return problems

@@ -1,4 +1,4 @@
-"""Named prompt templates: how a problem is put to a model. One YAML file each in `evaluations/prompts`."""
+"""Named prompt templates, one YAML file each in `evaluations/prompts`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLACE = "{problem}"
 
 @dataclass
 class PromptTemplate:
-    """`text` with `{problem}` in it. `chat`: one user turn in the model's own chat template; else text to continue."""
+    """A template with `{problem}` in its `text`; `chat` makes it a user message, else it is text to continue."""
 
     name: str = MISSING
     text: str = MISSING
@@ -25,13 +25,13 @@ class PromptTemplate:
     notes: str = ""
 
     def fill(self, problem: Problem) -> Prompt:
-        """What the model is shown for `problem`."""
+        """The prompt for `problem`."""
         text = self.text.replace(_PLACE, problem.text)
         return Prompt(problem.id, (Message("user", text),) if self.chat else text)
 
     @property
     def sha256(self) -> str:
-        """The sha256 of the template's text; its name and notes do not count."""
+        """The sha256 of the template, without name and notes."""
         return hashlib.sha256(f"{self.chat}\x1f{self.text}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The seam between a task and everything that trains or evaluates on it."""
+"""The task interface for training and evaluation."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from sfpo_bench.core.types import Completion, Grade, GradeStatus, Problem, Promp
 
 
 class Task(Protocol):
-    """Problems, how they are put to a model, and how a response is graded.
+    """Problems, their prompts, and the grading of responses.
 
-    A task is a dataclass whose fields are its settings (`sfpo_bench.core.options.option`); its `kind` names it in the
-    configuration. All three methods are deterministic. `problems` raises `MissingDataError` when its data is not
-    there and `ConfigError` when it is not usable, before any model is loaded.
+    A task is a dataclass whose fields are its settings (`sfpo_bench.core.options.option`); `kind` is its name in the
+    configuration. All three methods are deterministic. `problems` raises `MissingDataError` for missing data and
+    `ConfigError` for unusable data, before any model is loaded.
     """
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split, in a fixed order; the three splits share none."""
+        """The problems of a split, in a fixed order; the splits are disjoint."""
         ...
 
     def prompt(self, problem: Problem) -> Prompt:
-        """What the model is shown."""
+        """The prompt of a problem."""
         ...
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        """Verdict, reward and extracted answer. Never raises for anything a model can write."""
+        """Verdict, reward and extracted answer; must not raise for any model output."""
         ...
 
 
 def check_prompt(found: object, *_: object) -> str:
-    """What a prompt was expected to be; empty when `found` is one."""
+    """The expected form of a prompt, or an empty text if `found` is valid."""
     wanted = "a sfpo_bench.core.types.Prompt, its content a text or a tuple of sfpo_bench.core.types.Message"
     if not isinstance(found, Prompt) or not isinstance(found.problem_id, str):
         return wanted
@@ -42,7 +42,7 @@ def check_prompt(found: object, *_: object) -> str:
 
 
 def check_grade(found: object, *_: object) -> str:
-    """What a grade was expected to be; empty when `found` is one."""
+    """The expected form of a grade, or an empty text if `found` is valid."""
     wanted = "a sfpo_bench.core.types.Grade(status: GradeStatus, reward: finite number, extracted: text or None)"
     if not isinstance(found, Grade) or not isinstance(found.status, GradeStatus):
         return wanted
@@ -58,7 +58,7 @@ def _check_problems(found: object, *_: object) -> str:
     return "" if all(isinstance(text, str) for text in texts) else wanted
 
 
-# What the methods of a user's own task must return.
+# Checks of the results of a user-defined task's methods.
 TASK_CHECKS: Mapping[str, Check] = {
     "problems": _check_problems,
     "prompt": check_prompt,
@@ -69,15 +69,15 @@ TASK_CHECKS: Mapping[str, Check] = {
 
 @runtime_checkable
 class GradesMany(Protocol):
-    """What a task may offer beside `Task`: many grades at once, where that is faster than one after another."""
+    """An optional extension of `Task` that grades many responses at once."""
 
     def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
-        """As `grade` for each problem and completion, in their order."""
+        """The grades of all pairs of problem and completion, in order."""
         ...
 
 
 def grade_all(task: Task, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
-    """The grade of each completion of the problem at the same place, in the fastest way the task offers."""
+    """The grade of each completion of the problem at the same index, with `grade_many` if the task has it."""
     if isinstance(task, GradesMany):
         return task.grade_many(problems, completions)
     return [task.grade(problem, completion) for problem, completion in zip(problems, completions, strict=True)]

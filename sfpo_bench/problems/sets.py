@@ -1,4 +1,4 @@
-"""Sets of problems by name: benchmarks and training sets, what is known of them, and which may be used to choose."""
+"""Problem sets by name: benchmarks, training sets, their cards, and suites for selection or report."""
 
 from sfpo_bench.problems.card import AnswerType, Card, card, known_sets
 from sfpo_bench.problems.load import DataSettings, ProblemSet, load_problem_set

@@ -1,7 +1,7 @@
-"""Splits as a function of a problem alone: adding, removing or reordering problems moves no other problem.
+"""Splits as a function of the problem only: adding, removing or reordering problems moves no other problem.
 
-A problem is what it asks, not how it is written: a generated task hands `split_of` the one text that all spellings of a
-problem share, made with `unordered`, so that nothing is reported that was trained on in another order.
+A generated task calls `split_of` with one canonical text for all orders of a problem, made with `unordered`, so that no
+report problem is trained on in another order.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from sfpo_bench.core.types import Split
 
 
 def unordered(sign: str, *operands: int) -> str:
-    """`3+4` for 3 and 4 as for 4 and 3: a sum or a product whatever the order of its operands."""
+    """A sum or product with sorted operands: `3+4` for both 3 and 4, and 4 and 3."""
     return sign.join(str(operand) for operand in sorted(operands))
 
 
 def split_of(canonical_text: str, *, salt: str, select_share: float = 0.1, report_share: float = 0.1) -> Split:
-    """The split of a problem: a point in [0, 1) from the hash of its text, cut into report, select and train.
+    """The split of a problem: the hash of its text as a point in [0, 1), divided into report, select and train.
 
-    The shares are those of expectation: of n problems about n * share fall into a split, give or take
-    sqrt(n * share * (1 - share)). `salt` keeps the splits of different tasks independent.
+    The shares are expectations: of n problems n * share are in a split, with standard deviation sqrt(n * share * (1 -
+    share)). `salt` makes the splits of different tasks independent.
     """
     if not (select_share >= 0 and report_share >= 0 and select_share + report_share <= 1):
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""A task whose select problems are those of a suite: what is chosen in training, or by a sweep, is chosen by them.
+"""A task whose select problems are those of a suite, for model selection in training and sweeps.
 
-The problems of a suite are asked and graded as `sfpo-bench evaluate` does, by template and grader of each one's card.
-They count alike, whatever benchmark they belong to: accuracy is over problems, no mean over benchmarks.
+The suite's problems use the templates and graders of their cards, as in `sfpo-bench evaluate`. All problems have equal
+weight: accuracy is over problems, not a mean over benchmarks.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sfpo_bench.problems.sets import Card, DataSettings, choice_on, load_problem
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A problem of the suite as its card knows it, and under the id that no problem of the task has."""
+class _SuiteProblem:
+    """A problem of the suite with its card, and a copy with an id that is unique in the task."""
 
     card: Card
     problem: Problem
@@ -30,10 +30,10 @@ class _Asked:
 
 @dataclass
 class SuiteSelect:
-    """`task`, with the problems of the suite `name` for its select split.
+    """`task` with the problems of the suite `name` as its select split.
 
-    Problems that the task trains on are left out, and those that it reports on, unless the suite is one for reporting.
-    Such a suite raises `ConfigError` at the first call, unless `allow_report` is its name.
+    Problems that the task trains on are left out, and those it reports on, unless the suite's role is report. Such a
+    suite raises `ConfigError` at the first call, unless `allow_report` is its name.
     """
 
     task: Task
@@ -42,31 +42,31 @@ class SuiteSelect:
     data: DataSettings
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """As the task's own, but for select: in the order of the suite."""
+        """The problems of a split; those of select in suite order."""
         if split is Split.select:
-            return [asked.renamed for asked in self._asked.values()]
+            return [one.renamed for one in self._suite_problems.values()]
         return self.task.problems(split)
 
     def prompt(self, problem: Problem) -> Prompt:
-        """By the template of the problem's card, or by the task."""
-        asked = self._asked.get(problem.id)
-        if asked is None:
+        """The prompt by the template of the problem's card, or by the task."""
+        entry = self._suite_problems.get(problem.id)
+        if entry is None:
             return self.task.prompt(problem)
-        return replace(prompt_template(asked.card.prompt).fill(asked.problem), problem_id=problem.id)
+        return replace(prompt_template(entry.card.prompt).fill(entry.problem), problem_id=problem.id)
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        """By the grader of the problem's card, or by the task."""
+        """The grade by the grader of the problem's card, or by the task."""
         return self.grade_many([problem], [completion])[0]
 
     def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
-        """As `grade`, card by card."""
-        asked = [self._asked.get(problem.id) for problem in problems]
-        names = [one.card.name if one is not None else "" for one in asked]
+        """The grades of all responses, card by card."""
+        entries = [self._suite_problems.get(problem.id) for problem in problems]
+        names = [one.card.name if one is not None else "" for one in entries]
         grades: dict[int, Grade] = {}
         for name in dict.fromkeys(names):
             places = [place for place, own in enumerate(names) if own == name]
             given = [completions[place] for place in places]
-            of_suite = [one for place in places if (one := asked[place]) is not None]
+            of_suite = [one for place in places if (one := entries[place]) is not None]
             if of_suite:
                 known = [one.problem for one in of_suite]
                 made = grade_responses(of_suite[0].card, known, [one.text for one in given])
@@ -76,18 +76,18 @@ class SuiteSelect:
         return [grades[place] for place in range(len(problems))]
 
     @cached_property
-    def _asked(self) -> dict[str, _Asked]:
+    def _suite_problems(self) -> dict[str, _SuiteProblem]:
         taboo = [*self.task.problems(Split.train)]
         if not choice_on(self.name, self.allow_report).on_report:
             taboo += self.task.problems(Split.report)
-        found: dict[str, _Asked] = {}
+        found: dict[str, _SuiteProblem] = {}
         for entry in suite(self.name).benchmarks:
             loaded = load_problem_set(entry.name, self.data, "evaluation.data")
             require_readable_golds(loaded)
             drawn = part(entry.name, without(loaded.problems, entry.leave_out), entry.problems)
             for problem in without(drawn, (one.evaluation_id for one in overlaps(drawn, taboo))):
                 renamed = replace(problem, id=f"{self.name}:{entry.name}:{problem.id}")
-                found[renamed.id] = _Asked(loaded.card, problem, renamed)
+                found[renamed.id] = _SuiteProblem(loaded.card, problem, renamed)
         if not found:
             raise ConfigError(
                 f"evaluation.select_suite = {self.name}: the task trains or reports on every problem of it; expected "

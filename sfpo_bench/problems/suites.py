@@ -1,7 +1,7 @@
-"""Suites: benchmarks that are run together, and what may be done with the scores.
+"""Suites: benchmarks that are run together, and the permitted use of their scores.
 
-A suite's role is `select` or `report`. Curves and scores on either are free. To choose something by a score (a
-checkpoint, a setting, a sweep's goal) needs a `select` suite: a number that was chosen on is no estimate any more.
+A suite's role is `select` or `report`. Curves and scores may be shown for either. Choosing by a score (a checkpoint, a
+setting, a sweep's goal) requires a `select` suite, since a score that was selected on is biased.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sfpo_bench.problems.card import card, known_sets, named_file, read_entry
 
 
 class Role(StrEnum):
-    """What a suite's scores are for: to choose by, or to be reported."""
+    """The use of a suite's scores: model selection, or reporting."""
 
     select = "select"
     report = "report"
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @dataclass
 class SuiteEntry:
-    """One benchmark of a suite: how many of its problems (0: all), and which are left out."""
+    """One benchmark of a suite, with the number of its problems (0: all) and the ids left out."""
 
     name: str = MISSING
     problems: int = 0
@@ -45,7 +45,7 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class SuiteChoice:
-    """That something is chosen by the scores of a suite. `on_report`: one that numbers are reported on, by request."""
+    """A choice by the scores of a suite; `on_report` for a report suite, which needs explicit permission."""
 
     suite: str
     role: Role
@@ -56,7 +56,7 @@ class SuiteChoice:
 
     @property
     def note(self) -> str:
-        """The note for every table that shows what was chosen."""
+        """The note on every table of the chosen result."""
         if self.on_report:
             return (
                 f"chosen by its scores on {self.suite}, a suite for reporting: these scores are the best of several "
@@ -67,9 +67,9 @@ class SuiteChoice:
 
 @cache
 def suite(name: str, setting: str = "") -> Suite:
-    """The suite of that name, or a suite of one benchmark by the benchmark's name (for reporting).
+    """The suite of that name, or a one-benchmark report suite for a benchmark's name.
 
-    Raises `ConfigError` for other names and for a suite that names a benchmark nobody has.
+    Raises `ConfigError` for unknown names and for a suite with an unknown benchmark.
     """
     if name in known_sets("benchmarks"):
         return Suite(name, card(name).title, Role.report, [SuiteEntry(name)])
@@ -80,9 +80,9 @@ def suite(name: str, setting: str = "") -> Suite:
 
 
 def choice_on(name: str, allow_report: str = "", setting: str = "", permission: str = "allow_report") -> SuiteChoice:
-    """The permission to choose by a suite's scores; `setting` has the suite's name and `permission` the permission.
+    """The choice by a suite's scores; `setting` and `permission` are the keys for error messages.
 
-    Raises `ConfigError` for a suite for reporting, unless `allow_report` is its very name.
+    Raises `ConfigError` for a report suite unless `allow_report` is its name.
     """
     found = suite(name, setting)
     if found.role is Role.report and allow_report != name:

@@ -1,4 +1,4 @@
-"""Known training sets as tasks, rewarded by the grader that evaluations use.
+"""Known training sets as tasks, graded as in evaluations.
 
     task=gsm8k            GSM8K train                      reports on GSM8K test
     task=math             MATH train                       reports on MATH-500
@@ -6,8 +6,8 @@
     task=dapo_plus_math   DAPO-Math-17k and MATH train, the set of the SFPO paper     the same six
     task=countdown        Countdown train                  reports on Countdown test
 
-The select problems are a part of the training set, by a hash of what each problem asks. Known label errors of a card
-are not trained on, and stay in the report split, where they cost every method the same.
+The select problems are a part of the training set, by a hash of each problem. Known label errors are left out of
+training but stay in the report split, where they affect every method equally.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIX = ["math500", "aime24", "aime25", "amc_aimo83", "minerva", "olympiadbench"]
 
 
 class OverlapFrom(StrEnum):
-    """The side from which problems in both training and report problems are left out."""
+    """The side that drops problems in both training and report sets."""
 
     train = "train"
     report = "report"
@@ -39,33 +39,33 @@ class OverlapFrom(StrEnum):
 
 @dataclass
 class TrainingSets:
-    """Problems of named training sets to learn from, of named benchmarks to report on."""
+    """A task with problems of named training sets, reported on named benchmarks."""
 
     kind: str = option("", "name of the task")
-    train: list[str] = option([], "training sets, by name; a problem that stands in several counts once")
-    report: list[str] = option([], "benchmarks whose problems are the report split, by name")
-    data: DataSettings = option(DataSettings(), "where the sets come from")
-    select_share: float = option(0.02, "part of the training problems kept for choosing", above=0, below=1)
+    train: list[str] = option([], "training sets, by name; duplicates count once")
+    report: list[str] = option([], "benchmarks of the report split, by name")
+    data: DataSettings = option(DataSettings(), "source of the sets")
+    select_share: float = option(0.02, "share of the training problems in the select split", above=0, below=1)
     overlap_from: OverlapFrom = option(
-        OverlapFrom.train, "problems of both train and report are left out of: train, report or neither"
+        OverlapFrom.train, "side that drops problems in both train and report: train, report or neither"
     )
     prompt_template: str = option("", "name of a prompt template; empty: that of the set's card")
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """In the order of the sets, and within a set in its own."""
+        """The problems of a split, in the order of the sets."""
         return self._problems[split]
 
     def prompt(self, problem: Problem) -> Prompt:
-        """By the named template."""
+        """The prompt by the named template, or that of the card."""
         template = prompt_template(self.prompt_template or self._card(problem).prompt)
         return template.fill(problem)
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        """The grade of the text, also when it was cut at the token limit."""
+        """The grade of the text, also of a truncated response."""
         return grade_responses(self._card(problem), [problem], [completion.text])[0]
 
     def grade_many(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Grade]:
-        """As `grade`, side by side on all cores."""
+        """The grades of all responses, computed in parallel on all cores."""
         grades: dict[int, Grade] = {}
         names = [self._set_of[problem.id] for problem in problems]
         for name in dict.fromkeys(names):
@@ -118,13 +118,13 @@ class TrainingSets:
         return found
 
     def _training_set(self, name: str) -> Sequence[Problem]:
-        """A set without its known label errors: a reward for a wrong answer teaches it."""
+        """A set without its known label errors, whose rewards would teach wrong answers."""
         found = self._loaded(name)
         return without(found.problems, (error.id for error in found.card.label_errors))
 
     @staticmethod
     def _once(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-        """The first of all problems with the same canonical text."""
+        """The problems without duplicates, by canonical text; the first one is kept."""
         seen: dict[str, Problem] = {}
         for problem in problems:
             seen.setdefault(asked_text(problem), problem)
@@ -133,7 +133,7 @@ class TrainingSets:
 
 @dataclass
 class Gsm8k(TrainingSets):
-    """GSM8K: grade-school word problems with a whole number for answer."""
+    """GSM8K: grade-school word problems with integer answers."""
 
     kind: str = option("gsm8k", "GSM8K train, reported on GSM8K test")
     train: list[str] = option(["gsm8k_train"], "training sets, by name")
@@ -151,7 +151,7 @@ class Math(TrainingSets):
 
 @dataclass
 class DapoMath(TrainingSets):
-    """DAPO-Math-17k: competition problems with a whole number for answer."""
+    """DAPO-Math-17k: competition problems with integer answers."""
 
     kind: str = option("dapo_math", "DAPO-Math-17k, reported on the SFPO paper's six benchmarks")
     train: list[str] = option(["dapo17k"], "training sets, by name")
@@ -169,7 +169,7 @@ class DapoPlusMath(TrainingSets):
 
 @dataclass
 class Countdown(TrainingSets):
-    """Countdown: make a target from three or four numbers."""
+    """Countdown: reach a target from three or four numbers."""
 
     kind: str = option("countdown", "Countdown train, reported on Countdown test")
     train: list[str] = option(["countdown_train"], "training sets, by name")

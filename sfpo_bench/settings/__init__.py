@@ -1,1 +1,1 @@
-"""The settings: every schema, how Hydra composes them, and what is checked before anything is loaded. No torch here."""
+"""Settings: schemas, composition by Hydra, and checks before anything is loaded; without torch."""

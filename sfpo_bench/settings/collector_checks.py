@@ -1,4 +1,4 @@
-"""What a collector and the other parts of a run must agree on."""
+"""Checks of a collector against the other parts of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfpo_bench.settings.training import LearnerSettings
 def check_collector(
     collector: Collector, methods: Sequence[StepMethod], rollout: RolloutSettings, learner: LearnerSettings
 ) -> None:
-    """Raise `ConfigError` for a collector that cannot work, alone, with the engine, or beside what the steps use."""
+    """Raise `ConfigError` for an invalid collector, or one that does not fit the engine or the methods."""
     name = getattr(collector, "kind", type(collector).__name__)
     collector.check("algorithm.collector", rollout.group)
     if collector.follower is not None and isinstance(rollout, VllmRollout):
@@ -36,7 +36,7 @@ def check_collector(
 
 
 def _check_one_update(name: str, method: StepMethod, learner: LearnerSettings) -> None:
-    """Raise `ConfigError` where a batch is used for more than one optimizer step."""
+    """Raise `ConfigError` when a batch is used for more than one optimizer step."""
     why = (
         "which trains on reference solutions: no policy sampled them, so that they have a ratio, which is 1, only "
         "while the policy is that of the step's start, for one optimizer step on a batch"
@@ -55,7 +55,7 @@ def _check_one_update(name: str, method: StepMethod, learner: LearnerSettings) -
 
 
 def _check_leaves_out(name: str, method: StepMethod) -> None:
-    """Raise `ConfigError` for an advantage or an objective that would count responses that are left out."""
+    """Raise `ConfigError` for an advantage or objective that does not support left-out responses."""
     if not method.advantage.applies_kept:
         raise ConfigError(
             f"algorithm.collector = {name} leaves responses out of their group, with {method.place}.advantage, which "

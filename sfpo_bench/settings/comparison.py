@@ -1,4 +1,4 @@
-"""Settings of comparisons, and of the delivery of their journals."""
+"""Settings of comparisons and of delivery to MLflow."""
 
 from __future__ import annotations
 
@@ -21,35 +21,37 @@ class TrackingSettings:
 
 @dataclass
 class ArmSettings:
-    """One arm of a comparison: what it changes in the configuration."""
+    """One arm of a comparison, as changes of the configuration."""
 
     label: str = option("", "name in tables and figures; empty: the arm's key")
-    note: str = option("", "one line on what the arm is for")
+    note: str = option("", "one-line description of the arm")
     overrides: list[str] = option([], "Hydra overrides of this arm, such as `algorithm=sfpo`")
-    like: str = option("", "another arm whose overrides come first: this one differs by its own alone")
+    like: str = option("", "another arm whose overrides are applied first; this arm adds its own")
     tune: bool = option(True, "search this arm's settings when comparison.tune names a sweep")
-    tuned_as: str = option("", "an arm that is searched in place of this one, which takes what is found")
+    tuned_as: str = option("", "another arm whose tuned settings this arm uses instead of its own search")
 
 
 @dataclass
 class ComparisonSettings:
-    """Arms × seeds, targets, and how they are reported. Read by `compare`, ignored by `train`."""
+    """Arms, seeds, targets and reporting; read by `compare`, ignored by `train`."""
 
-    arms: dict[str, Any] = option({}, "the arms, by key, in the order they are shown: overrides, like, label, note")
-    baseline: str = option("", "the arm that ratios refer to")
-    split: Split = option(
-        Split.report, "problems the curves are measured on: report, or select when a setting is chosen"
-    )
+    arms: dict[str, Any] = option({}, "the arms by key, in display order: overrides, like, label, note")
+    baseline: str = option("", "reference arm of ratios")
+    split: Split = option(Split.report, "split of the curves: report, or select when choosing a setting")
     seeds: int = option(10, "seeds per arm", low=1)
-    first_seed: int = option(0, "the first seed; the others follow it", low=0)
-    targets: list[float] = option([], "accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0)
-    slots: int = option(0, "runs side by side; 0: one per processor core", low=0)
+    first_seed: int = option(0, "first seed; the others follow", low=0)
+    targets: list[float] = option(
+        [], "target accuracies whose cost is reported, fixed before the run", above=0.0, high=1.0
+    )
+    slots: int = option(0, "parallel runs; 0: one per CPU core", low=0)
     threads: int = option(1, "threads of each run", low=1)
-    tune: str = option("", "a sweep, by name or file, that chooses every arm's settings first; `tune=NAME` for short")
+    tune: str = option("", "a sweep, by name or file, that first tunes every arm; `tune=NAME` for short")
     reuse: list[str] = option(
         [], "folders of comparisons, sweeps or studies whose finished runs are taken over where they are the same"
     )
-    new_on_change: bool = option(False, "a changed setting or code starts a new comparison instead of being refused")
+    new_on_change: bool = option(
+        False, "start a new comparison when settings or code have changed, instead of an error"
+    )
 
 
 def check_comparison(comparison: ComparisonSettings) -> None:

@@ -1,4 +1,4 @@
-"""The useful part of errors of Hydra and OmegaConf about a configuration that does not compose."""
+"""Readable messages for composition errors of Hydra and OmegaConf."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 
 def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
-    """One message for an error of OmegaConf: what was found, where, and what is known there."""
+    """The message for an OmegaConf error: what was found, its key, and the known keys."""
     key = ".".join(part for part in (prefix, str(error.full_key or "")) if part)
     text = str(error.msg or error).splitlines()[0]
     if no_group := re.search(r"(?:value assigned|assigned|error): \w+ is not a subclass of \w+\. value: (.*)", text):
@@ -26,7 +26,7 @@ def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
 
 
 def explain_composition(error: Exception) -> str:
-    """The useful part of Hydra's chain of errors."""
+    """The message for Hydra's chain of errors."""
     chain: list[BaseException] = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
@@ -39,7 +39,7 @@ def explain_composition(error: Exception) -> str:
 
 
 def _of_preset(text: str) -> str:
-    """Of a part chosen in a preset that sets what the part does not have; empty for anything else."""
+    """The message for a preset that sets keys its chosen part does not have; empty for other errors."""
     found = re.search(r"In 'algorithm/([^']+)': .*Key '[^']+' not in '(\w+)'.* full_key: ([\w.]+)", text)
     if found is None:
         return ""
@@ -53,7 +53,7 @@ def _of_preset(text: str) -> str:
 
 
 def _nested_options(text: str) -> str:
-    """Experiments in subfolders of their group, which Hydra does not list."""
+    """Names of experiments in subfolders, which Hydra does not list."""
     if "Available options in 'experiment':" not in text:
         return ""
     folders = [one for one in (files("sfpo_bench.conf") / "experiment").iterdir() if one.is_dir()]

@@ -1,7 +1,7 @@
-"""The configuration: a typed, ranged tree of settings, composed by Hydra and checked before anything expensive starts.
+"""The configuration: a typed tree of settings, composed by Hydra and checked before anything expensive starts.
 
-Light things (an update rule, an objective, a task) are their own settings: the node of the configuration is the object.
-`kind` tells which class a node is, so that the resolved YAML alone can be read back.
+For light objects (an update rule, an objective, a task) the node of the configuration is the object. `kind` is the name
+of a node's class, so that the resolved YAML alone can be read back.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ TASKS: dict[str, type] = {
 MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "smollm2": SmolLM2Model}
 ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRollout}
 
-# Nodes whose class depends on their `kind`, by dotted key; the inner ones come first.
+# Nodes whose class depends on `kind`, by dotted key, inner ones first.
 KINDS: dict[str, dict[str, type]] = {
     **METHODS,
     "task": TASKS,
@@ -80,39 +80,39 @@ KINDS: dict[str, dict[str, type]] = {
 
 @dataclass
 class AlgorithmSettings:
-    """Advantages, an objective, and the update rule that it runs under."""
+    """The parts of an algorithm."""
 
     name: str = option("", "name of the algorithm in tables and figures")
-    collector: Any = option(None, "from the problems of a step to graded responses")
-    advantage: Any = option(None, "from rewards to advantages")
-    selection: Any = option(None, "which responses are trained on, and with what weight")
-    objective: Any = option(None, "what an optimizer step minimises")
-    update_rule: Any = option(None, "what is done with one batch of rollouts")
-    modules: Any = option(None, "what is trained beside the policy")
-    reference: Any = option(None, "what KL is measured against")
-    phases: Any = option(None, "which of these a training step uses, and where another one")
+    collector: Any = option(None, "sampling and grading of a step's responses")
+    advantage: Any = option(None, "advantages from rewards")
+    selection: Any = option(None, "selection and weights of responses")
+    objective: Any = option(None, "loss of an optimizer step")
+    update_rule: Any = option(None, "passes over one batch of rollouts")
+    modules: Any = option(None, "modules trained beside the policy")
+    reference: Any = option(None, "reference of the KL penalty")
+    phases: Any = option(None, "phases of training with different parts")
 
 
 @dataclass
 class RunConfig:
-    """Everything a run needs; saved resolved as config.yaml in its folder."""
+    """The configuration of a run, saved resolved as config.yaml in its folder."""
 
     name: str = option("", "name of the study; part of folder names")
     run_name: str = option("", "name of a single run; empty: <name>-<algorithm>-seed<seed>")
-    description: str = option("", "one line on the experiment for reports")
-    output_root: str = option("results", "folder under which everything is written")
+    description: str = option("", "one-line description for reports")
+    output_root: str = option("results", "folder for all output")
     seed: int = option(0, "seed of data order, sampling noise and evaluation noise", low=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
+    threads: int = option(0, "torch threads; 0: torch's default", low=0)
     algorithm: AlgorithmSettings = option(AlgorithmSettings(), "objective and update rule")
     model: Any = option(None, "the model that is trained")
     task: Any = option(None, "problems, prompts and grading")
     rollout: Any = option(None, "how responses are generated")
-    learner: LearnerSettings = option(LearnerSettings(), "how gradients become weights")
-    training: TrainingSettings = option(TrainingSettings(), "how long, and what on the way")
-    evaluation: EvaluationSettings = option(EvaluationSettings(), "what an evaluation measures")
+    learner: LearnerSettings = option(LearnerSettings(), "optimizer and batching")
+    training: TrainingSettings = option(TrainingSettings(), "steps, evaluations and checkpoints")
+    evaluation: EvaluationSettings = option(EvaluationSettings(), "evaluation during training")
     tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
-    launcher: Any = option(None, "where the runs of `compare` and `sweep` are trained")
+    launcher: Any = option(None, "launcher of the runs of `compare` and `sweep`")
     comparison: ComparisonSettings = option(ComparisonSettings(), "arms, seeds and targets of `compare`")
     sweep: SweepSettings = option(SweepSettings(), "space, goals and search of `sweep`")
     study: StudySettings = option(StudySettings(), "evaluation and checkpoints of `study`")
@@ -151,21 +151,21 @@ class RunConfig:
 
     @property
     def method(self) -> StepMethod:
-        """What stands in `algorithm`, which every step uses where its phase does not say otherwise."""
+        """The method in `algorithm`, which steps use unless their phase differs."""
         return StepMethod(self.advantage, self.selection, self.objective, self.rule)
 
     @property
     def unverified(self) -> tuple[str, ...]:
-        """Which parts of the methods in `algorithm` are our reading; tables mark runs that have any."""
+        """The unverified parts of the methods in `algorithm`; tables mark such runs."""
         return tuple(unverified(self.algorithm))
 
     def marked(self, label: str) -> str:
-        """The label of such a run in tables and figures; every one of them has it from here."""
+        """The label for tables and figures, marked if any part is unverified."""
         return mark(label) if self.unverified else label
 
     @property
     def methods(self) -> MethodSchedule:
-        """What each step of the run uses."""
+        """The method of each step of the run."""
         return MethodSchedule(self.method, self.phases, self.training.steps)
 
     @property
@@ -175,18 +175,17 @@ class RunConfig:
 
     @property
     def samples_beside(self) -> bool:
-        """True when they hold weights to sample from beside the policy's."""
+        """True when memory and checkpoints hold follower weights to sample from."""
         return self.collector.follower is not None
 
     @property
     def earlier_copies(self) -> int:
-        """Copies of the trained weights that memory and checkpoints hold so that rollouts can be stale: those that are
-        sampled from, and what comes after them."""
+        """The number of weight copies for stale rollouts in memory and checkpoints: the sampled and all later ones."""
         return self.rollouts.stale_steps + 1 if self.rollouts.stale_steps else 0
 
     @property
     def policy_task(self) -> Task:
-        """The task, with the select problems that the evaluation asks for."""
+        """The task, with the select problems of `evaluation.select_suite` if set."""
         task, evaluation = cast(Task, self.task), self.evaluation
         if not evaluation.select_suite:
             return task
@@ -207,7 +206,7 @@ class RunConfig:
 
     @property
     def run_folder(self) -> Path:
-        """Where such a run lives."""
+        """The folder of a run that is not part of a comparison."""
         return Path(self.output_root) / names.RUNS / self.own_run_name
 
     @property
@@ -223,7 +222,7 @@ class RunConfig:
         return Path(self.output_root) / names.SWEEPS / self.name
 
 
-# Mappings whose keys are free names; what stands below a name has these fields.
+# Mappings with user-chosen keys, and the class of their values.
 OPEN: tuple[tuple[str, str, type], ...] = (
     ("algorithm.phases", "named", PhaseSettings),
     ("comparison", "arms", ArmSettings),
@@ -233,9 +232,9 @@ OPEN: tuple[tuple[str, str, type], ...] = (
 
 
 def from_node(node: DictConfig) -> RunConfig:
-    """The typed, checked configuration of a composed or saved tree.
+    """The typed and checked configuration of a composed or saved tree.
 
-    Raises `ConfigError` for an unknown key, a wrong type, a value out of range, or settings that contradict each other.
+    Raises `ConfigError` for an unknown key, a wrong type, a value out of range, or contradictory settings.
     """
     config = to_settings(node, RunConfig)
     _require_kinds(config)
@@ -252,7 +251,7 @@ def from_node(node: DictConfig) -> RunConfig:
 
 
 def _make_own(settings: AlgorithmSettings | PhaseSettings, place: str) -> None:
-    """Put objects of the user's classes where settings name them."""
+    """Replace nodes of user-defined classes by their instances."""
     settings.advantage = instance_of(settings.advantage, f"{place}.advantage", Advantage)
     settings.selection = instance_of(settings.selection, f"{place}.selection", Selection)
     settings.objective = instance_of(settings.objective, f"{place}.objective", Objective)
@@ -260,17 +259,17 @@ def _make_own(settings: AlgorithmSettings | PhaseSettings, place: str) -> None:
 
 
 def named_phases(config: RunConfig) -> Mapping[str, PhaseSettings]:
-    """The phases that have settings, by name."""
+    """The configured phases by name."""
     phases = config.algorithm.phases
     return phases.named if isinstance(phases, InOrder) else {}
 
 
 def _require_kinds(config: RunConfig) -> None:
-    """Raise `ConfigError` for a node without a choice: a file of settings that starts from no other one."""
+    """Raise `ConfigError` for an unset node, as in a file without `defaults`."""
     for key, kinds in KINDS.items():
         value: Any = config
         for part in key.split("."):
-            value = getattr(value, part, "")  # a class of the user's may lack it
+            value = getattr(value, part, "")  # a user-defined class may lack it
         if value is None:
             raise ConfigError(
                 f"{key} is not set; expected one of {', '.join(kinds)}: choose it with {key.replace('.', '/')}=NAME, "
@@ -279,7 +278,7 @@ def _require_kinds(config: RunConfig) -> None:
 
 
 def to_settings(node: DictConfig, schema: type[Settings]) -> Settings:
-    """The typed settings of a composed tree, nodes of several kinds each of its class; ranges are not checked yet."""
+    """The typed settings of a composed tree, each node of its class; ranges are not checked."""
     try:
         return cast(Settings, OmegaConf.to_object(_typed_tree(node, schema)))
     except OmegaConfBaseException as error:
@@ -297,7 +296,7 @@ def read(path: Path) -> RunConfig:
 
 
 def read_saved(path: Path) -> DictConfig:
-    """The resolved tree in a run's folder; raises `DamagedFile` for one that is not whole."""
+    """The resolved tree in a run's folder; raises `DamagedFile` for an incomplete one."""
     node = read_yaml(path)
     lacking = [key for key in ("algorithm", "model", "task", "rollout") if not isinstance(node.get(key), DictConfig)]
     if lacking:
@@ -306,7 +305,7 @@ def read_saved(path: Path) -> DictConfig:
 
 
 def to_yaml(node: DictConfig) -> str:
-    """The resolved configuration as it is saved."""
+    """The resolved configuration as YAML."""
     return OmegaConf.to_yaml(_typed_tree(node), resolve=True)
 
 
@@ -317,7 +316,7 @@ def to_plain(node: DictConfig) -> dict[str, object]:
 
 
 def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Leaves by dotted key; lists are leaves."""
+    """The leaves of a tree by dotted key; lists are leaves."""
     leaves: dict[str, object] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -328,12 +327,12 @@ def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def _typed_tree(node: DictConfig, schema: type = RunConfig) -> DictConfig:
-    """The tree with every node of its declared class, defaults filled in."""
+    """The tree with every node of its declared class and defaults filled in."""
     return typed_tree(node, schema, Declared(KINDS, DEFAULT_KINDS, OPEN))
 
 
 def check(config: RunConfig) -> None:
-    """Raise `ConfigError` for values out of range and settings that contradict each other."""
+    """Raise `ConfigError` for values out of range and contradictory settings."""
     check_ranges(config)
     names.check_root(config.output_root)
     names.check_name("name", config.name)
@@ -370,7 +369,7 @@ def check(config: RunConfig) -> None:
 
 
 def _check_flipped(training: TrainingSettings) -> None:
-    """Raise `ConfigError` for wrong labels of a reward that is below 0."""
+    """Raise `ConfigError` for flipped rewards together with negative rewards."""
     if training.reward_flip_probability and training.wrong_answer_reward < 0:
         raise ConfigError(
             f"training.reward_flip_probability = {training.reward_flip_probability:g} flips rewards between 0 and 1, "
@@ -379,7 +378,7 @@ def _check_flipped(training: TrainingSettings) -> None:
 
 
 def _check_methods(config: RunConfig) -> None:
-    """Raise `ConfigError` for what no step of the run can use, or not beside the others."""
+    """Raise `ConfigError` for invalid methods, and for methods that do not fit together."""
     learner, used, group = config.learner, config.methods.used, config.collector.trained(config.rollouts.group)
     for method in (config.method, *used):
         method.rule.check(f"{method.place}.update_rule")

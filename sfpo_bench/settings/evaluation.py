@@ -1,4 +1,4 @@
-"""Settings of `sfpo-bench evaluate`. No torch here."""
+"""Settings of `sfpo-bench evaluate`, without torch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from sfpo_bench.settings.training import Precision, Which
 
 @dataclass
 class EvaluateSettings:
-    """Everything an evaluation needs."""
+    """The settings of an evaluation."""
 
     suite: str = option("quick", "a suite of evaluations/suites, or one benchmark")
     run: str = option(
         "", "training run whose checkpoint is evaluated instead of `model`, or a comparison: every run of it"
     )
-    checkpoint: Which = option(Which.last, "which checkpoint of the run: last, or best on its select problems")
-    step: int = option(0, "a kept checkpoint of the run by its step, in place of `checkpoint`; 0: none", low=0)
+    checkpoint: Which = option(Which.last, "checkpoint of the run: last, or best on its select problems")
+    step: int = option(0, "step of a kept checkpoint, instead of `checkpoint`; 0: none", low=0)
     label: str = option("", "name in tables; empty: the arm of the run, else the model's name")
     model: Any = option(None, "the model that is evaluated")
-    rollout: Any = option(None, "the engine that generates; its temperature, group and the like are not used")
-    sampling: SampleSettings = option(SampleSettings(), "how many samples, and how they are drawn")
-    prompt: str = option("", "name of a prompt template for every benchmark; empty: that of each one's card")
-    problems: int = option(0, "problems of each benchmark, at most; 0: as many as the suite says", low=0)
-    first: int = option(0, "the first problems of each benchmark in its own order; 0: all that `problems` draws", low=0)
+    rollout: Any = option(None, "engine of the samples; its temperature, group and similar settings are not used")
+    sampling: SampleSettings = option(SampleSettings(), "number of samples and sampling parameters")
+    prompt: str = option("", "prompt template for every benchmark; empty: that of each card")
+    problems: int = option(0, "largest number of problems per benchmark; 0: as in the suite", low=0)
+    first: int = option(
+        0, "only the first problems of each benchmark, in its order; 0: all that `problems` draws", low=0
+    )
     grading_seconds: float = option(DEADLINE_S, "longest time for one grade, in seconds", above=0)
     undecided_share: float = option(
         0.01,
@@ -41,20 +43,20 @@ class EvaluateSettings:
         high=1,
     )
     trained_on: list[str] = option(
-        [], "training sets whose problems are also scored without; empty: those of the run's task, if it names any"
+        [], "training sets; scores are also shown without their problems; empty: those of the run's task"
     )
-    data: DataSettings = option(DataSettings(), "where benchmarks come from")
-    launcher: Any = option(None, "where samples are generated")
+    data: DataSettings = option(DataSettings(), "source of benchmarks")
+    launcher: Any = option(None, "launcher of the generation")
     slots: int = option(
         1,
-        "processes side by side, each with a model, or with some of a model's questions; 1 with launcher=local: this "
-        "process; 0: one per processor core",
+        "parallel processes, each for a model or for a share of its problems; 1 with launcher=local: this process; "
+        "0: one per CPU core",
         low=0,
     )
-    precision: Precision = option(Precision.float32, "number format the model computes in: float32 or bfloat16")
+    precision: Precision = option(Precision.float32, "number format of the model: float32 or bfloat16")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
-    output_root: str = option("results", "folder below which evaluations of models without a run are written")
+    threads: int = option(0, "torch threads; 0: torch's default", low=0)
+    output_root: str = option("results", "folder for evaluations of models without a run")
     tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
 
     @property

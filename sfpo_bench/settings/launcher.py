@@ -1,6 +1,6 @@
-"""Where runs are trained and shares of evaluations generated: on this machine, as jobs of Slurm, or on a Ray cluster.
+"""Settings of launchers for runs and evaluations: this machine, Slurm jobs, or a Ray cluster.
 
-Scheduling is theirs, not ours.
+Slurm and Ray do the scheduling.
 """
 
 from __future__ import annotations
@@ -16,44 +16,38 @@ class LocalLauncher:
 
     kind: str = option("local", "name of the launcher")
     gpus_per_run: int = option(
-        0, "GPUs that each slot has for itself; 0: slots share them, slot n using GPU n modulo their number", low=0
+        0, "GPUs reserved for each slot; 0: slots share GPUs, slot n uses GPU n modulo their number", low=0
     )
-    processes_per_run: int = option(
-        1, "processes that train a run together, one for each of its GPUs, started by torchrun", low=1
-    )
+    processes_per_run: int = option(1, "processes per run, one for each of its GPUs, started by torchrun", low=1)
 
 
 @dataclass
 class SlurmLauncher:
-    """Jobs of Slurm, submitted by submitit; a long run takes several. The folder of results must be shared."""
+    """Slurm jobs, submitted by submitit; a long run takes several. The output folder must be on shared storage."""
 
     kind: str = option("slurm", "name of the launcher")
     partition: str = option("", "partition; empty: the cluster's default")
     account: str = option("", "account to charge; empty: the user's default")
-    time_minutes: int = option(60, "time limit of a job; a run that needs more goes on in a further job", low=1)
+    time_minutes: int = option(60, "time limit of a job; a longer run continues in another job", low=1)
     signal_seconds: int = option(
-        120, "before the limit Slurm asks the run to end: it finishes its step and writes a checkpoint", low=1
+        120, "seconds before the limit at which Slurm signals the run to finish its step and write a checkpoint", low=1
     )
-    cpus: int = option(1, "processor cores of a job", low=1)
-    gpus: int = option(0, "GPUs of a job", low=0)
-    processes_per_run: int = option(
-        1, "processes that train a run together, one for each of its GPUs, started by torchrun", low=1
-    )
-    memory_gb: int = option(0, "memory of a job, GB; 0: the cluster's default", low=0)
-    submit_on: str = option("slurm", "slurm, or local: the same jobs as processes here, to try things out")
+    cpus: int = option(1, "CPU cores per job", low=1)
+    gpus: int = option(0, "GPUs per job", low=0)
+    processes_per_run: int = option(1, "processes per run, one for each of its GPUs, started by torchrun", low=1)
+    memory_gb: int = option(0, "memory per job, GB; 0: the cluster's default", low=0)
+    submit_on: str = option("slurm", "slurm, or local: the same jobs as local processes, for tests")
 
 
 @dataclass
 class RayLauncher:
-    """An actor of Ray per slot. The folder of results must be shared by the nodes."""
+    """One Ray actor per slot. The output folder must be shared by the nodes."""
 
     kind: str = option("ray", "name of the launcher")
-    address: str = option("", "cluster, such as ray://host:10001 or auto; empty: a cluster of this machine's own")
-    cpus: float = option(1.0, "processor cores of a slot", above=0.0)
-    gpus: float = option(0.0, "GPUs of a slot; a part of one is allowed", low=0.0)
-    processes_per_run: int = option(
-        1, "processes that train a run together, one for each of its GPUs, started by torchrun", low=1
-    )
+    address: str = option("", "cluster, such as ray://host:10001 or auto; empty: a local cluster")
+    cpus: float = option(1.0, "CPU cores per slot", above=0.0)
+    gpus: float = option(0.0, "GPUs per slot; may be a fraction", low=0.0)
+    processes_per_run: int = option(1, "processes per run, one for each of its GPUs, started by torchrun", low=1)
 
 
 LauncherSettings = LocalLauncher | SlurmLauncher | RayLauncher

@@ -1,4 +1,4 @@
-"""What the learner's settings and those of rollouts must agree on."""
+"""Checks of the learner's settings against those of rollouts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_batch(rollout: RolloutSettings, learner: LearnerSettings) -> None:
 
 
 def check_engine(rollout: RolloutSettings, learner: LearnerSettings) -> None:
-    """Raise `ConfigError` for an engine that the learner cannot work with."""
+    """Raise `ConfigError` for an engine that does not fit the learner."""
     corrected = learner.engine_correction is not Correction.none
     if 0 < learner.engine_correction_cap < 1:
         raise ConfigError(

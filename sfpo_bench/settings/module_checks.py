@@ -1,4 +1,4 @@
-"""Checks of the modules beside the policy: their names, and whether something needs them."""
+"""Checks of the modules beside the policy: their names and their use."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from sfpo_bench.core.errors import ConfigError
 
 
 def check_modules(modules: Modules, methods: Sequence[StepMethod], group: int) -> None:
-    """Raise `ConfigError` for an advantage without the modules that it needs, and for modules that none of `methods`,
-    those of a run's steps, needs."""
+    """Raise `ConfigError` for an advantage whose modules are missing, and for modules that no method uses."""
     trained = modules.names
     _check_names("algorithm.modules", trained)
     modules.check("algorithm.modules", group)
@@ -48,7 +47,7 @@ def _trains(trained: Sequence[str], name: str) -> bool:
 
 
 def _check_names(key: str, found: object) -> None:
-    """Raise `ConfigError` for what cannot name files and metrics."""
+    """Raise `ConfigError` for module names that cannot be used for files and metrics."""
     each = list(found) if isinstance(found, (list, tuple)) else [found]
     right = [isinstance(name, str) and re.fullmatch("[a-z][a-z0-9_]*", name) and name != "policy" for name in each]
     if not isinstance(found, (list, tuple)) or not all(right) or len(set(each)) < len(each):

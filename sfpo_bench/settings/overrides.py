@@ -1,4 +1,4 @@
-"""Hydra's overrides as this package reads them: from the command line, an arm, or a sweep's parameter."""
+"""Hydra overrides from the command line, an arm, or a sweep's parameter."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sfpo_bench.settings.composition_errors import explain_composition
 from sfpo_bench.settings.config import KINDS, RunConfig
 from sfpo_bench.settings.shapes import check_shape
 
-# What a `+` may add, as Hydra names groups.
+# Groups that `+` may add, in Hydra's notation.
 GROUPS = tuple(key.replace(".", "/") for key in KINDS)
 TOP_GROUPS = ("algorithm", "model", "task", "rollout", "learner", "tracking", "launcher", "experiment", "study")
 
 
 def mappings_of(node: IsDataclass, prefix: str = "") -> tuple[str, ...]:
-    """The keys of settings that are mappings with names of the user's choice."""
+    """The keys of settings that are mappings with user-chosen names."""
     return tuple(setting.key for setting in settings(node, prefix) if isinstance(setting.value, dict))
 
 
-# The mappings of a run's configuration, those of its nodes of several kinds among them, such as the options of a class
-# of the user's. What is written there is checked against a schema or that class.
+# The mappings of a run's configuration, including those of nodes with several kinds, such as the options of a
+# user-defined class. Their content is checked against a schema or that class.
 MAPPINGS = (
     *mappings_of(RunConfig()),
     *(key for place, kinds in KINDS.items() for cls in kinds.values() for key in mappings_of(cls(), f"{place}.")),
@@ -36,14 +36,14 @@ MAPPINGS = (
 
 
 def opened(override: str, mappings: Sequence[str] = MAPPINGS) -> str:
-    """The override, marked for Hydra with `++` where it may name a new key of a mapping."""
+    """The override, with Hydra's `++` prefix where it may add a key to a mapping."""
     key = override.partition("=")[0]
     inside = any(key == mapping or key.startswith(f"{mapping}.") for mapping in mappings)
     return f"++{override}" if inside and "=" in override else override
 
 
 def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """The configuration of these overrides, each read as on the command line; call it inside a Hydra application."""
+    """The configuration with these overrides, read as on the command line; call it inside a Hydra application."""
     parsed = parse_overrides(
         [override.removeprefix("++") if _is_opened(override) else override for override in overrides]
     )
@@ -57,8 +57,10 @@ def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def check_additions(overrides: Sequence[Override], mappings: Sequence[str] = MAPPINGS) -> None:
-    """Raise `ConfigError` for `+key=` and `++key=` except for whole groups, since an added key would bypass the schema
-    in silence, and for `~key` except for groups and what stands in a mapping."""
+    """Raise `ConfigError` for `+key=` and `++key=` of anything but groups, which would silently bypass the schema.
+
+    Also for `~key` of anything but groups and entries of mappings.
+    """
     for override in overrides:
         key = override.key_or_group
         if (override.is_add() or override.is_force_add()) and key not in (*GROUPS, *TOP_GROUPS):
@@ -72,7 +74,7 @@ def check_additions(overrides: Sequence[Override], mappings: Sequence[str] = MAP
 
 
 def check_single(overrides: Sequence[Override]) -> None:
-    """Raise `ConfigError` for several values of one setting where nothing searches over them."""
+    """Raise `ConfigError` for several values of one setting outside a search."""
     for override in overrides:
         if override.is_sweep_override():
             key, _, value = str(override.input_line).partition("=")
@@ -83,7 +85,7 @@ def check_single(overrides: Sequence[Override]) -> None:
 
 
 def check_shapes(overrides: Sequence[Override], schema: IsDataclass) -> None:
-    """Raise `ConfigError` for a value that is no group, list or single value where one is expected."""
+    """Raise `ConfigError` for a value that is not the expected group, list or single value."""
     for override in overrides:
         if override.is_delete() or override.is_sweep_override():
             continue

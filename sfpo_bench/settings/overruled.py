@@ -1,8 +1,8 @@
-"""The settings that a verb overrules or does not read, each with what sets it there: one table for every source.
+"""The table of settings that a verb overrules or does not read, with the reason and remedy.
 
-A key of the table is refused wherever it was written for that verb: on its command line, in its file, in an arm, as a
-parameter of a sweep. Files that several verbs share, such as experiments, may hold the section of another verb, and a
-setting that only `train` reads beside the one that takes its place.
+Such a key is an error wherever it was written for that verb: command line, file, arm, or sweep parameter. Files shared
+by several verbs, such as experiments, may contain another verb's section, and a setting that only `train` reads beside
+the one that replaces it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sfpo_bench.settings.config import RunConfig
 
 
 class Reader(StrEnum):
-    """Who takes settings: a verb, or a place that a verb reads more of them from."""
+    """A reader of settings: a verb, or a part of its configuration with further settings."""
 
     train = "train"
     compare = "compare"
     sweep = "sweep"
-    budgeted_sweep = "sweep with a budget"  # all its goals say what a run may spend
+    budgeted_sweep = "sweep with a budget"  # all its goals have a budget
     study = "study"
     arm = "comparison.arms"
     parameter = "sweep.parameters"
@@ -30,21 +30,21 @@ class Reader(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overruled:
-    """Why a setting does not count, and what to do; `instead` are the settings that set it."""
+    """The reason why a setting has no effect, and the remedy; `instead` are the settings that replace it."""
 
     reason: str
     instead: tuple[str, ...] = ()
     remedy: str = ""
-    is_section: bool = False  # of another verb: files that verbs share hold it
+    is_section: bool = False  # of another verb; allowed in shared files
 
     def advice(self) -> str:
-        """What to do, in words."""
+        """The remedy as text."""
         return self.remedy or f"set {' and '.join(self.instead)} instead"
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A setting that the caller wrote, and the place where; `is_shared` when that is a file for several verbs."""
+    """A setting that the user wrote, with its place; `is_shared` for a file shared by several verbs."""
 
     key: str
     value: object
@@ -53,12 +53,12 @@ class Written:
 
 
 def own_settings(seed: int, run_name: str) -> dict[str, object]:
-    """What each run of a comparison or a sweep has for itself."""
+    """The settings that differ between runs of a comparison or sweep."""
     return {"seed": seed, "run_name": run_name}
 
 
 def common_settings(threads: int) -> dict[str, object]:
-    """What every run of a comparison or a sweep has alike: the parent delivers and reports, and the run only trains."""
+    """The settings that all runs of a comparison or sweep share; the parent process delivers and reports."""
     return {**{section: {} for section in _SECTIONS}, "threads": threads, "tracking.mlflow": False}
 
 
@@ -82,7 +82,7 @@ def _each(seeds: tuple[str, ...], threads: str) -> dict[str, Overruled]:
 
 
 def _whole(what: str, outside: str) -> dict[str, Overruled]:
-    """What is one for all runs of a comparison or a sweep, and is not read from one of its arms or points."""
+    """Settings with one value for all runs of a comparison or sweep, not allowed in arms or parameters."""
     keys = ("name", "description", "output_root", "tracking", "launcher", *_SECTIONS)
     return {
         key: Overruled(f"{what} has one for all its runs", remedy=f"give it one value, outside of {outside}")
@@ -148,14 +148,16 @@ OVERRULED = {**OVERRULED, Reader.budgeted_sweep: {**OVERRULED[Reader.sweep], "tr
 
 
 def overruled(reader: Reader, key: str) -> tuple[str, Overruled] | None:
-    """The setting of the table that `key` is or lies in, with its entry; None when `key` counts."""
+    """The table's key that equals or contains `key`, with its entry; None when `key` is effective."""
     found = (name for name in OVERRULED[reader] if f"{key}.".startswith(f"{name}."))
     return next(((name, OVERRULED[reader][name]) for name in found), None)
 
 
 def refuse_overruled(reader: Reader, written: Iterable[Written], has: Mapping[str, object] | None = None) -> None:
-    """Raise `ConfigError` for the first setting that would not count. `has` is what the runs have in its place: a
-    shared file that says the same says nothing wrong."""
+    """Raise `ConfigError` for the first setting without effect; `has` are the runs' actual values.
+
+    A shared file may contain a setting that equals the actual value.
+    """
     written = list(written)
     keys = {one.key for one in written}
     for one in written:

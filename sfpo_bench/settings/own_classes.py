@@ -1,4 +1,4 @@
-"""Objects of the user's own classes, made from their settings and watched over."""
+"""Instances of user-defined classes, created from their settings, with checked methods."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _check_losses(found: object, name: str, scores_BT: object, returns_BT: objec
     return "" if tuple(getattr(found, "shape", ())) == tokens else f"a tensor of shape {tokens}, a response token each"
 
 
-# What the methods of a user's own class must return.
+# Checks of the results of a user-defined class's methods.
 CHECKS: Mapping[type, Mapping[str, Check]] = {
     Task: TASK_CHECKS,
     Collector: {"collect": _check_collected, "observe": a(NoneType), "state": a(Mapping), "restore": a(NoneType)},
@@ -105,7 +105,7 @@ CHECKS: Mapping[type, Mapping[str, Check]] = {
 
 
 def instance_of(node: Any, key: str, seam: type) -> Any:
-    """The object of a node; a `Custom` node is replaced by an instance of the user's class."""
+    """The object of a node; for a `Custom` node an instance of the user-defined class."""
     if not isinstance(node, Custom):
         return node
     cls = find(node.factory, f"{key}.factory")
@@ -121,10 +121,10 @@ def instance_of(node: Any, key: str, seam: type) -> Any:
     except ConfigError:
         raise
     except Exception as error:
-        # The class is the user's: it may raise anything.
+        # User code may raise anything.
         raise ConfigError(f"{key}.factory = {node.factory} {raised(error)}; mend the class or its options") from error
     lacking = [name for name in _members(seam) if not _has(made, name, f"{key}.factory = {node.factory}")]
-    # A seam that names what it requires has defaults for the rest; one that names nothing requires everything.
+    # A protocol with abstract methods has defaults for the rest; one without requires all members.
     required = getattr(seam, "__abstractmethods__", frozenset()) or frozenset(_members(seam))
     missing = [name for name in lacking if name in required]
     if missing:
@@ -138,7 +138,7 @@ def instance_of(node: Any, key: str, seam: type) -> Any:
 def _has(made: object, name: str, where: str) -> bool:
     try:
         return hasattr(made, name)
-    except Exception as error:  # a property of the user's
+    except Exception as error:  # a property of a user-defined class
         raise ConfigError(f"{where}: {name} {raised(error)}; mend the class") from error
 
 

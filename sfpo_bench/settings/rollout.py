@@ -1,4 +1,4 @@
-"""Settings of rollouts. No torch here."""
+"""Settings of rollouts, without torch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sfpo_bench.core.types import Sampling
 
 
 class OverLong(StrEnum):
-    """What to do with a prompt over the token limit; it is never cut."""
+    """The handling of a prompt over the token limit, which is never truncated."""
 
     refuse = "refuse"
     drop = "drop"
 
 
 class Placement(StrEnum):
-    """Where vLLM runs: in the training process, in a child process of it, or in a server that you started."""
+    """The location of vLLM: the training process, a child process, or a server that the user started."""
 
     in_process = "in_process"
     child_process = "child_process"
@@ -29,26 +29,24 @@ class RolloutSettings:
     """Settings of every rollout engine."""
 
     kind: str = option("", "name of the rollout engine")
-    prompts: int = option(32, "prompts of a training step", low=1)
-    group: int = option(8, "responses to each prompt, the group of the advantages", low=1)
-    temperature: float = option(
-        1.0, "softmax temperature of rollouts; log-probs and ratios are taken at it too", above=0.0
-    )
-    max_new_tokens: int = option(512, "token limit of a response, the end-of-sequence token included", low=1)
+    prompts: int = option(32, "prompts per training step", low=1)
+    group: int = option(8, "responses per prompt, which form the group of the advantages", low=1)
+    temperature: float = option(1.0, "softmax temperature of rollouts, log-probs and ratios", above=0.0)
+    max_new_tokens: int = option(512, "token limit of a response, including the end-of-sequence token", low=1)
     max_prompt_tokens: int = option(1024, "token limit of a prompt", low=1)
     over_long: OverLong = option(OverLong.refuse, "prompts over the limit: refuse to start, or drop those problems")
-    batch_responses: int = option(256, "responses decoded side by side; bounds memory, never changes the noise", low=1)
+    batch_responses: int = option(256, "responses decoded in parallel; limits memory, never changes the noise", low=1)
     stale_steps: int = option(
-        0, "training steps by which the weights that sample are behind the policy's; not with vllm", low=0
+        0, "lag of the sampling weights behind the policy's, in training steps; not with vllm", low=0
     )
 
     def sampling(self) -> Sampling:
-        """How the responses are drawn."""
+        """The sampling parameters of rollouts."""
         return Sampling(self.temperature, self.max_new_tokens)
 
     @property
     def cut_vocabulary(self) -> bool:
-        """True when responses are drawn from a part of the vocabulary."""
+        """True when top-p or top-k truncates the distribution."""
         return False
 
 
@@ -61,40 +59,40 @@ class TransformersRollout(RolloutSettings):
 
 @dataclass
 class VllmRollout(RolloutSettings):
-    """Rollouts by vLLM: in this process, in a child process, or in a server you started."""
+    """Rollouts by vLLM in this process, a child process, or a server."""
 
     kind: str = option("vllm", "name of the rollout engine")
-    placement: Placement = option(Placement.in_process, "where vLLM runs: in_process, child_process or server")
+    placement: Placement = option(Placement.in_process, "location of vLLM: in_process, child_process or server")
     server_url: str = option("", "address of the server, such as http://localhost:8000; only with placement=server")
-    top_p: float = option(1.0, "nucleus of rollouts; below 1 only with learner.engine_correction", above=0.0, high=1.0)
-    top_k: int = option(0, "most probable tokens kept in rollouts, 0: all; only with learner.engine_correction", low=0)
+    top_p: float = option(1.0, "top-p of rollouts; below 1 only with learner.engine_correction", above=0.0, high=1.0)
+    top_k: int = option(0, "top-k of rollouts, 0: off; only with learner.engine_correction", low=0)
     kv_cache_mib: int = option(256, "memory of the key-value cache, in MiB", low=8)
     compile_model: bool = option(False, "let vLLM compile the model: faster steps, about a minute more to start")
-    sleep: bool = option(True, "on a GPU, give weights and cache back to the learner during the update")
+    sleep: bool = option(True, "on a GPU, free the memory of weights and cache during the update")
     timeout_seconds: float = option(
-        1800.0, "longest silence in a generation or a push; an engine silent for longer counts as hung", above=0.0
+        1800.0, "time limit of a generation or weight sync, after which the engine counts as hung", above=0.0
     )
-    start_seconds: float = option(600.0, "longest start of the engine", above=0.0)
+    start_seconds: float = option(600.0, "time limit of the engine's start", above=0.0)
     restarts: int = option(
-        0, "times a dead or hung engine is started again before the run ends; not with placement=in_process", low=0
+        0, "largest number of restarts of a crashed or hung engine; not with placement=in_process", low=0
     )
     check_sync: bool = option(
-        True, "at the start, push halved weights and back, so that a push that does nothing shows"
+        True, "at the start, sync halved weights and check the log-probs, to detect a sync without effect"
     )
-    parity_every: int = option(20, "steps between comparisons of the engine's log-probs with the trainer's", low=1)
-    parity_responses: int = option(4, "responses in such a comparison", low=1)
+    parity_every: int = option(20, "steps between parity checks of the engine's log-probs against the trainer's", low=1)
+    parity_responses: int = option(4, "responses per parity check", low=1)
     parity_bound: float = option(
-        0.0, "largest difference of a log-prob before the run stops, nats; 0: 0.001 in float32, 1 in bfloat16", low=0.0
+        0.0, "largest accepted log-prob difference, nats; 0: 0.001 in float32, 1 in bfloat16", low=0.0
     )
     transfer_folder: str = option(
-        "/dev/shm", "folder through which weights reach another process; server and trainer must both see it"
+        "/dev/shm", "folder for passing weights to another process; server and trainer must share it"
     )
 
     def sampling(self) -> Sampling:
-        """How the responses are drawn."""
+        """The sampling parameters of rollouts."""
         return Sampling(self.temperature, self.max_new_tokens, self.top_p, self.top_k)
 
     @property
     def cut_vocabulary(self) -> bool:
-        """True when responses are drawn from a part of the vocabulary."""
+        """True when top-p or top-k truncates the distribution."""
         return self.top_p < 1 or self.top_k > 0

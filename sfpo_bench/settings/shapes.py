@@ -1,6 +1,6 @@
-"""Whether what is written for a setting has its shape: a group of settings, a mapping of names, a list, or one value.
+"""Checks whether a value has its setting's shape: a group of settings, a mapping of names, a list, or one value.
 
-OmegaConf finds this out too, and tells it in words of its classes and without the key.
+OmegaConf's own errors name its classes and omit the key.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from sfpo_bench.settings.config import KINDS, OPEN
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What a key takes, in words, and how it is written."""
+    """The expected shape of a key and an example."""
 
     shape: str
     example: str
 
 
 def check_shape(schema: IsDataclass, key: str, value: object, place: str, *, chooses: bool = False) -> None:
-    """Raise `ConfigError` when `value` cannot be that of `key`; `place` is where it was written. `chooses` says that a
-    text is the name of a group, as `model=hf` is."""
+    """Raise `ConfigError` when `value` does not have the shape of `key`; `place` is where it was written.
+
+    With `chooses` a text is the name of a group, as in `model=hf`.
+    """
     expected = _expected(schema, key)
     if expected is None or (chooses and isinstance(value, str)):
         return
@@ -40,7 +42,7 @@ _GROUP, _LIST, _VALUE = "a group of settings", "a list", "one value"
 
 
 def _kind(value: object) -> str:
-    """The shape that a value has; a mapping may be either of two."""
+    """The shape of a value; mappings count as groups."""
     return _LIST if isinstance(value, (list, tuple)) else _GROUP if isinstance(value, Mapping) else _VALUE
 
 
@@ -56,7 +58,7 @@ def _found(value: object) -> str:
 
 
 def _expected(schema: IsDataclass, key: str) -> _Expected | None:
-    """None for a key that is not known here: what a node holds that is of several kinds, and misspelt ones."""
+    """The expected shape, or None for keys inside nodes of several kinds and for unknown keys."""
     if key in KINDS:
         return _Expected(_GROUP, f"{key.replace('.', '/')}=NAME, one of {', '.join(KINDS[key])}")
     for holder, name, cls in OPEN:
@@ -80,7 +82,7 @@ def _of(schema: IsDataclass, inner: str, key: str) -> _Expected | None:
         return _Expected(_GROUP, f"{key}.NAME=..., or {key}={{NAME: ...}}")
     if isinstance(value, list):
         return _Expected(_LIST, f"{key}=[...]")
-    # Without a default the setting takes anything.
+    # A setting without default accepts any shape.
     return None if value is None else _Expected(_VALUE, f"{key}=VALUE ({found.option.doc})")
 
 

@@ -1,4 +1,4 @@
-"""What a training step goes through its batch for: passes with a gradient and without, and rounds of rollouts."""
+"""The work of a training step: passes with and without gradient, and rounds of rollouts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from sfpo_bench.settings.config import RunConfig
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """The most that a step takes. `passes` over the batch move the policy, in `steps_per_pass` optimizer steps each;
-    `forwards` go through it without a gradient, by what for; `module_passes` move each module beside the policy, by
-    name, after one more without a gradient for its scores. `rounds` times a step's responses are sampled."""
+    """The maximum work of a step.
+
+    `passes` over the batch train the policy, with `steps_per_pass` optimizer steps each. `forwards` are passes without
+    gradient, by purpose. `module_passes` train each module, by name, after one forward pass for its scores. `rounds` is
+    how often a step's responses are sampled.
+    """
 
     passes: int
     steps_per_pass: int
@@ -24,7 +27,7 @@ class StepWork:
 
 
 def step_work(config: RunConfig) -> StepWork:
-    """Of a step of this run that takes the most."""
+    """The maximum work over the run's steps."""
     rollout, learner = config.rollouts, config.learner
     steps = rollout.prompts // learner.mini_batch_prompts if learner.mini_batch_prompts else learner.mini_batches
     each = [
@@ -42,7 +45,7 @@ def step_work(config: RunConfig) -> StepWork:
 
 
 def _forwards(method: StepMethod, steps_per_pass: int, *, corrected: bool) -> dict[str, int]:
-    """Passes without a gradient that the learner takes for a method (`LocalLearner.begin_step`, `_gradients`)."""
+    """Forward-only passes of the learner for a method (`LocalLearner.begin_step`, `_gradients`), by purpose."""
     objective = method.objective
     return {
         "old log-probs": int(corrected or objective.uses_statistics or steps_per_pass > 1),

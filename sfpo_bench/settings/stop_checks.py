@@ -1,4 +1,4 @@
-"""What `training.stop_at` and `training.first_evaluation` ask of the other settings."""
+"""Checks of `training.stop_at` and `training.first_evaluation` against other settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sfpo_bench.settings.training import EvaluationSettings, TrainingSettings
 
 
 def check_stop(training: TrainingSettings, evaluation: EvaluationSettings) -> None:
-    """Raise `ConfigError` for a run that would stop on evaluations that it does not make, or that it may not see."""
+    """Raise `ConfigError` for a stop rule on evaluations that the run does not make or must not use."""
     if training.first_evaluation > training.steps:
         raise ConfigError(
             f"training.first_evaluation = {training.first_evaluation} with training.steps = {training.steps}: the run "
@@ -35,7 +35,7 @@ def check_stop(training: TrainingSettings, evaluation: EvaluationSettings) -> No
 
 
 def _responses(stop: StopAt, evaluation: EvaluationSettings) -> tuple[str, int]:
-    """The setting that says how many responses the evaluations have that stop a run, and its value."""
+    """The key and value of the number of responses in the evaluations that stop a run."""
     if stop.mode is EvaluationMode.greedy:
         if stop.split is not Split.report:
             raise ConfigError(
@@ -50,10 +50,10 @@ def _responses(stop: StopAt, evaluation: EvaluationSettings) -> tuple[str, int]:
 
 
 def check_stopped_curves(stop: StopAt, split: Split, targets: dict[str, float], place: str) -> None:
-    """Raise `ConfigError` where costs to `targets`, by the setting that names them, are not those of runs that go on.
+    """Raise `ConfigError` when stopped runs would change the costs to `targets`, given by their keys.
 
-    The curve of `place` must be the one that stops the run, up to a target no higher than where it stops: then
-    everything up to the first crossing is there. Any other is cut at a place that depends on the run.
+    The curve of `place` must be the one that stops the run, and targets must not exceed the stop accuracy. Then every
+    first crossing is recorded; any other curve would be cut at a run-dependent point.
     """
     if not stop.accuracy:
         return
@@ -72,6 +72,6 @@ def check_stopped_curves(stop: StopAt, split: Split, targets: dict[str, float], 
 
 
 def check_stopped_comparison(training: TrainingSettings, comparison: ComparisonSettings) -> None:
-    """Raise `ConfigError` for a comparison whose costs could not be told from runs that stop."""
+    """Raise `ConfigError` for a comparison whose costs cannot be computed from stopped runs."""
     targets = {f"comparison.targets[{place}]": target for place, target in enumerate(comparison.targets)}
     check_stopped_curves(training.stop_at, comparison.split, targets, "comparison")

@@ -1,4 +1,4 @@
-"""Settings of a study. No torch here."""
+"""Settings of a study, without torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DesignName(StrEnum):
 
 
 class Redo(StrEnum):
-    """The part from which on everything is done again although its settings have changed; none: a change is refused."""
+    """The part from which a study is redone when settings have changed; with none a change is an error."""
 
     none = "none"
     compare = "compare"
@@ -31,33 +31,33 @@ class Redo(StrEnum):
 
 @dataclass
 class StudyEvaluation:
-    """How every arm is evaluated; engine, precision and device are those of the training."""
+    """The evaluation of every arm, with the training's engine, precision and device."""
 
-    suite: str = option("", "a suite for reporting, or one benchmark")
-    problems: int = option(0, "problems of each benchmark, at most; 0: as many as the suite says", low=0)
-    prompt: str = option("", "name of a prompt template for every benchmark; empty: that of each one's card")
-    sampling: SampleSettings = option(SampleSettings(), "how many samples, and how they are drawn")
+    suite: str = option("", "a report suite, or one benchmark")
+    problems: int = option(0, "largest number of problems per benchmark; 0: as in the suite", low=0)
+    prompt: str = option("", "prompt template for every benchmark; empty: that of each card")
+    sampling: SampleSettings = option(SampleSettings(), "number of samples and sampling parameters")
     grading_seconds: float = option(DEADLINE_S, "longest time for one grade, in seconds", above=0)
     undecided_share: float = option(
         0.01, "share of samples that the grader may leave undecided; they count as wrong", low=0, high=1
     )
     max_prompt_tokens: int = option(0, "token limit of a prompt; 0: that of the rollouts", low=0)
-    batch_responses: int = option(0, "responses decoded side by side; 0: those of the rollouts", low=0)
-    threads: int = option(0, "torch threads; 0: torch's own choice", low=0)
+    batch_responses: int = option(0, "responses decoded in parallel; 0: that of the rollouts", low=0)
+    threads: int = option(0, "torch threads; 0: torch's default", low=0)
 
 
 @dataclass
 class StudySettings:
-    """What a study adds to a comparison: how its arms are evaluated. Read by `study`, ignored by the other verbs."""
+    """The settings that a study adds to a comparison; read by `study`, ignored by other verbs."""
 
     design: DesignName = option(DesignName.suite, "what is studied: suite, arms as configured and scored on a suite")
-    evaluation: StudyEvaluation = option(StudyEvaluation(), "how every arm is evaluated")
-    data: DataSettings = option(DataSettings(), "where benchmarks come from; `data.dir=FOLDER` for short")
+    evaluation: StudyEvaluation = option(StudyEvaluation(), "evaluation of every arm")
+    data: DataSettings = option(DataSettings(), "source of benchmarks; `data.dir=FOLDER` for short")
     budget_axis: CostAxis = option(
-        CostAxis.optimizer_steps, "what arms have equal amounts of at the equal-budget checkpoint"
+        CostAxis.optimizer_steps, "cost axis on which arms are equal at the equal-budget checkpoint"
     )
-    model: str = option("", "name of the model in tables; empty: that of its folder or on the hub")
+    model: str = option("", "name of the model in tables; empty: its folder or hub name")
     redo: Redo = option(
         Redo.none,
-        "none, or the part to do again, with all after it: compare (more seeds), choose, evaluate, score or table",
+        "none, or the part to redo with all later ones: compare (more seeds), choose, evaluate, score or table",
     )

@@ -1,4 +1,4 @@
-"""A composed tree of settings made typed: every node of the class that its `kind` names, defaults filled in."""
+"""Types a composed tree of settings: every node gets the class of its `kind`, with defaults filled in."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ALGORITHM = "algorithm."
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What is declared of a tree beside its schema.
+    """The declarations of a tree beside its schema.
 
-    `kinds`: nodes whose class depends on their `kind`, by dotted key, the inner ones first. `defaults`: nodes that may
-    be left out, and the kind that each then is. `named`: mappings whose keys are free names, as holder, key and the
-    class of what stands below a name; parts of an algorithm in there are of the same kinds as those in `algorithm`.
+    `kinds` are nodes whose class depends on `kind`, by dotted key, inner ones first. `defaults` are the kinds of nodes
+    that may be omitted. `named` are mappings with user-chosen keys, as holder, key and class of the values; parts of an
+    algorithm in them have the same kinds as those in `algorithm`.
     """
 
     kinds: Mapping[str, Kinds]
@@ -32,9 +32,9 @@ class Declared:
 
 
 def typed_tree(node: DictConfig, schema: type, declared: Declared) -> DictConfig:
-    """The tree of `schema` with every node of its declared class, defaults filled in.
+    """The tree of `schema` with every node of its declared class and defaults filled in.
 
-    Raises `ConfigError` for a kind that is not declared and for what does not fit the fields of its class.
+    Raises `ConfigError` for an undeclared kind and for values that do not fit the fields of a class.
     """
     plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))
     for holder, key, cls in declared.named:
@@ -50,7 +50,7 @@ def typed_tree(node: DictConfig, schema: type, declared: Declared) -> DictConfig
 
 
 def _at(plain: dict[str, Any], key: str) -> Any:
-    """What stands at a dotted key; None where nothing does."""
+    """The value at a dotted key, or None."""
     found: Any = plain
     for part in filter(None, key.split(".")):
         found = found.get(part) if isinstance(found, dict) else None
@@ -58,7 +58,7 @@ def _at(plain: dict[str, Any], key: str) -> Any:
 
 
 def _type_parts(plain: dict[str, Any], place: str, declared: Declared) -> None:
-    """Type the parts of an algorithm that the settings at `place` have, as those in `algorithm` are."""
+    """Type the parts of an algorithm in the settings at `place` like those in `algorithm`."""
     for key, kinds in declared.kinds.items():
         part = key.removeprefix(_ALGORITHM)
         if key.startswith(_ALGORITHM) and _at(plain, f"{place}.{part}") is not None:
@@ -84,12 +84,12 @@ def _type_node(plain: dict[str, Any], key: str, kinds: Kinds, choice: str, defau
 
 
 def _merged(cls: type, value: Any, key: str) -> Any:
-    """`value` checked against the fields of `cls`; `key` is its dotted name."""
+    """`value` merged into the fields of `cls`, with checks; `key` is its dotted name."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key} is {value!r}, expected a group of settings: write {key}.NAME=VALUE")
     try:
         node = OmegaConf.structured(cls)
-        # To merge a node of one class into the default of another is an error, even where the field takes both.
+        # OmegaConf cannot merge a node of one class into a default of another, so assign it.
         for name, inner in value.items():
             if isinstance(inner, DictConfig) and name in node:
                 node[name] = inner

@@ -1,4 +1,4 @@
-"""What the caller wrote: every setting of the command line and of the files that are not this package's own."""
+"""Lists the settings that the user wrote on the command line and in files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sfpo_bench.settings.overruled import Written
 
 
 def in_overrides(overrides: Sequence[str], where: str = "") -> Iterator[Written]:
-    """The settings of overrides; a mapping is all that it holds. `where` is put before the override's text."""
+    """The settings of overrides, with mappings flattened; `where` is prefixed to the override's text."""
     for override in parse_overrides(overrides):
         place = f"{where}{str(override.input_line).removeprefix('++')}"
         for key, value in _leaves(override.key_or_group.replace("/", "."), _value(override)):
@@ -42,7 +42,7 @@ def in_files(config_name: str, overrides: Sequence[str], *, primary_is_shared: b
 
 
 def in_file(file: Path, package: str = "", *, is_shared: bool = False) -> Iterator[Written]:
-    """The settings of one file, below the package `package`."""
+    """The settings of one file, prefixed with `package`."""
     content = OmegaConf.to_container(read_yaml(file), resolve=False)
     assert isinstance(content, dict)
     for name, inner in content.items():

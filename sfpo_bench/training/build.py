@@ -121,7 +121,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
 
 
 def _flipped(config: RunConfig) -> FlippedRewards | None:
-    """The noise of rewards; None without any."""
+    """The configured label noise of rewards, or None."""
     probability = config.training.reward_flip_probability
     return FlippedRewards(probability, config.seed) if probability else None
 

@@ -59,7 +59,10 @@ class Logbook(Protocol):
         ...
 
     def status(self, state: RunState, cause: str = "", step: int | None = None, *, at_target: bool = False) -> None:
-        """Write the status of the run; without `step` the last step is kept. `at_target`: its stop rule ended it."""
+        """Write the status of the run; without `step` the last step is kept.
+
+        `at_target` is True when the stop rule ended the run.
+        """
         ...
 
 

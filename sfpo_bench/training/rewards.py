@@ -47,16 +47,16 @@ def in_training(task: Task, wrong_answer_reward: float) -> Task:
 
 @dataclass(frozen=True, slots=True)
 class FlippedRewards:
-    """Labels that are wrong with `probability`: a reward r becomes 1 - r, drawn for each response by its names alone.
+    """Label noise: flips a reward r to 1 - r with `probability`, drawn per response from its names.
 
-    Verdicts stay the task's, so that metrics say what is right. What could not be graded has no label to flip.
+    Verdicts remain the task's, so metrics report correctness. Responses that could not be graded are not flipped.
     """
 
     probability: float
     seed: int
 
     def applied(self, step: int, completions: Sequence[Completion], grades: Sequence[Grade]) -> list[Grade]:
-        """The grades of a step's completions, some of them flipped; raises `RunFailed` for a reward beyond 0 and 1."""
+        """The grades of a step's completions, some of them flipped; raises `RunFailed` for a reward outside [0, 1]."""
         keys = [stream_key(self.seed, "flipped_rewards", step, one.problem_id, one.sample) for one in completions]
         draws = uniforms(keys, 1)[:, 0].tolist()
         return [

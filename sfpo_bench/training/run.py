@@ -144,7 +144,7 @@ def _check_length(folder: RunFolder, steps: int) -> None:
 
 
 def is_finished(folder: RunFolder, training: TrainingSettings) -> bool:
-    """True when the run has all of its steps, or ended at the accuracy at which these settings stop it."""
+    """True when the run has all its steps, or has ended by these settings' stop rule."""
     status = folder.status()
     if status.state is not RunState.finished:
         return False
@@ -152,7 +152,7 @@ def is_finished(folder: RunFolder, training: TrainingSettings) -> bool:
 
 
 def target_step(folder: RunFolder, training: TrainingSettings) -> int | None:
-    """The step at which the run's evaluations so far end it, by these settings; None where they do not."""
+    """The step at which these settings' stop rule ends the run, given its evaluations, or None."""
     if not training.stop_at.accuracy:
         return None
     found = (record for record in read_journal(folder.journal) if isinstance(record, EvaluationRecord))
@@ -160,7 +160,7 @@ def target_step(folder: RunFolder, training: TrainingSettings) -> int | None:
 
 
 def training_of(node: DictConfig) -> TrainingSettings:
-    """How long the run of a resolved configuration is, and what it does on the way."""
+    """The training settings of a resolved configuration."""
     return cast(TrainingSettings, OmegaConf.to_object(OmegaConf.merge(TrainingSettings, node.training)))
 
 

@@ -94,7 +94,7 @@ class Trainer:
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
     def run(self) -> None:
-        """Train to the last step, or to the accuracy at which the run is to stop.
+        """Train to the last step, or until the stop rule ends the run.
 
         Raises `Interrupted` after a checkpoint when a stop is requested, `RunFailed` when the run cannot continue, and
         `RunLocked` when another process holds the folder's lock.
@@ -149,7 +149,7 @@ class Trainer:
         self._log.status(RunState.finished, step=step, at_target=self._is_at_target())
 
     def _is_at_target(self) -> bool:
-        """True once the run is to stop for its accuracy; the same on all ranks, which know all evaluations."""
+        """True when the stop rule ends the run; equal on all ranks, which have all evaluations."""
         return self._parts.settings.stop_at.reached_at(self._evaluations) is not None
 
     def _reason_to_stop(self) -> str | None:
