@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -16,14 +16,15 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ImportSettings
 from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.importing import mlflow_log
 from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
 from sfpo_bench.importing.costs import StatedCosts
-from sfpo_bench.importing.csv_log import Form, Keys, csv_runs
 from sfpo_bench.importing.curves import ImportedRun, imported_run
-from sfpo_bench.importing.fields import OWN_NAMES, PRESETS, Fields, settle_accuracy
-from sfpo_bench.importing.json_log import json_run
+from sfpo_bench.importing.fields import OWN_NAMES, PRESETS, Fields, Preset, as_logged, settle_accuracy
 from sfpo_bench.importing.log import RunLog, as_resumed
-from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
+from sfpo_bench.importing.naming import Names
+from sfpo_bench.importing.reader import Form, Given
+from sfpo_bench.importing.readers import READERS, recognised
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_root
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 
@@ -31,10 +32,10 @@ from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ImportSettings)
     check_root(settings.output_root)
-    logs, origin = _logs(settings)
-    fields = PRESETS[settings.preset].with_names({name: getattr(settings, name) for name in OWN_NAMES})
+    logs, origin, preset = _logs(settings)
     found = sorted({name for log in logs for row in log.rows for name in (*row.values, *row.unread)})
     _check_names(settings, found)
+    fields = as_logged(PRESETS[preset], found).with_names({name: getattr(settings, name) for name in OWN_NAMES})
     fields = settle_accuracy(fields, found)
     _check_told(settings, logs, fields)
     runs = [_run(log, fields, settings) for log in logs]
@@ -53,29 +54,42 @@ def act(node: DictConfig) -> None:
     say(f"sfpo-bench report {folder}")
 
 
-def _logs(settings: ImportSettings) -> tuple[list[RunLog], str]:
-    """The logs, and where they come from in words."""
+def _logs(settings: ImportSettings) -> tuple[list[RunLog], str, Preset]:
+    """The logs, where they come from in words, and whose names they have."""
     given = [name for name in ("log", "files", "mlflow") if getattr(settings, name)]
     if len(given) != 1:
         raise ConfigError(
-            f"found {', '.join(given) or 'no log'}; expected one: a CSV file (sfpo-bench import mine.csv), files by "
-            "arm (files.grpo=[a.json]), or an MLflow experiment (mlflow=NAME uri=URI)"
+            f"found {', '.join(given) or 'no log'}; expected one: a log with all runs (sfpo-bench import mine.csv), "
+            "files by arm (files.grpo=[a.json]), or an MLflow experiment (mlflow=NAME uri=URI)"
         )
-    _check_unread(settings)
+    names = Names(settings.step, settings.arm, settings.seed, settings.run_name)
     if settings.mlflow:
+        _check_unread(settings, {mlflow_log.KIND: mlflow_log.SETTINGS})
         uri = resolve_tracking_uri(settings.uri or None, Path("results"), os.environ)
-        runs = mlflow_runs(uri, settings.mlflow, Names(settings.arm, settings.seed), settings.later_wins)
-        return runs, f"the MLflow experiment {settings.mlflow}"
-    if settings.log:
-        found, origin = _file(Path(settings.log), settings, "run", 0), Path(settings.log).name
-    else:
-        found = _by_arm(settings)
-        origin = f"{len(found)} logs ({settings.preset})"
-    return ([as_resumed(log) for log in found] if settings.later_wins else found), origin
+        runs = mlflow_log.mlflow_runs(uri, settings.mlflow, names, settings.later_wins)
+        return runs, f"the MLflow experiment {settings.mlflow}", settings.preset
+    _check_files(settings)
+    paths = settings.files or {"": [settings.log]}
+    sources = [(arm, at, recognised(Path(path))) for arm, own in paths.items() for at, path in enumerate(own)]
+    _check_unread(settings, {one.reader.kind: one.reader.settings for _, _, one in sources})
+    form = Form(settings.separator, settings.decimal, settings.cut_last_line)
+    found = [
+        (arm, log)
+        for arm, at, source in sources
+        for log in source.runs(Given(names, form, arm, at if settings.files else None))
+    ]
+    _check_arms(found)
+    logs = [as_resumed(log) if settings.later_wins else log for _, log in found]
+    preset = _preset(settings, {source.reader.preset for _, _, source in sources})
+    return logs, Path(settings.log).name if settings.log else f"{len(found)} logs ({preset})", preset
 
 
-def _by_arm(settings: ImportSettings) -> list[RunLog]:
-    """The logs of `files`, each of the arm that it is named under."""
+def _preset(settings: ImportSettings, usual: set[Preset]) -> Preset:
+    """The preset that was chosen, else the one whose names all logs have."""
+    return usual.pop() if settings.preset is Preset.own and len(usual) == 1 else settings.preset
+
+
+def _check_files(settings: ImportSettings) -> None:
     empty = [arm for arm, paths in settings.files.items() if not arm.strip() or not paths]
     if empty:
         raise ConfigError(f"files has the arm {empty[0]!r} without a name or a log; expected files.ARM=[LOG,…]")
@@ -83,49 +97,29 @@ def _by_arm(settings: ImportSettings) -> list[RunLog]:
     twice = [path for path, count in Counter(paths).items() if count > 1]
     if twice:
         raise ConfigError(f"files names {twice[0]} twice; expected every log once: it is one run")
-    found = [
-        (arm, log)
-        for arm, own in settings.files.items()
-        for seed, path in enumerate(own)
-        for log in _file(Path(path), settings, arm, seed)
-    ]
+
+
+def _check_arms(found: Sequence[tuple[str, RunLog]]) -> None:
+    """Refuse a log that was given under an arm and tells another one itself."""
     for arm, log in found:
-        if log.arm != arm:
+        if arm and log.arm != arm:
             raise ConfigError(
                 f"files.{arm} names {log.source}, whose column of arms says {log.arm!r}; expected {arm!r} there, or "
                 "name another column with arm=NAME"
             )
-    return [log for _, log in found]
 
 
-def _file(path: Path, settings: ImportSettings, arm: str, seed: int) -> list[RunLog]:
-    if _is_json(path):
-        return [json_run(path, arm, seed, settings.step, settings.cut_last_line)]
-    keys = Keys(settings.step, settings.arm or Keys().arm, settings.seed)
-    return csv_runs(path, keys, arm, seed, Form(settings.separator, settings.decimal, settings.cut_last_line))
-
-
-def _is_json(path: Path) -> bool:
-    return path.suffix in (".json", ".jsonl")
-
-
-def _check_unread(settings: ImportSettings) -> None:
-    """Refuse settings that nothing reads for this kind of log."""
+def _check_unread(settings: ImportSettings, read: Mapping[str, frozenset[str]]) -> None:
+    """Refuse settings that nothing reads for these kinds of logs."""
     usual = ImportSettings()
-    files = [settings.log] if settings.log else [path for own in settings.files.values() for path in own]
-    csv = any(not _is_json(Path(path)) for path in files)
-    readers = {
-        "uri": (bool(settings.mlflow), "an MLflow experiment"),
-        "separator": (csv, "CSV files"),
-        "decimal": (csv, "CSV files"),
-        "cut_last_line": (not settings.mlflow, "files"),
-        "arm": (csv or bool(settings.mlflow), "CSV files and MLflow experiments: name arms of JSON with files.ARM=[…]"),
-        "seed": (csv or bool(settings.mlflow), "CSV files and MLflow experiments: the seeds of JSON files are 0, 1, …"),
-        "step": (not settings.mlflow, "files: MLflow has steps of its own"),
-    }
-    for name, (is_read, of) in readers.items():
-        if not is_read and getattr(settings, name) != getattr(usual, name):
-            raise ConfigError(f"{name} = {str(getattr(settings, name))!r} is not read for this log; it is of {of}")
+    kinds = {mlflow_log.KIND: mlflow_log.SETTINGS, **{one.kind: one.settings for one in READERS}}
+    for name in sorted(set().union(*kinds.values()) - set().union(*read.values())):
+        if getattr(settings, name) != getattr(usual, name):
+            able = ", ".join(kind for kind, own in kinds.items() if name in own)
+            raise ConfigError(
+                f"{name} = {str(getattr(settings, name))!r} is not read for this log, {' and '.join(read)}; it is for "
+                f"{able}. The arm and seed of a log that tells none are its place in files.ARM=[LOG,…]"
+            )
 
 
 def _check_names(settings: ImportSettings, known: Sequence[str]) -> None:

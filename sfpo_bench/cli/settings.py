@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sfpo_bench.core.options import option
 from sfpo_bench.grading import DEADLINE_S
-from sfpo_bench.importing.csv_log import Separator
 from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import Decimal
+from sfpo_bench.importing.reader import Separator
 from sfpo_bench.models.extrapolation import Extrapolation
 from sfpo_bench.problems.sets import DataSettings
 from sfpo_bench.settings.models import Source
@@ -52,13 +52,13 @@ class MethodsSettings:
 class ImportSettings:
     """sfpo-bench import [LOG]: runs trained elsewhere as a comparison for `report`, `list` and the notebooks."""
 
-    log: str = option("", "CSV file with all runs; arm and seed columns tell them apart")
+    log: str = option("", "a log with all runs, a file or a folder; its kind is recognised by what it holds")
     files: dict[str, list[str]] = option(
         {}, "a log per run by arm, seeds 0, 1, …: files.grpo=[a.json,b.json] files.sfpo=[c.json]"
     )
     mlflow: str = option("", "an MLflow experiment instead, by name")
     uri: str = option("", "tracking store of `mlflow`; empty: $MLFLOW_TRACKING_URI, else results/mlflow.db here")
-    preset: Preset = option(Preset.own, "whose names the log has: own, trl, verl or verl_2025")
+    preset: Preset = option(Preset.own, "whose names the log has: own, trl, verl, verl_2025, prime_rl or mllog")
     name: str = option("", "name of the comparison; empty: that of the file or the experiment")
     output_root: str = option("results", "folder that the comparison's folder is written to")
     baseline: str = option("", "the arm that ratios refer to; empty: the first")
@@ -67,13 +67,14 @@ class ImportSettings:
     )
     separator: Separator = option(Separator.comma, "between the cells of a CSV file: comma, semicolon or tab")
     decimal: Decimal = option(Decimal.point, "before the decimals of its numbers: point or comma")
-    cut_last_line: bool = option(False, "leave out the last line of a file where it is not whole")
+    cut_last_line: bool = option(False, "leave out the last line or record of a file where it is not whole")
     later_wins: bool = option(
         False, "where the steps of a run fall back, what was logged later counts: the run was resumed there"
     )
-    step: str = option("step", "name of the step")
-    arm: str = option("", "name of the arm's column, tag or parameter; empty: arm, in MLflow the run's name")
-    seed: str = option("seed", "name of the seed's column, tag or parameter")
+    step: str = option("", "name of the step; empty: step, else train/global_step, else _step")
+    arm: str = option("", "name of the arm's column, tag or parameter; empty: arm, in trackers the run's name")
+    seed: str = option("", "name of the seed's column, tag or parameter; empty: seed")
+    run_name: str = option("", "how runs are named in a tracker, such as '{arm}-seed{seed}'; empty: as arm= and seed=")
     accuracy: str = option("", "name of the accuracy; empty: that of the preset")
     percent: bool = option(False, "accuracies are percentages")
     n: str = option("", "name of the number of responses behind an accuracy; empty: that of the preset")

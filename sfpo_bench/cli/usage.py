@@ -10,7 +10,7 @@ VERBS = {
     "report": "write figures, tables and page of a comparison or a sweep again",
     "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
     "scores": "scores of evaluations, their paired differences, a choice among them",
-    "import": "runs trained elsewhere (CSV, TRL, verl, MLflow) as a comparison",
+    "import": "runs trained elsewhere (CSV, TRL, verl, W&B, TensorBoard, Trackio, MLPerf, MLflow) as a comparison",
     "published": "published results, and the sampling error that their design allows",
     "methods": "objectives, update rules and the like, with paper, trust and cost",
     "overlap": "which problems of benchmarks stand in training sets",

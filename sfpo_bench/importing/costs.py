@@ -111,8 +111,9 @@ def _summed(log: RunLog, fields: Fields) -> Total | None:
     steps: list[int] = []
     values: list[float] = []
     spent = 0.0
+    rows = {(row.step, row.place): row for row in log.rows if fields.step_seconds in row.values}
     for step, value, place in named(log, fields.step_seconds):
-        row = next(row for row in log.rows if row.place == place and row.step == step)
+        row = rows[step, place]
         inside = [name for name in fields.not_training if name in row.values or name in row.unread]
         own = value - sum(_value(row, name) for name in inside)
         if own < 0:

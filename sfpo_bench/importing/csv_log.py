@@ -6,41 +6,47 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.importing.log import Decimal, LogRow, RunLog, number
-
-
-class Separator(StrEnum):
-    """What stands between the cells of a row."""
-
-    comma = "comma"
-    semicolon = "semicolon"
-    tab = "tab"
-
-    @property
-    def character(self) -> str:
-        return {"comma": ",", "semicolon": ";", "tab": "\t"}[self.value]
+from sfpo_bench.importing.entries import STEP_NAMES
+from sfpo_bench.importing.fields import Preset
+from sfpo_bench.importing.log import LogRow, RunLog, number
+from sfpo_bench.importing.naming import Names
+from sfpo_bench.importing.reader import Form, Given, Separator
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class _Keys:
     """The columns that say which run and which step a row is of. A file without an arm or seed column is one run."""
 
-    step: str = "step"
-    arm: str = "arm"
-    seed: str = "seed"
+    step: str
+    arm: str
+    seed: str
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a file is written. `cut_last_line`: leave its last line out where it is not whole."""
+def _keys(names: Names, header: Sequence[str]) -> _Keys:
+    step = names.step or next((name for name in STEP_NAMES if name in header), STEP_NAMES[0])
+    return _Keys(step, names.arm or "arm", names.seed or "seed")
 
-    separator: Separator = Separator.comma
-    decimal: Decimal = Decimal.point
-    cut_last_line: bool = False
+
+class CsvFile:
+    """Runs in a table, one row per evaluation."""
+
+    kind = "a CSV file"
+    looked_for = "a header with a step, then rows"
+    preset = Preset.own
+    settings = frozenset({"separator", "decimal", "step", "arm", "seed", "cut_last_line"})
+    in_folders = False
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        first = head.partition(b"\n")[0]
+        has_cells = any(one.character.encode() in first for one in Separator)
+        return b"\0" not in head and (has_cells or path.suffix in (".csv", ".tsv"))
+
+    def runs(self, root: Path, files: Sequence[Path], given: Given) -> list[RunLog]:
+        arm, seed = given.arm or "run", given.seed or 0
+        return [log for path in files for log in csv_runs(path, given.names, arm, seed, given.form)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,12 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
+    keys: _Keys
     lines: tuple[_Line, ...]
     notes: tuple[str, ...]
 
 
-def csv_runs(path: Path, keys: Keys, arm: str = "run", seed: int = 0, form: Form | None = None) -> list[RunLog]:
+def csv_runs(path: Path, names: Names, arm: str = "run", seed: int = 0, form: Form | None = None) -> list[RunLog]:
     """The runs of the file, in the order in which they are met; `arm` and `seed` are those of a file without columns.
 
     Empty cells are not there; what is no finite number is kept as text, for whoever asks for that number. Raises
@@ -64,7 +71,8 @@ def csv_runs(path: Path, keys: Keys, arm: str = "run", seed: int = 0, form: Form
     empty arm.
     """
     form = form or Form()
-    table = _read(path, keys, form)
+    table = _read(path, names, form)
+    keys = table.keys
     if not table.lines:
         raise ConfigError(f"{path} has a header and no rows; expected at least one")
     found: dict[tuple[str, int], list[LogRow]] = {}
@@ -73,7 +81,7 @@ def csv_runs(path: Path, keys: Keys, arm: str = "run", seed: int = 0, form: Form
     return [RunLog(name, own, str(path), tuple(rows), notes=table.notes) for (name, own), rows in found.items()]
 
 
-def _read(path: Path, keys: Keys, form: Form) -> _Table:
+def _read(path: Path, names: Names, form: Form) -> _Table:
     """The cells by the names of the header, blanks around them taken off; rows without any text are left out."""
     text, notes = _text(path, form)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=form.separator.character, strict=True)
@@ -83,7 +91,8 @@ def _read(path: Path, keys: Keys, form: Form) -> _Table:
         raise ConfigError(f"{path}, line {reader.line_num} is not CSV: {error}") from error
     rows = [(line, cells) for line, cells in rows if any(cells)]
     header = tuple(rows[0][1]) if rows else ()
-    _check_header(path, header, keys, form)
+    keys = _keys(names, header)
+    _check_header(path, header, keys, names, form)
     body = rows[1:]
     if form.cut_last_line and body and len(body[-1][1]) < len(header):
         notes += (f"{path}: line {body[-1][0]} was cut off and is left out",)
@@ -91,7 +100,7 @@ def _read(path: Path, keys: Keys, form: Form) -> _Table:
     for line, cells in body:
         _check_length(f"{path}, line {line}", len(cells), len(header), is_last=line == body[-1][0])
     lines = (_Line(f"{path}, line {line}", dict(zip(header, cells, strict=True))) for line, cells in body)
-    return _Table(tuple(lines), notes)
+    return _Table(keys, tuple(lines), notes)
 
 
 def _text(path: Path, form: Form) -> tuple[str, tuple[str, ...]]:
@@ -123,7 +132,7 @@ def _check_length(place: str, cells: int, names: int, is_last: bool) -> None:
         )
 
 
-def _check_header(path: Path, header: Sequence[str], keys: Keys, form: Form) -> None:
+def _check_header(path: Path, header: Sequence[str], keys: _Keys, names: Names, form: Form) -> None:
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise ConfigError(f"{path} has the column {', '.join(twice)} twice; expected every name once")
@@ -134,14 +143,14 @@ def _check_header(path: Path, header: Sequence[str], keys: Keys, form: Form) -> 
             f"{path} has no column {keys.step!r}; found {', '.join(header) or 'nothing'}: say which one it is with "
             f"step=NAME{hint}"
         )
-    for setting, name, usual in (("arm", keys.arm, Keys().arm), ("seed", keys.seed, Keys().seed)):
-        if name not in header and name != usual:
+    for setting, name in (("arm", names.arm), ("seed", names.seed)):
+        if name and name not in header:
             raise ConfigError(
                 f"{path} has no column {name!r}; expected {setting}=NAME to be one of {', '.join(header)}"
             )
 
 
-def _run_of(line: _Line, keys: Keys, usual: tuple[str, int], form: Form) -> tuple[str, int]:
+def _run_of(line: _Line, keys: _Keys, usual: tuple[str, int], form: Form) -> tuple[str, int]:
     """Arm and seed of a row; those of `usual` where the file has no such column."""
     arm = line.cells.get(keys.arm, usual[0])
     if not arm:
@@ -149,7 +158,7 @@ def _run_of(line: _Line, keys: Keys, usual: tuple[str, int], form: Form) -> tupl
     return arm, _whole(line, keys.seed, form) if keys.seed in line.cells else usual[1]
 
 
-def _row(line: _Line, keys: Keys, form: Form) -> LogRow:
+def _row(line: _Line, keys: _Keys, form: Form) -> LogRow:
     told = {
         name: text
         for name, text in line.cells.items()

@@ -11,7 +11,7 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
 from sfpo_bench.importing.costs import StatedCosts, Total, named, totals
 from sfpo_bench.importing.fields import Fields
-from sfpo_bench.importing.log import RunLog
+from sfpo_bench.importing.log import RunLog, in_order
 from sfpo_bench.results.run_folder import RunState
 
 
@@ -42,6 +42,7 @@ def imported_run(
     `ConfigError`, with the place, for steps that fall, two values at one step, an accuracy or a cost that is no finite
     number, an accuracy outside [0, 1], a cost that falls, and no evaluation at all.
     """
+    log = in_order(log)
     _check_order(log)
     found = [(step, value * scale, place) for step, value, place in named(log, fields.accuracy)]
     _check_accuracies(log, fields, found)

@@ -8,6 +8,14 @@ verl, ray_trainer: a step is a training step. `timing_s/step` holds rollouts and
 checkpoint (`timing_s/save_checkpoint`), which is taken off; validation (`timing_s/testing`) is outside of it in the
 versions of 2026 and inside in those of 2025 (preset `verl_2025`). Validation accuracy is
 `val-core/<data source>/acc/mean@<samples>`; MLflow holds `_at_` for `@`. The number of responses is not logged.
+
+prime-rl, the orchestrator's metrics: accuracy is `eval/<environment>/avg@<samples>`; totals of responses and prompts
+are `progress/total_samples` and `progress/total_problems`. Its `progress/total_tokens` hold prompts too, so generated
+tokens follow from `decode_len/all/mean`. `time/step` holds `time/save_ckpt`; evaluation runs beside it.
+
+MLPerf's logs: `eval_accuracy`, and `samples_count` of its metadata, which for GRPO are responses.
+
+Trackers hold what a Hugging Face trainer logs under `train/` and `eval/`: a name of a preset is looked for there too.
 """
 
 from __future__ import annotations
@@ -28,6 +36,8 @@ class Preset(StrEnum):
     trl = "trl"
     verl = "verl"
     verl_2025 = "verl_2025"
+    prime_rl = "prime_rl"
+    mllog = "mllog"
 
 
 # The costs that a log may tell, by the setting that names each; seconds are those of training.
@@ -37,6 +47,7 @@ LOGGED_COSTS: Mapping[str, CostAxis] = {
     if axis is not CostAxis.total_seconds
 }
 OWN_NAMES = ("accuracy", *LOGGED_COSTS, "n")
+_TRAINING = "train/"  # what Hugging Face's trainers put before their names in a tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ class Fields:
 
 
 _TRL = Fields(
-    accuracy_pattern=r"eval_rewards/.+/mean",
+    accuracy_pattern=r"eval[_/]rewards/.+/mean",
     step_seconds="step_time",
     response_tokens="completions/mean_length",
     step_is_optimizer_step=True,
@@ -106,12 +117,53 @@ _VERL = Fields(
         "timing_s/step": "step_seconds",
     },
 )
+_PRIME_RL = Fields(
+    accuracy_pattern=r"eval/.+/avg@\d+",
+    costs={CostAxis.responses: "progress/total_samples", CostAxis.prompts: "progress/total_problems"},
+    step_seconds="time/step",
+    not_training=("time/save_ckpt",),
+    response_tokens="decode_len/all/mean",
+    metrics={
+        "reward/all/mean": "reward_mean",
+        "decode_len/all/mean": "response_tokens_mean",
+        "is_truncated/all/mean": "truncated_share",
+        "time/step": "step_seconds",
+    },
+)
+_MLLOG = Fields(
+    accuracy="eval_accuracy",
+    n="eval_samples",
+    costs={
+        CostAxis.responses: "samples_count",
+        **{axis: axis.value for axis in CostAxis if axis not in (CostAxis.responses, CostAxis.total_seconds)},
+    },
+    metrics={"reward": "reward_mean", "entropy": "entropy", "grad_norm": "gradient_norm"},
+)
 PRESETS: Mapping[Preset, Fields] = {
     Preset.own: Fields().with_names({name: name for name in OWN_NAMES}),
     Preset.trl: _TRL,
     Preset.verl: _VERL,
     Preset.verl_2025: replace(_VERL, not_training=(*_VERL.not_training, "timing_s/testing")),
+    Preset.prime_rl: _PRIME_RL,
+    Preset.mllog: _MLLOG,
 }  # fmt: skip
+
+
+def as_logged(fields: Fields, found: Iterable[str]) -> Fields:
+    """The fields with `train/` before those names that are not `found` but are so."""
+    known = set(found)
+
+    def there(name: str) -> str:
+        return _TRAINING + name if name not in known and _TRAINING + name in known else name
+
+    return replace(
+        fields,
+        costs={axis: there(name) for axis, name in fields.costs.items()},
+        step_seconds=there(fields.step_seconds),
+        not_training=tuple(there(name) for name in fields.not_training),
+        response_tokens=there(fields.response_tokens),
+        metrics={there(name): key for name, key in fields.metrics.items()},
+    )
 
 
 def settle_accuracy(fields: Fields, found: Iterable[str]) -> Fields:

@@ -1,24 +1,30 @@
-"""A run from a JSON file: the `trainer_state.json` of a Hugging Face trainer, or lines of `{"step": …, "data": {…}}`.
+"""A run from a JSON file: the `trainer_state.json` of a Hugging Face trainer, rows as W&B and pandas export them, or
+lines of `{"step": …, "data": {…}}`.
 
-The lines are what verl's file logger writes; lines whose numbers stand beside `step` are read too.
+The lines are what verl's file logger writes; lines whose numbers stand beside `step` are read too, such as those of
+prime-rl's `metrics.jsonl`.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeGuard
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.importing.entries import Entry, rows_of
+from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import LogRow, RunLog
+from sfpo_bench.importing.reader import Given
 
-Entry = tuple[str, Mapping[str, object]]
+_SUFFIX = ".json"
+_PRIME_RL = "progress/"
+_WRITTEN = "time"
 
 
-def json_run(path: Path, arm: str, seed: int, step: str = "step", cut_last_line: bool = False) -> RunLog:
-    """The run in the file; raises `MissingDataError` without it and `ConfigError` when it is of neither form.
+def json_run(path: Path, arm: str, seed: int, step: str = "", cut_last_line: bool = False) -> RunLog:
+    """The run in the file; raises `MissingDataError` without it and `ConfigError` when it is of no such form.
 
     `cut_last_line`: leave out the last line of a file of lines where it is not whole.
     """
@@ -29,34 +35,60 @@ def json_run(path: Path, arm: str, seed: int, step: str = "step", cut_last_line:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not JSON in UTF-8: {error}") from error
     notes: tuple[str, ...] = ()
-    if path.suffix != ".json" and cut_last_line and (whole := _whole_lines(text)) != text:
+    lines = has_lines(path, text)
+    if lines and cut_last_line and (whole := _whole_lines(text)) != text:
         notes = (f"{path}: line {whole.count(chr(10)) + 1} was cut off and is left out",)
         text = whole
-    entries = list(_history(path, text) if path.suffix == ".json" else _lines(path, text))
+    entries = list(_lines(path, text) if lines else _document(path, text))
     if not entries:
         raise ConfigError(f"{path} holds no logged row; expected at least one")
-    return RunLog(arm, seed, str(path), tuple(_row(entry, step, place) for place, entry in entries), notes=notes)
+    return RunLog(arm, seed, str(path), rows_of(entries, step), notes=notes)
+
+
+def has_lines(path: Path, text: str) -> bool:
+    """Whether a file of JSON holds an object a line; its suffix decides where its first line does not."""
+    first, _, rest = text.strip().partition("\n")
+    if path.suffix != _SUFFIX:
+        return not first.lstrip().startswith("[") and (not _is_whole(first) or "log_history" not in json.loads(first))
+    return bool(rest.strip()) and _is_whole(first)
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _whole_lines(text: str) -> str:
     """The text up to its last line, with that one where it is whole."""
     last = text.rstrip("\n").rpartition("\n")[2]
-    try:
-        json.loads(last)
-    except ValueError:
-        return text[: text.rfind(last)]
-    return text
+    return text if _is_whole(last) else text[: text.rfind(last)]
 
 
-def _history(path: Path, text: str) -> Iterator[Entry]:
+def _document(path: Path, text: str) -> Iterator[Entry]:
     raw = _parsed(str(path), text)
-    history = raw.get("log_history") if isinstance(raw, dict) else None
+    history = raw.get("log_history") if isinstance(raw, dict) else raw
+    if isinstance(raw, dict) and raw and all(isinstance(column, dict) for column in raw.values()):
+        yield from _columns(path, raw)
+        return
     if not isinstance(history, list):
-        raise ConfigError(f"{path} has no log_history; expected the trainer_state.json of a Hugging Face trainer")
+        raise ConfigError(
+            f"{path} has no log_history; expected the trainer_state.json of a Hugging Face trainer, or rows: a list of "
+            "JSON objects"
+        )
+    what = "log_history" if isinstance(raw, dict) else "row "
     for number, entry in enumerate(history):
+        place = f"{path}, {what}[{number}]" if isinstance(raw, dict) else f"{path}, {what}{number}"
         if not isinstance(entry, dict):
-            raise ConfigError(f"{path}, log_history[{number}] is no JSON object; expected one with a step and numbers")
-        yield f"{path}, log_history[{number}]", entry
+            raise ConfigError(f"{place} is no JSON object; expected one with a step and numbers")
+        yield place, entry
+
+
+def _columns(path: Path, columns: Mapping[str, Mapping[str, object]]) -> Iterator[Entry]:
+    """The rows of what pandas writes: by column, values by the row's label."""
+    for label in dict.fromkeys(label for column in columns.values() for label in column):
+        yield f"{path}, row {label}", {name: column.get(label) for name, column in columns.items()}
 
 
 def _lines(path: Path, text: str) -> Iterator[Entry]:
@@ -80,26 +112,48 @@ def _parsed(place: str, text: str, hint: str = "") -> object:
         raise ConfigError(f"{place} is not JSON: {error}{hint}") from error
 
 
-def _row(entry: Mapping[str, object], step: str, place: str) -> LogRow:
-    """Null is not there, as an empty cell is not; truth values, texts and lists are kept as texts."""
-    told = {name: value for name, value in entry.items() if name != step and value is not None}
-    values = {name: float(value) for name, value in told.items() if _is_number(value)}
-    unread = {name: json.dumps(value)[:80] for name, value in told.items() if name not in values}
-    return LogRow(_step(entry, step, place), values, place, unread)
+class JsonFile:
+    """A run a file, as JSON."""
+
+    kind = "a JSON file"
+    looked_for = "trainer_state.json, rows, or an object a line"
+    preset = Preset.own
+    settings = frozenset({"step", "cut_last_line"})
+    in_folders = False
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return path.suffix in (_SUFFIX, ".jsonl") or head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+
+    def runs(self, root: Path, files: Sequence[Path], given: Given) -> list[RunLog]:
+        arm, seed = given.arm or "run", given.seed or 0
+        return [json_run(path, arm, seed, given.names.step, given.form.cut_last_line) for path in files]
 
 
-def _step(entry: Mapping[str, object], name: str, place: str) -> int:
-    value = entry.get(name)
-    if not _is_number(value) or value != int(value) or value < 0:
-        raise ConfigError(f"{place}: {name} is {value!r}; expected a whole number, 0 or more (step=NAME names another)")
-    return int(value)
+class PrimeRlFile(JsonFile):
+    """prime-rl's `metrics.jsonl`.
+
+    It counts steps from 0 (older versions) or 1 and logs a step's totals at its end, while an evaluation at step s is
+    of the policy after s steps. Counted from 0, what was logged of training holds a step later. Its `time`, when a line
+    was written, is left out: it is in every line, and evaluations are written late. Values that are no finite numbers
+    it leaves out itself.
+    """
+
+    kind = "a metrics.jsonl of prime-rl"
+    looked_for = f"lines of JSON with names that begin with {_PRIME_RL}"
+    preset = Preset.prime_rl
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return head[:1] == b"{" and f'"{_PRIME_RL}'.encode() in head
+
+    def runs(self, root: Path, files: Sequence[Path], given: Given) -> list[RunLog]:
+        return [replace(log, rows=_ends_of_steps(log.rows)) for log in super().runs(root, files, given)]
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
-    """True for a number that is finite as a float."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the floats
-        return False
+def _ends_of_steps(rows: Sequence[LogRow]) -> tuple[LogRow, ...]:
+    is_training = [any(name.startswith(_PRIME_RL) for name in row.values) for row in rows]
+    first = min((row.step for row, own in zip(rows, is_training, strict=True) if own), default=1)
+    later = 1 if first == 0 else 0
+    return tuple(
+        replace(row, step=row.step + later * own, values={n: v for n, v in row.values.items() if n != _WRITTEN})
+        for row, own in zip(rows, is_training, strict=True)
+    )

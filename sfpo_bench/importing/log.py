@@ -62,20 +62,44 @@ class RunLog:
     notes: tuple[str, ...] = ()
 
 
+def in_order(log: RunLog) -> RunLog:
+    """The log with rising steps where no number of it falls back; otherwise, as it is.
+
+    Programs that write an evaluation when it is done put it behind later training steps: no number is undone by that.
+    """
+    last: dict[str, int] = {}
+    for row in log.rows:
+        for name in _names(row):
+            if row.step < last.get(name, row.step):
+                return log
+            last[name] = row.step
+    return replace(log, rows=tuple(sorted(log.rows, key=lambda row: row.step)))
+
+
 def as_resumed(log: RunLog) -> RunLog:
-    """The log without what a resumption undid: where steps fall back, rows from that step on give way to later ones,
-    and of two values at one step the later one counts."""
+    """The log without what a resumption undid: where the steps of a number fall back, all rows from that step on give
+    way to later ones, and of two values at one step the later one counts."""
     kept: list[LogRow] = []
     undone: list[LogRow] = []
+    last: dict[str, int] = {}
     for row in log.rows:
-        if kept and row.step < kept[-1].step:
+        if any(row.step < last.get(name, row.step) for name in _names(row)):
             undone += [one for one in kept if one.step >= row.step]
             kept = [one for one in kept if one.step < row.step]
+            last = {name: one.step for one in kept for name in _names(one)}
         kept.append(row)
+        last |= {name: max(row.step, last.get(name, row.step)) for name in _names(row)}
     steps = [row.step for row in undone]
     notes = (
         [f"{log.source}: {len(undone)} rows of steps {min(steps)} to {max(steps)} gave way to later ones"]
         if undone
         else []
     )
-    return replace(log, rows=tuple(kept), one_value_a_step=True, notes=(*log.notes, *notes))
+    rows = tuple(sorted(kept, key=lambda row: row.step))
+    return replace(log, rows=rows, one_value_a_step=True, notes=(*log.notes, *notes))
+
+
+def _names(row: LogRow) -> tuple[str, ...]:
+    """What was logged in a row, without the tracker's own clock and counter, which are in every row and begin with `_`;
+    one without any number stands in the order of the others like it."""
+    return tuple(name for name in (*row.values, *row.unread) if not name.startswith("_")) or ("",)

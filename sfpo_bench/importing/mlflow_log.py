@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
-from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.importing.log import LogRow, RunLog, number
+from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.importing.log import LogRow, RunLog
+from sfpo_bench.importing.naming import NamedRun, Names, identified
 from sfpo_bench.results.run_folder import RunState
 from sfpo_bench.tracking.stored_runs import History, StoredRunInfo, stored_runs
 
@@ -20,12 +20,8 @@ _STATES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The tags or parameters that tell arm and seed; an empty `arm` takes the run's name."""
-
-    arm: str = ""
-    seed: str = "seed"
+KIND = "an MLflow experiment"
+SETTINGS = frozenset({"uri", "arm", "seed", "run_name"})
 
 
 def mlflow_runs(uri: str, experiment: str, names: Names, later_wins: bool = False) -> list[RunLog]:
@@ -45,60 +41,30 @@ def mlflow_runs(uri: str, experiment: str, names: Names, later_wins: bool = Fals
         if experiment in there:
             found = f"has no run with metrics in the experiment {experiment!r}"
         raise MissingDataError(f"the tracking store {found}; its experiments are {', '.join(there) or '(none)'}")
-    keys = [(_arm(info, names), _seed(info, names)) for info in infos]
-    twice = [key for key, count in Counter(keys).items() if count > 1]
-    if twice:
-        raise ConfigError(
-            f"found several runs of arm {twice[0][0]!r} with seed {twice[0][1]}; expected one of each: name the tag or "
-            f"parameter that tells them apart with arm=NAME or seed=NAME, one of {', '.join(_told(infos))}"
-        )
     idle = [one for one in everyone if not one.latest]
     silent = tuple(f"run {one.name or one.run_id} logged no metric and is left out" for one in idle)
-    logs = [
-        _log(key, info, history, later_wins)
-        for key, info, history in zip(keys, infos, store.histories(infos), strict=True)
+    runs = [
+        NamedRun(info.name or info.run_id, _told(info), _log(info, history, later_wins))
+        for info, history in zip(infos, store.histories(infos), strict=True)
     ]
+    logs = identified(runs, names)
     return [replace(logs[0], notes=(*silent, *logs[0].notes)), *logs[1:]]
 
 
-def _log(key: tuple[str, int], info: StoredRunInfo, history: History, later_wins: bool) -> RunLog:
+def _log(info: StoredRunInfo, history: History, later_wins: bool) -> RunLog:
     source = f"run {info.name or info.run_id}"
     metrics, again = _by_metric(history, later_wins)
     names = ", ".join(list(again)[:5]) + (f" and {len(again) - 5} more" if len(again) > 5 else "")
     what = "steps that were logged again or undone" if later_wins else "steps that were logged again"
     notes = (f"{source}: {sum(again.values())} values at {what} gave way to later ones, of {names}",) if again else ()
     rows = _rows(metrics, source)
-    return RunLog(*key, source, rows, _STATES.get(info.status, RunState.running), one_value_a_step=True, notes=notes)
+    state = _STATES.get(info.status, RunState.running)
+    return RunLog("", 0, source, rows, state, one_value_a_step=True, notes=notes)
 
 
-def _arm(info: StoredRunInfo, names: Names) -> str:
-    if not names.arm:
-        return info.name or info.run_id
-    return _value(info, names.arm, "arm").strip()
-
-
-def _seed(info: StoredRunInfo, names: Names) -> int:
-    text = _value(info, names.seed, "seed")
-    value = number(text.strip())
-    if value is None or value != int(value) or value < 0:
-        raise ConfigError(f"run {info.name}: {names.seed} is {text!r}; expected a whole number, 0 or more")
-    return int(value)
-
-
-def _value(info: StoredRunInfo, name: str, what: str) -> str:
-    found = info.tags.get(name, info.params.get(name))
-    if found is None or not found.strip():
-        raise ConfigError(
-            f"run {info.name or info.run_id} has no tag or parameter {name!r}; expected one that tells its {what}: "
-            f"{what}=NAME, one of {', '.join(_told([info])) or '(it has none)'}"
-        )
-    return found
-
-
-def _told(infos: Sequence[StoredRunInfo]) -> list[str]:
-    """Tags and parameters, without MLflow's own; at most 40."""
-    found = dict.fromkeys(key for info in infos for key in (*info.tags, *info.params) if not key.startswith("mlflow."))
-    return list(found)[:40]
+def _told(info: StoredRunInfo) -> Mapping[str, str]:
+    """Tags and parameters; a tag counts before a parameter of its name."""
+    return {**info.tags, **{key: value for key, value in info.params.items() if key not in info.tags}}
 
 
 def _by_metric(history: History, later_wins: bool) -> tuple[dict[str, dict[int, float]], dict[str, int]]:

@@ -15,11 +15,13 @@ from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.comparison import About, common_axes, uneven_seeds, write_comparison
 from sfpo_bench.importing.costs import StatedCosts
-from sfpo_bench.importing.csv_log import Form, Keys, Separator, csv_runs
+from sfpo_bench.importing.csv_log import csv_runs
 from sfpo_bench.importing.curves import ImportedRun, imported_run
 from sfpo_bench.importing.fields import PRESETS, Fields, Preset, settle_accuracy
 from sfpo_bench.importing.json_log import json_run
 from sfpo_bench.importing.log import Decimal, LogRow, RunLog, as_resumed
+from sfpo_bench.importing.naming import Names
+from sfpo_bench.importing.reader import Form, Separator
 from sfpo_bench.reports import Summary, compare, curves_frame, load_comparison, metrics_frame, write_report
 
 HERE = Path(__file__).parent
@@ -27,10 +29,10 @@ OWN, TRL, VERL = (PRESETS[name] for name in (Preset.own, Preset.trl, Preset.verl
 ABOUT = About("imported", "a test", "accuracy", targets=(0.5,))
 
 
-def runs_of(text: str, folder: Path, keys: Keys | None = None, told: StatedCosts | None = None) -> list[ImportedRun]:
+def runs_of(text: str, folder: Path, keys: Names | None = None, told: StatedCosts | None = None) -> list[ImportedRun]:
     path = folder / "log.csv"
     path.write_text(text, encoding="utf-8")
-    logs = csv_runs(path, keys or Keys())
+    logs = csv_runs(path, keys or Names())
     fields = settle_accuracy(OWN, [name for log in logs for row in log.rows for name in row.values])
     return [imported_run(log, fields, told or StatedCosts()) for log in logs]
 
@@ -39,7 +41,7 @@ def runs_of(text: str, folder: Path, keys: Keys | None = None, told: StatedCosts
 
 
 def test_a_csv_becomes_a_comparison_with_every_number_of_it(tmp_path: Path) -> None:
-    logs = csv_runs(HERE / "runs.csv", Keys(arm="method"))
+    logs = csv_runs(HERE / "runs.csv", Names(arm="method"))
     runs = [imported_run(log, replace(OWN, accuracy="accuracy"), StatedCosts()) for log in logs]
     write_comparison(tmp_path / "imported", runs, ABOUT)
     comparison = load_comparison(tmp_path / "imported")
@@ -189,7 +191,7 @@ def test_a_row_that_is_not_as_long_as_the_header_and_an_arm_without_a_name_are_r
 
 
 def test_columns_that_were_named_must_be_there(tmp_path: Path) -> None:
-    for keys, said in ((Keys(arm="methd"), "arm=NAME"), (Keys(seed="sed"), "seed=NAME")):
+    for keys, said in ((Names(arm="methd"), "arm=NAME"), (Names(seed="sed"), "seed=NAME")):
         with pytest.raises(ConfigError, match=f"has no column '(methd|sed)'; expected {said}"):
             runs_of("step,accuracy,responses\n1,0.5,80\n", tmp_path, keys)
 
@@ -205,13 +207,13 @@ def test_every_separator_and_decimal_reads_the_same_numbers(
         table = csv.writer(handle, delimiter=separator.character)
         table.writerow(["step", "arm", "accuracy", "seconds"])
         table.writerows([[step, arm, *(str(one).replace(".", point) for one in told)] for step, arm, *told in rows])
-    [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(separator, decimal))
+    [log] = csv_runs(tmp_path / "log.csv", Names(), form=Form(separator, decimal))
     assert [(row.step, log.arm, row.values["accuracy"], row.values["seconds"]) for row in log.rows] == rows
 
 
 def test_with_decimal_commas_a_point_is_no_number(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step;accuracy;seconds\n1;0,5;1.234\n", encoding="utf-8")
-    [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(Separator.semicolon, Decimal.comma))
+    [log] = csv_runs(tmp_path / "log.csv", Names(), form=Form(Separator.semicolon, Decimal.comma))
     with pytest.raises(ConfigError, match=r"line 2, column seconds: found '1.234'"):
         imported_run(log, replace(OWN, accuracy="accuracy"), StatedCosts())
 
@@ -219,11 +221,11 @@ def test_with_decimal_commas_a_point_is_no_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["2,0.", "2,0.6,9", "2", '2,"0.6'])
 def test_a_cut_last_line_is_left_out_where_asked_for(end: str, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(f"step,accuracy,responses\n1,0.5,80\n{end}", encoding="utf-8")
-    [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(cut_last_line=True))
+    [log] = csv_runs(tmp_path / "log.csv", Names(), form=Form(cut_last_line=True))
     assert [row.step for row in log.rows] == [1]
     assert log.notes == (f"{tmp_path / 'log.csv'}: line 3 was cut off and is left out",)
     (tmp_path / "log.csv").write_text("step,accuracy,responses\n1,0.5,80\n2,0.6,90\n", encoding="utf-8")
-    [log] = csv_runs(tmp_path / "log.csv", Keys(), form=Form(cut_last_line=True))
+    [log] = csv_runs(tmp_path / "log.csv", Names(), form=Form(cut_last_line=True))
     assert [row.step for row in log.rows] == [1, 2] and not log.notes
 
 
@@ -233,7 +235,7 @@ def test_a_resumed_log_is_what_an_uninterrupted_one_would_have_been(tmp_path: Pa
     after = "30,0.4,240\n"
     head = "step,accuracy,responses\n"
     (tmp_path / "log.csv").write_text(head + before + after, encoding="utf-8")
-    [log] = csv_runs(tmp_path / "log.csv", Keys())
+    [log] = csv_runs(tmp_path / "log.csv", Names())
     fields = replace(OWN, accuracy="accuracy")
     with pytest.raises(ConfigError, match=r"line 7: step 30 comes after step 40 .*later_wins=true"):
         imported_run(log, fields, StatedCosts())
@@ -245,7 +247,7 @@ def test_a_resumed_log_is_what_an_uninterrupted_one_would_have_been(tmp_path: Pa
 
 def test_of_two_values_at_one_step_the_later_one_counts_where_asked_for(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step,accuracy,responses\n1,0.5,80\n1,0.6,80\n", encoding="utf-8")
-    [log] = csv_runs(tmp_path / "log.csv", Keys())
+    [log] = csv_runs(tmp_path / "log.csv", Names())
     assert [one.accuracy for one in imported_run(as_resumed(log), OWN, StatedCosts()).evaluations] == [0.6]
 
 
@@ -282,9 +284,9 @@ def test_what_is_no_csv_in_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes(b"step,accuracy\n1,\xff\xfe\n")
     with pytest.raises(ConfigError, match="not a CSV file in UTF-8"):
-        csv_runs(path, Keys())
+        csv_runs(path, Names())
     with pytest.raises(MissingDataError, match="is not there"):
-        csv_runs(tmp_path / "nothing.csv", Keys())
+        csv_runs(tmp_path / "nothing.csv", Names())
 
 
 def test_runs_without_any_cost_or_with_an_unknown_baseline_or_an_existing_folder_are_refused(tmp_path: Path) -> None:
@@ -377,7 +379,8 @@ def test_a_json_that_is_no_log_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trainer_state.json"
     for content, said in (
         ("{", "is not JSON"),
-        ("[]", "has no log_history"),
+        ("[]", "holds no logged row"),
+        ("{}", "has no log_history"),
         ('{"log_history": []}', "holds no logged row"),
         ('{"log_history": [{"loss": 1.0}]}', r"log_history\[0\]: step is None"),
         ('{"log_history": [{"loss": 1.0, "step": NaN}]}', r"log_history\[0\]: step is nan"),

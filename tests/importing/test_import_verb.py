@@ -13,7 +13,8 @@ from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.costs import StatedCosts
 from sfpo_bench.importing.curves import imported_run
 from sfpo_bench.importing.fields import Fields
-from sfpo_bench.importing.mlflow_log import Names, mlflow_runs
+from sfpo_bench.importing.mlflow_log import mlflow_runs
+from sfpo_bench.importing.naming import Names
 from sfpo_bench.reports import curves_frame, load_comparison
 from sfpo_bench.results.run_folder import RunState
 
@@ -64,7 +65,7 @@ def test_logs_of_trl_are_imported_by_arm(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "found no log; expected one: a CSV file"),
+        ((), "found no log; expected one: a log with all runs"),
         (("runs.csv", "mlflow=x"), "found log, mlflow; expected one"),
         (("nothing.csv",), "nothing.csv is not there"),
         (("runs.csv", "accuracy=score"), "accuracy = 'score' is not a column of numbers in the log; expected one of"),

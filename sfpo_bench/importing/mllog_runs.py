@@ -1,0 +1,137 @@
+"""Runs from MLPerf's logs: what each evaluation found, after how many samples and seconds of training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.importing.entries import is_number
+from sfpo_bench.importing.fields import Preset
+from sfpo_bench.importing.log import LogRow, RunLog
+from sfpo_bench.importing.mllog import ABORTED, EPOCH, SAMPLES, STATUS, SUCCESS, TOKEN, Event, Key, events
+from sfpo_bench.importing.naming import NamedRun, identified
+from sfpo_bench.importing.reader import Given
+from sfpo_bench.results.run_folder import RunState
+
+# What an evaluation's row is given beside what the line tells: `FIELDS` names them.
+SECONDS = "train_seconds"
+_STATES = {SUCCESS: RunState.finished, ABORTED: RunState.finished}  # a run that ends without its target was whole too
+_BEFORE_RUN = (Key.cache_clear, Key.init_start, Key.benchmark)
+
+
+class MlperfLog:
+    """A log of MLPerf, of one run or of several one behind the other, or a folder of such logs."""
+
+    kind = "a log of MLPerf"
+    looked_for = f"lines with {TOKEN}{{…}}"
+    preset = Preset.mllog
+    settings = frozenset({"run_name", "arm", "seed", "cut_last_line"})
+    in_folders = True
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return TOKEN.encode() in head
+
+    def runs(self, root: Path, files: Sequence[Path], given: Given) -> list[RunLog]:
+        runs = [one for path in files for one in _runs(path, given.form.cut_last_line)]
+        return identified(runs, given.names, given.arm, given.seed)
+
+
+def _runs(path: Path, cut_last_line: bool) -> list[NamedRun]:
+    notes: list[str] = []
+    text = path.read_bytes().decode("latin-1")  # as the published checker reads them
+    parts: list[list[Event]] = [[]]
+    for event in events(str(path), text, cut_last_line, notes):
+        if event.key in _BEFORE_RUN and any(one.key == Key.run_start for one in parts[-1]):
+            parts.append([])
+        parts[-1].append(event)
+    names = [path.stem if len(parts) == 1 else f"{path.stem}#{number}" for number in range(len(parts))]
+    return [_run(path, name, part, notes) for name, part in zip(names, parts, strict=True)]
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds since `run_start`, without those between the start and the stop of an evaluation."""
+
+    began_ms: int | None = None
+    evaluating_ms: int = 0
+    evaluation_began_ms: int | None = None
+
+    def see(self, event: Event) -> None:
+        if event.key == Key.run_start:
+            self.began_ms = event.time_ms
+        elif event.key == Key.eval_start and self.evaluation_began_ms is None:
+            self.evaluation_began_ms = event.time_ms
+        elif event.key == Key.eval_stop and self.evaluation_began_ms is not None:
+            self.evaluating_ms += event.time_ms - self.evaluation_began_ms
+            self.evaluation_began_ms = None
+
+    def seconds(self, event: Event) -> float | None:
+        if self.began_ms is None:
+            return None
+        now_ms = event.time_ms if self.evaluation_began_ms is None else self.evaluation_began_ms
+        return (now_ms - self.began_ms - self.evaluating_ms) / 1000
+
+
+@dataclass(slots=True)
+class _Part:
+    told: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
+    rows: list[tuple[float, LogRow]] = field(default_factory=list)
+    state: RunState = RunState.running
+
+
+def _run(path: Path, name: str, part: Sequence[Event], notes: Sequence[str]) -> NamedRun:
+    found, clock = _Part(), _Clock()
+    for event in part:
+        clock.see(event)
+        if event.key in (Key.eval_accuracy, Key.tracked_stats):
+            found.rows.append(_row(event, clock))
+        elif event.key == Key.run_stop:
+            found.state = _STATES.get(str(event.metadata.get(STATUS)), RunState.failed)
+        elif isinstance(event.value, (str, int, float)):
+            found.told.setdefault(event.key, event.value if isinstance(event.value, str) else json.dumps(event.value))
+            if is_number(event.value):
+                found.numbers.setdefault(event.key, float(event.value))
+    if not found.rows:
+        raise ConfigError(f"{path}, run {name} has no {Key.eval_accuracy}; expected at least one")
+    batch = found.numbers.get(Key.batch, 0)
+    whole = batch > 0 and all(samples % batch == 0 for samples, _ in found.rows)
+    rows = [_counted(row, int(samples // batch if whole else samples), found) for samples, row in found.rows]
+    run_name = found.told.get("arm") or found.told.get(Key.benchmark) or name
+    log = RunLog(
+        "", 0, f"{path}, run {name}" if "#" in name else str(path), tuple(rows), found.state, notes=tuple(notes)
+    )
+    return NamedRun(run_name, found.told, log)
+
+
+def _row(event: Event, clock: _Clock) -> tuple[float, LogRow]:
+    """The samples trained on by then, and the row, whose step is not known yet."""
+    samples = event.metadata.get(SAMPLES, event.metadata.get(EPOCH))
+    if not is_number(samples) or samples != int(samples) or samples < 0:
+        raise ConfigError(
+            f"{event.place}: {event.key} has {SAMPLES} {samples!r} in its metadata; expected a whole number, 0 or more"
+        )
+    stats = event.value if isinstance(event.value, dict) else {str(event.key): event.value}
+    told: dict[str, object] = {
+        **{name: value for name, value in event.metadata.items() if name not in ("file", "lineno", EPOCH)},
+        **stats,
+        SAMPLES: samples,
+    }
+    seconds = clock.seconds(event)
+    if seconds is not None:
+        told.setdefault(SECONDS, seconds)
+    values = {name: float(value) for name, value in told.items() if is_number(value)}
+    unread = {name: json.dumps(value)[:80] for name, value in told.items() if name not in values and value is not None}
+    return samples, LogRow(0, values, event.place, unread)
+
+
+def _counted(row: LogRow, step: int, part: _Part) -> LogRow:
+    """The row at its step, an evaluation with the number of its samples where the run tells it once."""
+    size = part.numbers.get(Key.eval_samples)
+    values = dict(row.values)
+    if size is not None and (Key.eval_accuracy in values or Key.eval_accuracy in row.unread):
+        values.setdefault(Key.eval_samples, size)
+    return LogRow(step, values, row.place, row.unread)

@@ -1,0 +1,139 @@
+"""Runs from the folder that W&B writes offline: files `run-ID.wandb` of framed protocol buffers.
+
+The frame is LevelDB's log format: a header of 7 bytes, then blocks of 32 KiB with chunks of (CRC32 of type and content,
+length, type, content), where a record that does not fit is cut into a first, middle and last chunk. The records are
+those of `wandb.proto`, which the package W&B ships; it has no reader of its own for them in Python.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.extras import install_extra
+from sfpo_bench.importing.entries import Entry, flat, rows_with_a_step
+from sfpo_bench.importing.fields import Preset
+from sfpo_bench.importing.log import RunLog
+from sfpo_bench.importing.naming import NamedRun, identified
+from sfpo_bench.importing.reader import Given
+from sfpo_bench.importing.records import damaged, note_of_cut_end
+from sfpo_bench.results.run_folder import RunState
+
+_MAGIC = b":W&B"
+_HEADER_BYTES, _BLOCK_BYTES = 7, 32768
+_CHUNK = struct.Struct("<IHB")
+_WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the files of one run hold, in the order in which they were begun."""
+
+    name: str = ""
+    state: RunState = RunState.running
+    told: dict[str, str] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class WandbFolder:
+    """A run of W&B that was logged offline, or a folder of them."""
+
+    kind = "an offline run of W&B"
+    looked_for = f"a file run-ID.wandb that begins with {_MAGIC.decode()}"
+    preset = Preset.own
+    settings = frozenset({"step", "run_name", "arm", "seed", "cut_last_line"})
+    in_folders = True
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return head.startswith(_MAGIC)
+
+    def runs(self, root: Path, files: Sequence[Path], given: Given) -> list[RunLog]:
+        found: dict[str, _Found] = {}
+        for path in files:
+            _read(path, found, given.form.cut_last_line)
+        return identified([_named(one, given.names.step) for one in found.values()], given.names, given.arm, given.seed)
+
+
+def _named(found: _Found, step: str) -> NamedRun:
+    source = " and ".join(found.sources)
+    rows, notes = rows_with_a_step(found.entries, source, step)
+    log = RunLog("", 0, source, rows, state=found.state, notes=(*found.notes, *notes))
+    if not rows:
+        raise ConfigError(f"{source} holds no logged row; expected at least one")
+    return NamedRun(found.name, found.told, log)
+
+
+def _read(path: Path, runs: dict[str, _Found], cut_last_line: bool) -> None:
+    """Add what the file holds to its run; a run that was resumed has a file for each time."""
+    try:
+        from wandb.proto.wandb_internal_pb2 import Record
+    except ImportError as error:
+        raise MissingDataError(f"{path} is a log of W&B, which its package reads: {install_extra('wandb')}") from error
+    from google.protobuf.message import DecodeError
+
+    own, count = _Found(), 0
+    notes: list[str] = []
+    for number, content in enumerate(_records(path, cut_last_line, notes)):
+        try:
+            record: Any = Record.FromString(content)
+        except DecodeError as error:
+            raise ConfigError(f"{path}, record {number} is damaged: {error}") from error
+        if record.HasField("run"):
+            own = runs.setdefault(record.run.run_id, own)
+            own.name = record.run.display_name or record.run.run_id
+            own.told |= flat(_values(path, number, record.run.config.update))
+            own.state = RunState.running
+            own.sources += [str(path)] if str(path) not in own.sources else []
+        elif record.HasField("config"):
+            own.told |= flat(_values(path, number, record.config.update))
+        elif record.HasField("history"):
+            entry = _values(path, number, record.history.item)
+            own.entries.append((f"{path}, row {count}", {"_step": record.history.step.num, **entry}))
+            count += 1
+        elif record.HasField("exit"):
+            own.state = RunState.failed if record.exit.exit_code else RunState.finished
+    if not own.sources:
+        raise ConfigError(f"{path} holds no run; expected the record of one")
+    own.notes += notes
+
+
+def _values(path: Path, number: int, items: Sequence[Any]) -> Mapping[str, Any]:
+    """The values of a record by name; those of dictionaries under `outer.inner`, as W&B shows them."""
+    try:
+        return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+    except ValueError as error:
+        raise ConfigError(f"{path}, record {number} holds what is not JSON: {error}") from error
+
+
+def _records(path: Path, cut_last_line: bool, notes: list[str]) -> Iterator[bytes]:
+    """The records of the file; a last one that is cut off is left out, with a note, where asked for."""
+    content = path.read_bytes()
+    at, parts, whole_to = _HEADER_BYTES, b"", _HEADER_BYTES
+    while at < len(content):
+        room = _BLOCK_BYTES - at % _BLOCK_BYTES
+        if room < _CHUNK.size or (len(content) - at >= _CHUNK.size and content[at + 6] == 0):
+            at += room  # the end of a block that no chunk fits into, or that was set aside and not written
+            whole_to = at if not parts else whole_to
+            continue
+        end = at + _CHUNK.size
+        crc, length, kind = _CHUNK.unpack(content[at:end]) if end <= len(content) else (0, len(content), _WHOLE)
+        if end + length > len(content):
+            break
+        chunk = content[end : end + length]
+        if zlib.crc32(bytes([kind]) + chunk) != crc:
+            raise damaged(path, at)
+        parts = chunk if kind in (_WHOLE, _FIRST) else parts + chunk
+        at = end + length
+        if kind in (_WHOLE, _LAST):
+            yield parts
+            parts, whole_to = b"", at
+    if whole_to < len(content):
+        notes.append(note_of_cut_end(path, len(content), cut_last_line))
