@@ -188,8 +188,10 @@ def test_a_run_that_is_the_only_one_is_of_the_arm_and_place_that_it_is_given_und
 def mllog(path: Path, seed: int, rows: Rows, batch: int = 64, status: str = "success") -> Path:
     """Lines of MLPerf's logs: `responses` of the rows are the samples."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines: list[tuple[str, object, Mapping[str, object]]] = [("submission_benchmark", "qwen35_397b_grpo", {}), ("seed", seed, {}), ("global_batch_size", batch, {}),
-             ("eval_samples", 251, {}), ("run_start", None, {})]  # fmt: skip
+    lines: list[tuple[str, object, Mapping[str, object]]] = [
+        ("submission_benchmark", "qwen35_397b_grpo", {}), ("seed", seed, {}), ("global_batch_size", batch, {}),
+        ("eval_samples", 251, {}), ("run_start", None, {}),
+    ]  # fmt: skip
     lines += [("eval_accuracy", own["accuracy"], {"samples_count": own["responses"]}) for _, own in rows]
     lines.append(("run_stop", None, {"status": status}))
     text = "".join(
