@@ -1,4 +1,4 @@
-"""`sfpo-bench compare`: arms × seeds, side by side, resumable, then figure and tables."""
+"""`sfpo-bench compare`: trains all arms and seeds, resumes what was interrupted, and writes figure and tables."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def act(node: DictConfig) -> None:
 
 
 def _tuned(config: RunConfig, arms: list[Arm], slots: int, warnings: StoreWarnings) -> tuple[list[Arm], list[Tuned]]:
-    """The arms at the best settings that their sweeps found."""
+    """Tune every arm with its sweep; return the arms at their best settings, and the results of the tuning."""
     file = sweep_file(config.comparison.tune)
     if file is None:
         raise MissingDataError(

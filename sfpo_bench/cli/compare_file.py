@@ -1,4 +1,4 @@
-"""Which comparison is meant: the default, that of a packaged experiment by name, or a file of the user's by path."""
+"""Resolves the first argument of `compare`: nothing (the default), a packaged experiment, or a YAML file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PRIMARY = "compare"
 
 
 def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The name of the comparison's primary configuration, and Hydra's arguments that lead to it.
+    """Return the name of Hydra's primary configuration for this comparison, and the arguments that select it.
 
-    Raises `MissingDataError` for a file or an experiment that is not there.
+    Raises `MissingDataError` if the file or the experiment does not exist.
     """
     long = [f"comparison.{text}" if text.startswith("tune=") else text for text in arguments]
     if not long or not is_place(long[0]):
@@ -35,7 +35,7 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def known_experiments() -> list[str]:
-    """The packaged experiments that have arms."""
+    """Return the names of the packaged experiments that define arms."""
     folder = files("sfpo_bench.conf") / "experiment"
     named = {entry.name.removesuffix(".yaml"): entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
     return sorted(name for name, entry in named.items() if "\n  arms:" in entry.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""`sfpo-bench doctor`: checks everything that runs need, with the fix of what is missing."""
+"""`sfpo-bench doctor`: checks everything that a run needs and prints a fix for what is missing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def act(node: DictConfig) -> None:
 
 
 def show(console: Console, finding: Finding) -> None:
-    """Colour and a mark on a terminal; one plain line, and one for the fix, elsewhere."""
+    """Print a finding: colored with a mark on a terminal, otherwise as plain lines."""
     if not console.is_terminal:
         say(f"{finding.level.value:6} {finding.subject:8} {finding.text}")
         if finding.fix:

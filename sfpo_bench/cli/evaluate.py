@@ -23,7 +23,7 @@ from sfpo_bench.settings.launcher import LocalLauncher
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.workers.build import slot_count
 
-_STOPPING = "stopping after the responses that are under way; they are kept. Ctrl-C again ends at once"
+_STOPPING = "stopping after the responses in progress, which are kept. Ctrl-C again ends at once"
 
 
 def act(node: DictConfig) -> None:
@@ -35,7 +35,7 @@ def act(node: DictConfig) -> None:
     processes = settings.launching.processes_per_run
     if processes != 1:
         raise ConfigError(
-            f"launcher.processes_per_run = {processes} with evaluate, whose shares have a process each; expected 1: "
+            f"launcher.processes_per_run = {processes} with evaluate, which runs one process per slot; expected 1: "
             "raise the number of slots instead"
         )
     runs = runs_of(Path(settings.run)) if settings.run else []
@@ -46,7 +46,7 @@ def act(node: DictConfig) -> None:
             "no label: the arms have names"
         )
     each = [replace(settings, run=str(place)) for place in runs] or [settings]
-    plans = [run.plan(one) for one in each]  # what is wrong with the last one is said before the first one is evaluated
+    plans = [run.plan(one) for one in each]  # check every run before the first one is evaluated
     texts = _evaluate_all(settings, plans)
     if runs:
         say(f"{len(runs)} runs evaluated; sfpo-bench scores folders=[{settings.run}] compares their arms")
@@ -55,7 +55,7 @@ def act(node: DictConfig) -> None:
 
 
 def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.EvaluationPlan]) -> list[str]:
-    """Evaluate in this process, or in the slots of a launcher; returns a line of scores for each."""
+    """Evaluate in this process or in the slots of a launcher; return one text of scores per plan."""
     texts: list[str] = []
     warnings = StoreWarnings()
 
@@ -90,7 +90,7 @@ def _report(settings: EvaluateSettings, found: Evaluation, warnings: StoreWarnin
 
 
 def _store_folder(settings: EvaluateSettings) -> Path:
-    """The folder of the embedded tracking store: that of the run, which lies below it."""
+    """Return the folder of the embedded tracking store: the nearest one above the run, else `output_root`."""
     if settings.run:
         place = Path(settings.run).absolute()
         for above in place.parents:

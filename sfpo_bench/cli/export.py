@@ -1,4 +1,4 @@
-"""`sfpo-bench export RUN`: a checkpoint as an ordinary Hugging Face folder that `from_pretrained` loads."""
+"""`sfpo-bench export RUN`: writes a checkpoint as a Hugging Face folder that `from_pretrained` loads."""
 
 from __future__ import annotations
 
@@ -35,8 +35,11 @@ def act(node: DictConfig) -> None:
 
 
 def export(folder: RunFolder, weights: dict[str, Tensor], out: Path) -> None:
-    """Write the run's model with these weights, as a checkpoint holds them, and tokenizer to `out`, in the precision
-    the run computed in, an adapter merged into the weights; all of it or nothing."""
+    """Write the run's model with the given checkpoint weights, and its tokenizer, to `out`.
+
+    Weights are stored in the precision that the run computed in, with LoRA adapters merged. `out` is renamed into
+    place at the end, so it is either complete or absent.
+    """
 
     from sfpo_bench.models import load as models
     from sfpo_bench.models.lora import merge_into

@@ -1,4 +1,4 @@
-"""`sfpo-bench extrapolate RUN to_step=N`: weights of a later step, predicted from checkpoints that a run kept."""
+"""`sfpo-bench extrapolate RUN to_step=N`: predicts the weights of a later step from kept checkpoints."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def act(node: DictConfig) -> None:
     steps, last = [checkpoint.step for checkpoint in used], used[-1]
     if settings.to_step <= last.step:
         raise ConfigError(
-            f"to_step = {settings.to_step}, and the last checkpoint that is used is of step {last.step}; expected a "
-            "later step, or use earlier checkpoints alone: last_step=STEP"
+            f"to_step = {settings.to_step} is not after step {last.step}, the last checkpoint used; expected a "
+            "later step, or use only earlier checkpoints: last_step=STEP"
         )
     weights = last.weights()
-    for name in weights:  # one weight of every checkpoint at a time
+    for name in weights:  # one tensor at a time, to limit memory
         each = [checkpoint.weights([name])[name] for checkpoint in used]
         weights[name] = extrapolated(settings.method, steps, each, settings.to_step)
     export(folder, weights, out)
@@ -46,7 +46,7 @@ def act(node: DictConfig) -> None:
 
 
 def _used(folder: RunFolder, settings: ExtrapolateSettings) -> Sequence[Checkpoint]:
-    """The checkpoints that are extrapolated, oldest first; raises `CheckpointError` where there are too few."""
+    """Return the checkpoints to extrapolate from, oldest first; raise `CheckpointError` if there are too few."""
     kept = CheckpointStore(folder.checkpoints).all()
     last = settings.last_step or max((checkpoint.step for checkpoint in kept), default=0)
     used = [checkpoint for checkpoint in kept if settings.first_step <= checkpoint.step <= last]
@@ -55,7 +55,7 @@ def _used(folder: RunFolder, settings: ExtrapolateSettings) -> Sequence[Checkpoi
         there = ", ".join(str(checkpoint.step) for checkpoint in kept) or "none"
         raise CheckpointError(
             f"{folder.path} has {len(used)} checkpoints of steps {settings.first_step} to {last}, expected at least "
-            f"{fewest} for {settings.method.value} (kept are those of steps {there}); train with "
+            f"{fewest} for {settings.method.value} (kept: steps {there}); train with "
             "training.keep_every=N, which keeps the weights of every N-th step, or choose others with first_step and "
             "last_step"
         )

@@ -1,4 +1,4 @@
-"""`sfpo-bench fetch smollm2`: a real small language model into the cache, once, for offline use."""
+"""`sfpo-bench fetch smollm2`: downloads a small language model into the cache for offline use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sfpo-bench grade ANSWERS GRADES`: statuses, extracted answers and rules for a file of answers, and a summary."""
+"""`sfpo-bench grade ANSWERS GRADES`: grades a file of answers and prints a summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a verb under Hydra, quietly, with one message for every configuration error."""
+"""Composes a verb's configuration with Hydra and turns every configuration error into one message."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sfpo_bench.core.yaml_files import explain_yaml, not_utf8, read_yaml
 from sfpo_bench.settings.composition_errors import explain, explain_composition
 from sfpo_bench.settings.overrides import MAPPINGS, check_additions, check_shapes, check_single, mappings_of, opened
 
-# Hydra's own output folder, working directory and log files are of no use here: a run has a folder of its own.
+# Disable Hydra's output folder, working directory and log files: every run has its own folder.
 _QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
-# Flags of Hydra that take a value, and which ones where the value may be left out.
+# Hydra flags that take a value. Where the value is optional, the tuple lists the possible values.
 _FLAG_VALUES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), ()),
     **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), ()),
@@ -32,9 +32,9 @@ _FLAG_VALUES: dict[str, tuple[str, ...]] = {
 
 
 def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], primary: str | None = None) -> None:
-    """Compose the configuration `primary` (by default that of `verb`) from Hydra's `arguments` and hand it to `act`.
+    """Compose the configuration `primary` (default: that of `verb`) from Hydra's `arguments` and pass it to `act`.
 
-    Hydra's flags (--cfg, --info, --config-dir, --multirun, shell completion …) work as always. Raises `ConfigError`.
+    Hydra's own flags (--cfg, --info, --config-dir, --multirun, shell completion) are supported. Raises `ConfigError`.
     """
     register()
     flags, overrides = _apart(arguments)
@@ -48,7 +48,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
     raised: list[Exception] = []
 
     def task(node: DictConfig) -> None:
-        # Hydra would print a line of its own about an error that passes through it.
+        # Hydra prints an extra line about any exception that leaves this function.
         try:
             act(node)
         except OSError as error:
@@ -56,7 +56,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
         except OmegaConfBaseException as error:
             raised.append(ConfigError(explain(error)))
         except Exception as error:
-            # Whatever it is, it is told by the caller, outside Hydra.
+            # Re-raised below, outside Hydra.
             raised.append(error)
 
     app: Any = hydra.main(version_base="1.3", config_path="pkg://sfpo_bench.conf", config_name=primary or verb)(task)
@@ -66,8 +66,8 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
         raise
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(_of_files(error, flags)) from error
-    except (ValueError, TypeError) as error:  # how Hydra refuses a `defaults` that it cannot use
-        if searches:  # then the application runs inside Hydra's call, and the fault may be its own
+    except (ValueError, TypeError) as error:  # Hydra raises these for an invalid `defaults` list
+        if searches:  # the error may come from `act`, which then runs inside Hydra's call
             raise
         raise ConfigError(_of_files(error, flags)) from error
     if raised:
@@ -75,7 +75,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
 
 
 def _checked(verb: str, overrides: Sequence[str], searches: bool) -> list[str]:
-    """The overrides as Hydra takes them, additions to mappings opened. Raises `ConfigError`."""
+    """Check the overrides and return them in Hydra's syntax, with `+` for new mapping keys. Raises `ConfigError`."""
     parsed = parse_overrides(overrides)
     mappings = mappings_of(VERB_SETTINGS[verb]()) if verb in VERB_SETTINGS else MAPPINGS
     check_additions(parsed, mappings)
@@ -86,7 +86,7 @@ def _checked(verb: str, overrides: Sequence[str], searches: bool) -> list[str]:
 
 
 def _of_files(error: Exception, flags: Sequence[str]) -> str:
-    """What is wrong with the configuration that could not be composed."""
+    """Return the message for an error in composing the configuration."""
     if isinstance(error, yaml.YAMLError):
         mark = getattr(error, "problem_mark", None)
         return f"{mark.name if mark is not None else 'a configuration'}{explain_yaml(error)}"
@@ -94,15 +94,15 @@ def _of_files(error: Exception, flags: Sequence[str]) -> str:
         return explain_composition(error)
     folders = [flag.partition("=")[2] for flag in flags if flag.startswith(("--config-dir=", "-cd="))]
     for file in (file for folder in folders for file in sorted(Path(folder).rglob("*.yaml"))):
-        read_yaml(file)  # raises for the one that it was
+        read_yaml(file)  # raises for the file that is not UTF-8
     return f"a configuration file: {not_utf8(error)}"
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The flags of Hydra with their values, and the overrides, which its parser takes in one piece only."""
+    """Split the arguments into Hydra's flags with their values, and overrides; Hydra needs overrides contiguous."""
     flags: list[str] = []
     overrides: list[str] = []
-    waiting: Sequence[str] | None = None  # what the flag before may take as its value; empty: anything
+    waiting: Sequence[str] | None = None  # values the previous flag accepts; empty: any
     for argument in arguments:
         is_value = waiting is not None and (not waiting or argument in waiting)
         is_flag = not is_value and argument.startswith("-")

@@ -1,4 +1,4 @@
-"""Registers every kind of node with Hydra, so that `task=jsonl` and the like are typed from the start."""
+"""Registers every schema with Hydra's config store, so that groups such as `task=jsonl` are typed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ VERB_SETTINGS = {
     "grade": verbs.GradeSettings,
 }
 
-# What Hydra finds by name without a file.
+# Schemas that Hydra finds by name, without a file.
 SCHEMAS = {"run_schema": config.RunConfig, "evaluate_schema": EvaluateSettings, **VERB_SETTINGS}
 
 
 def schema_of(verb: str) -> type:
-    """The settings that a verb takes."""
+    """Return the settings class of a verb."""
     return EvaluateSettings if verb == "evaluate" else VERB_SETTINGS.get(verb, config.RunConfig)
 
 
@@ -44,14 +44,14 @@ VerbSettings = TypeVar("VerbSettings")
 
 
 def verb_settings(node: DictConfig, schema: type[VerbSettings]) -> VerbSettings:
-    """The checked settings of a verb that does not train."""
+    """Return the checked settings of a verb that does not train."""
     made = cast(VerbSettings, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node)))
     check_ranges(made)  # type: ignore[arg-type]  # every schema is a dataclass
     return made
 
 
 def register() -> None:
-    """Put the schemas into Hydra's store; doing it twice changes nothing."""
+    """Put the schemas into Hydra's store; idempotent."""
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=name, node=schema)
@@ -61,8 +61,11 @@ def register() -> None:
 
 
 def _schema(group: str, cls: type) -> DictConfig:
-    """What Hydra composes a node of `cls` from. A part inside it that is of one kind of its own group is of the class
-    that the field declares, since what is merged into a node must be of that node's class."""
+    """Return the structured config from which Hydra composes a node of `cls`.
+
+    OmegaConf merges only nodes of the same class. A nested field that is a group of its own is therefore typed with
+    the class that the field declares, not with the class of its default.
+    """
     node = cast(DictConfig, OmegaConf.structured(cls))
     for field in dataclasses.fields(cls):
         if f"{group}/{field.name}" in GROUPS:

@@ -1,4 +1,4 @@
-"""`sfpo-bench import [LOG]`: runs trained elsewhere, as a comparison that `report`, `list` and the notebooks read."""
+"""`sfpo-bench import [LOG]`: converts runs of other trainers into a comparison folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def act(node: DictConfig) -> None:
     _check_names(settings, found)
     fields = as_logged(PRESETS[preset], found).with_names({name: getattr(settings, name) for name in OWN_NAMES})
     fields = settle_accuracy(fields, found)
-    _check_told(settings, logs, fields)
+    _check_stated_costs(settings, logs, fields)
     runs = [_run(log, fields, settings) for log in logs]
     name = settings.name or _name(settings)
     check_name("name", name, BESIDE_COMPARISONS)
@@ -55,7 +55,7 @@ def act(node: DictConfig) -> None:
 
 
 def _logs(settings: ImportSettings) -> tuple[list[RunLog], str, Preset]:
-    """The logs, where they come from in words, and whose names they have."""
+    """Return the logs, a description of their origin, and the preset of their names."""
     given = [name for name in ("log", "files", "mlflow") if getattr(settings, name)]
     if len(given) != 1:
         raise ConfigError(
@@ -85,7 +85,7 @@ def _logs(settings: ImportSettings) -> tuple[list[RunLog], str, Preset]:
 
 
 def _preset(settings: ImportSettings, usual: set[Preset]) -> Preset:
-    """The preset that was chosen, else the one whose names all logs have."""
+    """Return the preset that the user chose, or else the one that all logs share."""
     return usual.pop() if settings.preset is Preset.own and len(usual) == 1 else settings.preset
 
 
@@ -110,7 +110,7 @@ def _check_arms(found: Sequence[tuple[str, RunLog]]) -> None:
 
 
 def _check_unread(settings: ImportSettings, read: Mapping[str, frozenset[str]]) -> None:
-    """Refuse settings that nothing reads for these kinds of logs."""
+    """Raise `ConfigError` for settings that do not apply to these kinds of logs."""
     usual = ImportSettings()
     kinds = {mlflow_log.KIND: mlflow_log.SETTINGS, **{one.kind: one.settings for one in READERS}}
     for name in sorted(set().union(*kinds.values()) - set().union(*read.values())):
@@ -123,7 +123,7 @@ def _check_unread(settings: ImportSettings, read: Mapping[str, frozenset[str]]) 
 
 
 def _check_names(settings: ImportSettings, known: Sequence[str]) -> None:
-    """Raise `ConfigError` when a log lacks a name that the user gave; names of a preset may be missing."""
+    """Raise `ConfigError` if a log lacks a name that the user gave; names from a preset may be missing."""
     for setting in OWN_NAMES:
         name = getattr(settings, setting)
         if name and name not in known:
@@ -132,23 +132,23 @@ def _check_names(settings: ImportSettings, known: Sequence[str]) -> None:
             )
 
 
-def _check_told(settings: ImportSettings, logs: Sequence[RunLog], fields: Fields) -> None:
-    """Refuse what is told of arms that are not there, told without effect, or cannot be."""
+def _check_stated_costs(settings: ImportSettings, logs: Sequence[RunLog], fields: Fields) -> None:
+    """Raise `ConfigError` for stated costs that name unknown arms, have no effect, or contradict the log."""
     arms = list(dict.fromkeys(log.arm for log in logs))
     for arm, responses in settings.responses_per_step_of.items():
         if arm not in arms:
             raise ConfigError(f"responses_per_step_of has the arm {arm!r}; expected one of {', '.join(arms)}")
         if not (math.isfinite(responses) and responses > 0):
             raise ConfigError(f"responses_per_step_of.{arm} = {responses:g}; expected a number above 0")
-    told = {
+    stated = {
         "responses_per_step": (settings.responses_per_step, fields.costs.get(CostAxis.responses)),
         "responses_per_step_of": (settings.responses_per_step_of, fields.costs.get(CostAxis.responses)),
         "responses_per_prompt": (settings.responses_per_prompt, fields.costs.get(CostAxis.prompts)),
         "evaluation_responses": (settings.evaluation_responses, fields.n),
     }
-    for setting, (value, name) in told.items():
+    for setting, (value, name) in stated.items():
         if value and name and all(any(name in row.values for row in log.rows) for log in logs):
-            raise ConfigError(f"{setting} is told, and the log tells it itself as {name}; expected one of the two")
+            raise ConfigError(f"{setting} is set, but the log records it as {name}; expected one of the two")
     levels = [row.values[fields.accuracy] for log in logs for row in log.rows if fields.accuracy in row.values]
     if settings.percent and levels and max(levels) <= 1:
         raise ConfigError(
@@ -159,12 +159,12 @@ def _check_told(settings: ImportSettings, logs: Sequence[RunLog], fields: Fields
 
 def _run(log: RunLog, fields: Fields, settings: ImportSettings) -> ImportedRun:
     per_step = settings.responses_per_step_of.get(log.arm, settings.responses_per_step)
-    told = StatedCosts(per_step, settings.responses_per_prompt, settings.evaluation_responses)
-    return imported_run(log, fields, told, 0.01 if settings.percent else 1.0, settings.temperature)
+    stated = StatedCosts(per_step, settings.responses_per_prompt, settings.evaluation_responses)
+    return imported_run(log, fields, stated, 0.01 if settings.percent else 1.0, settings.temperature)
 
 
 def _name(settings: ImportSettings) -> str:
-    """A folder's name from that of the log or the experiment."""
+    """Return a folder name made from the name of the log or the experiment."""
     text = Path(settings.log).stem if settings.log else settings.mlflow
     name = re.sub(r"[^\w.-]+", "-", text).strip(".-")[:60]
     return name if name and name.casefold() not in BESIDE_COMPARISONS else f"{name}-imported".lstrip("-")

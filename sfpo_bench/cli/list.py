@@ -1,4 +1,4 @@
-"""`sfpo-bench list`: comparisons, sweeps, studies and runs below the output folder, with their state."""
+"""`sfpo-bench list`: prints the comparisons, sweeps, studies and runs of an output folder with their state."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def act(node: DictConfig) -> None:
 
 
 def _readable(path: Path, what: str, line: Callable[[Path], str]) -> str:
-    """The line on a folder; for a damaged one the error, so that the others are still listed."""
+    """Return the line for a folder, or the error for a damaged one, so that the others are still listed."""
     try:
         return line(path)
     except BenchError as error:
@@ -67,7 +67,7 @@ def _describe_study(path: Path) -> str:
 
 
 def describe(folder: RunFolder) -> str:
-    """State, step and latest held-out accuracy of a run, in one line."""
+    """Return the state, step and latest report accuracy of a run as one line."""
     status = folder.status()
     with reading(folder.journal):
         curve = [r for r in read_journal(folder.journal) if isinstance(r, EvaluationRecord)]
@@ -79,7 +79,7 @@ def describe(folder: RunFolder) -> str:
 
 
 def _alive(folder: RunFolder, state: RunState) -> str:
-    """The state in words; a run recorded as running that no process holds was killed."""
+    """Return the state as text; a run recorded as running that no process has locked was killed."""
     if state is RunState.running and not folder.is_held():
         return "killed (the same command resumes it)"
     return state.value

@@ -1,4 +1,4 @@
-"""Entry point: picks the verb, prints help, turns errors into one message and an exit code."""
+"""Entry point: dispatches to the verb, prints help, and turns errors into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sfpo_bench.cli.usage import USAGE, VERBS
 from sfpo_bench.core.errors import BenchError, ConfigError
 from sfpo_bench.training.processes import is_first
 
-_UNTIL_FIRST_HAS_SPOKEN_SECONDS = 20.0
-_FROM_FILES = ("compare", "sweep", "study")  # their first argument may be a name or a file of the user's
-_MODULES = {"import": "import_runs"}  # `import` is a word of Python and no name of a module that others can import
+_WAIT_FOR_FIRST_RANK_SECONDS = 20.0
+_FROM_FILES = ("compare", "sweep", "study")  # verbs whose first argument is a name or a YAML file
+_MODULES = {"import": "import_runs"}  # `import` is a Python keyword, so no module can have that name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,17 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _dispatch(arguments)
     except BenchError as error:
-        # What every process of a run finds alike is said once.
+        # Every rank finds the same configuration errors; only rank 0 prints them.
         if is_first(os.environ) or error.exit_code == BenchError.exit_code:
             print(f"sfpo-bench: {error}", file=sys.stderr, flush=True)
         else:
-            # torchrun ends all as soon as one has ended: the one that speaks must come to it. It ends this wait.
-            time.sleep(_UNTIL_FIRST_HAS_SPOKEN_SECONDS)
+            # torchrun kills all ranks once one exits. Wait until rank 0 has printed; torchrun ends this sleep.
+            time.sleep(_WAIT_FOR_FIRST_RANK_SECONDS)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output is gone; nothing more can be said to it.
+        # Whatever reads our output is gone. Point stdout at /dev/null so that the flush at exit does not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
 
@@ -75,7 +75,7 @@ def _dispatch(arguments: list[str]) -> None:
 
 
 def _action(verb: str, **more: str) -> Callable[..., None]:
-    """The verb's function, imported when it is called: a config error must not wait for torch."""
+    """Return the verb's function, imported on call so that configuration errors appear before torch is imported."""
 
     def act(node: object) -> None:
         importlib.import_module(f"sfpo_bench.cli.{_MODULES.get(verb, verb)}").act(node, **more)
@@ -84,7 +84,7 @@ def _action(verb: str, **more: str) -> Callable[..., None]:
 
 
 def _named(verb: str, arguments: list[str]) -> list[str]:
-    """Names and paths written without their key get it."""
+    """Add the keys to positional names and paths: `RUN` becomes `run=RUN`."""
     from sfpo_bench.cli.places import with_names
     from sfpo_bench.core.override_text import quoted
 
@@ -95,7 +95,7 @@ def _named(verb: str, arguments: list[str]) -> list[str]:
 
 
 def _completion(arguments: list[str]) -> list[str]:
-    """Hydra's completion asks `sfpo-bench -sc query=bash` with the whole line in COMP_LINE: take the verb out of it."""
+    """Remove the verb from COMP_LINE, since Hydra's shell completion (`-sc query=bash`) expects overrides only."""
     words = os.environ.get("COMP_LINE", "").split(" ")
     verb = words[1] if len(words) > 2 and words[1] in VERBS else ""
     if verb:

@@ -1,4 +1,4 @@
-"""`sfpo-bench methods`: every objective, update rule and the like, with paper, what it changes and what it costs."""
+"""`sfpo-bench methods`: lists every algorithm component with its paper, what it changes and what it costs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRUST = {"V": "verified", "T": "stated by third parties", "?": "unverified"}
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One member of a group, at its default settings: `Method("update_rule", "slow_fast", "arXiv:2510.04072", ...)`."""
+    """A component at its default settings: `Method("update_rule", "slow_fast", "arXiv:2510.04072", ...)`."""
 
     group: str
     kind: str
@@ -50,14 +50,16 @@ def act(node: DictConfig) -> None:
 
 
 def choice(group: str) -> str:
-    """How a member of the group is chosen. One inside another is in the defaults of some presets alone, and elsewhere
-    has to be added."""
+    """Return the override that chooses a member of the group.
+
+    Only some presets contain a nested group in their defaults; elsewhere it has to be added with `+`.
+    """
     own = f"{_ALGORITHM.replace('.', '/')}{group}=NAME"
     return own if "/" not in group else f"{own}, +{own} where the preset has none"
 
 
 def methods() -> Iterator[Method]:
-    """Every registered kind of an algorithm's parts, but for classes of the user's; the outer parts come first."""
+    """Yield every registered algorithm component except custom classes, outer components first."""
     for key, kinds in reversed(KINDS.items()):
         for kind, cls in kinds.items():
             if key.startswith(_ALGORITHM) and cls is not Custom:
@@ -65,24 +67,26 @@ def methods() -> Iterator[Method]:
 
 
 def _method(group: str, kind: str, cls: type) -> Method:
-    said = {name: str(getattr(cls, name, getattr(Facts, name))) for name in FACTS}
+    facts = {name: str(getattr(cls, name, getattr(Facts, name))) for name in FACTS}
     for name, found in zip(("extra_passes", "extra_memory"), _planned(cls()), strict=True):
-        said[name] = found if said[name] == getattr(Facts, name) else said[name]
-    trust = f"{TRUST[said['trust']]}: {said['unverified']}".removesuffix(": ")
+        facts[name] = found if facts[name] == getattr(Facts, name) else facts[name]
+    trust = f"{TRUST[facts['trust']]}: {facts['unverified']}".removesuffix(": ")
     return Method(
         group=group,
         kind=kind,
-        paper=", ".join(f"arXiv:{number}" for number in said["paper"].split(", ")) if said["paper"] else "no paper",
-        trust=trust if said["paper"] else "of this project",
-        changes=said["changes"] or (cls.__doc__ or "").splitlines()[0],
-        extra_passes=said["extra_passes"],
-        extra_memory=said["extra_memory"],
+        paper=", ".join(f"arXiv:{number}" for number in facts["paper"].split(", ")) if facts["paper"] else "no paper",
+        trust=trust if facts["paper"] else "of this project",
+        changes=facts["changes"] or (cls.__doc__ or "").splitlines()[0],
+        extra_passes=facts["extra_passes"],
+        extra_memory=facts["extra_memory"],
     )
 
 
 def _planned(method: object) -> tuple[str, str]:
-    """Passes and memory beyond GRPO's, from what plans are made of; `none` where a method adds nothing. What a class
-    says of itself goes before."""
+    """Return passes and memory beyond GRPO's as derived from the resource plan; `none` if nothing is added.
+
+    A class that states its costs itself overrides these.
+    """
     needs, passes, memory = getattr(method, "needs", None), "none", "none"
     if isinstance(needs, RuleNeeds):
         passes = str(needs.passes - 1) if needs.passes > 1 else passes

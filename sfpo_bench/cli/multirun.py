@@ -1,4 +1,4 @@
-"""`sfpo-bench train --multirun key=a,b …`: the same as `sfpo-bench sweep`, with the space on the command line."""
+"""`sfpo-bench train --multirun key=a,b …`: runs a sweep whose space is given on the command line."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sfpo_bench.workers.build import slot_count
 
 
 def sweep_overrides(name: str, arguments: Sequence[str], load: Callable[[Sequence[str]], DictConfig]) -> None:
-    """Search the space that `arguments` span; `load` composes the configuration `name` for overrides.
+    """Search the space given by `arguments`; `load` composes the configuration `name` with overrides.
 
-    Where every parameter has a list of values and neither sampler nor number of trials is set, all combinations are
-    tried, and none is pruned: what Hydra's own sweeper does.
+    If every parameter is a list of values and neither sampler nor number of trials is set, all combinations are
+    tried without pruning, as Hydra's own sweeper does.
     """
     parameters, fixed = split_overrides(arguments)
     for parameter in parameters.values():
@@ -39,7 +39,7 @@ def sweep_overrides(name: str, arguments: Sequence[str], load: Callable[[Sequenc
     node = plain_node(node, {"comparison": {}})
     named = {name: {**asdict(p), "kind": p.kind.value} for name, p in parameters.items()}
     with open_dict(node):
-        # `to_container` of a mapping is one.
+        # `to_container` of a mapping returns a dict.
         node.sweep.parameters = {**OmegaConf.to_container(node.sweep.parameters), **named}  # type: ignore[dict-item]
     config = from_node(node)
     asked = {override.partition("=")[0] for override in fixed}
@@ -57,7 +57,7 @@ def sweep_overrides(name: str, arguments: Sequence[str], load: Callable[[Sequenc
 
 
 def _without_hydra(node: DictConfig) -> DictConfig:
-    """The configuration of the application alone."""
+    """Return the configuration without Hydra's own node."""
     with open_dict(node):
         node.pop("hydra", None)
     return node

@@ -1,4 +1,4 @@
-"""`sfpo-bench overlap`: which benchmark problems occur in training sets."""
+"""`sfpo-bench overlap`: finds benchmark problems that occur in training sets."""
 
 from __future__ import annotations
 

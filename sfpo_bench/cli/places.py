@@ -1,4 +1,4 @@
-"""Which arguments of a verb are names and paths, given without `key=`."""
+"""Recognizes arguments that are names or paths given without `key=`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from sfpo_bench.cli.usage import POSITIONAL
 from sfpo_bench.core.override_text import quoted
 
-# A setting with its value: `seed=1`, `rollout.group=4`.
+# A setting with a value: `seed=1`, `rollout.group=4`.
 _SETTING = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@:-]*=.*", re.DOTALL | re.ASCII)
 
 
 def is_place(argument: str) -> bool:
-    """True for a name or path rather than a setting or a flag: `results/runs/my run a=1` is one, `run=1` is none."""
+    """Return True for a name or path, not a setting or flag: True for `results/runs/my run a=1`, False for `run=1`."""
     if argument.startswith(("-", "+", "~")) or not argument:
         return False
     return "=" not in argument or Path(argument).exists() or not _SETTING.fullmatch(argument)
 
 
 def with_names(verb: str, arguments: Sequence[str]) -> list[str]:
-    """`RUN` written without its name becomes `run='RUN'`."""
+    """Add keys to a verb's positional arguments: `RUN` becomes `run='RUN'`."""
     named: list[str] = []
     for key, argument in zip(POSITIONAL.get(verb, ()), arguments, strict=False):
         if not is_place(argument):

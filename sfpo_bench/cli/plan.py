@@ -1,4 +1,4 @@
-"""`sfpo-bench train … --plan[=COSTS]`: what the run would need, and how long it would take, without starting it."""
+"""`sfpo-bench train … --plan[=COSTS]`: estimates memory, disk and time of a run without starting it."""
 
 from __future__ import annotations
 
@@ -62,8 +62,10 @@ def act(node: DictConfig, costs: str = "") -> None:
 
 
 def longest_prompt(config: RunConfig) -> int | None:
-    """Tokens of the longest training prompt that is not over the limit; None when the model's tokenizer or the data
-    are not on this machine."""
+    """Return the tokens of the longest training prompt within the limit.
+
+    Returns None if the model's tokenizer or the data are not on this machine.
+    """
     from transformers import AutoTokenizer
 
     from sfpo_bench.rollout.encoding import encode_problems
@@ -81,7 +83,7 @@ def longest_prompt(config: RunConfig) -> int | None:
 
 
 def work_lines(work: StepWork) -> Iterator[str]:
-    """The passes of a step over its batch, and what they are for."""
+    """Yield lines on the passes over the batch in one step, by purpose."""
     without = ", ".join(f"{count} for {name}" for name, count in work.forwards.items())
     yield f"  passes over the batch: at most {work.passes} with a gradient; without one: {without or 'none'}"
     for name, passes in work.module_passes.items():
@@ -89,14 +91,17 @@ def work_lines(work: StepWork) -> Iterator[str]:
 
 
 def step_shape(config: RunConfig, prompt_tokens: int, shape: Shape) -> StepShape:
-    """The most that a step of this configuration can be: every prompt so long, every response as long as it may be,
-    every group with a signal, all of them in the share of every module."""
+    """Return the largest step that this configuration can have.
+
+    Every prompt has `prompt_tokens` tokens, every response the maximum length, every group a signal, and every
+    module works on all groups.
+    """
     rollout, work = config.rollouts, step_work(config)
     optimizer_steps = work.passes * work.steps_per_pass
-    # Of a module, in units of a pass of the policy, whose work grows as its parameters.
+    # Work of the other modules, in units of one policy pass; work is proportional to parameters.
     sizes = {name: own / shape.parameters for name, own in modules_beside(config, shape).items()}
     backwards = sum(sizes[name] * passes for name, passes in work.module_passes.items())
-    forwards = sum(work.forwards.values()) - (optimizer_steps > work.passes)  # counted already
+    forwards = sum(work.forwards.values()) - (optimizer_steps > work.passes)  # `predict` adds this one
     return StepShape(
         prompts=rollout.prompts,
         group=config.collector.trained(rollout.group),
@@ -115,7 +120,7 @@ def step_shape(config: RunConfig, prompt_tokens: int, shape: Shape) -> StepShape
 
 
 def time_lines(config: RunConfig, costs: StepCosts, needs: ResourcePlan, shape: StepShape) -> list[str]:
-    """A step's seconds by part on one to many devices, the hours of the run, and the memory of each device."""
+    """Return a table of step time by part on 1 to 1,024 devices, with hours per run and memory per device."""
     steps = config.training.steps
     weight_bytes = 2 if config.learner.precision is Precision.bfloat16 else 4
     network = Network(1, weight_bytes=weight_bytes)
@@ -139,7 +144,7 @@ def time_lines(config: RunConfig, costs: StepCosts, needs: ResourcePlan, shape: 
 
 
 def lines(found: ResourcePlan) -> list[str]:
-    """Every part of the memory, its sum, and the disk."""
+    """Return lines with every part of the memory, its peak, and the disk space."""
     width = max(len(part.name) for part in found.parts)
     rows = [f"  {part.name:{width}}  {_gib(part.size_bytes)}  {part.phase.value}" for part in found.parts]
     return [

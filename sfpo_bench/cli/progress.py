@@ -1,4 +1,4 @@
-"""What a person sees of one run while it trains, and the lines a verb prints."""
+"""Progress display of a training run, and printing for the verbs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfpo_bench.core.types import EvaluationRecord, JournalRecord, Split, StepRe
 
 
 class RunProgress(Board):
-    """Follows one run by its journal records: step, accuracy, reward, entropy, responses per second, time left."""
+    """Shows a run's progress from its journal: step, accuracy, reward, entropy, responses per second, time left."""
 
     def __init__(self, name: str, steps: int, console: Console | None = None) -> None:
         super().__init__(name, console)
@@ -24,7 +24,7 @@ class RunProgress(Board):
         self._previous = (0, 0.0)
 
     def observe(self, record: JournalRecord) -> None:
-        """Take in one journal record."""
+        """Update the display with one journal record."""
         if isinstance(record, EvaluationRecord) and record.split is Split.report and record.mode == "sampled":
             self._accuracy = f"accuracy {record.accuracy:.3f} (n = {record.n}, step {record.step})"
             if not self.is_terminal:
@@ -45,7 +45,7 @@ class RunProgress(Board):
         share, words = record.step / self._steps, "  ".join(part for part in (numbers, self._accuracy) if part)
         if self._has_begun:
             self.update(share, words)
-        else:  # A run that is resumed begins with what it has, and loading a model is no step.
+        else:  # Start the clock at the first step: excludes model loading and steps before a resume.
             self._has_begun = True
             self.begin(share, words)
         if not self.is_terminal and record.step == self._steps:
@@ -53,18 +53,17 @@ class RunProgress(Board):
 
 
 def say(text: str) -> None:
-    """One plain line on standard output."""
+    """Print one line to standard output."""
     print(text, file=sys.stdout, flush=True)
 
 
 def say_beside(output: Path, text: str) -> None:
-    """Print plain lines to standard output, or to standard error when `output` is standard output, which stays
-    parseable."""
+    """Print to standard output, or to standard error if `output` is standard output, which must stay parseable."""
     print(text, file=sys.stderr if _is_stdout(output) else sys.stdout, flush=True)
 
 
 def _is_stdout(path: Path) -> bool:
     try:
         return is_written_through(path) and os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):  # Standard output may be closed, or no file of the system.
+    except (OSError, ValueError):  # Standard output may be closed or have no file descriptor.
         return False

@@ -1,4 +1,4 @@
-"""`sfpo-bench published [NAME]`: published results, and the sampling error that their design allows."""
+"""`sfpo-bench published [NAME]`: prints published results with the sampling error that their design implies."""
 
 from __future__ import annotations
 

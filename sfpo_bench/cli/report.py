@@ -1,4 +1,4 @@
-"""`sfpo-bench report [FOLDER]`: figure, tables and page of a comparison or a sweep, from journals or MLflow alone."""
+"""`sfpo-bench report [FOLDER]`: writes figure, tables and page of a comparison or sweep from journals or MLflow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def act(node: DictConfig) -> None:
 
 
 def _new_folder(name: str) -> Path:
-    """A folder here that is named like the comparison; raises `ConfigError` when something has that name."""
+    """Return a folder name made from the comparison's name; raise `ConfigError` if it exists."""
     folder = Path(re.sub(r"[^\w.-]+", "-", name).strip(".-") or "report")
     if folder.exists():
         raise ConfigError(f"found {folder} here already; expected a name that is free: say where with out=FOLDER")
@@ -46,9 +46,9 @@ def _new_folder(name: str) -> Path:
 
 
 def announce(files: ReportFiles) -> None:
-    """Print the answer and the paths of figure and tables."""
+    """Print the summary of a report and the paths of figure and tables."""
     answer = files.report.read_text(encoding="utf-8").split("\n![", 1)[0]
-    say(answer.replace("\\", "").replace("**", "").rstrip())  # Markdown's marks mean nothing on a terminal.
+    say(answer.replace("\\", "").replace("**", "").rstrip())  # strip Markdown markup for the terminal
     say("")
     say(f"figure: {files.figure_png}")
     say(f"table:  {files.report}")
@@ -56,7 +56,7 @@ def announce(files: ReportFiles) -> None:
 
 
 def announce_sweep(files: SweepFiles) -> None:
-    """Print what a sweep found and the paths of its figures and tables."""
+    """Print the summary of a sweep report and the paths of figures and tables."""
     report = files.report.read_text(encoding="utf-8")
     answer = report.split("\n![", 1)[0].split("\n## ", 1)[0]
     say(answer.replace("\\", "").replace("**", "").rstrip())

@@ -1,4 +1,4 @@
-"""`sfpo-bench scores FOLDERS`: scores of several evaluations, their paired differences, and a choice among them."""
+"""`sfpo-bench scores FOLDERS`: compares several evaluations with paired differences, and may choose among them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def act(node: DictConfig) -> None:
 
 
 def report(settings: ScoresSettings) -> None:
-    """Choose if asked to, then write and print the tables."""
+    """Choose an evaluation if requested, then write and print the tables."""
     from sfpo_bench.evaluation.graded_benchmark import METRICS
     from sfpo_bench.evaluation.scores import arms_of, unlike
     from sfpo_bench.evaluation.tables import check_tables_folder, write_tables
@@ -34,8 +34,8 @@ def report(settings: ScoresSettings) -> None:
     different = unlike(found) if len(found) > 1 else []
     if different and not settings.unlike:
         raise ConfigError(
-            f"the evaluations were not asked in the same way ({'; '.join(different)}), so that a difference would not "
-            "be one of the models; evaluate them alike, or set unlike=true, and every table says so"
+            f"the evaluations were sampled differently ({'; '.join(different)}), so a difference would not "
+            "be due to the models alone; evaluate them in the same way, or set unlike=true, and every table says so"
         )
     if settings.metric not in METRICS:
         raise ConfigError(f"metric = {settings.metric!r}; expected one of {', '.join(METRICS)}")
@@ -56,7 +56,7 @@ def report(settings: ScoresSettings) -> None:
 
 
 def _evaluations(folders: Sequence[str]) -> list[Evaluation]:
-    """Those of the folders; of a comparison's folder, those of its runs."""
+    """Return the evaluations in the folders; a comparison's folder stands for those of all its runs."""
     if not folders:
         raise ConfigError("name at least one folder that `sfpo-bench evaluate` wrote: folders=[A,B]")
     found = [one for folder in folders for one in _of_folder(Path(folder))]
@@ -72,7 +72,7 @@ def _of_folder(folder: Path) -> list[Evaluation]:
 
 
 def _choose(found: Sequence[Evaluation], choice: SuiteChoice, metric: str, k: int) -> None:
-    """Choose one of the evaluations by its average on the suite, and write that down where every table finds it."""
+    """Choose the evaluation with the best average on the suite, and record the choice beside its samples."""
     from sfpo_bench.evaluation.scores import ScoredArm, best_arms
 
     candidates = {one.owner.label: one for one in found}

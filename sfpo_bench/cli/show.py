@@ -1,4 +1,4 @@
-"""`sfpo-bench show RUN`: a step's problems, responses, extracted answers, rewards and advantages."""
+"""`sfpo-bench show RUN`: prints a step's problems, responses, extracted answers, rewards and advantages."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def act(node: DictConfig) -> None:
 
 
 def is_imported(folder: RunFolder) -> bool:
-    """True for a run that `sfpo-bench import` wrote."""
+    """Return True for a run that `sfpo-bench import` wrote."""
     return not folder.config.is_file() and "imported_from" in read_provenance(folder.provenance)
 
 
 def show_numbers(folder: RunFolder, wanted: int) -> None:
-    """The numbers of one step of an imported run, whose log holds no responses; step 0 is the last one."""
+    """Print the metrics of one step of an imported run, whose log has no responses; step 0 means the last one."""
     records = [record for record in read_journal(folder.journal) if not isinstance(record, EventRecord)]
     steps = sorted({record.step for record in records})
     if not steps:
@@ -64,7 +64,7 @@ def show_numbers(folder: RunFolder, wanted: int) -> None:
 
 
 def show_step(console: Console, samples: Sequence[SampleRecord], groups: int) -> None:
-    """Print the first `groups` groups of a step as tables. Model text is shown as it is, never interpreted."""
+    """Print the first `groups` groups of a step as tables. Model text is printed verbatim, never as markup."""
     grouped = [list(group) for _, group in groupby(samples, key=lambda sample: sample.problem_id)]
     console.print(f"step {samples[0].step}: {len(samples)} responses to {len(grouped)} problems", markup=False)
     for group in grouped[:groups]:

@@ -1,4 +1,4 @@
-"""`sfpo-bench study NAME|FILE`: tune, compare, and what its design adds, in one resumable command."""
+"""`sfpo-bench study NAME|FILE`: tunes, compares, and runs further parts of the design, resumable."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def act(node: DictConfig) -> None:
     _check(study)
     from sfpo_bench.experiments.study.runner import run_study
 
-    announce(run_study(study, _tell))
+    announce(run_study(study, _print_to_stderr))
 
 
 def _check(study: Study) -> None:
-    """Raise for missing data, models and stores before anything is trained."""
+    """Raise for missing data, models and tracking stores before training starts."""
     check_before_torch(study.config)
     for arm in study.arms:
         own = from_node(arm.node)
@@ -41,7 +41,7 @@ def _check(study: Study) -> None:
 
 
 def announce(found: StudyReport) -> None:
-    """Print what was found and the paths of the report."""
+    """Print the summary of a study report and the paths of its files."""
     report = found.first.read_text(encoding="utf-8").split("\n![", 1)[0]
     say(report.replace("\\", "").replace("**", "").rstrip())
     say("")
@@ -50,5 +50,5 @@ def announce(found: StudyReport) -> None:
         say(f"{word + ':':{width}} {path}")
 
 
-def _tell(text: str) -> None:
+def _print_to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Which configuration a study is: a packaged one by name, or a file of the user's by path."""
+"""Resolves the first argument of `study`: a packaged study by name, or a YAML file by path."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PRIMARY = "study"
 
 
 def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The name of the study's primary configuration, and Hydra's arguments that lead to it.
+    """Return the name of Hydra's primary configuration for this study, and the arguments that select it.
 
-    Raises `ConfigError` when no study is named, and `MissingDataError` when it is not there.
+    Raises `ConfigError` if no study is named and `MissingDataError` if it does not exist.
     """
     known = ", ".join(known_studies())
     if not arguments or not is_place(arguments[0]):
@@ -34,13 +34,13 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def known_studies() -> list[str]:
-    """The packaged studies."""
+    """Return the names of the packaged studies."""
     folder = files("sfpo_bench.conf") / "study"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def _long(argument: str) -> str:
-    """`data.dir=` and `tune=` without their sections."""
+    """Expand `data.*=` and `tune=`, which users write without their sections."""
     if argument.startswith("tune="):
         return f"comparison.{argument}"
     return f"study.{argument}" if argument.startswith("data.") else argument

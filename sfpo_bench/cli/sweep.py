@@ -1,4 +1,4 @@
-"""`sfpo-bench sweep NAME|FILE`: search a space, resumable, then figures and tables."""
+"""`sfpo-bench sweep NAME|FILE`: searches a space, resumable, and writes figures and tables."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sfpo_bench.workers.build import slot_count
 def act(node: DictConfig) -> None:
     hydra = HydraConfig.get()
     name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
-    config = from_node(plain_node(node, {"comparison": {}}))  # the arms of an experiment are none of a sweep's
+    config = from_node(plain_node(node, {"comparison": {}}))  # a sweep ignores an experiment's arms
     refuse_for_sweep(node, everything(name, overrides))
     plan = plan_of(config, composer(name, overrides))
-    refuse_conflicts(plan.space, in_overrides(overrides))  # a file may say what the search starts from
+    refuse_conflicts(plan.space, in_overrides(overrides))  # a file may set the start of the search
     check_before_torch(config)
     slots = slot_count(config.launching, config.sweep.slots)
     from sfpo_bench.experiments.sweep.runner import run_sweep

@@ -1,4 +1,4 @@
-"""Which file a sweep is: one of those that come with the package, by name, or one of the user's, by path."""
+"""Resolves the first argument of `sweep`: a packaged sweep by name, or a YAML file by path."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sfpo_bench.core.resources import carried
 
 
 def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The name of the sweep's primary configuration, and Hydra's arguments with which that is found.
+    """Return the name of Hydra's primary configuration for this sweep, and the arguments that select it.
 
-    Raises `ConfigError` when no sweep is named, and `MissingDataError` when it is not there.
+    Raises `ConfigError` if no sweep is named and `MissingDataError` if it does not exist.
     """
     folder = carried("sweeps")
     known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
@@ -31,7 +31,7 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def sweep_file(wanted: str) -> Path | None:
-    """The file of a sweep named by path, or by the name of a packaged one; None when there is none."""
+    """Return the file of a sweep given by path or packaged name, or None if there is none."""
     if is_yaml(wanted):
         return Path(wanted) if Path(wanted).is_file() else None
     packaged = carried("sweeps") / f"{wanted}.yaml"

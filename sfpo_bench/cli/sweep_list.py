@@ -1,4 +1,4 @@
-"""The lines of `sfpo-bench list` on a sweep, printed once or until it ends."""
+"""Lines of `sfpo-bench list` for a sweep, printed once or until it ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WATCH_SECONDS = 2.0
 
 
 def describe_sweep(folder: Path) -> str:
-    """Counts of the states, and the best trial so far, in one line. Trials whose process is gone are interrupted."""
+    """Return trial counts by state and the best trial as one line; trials whose process died are interrupted."""
     plan, trials = states(folder)
     counts = Counter(trial.state for trial in trials)
     said = ", ".join(
@@ -32,7 +32,7 @@ def describe_sweep(folder: Path) -> str:
 
 
 def watch(root: Path, name: str) -> None:
-    """Print the line of a sweep, and of each trial that ends, until all its trials are over."""
+    """Print the line of a sweep, and of each trial that ends, until all its trials are finished."""
     folder = next((path for path in (root / SWEEPS / name, Path(name)) if SweepFolder(path).exists()), None)
     if folder is None:
         known = ", ".join(sweep.path.name for sweep in SweepFolder.inside(root)) or "none"

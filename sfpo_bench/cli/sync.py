@@ -1,4 +1,4 @@
-"""`sfpo-bench sync`: deliver to MLflow what the store does not have yet."""
+"""`sfpo-bench sync`: delivers runs to MLflow that the store does not have yet."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ def _sync(settings: SyncSettings, root: Path, experiment: str, places: Collectio
 
 
 def _covered(folder: RunFolder) -> int:
-    """Bytes of a journal that no resume can undo; evaluations and studies write theirs at once."""
+    """Return the bytes of the journal that a resume never truncates; evaluations and studies have no checkpoints."""
     whole = is_evaluation(folder) or StudyFolder(folder.path).exists()
     return folder.journal.stat().st_size if whole else covered_bytes(folder)

@@ -1,4 +1,4 @@
-"""`sfpo-bench train`: one run, resumed from its last checkpoint when it has one."""
+"""`sfpo-bench train`: trains one run, or resumes it from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _what_makes_longer(folder: RunFolder, config: RunConfig) -> str:
 
 
 def refuse_ignored() -> None:
-    """Raise `ConfigError` for a setting of this call that no single run reads."""
+    """Raise `ConfigError` for a setting on the command line that a single run does not read."""
     hydra = HydraConfig.get()
     written = everything(str(hydra.job.config_name), list(hydra.overrides.task), primary_is_shared=True)
     refuse_overruled(Reader.train, written)
@@ -74,14 +74,14 @@ def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:
 
 
 def _stop_request(folder: RunFolder) -> StopRequest:
-    """The stop request by signal and, with several processes, by file: torchrun kills soon after a signal."""
+    """Return a stop request by signal and, with several ranks, by file, since torchrun kills soon after a signal."""
     from sfpo_bench.core.stop import StopRequest
 
     return StopRequest(file=folder.stop_file if world_size(os.environ) > 1 else None)
 
 
 def check_before_torch(config: RunConfig) -> None:
-    """Raise for a refused tracking store and for missing data and models before torch is imported."""
+    """Raise for an invalid tracking store or missing data or models, before torch is imported."""
     from sfpo_bench.models.load import locate
     from sfpo_bench.rollout.vllm_environment import require_vllm
     from sfpo_bench.settings.rollout import VllmRollout
@@ -98,7 +98,7 @@ def check_before_torch(config: RunConfig) -> None:
 
 
 def warn_of_few_problems(config: RunConfig, split: Split) -> None:
-    """Warn before a run whose accuracies rest on few problems."""
+    """Warn if the accuracies of a run are measured on few problems."""
     from sfpo_bench.statistics.few_problems import few_problems
 
     evaluation = config.evaluation
@@ -121,7 +121,7 @@ def _train(config: RunConfig, folder: RunFolder) -> None:
 
 
 class _Tracking:
-    """Delivers a run to MLflow at its checkpoints; a store that fails costs one warning, never the run."""
+    """Delivers a run to MLflow at its checkpoints. A failing store causes one warning and never stops the run."""
 
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         from sfpo_bench.tracking.delivery import Delivery
@@ -137,7 +137,7 @@ class _Tracking:
         )
 
     def deliver(self, covered_bytes: int) -> None:
-        """Send what a new checkpoint covers."""
+        """Deliver the journal up to `covered_bytes`, the length that the new checkpoint covers."""
         from sfpo_bench.tracking.feed import key_of
 
         if self._delivery is None:
@@ -154,7 +154,7 @@ class _Tracking:
             self._delivery = None
 
     def finish(self) -> None:
-        """Give the run its final state in the store, if it got as far as to have one."""
+        """Set the final state of the run in the store, if the run was opened there and has ended."""
         status = self._folder.status()
         if self._delivery is None or not self._opened or status.state in (RunState.pending, RunState.running):
             return

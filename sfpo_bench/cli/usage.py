@@ -1,29 +1,29 @@
-"""The verbs, and what `sfpo-bench --help` prints."""
+"""The verbs, and the text of `sfpo-bench --help`."""
 
 from __future__ import annotations
 
 VERBS = {
     "train": "train one run",
-    "compare": "train arms x seeds and write figure and tables; of an experiment by NAME, or a file of your own",
-    "sweep": "search a space of settings, resumable: sweep NAME, or a file of your own",
-    "study": "tune, compare, evaluate and score, resumable: study NAME, or a file of your own",
-    "report": "write figures, tables and page of a comparison or a sweep again",
+    "compare": "train arms x seeds and write figure and tables; for an experiment by NAME, or your own file",
+    "sweep": "search a space of settings, resumable: sweep NAME, or your own file",
+    "study": "tune, compare, evaluate and score, resumable: study NAME, or your own file",
+    "report": "rewrite figures, tables and page of a comparison or a sweep",
     "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
-    "scores": "scores of evaluations, their paired differences, a choice among them",
-    "import": "runs trained elsewhere (CSV, TRL, verl, W&B, TensorBoard, Trackio, MLPerf, MLflow) as a comparison",
-    "published": "published results, and the sampling error that their design allows",
-    "methods": "objectives, update rules and the like, with paper, trust and cost",
-    "overlap": "which problems of benchmarks stand in training sets",
-    "list": "comparisons, sweeps, studies and runs, with their state; --watch NAME follows a sweep",
-    "show": "what the model was asked, answered and earned in a step",
-    "export": "a checkpoint as an ordinary Hugging Face folder",
-    "extrapolate": "weights of a later step, predicted from the checkpoints of a run, as such a folder",
-    "fetch": "get SmolLM2-135M-Instruct for offline use",
+    "scores": "compare evaluations with paired differences, or choose one",
+    "import": "import runs of other trainers (CSV, TRL, verl, W&B, TensorBoard, Trackio, MLPerf, MLflow) as a comparison",
+    "published": "show published results and the sampling error that their design implies",
+    "methods": "list algorithm components with paper, trust and cost",
+    "overlap": "find benchmark problems that occur in training sets",
+    "list": "list comparisons, sweeps, studies and runs with their state; --watch NAME follows a sweep",
+    "show": "show prompts, responses and rewards of a step",
+    "export": "export a checkpoint as a Hugging Face folder",
+    "extrapolate": "predict weights of a later step from checkpoints, as a Hugging Face folder",
+    "fetch": "download SmolLM2-135M-Instruct for offline use",
     "grade": "grade a file of answers by the rules of docs/grading.md",
-    "sync": "deliver to MLflow what it does not have yet",
+    "sync": "deliver runs to MLflow that it does not have yet",
     "doctor": "check versions, devices, tracking store, hub, cache and disk",
 }
-# What the first arguments of a verb may be given without: `show RUN` is `show run=RUN`.
+# Settings that may be given by position: `show RUN` is `show run=RUN`.
 POSITIONAL = {
     "show": ("run",),
     "export": ("run",),
@@ -64,7 +64,7 @@ examples:
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
   sfpo-bench extrapolate results/runs/arithmetic-sfpo-seed0 to_step=100     from kept checkpoints: training.keep_every
-  sfpo-bench published out=FOLDER                      the SFPO paper's results, and how far off they may be
+  sfpo-bench published out=FOLDER                      the SFPO paper's results with their sampling error
   sfpo-bench methods update_rule                       SFPO and what it is compared with
   sfpo-bench import mine.csv baseline=grpo targets=[0.5]     columns step, responses, seconds, accuracy, arm, seed
   sfpo-bench grade ANSWERS.jsonl GRADES.jsonl

@@ -1,4 +1,4 @@
-"""A YAML file of the user's in the place of a packaged primary configuration of `compare`, `sweep` and `study`."""
+"""Uses a user's YAML file as the primary configuration of `compare`, `sweep` or `study`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SUFFIXES = (".yaml", ".yml")
 
 
 def is_yaml(wanted: str) -> bool:
-    """True for what is the path of a file rather than a name."""
+    """Return True if `wanted` is a path of a YAML file rather than a name."""
     return wanted.endswith(SUFFIXES)
 
 
 def hydra_arguments(file: Path, base: str) -> tuple[str, list[str]]:
-    """The name by which Hydra finds the file, and the arguments with which it does.
+    """Return the name under which Hydra finds the file, and the arguments that make it do so.
 
-    Raises `ConfigError` for a file that cannot be read, that starts from no other configuration, or whose name Hydra
-    would find elsewhere first; `base` is what it should start from.
+    `base` is the configuration that the file should start from. Raises `ConfigError` for a file that cannot be read,
+    has no `defaults`, or has the name of a configuration that Hydra finds elsewhere first.
     """
     if file.suffix != ".yaml":
         raise ConfigError(f"{file} ends in {file.suffix}; Hydra reads files that end in .yaml: rename it")
@@ -36,7 +36,7 @@ def hydra_arguments(file: Path, base: str) -> tuple[str, list[str]]:
         check_shape(RunConfig(), written.key, written.value, str(file))
     if "defaults" not in content:
         raise ConfigError(
-            f"{file} has no `defaults`; begin it with `defaults: [{base}, _self_]`: what it changes then stands on the "
+            f"{file} has no `defaults`; begin it with `defaults: [{base}, _self_]`, so that it changes the "
             f"settings of `{base}`"
         )
     look_beside(file)
@@ -44,6 +44,6 @@ def hydra_arguments(file: Path, base: str) -> tuple[str, list[str]]:
 
 
 def packaged_names() -> set[str]:
-    """The names under which Hydra finds a configuration of this package."""
+    """Return the names under which Hydra finds a packaged configuration."""
     packaged = {entry.name for entry in files("sfpo_bench.conf").iterdir() if entry.name.endswith(".yaml")}
     return {name.removesuffix(".yaml") for name in packaged} | set(SCHEMAS)

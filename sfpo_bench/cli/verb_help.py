@@ -1,4 +1,4 @@
-"""The settings of a verb, from their declarations."""
+"""Help text of a verb, made from the declarations of its settings."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sfpo_bench.settings.config import KINDS, RunConfig
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.overruled import Reader, overruled
 
-# Folders of packaged choices that are no kinds, for the verbs that train.
+# Packaged config groups that are not registered kinds, for the verbs that train.
 _PACKAGED = ("experiment", "algorithm", "learner", "tracking")
-_OWN_SECTION = {"compare": "comparison"}  # other verbs have a section of their own name, or none
+_OWN_SECTION = {"compare": "comparison"}  # other verbs: a section named like the verb, or none
 
 
 def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
-    """Usage, choices, and the settings that the verb reads with default, range and meaning, its own section first.
+    """Return usage, choices and the settings that the verb reads: default, range and meaning, its own section first.
 
-    The settings of a kind are shown when `arguments` choose it, such as `task=jsonl`.
+    The settings of a kind appear when `arguments` choose it, for example `task=jsonl`.
     """
     lines = [f"sfpo-bench {verb}: {VERBS[verb]}", *_examples(verb)]
     if verb in VERB_SETTINGS:
@@ -60,7 +60,7 @@ def _packaged(verb: str) -> Iterator[str]:
 
 
 def _configs(folder: Traversable, prefix: str = "") -> Iterator[str]:
-    """Names of a group's configurations; those in a folder of the group are `folder/name`."""
+    """Yield the names of a group's configurations, `folder/name` for those in a subfolder."""
     for entry in folder.iterdir():
         if entry.name.endswith(".yaml"):
             yield prefix + entry.name.removesuffix(".yaml")
@@ -69,7 +69,7 @@ def _configs(folder: Traversable, prefix: str = "") -> Iterator[str]:
 
 
 def _sections(verb: str, read: Sequence[Setting]) -> Iterator[str]:
-    """Settings by the section that holds them: the verb's own, those of the whole run, then as they are declared."""
+    """Yield settings by section: the verb's section first, then top-level settings, then the others as declared."""
     docs = {setting.key: setting.option.doc for setting in read}
     found = [(name, list(rows)) for name, rows in groupby(read, key=lambda setting: _section(setting.key))]
     merged: dict[str, list[Setting]] = {}

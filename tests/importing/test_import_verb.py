@@ -83,7 +83,7 @@ def test_logs_of_trl_are_imported_by_arm(
         ),
         (
             ("runs.csv", "arm=method", "responses_per_step=64"),
-            "responses_per_step is told, and the log tells it itself",
+            "responses_per_step is set, but the log records it",
         ),
         (("runs.csv", "arm=method", "uri=sqlite:///x.db"), "uri = 'sqlite:///x.db' is not read for this log"),
         (("files.a=[runs.csv,./runs.csv]",), "runs.csv twice; expected every log once"),
