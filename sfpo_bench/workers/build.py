@@ -1,4 +1,4 @@
-"""The launcher of a configuration; what a kind needs beyond this package is imported when it is chosen."""
+"""Builds the launcher of a configuration; optional packages are imported only when they are needed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from sfpo_bench.workers.protocol import Launcher
 
 
 def build_launcher(settings: LauncherSettings, threads: int, log: Path) -> Launcher:
-    """Raises `ConfigError` when the package of the chosen kind is not installed, and when its processes would import
-    another package of this name."""
+    """Build the launcher that `settings` describe; its workers log to `log`.
+
+    Raises `ConfigError` if the required package is not installed, or if worker processes would import a different
+    package of this name.
+    """
     _check(settings)
     if isinstance(settings, LocalLauncher):
         return Local(settings, threads, log, visible_gpus(os.environ))
@@ -30,10 +33,10 @@ def build_launcher(settings: LauncherSettings, threads: int, log: Path) -> Launc
 
 
 def slot_count(settings: LauncherSettings, wanted: int) -> int:
-    """Runs side by side: as wanted, or with 0 as many as the machine has cores (or GPUs, where each run has its own).
+    """Return the number of slots: `wanted`, or with 0 one per core (one per GPU share if each run has its own GPUs).
 
-    A scheduler decides itself how many of its jobs run; there 0 means 8 at a time. Raises what `build_launcher` raises,
-    before anything is prepared.
+    A cluster scheduler queues jobs itself; there 0 means 8. Raises the errors of `build_launcher`, before anything
+    is prepared.
     """
     _check(settings)
     if isinstance(settings, LocalLauncher):
@@ -45,5 +48,5 @@ def _check(settings: LauncherSettings) -> None:
     for kind, package in ((SlurmLauncher, "submitit"), (RayLauncher, "ray")):
         if isinstance(settings, kind) and importlib.util.find_spec(package) is None:
             raise ConfigError(f"launcher={settings.kind} needs {package}: {install_extra(settings.kind)}")
-    # Ray has its actors look in the present folder before anywhere else.
+    # Ray actors have the working directory first on their import path.
     refuse_another_package([str(Path.cwd())] if isinstance(settings, RayLauncher) else [])

@@ -1,4 +1,4 @@
-"""The loop that keeps slots busy, for everything that runs jobs side by side."""
+"""The scheduling loop shared by everything that runs jobs in parallel slots."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def drive(
     each_pass: Callable[[], bool | None] = lambda: None,
     on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run the jobs of `pending` in their order; returns when every slot is free and no job is to follow.
+    """Run the jobs of `pending` in order; return when all slots are free and no job is left.
 
-    `each_pass` is called some times a second, before jobs are started. It may start jobs itself, and then returns True
-    while some may follow that are not in `pending`. Once `must_stop()` is true, `on_stop` is called, the jobs end after
-    their step and a checkpoint, and none is started any more.
+    `each_pass` is called several times per second, before jobs are started. It may start jobs itself, and returns True
+    while more may follow that are not in `pending`. Once `must_stop()` is true, `on_stop` is called, running jobs stop
+    after their step and a checkpoint, and no further job is started.
     """
     while True:
         follow = each_pass()
@@ -41,7 +41,7 @@ def drive(
 
 
 def _stop_on_signal(slots: WorkerSlots) -> None:
-    """Have every job end; the next Ctrl-C or SIGTERM ends the workers at once, and their last checkpoints hold."""
+    """Stop every job after its step; the next Ctrl-C or SIGTERM kills the workers, which keep their last checkpoint."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: slots.stop(now=True))
     slots.stop()

@@ -1,4 +1,4 @@
-"""A job, a function and the folder it works in, and how a process does one, whoever started that process."""
+"""Jobs: a function and the folder it is called with, and how a worker process runs one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.workers.machine_faults import is_of_machine
 
-# A worker whose parent was killed still finishes its step and its checkpoint before it releases the folder's lock.
+# A worker whose parent was killed finishes its step and checkpoint before it releases the file lock.
 _ORPHAN_SECONDS = 600.0
 
 Work = Callable[[Path, StopRequest], None]
@@ -24,12 +24,12 @@ Work = Callable[[Path, StopRequest], None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A function, by the name it is imported by, and the folder that it is called with.
+    """A function, given by its import path, and the folder that it is called with.
 
         Job("sfpo_bench.training.run:train", Path("results/arithmetic/runs/sfpo/seed-0003"))
 
-    The worker process calls `function(folder, stop)`. The function continues what is there, returns when all is done,
-    and raises `Interrupted` when `stop` has a reason. Status, lock and stop file of the folder are those of a run.
+    The worker process calls `function(folder, stop)`. The function resumes from what the folder holds, returns when it
+    is done, and raises `Interrupted` when `stop` has a reason. The folder has the status, lock and stop file of a run.
     """
 
     function: str
@@ -37,11 +37,11 @@ class Job:
 
     @classmethod
     def of(cls, work: Work, folder: Path) -> Job:
-        """The job that calls `work`, a function of a module, with `folder`."""
+        """Return the job that calls `work`, a module-level function, with `folder`."""
         return cls(f"{work.__module__}:{work.__qualname__}", folder)
 
     def work(self) -> Work:
-        """The function, imported."""
+        """Import and return the function."""
         module, _, name = self.function.partition(":")
         found: Work = getattr(import_module(module), name)
         return found
@@ -59,17 +59,17 @@ class JobEnding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobReply:
-    """What a worker process returns of a job: how it ended, and why."""
+    """How a job ended, and why, as returned by a worker process."""
 
     ending: JobEnding
     message: str
 
 
 def run_job(job: Job, parent: int | None = None, *, processes: int = 1, waits: bool = True) -> JobReply | None:
-    """Do the job until it is finished, fails, or is stopped: by a signal, by its stop file, or, with a `parent`, by the
-    end of that process. Returns None when one of several `processes` died.
+    """Run the job until it finishes, fails, or is stopped; return None if one of several ranks died.
 
-    `waits`: first wait until no other process holds the folder's lock.
+    It is stopped by a signal, by its stop file or, if `parent` is given, by the exit of that process. With several
+    `processes` it runs under torchrun. `waits`: first wait until no other process holds the folder's lock.
     """
     if processes > 1:
         from sfpo_bench.workers.torchrun import run_in_ranks
@@ -88,9 +88,9 @@ def run_job(job: Job, parent: int | None = None, *, processes: int = 1, waits: b
     except BenchError as error:
         return JobReply(_ending(error), str(error))
     except Exception as error:
-        # The boundary of a job: one that breaks in an unforeseen way must not take others along.
+        # Boundary of a job: an unexpected error must not end the other jobs.
         cause = f"{type(error).__name__}: {error}"
-        with suppress(OSError):  # The disk may be what failed: the log and the status lie there.
+        with suppress(OSError):  # the disk may have failed, which holds the log and the status
             traceback.print_exc()
             status = folder.status()
             folder.write_status(RunStatus(RunState.failed, status.step, status.steps, cause))

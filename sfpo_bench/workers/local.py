@@ -1,4 +1,4 @@
-"""Jobs on this machine: a worker process per slot, kept for one job after another."""
+"""Runs jobs on this machine: one worker process per slot, reused for all jobs of the slot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sfpo_bench.workers.protocol import Worker
 
 
 class LocalWorker:
-    """Runs jobs in a worker process (`workers.worker`), which is replaced when it has died."""
+    """Runs jobs in a worker process (`workers.worker`), which is restarted if it died."""
 
     def __init__(self, log: Path, environment: Mapping[str, str], processes: int) -> None:
         self._log = log
@@ -34,7 +34,7 @@ class LocalWorker:
             worker.requests.write(json.dumps(request) + "\n")
             worker.requests.flush()
             line = worker.replies.readline()
-        except (BrokenPipeError, ValueError):  # ValueError: closed by `close` meanwhile
+        except (BrokenPipeError, ValueError):  # ValueError: closed by `close` in another thread
             line = ""
         if not line.endswith("\n"):
             self._process = None
@@ -65,7 +65,7 @@ class LocalWorker:
 
     def _started(self) -> _WorkerProcess:
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        # Replies have a pipe of their own: anything may print on standard output, from a process's first line on.
+        # Replies use a separate pipe, since libraries may print to standard output at any time.
         replies, for_worker = os.pipe()
         try:
             with open(self._log, "a", encoding="utf-8") as log:
@@ -77,7 +77,7 @@ class LocalWorker:
                     env=child_environment({**os.environ, **self._environment}),
                     text=True,
                     pass_fds=(for_worker,),
-                    # A Ctrl-C at the terminal reaches the parent alone, which then stops its workers.
+                    # Ctrl-C at the terminal must reach only the parent, which then stops its workers.
                     start_new_session=True,
                 )
         finally:
@@ -86,7 +86,7 @@ class LocalWorker:
 
 
 class _WorkerProcess:
-    """A worker process, and the pipes to and from it."""
+    """A worker process with its pipes for requests and replies."""
 
     def __init__(self, process: subprocess.Popen[str], replies: IO[str]) -> None:
         assert process.stdin is not None
@@ -95,8 +95,8 @@ class _WorkerProcess:
         self.replies = replies
 
     def wait_and_close(self) -> None:
-        """A worker ends when its standard input does."""
-        with suppress(BrokenPipeError):  # it was killed before it had read what was sent
+        """Close the worker's standard input, on which it exits, and wait for it."""
+        with suppress(BrokenPipeError):  # killed before it read the last request
             self.requests.close()
         self.process.wait()
         self.replies.close()
@@ -119,11 +119,11 @@ class Local:
         return LocalWorker(self._log, environment, self._settings.processes_per_run)
 
     def close(self) -> None:
-        """Workers close themselves."""
+        """Do nothing: workers are closed separately."""
 
 
 def share(gpus: tuple[str, ...], per_run: int, number: int) -> tuple[str, ...]:
-    """The GPUs of slot `number`: `per_run` of its own, or with 0 one that it may share; none where there are none."""
+    """Return the GPUs of slot `number`: `per_run` exclusive ones, or with 0 one shared GPU; () on a machine without."""
     if not gpus:
         return ()
     if not per_run:
@@ -132,19 +132,19 @@ def share(gpus: tuple[str, ...], per_run: int, number: int) -> tuple[str, ...]:
 
 
 def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them; from the driver's files, without torch."""
+    """Return the GPUs in CUDA_VISIBLE_DEVICES, else those in /dev; works without importing torch."""
     named = environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
     found = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
-    # The files count every card of the machine; CUDA counts those it was given from 0.
+    # /dev lists every GPU of the machine; CUDA numbers the visible ones from 0.
     return tuple(str(index) for index in range(len(found)))
 
 
 def slots_for(settings: LocalLauncher, gpus: tuple[str, ...], wanted: int) -> int:
-    """How many slots there are: as wanted, or with 0 one per core, or as many as have GPUs of their own.
+    """Return the number of slots: `wanted`, or with 0 one per core, or as many as there are sets of GPUs.
 
-    Raises `ConfigError` when more are wanted than have them, and when the processes of a run have not a GPU each.
+    Raises `ConfigError` if there are too few GPUs for `wanted`, or fewer GPUs per run than processes.
     """
     processes = settings.processes_per_run
     if gpus and processes > 1 and settings.gpus_per_run != processes:

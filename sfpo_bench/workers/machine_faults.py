@@ -1,4 +1,4 @@
-"""Which errors are the machine's and say nothing of the settings that were tried when they came."""
+"""Distinguishes errors of the machine, such as a full disk, from errors that depend on the settings of a job."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import errno
 
 from sfpo_bench.core.errors import DiskFullError
 
-# Memory is not among them: how much is requested follows from the settings, and the same ones would request it again.
+# Out-of-memory is not included: memory use depends on the settings, and the same settings would fail again.
 _OF_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
 def is_of_machine(error: BaseException) -> bool:
-    """True for a disk that is full, broken or read-only and for files that cannot be opened any more, also where that
-    led to the error."""
+    """Return True if the disk is full, broken or read-only or no file can be opened, here or in the error's causes."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, DiskFullError) or (isinstance(link, OSError) and link.errno in _OF_MACHINE):

@@ -1,4 +1,4 @@
-"""What a launcher offers: workers, each of which does one job at a time."""
+"""Protocols of launchers and of the workers they provide."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from sfpo_bench.workers.job import Job, JobReply
 
 
 class Worker(Protocol):
-    """Does one job at a time, in a process of its own; knows nothing of what the job is."""
+    """Runs one job at a time in a separate process; independent of what the job does."""
 
     def run(self, job: Job) -> JobReply | None:
-        """Do the job, continuing what is in its folder, and wait; None when its process died."""
+        """Run the job, resuming from its folder, and block until it ends; return None if its process died."""
 
     def stop(self, *, now: bool) -> None:
-        """Have the present job end after its step and a checkpoint, or end its process `now`; from any thread."""
+        """Stop the current job after its step and a checkpoint, or kill its process if `now`; thread-safe."""
 
     def log_hint(self) -> str:
-        """Where the output of processes that died can be read, as the end of a sentence."""
+        """Return where to read the output of processes that died, as the end of a sentence."""
 
     def close(self) -> None:
-        """End the process; no job is run here any more."""
+        """End the process; no job may be run afterwards."""
 
 
 class Launcher(Protocol):
-    """Where jobs are run."""
+    """Provides the workers that run jobs."""
 
     def worker(self, number: int) -> Worker:
-        """The worker of slot `number`; no process is started before its first job."""
+        """Return the worker of slot `number`; its process starts with its first job."""
 
     def close(self) -> None:
-        """Release everything."""
+        """Release all resources."""

@@ -1,4 +1,4 @@
-"""What torchrun starts: one of the processes that do a job together.
+"""Entry point of a rank that torchrun starts for a job in several processes.
 
     python -m torch.distributed.run --standalone --nproc-per-node=2 \\
         -m sfpo_bench.workers.rank sfpo_bench.training.run:train RUN
@@ -16,11 +16,11 @@ from sfpo_bench.workers.torchrun import write_reply
 
 def main() -> None:
     job, rank = Job(sys.argv[1], Path(sys.argv[2])), int(os.environ["RANK"])
-    # Rank 0 holds the folder's lock: the others neither wait for it nor take it.
+    # Only rank 0 takes the folder's lock.
     reply = run_job(job, os.getppid(), waits=rank == 0)
     if reply is not None:
         write_reply(job.folder, rank, reply)
-    # A rank that fails would leave the others waiting for it; torchrun ends them when one of them exits so.
+    # torchrun kills the other ranks, which would wait for a failed one forever, if this one exits with an error.
     sys.exit(reply is None or reply.ending == JobEnding.failed)
 
 

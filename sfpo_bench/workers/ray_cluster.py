@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster: an actor per slot, which Ray places where the requested cores and GPUs are free."""
+"""Runs jobs on a Ray cluster: one actor per slot, placed by Ray where the requested cores and GPUs are free."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from sfpo_bench.workers.protocol import Worker
 
 
 class JobActor:
-    """What an actor does; plain texts travel between Python versions."""
+    """Runs jobs inside a Ray actor; arguments and results are strings, which all Python versions can exchange."""
 
     def __init__(self, threads: int, processes: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._processes = processes
 
     def run(self, function: str, folder: str) -> tuple[str, str] | None:
-        """How the job ended, and why; None when one of its processes died."""
+        """Run a job; return how it ended and why, or None if one of its processes died."""
         reply = run_job(Job(function, Path(folder)), processes=self._processes)
         return (reply.ending.value, reply.message) if reply is not None else None
 
 
 class RayCluster:
-    """The launcher of a Ray cluster: one that runs, or one of this machine's own that ends with it."""
+    """Launcher for a Ray cluster: an existing one, or a local one that is shut down on close."""
 
     def __init__(self, settings: RayLauncher, threads: int) -> None:
         self._settings = settings
@@ -43,7 +43,7 @@ class RayCluster:
         return remote.remote(self._threads, self._settings.processes_per_run)
 
     def wait(self, reference: Any) -> JobReply | None:
-        """The reply to a call; None when its actor died."""
+        """Return the reply to a call, or None if its actor died."""
         try:
             found = self._ray.get(reference)
         except self._ray.exceptions.RayActorError:
@@ -58,7 +58,7 @@ class RayCluster:
 
 
 class RayWorker:
-    """One actor, replaced when it has died."""
+    """Runs jobs in one actor, which is replaced if it died."""
 
     def __init__(self, cluster: RayCluster) -> None:
         self._cluster = cluster

@@ -1,4 +1,4 @@
-"""Slots that run jobs side by side: when one ends, the next may start. The caller decides which."""
+"""Slots that run jobs in parallel. The caller decides which job starts next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sfpo_bench.workers.protocol import Launcher, Worker
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """How the job in a folder ended, and why."""
+    """The folder of a job, how it ended, and why."""
 
     folder: Path
     ending: JobEnding
@@ -28,8 +28,8 @@ class JobOutcome:
 class WorkerSlots:
     """`count` workers of a launcher, each with a thread that waits for its job.
 
-    A process that dies is replaced and its job continued from its checkpoint, at most `attempts` times. A job that
-    ends without a request, by a scheduler's time limit, is continued by the next process.
+    If a worker process dies, its job is resumed from its checkpoint in a new process, at most `attempts` times. A job
+    that was interrupted from outside, for example by a scheduler's time limit, is resumed likewise.
     """
 
     def __init__(self, launcher: Launcher, count: int, attempts: int = 3) -> None:
@@ -57,14 +57,14 @@ class WorkerSlots:
         return self._stopping.is_set()
 
     def start(self, job: Job) -> None:
-        """Run a job in a free slot."""
+        """Start a job in a free slot."""
         number = self._idle.popleft()
         self._jobs[number] = job
         RunFolder(job.folder).stop_file.unlink(missing_ok=True)
         threading.Thread(target=self._run, args=(number, job), daemon=True).start()
 
     def ended(self, seconds: float) -> Iterator[JobOutcome]:
-        """The jobs that ended since the last call; waits at most `seconds` for the first."""
+        """Yield the jobs that ended since the last call; wait at most `seconds` for the first one."""
         try:
             number, outcome = self._ended.get(timeout=seconds)
             while True:
@@ -76,17 +76,17 @@ class WorkerSlots:
             return
 
     def end(self, folder: Path) -> None:
-        """Have one job end after its step and a checkpoint; its slot is then free."""
+        """Stop one job after its step and a checkpoint; its slot is then free."""
         RunFolder(folder).stop_file.touch()
 
     def stop(self, *, now: bool = False) -> None:
-        """Have every job end after its step and a checkpoint, or end their processes `now`; none is started again."""
+        """Stop every job after its step and a checkpoint, or kill the processes if `now`; no job is restarted."""
         self._stopping.set()
         for number in list(self._jobs):
             self._workers[number].stop(now=now)
 
     def close(self) -> None:
-        """Release the workers; jobs that still run are ended first."""
+        """Release the workers; kill jobs that are still running."""
         if self._jobs:
             self.stop(now=True)
             while self._jobs:
@@ -100,7 +100,7 @@ class WorkerSlots:
             outcome = self._attempt(self._workers[number], job)
         except BenchError as error:
             outcome = JobOutcome(job.folder, JobEnding.failed, str(error))
-        except Exception as error:  # The boundary of a scheduler: its failure is this job's, and no other's.
+        except Exception as error:  # Boundary of a launcher: its error fails only this job.
             ending = JobEnding.halted if is_of_machine(error) else JobEnding.failed
             outcome = JobOutcome(job.folder, ending, f"{type(error).__name__}: {error}")
         self._ended.put((number, outcome))
@@ -116,7 +116,7 @@ class WorkerSlots:
             elif reply.ending != JobEnding.interrupted or self._is_to_end(folder):
                 return JobOutcome(folder, reply.ending, reply.message)
             else:
-                # It was interrupted from outside, as by a scheduler's time limit: continue, if it came any further.
+                # Interrupted from outside, for example by a scheduler's time limit: resume unless it made no progress.
                 before, step = step, RunFolder(folder).status().step
                 if step <= before:
                     limit = f"its process is stopped before a step is done ({reply.message}); allow more time"

@@ -1,9 +1,9 @@
-"""Jobs on a cluster with Slurm, submitted by submitit.
+"""Runs jobs on a Slurm cluster, submitted with submitit.
 
-A job of Slurm works until ours is finished. Some time before its limit Slurm sends a signal: the run finishes its step,
-writes a checkpoint and is `interrupted`; the slot (`WorkerSlots`) then submits a new job that continues. A run in
-several processes is started by torchrun inside the job. With `submit_on: local` submitit runs the same jobs as
-processes of this machine.
+Slurm sends a signal some time before the time limit of a Slurm job. The run then finishes its step, writes a
+checkpoint and ends as `interrupted`, and the slot (`WorkerSlots`) submits a new Slurm job that resumes it. A run in
+several processes is started by torchrun inside the Slurm job. With `submit_on: local`, submitit runs the same jobs as
+processes on this machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.5
 
 
 class Slurm:
-    """The launcher of a cluster with Slurm."""
+    """Launcher for a Slurm cluster."""
 
     def __init__(self, settings: SlurmLauncher, threads: int, logs: Path) -> None:
         self._threads = threads
@@ -50,11 +50,11 @@ class Slurm:
             )
 
     def close(self) -> None:
-        """Workers end their jobs."""
+        """Do nothing: workers cancel their jobs."""
 
 
 class SlurmWorker:
-    """Runs each job as one or more jobs of Slurm."""
+    """Runs each job as one or more Slurm jobs."""
 
     def __init__(self, launcher: Slurm) -> None:
         self._launcher = launcher
@@ -70,7 +70,7 @@ class SlurmWorker:
         if submitted.exception() is None:
             reply: JobReply | None = submitted.result()
             return reply
-        # A job that was cut off has left its last checkpoint; why it ended stands in its folder, if anywhere.
+        # A killed Slurm job leaves its last checkpoint; if the run failed, its status holds the cause.
         status = RunFolder(job.folder).status()
         return JobReply(JobEnding.failed, status.cause) if status.state is RunState.failed else None
 
@@ -88,7 +88,7 @@ class SlurmWorker:
 
 
 def run_submitted(job: Job, threads: int, processes: int) -> JobReply | None:
-    """What a job of Slurm does."""
+    """Run the job inside a Slurm job."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     return run_job(job, processes=processes)
 
@@ -109,7 +109,7 @@ def _executor(settings: SlurmLauncher, logs: Path) -> Executor:
 
 
 def _python(submit_on: str) -> dict[str, str]:
-    """The command that starts Python in a job, as a line of a shell."""
+    """Return the shell command that starts Python in a Slurm job."""
     assigned = [f"{name}={value}" for name, value in child_environment({}).items()]
     return {f"{submit_on}_python": shlex.join(["env", *assigned, sys.executable])}
 

@@ -1,8 +1,8 @@
-"""A job in several processes, which torchrun starts on the machine of the worker.
+"""Runs a job in several processes with torchrun, on the machine of the worker.
 
-    worker process, job of Slurm or actor -> torchrun (python -m torch.distributed.run) -> ranks (`workers.rank`)
+    worker process, Slurm job or actor -> torchrun (python -m torch.distributed.run) -> ranks (`workers.rank`)
 
-Rank r writes its reply to `reply-r.json` in the job's folder. Rank 0, which writes there, holds the folder's lock.
+Rank r writes its reply to `reply-r.json` in the job's folder. Only rank 0 takes the folder's lock.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def command(job: Job, processes: int) -> list[str]:
-    """The command line that does the job in `processes` processes of this machine."""
+    """Return the command line that runs the job in `processes` ranks on this machine."""
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=0"]
     return [sys.executable, "-m", *torchrun, "-m", "sfpo_bench.workers.rank", job.function, str(job.folder)]
 
 
 def run_in_ranks(job: Job, processes: int, parent: int | None) -> JobReply | None:
-    """Do the job; None when a rank died. A request to stop reaches all ranks by the folder's stop file."""
+    """Run the job; return None if a rank died. A stop request reaches all ranks through the folder's stop file."""
     for old in job.folder.glob("reply-*.json"):
         old.unlink()
     stop, stop_file, mine = StopRequest(parent_pid=parent), RunFolder(job.folder).stop_file, False
@@ -44,19 +44,19 @@ def run_in_ranks(job: Job, processes: int, parent: int | None) -> JobReply | Non
                 mine = True
                 stop_file.touch()
             time.sleep(_POLL_SECONDS)
-    if mine:  # It stopped these processes alone; one that is there afterwards says that the job itself is to end.
+    if mine:  # remove it: a remaining stop file would mean that the job must not be resumed
         stop_file.unlink(missing_ok=True)
     return _reply(job.folder)
 
 
 def write_reply(folder: Path, rank: int, reply: JobReply) -> None:
-    """Write a rank's reply where `run_in_ranks` reads it."""
+    """Write a rank's reply to the file that `run_in_ranks` reads."""
     content = {"ending": reply.ending, "message": reply.message}
     write_atomically(folder / f"reply-{rank}.json", json.dumps(content))
 
 
 def _reply(folder: Path) -> JobReply | None:
-    """That of a rank that failed or was halted, for the others were then ended; else that of rank 0."""
+    """Return the reply of a rank that failed or was halted, since torchrun then kills the others; else rank 0's."""
     found = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("reply-*.json"))}
     replies = [JobReply(JobEnding(one["ending"]), one["message"]) for one in found.values()]
     failed = [reply for reply in replies if reply.ending in (JobEnding.halted, JobEnding.failed)]
@@ -66,6 +66,6 @@ def _reply(folder: Path) -> JobReply | None:
 
 
 def _end_with_parent() -> None:
-    """Called in torchrun's process: it ends, and its ranks with it, when the process that started it is killed."""
+    """Make torchrun, and thereby its ranks, end when its parent is killed; runs in torchrun's process before exec."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

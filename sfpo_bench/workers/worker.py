@@ -1,11 +1,10 @@
-"""A worker process of this machine: does one job after another, each read from standard input as one line of JSON.
+"""A local worker process: runs jobs one after another, each read from standard input as one line of JSON.
 
     parent -> worker   {"function": "sfpo_bench.training.run:train", "folder": "results/arithmetic/runs/sfpo/seed-0003",
                         "processes": 1}
-    worker -> parent   {"folder": ..., "ending": "finished", "message": ...}   or another ending of a job
+    worker -> parent   {"folder": ..., "ending": "finished", "message": ...}   or another `JobEnding`
 
-`python -m sfpo_bench.workers.worker N`: replies are written to file descriptor N. What is printed goes to a file of the
-parent's.
+`python -m sfpo_bench.workers.worker N` writes replies to file descriptor N. Printed output goes to the parent's log.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from sfpo_bench.workers.job import Job, JobEnding, JobReply, run_job
 
 def main() -> None:
     descriptor = int(sys.argv[1])
-    os.set_inheritable(descriptor, False)  # what this process starts must not keep the pipe open
+    os.set_inheritable(descriptor, False)  # child processes must not keep the pipe open
     replies = os.fdopen(descriptor, "w", encoding="utf-8")
     parent = os.getppid()
     for line in sys.stdin:
