@@ -1,1 +1,1 @@
-"""The room that knows files: folders, what lies in them under which name, and how it is read and written."""
+"""Layout of result folders: which files they hold, and how each file is read and written."""

@@ -1,12 +1,12 @@
-"""The version of the code that determines the numbers of a run, a sweep or a study, and of no other code.
+"""Hashes of the code that determines the numbers of a run, a sweep or a study.
 
-Two processes may continue each other's work when this is the same, so it must change with every edit that can change a
-number, and with no other: a report that is mended between two days of training leaves a comparison what it was. It is
-the same in a checkout and in the wheel built from it.
+Work may be resumed only if this hash is unchanged. It must therefore change with every edit that can change a number,
+and with no other: an edited report must not invalidate a half-trained comparison. It is the same in a checkout and in
+the wheel built from it.
 
-What counts is found by imports: the modules of `_ROOTS`, every module of the package that one of them imports, at its
-top or inside a function, and the data files that lie beside them. Settings do not count here, as their values are
-compared with those of the folder; nor does what `NUMBER_FREE` lists.
+The relevant files are found by following imports: the modules in `_ROOTS`, every module of the package that they
+import, at the top or inside a function, and the data files beside them. Settings are excluded, since their values are
+compared with those of the folder, and so are the modules in `NUMBER_FREE`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Work(StrEnum):
-    """Whose numbers: a run has those of training, a sweep also chooses trials, a study also scores checkpoints."""
+    """Kind of work: a run trains, a sweep also chooses trials, a study also scores checkpoints."""
 
     run = "run"
     sweep = "sweep"
     study = "study"
 
 
-# A package stands for all of its modules: some are named by settings only, which no import shows.
+# A package stands for all of its modules, since some are imported by name from the settings.
 _RUN = (
     "sfpo_bench.training",
     "sfpo_bench.rollout",
@@ -52,8 +52,8 @@ _STUDY = (
 )
 _ROOTS = {Work.run: _RUN, Work.sweep: _SWEEP, Work.study: _STUDY}
 
-# What work loads or imports and no number depends on: how it is asked for, shown, kept, told and spread over processes.
-# Of two names that fit a module, the longer one decides; a root is never free, so that `search` counts in a sweep.
+# Modules that are imported but affect no number: command line, display, storage, tracking, scheduling.
+# If two names match a module, the longer one decides. A root is never free, so `search` counts in a sweep.
 NUMBER_FREE = (
     "sfpo_bench.cli",
     "sfpo_bench.conf",
@@ -87,8 +87,8 @@ NUMBER_FREE = (
 )
 
 _DATA = frozenset({".json", ".safetensors", ".txt", ".yaml"})
-# Read as text: to parse the package takes a second, and this is asked for at every start. A line inside a text that
-# looks like an import at worst adds a module.
+# Imports are found by a regular expression, since parsing the package takes a second at every start. A line of a
+# string that looks like an import at worst adds a module.
 _IMPORT = re.compile(
     r"^[ ]*(?:from (sfpo_bench(?:\.\w+)*) import (\([^)]*\)|[^\n]+)|import (sfpo_bench(?:\.\w+)*))", re.M
 )
@@ -96,12 +96,12 @@ _IMPORT = re.compile(
 
 @cache
 def code_version(work: Work = Work.run) -> str:
-    """What names the code of this process: the version of the package it runs from, read once."""
+    """Return the version of the package that this process runs from, computed once."""
     return version_of(_PACKAGE, work)
 
 
 def version_of(package: Path, work: Work = Work.run) -> str:
-    """sha256 over the files that determine the numbers of `work`, their names inside the package included."""
+    """Return the sha256 of the files that determine the numbers of `work`, including their names in the package."""
     digest = hashlib.sha256()
     for file in determining_files(work, package):
         content = (package / file).read_bytes()
@@ -111,18 +111,18 @@ def version_of(package: Path, work: Work = Work.run) -> str:
 
 
 def determining_files(work: Work, package: Path = _PACKAGE) -> list[str]:
-    """The files that determine the numbers of `work`, by their names inside the package: `training/learner.py`."""
+    """Return the files that determine the numbers of `work`, relative to the package: `training/learner.py`."""
     free = {name for name in NUMBER_FREE if name not in _ROOTS[work]}
     found: set[str] = set()
     waiting = [module for root in _ROOTS[work] for module in _modules(root, package)]
     while waiting:
         module = waiting.pop()
         file = _file(module, package)
-        # The package's own `__init__` holds public names and the number of the release.
+        # The package's `__init__` holds only public names and the release number.
         if file is None or file == "__init__.py" or file in found or _decides(module, free, _ROOTS[work]):
             continue
         found.add(file)
-        waiting.append(module.rpartition(".")[0])  # whose `__init__` runs before it
+        waiting.append(module.rpartition(".")[0])  # its parent package is imported first
         waiting += imported((package / file).read_text(encoding="utf-8"))
     folders = {(package / file).parent for file in found} - {package}
     data = {path for folder in folders for path in folder.rglob("*") if path.suffix in _DATA}
@@ -130,7 +130,7 @@ def determining_files(work: Work, package: Path = _PACKAGE) -> list[str]:
 
 
 def imported(text: str) -> Iterator[str]:
-    """The modules of this package that a module's text imports; a name taken from a module is tried as one too."""
+    """Yield the modules of this package that `text` imports; imported names are included, as they may be modules."""
     for match in _IMPORT.finditer(text):
         above, names, alone = match.groups()
         yield above or alone
@@ -139,14 +139,14 @@ def imported(text: str) -> Iterator[str]:
 
 
 def _decides(module: str, free: Collection[str], roots: Collection[str]) -> bool:
-    """True when the longest listed name that `module` lies under is a number-free one."""
+    """Return True if the longest listed prefix of `module` is in `free`."""
     above = [module.rsplit(".", cut)[0] for cut in range(module.count(".") + 1)]
     listed = next((name for name in above if name in free or name in roots), "")
     return listed in free
 
 
 def _modules(root: str, package: Path) -> Iterator[str]:
-    """The modules of `root`: itself, or, of a package, all that lie below it."""
+    """Yield `root` and, if it is a package, all modules below it."""
     place = _place(root, package)
     for path in place.rglob("*.py") if place.is_dir() else ():
         yield ".".join([root, *path.relative_to(place).with_suffix("").parts]).removesuffix(".__init__")
@@ -154,7 +154,7 @@ def _modules(root: str, package: Path) -> Iterator[str]:
 
 
 def _file(module: str, package: Path) -> str | None:
-    """The file of a module inside the package; None for a name that is no module."""
+    """Return the file of a module relative to the package, or None if there is no such module."""
     place = _place(module, package)
     for path in (place.with_suffix(".py"), place / "__init__.py"):
         if path.is_file():

@@ -1,11 +1,11 @@
-"""Plain JSON values to typed dataclasses and back, checked at every level.
+"""Conversion between JSON values and typed dataclasses, checked at every level.
 
-    from_plain(ArmSummary, raw, "arms[0]")      raises ConfigError naming the key, what was found and what was expected
-    read_record(Arm, path, remedy)              the record in a file; raises DamagedFile that ends in the remedy
-    to_json(summary)                            the text of a file that holds it
+    from_plain(ArmSummary, raw, "arms[0]")      raises ConfigError with key, value found and type expected
+    read_record(Arm, path, remedy)              reads a file; raises DamagedFile, whose message ends in the remedy
+    to_json(summary)                            JSON text of a dataclass tree
     to_plain(summary)                           dicts, lists, strings, numbers, booleans and None only
 
-Keys that a class does not know are ignored, so that a later version may add some; a key with a default may be absent.
+Unknown keys are ignored, so that later versions may add some. A key whose field has a default may be absent.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ T = TypeVar("T")
 WRITE_AGAIN = "correct the file, or write it again with this version of sfpo_bench"
 
 
-# Of a field that holds a record: in JSON that record's fields stand in the place of its name, all of them required.
+# Metadata of a field that holds a record: its fields are stored in the parent's JSON object, all of them required.
 INLINE: Mapping[str, bool] = {"inline": True}
 
 
 class _OtherContent(Exception):
-    """A value is not what its place in a record asks for."""
+    """A value does not match the type of its field."""
 
 
 def from_plain(kind: type[T], raw: object, where: str, remedy: str = WRITE_AGAIN) -> T:
-    """`raw`, as `json.loads` gives it, as a value of `kind`; an error names its place by `where`, ends in `remedy`."""
+    """Convert `raw`, a value from `json.loads`, to `kind`; errors name the place `where` and end in `remedy`."""
     try:
         return typing.cast(T, _value(kind, raw, where))
     except _OtherContent as error:
@@ -44,12 +44,12 @@ def from_plain(kind: type[T], raw: object, where: str, remedy: str = WRITE_AGAIN
 
 
 def from_json(kind: type[T], text: str | bytes, where: str, remedy: str = WRITE_AGAIN) -> T:
-    """The value of `kind` in the text of a file; raises `ConfigError` as `from_plain` does."""
+    """Parse JSON text and convert it to `kind`; raises `ConfigError` like `from_plain`."""
     return from_plain(kind, decoded(text, where, remedy), where, remedy)
 
 
 def decoded(text: str | bytes, where: str, remedy: str = WRITE_AGAIN) -> dict[str, object]:
-    """The object with named values that a JSON text holds; raises `ConfigError`."""
+    """Parse JSON text whose top level must be an object; raises `ConfigError`."""
     try:
         content: object = json.loads(text)
     except ValueError as error:
@@ -60,7 +60,7 @@ def decoded(text: str | bytes, where: str, remedy: str = WRITE_AGAIN) -> dict[st
 
 
 def read_record(kind: type[T], path: Path, remedy: str = MAKE_AGAIN, version: int | None = None) -> T:
-    """The record in `path`; raises `MissingDataError` or `DamagedFile`, and `ConfigError` for another `version`."""
+    """Return the record in `path`; raises `MissingDataError`, `DamagedFile`, or `ConfigError` for another `version`."""
     raw = read_object(path, remedy)
     if version is not None:
         check_version(raw, str(path), version)
@@ -72,7 +72,7 @@ def read_record(kind: type[T], path: Path, remedy: str = MAKE_AGAIN, version: in
 
 
 def check_version(raw: object, where: str, version: int) -> None:
-    """Raise `ConfigError` for the content of a file that another version of its format wrote."""
+    """Raise `ConfigError` if `raw` has another schema version."""
     found = raw.get("schema_version") if isinstance(raw, dict) else None
     if found != version:
         raise ConfigError(
@@ -82,7 +82,7 @@ def check_version(raw: object, where: str, version: int) -> None:
 
 
 def to_plain(value: object) -> object:
-    """The JSON value of a dataclass tree. Numbers that JSON lacks become the strings `inf`, `-inf` and `nan`."""
+    """Return the JSON value of a dataclass tree. Non-finite numbers become the strings `inf`, `-inf` and `nan`."""
     if dataclasses.is_dataclass(value):
         plain: dict[str, object] = {}
         for field in dataclasses.fields(value):
@@ -101,7 +101,7 @@ def to_plain(value: object) -> object:
 
 
 def to_json(value: object, indent: int | None = 1) -> str:
-    """The text of a file that holds a dataclass tree."""
+    """Return the JSON text of a dataclass tree."""
     return json.dumps(to_plain(value), indent=indent, ensure_ascii=False)
 
 
@@ -123,7 +123,7 @@ def _value(kind: object, raw: object, where: str) -> object:
 
 
 def _optional(kind: types.UnionType, raw: object, where: str) -> object:
-    """`X | None`, the only union the records use."""
+    """Convert to `X | None`, the only union that records use."""
     if raw is None:
         return None
     inner = next(argument for argument in kind.__args__ if argument is not types.NoneType)

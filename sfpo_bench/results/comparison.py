@@ -1,8 +1,8 @@
-"""A comparison's folder: what lies in it, and what it was made with.
+"""The folder of a comparison: its files and its plan.
 
 COMPARISON/                    results/NAME, or STUDY/comparison
   comparison.json              `ComparisonPlan`, written before the first run
-  runs/ARM/seed-0003/          one run (`run_folder`) for each arm and seed; absent where runs came packed
+  runs/ARM/seed-0003/          one run (`run_folder`) per arm and seed; absent if runs are stored packed
   summary.json, table.md, …    the report
 """
 
@@ -28,7 +28,7 @@ _FIXED = ("schema_version", "targets", "split", "mode", "temperature", "code_ver
 
 @dataclass(frozen=True, slots=True)
 class PlannedArm:
-    """One method of the comparison, with the settings it ran under by dotted key."""
+    """An arm of the comparison, with the settings of its runs by dotted key."""
 
     label: str
     note: str = ""
@@ -40,9 +40,9 @@ class PlannedArm:
 class ComparisonPlan:
     """Contents of `comparison.json`.
 
-    `axes` are the cost axes that were recorded, by key; the others are 0 in every record and mean nothing. `origin`
-    says where imported runs come from and is empty for runs of this package. `stop_at` is the accuracy at which runs
-    end before `steps`; None where all take all of them.
+    `axes` are the keys of the cost axes that were recorded; all other costs are 0 in every record and carry no meaning.
+    `origin` describes where imported runs come from; it is empty for runs of this package. Runs end before `steps` once
+    they reach the accuracy `stop_at`, unless it is None.
     """
 
     schema_version: int
@@ -64,7 +64,7 @@ class ComparisonPlan:
 
     @classmethod
     def from_plain(cls, raw: object, where: str) -> ComparisonPlan:
-        """The plan in the contents of a `comparison.json`; `where` names it in errors, which are `ConfigError`."""
+        """Convert and check the contents of a `comparison.json`; `where` names the file in each `ConfigError`."""
         check_version(raw, where, SCHEMA_VERSION)
         plan = from_plain(cls, raw, where)
         if plan.baseline not in plan.arms:
@@ -74,7 +74,7 @@ class ComparisonPlan:
         return plan
 
     def differences(self, asked: ComparisonPlan) -> list[str]:
-        """What makes `asked` another comparison: anything but arms, seeds and steps that are added."""
+        """Return the changes that make `asked` another comparison: anything but added arms, seeds and steps."""
         changed = self._identity().differences(asked._identity())
         for arm in self.arms.keys() & asked.arms.keys():
             old, new = (Identity.of(plan.arms[arm].settings) for plan in (self, asked))
@@ -90,7 +90,7 @@ class ComparisonPlan:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonFolder:
-    """The folder of a comparison; creating the object touches nothing."""
+    """The folder of a comparison; creating the object does no I/O."""
 
     path: Path
 
@@ -99,11 +99,11 @@ class ComparisonFolder:
         return self.path / "comparison.json"
 
     def exists(self) -> bool:
-        """True when a comparison was started here."""
+        """Return True if a comparison was started here."""
         return self.plan_file.is_file()
 
     def plan(self) -> ComparisonPlan:
-        """What the comparison was started with; raises `MissingDataError` or `ConfigError`."""
+        """Return the plan that the comparison was started with; raises `MissingDataError` or `ConfigError`."""
         if not self.exists():
             raise MissingDataError(
                 f"{self.path} is not a comparison folder: found no {self.plan_file.name} there; "
@@ -112,34 +112,34 @@ class ComparisonFolder:
         return ComparisonPlan.from_plain(read_object(self.plan_file), str(self.plan_file))
 
     def write_plan(self, plan: ComparisonPlan) -> None:
-        """Write or renew `comparison.json`."""
+        """Write or replace `comparison.json`."""
         write_atomically(self.plan_file, to_json(plan))
 
     def run(self, arm: str, seed: int) -> RunFolder:
-        """Where the run of an arm and a seed lies, whether it is there or not."""
+        """Return the folder of the run of an arm and a seed, which need not exist."""
         return RunFolder(self.path / run_place(arm, seed))
 
     def arm_folders(self) -> list[Path]:
-        """The folders of the arms that have runs, by name."""
+        """Return the folders of the arms that have runs, sorted by name."""
         return sorted(path for path in (self.path / RUNS).glob("*") if path.is_dir())
 
     def started_runs(self) -> list[RunFolder]:
-        """The runs that were prepared here, by arm and seed."""
+        """Return the runs that were started here, sorted by arm and seed."""
         found = (RunFolder(path) for arm in self.arm_folders() for path in sorted(arm.glob("seed-*")))
         return [run for run in found if run.config.is_file()]
 
     @classmethod
     def of_run(cls, run: RunFolder) -> ComparisonFolder | None:
-        """The comparison that a run belongs to; None for a run by itself."""
+        """Return the comparison that a run belongs to, or None for a single run."""
         above = run.above(levels=3)
         return cls(above) if above is not None and cls(above).exists() else None
 
     @classmethod
     def inside(cls, root: Path) -> list[ComparisonFolder]:
-        """The comparisons whose folders lie in `root`, by name."""
+        """Return the comparisons directly inside `root`, sorted by name."""
         return [cls(file.parent) for file in sorted(root.glob(f"*/{cls(root).plan_file.name}"))]
 
 
 def run_place(arm: str, seed: int) -> str:
-    """Where a run lies below its comparison's folder: `runs/sfpo/seed-0003`."""
+    """Return the path of a run relative to its comparison's folder: `runs/sfpo/seed-0003`."""
     return f"{RUNS}/{arm}/seed-{seed:04d}"

@@ -1,9 +1,9 @@
-"""An evaluation's folder: whose samples it holds, how they were drawn, what was asked, what was chosen by them.
+"""The folder of an evaluation: the model, how it was sampled, what was evaluated, and choices made on its scores.
 
 EVALUATION/                 results/evaluations/LABEL-3f2a9c81, or RUN/evaluations/step-000060
   evaluation.json           `Owner`
-  choice.json               `ChoiceRecord`, where the model was chosen by scores on a suite for reporting
-  SAMPLING/                 the samples of one way of sampling (`sample_store`)
+  choice.json               `ChoiceRecord`, if the model was chosen by scores on a report suite
+  SAMPLING/                 the samples of one sampling configuration (`sample_store`)
     sampling.json           `AskedRecord`
 """
 
@@ -28,8 +28,11 @@ _AGAIN = "restore it, or evaluate again, which writes it anew"
 
 @dataclass(frozen=True, slots=True)
 class ModelPin:
-    """Exactly which weights. `source` is a hub name or a folder's name, `revision` the hub's commit (empty for a
-    folder), `sha256` that of all files that make the model: weights, configuration, tokenizer."""
+    """Identifies the weights of a model.
+
+    `source` is a hub name or a folder's name, `revision` the hub's commit (empty for a folder), `sha256` the hash of
+    all files of the model: weights, configuration, tokenizer.
+    """
 
     source: str
     revision: str
@@ -38,8 +41,11 @@ class ModelPin:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Contents of `evaluation.json`. `arm` groups the training seeds of one method; a model without a run is an arm of
-    its own, `seed` and `step` are None then."""
+    """Contents of `evaluation.json`: the evaluated model.
+
+    `arm` groups the training seeds of one method. A model without a run is a separate arm; its `seed` and `step` are
+    None.
+    """
 
     label: str
     arm: str
@@ -52,9 +58,11 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the last evaluation asked. `templates` maps benchmarks to the name and sha256 of their prompt template;
-    `unverified` are benchmarks whose content is not that of their card; `shared` maps a training set to the ids of
-    problems that stand in it."""
+    """What the last evaluation measured.
+
+    `templates` maps each benchmark to the name and sha256 of its prompt template. `unverified` lists benchmarks whose
+    content differs from their card. `shared` maps each training set to the ids of problems that occur in it.
+    """
 
     suite: str
     role: str
@@ -68,7 +76,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class AskedRecord:
-    """Contents of `sampling.json`: how the samples were drawn, and what the last evaluation asked."""
+    """Contents of `sampling.json`: how the samples were drawn, and what the last evaluation measured."""
 
     sampling: SamplingIdentity
     asked: Asked
@@ -77,8 +85,10 @@ class AskedRecord:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRecord:
-    """Contents of `choice.json`: that the model was chosen `among` others by a metric on a suite; `note` is what every
-    table that shows it says."""
+    """Contents of `choice.json`: the model was chosen `among` others by a metric on a suite.
+
+    Every table that shows the model prints `note`.
+    """
 
     suite: str
     role: str
@@ -90,7 +100,7 @@ class ChoiceRecord:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationFolder:
-    """The folder of one model's samples; creating the object touches nothing."""
+    """The folder of one model's samples; creating the object does no I/O."""
 
     path: Path
 
@@ -103,7 +113,7 @@ class EvaluationFolder:
         return self.path / "choice.json"
 
     def owner(self) -> Owner:
-        """Whose samples these are."""
+        """Return the model whose samples these are."""
         if not self.owner_file.is_file():
             raise MissingDataError(
                 f"{self.owner_file} is not there; expected the folder of an evaluation, which has one"
@@ -111,7 +121,7 @@ class EvaluationFolder:
         return read_record(Owner, self.owner_file, _AGAIN)
 
     def write_owner(self, owner: Owner) -> None:
-        """Write or renew the owner; raises `ComparisonChanged` when the folder is another model's."""
+        """Write or replace the owner; raises `ComparisonChanged` if the folder holds samples of another model."""
         if self.owner_file.is_file():
             held, new = (Identity.of(_plain(one.model)) for one in (self.owner(), owner))
             refuse(
@@ -120,34 +130,34 @@ class EvaluationFolder:
         write_atomically(self.owner_file, to_json(owner))
 
     def choice_note(self) -> str:
-        """What is to be said of a model that was chosen by scores on a suite for reporting; empty otherwise."""
+        """Return the note on a model that was chosen by scores on a report suite, or an empty string."""
         return read_record(ChoiceRecord, self.choice_file).note if self.choice_file.is_file() else ""
 
     def write_choice(self, choice: ChoiceRecord) -> None:
         write_atomically(self.choice_file, to_json(choice))
 
     def store(self, sampling: SamplingIdentity) -> SampleStore:
-        """Where the samples of one way of sampling lie."""
+        """Return the store of the samples of one sampling configuration."""
         return SampleStore(self.path / sampling.digest)
 
     @classmethod
     def of_run(cls, run: RunFolder, step: int) -> EvaluationFolder:
-        """Where the evaluation of a run's checkpoint lies."""
+        """Return the folder for the evaluation of a run's checkpoint."""
         return cls(run.path / EVALUATIONS / f"step-{step:06d}")
 
     @classmethod
     def inside(cls, run: RunFolder) -> list[EvaluationFolder]:
-        """The evaluations of a run's checkpoints, by step."""
+        """Return the evaluations of a run's checkpoints, sorted by step."""
         return [cls(path) for path in sorted((run.path / EVALUATIONS).glob("step-*"))]
 
     @classmethod
     def of_store(cls, store: SampleStore) -> EvaluationFolder:
-        """The evaluation that samples belong to."""
+        """Return the evaluation that a sample store belongs to."""
         return cls(store.path.parent)
 
 
 def read_asked(store: SampleStore) -> AskedRecord:
-    """How the samples of a store were drawn and what was last asked of them; raises `ConfigError`."""
+    """Return how the samples of a store were drawn and what was last evaluated; raises `ConfigError`."""
     file = store.identity_file
     if not file.is_file():
         raise MissingDataError(f"{file} is not there; {_EXPECTED}")
@@ -160,9 +170,9 @@ def write_asked(store: SampleStore, sampling: SamplingIdentity, asked: Asked) ->
 
 
 def graded_store(folder: Path) -> SampleStore:
-    """The graded samples in a folder, either its own or those of the only evaluation inside.
+    """Return the graded samples of a folder: its own, or those of the only evaluation inside.
 
-    Raises `MissingDataError` for a folder without graded samples, `ConfigError` when it holds several evaluations.
+    Raises `MissingDataError` for a folder without graded samples, `ConfigError` for one with several evaluations.
     """
     here = SampleStore(folder)
     if here.graded_file.is_file():

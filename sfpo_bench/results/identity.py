@@ -1,10 +1,10 @@
-"""What a folder was made with, and the one way to compare that with what is asked now.
+"""Identities: the values that determine a result folder, compared before work in it is resumed.
 
     made = Identity.of({"training": {"steps": 60}, "seed": 0})      values by dotted key: training.steps, seed
     made.differences(asked)                                         ["training.steps: 60 -> 80"]
-    refuse(f"{folder} holds another sweep", differences, "…")       raises `ComparisonChanged`, unless there are none
+    refuse(f"{folder} holds another sweep", differences, "…")       raises `ComparisonChanged` if there are any
 
-Run, comparison, sweep, study and samples each say which values belong to theirs; all of them are compared here.
+Runs, comparisons, sweeps, studies and samples each choose their values; the comparison is done here for all.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ _ABSENT = "(absent)"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Values that two calls must share to continue each other's work, as they come back from JSON, by dotted key."""
+    """Values that must be equal for work to be resumed, by dotted key, in the form that JSON returns."""
 
     values: Mapping[str, object]
 
     @classmethod
     def of(cls, tree: Mapping[str, object]) -> Identity:
-        """The leaves of `tree`; lists are leaves."""
+        """Return the identity of the leaves of `tree`; lists are leaves."""
         return cls(dict(_leaves(tree, "")))
 
     def without(self, keys: Collection[str]) -> Identity:
-        """The same without some values."""
+        """Return a copy without the values in `keys`."""
         return Identity({key: value for key, value in self.values.items() if key not in keys})
 
     def differences(self, asked: Identity) -> list[str]:
-        """`key: old -> new` for every value that differs; `(absent)` where one side lacks it."""
+        """Return `key: old -> new` for every value that differs; `(absent)` if one side lacks it."""
         old, new = self.values, asked.values
         changed = [key for key in sorted({*old, *new}) if old.get(key, _ABSENT) != new.get(key, _ABSENT)]
         return [f"{key}: {old.get(key, _ABSENT)} -> {new.get(key, _ABSENT)}" for key in changed]
 
     @property
     def digest(self) -> str:
-        """64 hexadecimal digits that name these values; equal identities have equal ones."""
+        """Return the sha256 of the values, in hexadecimal; equal identities have equal digests."""
         return hashlib.sha256(json.dumps(dict(self.values), sort_keys=True).encode()).hexdigest()
 
 
 def refuse(found: str, differences: Sequence[str], remedy: str) -> None:
-    """Raise `ComparisonChanged` saying what was found, every difference and what to do; return when there is none."""
+    """Raise `ComparisonChanged` with `found`, every difference and `remedy`; return if there are no differences."""
     if differences:
         raise ComparisonChanged(f"{found}: {'; '.join(differences)}. {remedy}")
 

@@ -1,7 +1,7 @@
-"""The append-only journal of a run: one JSON line per record, the only thing a running process writes about itself.
+"""The append-only journal of a run, with one JSON record per line.
 
-A checkpoint remembers the journal's length in bytes. What lies behind that length was written by work that a kill
-undid; a resumed run cuts it off and writes it again. A last line without its newline is a torn write and is ignored.
+A checkpoint stores the length of the journal in bytes. Records after that length belong to steps that a kill undid; a
+resumed run truncates them and writes them again. A last line without a newline is an incomplete write and is ignored.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _KIND = {StepRecord: "step", EvaluationRecord: "evaluation", EventRecord: "event
 
 
 class JournalWriter:
-    """Appends records to a JSONL file. `length()` makes what was written durable and says how many bytes it is.
+    """Appends records to a JSONL file. `length()` flushes them to disk and returns the file's size in bytes.
 
-    A torn last line is dropped on opening: a record appended behind it would be unreadable together with it.
+    An incomplete last line is removed on opening, since a record appended to it would be unreadable.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class JournalWriter:
         self._handle = open(path, "ab")  # noqa: SIM115 - closed by close()
 
     def append(self, records: Iterable[JournalRecord | SampleRecord]) -> None:
-        """Write the records; raises `DiskFullError` when they do not fit."""
+        """Append the records; raises `DiskFullError` if writing fails."""
         lines = b"".join(encode(record) for record in records)
         with self._writing():
             self._handle.write(lines)
@@ -59,7 +59,7 @@ class JournalWriter:
         return self._handle.tell()
 
     def close(self) -> None:
-        # What could not be written is still in the buffer, and closing would try once more.
+        # `close` would retry the write that failed.
         with suppress(OSError):
             self._handle.close()
 
@@ -81,9 +81,9 @@ class JournalWriter:
 
 
 def cut(path: Path, length: int) -> None:
-    """Drop everything after the first `length` bytes: records that no checkpoint covers.
+    """Truncate the file to `length` bytes, which removes records that no checkpoint covers.
 
-    Raises `CheckpointError` when there are fewer: records that the checkpoint counts on are lost.
+    Raises `CheckpointError` if the file is shorter, since records that the checkpoint relies on are then lost.
     """
     found = path.stat().st_size if path.exists() else 0
     if found < length:
@@ -110,18 +110,18 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def encode(record: JournalRecord | SampleRecord) -> bytes:
-    """One JSON line. Infinities and NaN become the strings `inf`, `-inf`, `nan`, which `decode` turns back."""
+    """Return the record as one JSON line. Non-finite numbers become the strings `inf`, `-inf`, `nan`; see `decode`."""
     content = {"kind": _KIND[type(record)], **_plain_mapping(asdict(record))}
     return (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogatepass")
 
 
 def read_journal(path: Path, length: int | None = None) -> list[JournalRecord]:
-    """The step, evaluation and event records in the first `length` bytes (all of the file by default)."""
+    """Return the step, evaluation and event records in the first `length` bytes (default: the whole file)."""
     return [record for record in _records(path, length) if not isinstance(record, SampleRecord)]
 
 
 def read_samples(path: Path, length: int | None = None) -> list[SampleRecord]:
-    """The stored responses in the first `length` bytes (all of the file by default)."""
+    """Return the stored responses in the first `length` bytes (default: the whole file)."""
     return [record for record in _records(path, length) if isinstance(record, SampleRecord)]
 
 
@@ -143,7 +143,7 @@ def _records(path: Path, length: int | None) -> Iterator[JournalRecord | SampleR
 
 
 def decode(line: bytes) -> JournalRecord | SampleRecord:
-    """The record of one JSON line; raises `ValueError` for a line this version does not know."""
+    """Return the record of one JSON line; raises `ValueError` for an unknown kind or unknown fields."""
     try:
         return _record(json.loads(line.decode("utf-8", "surrogatepass")))
     except (KeyError, TypeError, AttributeError) as error:
@@ -173,7 +173,7 @@ def _record(raw: dict[str, Any]) -> JournalRecord | SampleRecord:
 
 
 def _stage(raw: Mapping[str, object]) -> StageStats:
-    # Types are those that were written.
+    # The types are those that `encode` wrote.
     return StageStats(**{key: value if key == "stage" else _number(value) for key, value in raw.items()})  # type: ignore[arg-type]
 
 

@@ -1,8 +1,8 @@
-"""Reading Parquet so that the interpreter always ends well.
+"""Reading Parquet files without Arrow's background threads.
 
-`pandas.read_parquet` and `pyarrow.parquet.read_table` go through Arrow's dataset layer, whose threads outlive the call:
-a short program then aborts at its exit in a few per cent of its runs (apache/arrow issue 33975). The file reader,
-without threads, has none left.
+`pandas.read_parquet` and `pyarrow.parquet.read_table` use Arrow's dataset layer, whose threads outlive the call. A
+short program then aborts at exit in a few percent of its runs (apache/arrow issue 33975). The file reader with
+`use_threads=False` leaves no thread behind.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def read_parquet(source: Path | bytes, columns: Sequence[str], categories: Sequence[str] = ()) -> pa.Table:
-    """The named columns of a Parquet file, or of its content; those in `categories` are dictionary-encoded.
+    """Return the named columns of a Parquet file or its bytes; those in `categories` are dictionary-encoded.
 
-    Raises `ValueError` (Arrow's errors are such), `OSError` or `KeyError` for what is not such a file.
+    Raises `ValueError` (the base class of Arrow's errors), `OSError` or `KeyError` for an invalid file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

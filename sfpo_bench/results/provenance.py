@@ -1,6 +1,6 @@
-"""Where a run came from: versions, device, the exact source, and the command, with secrets taken out.
+"""Provenance of a run: versions, device, git state and command, with secrets redacted.
 
-`results/code_version.py` says what identifies the code. Git state is recorded beside it where the package runs from a
+`results/code_version.py` identifies the code. The git state is recorded in addition if the package runs from a
 checkout.
 """
 
@@ -33,10 +33,10 @@ _GIT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class GitState:
-    """The checkout the package runs from. `diff` is against `commit`, redacted, at most `DIFF_LIMIT_BYTES` long.
+    """State of the checkout that the package runs from.
 
-    `dirty` is true for changed tracked files anywhere in the checkout and for files of the package git does not know;
-    the diff shows the former only.
+    `diff` is against `commit`, redacted, at most `DIFF_LIMIT_BYTES` long. `dirty` is True if any tracked file of the
+    checkout is changed or the package has untracked files; the diff contains only tracked files.
     """
 
     commit: str
@@ -46,10 +46,10 @@ class GitState:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Everything recorded about the origin of a run. The host's name is left out on purpose.
+    """Everything recorded about the origin of a run. The host name is deliberately omitted.
 
-    `versions` holds None for a package that is not installed; `git` is None outside of a checkout; `processes` train
-    the run together, each with `threads`.
+    `versions` holds None for a package that is not installed. `git` is None outside a checkout. `processes` is the
+    number of ranks, each with `threads` threads.
     """
 
     package_version: str
@@ -80,7 +80,7 @@ def collect_provenance(
     argv: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Provenance:
-    """What is known now about the code, the machine and the command (`sys.argv` and `os.environ` by default)."""
+    """Collect the provenance of this process (defaults: `sys.argv` and `os.environ`)."""
     environ = os.environ if environ is None else environ
     argv = sys.argv if argv is None else argv
     command = " ".join([*(Path(name).name for name in argv[:1]), *argv[1:]])
@@ -102,8 +102,8 @@ def collect_provenance(
 
 
 def git_state(package: Path, environ: Mapping[str, str]) -> GitState | None:
-    """The state of the checkout whose tracked files `package` holds; None for an installed package or without git."""
-    # An installed package may lie inside the checkout of another project, which then does not track its files.
+    """Return the state of the checkout that tracks `package`, or None for an installed package or without git."""
+    # An installed package may lie inside another project's checkout, which does not track its files.
     if _git(package, environ, "ls-files", "--error-unmatch", "--", "__init__.py") is None:
         return None
     commit = _git(package, environ, "rev-parse", "--verify", "HEAD")
@@ -116,8 +116,8 @@ def git_state(package: Path, environ: Mapping[str, str]) -> GitState | None:
 
 
 def _git(folder: Path, environ: Mapping[str, str], *arguments: str) -> str | None:
-    """Output of a git command in `folder`; None when git is absent, too slow or reports a failure."""
-    # A hook's GIT_DIR would point elsewhere; the optional lock would disturb a commit made at the same time.
+    """Return the output of a git command in `folder`, or None if git is missing, too slow or fails."""
+    # In a git hook, GIT_DIR points to another repository. Optional locks would disturb a concurrent commit.
     clean = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
     clean.update(GIT_OPTIONAL_LOCKS="0", LC_ALL="C")
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", *arguments]
@@ -137,7 +137,7 @@ def _git(folder: Path, environ: Mapping[str, str], *arguments: str) -> str | Non
 
 
 def _capped(diff: str) -> str:
-    """At most `DIFF_LIMIT_BYTES` of UTF-8, cut between lines and saying so. Redacted before: half a token is a leak."""
+    """Cut the diff to `DIFF_LIMIT_BYTES` of UTF-8 at a line, with a note. Redact first: half a token still leaks."""
     content = diff.encode("utf-8")
     if len(content) <= DIFF_LIMIT_BYTES:
         return diff
@@ -147,7 +147,7 @@ def _capped(diff: str) -> str:
 
 
 def _text(text: str) -> str:
-    """`text` that UTF-8 can hold: undecodable bytes of a command line or a diff become visible escapes."""
+    """Return `text` as valid UTF-8: undecodable bytes of a command line or a diff become visible escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -159,7 +159,7 @@ def _installed(name: str) -> str | None:
 
 
 def _cpu_count() -> int:
-    """Logical processors this process may use, which a container or taskset can make fewer than the machine's."""
+    """Return the logical CPUs this process may use, which containers and taskset can restrict."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,8 +1,8 @@
-"""Taking secrets out of text before it leaves the machine: parameters, tags, artifacts, the recorded git diff.
+"""Redaction of secrets in text that leaves the machine: parameters, tags, artifacts, the recorded git diff.
 
-Three kinds of evidence: the value of a secret-looking environment variable, the known shape of a token, and a
-secret-looking name with a value beside it. A false alarm costs a word of a diff, a miss costs a credential, so names
-in doubt count as secret; words this package needs (`max_new_tokens`, `eos_token`, `key`) are known to be harmless.
+A secret is recognized by the value of a secret-looking environment variable, by the format of a known token, or by a
+secret-looking name with a value beside it. A false positive costs a word of a diff and a false negative a credential,
+so doubtful names count as secret. Names that this package uses (`max_new_tokens`, `eos_token`, `key`) are exempt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REDACTED = "REDACTED"
 _SHORTEST_SECRET = 6
 _SHORTEST_ASSIGNED = 4
 _SHORTEST_PROSE = 12
-# Replacing can bring text together that looks like a secret again; a few rounds reach the fixed point.
+# A replacement can create text that looks like a secret; repeat until nothing changes.
 _ROUNDS = 8
 
 _ALWAYS_SECRET = re.compile(
@@ -32,14 +32,14 @@ _TOKEN_OF_TEXT = re.compile(
     r"additional|begin|bos|cls|content|end|eos|extra|first|image|last|mask|max|new|next|pad|per|prompt"
     r"|response|sep|special|start|stop|think|unk|vocab"
 )
-# `password_length`, `token_id`, `key_path` say something about a secret without being one.
+# `password_length`, `token_id`, `key_path` describe a secret without being one.
 _ABOUT = re.compile(
     r"budget|count|dir|enabled|field|file|format|id|ids|index|len|length|level|limit|max|min|mode|name|names"
     r"|number|path|policy|position|required|share|size|type|types|url"
 )
 _SPARED_VALUES = frozenset({"true", "false", "none", "null", "str", "bytes", "string"})
 
-# Every repetition below is bounded, possessive or guarded on its left: hostile text costs no more than its length.
+# Every repetition below is bounded, possessive or guarded on its left, so hostile text takes linear time.
 _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----"
     r"(?:(?s:(?:(?!-----BEGIN ).){0,20000}?)-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----"
@@ -76,7 +76,7 @@ _QUOTE = re.compile(r"[bfruBFRU]{0,2}(\"\"\"|\'\'\'|\\\"|\\'|\"|')")
 _BARE = re.compile(r"[^\s\"']+")
 _LINE_BEFORE = re.compile(r"(?:^|\n)[+\- ]*$")
 _PHRASE = re.compile(r"[^\s\"'|>&*{\[=#][^=\n#\"']*+$")
-# Unquoted pieces of code and references to a secret are not the secret.
+# Unquoted code and references to a secret are not secrets.
 _CODE = re.compile(
     r"[A-Za-z_][\w.]*[(\[]|\$\{[^}]*\}?$|\{\{|\$[A-Z_][A-Z0-9_]*$|<[^<>\s]*>?$|<\||(?:str|bytes|None)\s*\|"
 )
@@ -84,9 +84,9 @@ _REFERENCE = re.compile(r"\$\{[^}]*\}$|<[^<>\s]*>$")
 
 
 def redact(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with every secret replaced by `REDACTED`; applying it again changes nothing.
+    """Return `text` with every secret replaced by `REDACTED`; idempotent.
 
-    `environ` is the environment whose secret-looking values are looked for, usually `os.environ`.
+    `environ` is the environment whose secret-looking values are searched for, usually `os.environ`.
     """
     values = sorted(_secret_values(environ), key=lambda value: (-len(value), value))
     for _ in range(_ROUNDS):
@@ -98,7 +98,7 @@ def redact(text: str, environ: Mapping[str, str]) -> str:
 
 
 def looks_secret(name: str) -> bool:
-    """True when a setting of this name is likely to hold a credential, such as `hf_token` or `AWS_SECRET_KEY`."""
+    """Return True if a setting of this name is likely to hold a credential, such as `hf_token` or `AWS_SECRET_KEY`."""
     words = _words(name)
     if not words or name in {"PWD", "OLDPWD"} or _ABOUT.fullmatch(words[-1]):
         return False
@@ -126,7 +126,7 @@ def _once(text: str, values: list[str]) -> str:
 
 
 def _secret_values(environ: Mapping[str, str]) -> Iterator[str]:
-    """Secret environment values, and the forms they take inside JSON and inside a URL."""
+    """Yield secret environment values, and their forms inside JSON and inside a URL."""
     for name, value in environ.items():
         plain = value.strip()
         if not _environment_name_is_secret(name) or len(plain) < _SHORTEST_SECRET:
@@ -150,9 +150,9 @@ def _clean_query(match: re.Match[str]) -> str:
 
 
 def _without_assigned(text: str) -> str:
-    """`text` without the values that stand beside a secret-looking name: `name = value`, `name: value`, `--name value`.
+    """Redact values beside a secret-looking name: `name = value`, `name: value`, `--name value`.
 
-    A harmless name's value is searched too: it may be a quoted text that has an assignment inside.
+    The value of a harmless name is searched too, since a quoted string may contain an assignment.
     """
     pieces: list[str] = []
     done = 0
@@ -167,7 +167,7 @@ def _without_assigned(text: str) -> str:
 
 
 def _value_span(text: str, head: re.Match[str]) -> tuple[int, int]:
-    """Where the secret value after `head` lies in `text`; empty when there is none to hide."""
+    """Return start and end of the secret value after `head` in `text`; an empty span if there is none."""
     opening = _QUOTE.match(text, head.end())
     if opening:
         start = opening.end()
@@ -180,7 +180,7 @@ def _value_span(text: str, head: re.Match[str]) -> tuple[int, int]:
 
 
 def _closing(text: str, start: int, quote: str) -> int:
-    """Where the quoted text that begins at `start` ends: its closing quote, or the end of the line without one."""
+    """Return the end of the quoted text that begins at `start`: its closing quote, or without one the end of line."""
     if len(quote) == 3:
         found = text.find(quote, start)
         return len(text) if found < 0 else found
@@ -191,7 +191,7 @@ def _closing(text: str, start: int, quote: str) -> int:
 
 
 def _bare_value(text: str, head: re.Match[str]) -> str:
-    """A value without quotes: one word, or after `name:` at the start of a line the whole rest of it."""
+    """Return an unquoted value: one word, or after `name:` at the start of a line the rest of the line."""
     found = _BARE.match(text, head.end())
     word = found.group(0) if found else ""
     if head["sign"] == ":":
@@ -205,11 +205,11 @@ def _bare_value(text: str, head: re.Match[str]) -> str:
 
 
 def _plain_word(value: str) -> bool:
-    """Too short for a secret, a word of a language, or cleaned already."""
+    """Return True if the value is too short for a secret, a literal such as `true`, or already redacted."""
     return len(value) < _SHORTEST_ASSIGNED or value.lower() in _SPARED_VALUES or value.startswith(REDACTED)
 
 
 def _words(name: str) -> list[str]:
-    """`maxNewTokens`, `max_new_tokens` and `max-new-tokens` are the words max, new, tokens."""
+    """Split a name into lower-case words: `maxNewTokens`, `max_new_tokens`, `max-new-tokens` give max, new, tokens."""
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     return [word.lower() for word in re.split(r"[^A-Za-z0-9]+", spaced) if word]

@@ -1,22 +1,22 @@
-"""Where a run keeps its things. One place, so that the trainer, the delivery to MLflow and the reports agree.
+"""The folder of a run: its files, its status and its lock.
 
 RUN/
-  config.yaml        the resolved configuration; alone it reproduces the run
+  config.yaml        the resolved configuration, which alone reproduces the run
   provenance.json    versions, device, git state (secrets redacted)
-  status.json        state of the run: pending, running, interrupted, failed, finished; and why
-  sessions.jsonl     one line per process that worked here: start time, pid, first step
+  status.json        state of the run (pending, running, interrupted, failed, finished) and its cause
+  sessions.jsonl     one line per process that trained here: start time, pid, first step
   journal.jsonl      append-only records: steps, evaluations, events
   samples.jsonl      stored training responses
-  checkpoints/       step-000010/ …, each whole or absent
+  checkpoints/       step-000010/ …, each complete or absent
   curves.parquet     evaluations and step metrics as a table, written when the run ends
   samples.parquet    the stored responses as a table, written when the run ends
-  taken_from.json    where a run that was not trained here was copied from
-  delivery.json      who the run is in the tracking store and how far its journal was delivered
-  delivery.lock      held by the process that delivers it
-  lock               held by the process that works here
-  stop               asks that process to end after its step and a checkpoint
+  taken_from.json    the folder that a run was copied from, if it was not trained here
+  delivery.json      the run's id in the tracking store, and how far its journal was delivered
+  delivery.lock      file lock of the process that delivers it
+  lock               file lock of the process that trains it
+  stop               asks that process to stop after its step and a checkpoint
 
-Comparisons, sweeps and studies hold such folders; `comparison`, `sweep` and `study` beside this module say where.
+Comparisons, sweeps and studies contain run folders at the paths given in `comparison`, `sweep` and `study`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sfpo_bench.results.stored_files import reading, write_atomically, write_onc
 
 
 class RunState(StrEnum):
-    """Where a run stands; `pending` means that no process has started it."""
+    """State of a run; `pending` means that no process has started it."""
 
     pending = "pending"
     running = "running"
@@ -47,8 +47,9 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """Contents of `status.json`. `step` is the last step known to be complete; `cause` is empty unless it failed.
-    `at_target` says that a finished run ended at the accuracy it was to reach, whether or not before `steps`."""
+    """Contents of `status.json`. `step` is the last complete step; `cause` is empty unless the run failed.
+
+    `at_target` is True for a finished run that ended at its target accuracy, before `steps` or not."""
 
     state: RunState
     step: int
@@ -71,7 +72,7 @@ class TakenFrom:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths inside one run's folder; creating the object touches nothing."""
+    """Paths inside one run's folder; creating the object does no I/O."""
 
     path: Path
 
@@ -81,7 +82,7 @@ class RunFolder:
 
     @property
     def inputs(self) -> Path:
-        """What the files and classes held that the settings name, when the run was started."""
+        """Contents of the files and classes that the settings name, as of the start of the run."""
         return self.path / "inputs.json"
 
     @property
@@ -138,7 +139,7 @@ class RunFolder:
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
-        """The folder of a run that has been started; raises `MissingDataError` when `path` is not one."""
+        """Return the folder of a run that was started; raises `MissingDataError` if `path` is not one."""
         folder = cls(path)
         if not folder.config.is_file():
             raise MissingDataError(
@@ -147,24 +148,24 @@ class RunFolder:
         return folder
 
     def above(self, levels: int) -> Path | None:
-        """The folder so many levels above; None where the path has not as many."""
+        """Return the parent folder `levels` levels up, or None if there is none."""
         parents = self.path.absolute().parents
         return parents[levels - 1] if len(parents) >= levels else None
 
     @classmethod
     def inside(cls, root: Path) -> list[RunFolder]:
-        """The runs by themselves below a folder of results, by name."""
+        """Return the single runs below a results folder, sorted by name."""
         return [cls(file.parent) for file in sorted((root / RUNS).glob(f"*/{cls(root).config.name}"))]
 
     def status(self) -> RunStatus:
-        """The recorded status; `pending` when none was written."""
+        """Return the recorded status, or `pending` if none was written."""
         if not self.status_file.is_file():
             return RunStatus(RunState.pending, 0, 0)
         remedy = "remove it and run the command again: work goes on from the last checkpoint"
         return read_record(RunStatus, self.status_file, remedy)
 
     def uid(self) -> str:
-        """A name that no other run has, made at the first call; what the tracking store knows the run by."""
+        """Return the run's unique id, which identifies it in the tracking store; created on the first call."""
         file = self.path / "uid"
         if not file.is_file():
             write_once(file, uuid.uuid4().hex)
@@ -178,7 +179,7 @@ class RunFolder:
         write_atomically(self.status_file, to_json(status, indent=None))
 
     def wait_until_free(self, seconds: float) -> None:
-        """Wait for whoever holds the lock to let go; raises `RunLocked` after `seconds`."""
+        """Wait until no other process holds the lock; raises `RunLocked` after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -190,7 +191,7 @@ class RunFolder:
                 time.sleep(0.2)
 
     def is_held(self) -> bool:
-        """True while a live process holds the folder's lock; nothing is written."""
+        """Return True while a live process holds the folder's lock; writes nothing."""
         import fcntl
 
         if not self.lock_file.is_file():
@@ -204,7 +205,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder's lock; raises `RunLocked` when a live process holds it. The lock dies with its holder."""
+        """Hold the file lock, which the kernel releases if this process dies; raises `RunLocked` if it is taken."""
         import fcntl
 
         self.path.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,14 @@
-"""A run's journal and samples as Parquet tables with declared columns, and back as data frames.
+"""A run's journal and samples as Parquet tables with fixed columns, and as data frames.
 
-`curves.parquet` is long: one row per number. `kind` says which record it came from; `key` is the name the number has
-in MLflow too (where an event has `event.` before it):
+`curves.parquet` is in long format, with one row per number. `kind` is the type of its record; `key` is the name of
+the number, as in MLflow (where keys of events start with `event.`):
 
     step         reward_mean, entropy, …                             metrics of a training step
     stage        fast_1/loss, slow/gradient_norm, …                  statistics of a pass
-    evaluation   report/sampled/accuracy, …/n, …/truncated, …        an evaluation; statuses by their name
+    evaluation   report/sampled/accuracy, …/n, …/truncated, …        an evaluation; grade statuses by name
     event        trigger_fired, trigger_fired.z, …                   1 for the event itself, then its details
 
-The cost axes stand beside every row but those of events, which record none.
+Every row has the cost columns, except rows of events, which record no costs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sfpo_bench.results.stored_files import reading, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-# Column: (type in the file, type in the frame). Whole numbers that can be absent are Int64 with <NA>.
+# Column: (type in the file, type in the frame). Optional integers are Int64 with <NA>.
 CURVES_COLUMNS: dict[str, tuple[str, str]] = {
     "step": ("int64", "int64"),
     "kind": ("string", "str"),
@@ -68,7 +68,7 @@ class CurveRow(NamedTuple):
 
 
 def curve_rows(record: JournalRecord) -> Iterator[CurveRow]:
-    """Every number of a record, under its key."""
+    """Yield every number of a record with its key."""
     if isinstance(record, StepRecord):
         numbers = [("step", key, value) for key, value in record.metrics.items()]
         numbers += [("stage", key, value) for stage in record.stages for key, value in stage_numbers(stage).items()]
@@ -83,7 +83,7 @@ def curve_rows(record: JournalRecord) -> Iterator[CurveRow]:
 
 
 def stage_numbers(stage: StageStats) -> dict[str, float]:
-    """The statistics of a pass by key: `fast_1/loss`, …"""
+    """Return the statistics of a pass by key: `fast_1/loss`, …"""
     return {
         f"{stage.stage}/{field.name}": float(getattr(stage, field.name))
         for field in dataclasses.fields(stage)
@@ -92,7 +92,7 @@ def stage_numbers(stage: StageStats) -> dict[str, float]:
 
 
 def evaluation_numbers(record: EvaluationRecord) -> dict[str, float]:
-    """The numbers of an evaluation by key: `report/sampled/accuracy`, …, one per grade status met."""
+    """Return the numbers of an evaluation by key: `report/sampled/accuracy`, …, and a count per grade status."""
     named = {
         name: getattr(record, name) for name in ("accuracy", "n", "problems", "truncated", "temperature", "seconds")
     }
@@ -102,7 +102,7 @@ def evaluation_numbers(record: EvaluationRecord) -> dict[str, float]:
 
 
 def write_curves_table(folder: RunFolder, length: int | None = None) -> Path:
-    """Write `curves.parquet` from the first `length` bytes of the journal (all of it by default)."""
+    """Write `curves.parquet` from the first `length` bytes of the journal (default: all)."""
     rows = [row for record in read_journal(folder.journal, length) for row in curve_rows(record)]
     columns: dict[str, list[object]] = {
         name: [getattr(row, name) for row in rows] for name in CurveRow._fields if name != "costs"
@@ -114,7 +114,7 @@ def write_curves_table(folder: RunFolder, length: int | None = None) -> Path:
 
 
 def write_samples_table(folder: RunFolder, length: int | None = None) -> Path:
-    """Write `samples.parquet` from the first `length` bytes of the stored responses (all of them by default)."""
+    """Write `samples.parquet` from the first `length` bytes of the stored responses (default: all)."""
     records = read_samples(folder.samples, length)
     fields = [field.name for field in dataclasses.fields(SampleRecord)]
     _write(folder.samples_table, SAMPLES_COLUMNS, {name: [getattr(row, name) for row in records] for name in fields})
@@ -122,12 +122,12 @@ def write_samples_table(folder: RunFolder, length: int | None = None) -> Path:
 
 
 def read_curves_table(folder: RunFolder) -> pd.DataFrame:
-    """`curves.parquet` as a frame with the columns and types of `CURVES_COLUMNS`."""
+    """Return `curves.parquet` as a frame with the columns and types of `CURVES_COLUMNS`."""
     return _read(folder.curves, CURVES_COLUMNS)
 
 
 def read_samples_table(folder: RunFolder) -> pd.DataFrame:
-    """`samples.parquet` as a frame with the columns and types of `SAMPLES_COLUMNS`."""
+    """Return `samples.parquet` as a frame with the columns and types of `SAMPLES_COLUMNS`."""
     return _read(folder.samples_table, SAMPLES_COLUMNS)
 
 
@@ -150,12 +150,12 @@ def _read(path: Path, declared: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
 
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; a run writes it when it ends: let the run finish, or resume it")
-    nullable = {pa.int64(): pd.Int64Dtype()}.get  # a missing whole number stays missing, a large one exact
+    nullable = {pa.int64(): pd.Int64Dtype()}.get  # keeps missing integers missing and large ones exact
     with reading(path, "remove it and run the command again, which writes it anew from the journal"):
         frame: pd.DataFrame = read_parquet(path, list(declared)).to_pandas(types_mapper=nullable)
         return frame.astype({name: kind for name, (_, kind) in declared.items()})
 
 
 def _storable(value: object) -> object:
-    """Text that UTF-8 can hold: a lone surrogate a tokenizer let through becomes a visible escape."""
+    """Return text as valid UTF-8: a lone surrogate from a tokenizer becomes a visible escape."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value

@@ -1,15 +1,15 @@
-"""Every sample on disk, in Parquet: written once and atomically, found by problem, prompt and number.
+"""Storage of evaluation samples in Parquet files that are written atomically and never changed.
 
-EVALUATION/                 one model's (`evaluation`)
-  SAMPLING/                 one folder for each way of sampling, 12 digits of its hash
-    sampling.json           that way: engine, precision, temperature, top-p, token limit, seed
+EVALUATION/                 one model (`evaluation`)
+  SAMPLING/                 one sampling configuration, named by 12 digits of its hash
+    sampling.json           engine, precision, temperature, top-p, token limit, seed
     parts/000000.parquet …  samples as they were generated, never changed
     samples.parquet         the samples of the last evaluation with their grades: `GRADED_COLUMNS`
     scores.json, scores.csv, table.md, table.tex
-    journal.jsonl …         what MLflow is told
-    lock                    held by the process that evaluates
-    append.lock             held while a part is written
-    shares/                 where several processes generate (`share`)
+    journal.jsonl …         the scores as records for MLflow
+    lock                    file lock of the process that evaluates
+    append.lock             file lock while a part is written
+    shares/                 work of several generating processes (`share`)
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ GRADED_COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One response. `seed` is the key of its own noise (vLLM is given the upper 63 of its bits); `tokens` counts the
+    """One response. `seed` is the key of its sampling noise (vLLM gets its upper 63 bits); `tokens` includes the
     end-of-sequence token."""
 
     benchmark: str
@@ -68,8 +68,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class GradedSample:
-    """A response and its grade. `answer_class` is 0 for a correct answer, 1, 2, … for others of the same problem, equal
-    answers sharing a number, and -1 for none; `grader` names the version that graded."""
+    """A response with its grade.
+
+    `answer_class` is 0 for a correct answer, 1, 2, … for other answers of the same problem (equal answers share a
+    number), and -1 for no answer. `grader` is the version of the grader.
+    """
 
     sample: Sample
     gold: str
@@ -82,7 +85,7 @@ class GradedSample:
 
 @dataclass(frozen=True, slots=True)
 class SamplingIdentity:
-    """A way of sampling. Two samples of one model, prompt, problem and number are the same only if all of this is."""
+    """A sampling configuration. Samples are interchangeable only if all of these values are equal."""
 
     model_sha256: str
     engine: str
@@ -94,13 +97,13 @@ class SamplingIdentity:
 
     @property
     def digest(self) -> str:
-        """12 hexadecimal digits that name it."""
+        """Return the first 12 hexadecimal digits of the hash, which name the folder."""
         return Identity.of(asdict(self)).digest[:12]
 
 
 @dataclass(frozen=True, slots=True)
 class SampleStore:
-    """The samples of one model in one way of sampling; creating the object touches nothing."""
+    """The samples of one model in one sampling configuration; creating the object does no I/O."""
 
     path: Path
 
@@ -113,12 +116,12 @@ class SampleStore:
         return self.path / "shares"
 
     def share(self, number: int) -> Path:
-        """Where a share of the evaluation lies, which another process generates."""
+        """Return the folder of a share of the evaluation, which another process generates."""
         return self.shares / f"{number:04d}"
 
     @classmethod
     def of_share(cls, folder: Path) -> SampleStore:
-        """The samples that a share is generated into."""
+        """Return the store that the samples of a share are written to."""
         return cls(folder.parents[1])
 
     @property
@@ -130,7 +133,7 @@ class SampleStore:
         return self.path / "sampling.json"
 
     def append(self, samples: Sequence[Sample]) -> None:
-        """Write a new part; a kill leaves it whole or absent. Several processes may do so at once."""
+        """Write a new part atomically; safe for several processes at once."""
         content = _parquet(SAMPLE_COLUMNS, [_row(one) for one in samples])
         self.parts.mkdir(parents=True, exist_ok=True)
         with open(self.path / "append.lock", "ab") as handle:
@@ -139,7 +142,7 @@ class SampleStore:
             write_atomically(self.parts / f"{number:06d}.parquet", content)
 
     def samples(self) -> list[Sample]:
-        """Every sample ever generated here, in the order it was written."""
+        """Return every sample generated here, in the order of writing."""
         found: list[Sample] = []
         for path in sorted(self.parts.glob("*.parquet")):
             with reading(path, _REMEDY):
@@ -151,7 +154,7 @@ class SampleStore:
         write_atomically(self.graded_file, _parquet(GRADED_COLUMNS, [_graded_row(one) for one in graded]))
 
     def graded(self) -> list[GradedSample]:
-        """The content of `samples.parquet`; empty when there is none yet."""
+        """Return the contents of `samples.parquet`, or an empty list if it does not exist yet."""
         if not self.graded_file.exists():
             return []
         with reading(self.graded_file, _REMEDY):
@@ -160,7 +163,7 @@ class SampleStore:
 
 def _row(sample: Sample) -> dict[str, object]:
     row: dict[str, object] = asdict(sample)
-    # A lone surrogate that a tokenizer let through becomes a visible escape: UTF-8 cannot hold it.
+    # UTF-8 cannot hold a lone surrogate from a tokenizer; write a visible escape.
     return {**row, "text": _storable(sample.text), "finish_reason": sample.finish_reason.value}
 
 

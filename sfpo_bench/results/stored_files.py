@@ -1,4 +1,4 @@
-"""Writing files whole or not at all; reading them, with one error for whatever a damaged one makes of the reading."""
+"""Atomic writes, and reads that raise one error for every kind of damage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from sfpo_bench.core.errors import BenchError, DamagedFile, MissingDataError
 
 MAKE_AGAIN = "restore it, or remove its folder and run the command that made it"
-# What Python, JSON, YAML and Arrow say of content that is another than expected; AssertionError: an `assert` on a type.
+# Errors that Python, JSON, YAML and Arrow raise for unexpected content; AssertionError: an `assert` on a type.
 _UNREADABLE = (
     *(OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError),
     yaml.YAMLError,
@@ -23,9 +23,10 @@ _UNREADABLE = (
 
 @contextmanager
 def reading(path: Path, remedy: str = MAKE_AGAIN) -> Iterator[None]:
-    """Around reading `path` and making of its content what it stands for: any error there is `DamagedFile`.
+    """Wrap reading and parsing of `path`; any error inside becomes `DamagedFile`.
 
-    A file may be gone, empty, cut, other bytes, JSON of another shape, or a folder. `remedy` says what to do.
+    The file may be missing, empty, truncated, corrupted, JSON of another structure, or a folder. `remedy` ends the
+    message.
     """
     try:
         yield
@@ -41,7 +42,7 @@ def reading(path: Path, remedy: str = MAKE_AGAIN) -> Iterator[None]:
 
 
 def read_object(path: Path, remedy: str = MAKE_AGAIN) -> dict[str, object]:
-    """The JSON object in `path`; raises `MissingDataError` or `DamagedFile`."""
+    """Return the JSON object in `path`; raises `MissingDataError` or `DamagedFile`."""
     with reading(path, remedy):
         content: object = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
@@ -50,7 +51,7 @@ def read_object(path: Path, remedy: str = MAKE_AGAIN) -> dict[str, object]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path` by `content` so that a reader, or a kill at any moment, sees the old file or the new one."""
+    """Replace `path` by `content` atomically: a reader, or a kill at any time, sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -59,16 +60,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except BaseException:  # An interrupt too must leave no half-written file.
+    except BaseException:  # also remove the temporary file on KeyboardInterrupt
         temporary.unlink(missing_ok=True)
         raise
 
 
 def write_once(path: Path, content: str) -> None:
-    """Give `path` this content unless it is there: of several processes and threads, one alone writes it.
+    """Create `path` with this content unless it exists; of several processes or threads, exactly one creates it.
 
-    The file is linked to its name when it is whole, and a link to a name that is taken fails. A file system without
-    links gets it by an exclusive open: a kill in that moment leaves an empty file, which reading refuses by name.
+    A complete temporary file is hard-linked to `path`, which fails if `path` exists. File systems without hard links
+    use an exclusive open instead; a kill in that moment leaves an empty file, which readers report as damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

@@ -1,12 +1,12 @@
-"""A study's folder: what lies in it, what it is, and what its parts have done.
+"""The folder of a study: its files, its plan and the records of its finished parts.
 
 STUDY/                     results/studies/NAME
-  study.json               `StudyPlan`: what is studied; renewed at every start
-  parts/tune.json …        `PartRecord`: what a part was made from, its result, the hashes of its files
-  sweeps/NAME/             one sweep (`sweep`) for each tuned arm
+  study.json               `StudyPlan`, rewritten at every start
+  parts/tune.json …        `PartRecord`: inputs of a part, its result, the hashes of its files
+  sweeps/NAME/             one sweep (`sweep`) per tuned arm
   comparison/              the comparison (`comparison`)
-  evaluations/             samples of the model before training; those of a run lie in its folder
-  scores.csv               one row for each arm, checkpoint and benchmark
+  evaluations/             samples of the model before training; those of a run are in its folder
+  scores.csv               one row per arm, checkpoint and benchmark
   report.md, …             the report
 """
 
@@ -28,7 +28,7 @@ COMPARISON = "comparison"
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
-    """Contents of `study.json`, for those who look; `arms` are their labels by key."""
+    """Contents of `study.json`, for display only; `arms` maps keys to labels."""
 
     name: str
     experiment: str
@@ -46,8 +46,8 @@ class StudyPlan:
 
 @dataclass(frozen=True, slots=True)
 class PartRecord:
-    """One part that is done. `settings` and `upstream` are what its result follows from; `files` are the hashes of what
-    it left, by their places below the study's folder."""
+    """A finished part. `settings` and `upstream` are its inputs; `files` maps paths below the study's folder to the
+    hashes of the files that it wrote."""
 
     settings: Mapping[str, object]
     upstream: str
@@ -56,13 +56,13 @@ class PartRecord:
 
     @property
     def sha256(self) -> str:
-        """Names the result: what the next part is made from."""
+        """Return the hash of the result, which is an input of the next part."""
         return hashlib.sha256(json.dumps([self.result, self.files], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class StudyFolder:
-    """The folder of a study; creating the object touches nothing."""
+    """The folder of a study; creating the object does no I/O."""
 
     path: Path
 
@@ -75,30 +75,30 @@ class StudyFolder:
         return self.path / COMPARISON
 
     def exists(self) -> bool:
-        """True when a study was started here."""
+        """Return True if a study was started here."""
         return self.plan_file.is_file()
 
     def plan(self) -> StudyPlan:
-        """What is studied here; raises `MissingDataError` or `ConfigError`."""
+        """Return the plan of the study; raises `MissingDataError` or `ConfigError`."""
         return read_record(StudyPlan, self.plan_file)
 
     def write_plan(self, plan: StudyPlan) -> None:
-        """Write or renew `study.json`."""
+        """Write or replace `study.json`."""
         write_atomically(self.plan_file, to_json(plan))
 
     def part_file(self, part: str) -> Path:
         return self.path / "parts" / f"{part}.json"
 
     def part(self, part: str) -> PartRecord | None:
-        """The record of a part, if it is done; raises `BenchError` for a file that is no record."""
+        """Return the record of a part, or None if it is not finished; raises `BenchError` for an invalid file."""
         file = self.part_file(part)
         return read_record(PartRecord, file, "remove it to do the part again") if file.exists() else None
 
     def write_part(self, part: str, record: PartRecord) -> None:
-        """Remember that a part is done."""
+        """Record that a part is finished."""
         write_atomically(self.part_file(part), to_json(record))
 
     @classmethod
     def inside(cls, root: Path) -> list[StudyFolder]:
-        """The studies below a folder of results, by name."""
+        """Return the studies below a results folder, sorted by name."""
         return [cls(file.parent) for file in sorted((root / STUDIES).glob(f"*/{cls(root).plan_file.name}"))]

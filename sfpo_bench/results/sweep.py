@@ -1,12 +1,12 @@
-"""A sweep's folder: what lies in it, what it was made with, and its trials as anyone may see them.
+"""The folder of a sweep: its files, its plan, and a readable copy of its trials.
 
 SWEEP/                              results/sweeps/NAME, or STUDY/sweeps/NAME
   sweep.json                        `SweepPlan`, written before the first trial
-  trials.json                       `TrialsRecord`: every trial with its state, for those who look; the study itself is
-                                    elsewhere, so that looking needs neither Optuna nor its database
-  study.log                         the study, unless it is in a database
-  claim.lock                        held while trials are taken and ended
-  trials/trial-0007/seed-0100/      one run (`run_folder`) for each trial and seed; absent where runs came packed
+  trials.json                       `TrialsRecord`: a copy of every trial with its state, readable without Optuna or
+                                    its database
+  study.log                         the Optuna study, unless it is in a database
+  claim.lock                        file lock while trials are claimed and ended
+  trials/trial-0007/seed-0100/      one run (`run_folder`) per trial and seed; absent if runs are stored packed
   report.md, …                      the report
 """
 
@@ -31,8 +31,11 @@ TRIALS_REMEDY = "run the sweep again, which writes it anew from its study"
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """Contents of `sweep.json`. `parameters` and `goals` are those of the search by their names, `search` how it
-    searches, `settings` what every trial shares; `chosen_on` names the suite it chooses on."""
+    """Contents of `sweep.json`.
+
+    `parameters` and `goals` map names to declarations, `search` holds the settings of the search, `settings` those
+    shared by all trials. `chosen_on` is the suite that the sweep chooses on.
+    """
 
     schema_version: int
     name: str
@@ -48,15 +51,15 @@ class SweepPlan:
     code_version: str
 
     def differences(self, asked: SweepPlan) -> list[str]:
-        """What makes `asked` another sweep: anything but trials and seeds that are added."""
+        """Return the changes that make `asked` another sweep: anything but added trials and seeds."""
         old, new = (Identity.of({name: getattr(plan, name) for name in _IDENTITY}) for plan in (self, asked))
         return old.differences(new)
 
 
 @dataclass(frozen=True, slots=True)
 class TrialsRecord:
-    """Contents of `trials.json`. `trials` are views in plain values (`search/trial_view.py`); those who work on the
-    sweep must have been heard of again at `lease_until_unix_s`."""
+    """Contents of `trials.json`. `trials` are views as plain values (`search/trial_view.py`). Running trials count as
+    lost after `lease_until_unix_s`, which the heartbeats of the sweep's processes extend."""
 
     trials: tuple[Mapping[str, object], ...] = ()
     lease_until_unix_s: float = 0.0
@@ -66,7 +69,7 @@ class TrialsRecord:
 
 @dataclass(frozen=True, slots=True)
 class SweepFolder:
-    """The folder of a sweep; creating the object touches nothing."""
+    """The folder of a sweep; creating the object does no I/O."""
 
     path: Path
 
@@ -79,46 +82,46 @@ class SweepFolder:
         return self.path / "trials.json"
 
     def exists(self) -> bool:
-        """True when a sweep was started here."""
+        """Return True if a sweep was started here."""
         return self.plan_file.is_file()
 
     def plan(self) -> SweepPlan:
-        """What the sweep was started with; raises `MissingDataError` or `ConfigError`."""
+        """Return the plan that the sweep was started with; raises `MissingDataError` or `ConfigError`."""
         if not self.exists():
             raise MissingDataError(
-                f"{self.path} is not a sweep: found no {self.plan_file.name} there; `sfpo-bench list` shows those that "
-                "are"
+                f"{self.path} is not a sweep: found no {self.plan_file.name} there; `sfpo-bench list` shows existing "
+                "sweeps"
             )
         return read_record(SweepPlan, self.plan_file, version=SCHEMA_VERSION)
 
     def write_plan(self, plan: SweepPlan) -> None:
-        """Write or renew `sweep.json`."""
+        """Write or replace `sweep.json`."""
         write_atomically(self.plan_file, to_json(plan))
 
     def trials(self) -> TrialsRecord:
-        """The trials as they were last written down; none before the first."""
+        """Return the trials as last written, or an empty record before the first."""
         if not self.trials_file.exists():
             return TrialsRecord()
         return read_record(TrialsRecord, self.trials_file, TRIALS_REMEDY)
 
     def write_trials(self, trials: TrialsRecord) -> None:
         """Replace `trials.json`."""
-        write_atomically(self.trials_file, to_json(trials, indent=None))  # often, and of many trials
+        write_atomically(self.trials_file, to_json(trials, indent=None))  # compact: written often
 
     def run(self, trial: int, seed: int) -> RunFolder:
-        """Where the run of a trial and a seed lies, whether it is there or not."""
+        """Return the folder of the run of a trial and a seed, which need not exist."""
         return RunFolder(self.path / trial_place(trial) / f"seed-{seed:04d}")
 
     def runs(self) -> list[RunFolder]:
-        """The runs that are there, by trial and seed."""
+        """Return the existing runs, sorted by trial and seed."""
         return [RunFolder(path) for path in sorted((self.path / _TRIALS).glob("*/seed-*"))]
 
     @classmethod
     def inside(cls, root: Path) -> list[SweepFolder]:
-        """The sweeps below a folder of results, by name."""
+        """Return the sweeps below a results folder, sorted by name."""
         return [cls(file.parent) for file in sorted((root / SWEEPS).glob(f"*/{cls(root).plan_file.name}"))]
 
 
 def trial_place(number: int) -> str:
-    """Where a trial's runs lie below its sweep's folder: `trials/trial-0007`."""
+    """Return the path of a trial's runs relative to its sweep's folder: `trials/trial-0007`."""
     return f"{_TRIALS}/trial-{number:04d}"
