@@ -1,4 +1,4 @@
-"""`delivery.json`: who a run is in the tracking store, how far it was delivered, and how it was to end."""
+"""`delivery.json`: a run's identity in the tracking store and how far its journal was delivered."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sfpo_bench.results.stored_files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """The key of a run in the store. `uid` stays the same over resumes and is unique within the experiment.
+    """Identity of a run in the store. `uid` survives resumes and is unique within the experiment.
 
-    `params` may be nested; `parent_uid` is the uid of the comparison's run, which need not exist yet.
+    `params` may be nested. `parent_uid` is the uid of the parent run, such as a comparison's, which may not exist yet.
     """
 
     uid: str
@@ -42,8 +42,8 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end that the last `finish` requested, kept so that `sync` can deliver it later. `artifacts` are relative
-    to the folder."""
+    """The end that the last `finish` requested, stored so that `sync` can deliver it later. `artifacts` are paths
+    relative to the folder."""
 
     state: RunState
     cause: str = ""
@@ -52,10 +52,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Contents of `delivery.json`. `sha256` is over the first `size` bytes of the journal; `records` were delivered.
+    """Contents of `delivery.json`. `records` were delivered; `sha256` covers the first `size` bytes of the journal.
 
-    `artifacts` maps what was uploaded to the sha256 of what was sent. `store` is the tracking URI without its
-    credentials, and `experiment` the one that the run was made in.
+    `artifacts` maps each uploaded file to the sha256 of the uploaded content. `store` is the tracking URI without
+    credentials, `experiment` the experiment that the run was created in.
     """
 
     key: RunKey
@@ -73,7 +73,7 @@ class Cursor:
 
     @classmethod
     def load(cls, folder: RunFolder) -> Cursor | None:
-        """The cursor of a run; None when it is missing or damaged, for the store can be queried instead."""
+        """Return the cursor of a run, or None if it is missing or damaged; the store then provides the position."""
         try:
             return read_record(cls, folder.delivery)
         except ConfigError:
@@ -82,7 +82,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class JournalView:
-    """The bytes of a journal as they are now, and where each of its whole lines ends."""
+    """The current bytes of a journal, and the end of each complete line."""
 
     path: Path
     content: bytes
@@ -98,19 +98,19 @@ class JournalView:
         return cls(path, content, tuple(ends))
 
     def records_within(self, size: int) -> int:
-        """The number of complete records in the first `size` bytes."""
+        """Return the number of complete records in the first `size` bytes."""
         return bisect_right(self.ends, size)
 
     def records(self, count: int) -> list[JournalRecord]:
         return read_journal(self.path, self.size(count))
 
     def size(self, count: int) -> int:
-        """The length of the first `count` records in bytes."""
+        """Return the length of the first `count` records in bytes."""
         return self.ends[count - 1] if count else 0
 
     def sha256(self, size: int) -> str:
         return hashlib.sha256(self.content[:size]).hexdigest()
 
     def contradicts(self, cursor: Cursor) -> bool:
-        """True when what was delivered is not the beginning of this journal; a shorter journal contradicts nothing."""
+        """Return True if the delivered bytes are not a prefix of this journal; False for a shorter journal."""
         return len(self.content) >= cursor.size and cursor.size > 0 and self.sha256(cursor.size) != cursor.sha256

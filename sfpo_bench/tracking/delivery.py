@@ -1,18 +1,18 @@
-"""Bringing journals to MLflow: everything a durable checkpoint covers, once, whatever is killed in between.
+"""Exactly-once delivery of journals to MLflow, robust to kills at any point.
 
-One process delivers; the processes that train write journals and know nothing of MLflow. A record is sent only when a
-checkpoint covers it, because what lies behind the newest checkpoint is undone by a kill and written again.
+One process delivers; training processes only write journals and do not use MLflow. A record is sent only after a
+checkpoint covers it, because a kill undoes the records after the newest checkpoint.
 
-Why nothing arrives twice: each request carries, in one transaction with its points, the number of records it
-completes (the metric `journal_records`). `delivery.json` in the run folder holds that number too, but a new process
-asks the store. A point sent again all the same (an answer was lost, a request repeated) has the same key, step, value
-and time stamp, and MLflow's databases keep identical rows once.
+No duplicates: each request contains, in one transaction with its points, the number of records that are complete with
+it (the metric `journal_records`). `delivery.json` in the run folder holds that number too, but a new process queries
+the store. If a point is sent again, after a lost reply or a retried request, it has the same key, step, value and time
+stamp, and MLflow's databases store identical rows once.
 
-Why nothing is missing: the number is raised with the points, never before them; tags are set before it is raised.
+No gaps: the number is raised in the same transaction as the points, and tags are set before it is raised.
 
-When the delivered part of a journal changes (a resume from an older checkpoint, a run folder started afresh), the
-store's run no longer tells what happened. It is retired (deleted as MLflow does it: hidden, restorable) and a new one
-is filled from the journal's beginning.
+If the delivered part of a journal changes, because a run was resumed from an older checkpoint or its folder was
+recreated, the run in the store is outdated. It is retired (MLflow's deletion, which can be undone), and a new run is
+filled from the beginning of the journal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from sfpo_bench.tracking.mlflow_store import (
     hold,
     resolve_tracking_uri,
 )
-from sfpo_bench.tracking.points import MetricPoint, PrimaryEvaluation, Told, store_name, tell
+from sfpo_bench.tracking.points import MetricPoint, PrimaryEvaluation, RecordPoints, store_name, to_points
 
 __all__ = ["Delivery", "PrimaryEvaluation", "RunKey", "SyncSummary"]
 
@@ -62,8 +62,8 @@ _TEXT_SUFFIXES = frozenset(
     {".csv", ".diff", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".tex", ".txt", ".yaml", ".yml"}
 )
 
-# An interrupted run is KILLED: nobody works on it. Records delivered after a resume make it RUNNING again. A run whose
-# process was killed hard still says `running` in its folder and stays RUNNING until it is resumed.
+# An interrupted run is KILLED; records delivered after a resume make it RUNNING again. A run whose process was killed
+# by SIGKILL is still `running` in its folder, and stays RUNNING until it is resumed.
 _STATUS = {
     RunState.pending: "RUNNING",
     RunState.running: "RUNNING",
@@ -75,7 +75,7 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class SyncSummary:
-    """What `Delivery.sync` found. `unknown` are run folders without a key: they were skipped."""
+    """Result of `Delivery.sync`. `unknown` lists run folders without a key, which were skipped."""
 
     runs: int
     records: int
@@ -85,7 +85,7 @@ class SyncSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Points of one request. `records` is how many records are complete with it; None inside a very large record."""
+    """Points of one request. `records` is the number of records complete with it; None inside a very large record."""
 
     points: tuple[MetricPoint, ...]
     tags: Mapping[str, str]
@@ -93,7 +93,7 @@ class _Batch:
 
 
 class Delivery:
-    """Delivers run folders to one experiment of one tracking store; the module says what it promises.
+    """Delivers run folders to an experiment of a tracking store, with the guarantees described in the module docstring.
 
         delivery = Delivery("sfpo", Path("results"))
         delivery.open_run(RunFolder(comparison), RunKey("c1", "comparison"))
@@ -101,8 +101,8 @@ class Delivery:
         delivery.deliver(folder, covered_bytes)
         delivery.finish(folder, RunState.finished)
 
-    Every method raises `TrackingError` when the store fails, and can be called again when it is back. Without
-    `tracking_uri` and MLFLOW_TRACKING_URI the store is `store_folder/mlflow.db`, made at the first request.
+    Every method raises `TrackingError` if the store fails, and can be called again later. Without `tracking_uri` and
+    MLFLOW_TRACKING_URI the store is `store_folder/mlflow.db`, created at the first request.
     """
 
     def __init__(
@@ -123,12 +123,12 @@ class Delivery:
         self._runs: dict[Path, StoredRun] = {}
 
     def give_up_in(self, seconds: float) -> None:
-        """Make no more requests once `seconds` have passed: every method then raises `TrackingError`, after it has
-        written down what `sync` needs to know."""
+        """Make no more requests after `seconds`: every method then raises `TrackingError`, after storing what `sync`
+        needs."""
         self._store.give_up_in(seconds)
 
     def open_run(self, folder: RunFolder, key: RunKey) -> str:
-        """Find the run's MLflow run, or create it, and return its id. The key is written down first, for `sync`."""
+        """Find or create the run's MLflow run and return its id. The key is saved first, for `sync`."""
         with self._alone(folder):
             key = self._clean(key)
             self._keys[folder.path.resolve()] = key
@@ -139,7 +139,7 @@ class Delivery:
             return self._opened(folder, JournalView.read(folder.journal)).run_id
 
     def deliver(self, folder: RunFolder, covered_bytes: int) -> int:
-        """Send what the journal's first `covered_bytes` bytes hold and the store lacks; returns how many records."""
+        """Send the records in the journal's first `covered_bytes` bytes that the store lacks; return their number."""
         with self._alone(folder):
             journal = JournalView.read(folder.journal)
             cursor = self._opened(folder, journal)
@@ -148,16 +148,16 @@ class Delivery:
                 return 0
             self._reopen(folder)
             sent = covered - cursor.records
-            told = list(tell(journal.records(covered), self._primary))
-            for batch in _batches(told, cursor.records):
+            converted = list(to_points(journal.records(covered), self._primary))
+            for batch in _batches(converted, cursor.records):
                 cursor = self._send(folder, cursor, batch, journal)
             return sent
 
     def finish(self, folder: RunFolder, state: RunState, *, cause: str = "", artifacts: Sequence[Path] = ()) -> bool:
-        """Upload the run's files and `artifacts`, then set the status of `state`; False when all was so already.
+        """Upload the run's files and `artifacts`, then set the status for `state`; return False if nothing changed.
 
-        finished is FINISHED, failed FAILED, interrupted KILLED; pending and running are RUNNING. Text files are
-        redacted on the way. Files inside the folder keep their place below it, others go to the top.
+        finished becomes FINISHED, failed FAILED, interrupted KILLED; pending and running become RUNNING. Text files are
+        redacted first. Files inside the folder keep their relative path; others are uploaded to the top level.
         """
         absent = [str(path) for path in artifacts if not path.is_file()]
         if absent:
@@ -175,10 +175,10 @@ class Delivery:
         key_of: Callable[[RunFolder], RunKey | None] | None = None,
         wanted: Callable[[RunFolder], bool] = lambda folder: True,
     ) -> SyncSummary:
-        """Deliver whatever is missing of the runs in and below `root`: records, artifacts, status; parents first.
+        """Deliver all missing records, artifacts and statuses of the runs in and below `root`, parents first.
 
-        A run's key is the one `open_run` wrote down; `key_of` makes one for a run or comparison that has none. Folders
-        that are not `wanted` are left alone.
+        A run's key is the one that `open_run` saved; `key_of` makes the key of a run or comparison that has none.
+        Folders for which `wanted` is False are skipped.
         """
         runs = records = complete = 0
         unknown: list[Path] = []
@@ -197,10 +197,10 @@ class Delivery:
             complete += existed and known is not None and known.run_id == before and not sent and not ended
         return SyncSummary(runs, records, complete, tuple(unknown))
 
-    # --- one run in the store -------------------------------------------------------------------------------------
+    # --- state of a run in the store --------------------------------------------------------------------------------
 
     def _opened(self, folder: RunFolder, journal: JournalView) -> Cursor:
-        """The run's cursor, checked against the store once a process and against the journal always."""
+        """Return the run's cursor, checked against the store once per process and against the journal on every call."""
         cursor = self._cursor(folder)
         run = self._runs.get(folder.path.resolve())
         if run is None or run.run_id != cursor.run_id:
@@ -230,7 +230,7 @@ class Delivery:
         return cursor
 
     def _completed(self, run: StoredRun, key: RunKey) -> StoredRun:
-        """Add the tags and parameters the run lacks. A stored parameter never changes; a new value becomes a tag."""
+        """Add missing tags and parameters. MLflow parameters are immutable, so a changed value is stored as a tag."""
         tags = dict(key.tags)
         if key.parent_uid is not None:
             tags[_PARENT_UID_TAG] = key.parent_uid
@@ -248,7 +248,7 @@ class Delivery:
         return replace(run, tags={**run.tags, **lacking}, params={**run.params, **absent})
 
     def _reopen(self, folder: RunFolder) -> None:
-        """Make an ended run RUNNING again, before records are added to it."""
+        """Set an ended run to RUNNING again before records are added to it."""
         if self._runs[folder.path.resolve()].status != "RUNNING":
             self._set_status(folder, "RUNNING", {_STATE_TAG: RunState.running.value, _CAUSE_TAG: ""}, _now_ms())
 
@@ -270,10 +270,10 @@ class Delivery:
         cursor.save(folder)
         return cursor
 
-    # --- its end --------------------------------------------------------------------------------------------------
+    # --- end of a run -----------------------------------------------------------------------------------------------
 
     def _end_as_recorded(self, folder: RunFolder) -> bool:
-        """Deliver the end of a run, from `status.json` or else from the last `finish`."""
+        """Deliver the end of a run from `status.json` or, without one, from the last `finish`."""
         with self._alone(folder):
             ending = self._cursor(folder).ending
             if folder.status_file.is_file():
@@ -305,7 +305,7 @@ class Delivery:
         self._runs[folder.path.resolve()] = replace(run, status=status, tags={**run.tags, **tags})
 
     def _upload(self, folder: RunFolder, path: Path) -> bool:
-        """Upload a file unless the store has it as it is now; text goes without its secrets."""
+        """Upload a file unless the store has the same content; text is redacted."""
         content = path.read_bytes()
         if path.suffix in _TEXT_SUFFIXES:
             text = content.decode("utf-8", "surrogateescape")
@@ -322,11 +322,11 @@ class Delivery:
         replace(cursor, artifacts={**cursor.artifacts, place.as_posix(): digest}).save(folder)
         return True
 
-    # --- what is written down about it ----------------------------------------------------------------------------
+    # --- local state --------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _alone(self, folder: RunFolder) -> Iterator[None]:
-        """Hold the lock of this folder's delivery; after a failure forget everything that was cached of the store."""
+        """Hold the delivery lock of this folder; after a failure, discard everything cached from the store."""
         folder.path.mkdir(parents=True, exist_ok=True)
         with hold(folder.path / "delivery.lock", _LOCK_SECONDS):
             try:
@@ -354,7 +354,7 @@ class Delivery:
         return Cursor(key, redact(self.tracking_uri, self._environ), experiment=self._experiment)
 
     def _clean(self, key: RunKey) -> RunKey:
-        """The key as it is stored: flat parameters, names MLflow accepts, no secrets, nothing too long."""
+        """Return the key in the form that is stored: flat parameters, valid MLflow names, redacted, truncated."""
         tags = {store_name(name): self._value(name, value, _LONGEST_TAG) for name, value in key.tags.items()}
         params: dict[str, str] = {}
         for name, value in _flat(key.params):
@@ -371,10 +371,10 @@ class Delivery:
 
 
 def _delivered(run: StoredRun, journal: JournalView) -> dict[str, Any]:
-    """How far the run was delivered, for the cursor: number of records, and bytes of the journal they cover.
+    """Return the cursor fields `records`, `size` and `sha256` of a stored run.
 
-    A kill between the points and the tag leaves a tag that vouches for less than was sent; the journal, where it does
-    not contradict the tag, fills the gap.
+    A kill between the points and the tag leaves a tag that covers fewer records than were sent. If the journal agrees
+    with the tag, size and hash are computed from the journal instead.
     """
     records, size, sha256 = run.tags.get(_DELIVERED_TAG, "0 0 -").split(" ")
     vouched = {"records": int(records), "size": int(size), "sha256": sha256}
@@ -385,13 +385,13 @@ def _delivered(run: StoredRun, journal: JournalView) -> dict[str, Any]:
     return {**vouched, "records": run.records}
 
 
-def _batches(told: Sequence[Told], first: int) -> Iterator[_Batch]:
-    """The records from number `first` on, whole ones together while they fit into a request."""
+def _batches(converted: Sequence[RecordPoints], first: int) -> Iterator[_Batch]:
+    """Yield batches of the records from index `first` on; complete records share a request while they fit."""
     points: list[MetricPoint] = []
     tags: dict[str, str] = {}
-    left_out = sum(record.left_out for record in told[:first])
+    left_out = sum(record.left_out for record in converted[:first])
     done = first
-    for record in told[first:]:
+    for record in converted[first:]:
         if done > first and points and len(points) + len(record.points) > POINTS_PER_REQUEST:
             yield _Batch(tuple(points), tags, done)
             points, tags = [], {}
@@ -409,7 +409,7 @@ def _batches(told: Sequence[Told], first: int) -> Iterator[_Batch]:
 
 
 def _files(folder: RunFolder, ending: Ending) -> list[Path]:
-    """The files of a run that exist, and the extra ones its end named."""
+    """Return the existing files of a run, and the extra artifacts of its end."""
     extra = [folder.path / name for name in ending.artifacts]
     plan = ComparisonFolder(folder.path).plan_file
     every = [folder.config, folder.provenance, folder.curves, folder.samples_table, plan, *extra]
@@ -417,22 +417,22 @@ def _files(folder: RunFolder, ending: Ending) -> list[Path]:
 
 
 def run_folders(root: Path) -> Iterator[RunFolder]:
-    """Folders of runs, comparisons and sweeps in and below `root`, parents first.
+    """Yield the folders of runs, comparisons and sweeps in and below `root`, parents first.
 
-    A store's copies of their files, `RUN_ID/artifacts`, are none.
+    Copies of their files inside an artifact store (`RUN_ID/artifacts`) are skipped.
     """
     for place, folders, files in os.walk(root):
         is_stored_run = re.fullmatch(r"[0-9a-f]{32}", Path(place).name) is not None
         folders[:] = sorted(name for name in folders if name != ("artifacts" if is_stored_run else "checkpoints"))
         folder = RunFolder(Path(place))
-        # Not by config.yaml alone: Hydra leaves one in every output folder.
+        # config.yaml alone is not sufficient: Hydra writes one into every output folder.
         started = {folder.config.name, folder.journal.name} <= set(files)
         if started or {folder.delivery.name, *PLAN_FILES} & set(files):
             yield folder
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as dotted names and texts: `{"a": {"b": [1, 2]}}` is `a.b` with `[1, 2]`."""
+    """Yield nested settings with dotted names and values as text: `{"a": {"b": [1, 2]}}` gives `a.b`, `[1, 2]`."""
     for name, value in node.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""The one process that talks to MLflow: keys of run folders, and a thread that follows many of them."""
+"""Keys of run folders in MLflow, and the thread that delivers runs while they train."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 
 CoveredBytes = Callable[[RunFolder], int]
-# What the store is told of a plan, as parameters.
+# Fields of a plan that are stored as parameters.
 _ABOUT_COMPARISON = ("baseline", "targets", "steps", "code_version", "experiment")
 _ABOUT_SWEEP = ("parameters", "goals", "search", "code_version", "experiment")
 _ABOUT_STUDY = tuple(one.name for one in fields(StudyPlan) if one.name != "schema_version")
@@ -34,10 +34,10 @@ _CLOSE_SECONDS = 60.0
 
 
 def key_of(folder: RunFolder) -> RunKey | None:
-    """The key of a run, comparison or sweep in the tracking store; None for any other folder.
+    """Return the key of a run, comparison, sweep or study in the tracking store; None for any other folder.
 
-    A run inside a comparison or a sweep is a child of its run, and a comparison or a sweep inside a study a child of
-    the study's.
+    A run inside a comparison or a sweep is a child of that comparison's or sweep's run, which inside a study is a child
+    of the study's run.
     """
     match container_at(folder.path):
         case StudyFolder() as study:
@@ -80,13 +80,11 @@ def _key_of_run(folder: RunFolder) -> RunKey:
 
 
 class Feed(threading.Thread):
-    """Delivers a comparison or a sweep and its runs while they train, and what is still missing at `close`.
+    """A low-priority thread that delivers a comparison or a sweep and its runs while they train.
 
-    Its thread has a low priority.
-
-    A store that is down, full, read-only or slow costs one warning and no run: delivery is tried again later, `close`
-    waits for a slow store no longer than `_CLOSE_SECONDS` and the request that is under way (93 s when nothing answers
-    at all), and `sfpo-bench sync` completes what is missing.
+    `close` delivers the rest. A store that is down, full, read-only or slow causes one warning and never fails a run:
+    delivery is retried later, `close` waits at most `_CLOSE_SECONDS` plus the request in progress (93 s if the store
+    does not respond at all), and `sfpo-bench sync` delivers what is missing.
     """
 
     def __init__(
@@ -113,9 +111,9 @@ class Feed(threading.Thread):
             pause = _PAUSE_SECONDS if self._try(self._pass_or_wait) else _BACK_OFF_SECONDS
 
     def close(self, state: RunState, artifacts: Sequence[Path]) -> None:
-        """Deliver the rest, give the comparison its `state` and `artifacts`; warns instead of raising.
+        """Deliver the rest, and set the comparison's `state` and `artifacts`; warns instead of raising.
 
-        `state` and `artifacts` are written down even when the store cannot be told.
+        `state` and `artifacts` are saved even if the store does not respond.
         """
         self._over.set()
         self._delivery.give_up_in(_CLOSE_SECONDS)
@@ -132,7 +130,7 @@ class Feed(threading.Thread):
         return True
 
     def _pass_or_wait(self) -> None:
-        # Several processes of one sweep deliver, and a busy machine is slow to make the store: no reason to warn.
+        # Another process of the sweep is delivering, or a busy machine is slow to create the store; do not warn.
         with suppress(DeliveredElsewhere):
             self._pass()
 
@@ -143,7 +141,7 @@ class Feed(threading.Thread):
             try:
                 covered = self._covered_bytes(folder)
             except CheckpointError:
-                continue  # A checkpoint was replaced while it was read; the next pass sees the new one.
+                continue  # a checkpoint was replaced while it was read; the next pass reads the new one
             if state is RunState.pending or self._sent.get(folder.path) == (covered, state):
                 continue
             self._open(folder)
@@ -161,9 +159,9 @@ class Feed(threading.Thread):
 
 
 def _low_priority() -> None:
-    """Leave the cores to training: on Linux a thread has a priority of its own.
+    """Lower the priority of the calling thread (Linux) so that it does not slow down training.
 
-    Only root may raise it again, so a process that was started at a lower one stays there.
+    Only root can raise a priority, so a lower priority of the process is kept.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(10, os.getpriority(os.PRIO_PROCESS, 0)))

@@ -1,8 +1,8 @@
-"""The requests of a delivery to an MLflow tracking store. Reports read a store through `stored_runs.py`.
+"""Requests of a delivery to an MLflow tracking store. Reports read a store through `stored_runs.py`.
 
-No MLflow state of the process is touched: no tracking URI, no active run; only the levels of its loggers. Whatever
-goes wrong in the store is raised as `TrackingError`, with credentials taken out. MLflow is imported at the first
-request (1.3 s), so that importing this module costs nothing.
+MLflow's global state is left alone (tracking URI, active run), except the levels of its loggers. Every failure of the
+store is raised as `TrackingError`, with credentials redacted. MLflow is imported at the first request (1.3 s), so
+importing this module is cheap.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 UID_TAG = "sfpo_bench.run_uid"
 MARKER = "journal_records"
 
-# MLflow's own limits of one request: 1000 entities, among them at most 100 parameters and 100 tags.
+# MLflow's limits per request: 1000 entities, at most 100 parameters and 100 tags among them.
 POINTS_PER_REQUEST = 990
 NAMES_PER_REQUEST = 100
 
 _MIGRATION_SECONDS = 300.0
 _LOUD = ("mlflow", "alembic", "sqlalchemy.engine")
-# With MLflow's own 7 retries and 120 s a store that is down would hold a run up for minutes per request.
-_PATIENCE: dict[str, int | bool] = {
+# With MLflow's defaults, 7 retries and 120 s, an unreachable store would delay a run by minutes per request.
+_REQUEST_LIMITS: dict[str, int | bool] = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 2,
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": 1,
     "MLFLOW_HTTP_REQUEST_TIMEOUT": 30,
@@ -52,7 +52,7 @@ _PATIENCE: dict[str, int | bool] = {
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run in the store; `records` is the number of journal records that were delivered."""
+    """A run in the store; `records` is the number of journal records delivered to it."""
 
     run_id: str
     status: str
@@ -62,7 +62,7 @@ class StoredRun:
 
 
 def resolve_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, str]) -> str:
-    """`given`, else the variable MLFLOW_TRACKING_URI, else a store embedded in `folder`: `FOLDER/mlflow.db`."""
+    """Return `given`, else MLFLOW_TRACKING_URI, else the embedded store `FOLDER/mlflow.db`."""
     uri = given or environ.get("MLFLOW_TRACKING_URI")
     if uri:
         return uri
@@ -76,7 +76,7 @@ def resolve_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, 
 
 
 def check_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, str]) -> None:
-    """Raise `ConfigError` for sqlite on a network file system; makes no request."""
+    """Raise `ConfigError` for an sqlite file on a network file system; makes no request."""
     path = sqlite_path(resolve_tracking_uri(given, folder, environ))
     refusal = None if path is None else network_refusal(path)
     if refusal is not None:
@@ -84,10 +84,9 @@ def check_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, st
 
 
 class MlflowStore:
-    """One experiment of one MLflow tracking store. Creating the object makes no request.
+    """An experiment of an MLflow tracking store. Creating the object makes no request.
 
-    It does one thing to the process: usage reporting to MLflow's makers is off from then on, unless the user has set
-    the variable. It has to be off before MLflow is imported.
+    It sets MLFLOW_DISABLE_TELEMETRY, which must happen before MLflow is imported, unless the user has set the variable.
     """
 
     def __init__(self, uri: str, experiment: str, environ: Mapping[str, str]) -> None:
@@ -101,29 +100,29 @@ class MlflowStore:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
     def give_up_in(self, seconds: float) -> None:
-        """Start no request any more when `seconds` have passed: those that come later fail at once."""
+        """Start no further request after `seconds`: later ones fail immediately."""
         self._given_seconds, self._give_up_at = seconds, time.monotonic() + seconds
 
     def ask(self) -> None:
-        """Make one read-only request; raises `TrackingError` when it fails."""
+        """Make one read-only request; raises `TrackingError` if it fails."""
         with self._asking("answering a question") as client:
             client.search_experiments(max_results=1)
 
     def find(self, uid: str) -> StoredRun | None:
-        """The run that carries `uid` in its tag; None when there is none or it was deleted."""
+        """Return the run tagged with `uid`, or None if there is none or it was deleted."""
         with self._asking(f"looking for run {uid}") as client:
             found = client.search_runs([self._id(client)], f"tags.`{UID_TAG}` = '{uid}'", order_by=["start_time ASC"])
             runs = [run for run in found if run.data.tags.get(UID_TAG) == uid]
             return _stored(runs[0]) if runs else None
 
     def create(self, uid: str, name: str, tags: Mapping[str, str], start_ms: int) -> StoredRun:
-        """A new run; its uid is part of its creation, so that a kill right after leaves a run that `find` finds."""
+        """Create a run. The uid tag is part of the creation request, so `find` sees the run even after a kill."""
         with self._asking(f"creating run {name}") as client:
             run = client.create_run(self._id(client), start_ms, {**tags, UID_TAG: uid}, run_name=name)
             return _stored(run)
 
     def log(self, run_id: str, points: Sequence[MetricPoint], tags: Mapping[str, str]) -> None:
-        """One request: all points are stored in one transaction, the tags after them."""
+        """Send one request: all points are stored in one transaction, the tags after them."""
         with self._asking("sending metrics") as client:
             from mlflow.entities import Metric, RunTag
 
@@ -147,7 +146,7 @@ class MlflowStore:
                 client.log_batch(run_id, params=[Param(key, value) for key, value in some], synchronous=True)
 
     def set_status(self, run_id: str, status: str, end_ms: int) -> None:
-        """Give the run a status; one that is not RUNNING ends it at `end_ms`."""
+        """Set the status of a run; any status but RUNNING ends it at `end_ms`."""
         with self._asking(f"setting status {status}") as client:
             if status == "RUNNING":
                 client.update_run(run_id, status=status)
@@ -159,13 +158,13 @@ class MlflowStore:
             client.log_artifact(run_id, str(path), folder)
 
     def retire(self, run_id: str, reason: str) -> None:
-        """Mark a run as deleted, as MLflow does: it can be restored."""
+        """Delete a run in MLflow, which can be undone, and tag it with the reason."""
         with self._asking("retiring a run") as client:
             client.set_tag(run_id, "sfpo_bench.retired", reason)
             client.delete_run(run_id)
 
     def forget(self) -> None:
-        """Drop everything that was cached of the store, which may have changed during a failure."""
+        """Discard everything cached from the store, which may have changed during a failure."""
         self._client = None
         self._experiment_id = None
 
@@ -199,7 +198,7 @@ class MlflowStore:
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[MlflowClient]:
-        """Run one request; its failure becomes a `TrackingError`, and nothing is remembered of the store."""
+        """Run one request; a failure becomes `TrackingError` and discards the cached state."""
         try:
             left = self._give_up_at - time.monotonic()
             if left <= 0:
@@ -211,11 +210,11 @@ class MlflowStore:
             raise
         except store_failures() as error:
             self.forget()
-            # The cause is not chained: its traceback would print the store's address with its password.
+            # Not chained: the traceback would print the store's address with its password.
             raise TrackingError(self._message(doing, self._lateness() or error)) from None
 
     def _lateness(self) -> TimeoutError | None:
-        """The error of a request that failed after its deadline: the deadline is the reason."""
+        """Return a timeout error if the request failed after its deadline, since the deadline is then the cause."""
         if time.monotonic() < self._give_up_at:
             return None
         return TimeoutError(f"it is too slow to take everything within {self._given_seconds:g} s")
@@ -248,7 +247,7 @@ class MlflowStore:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of an sqlite store; None for a server or another database."""
+    """Return the file of an sqlite store; None for a server or another database."""
     if not uri.startswith("sqlite:///"):
         return None
     name = uri.removeprefix("sqlite:///").split("?", 1)[0]
@@ -261,15 +260,15 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def artifact_folder(database: Path) -> Path:
-    """The artifact folder of an sqlite store, beside its file."""
+    """Return the artifact folder of an sqlite store, beside its file."""
     return database.with_name(ARTIFACTS)
 
 
 def moved_artifacts(uri: str, database: Path) -> str:
-    """The present place of the artifacts at `uri`: beside the database, if they were there before both were moved.
+    """Return the current URI of artifacts stored at `uri`: beside the database if both were moved together.
 
-    MLflow stores absolute places. One counts as moved when its folder `mlartifacts` is gone, or when the one beside the
-    database holds the same.
+    MLflow stores absolute paths. A path counts as moved if its folder `mlartifacts` no longer exists, or if the one
+    beside the database has the same subfolder.
     """
     place = urlparse(uri)
     path = Path(unquote(place.path))
@@ -283,7 +282,7 @@ def moved_artifacts(uri: str, database: Path) -> str:
 
 
 def _follow_artifacts(database: Path) -> None:
-    """Write the places of moved artifacts into the store, so that nothing is written to where they were."""
+    """Update the paths of moved artifacts in the store, so that nothing is written to the old place."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=20)) as connection, connection:
         for table, key, column in (
             ("experiments", "experiment_id", "artifact_location"),
@@ -297,8 +296,8 @@ def _follow_artifacts(database: Path) -> None:
 def create_sqlite(path: Path) -> None:
     """Create the database file atomically unless it exists.
 
-    MLflow's migrations take seconds and fail when two processes start them together, so they run under a lock, on a
-    file that gets its name when it is complete.
+    MLflow's migrations take seconds and fail if two processes run them at once. They run under a file lock, on a
+    temporary file that is renamed when complete.
     """
     if path.is_file() and path.stat().st_size > 0:
         return
@@ -309,10 +308,10 @@ def create_sqlite(path: Path) -> None:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         silence()
-        for left in path.parent.glob(f".{path.name}.*.tmp*"):  # of a process that was killed here
+        for left in path.parent.glob(f".{path.name}.*.tmp*"):  # left by a killed process
             left.unlink(missing_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        # mlflow's class is untyped.
+        # MLflow's class is untyped.
         store = SqlAlchemyStore(f"sqlite:///{temporary}", artifact_folder(path).as_uri())  # type: ignore[no-untyped-call]
         store.engine.dispose()
         os.replace(temporary, path)
@@ -320,7 +319,7 @@ def create_sqlite(path: Path) -> None:
 
 @contextmanager
 def hold(path: Path, seconds: float) -> Iterator[None]:
-    """Hold the file lock at `path`, waiting for it for at most `seconds`. The lock dies with its holder."""
+    """Hold the file lock at `path`, waiting at most `seconds`. The kernel releases it if this process dies."""
     import fcntl
 
     deadline = time.monotonic() + seconds
@@ -340,25 +339,24 @@ def hold(path: Path, seconds: float) -> Iterator[None]:
 
 
 def _check_sqlite(path: Path) -> None:
-    """Fail at once where MLflow would retry for a minute and a half: no access, or not a database."""
+    """Fail immediately for a file without access or that is no database, where MLflow would retry for 90 s."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=20)) as connection:
         connection.execute("PRAGMA schema_version").fetchone()
 
 
 @contextmanager
 def patience(seconds: float = 120.0) -> Iterator[None]:
-    """Bounded retries for the time of one request, none when `seconds` are short, where the user has not set the
-    variables.
+    """Limit retries and timeouts of MLflow requests; no retries if `seconds` is finite. The user's variables win.
 
-    The defaults MLflow falls back to are changed rather than the environment, which another thread may be copying.
+    This changes MLflow's defaults rather than the environment, which another thread may be copying.
     """
     variables = importlib.import_module("mlflow.environment_variables")
-    before = {name: getattr(variables, name).default for name in _PATIENCE}
-    patience = dict(_PATIENCE)
+    before = {name: getattr(variables, name).default for name in _REQUEST_LIMITS}
+    limits = dict(_REQUEST_LIMITS)
     if seconds < math.inf:
-        timeout = min(_PATIENCE["MLFLOW_HTTP_REQUEST_TIMEOUT"], math.ceil(seconds))
-        patience |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}
-    for name, value in patience.items():
+        timeout = min(_REQUEST_LIMITS["MLFLOW_HTTP_REQUEST_TIMEOUT"], math.ceil(seconds))
+        limits |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}
+    for name, value in limits.items():
         getattr(variables, name).default = value
     try:
         yield
@@ -368,7 +366,7 @@ def patience(seconds: float = 120.0) -> Iterator[None]:
 
 
 def silence() -> None:
-    """No migration chatter and no tracebacks of errors that are raised anyway, unless the user set MLflow's level."""
+    """Silence migration messages and tracebacks of errors that are raised anyway, unless the user set a level."""
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         for name in _LOUD:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -376,19 +374,19 @@ def silence() -> None:
 
 
 def store_failures() -> tuple[type[Exception], ...]:
-    """What a store can fail with: MLflow's errors, those of the database and the network, answers that are none."""
+    """Return the exceptions of a failing store: MLflow's, the database's, the network's, and invalid replies."""
     found: list[type[Exception]] = [OSError, sqlite3.Error, ValueError, ImportError]
     if "mlflow" in sys.modules:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        # protobuf ships no types; its parser's errors derive from Exception alone.
+        # protobuf has no type stubs; its parser's errors derive from Exception only.
         protobuf = importlib.import_module("google.protobuf.json_format")
         found += [MlflowException, SQLAlchemyError, protobuf.Error]
     return tuple(found)
 
 
-# What stands in an error of a store, and what it comes to.
+# Patterns in a store's error messages, and plain explanations.
 _PLAIN = {
     r"Connection refused": "nothing answers there (connection refused)",
     r"Name or service not known|name resolution|getaddrinfo|NameResolutionError": "its host is not known here",
@@ -404,7 +402,7 @@ _PLAIN = {
 
 
 def in_plain_words(error: BaseException) -> str:
-    """A store's error in plain words; for an unknown one its own text, shortened."""
+    """Return a store's error in plain words, or for an unknown one its own text, shortened."""
     text = " ".join(str(error).split()) or type(error).__name__
     known = next((words for pattern, words in _PLAIN.items() if re.search(pattern, text)), None)
     return known or (text if len(text) <= 200 else f"{text[:200]}…")

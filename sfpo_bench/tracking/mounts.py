@@ -1,6 +1,6 @@
-"""Whether a path lies on a network file system: sqlite's locks do not hold on one, and a database is damaged there.
+"""Detects network file systems, on which sqlite's locks do not work and databases become corrupted.
 
-Known where the system lists its mounts in /proc/mounts, that is on Linux; elsewhere nothing is refused.
+Uses /proc/mounts, that is Linux only; elsewhere nothing is refused.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNTS = Path("/proc/mounts")
-# What to do instead of using an sqlite file where it is.
+# Remedy if an sqlite file must not be used where it is.
 ELSEWHERE = "set MLFLOW_TRACKING_URI=sqlite:////LOCAL/FOLDER/mlflow.db, or train with tracking=none"
 
-# As the kernel names them. FUSE file systems carry their own name after a dot.
+# Names used by the kernel. FUSE file systems have their own name after a dot.
 _NETWORK = re.compile(
     r"afs|beegfs(_nodev)?|ceph|cifs|coda|davfs|glusterfs|gpfs|lustre|ncpfs|nfs4?|orangefs|panfs|pvfs2|smb[23]?|smbfs|wekafs"
 )
@@ -34,15 +34,15 @@ class Mount:
 
 
 def mount_of(path: Path, mounts: Path | None = None) -> Mount | None:
-    """The mount of `path`, which need not exist yet; None where the system does not list mounts."""
+    """Return the mount that contains `path`, which need not exist; None if the system does not list mounts."""
     whole = path.resolve()
     found = [mount for mount in _listed(mounts or MOUNTS) if whole.is_relative_to(mount.place)]
-    # Of two mounts on one place the later one hides the earlier, and `max` keeps the first of equals.
+    # Of two mounts at one place the later hides the earlier; `max` returns the first of equal items.
     return max(reversed(found), key=lambda mount: len(mount.place.parts), default=None)
 
 
 def network_refusal(database: Path, mounts: Path | None = None) -> str | None:
-    """Why the sqlite file `database` must not be used; None when there is no reason."""
+    """Return why the sqlite file `database` must not be used, or None if it may be."""
     mount = mount_of(database, mounts)
     if mount is None or not mount.is_network:
         return None
@@ -64,5 +64,5 @@ def _listed(mounts: Path) -> Iterator[Mount]:
 
 
 def _unescaped(field: str) -> str:
-    """Blanks, tabs, newlines and backslashes stand there as three octal digits: `a\\040b` is `a b`."""
+    """Decode octal escapes of blanks, tabs, newlines and backslashes: `a\\040b` is `a b`."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

@@ -1,4 +1,4 @@
-"""Which folders `sync` delivers, and where their runs belong in the tracking store."""
+"""Decides which folders `sync` delivers, and to which store and experiment."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sfpo_bench.tracking.mlflow_store import sqlite_path
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a run is delivered; an empty name means nowhere. `store` is without its credentials."""
+    """Store (URI without credentials) and experiment of a run; empty if it was never delivered."""
 
     store: str = ""
     experiment: str = ""
 
     def is_elsewhere(self, store: str) -> bool:
-        """True when the run belongs to another store than `store`, one that is not a file that is gone or was moved."""
+        """Return True if the run belongs to a store other than `store`, except an sqlite file that is gone or moved."""
         if self.store in ("", store):
             return False
         file = sqlite_path(self.store)
@@ -31,10 +31,10 @@ class Home:
 
 
 def is_tracked(folder: RunFolder) -> bool:
-    """True unless the run, or the comparison, sweep or study that it belongs to, was made with tracking=none.
+    """Return True unless the run, or the comparison, sweep or study it belongs to, was made with tracking=none.
 
-    What lies above runs is delivered by one process, whose first act is to write down the key. An evaluation inside is
-    delivered for itself.
+    A comparison, sweep or study counts as tracked if one of its folders has a `delivery.json`, which the delivering
+    process writes first. Those of evaluations do not count, since evaluations are delivered separately.
     """
     above = _container(folder)
     if above is not None:
@@ -44,8 +44,8 @@ def is_tracked(folder: RunFolder) -> bool:
 
 
 def has_own_numbers(folder: RunFolder) -> bool:
-    """True for runs that were trained here, and for what lies above some: imported runs, and those that came packed
-    with the package, have nothing to deliver."""
+    """Return True for runs trained here and for folders that contain some. Imported runs, and runs packed with the
+    package, have nothing to deliver."""
     if next(folder.path.rglob(folder.journal.name), None) is None:
         return False
     above = container_at(folder.path) or container_of(folder)
@@ -53,7 +53,7 @@ def has_own_numbers(folder: RunFolder) -> bool:
 
 
 def home_of(folder: RunFolder) -> Home:
-    """Where the run was delivered to, or else what it belongs to; for a run by itself what its settings say."""
+    """Return the store and experiment of the run's delivery, else of its container's, else of its settings."""
     above = _container(folder)
     for place in (folder, above):
         cursor = Cursor.load(place) if place is not None else None
@@ -66,12 +66,12 @@ def home_of(folder: RunFolder) -> Home:
 
 
 def _settings(folder: RunFolder) -> dict[str, object]:
-    """The run's settings of tracking."""
+    """Return the run's tracking settings."""
     with reading(folder.config):
         return dict(yaml.safe_load(folder.config.read_text(encoding="utf-8"))["tracking"])
 
 
 def _container(folder: RunFolder) -> RunFolder | None:
-    """The comparison, sweep or study that `folder` is or belongs to as a run; None for a run by itself."""
+    """Return the comparison, sweep or study that `folder` is or lies in as a run; None for a single run."""
     found = container_at(folder.path) or container_of(folder)
     return RunFolder(found.path) if found is not None else None

@@ -1,15 +1,15 @@
-"""A journal as MLflow points: metric values and tags, record by record. MLflow itself is not imported.
+"""Converts journal records to MLflow metric points and tags. MLflow itself is not imported.
 
     reward_mean, entropy, fast_1/loss, report/sampled/accuracy, …   the keys of `curves.parquet`, at the record's step
     prompts, responses, tokens, optimizer_steps, train_seconds,
-    total_seconds, cpu_seconds                                      the cost axes, once a step: by its first record
-    accuracy_by_responses, accuracy_by_train_seconds                the primary accuracy with cost in the place of step,
-                                                                    because MLflow draws every curve over step
-    event.trigger_fired                                             how often the event has happened, and its details
+    total_seconds, cpu_seconds                                      the cost axes, from the first record of each step
+    accuracy_by_responses, accuracy_by_train_seconds                the primary accuracy with the cost as MLflow step,
+                                                                    because MLflow plots every curve over steps
+    event.trigger_fired                                             number of occurrences so far, and its details
                                                                     as event.trigger_fired.z, …; a tag of the same
-                                                                    name says the step it first happened at
+                                                                    name holds the step of the first occurrence
 
-The points of a record follow from the journal up to it and nothing else, so sending them again gives identical rows.
+The points of a record depend only on the journal up to it, so sending them again produces identical rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST_NAME = 250
 
 
 class MetricPoint(NamedTuple):
-    """One value of one metric curve; `time_ms` is the record's own time."""
+    """A value of a metric curve; `time_ms` is the time of the record."""
 
     key: str
     value: float
@@ -40,7 +40,7 @@ class MetricPoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PrimaryEvaluation:
-    """The evaluation whose accuracy is also drawn over cost."""
+    """The evaluation whose accuracy is also plotted over cost."""
 
     split: Split = Split.report
     mode: str = "sampled"
@@ -50,16 +50,16 @@ class PrimaryEvaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The MLflow points and tags of one record. `left_out` counts the values MLflow cannot hold: infinities and NaN."""
+class RecordPoints:
+    """The MLflow points and tags of a record. `left_out` counts infinities and NaN, which MLflow cannot store."""
 
     points: tuple[MetricPoint, ...]
     tags: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
 
 
-def tell(records: Iterable[JournalRecord], primary: PrimaryEvaluation) -> Iterator[Told]:
-    """The points and tags of each record of a journal, from its beginning."""
+def to_points(records: Iterable[JournalRecord], primary: PrimaryEvaluation) -> Iterator[RecordPoints]:
+    """Yield the points and tags of each record of a journal, which must start at its beginning."""
     steps_with_costs: set[int] = set()
     events: Counter[str] = Counter()
     for record in records:
@@ -71,11 +71,11 @@ def tell(records: Iterable[JournalRecord], primary: PrimaryEvaluation) -> Iterat
         points = tuple(
             MetricPoint(store_name(key), value, time_ms, step) for key, value, step in numbers if math.isfinite(value)
         )
-        yield Told(points, _first_time(record, events), len(numbers) - len(points))
+        yield RecordPoints(points, _first_time(record, events), len(numbers) - len(points))
 
 
 def store_name(key: str) -> str:
-    """`key` as MLflow accepts it: `lr@0.1[x]` becomes `lr_0.1_x_`; at most 250 characters."""
+    """Return `key` as a valid MLflow name of at most 250 characters: `lr@0.1[x]` becomes `lr_0.1_x_`."""
     name = re.sub(r"[^\w\-. :/]", "_", key)[:_LONGEST_NAME] or "_"
     plain_path = posixpath.normpath(name) == name and not name.startswith(("/", ".."))
     return name if plain_path and name != "." else re.sub(r"[/.]", "_", name)

@@ -1,4 +1,4 @@
-"""Warnings of stores that fail while a command works: one line for each store."""
+"""Warnings about failing stores, one line per store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _on_stderr(text: str) -> None:
 
 
 class StoreWarnings:
-    """The warnings of one command; its parts share them, so that each store is spoken of once."""
+    """The warnings of one command. All its parts share this object, so that each store is reported once."""
 
     def __init__(self, say: Callable[[str], None] = _on_stderr) -> None:
         self._say = say
@@ -23,17 +23,17 @@ class StoreWarnings:
 
     @property
     def tracking_failed(self) -> bool:
-        """Whether the tracking store has failed before."""
+        """Return True if the tracking store has failed before."""
         return "tracking" in self._said
 
     def tracking(self, error: Exception) -> None:
-        """The tracking store fails; `error` says which and how."""
-        self._once("tracking", f"{error}. The work goes on without it; `sfpo-bench sync` delivers what is missing")
+        """Warn that the tracking store failed; `error` says which and how."""
+        self._once("tracking", f"{error}. Work continues without it; `sfpo-bench sync` delivers what is missing")
 
     def sweep(self, error: Exception) -> None:
-        """The database in which the processes of a sweep share its trials fails."""
+        """Warn that the database failed in which the processes of a sweep share its trials."""
         cause = redact(in_plain_words(error.__cause__ or error), os.environ)
-        self._once("sweep", f"the store of the sweep does not answer: {cause}; runs go on, and it is told later")
+        self._once("sweep", f"the store of the sweep does not answer: {cause}; runs continue, and it is updated later")
 
     def _once(self, store: str, text: str) -> None:
         if store not in self._said:

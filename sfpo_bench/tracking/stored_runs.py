@@ -1,10 +1,10 @@
-"""Reading runs back from an MLflow tracking store: what they are, their metric histories, their artifacts.
+"""Reading runs back from an MLflow tracking store: metadata, metric histories, artifacts.
 
-    runs = stored_runs("sqlite:///results/mlflow.db")      the file itself, read-only, a query per run
-    runs = stored_runs("http://127.0.0.1:5000")            MLflow's client, eight requests at a time
+    runs = stored_runs("sqlite:///results/mlflow.db")      the file itself, read-only, one query per run
+    runs = stored_runs("http://127.0.0.1:5000")            MLflow's client, eight concurrent requests
 
-A local sqlite store is read without MLflow, whose import alone takes longer than the reading. Whatever goes wrong is
-raised as `TrackingError`, with credentials taken out.
+A local sqlite store is read without MLflow, whose import alone takes longer than the reading. Every failure is raised
+as `TrackingError`, with credentials redacted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _REQUESTS_AT_ONCE = 8
 _PAGE = 1000
-# MLflow's tables hold NaN as 0 with a mark, and an infinity as the largest float.
+# MLflow's tables store NaN as 0 with a flag, and infinities as the largest float.
 _VALUE = "CASE WHEN is_nan THEN 'nan' ELSE value END"
 _NAME_TAG, _PARENT_TAG = "mlflow.runName", "mlflow.parentRunId"
 
@@ -49,7 +49,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True, slots=True)
 class StoredRunInfo:
-    """A run in the store; `latest` holds each metric's value at its last step."""
+    """A run in the store; `latest` maps each metric to its value at its last step."""
 
     run_id: str
     name: str
@@ -62,7 +62,7 @@ class StoredRunInfo:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Every metric point of a run: row i is `keys[i]`, `steps[i]`, `values[i]`, `times_ms[i]`, as recorded."""
+    """Every metric point of a run, as recorded: row i is `keys[i]`, `steps[i]`, `values[i]`, `times_ms[i]`."""
 
     keys: Sequence[str]
     steps: Sequence[int]
@@ -71,42 +71,42 @@ class History:
 
 
 class StoredRuns(Protocol):
-    """The read requests of a report. Deleted runs are left out."""
+    """Read requests of reports. Deleted runs are excluded."""
 
     def named(self, name_or_id: str) -> list[StoredRunInfo]:
-        """The runs with that id, else with that name, oldest first."""
+        """Return the runs with that id or, if there is none, with that name, oldest first."""
         ...
 
     def children(self, run_id: str) -> list[StoredRunInfo]:
-        """The runs whose parent is `run_id`, oldest first."""
+        """Return the runs whose parent is `run_id`, oldest first."""
         ...
 
     def of_experiment(self, name: str) -> list[StoredRunInfo]:
-        """The runs of the experiment of that name, oldest first."""
+        """Return the runs of an experiment, oldest first."""
         ...
 
     def experiments(self) -> list[str]:
-        """The names of the experiments that are not deleted, sorted."""
+        """Return the names of the experiments that are not deleted, sorted."""
         ...
 
     def histories(self, runs: Sequence[StoredRunInfo]) -> list[History]:
-        """The metric histories of the runs, in their order."""
+        """Return the metric histories of the runs, in the same order."""
         ...
 
     def files(self, runs: Sequence[StoredRunInfo], name: str) -> list[bytes | None]:
-        """The contents of each run's artifact `name`; None where it is missing or cannot be read from here."""
+        """Return each run's artifact `name`, or None if it is missing or not accessible from here."""
         ...
 
 
 def stored_runs(uri: str, environ: Mapping[str, str] | None = None) -> StoredRuns:
-    """The runs of the store at `uri`; no request is made yet."""
+    """Return the runs of the store at `uri`; makes no request yet."""
     shown = redact(uri, dict(os.environ if environ is None else environ))
     path = sqlite_path(uri)
     return ClientRuns(uri, shown) if path is None else SqliteRuns(path)
 
 
 class SqliteRuns:
-    """A local sqlite store, read from its tables (those of MLflow 3). The file is never written."""
+    """A local sqlite store, read directly from the tables of MLflow 3. The file is opened read-only."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -178,7 +178,7 @@ class SqliteRuns:
 
 
 class ClientRuns:
-    """Any store that MLflow's client reaches, through the client's public methods."""
+    """Any store that MLflow's client supports, read with the client's public methods."""
 
     def __init__(self, uri: str, shown: str) -> None:
         self._uri = uri
@@ -216,7 +216,7 @@ class ClientRuns:
             return _at_once(lambda run: _local_file(run.artifacts, name) or _downloaded(client, run.run_id, name), runs)
 
     def _search(self, condition: str, within: Sequence[str] = ()) -> list[Run]:
-        """The runs of the experiments `within`, by default of all."""
+        """Return the runs of the experiments `within`, by default of all."""
         with self._asking("looking for runs") as client:
             experiments = list(within) or [one.experiment_id for one in client.search_experiments(max_results=_PAGE)]
             found: list[Run] = []
@@ -245,7 +245,7 @@ class ClientRuns:
                 yield self._known
         except store_failures() as error:
             cause = redact(in_plain_words(error), dict(os.environ))
-            # The cause is not chained: its traceback would print the store's address with its password.
+            # Not chained: the traceback would print the store's address with its password.
             raise TrackingError(
                 f"tracking store {self._shown} failed while {doing}: {cause}; expected an MLflow store that "
                 "answers there: bring it back, or read the comparison from its folder"
@@ -253,7 +253,7 @@ class ClientRuns:
 
 
 def _quoted(text: str) -> str:
-    """A text in MLflow's filter language, which knows no escape for a quote."""
+    """Quote a string for MLflow's filter language, which has no escape for quotes."""
     if "'" not in text:
         return f"'{text}'"
     if '"' not in text:
@@ -280,13 +280,13 @@ def _latest(rows: Iterable[tuple[str, float | str]]) -> dict[str, float]:
 
 
 def _logged(stored: float | str) -> float:
-    """The number that was logged."""
+    """Return the value that was logged, before MLflow clipped infinities."""
     value = float(stored)
     return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
 def _local_file(folder: str, name: str) -> bytes | None:
-    """The file below an artifact folder of this machine; None when the folder is elsewhere or lacks it."""
+    """Return a file of an artifact folder on this machine, or None if the folder is remote or lacks it."""
     place = urlparse(folder)
     if place.scheme not in ("", "file") or not folder:
         return None
@@ -307,6 +307,6 @@ def _downloaded(client: MlflowClient, run_id: str, name: str) -> bytes | None:
 
 
 def _at_once(act: Callable[[T], U], items: Sequence[T]) -> list[U]:
-    """`act` of every item, a few at a time; results in the items' order."""
+    """Apply `act` to every item concurrently; results are in the order of `items`."""
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
         return list(pool.map(act, items))

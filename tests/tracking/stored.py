@@ -10,7 +10,7 @@ from typing import Any
 
 from sfpo_bench.core.types import JournalRecord
 from sfpo_bench.tracking.mlflow_store import MARKER
-from sfpo_bench.tracking.points import PrimaryEvaluation, tell
+from sfpo_bench.tracking.points import PrimaryEvaluation, to_points
 
 Row = tuple[str, float, int, int]
 
@@ -30,7 +30,7 @@ def told_rows(records: Sequence[JournalRecord]) -> list[Row]:
     """The rows that a journal of these records is to leave, each once."""
     return sorted(
         (point.key, point.value, point.time_ms, point.step)
-        for told in tell(records, PrimaryEvaluation())
+        for told in to_points(records, PrimaryEvaluation())
         for point in told.points
     )
 

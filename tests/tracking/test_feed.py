@@ -57,7 +57,7 @@ def test_a_store_that_is_always_down_costs_one_warning_and_the_end_is_written_do
             time.sleep(0.01)
         thread.close(RunState.finished, [comparison.path / "figure.png"])
     assert warnings == [
-        "warning: tracking store is down. The work goes on without it; `sfpo-bench sync` delivers what is missing"
+        "warning: tracking store is down. Work continues without it; `sfpo-bench sync` delivers what is missing"
     ]
     delivery = Delivery("test", comparison.path.parent, tracking_uri=f"sqlite:///{store_folder}/mlflow.db", environ={})
     assert delivery.sync(comparison.path.parent, lambda run: 0).runs == 1
@@ -144,6 +144,6 @@ def test_the_parts_of_a_command_speak_of_a_store_once_and_in_plain_words() -> No
         warnings.sweep(broken)
     assert warnings.tracking_failed and len(said) == 2
     assert said[1] == (
-        "warning: the store of the sweep does not answer: nothing answers there (connection refused); runs go on, and "
-        "it is told later"
+        "warning: the store of the sweep does not answer: nothing answers there (connection refused); runs continue, and "
+        "it is updated later"
     )

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 
 from sfpo_bench.core.types import EventRecord, JournalRecord, Split
-from sfpo_bench.tracking.points import MetricPoint, PrimaryEvaluation, Told, store_name, tell
+from sfpo_bench.tracking.points import MetricPoint, PrimaryEvaluation, RecordPoints, store_name, to_points
 from tests.tracking.records import START_UNIX_S, costs, evaluation, short_run, step_record
 
 
-def told(*records: JournalRecord, primary: PrimaryEvaluation | None = None) -> list[Told]:
-    return list(tell(records, primary or PrimaryEvaluation()))
+def told(*records: JournalRecord, primary: PrimaryEvaluation | None = None) -> list[RecordPoints]:
+    return list(to_points(records, primary or PrimaryEvaluation()))
 
 
-def values(one: Told) -> dict[str, float]:
+def values(one: RecordPoints) -> dict[str, float]:
     return {point.key: point.value for point in one.points}
 
 
