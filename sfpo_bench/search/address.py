@@ -1,4 +1,4 @@
-"""The address of a study's database, checked without importing what uses it."""
+"""Checks the URL of a study's database without importing Optuna or SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sfpo_bench.core.extras import install_extra
 
 
 def check_url(url: str) -> None:
-    """Raise `ConfigError` for an address of another kind of database, or one whose driver is not installed."""
+    """Raise `ConfigError` for an unsupported kind of database or a missing driver."""
     if not url:
         return
     scheme = url.partition("://")[0]

@@ -1,17 +1,17 @@
-"""What a trial is judged by: a number of its curve, also while the curve is still growing.
+"""Goals of a sweep: numbers computed from a trial's learning curve, also while the trial is running.
 
 A curve is sampled accuracy against cost, one point per evaluation. With c the cost and B the budget:
 
-    area       (1 / B) * integral of accuracy from 0 to B, by trapezoids     the mean accuracy over the budget; large
-    accuracy   accuracy at B, between two evaluations by interpolation       large
-    cost       cost at which the curve first reaches `target`                small
+    area       (1 / B) * integral of accuracy from 0 to B, by trapezoids     mean accuracy over the budget; maximized
+    accuracy   accuracy at B, interpolated between evaluations               maximized
+    cost       cost at which the curve first reaches `target`                minimized
 
-A run that did not reach the target within B has no cost. It counts as B * (2 - best / target), with `best` its best
-accuracy: worse than any run that did reach it, and the nearer the better. That number orders trials; it is no cost, and
+A run that did not reach the target within B has no cost. It is scored B * (2 - best / target), with `best` its best
+accuracy: worse than every run that reached the target, and better the closer it came. This score only ranks trials;
 tables show such trials as censored.
 
-The budget is cut into rungs. A trial is reported at each rung that its curve has passed, with the goal's value for the
-budget up to there, so that trials of unlike batches or passes are compared at equal cost.
+The budget is divided into rungs. A trial reports the goal at each rung that its curve has passed, for the budget up to
+that rung, so that trials with different batch sizes or passes are compared at equal cost.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from sfpo_bench.statistics.cost_to_target import Outcome, cost_to_target
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Accuracies at rising costs; `ended` once the run will add nothing."""
+    """Accuracies at increasing costs; `ended` is True once the run has ended."""
 
     costs: tuple[float, ...]
     accuracies: tuple[float, ...]
     ended: bool = False
 
     def up_to(self, cost: float) -> Curve:
-        """The curve cut at `cost`, with the interpolated accuracy there; beyond its end the last accuracy holds."""
+        """Return the curve up to `cost`, ending in an interpolated point; beyond its end the last accuracy is kept."""
         inside = [(c, a) for c, a in zip(self.costs, self.accuracies, strict=True) if c <= cost]
         if inside and inside[-1][0] < cost:
             inside.append((cost, self._at(cost)))
@@ -55,7 +55,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One goal with its budget settled."""
+    """A goal with its resolved budget."""
 
     name: str
     measure: Measure
@@ -68,7 +68,7 @@ class Goal:
         return self.measure is Measure.cost
 
     def curve(self, records: Iterable[JournalRecord], split: Split, *, ended: bool) -> Curve:
-        """The curve of a run's journal: its sampled evaluations of `split`, each cost once."""
+        """Return the curve of a run's journal: its sampled evaluations of `split`, one per cost."""
         points: dict[float, float] = {}
         for record in records:
             if isinstance(record, EvaluationRecord) and record.split is split and record.mode == "sampled":
@@ -77,7 +77,7 @@ class Goal:
         return Curve(tuple(costs), tuple(points[cost] for cost in costs), ended)
 
     def value(self, curve: Curve, share: float = 1.0) -> float:
-        """The goal for `share` of the budget; NaN for a curve without a point."""
+        """Return the goal for `share` of the budget, or NaN for a curve without points."""
         budget = share * self.budget
         cut = curve.up_to(budget)
         if not cut.costs:
@@ -89,12 +89,12 @@ class Goal:
         return self._cost(cut)
 
     def is_censored(self, curve: Curve) -> bool:
-        """True when the goal is a cost and the curve never reached its target."""
+        """Return True if the goal is a cost and the curve never reached its target."""
         cut = curve.up_to(self.budget)
         return self.measure is Measure.cost and max(cut.accuracies, default=0.0) < self.target
 
     def passed(self, curve: Curve, rungs: int) -> int:
-        """How many of `rungs` equal parts of the budget the curve has behind it; all of them once it has ended."""
+        """Return how many of `rungs` equal parts of the budget the curve has passed; all of them once it has ended."""
         if curve.ended:
             return rungs
         spent = curve.costs[-1] if curve.costs else 0.0
@@ -117,9 +117,9 @@ def _mean_over_cost(curve: Curve) -> float:
 
 
 def settled(name: str, goal: GoalSettings, responses: int, prompts: int) -> Goal:
-    """The goal with its budget: as set, or what all training steps of a run spend.
+    """Return the goal with its budget: the configured one, or else what all training steps of a run spend.
 
-    Raises `ConfigError` when that is unknown beforehand.
+    Raises `ConfigError` if that cost is not known in advance.
     """
     planned = {CostAxis.responses: responses, CostAxis.prompts: prompts}
     budget = goal.budget or float(planned.get(goal.axis, 0))
@@ -132,7 +132,7 @@ def settled(name: str, goal: GoalSettings, responses: int, prompts: int) -> Goal
 
 
 def steps_within(goals: Sequence[Goal], steps: int, prompts: int, group: int) -> int:
-    """Training steps of a run: those that spend the largest budget, where what a step costs is known; else `steps`."""
+    """Return the training steps that spend the largest budget, or `steps` if the cost of a step is unknown."""
     per_step = {CostAxis.prompts: prompts, CostAxis.responses: prompts * group}
     if any(goal.axis not in per_step for goal in goals):
         return steps
@@ -140,8 +140,7 @@ def steps_within(goals: Sequence[Goal], steps: int, prompts: int, group: int) ->
 
 
 def budgets_set_steps(goals: Mapping[str, object]) -> bool:
-    """True when every goal has a budget of its own on an axis of known cost per step: `training.steps` does not
-    count."""
+    """Return True if every goal has a budget on an axis of known cost per step; `training.steps` is then ignored."""
     known = (CostAxis.prompts, CostAxis.responses)
     return bool(goals) and all(
         isinstance(goal, Mapping) and goal.get("budget") and str(goal.get("axis") or CostAxis.responses.value) in known

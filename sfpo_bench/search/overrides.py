@@ -1,4 +1,4 @@
-"""Hydra's sweep overrides as a space: `key=a,b`, `range(1,9,2)`, `interval(0,1)`, `tag(log,interval(1e-5,1e-3))`."""
+"""Parses Hydra sweep overrides: `key=a,b`, `range(1,9,2)`, `interval(0,1)`, `tag(log,interval(1e-5,1e-3))`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sfpo_bench.settings.search import Kind, ParameterSettings
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[dict[str, ParameterSettings], list[str]]:
-    """The parameters that the sweep overrides among `arguments` span, and the other overrides as they are.
+    """Return the parameters defined by the sweep overrides among `arguments`, and the other overrides unchanged.
 
-    A parameter is named by the last part of its key, or by all of it where that is taken. Raises `ConfigError` for a
-    sweep that is no space.
+    A parameter is named after the last part of its key, or after the whole key if that name is taken. Raises
+    `ConfigError` for unsupported sweeps.
     """
     parameters: dict[str, ParameterSettings] = {}
     fixed: list[str] = []
@@ -64,7 +64,7 @@ def _range(value: RangeSweep) -> list[int | float]:
 
 
 def _plain(override: Override, item: object) -> object:
-    """The item as YAML would hold it."""
+    """Return the item as YAML would load it."""
     if isinstance(item, QuotedString):
         return item.text
     if isinstance(item, list):

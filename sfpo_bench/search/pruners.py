@@ -1,4 +1,4 @@
-"""Which trials are hopeless. A report's step is a rung of the budget, seed after seed; with wilcoxon it is a seed."""
+"""Optuna pruners. A reported step is a rung of the budget, counted over the seeds; with wilcoxon it is a seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def pruner_of(settings: SweepSettings) -> BasePruner:
-    """Optuna's pruner for these settings."""
+    """Return Optuna's pruner for these settings."""
     from optuna import pruners
 
     startup, warmup, factor = settings.startup_trials, settings.warmup_rungs, settings.reduction_factor

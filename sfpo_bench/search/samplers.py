@@ -1,9 +1,9 @@
-"""How parameters are drawn: every draw is a function of the study's seed, the trial's number and the parameter.
+"""Samplers whose every draw is a function of the study's seed, the trial number and the parameter.
 
-Optuna's samplers carry a generator from trial to trial. A sweep that was killed and taken up again would start it anew
-and draw old points once more, or others than an uninterrupted sweep. Here each draw gets a sampler of its own, seeded
-by name, which knows the past only from the study. Hence random and grid search choose the same points however often
-they are interrupted and however many processes take part; with one slot so do the samplers that learn.
+Optuna's samplers keep a random generator across trials. A sweep that was killed and resumed would restart it, and
+then repeat points or draw others than an uninterrupted sweep. Here each draw uses a new sampler, seeded by name, which
+knows earlier trials only from the study. Random and grid search therefore choose the same points however often they
+are interrupted and however many processes take part; with one slot this also holds for adaptive samplers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Make = Callable[[int], BaseSampler]
 
 
 class Seeded(BaseSampler):
-    """Draws with a new sampler of the wrapped kind each time, seeded by (seed, trial number, parameter)."""
+    """Wraps a sampler: each draw uses a new one, seeded by (seed, trial number, parameter)."""
 
     def __init__(self, make: Make, seed: int) -> None:
         self._make = make
@@ -57,7 +57,7 @@ class Seeded(BaseSampler):
 
 
 class Grid(BaseSampler):
-    """Trial k gets point k of the grid, in an order that the seed shuffles; behind the last point it starts again."""
+    """Assigns grid points to trials in an order shuffled by the seed, and restarts after the last point."""
 
     def __init__(self, points: Sequence[Point], seed: int) -> None:
         order = generator(seed, "sweep", "grid").permutation(len(points))
@@ -78,12 +78,12 @@ class Grid(BaseSampler):
 
 
 def sampler_of(kind: SweepSampler, seed: int, startup_trials: int, grid: Sequence[Point] = ()) -> BaseSampler:
-    """The sampler of a study; `grid` holds the points of a grid search."""
+    """Return the sampler of a study; `grid` holds the points of a grid search."""
     if kind is SweepSampler.grid:
         return Grid(grid, seed)
     kinds: dict[SweepSampler, Make] = {
         SweepSampler.random: lambda key: RandomSampler(seed=key),
-        # A trial that runs elsewhere counts as a bad one, so that slots do not crowd at one point.
+        # constant_liar: running trials count as bad ones, so that parallel slots do not sample the same region.
         SweepSampler.tpe: lambda key: TPESampler(seed=key, n_startup_trials=startup_trials, constant_liar=True),
         SweepSampler.cmaes: lambda key: CmaEsSampler(
             seed=key, n_startup_trials=startup_trials, warn_independent_sampling=False

@@ -1,4 +1,4 @@
-"""The space of a sweep: parameters, their conditions, and the overrides that a point of it stands for."""
+"""The search space of a sweep: parameters, conditions, and conversion of points to overrides."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sfpo_bench.settings.search import Kind, ParameterSettings
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-# A list is held as its text in Hydra's notation: what a study stores must be one word.
+# A list is stored as text in Hydra's syntax, since Optuna stores scalars only.
 Value = bool | int | float | str | None
 Point = Mapping[str, Value]
 
-_CLOSE = 1e-9  # relative; samplers and grids round the steps of a range differently
+_CLOSE = 1e-9  # relative tolerance: samplers and grids round differently
 
-_EDGE = 0.02  # a best value within this share of a continuous range from an end lies at that end
+_EDGE = 0.02  # share of a continuous range that counts as its edge
 
 
 class ListText(str):
-    """A list as an override writes it, such as `[1,2]`."""
+    """A list in the syntax of an override, such as `[1,2]`."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One dimension. Numbers lie in [low, high]; `step` 0 is continuous. `choices` are those of a categorical one."""
+    """One dimension. Numbers are in [low, high]; `step` 0 means continuous. `choices` are those of a categorical."""
 
     name: str
     key: str
@@ -54,16 +54,16 @@ class Parameter:
         return self.kind in (Kind.int, Kind.log_int)
 
     def exists(self, point: Point) -> bool:
-        """True when the values before it in `point` call for this parameter."""
+        """Return True if the values in `point` meet this parameter's conditions."""
         return all(name in point and any(_same(point[name], value) for value in values) for name, values in self.when)
 
     @property
     def is_continuous(self) -> bool:
-        """True when a sampler may draw any number between the ends."""
+        """Return True if a sampler may draw any number in the range."""
         return self.kind in (Kind.float, Kind.log) and not self.step
 
     def can_be(self, value: Value) -> bool:
-        """True when some sampler draws this very value; of a continuous range only a grid does, from `points`."""
+        """Return True if a sampler can draw exactly this value; for a continuous range only a grid of `points` can."""
         if self.kind is Kind.log_int and not self.points:
             return not isinstance(value, (bool, str)) and value is not None and self._holds(value)
         return any(_same(value, known) for known in self.grid())
@@ -72,13 +72,13 @@ class Parameter:
         return self.low <= value <= self.high and value == int(value)
 
     def override(self, value: Value) -> str:
-        """The override that sets this parameter's setting to one of its values."""
-        # A study gives texts back: which of them are lists, the choices know.
+        """Return the override that sets this parameter to `value`."""
+        # Optuna returns plain strings; the choices tell which of them are lists.
         is_list = any(isinstance(choice, ListText) and choice == value for choice in self.choices)
         return f"{self.key}={value if is_list else override_text(value)}"
 
     def suggest(self, trial: Trial) -> Value:
-        """The trial's value of this parameter, drawn when it has none yet."""
+        """Return the trial's value of this parameter, drawn if it has none yet."""
         if self.kind is Kind.categorical:
             return trial.suggest_categorical(self.name, self.choices)
         if self.is_whole:
@@ -87,7 +87,7 @@ class Parameter:
         return trial.suggest_float(self.name, self.low, self.high, step=self.step or None, log=self.is_log)
 
     def grid(self) -> tuple[Value, ...]:
-        """The values a grid takes: every choice, every step, or `points` from end to end. Empty when none is said."""
+        """Return the grid values: every choice, every step, or `points` equally spaced values; empty if undefined."""
         if self.kind is Kind.categorical:
             return self.choices
         if self.points == 1:
@@ -96,7 +96,7 @@ class Parameter:
             low, high = (math.log(self.low), math.log(self.high)) if self.is_log else (self.low, self.high)
             between = [low + (high - low) * index / (self.points - 1) for index in range(self.points)]
             inner = [math.exp(x) if self.is_log else x for x in between[1:-1]]
-            # Twelve digits: a factor of two between rates shall be one.
+            # Round to twelve digits, so that a factor of two between rates is exactly two.
             values = [self.low, *(float(f"{x:.12g}") for x in inner), self.high]
             return tuple(dict.fromkeys(self._number(x) for x in values))
         step = self.step or (1.0 if self.kind is Kind.int else 0.0)
@@ -106,7 +106,7 @@ class Parameter:
         return tuple(self._number(float(f"{self.low + index * step:.12g}")) for index in range(count))
 
     def edge(self, value: Value) -> str:
-        """`low` or `high` when the value lies at that end of the range, else empty; categorical ones have no ends."""
+        """Return `low` or `high` if the value is at that end of the range, else ""; always "" for categoricals."""
         if self.kind is Kind.categorical or value is None or isinstance(value, (str, bool)):
             return ""
         if self.grid() or self.is_whole:
@@ -116,7 +116,7 @@ class Parameter:
         return "low" if share <= _EDGE else "high" if share >= 1 - _EDGE else ""
 
     def extended(self, edge: str) -> Parameter:
-        """The range beyond the end `edge` of this one: one grid value there, or half the (logarithmic) width."""
+        """Return the range beyond the end `edge`: one grid value, or half the (logarithmic) width of this range."""
         values = [float(value) for value in self.grid() if value is not None and not isinstance(value, (str, bool))]
         if self.is_log:
             factor = values[1] / values[0] if len(values) > 1 else math.sqrt(self.high / self.low)
@@ -137,12 +137,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Parameters, each after those that its condition refers to."""
+    """Parameters, ordered so that each follows those its conditions refer to."""
 
     parameters: tuple[Parameter, ...]
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
-        """Suggest every parameter that exists; values that the trial has already stay."""
+        """Suggest every active parameter; values that the trial already has are kept."""
         point: dict[str, Value] = {}
         for parameter in self.parameters:
             if parameter.exists(point):
@@ -150,11 +150,11 @@ class Space:
         return point
 
     def overrides(self, point: Point) -> list[str]:
-        """The point as Hydra overrides."""
+        """Return the point as Hydra overrides."""
         return [parameter.override(point[parameter.name]) for parameter in self._of(point)]
 
     def grid(self) -> list[dict[str, Value]]:
-        """Every combination of the parameters' grid values, conditions observed, the last parameter fastest.
+        """Return all combinations of grid values that meet the conditions, the last parameter varying fastest.
 
         Raises `ConfigError` for a continuous range without `points` or `step`.
         """
@@ -174,7 +174,7 @@ class Space:
         return points
 
     def corners(self) -> Iterator[dict[str, Value]]:
-        """A few points that together hold both ends of every range and every choice, conditions observed."""
+        """Yield a few points that together contain both ends of every range and every choice, within the conditions."""
         extremes = {p.name: p.choices or (p._number(p.low), p._number(p.high)) for p in self.parameters}
         for wanted in self.parameters:
             for value in extremes[wanted.name]:
@@ -183,7 +183,7 @@ class Space:
     def _fill(
         self, fixed: dict[str, Value], wanted: Parameter, extremes: Mapping[str, Sequence[Value]]
     ) -> dict[str, Value]:
-        """A point with the wanted value; what it depends on is set so that it exists."""
+        """Return a point with the wanted value, in which the parameters it depends on make it active."""
         needed = dict(fixed)
         waiting = [wanted]
         while waiting:
@@ -201,7 +201,7 @@ class Space:
 
 
 def override_text(value: Value) -> str:
-    """A value in Hydra's notation."""
+    """Return a value in Hydra's syntax."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -212,14 +212,14 @@ def override_text(value: Value) -> str:
 
 
 def _same(one: Value, other: Value) -> bool:
-    """True for equal values of one sort: `1` is 1.0 and neither `true` nor the text `1`."""
+    """Return True for equal values of one type: 1 equals 1.0, but not `true` or the string `1`."""
     if isinstance(one, (bool, str)) or isinstance(other, (bool, str)) or one is None or other is None:
         return type(one) is type(other) and one == other
     return math.isclose(one, other, rel_tol=_CLOSE)
 
 
 def space_of(settings: Mapping[str, ParameterSettings]) -> Space:
-    """The checked space of `sweep.parameters`; raises `ConfigError` for what contradicts itself."""
+    """Return the checked space of `sweep.parameters`; raises `ConfigError` for contradictions."""
     if not settings:
         raise ConfigError(
             "sweep.parameters is empty; choose a sweep that has a space, or add a parameter: "
@@ -272,7 +272,7 @@ def _check_range(where: str, parameter: Parameter) -> None:
 
 
 def _number(where: str, value: object) -> float:
-    # YAML reads 1e-4 as text: numbers want a point there.
+    # YAML loads 1e-4 as a string, since its floats need a decimal point.
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = float(value)
@@ -297,7 +297,7 @@ def _value(where: str, value: object) -> Value:
 
 
 def _ordered(parameters: Mapping[str, Parameter]) -> list[Parameter]:
-    """Parameters after those that their conditions refer to, otherwise as given."""
+    """Return the parameters sorted so that each follows those its conditions refer to, otherwise in the given order."""
     ordered: list[Parameter] = []
     waiting = list(parameters.values())
     while waiting:

@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file in the sweep's folder, or a database by its address."""
+"""Storage of a study: a journal file in the sweep's folder, or a database given by its URL."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 STUDY_FILE = "study.log"
-# What a database that does not answer raises, through Optuna or past it.
+# Raised by a database that does not respond, wrapped by Optuna or not.
 STORE_ERRORS = (StorageInternalError, DBAPIError)
 
 
 class FileLock(JournalFileOpenLock):
-    """The lock of Optuna's journal file, held by the kernel, which releases it when its process ends.
+    """File lock for Optuna's journal, which the kernel releases when its process ends.
 
-    A process that was killed while it wrote leaves half a line, behind which Optuna could read nothing more; the next
-    holder cuts it off.
+    A process killed while writing leaves an incomplete line, after which Optuna could not read any further. The next
+    holder of the lock truncates it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -58,9 +58,9 @@ def _cut_torn_line(file: Path) -> None:
 
 
 def open_storage(url: str, folder: Path) -> BaseStorage:
-    """The storage at `url`, or the journal file of `folder` when it is empty.
+    """Return the storage at `url`, or the journal file in `folder` if `url` is empty.
 
-    Raises `ConfigError` for an address that cannot be used, `StudyStoreError` when nothing answers there.
+    Raises `ConfigError` for an invalid URL and `StudyStoreError` if the database does not respond.
     """
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
@@ -72,7 +72,7 @@ def open_storage(url: str, folder: Path) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(file), lock_obj=FileLock(file)))
     check_url(url)
     try:
-        # A connection that was lost is noticed before it is used.
+        # Detect lost connections before they are used.
         return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(f"sweep.storage: {error}; expected postgresql+psycopg://user@host/database") from error

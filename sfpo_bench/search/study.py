@@ -1,17 +1,18 @@
-"""A study that several processes share and that outlives each of them.
+"""A study shared by several processes that survives the kill of any of them.
 
-Every process has a lease on the study: a time by which it will have said that it is still there. A trial belongs to the
-process that took it. When that process has been silent for longer, its trials are orphans, and the next process that
-looks takes them over with the parameters they have. No pid is asked: it may be of another machine, or of a zombie.
+Every process renews a lease on the study (a heartbeat with a timeout). A trial belongs to the process that took it. If
+the lease of that process expires, its trials are orphans, and the next process that asks for a trial takes one over
+with its parameters. Process ids are not used, since they may belong to another machine or to a zombie.
 
-What decides (taking an orphan, asking for a new trial, telling how one ended) happens under one file lock of the
-sweep's folder, which all its processes share because the checkpoints lie there too. The lock dies with its holder.
-A kill at any moment leaves the storage in a state from which this goes on:
+Every decision (taking over an orphan, creating a trial, recording its end) is made under one file lock in the sweep's
+folder, which all processes share for the checkpoints anyway. The kernel releases the lock of a killed process. A kill
+at any point leaves the storage in a recoverable state:
 
-    after the trial was made, before it has an owner or all parameters   an orphan; what is missing is drawn as it would
-                                                                         have been, for draws depend on the number alone
-    after a report, before the pruner was asked                          it is asked again at the last report
-    after the run ended, before that was told                            an orphan whose run is finished: told at once
+    after a trial was created, before it has an owner or all parameters   an orphan; missing parameters are drawn with
+                                                                          the same result, which depends on the
+                                                                          trial number alone
+    after a report, before the pruner was called                          the pruner is called for the last report
+    after the run ended, before that was recorded                         an orphan with a finished run, recorded then
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _RETRY_OF = "retry_of"
 
 @dataclass(slots=True)
 class HeldTrial:
-    """A trial that this process works on."""
+    """A trial that this process runs."""
 
     number: int
     point: Mapping[str, Value]
@@ -54,8 +55,8 @@ class HeldTrial:
     _reported: set[int] = field(default_factory=set)
 
     def report(self, step: int, value: float) -> bool:
-        """Report a value at a rung; True when the pruner prunes the trial. A rung is reported once; the pruner
-        decides on the latest."""
+        """Report a value at a rung; return True if the pruner prunes the trial. Each rung is reported once, and the
+        pruner decides on the latest."""
         if step < max(self._reported, default=-1):
             return False
         if step not in self._reported:
@@ -65,7 +66,7 @@ class HeldTrial:
 
 
 class SharedStudy:
-    """One study, seen by one of its processes."""
+    """A process's view of a shared study."""
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class SharedStudy:
         self._lease_until = 0.0
         self._held: dict[int, HeldTrial] = {}
         with self._lock(), warnings.catch_warnings():
-            # Hyperband is marked experimental upstream, as it has been for years.
+            # Optuna has marked Hyperband as experimental for years.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study: Study = optuna.create_study(
                 storage=storage,
@@ -102,7 +103,7 @@ class SharedStudy:
     # --- leases ---------------------------------------------------------------------------------------------------
 
     def renew(self) -> bool:
-        """Renew this process's lease; cheap to call often. False when the lease had run out before."""
+        """Renew this process's lease; cheap to call often. Returns False if the lease had expired."""
         now, before = self._now(), self._lease_until
         if now > before - self._lease_seconds * 2 / 3:
             self._study.set_user_attr(f"{_LEASE}{self._owner}", now + self._lease_seconds)
@@ -110,16 +111,16 @@ class SharedStudy:
         return before == 0.0 or now <= before
 
     def release(self) -> None:
-        """Release the lease: other processes may take over its trials at once."""
+        """Release the lease, so that other processes may take over its trials immediately."""
         self._lease_until = 0.0
         self._study.set_user_attr(f"{_LEASE}{self._owner}", 0.0)
 
     def others_until(self) -> float:
-        """When the last lease of another process ends, in Unix seconds; 0 when no other was ever here."""
+        """Return the time at which the last lease of other processes expires, in Unix seconds; 0 if there are none."""
         return max((until for owner, until in self._leases().items() if owner != self._owner), default=0.0)
 
     def latest_lease(self) -> float:
-        """When the last lease of any process ends, in Unix seconds; 0 without any."""
+        """Return the time at which the last lease of any process expires, in Unix seconds; 0 if there are none."""
         return max(self._leases().values(), default=0.0)
 
     def _leases(self) -> dict[str, float]:
@@ -129,9 +130,9 @@ class SharedStudy:
     # --- taking trials --------------------------------------------------------------------------------------------
 
     def take(self, space: Callable[[int], Space], wanted: int) -> HeldTrial | None:
-        """An orphan, or a new trial while there are fewer than `wanted`; None when there is neither.
+        """Take over an orphan, or create a trial if fewer than `wanted` exist; return None if neither is possible.
 
-        `space` gives the space of a trial by its number.
+        `space` maps a trial number to the space of that trial.
         """
         import optuna
 
@@ -140,7 +141,7 @@ class SharedStudy:
             orphan = self._orphan()
             if orphan is None and not self._waiting() and self._counted() >= wanted:
                 return None
-            # optuna.Trial is how a process joins a trial that exists; ask() ends with the same call.
+            # optuna.Trial joins an existing trial; ask() ends with the same call.
             trial = self._study.ask() if orphan is None else optuna.trial.Trial(self._study, orphan._trial_id)
             trial.set_user_attr(_OWNER, self._owner)
             point = space(trial.number).suggest(trial)
@@ -167,12 +168,12 @@ class SharedStudy:
         return bool(self._study.get_trials(deepcopy=False, states=[TrialState.WAITING]))
 
     def _counted(self) -> int:
-        """Trials made so far, those that were tried again once."""
+        """Return the number of trials created so far; a trial and its retries count once."""
         trials = self._study.get_trials(deepcopy=False)
         return len({int(trial.user_attrs.get(_RETRY_OF, trial.number)) for trial in trials})
 
     def retry_failed(self) -> int:
-        """Put the parameters of failed trials back into the queue, each once; returns how many."""
+        """Enqueue the parameters of each failed trial again, once; return how many."""
         from optuna.trial import TrialState
 
         with self._lock():
@@ -184,29 +185,29 @@ class SharedStudy:
                     self._study.enqueue_trial(trial.params, user_attrs={_RETRY_OF: number})
             return len(failed.keys() - again)
 
-    # --- telling --------------------------------------------------------------------------------------------------
+    # --- ending trials --------------------------------------------------------------------------------------------
 
     def complete(self, held: HeldTrial, values: Sequence[float], *, censored: bool) -> None:
-        """The trial ended with these values of its goals."""
-        self._tell(held, "COMPLETE", list(values), {_CENSORED: True} if censored else {})
+        """Record that the trial ended with these goal values."""
+        self._end(held, "COMPLETE", list(values), {_CENSORED: True} if censored else {})
 
     def prune(self, held: HeldTrial, cause: str) -> None:
-        """The trial was given up."""
-        self._tell(held, "PRUNED", None, {_CAUSE: cause})
+        """Record that the trial was pruned."""
+        self._end(held, "PRUNED", None, {_CAUSE: cause})
 
     def fail(self, held: HeldTrial, cause: str) -> None:
-        """The trial broke."""
-        self._tell(held, "FAIL", None, {_CAUSE: cause[:2000]})
+        """Record that the trial failed."""
+        self._end(held, "FAIL", None, {_CAUSE: cause[:2000]})
 
     def let_go(self, held: HeldTrial) -> None:
-        """Release a trial that is not over; another process, or this one later, continues it."""
+        """Release an unfinished trial, which another process, or this one later, continues."""
         self._held.pop(held.number, None)
 
     def owns(self, held: HeldTrial) -> bool:
-        """False when another process took the trial over because this one was silent too long."""
+        """Return False if another process took the trial over because this one's lease had expired."""
         return self._frozen(held.number).user_attrs.get(_OWNER) == self._owner
 
-    def _tell(
+    def _end(
         self, held: HeldTrial, state: str, values: list[float] | None, attributes: Mapping[str, str | bool]
     ) -> None:
         from optuna.trial import TrialState
@@ -218,15 +219,17 @@ class SharedStudy:
                 self._study.tell(held.number, values, TrialState[state])
             self._held.pop(held.number, None)
 
-    # --- looking --------------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------------
 
     def views(self) -> list[TrialView]:
-        """Every trial, by number."""
+        """Return every trial, ordered by number."""
         return [self._view(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def importances(self) -> dict[str, float]:
-        """Share of each parameter in the difference between good trials and all (PED-ANOVA); empty below ten complete
-        trials, or when the parameters were not all in common."""
+        """Return each parameter's share in the difference between good trials and all trials (PED-ANOVA).
+
+        Empty for fewer than ten complete trials, for several goals, or if trials have no common parameters.
+        """
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
         from optuna.trial import TrialState
 

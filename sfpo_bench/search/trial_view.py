@@ -1,4 +1,4 @@
-"""A trial as anyone may see it, in memory and as plain values."""
+"""A read-only record of a trial, and its plain form for JSON."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 from sfpo_bench.search.space import Value
 
-OVER = ("complete", "pruned", "failed")  # the states of a trial that has ended
+OVER = ("complete", "pruned", "failed")  # final states
 
 
 @dataclass(frozen=True, slots=True)
 class TrialView:
-    """One trial. `state` is running, lost, waiting, complete, pruned or failed; lost is a running one whose process has
-    been silent too long. `values` are those of the goals, of a pruned trial what it had when it was given up; `rungs`
-    are its reports."""
+    """A trial. `state` is running, lost, waiting, complete, pruned or failed.
+
+    A running trial whose process's lease has expired is lost. `values` are those of the goals; for a pruned trial,
+    those at the time of pruning. `rungs` are its reports.
+    """
 
     number: int
     state: str
@@ -30,7 +32,7 @@ class TrialView:
     ended_unix_s: float | None
 
     def plain(self) -> dict[str, object]:
-        """For JSON, which has no NaN."""
+        """Return the fields for JSON, with NaN as None."""
         return {
             "number": self.number,
             "state": self.state,
@@ -46,6 +48,6 @@ class TrialView:
 
     @classmethod
     def fields_of(cls, plain: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of a view from what `plain` gave."""
+        """Return the fields of a view from the result of `plain`."""
         values = tuple(math.nan if value is None else float(value) for value in plain["values"])
         return {**plain, "values": values, "rungs": {int(step): float(v) for step, v in plain["rungs"].items()}}
