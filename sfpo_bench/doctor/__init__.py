@@ -1,1 +1,1 @@
-"""Questions about this installation, each answered by findings: green, yellow or red, and the fix of what is red."""
+"""Checks of this installation. Each yields findings: green, yellow or red, with a fix."""

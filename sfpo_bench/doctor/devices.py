@@ -1,4 +1,4 @@
-"""Checks of devices and rollout engines. Importing the module is cheap; the checks import torch."""
+"""Checks of devices and rollout engines. torch is imported by the checks, not by this module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUBJECT = "devices"
 
 
 def check_devices(tested: dict[str, str]) -> Iterator[Finding]:
-    """CPU threads, every CUDA device after a small calculation on it, MPS."""
+    """Yield findings on CPU threads, on every CUDA device after a small computation on it, and on MPS."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -25,19 +25,19 @@ def check_devices(tested: dict[str, str]) -> Iterator[Finding]:
         yield red(_SUBJECT, text, f"pip install --force-reinstall torch=={tested['torch']}")
         return
     yield green(_SUBJECT, f"cpu: {torch.get_num_threads()} threads by default, {_processors()} processors")
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = torch.cuda.is_available()
     if found:
         yield from _cuda(torch)
     else:
-        yield _no_cuda(torch, tested, [str(warning.message) for warning in told])
+        yield _no_cuda(torch, tested, [str(warning.message) for warning in caught])
     if torch.backends.mps.is_available():
-        yield yellow(_SUBJECT, "mps: there, but no number was ever measured on it and device=auto takes the CPU")
+        yield yellow(_SUBJECT, "mps: available but untested; device=auto uses the CPU")
 
 
 def check_engines(tested: dict[str, str]) -> Iterator[Finding]:
-    """Findings on the rollout engines, vLLM among them."""
+    """Yield findings on the rollout engines."""
     try:
         import transformers
     except (ImportError, OSError) as error:
@@ -58,7 +58,7 @@ def _cuda(torch: ModuleType) -> Iterator[Finding]:
             free, total = torch.cuda.mem_get_info(index)
             works = float(torch.ones(2, device=f"cuda:{index}").sum()) == 2.0
         except RuntimeError as error:
-            text = f"cuda:{index} is there and does not calculate: {_first_line(error)}"
+            text = f"cuda:{index} is present but does not compute: {_first_line(error)}"
             yield red(_SUBJECT, text, "device=cpu, or free or repair that device")
             continue
         name = torch.cuda.get_device_name(index)
@@ -68,7 +68,7 @@ def _cuda(torch: ModuleType) -> Iterator[Finding]:
             yield red(_SUBJECT, f"cuda:{index}: {name} finds 1 + 1 other than 2", "device=cpu, and have it repaired")
 
 
-def _no_cuda(torch: ModuleType, tested: dict[str, str], told: list[str]) -> Finding:
+def _no_cuda(torch: ModuleType, tested: dict[str, str], messages: list[str]) -> Finding:
     driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
     if not driver:
         return green(_SUBJECT, "cuda: none; device=auto trains on the CPU")
@@ -78,7 +78,7 @@ def _no_cuda(torch: ModuleType, tested: dict[str, str], told: list[str]) -> Find
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return yellow(_SUBJECT, f"cuda: hidden by CUDA_VISIBLE_DEVICES={visible!r}", "unset CUDA_VISIBLE_DEVICES")
-    cause = told[0].splitlines()[0] if told else "torch does not say why"
+    cause = messages[0].splitlines()[0] if messages else "torch gives no reason"
     return yellow(_SUBJECT, f"cuda: there is an NVIDIA driver, but torch finds no device: {cause}")
 
 

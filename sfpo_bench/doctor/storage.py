@@ -1,4 +1,4 @@
-"""Checks of the folders that are written: output folder and model cache, with their free space."""
+"""Checks of the output folder and the model cache: permissions and free space."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.doctor.findings import Finding, green, red, yellow
 from sfpo_bench.models import smollm2
 
-# A run of the embedded experiment keeps 4 MB; one of SmolLM2 three checkpoints of 1.6 GB, and one more while it writes.
+# A run of the embedded experiment takes 4 MB; one of SmolLM2 three checkpoints of 1.6 GB, and a fourth while writing.
 _LEAST_BYTES = 500e6
 _PLENTY_BYTES = 7e9
 
 
 def check_cache(cache: Path) -> Iterator[Finding]:
-    """Can the cache be written, and is SmolLM2 in it?"""
+    """Yield findings on whether the cache is writable and contains SmolLM2."""
     cause = writable(cache)
     if cause is None:
         yield green("cache", f"{cache} can be written")
@@ -31,7 +31,7 @@ def check_cache(cache: Path) -> Iterator[Finding]:
 
 
 def check_disk(output_root: Path, cache: Path) -> Iterator[Finding]:
-    """Findings on the output folder (is it writable?) and on free space there and in the cache."""
+    """Yield findings on whether the output folder is writable, and on free space there and in the cache."""
     cause = writable(output_root)
     if cause is not None:
         yield red("disk", f"{output_root} cannot be written: {cause}", "output_root=FOLDER_YOU_MAY_WRITE")
@@ -57,13 +57,13 @@ def _room(place: Path, free: float, fix: str) -> Finding:
 
 
 def existing(place: Path) -> Path:
-    """`place`, or the nearest folder above it that exists."""
+    """Return `place`, or the nearest existing folder above it."""
     whole = place.expanduser().absolute()
     return next(path for path in (whole, *whole.parents) if path.exists())
 
 
 def writable(folder: Path) -> str | None:
-    """Why nothing can be written into `folder`, which may not exist yet; None when it can. Leaves nothing behind."""
+    """Return why `folder`, which may not exist yet, is not writable, or None if it is. Leaves no file behind."""
     try:
         with tempfile.TemporaryFile(dir=existing(folder)) as file:
             file.write(b"x")

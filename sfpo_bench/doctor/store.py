@@ -1,4 +1,4 @@
-"""The tracking store: can runs be delivered to it, and is it one that may be used?"""
+"""Checks whether runs can be delivered to the tracking store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WITHOUT = "tracking=none (and `sfpo-bench sync` once there is a store)"
 
 
 def check_store(uri: str, output_root: Path, environ: Mapping[str, str]) -> Finding:
-    """The finding on the tracking store that runs would be delivered to; a server gets one request."""
+    """Return the finding on the configured tracking store; a server gets one request."""
     try:
         address = resolve_tracking_uri(uri or None, output_root, environ)
         path = sqlite_path(address)
@@ -35,7 +35,7 @@ def check_store(uri: str, output_root: Path, environ: Mapping[str, str]) -> Find
 
 
 def check_sqlite(path: Path) -> Finding:
-    """Can the database be written, or the first run make it? Nothing is written and no file made."""
+    """Return whether the database is writable, or can be created by the first run. Writes nothing."""
     if not path.is_file() or path.stat().st_size == 0:
         cause = writable(path.parent)
         if cause is None:
@@ -54,7 +54,7 @@ def check_sqlite(path: Path) -> Finding:
 
 def _refused(path: Path, cause: str) -> Finding:
     if "locked" in cause:
-        return yellow(_SUBJECT, f"{path} is being written by another process; runs wait for their turn")
+        return yellow(_SUBJECT, f"{path} is being written by another process; runs wait for its lock")
     if "not a database" in cause or "malformed" in cause:
         fix = f"mv '{path}' '{path}.damaged' && sfpo-bench sync"
         return red(_SUBJECT, f"{path} is damaged or no database ({cause}); the journals hold everything", fix)
@@ -65,7 +65,7 @@ def _server(address: str, environ: Mapping[str, str]) -> Finding:
     shown = redact(address, environ)
     fix = f"start the server at {shown}, set MLFLOW_TRACKING_URI to one that answers, or train with {_WITHOUT}"
     try:
-        importlib.import_module("mlflow")  # Seconds that the server is not to blame for.
+        importlib.import_module("mlflow")  # takes seconds that must not count as the server's
     except ImportError as error:
         return red(_SUBJECT, f"mlflow cannot be imported: {error}", "pip install mlflow")
     store = MlflowStore(address, "sfpo_bench", environ)
@@ -78,12 +78,12 @@ def _server(address: str, environ: Mapping[str, str]) -> Finding:
             return red(_SUBJECT, f"{shown} cannot be used: {_innermost(str(error))}", fix)
         return green(_SUBJECT, f"{shown} answers")
 
-    silence = red(_SUBJECT, f"{shown} gives no answer within {SERVER_SECONDS:g} s", fix)
+    silence = red(_SUBJECT, f"{shown} does not answer within {SERVER_SECONDS:g} s", fix)
     return in_background(ask, silence, SERVER_SECONDS)()
 
 
 def _innermost(message: str) -> str:
-    """What a chain of HTTP errors comes down to: the part after the last `Caused by`."""
+    """Return the cause of a chain of HTTP errors: the part after the last `Caused by`."""
     cause = message.split("; expected")[0].split(" failed while ")[-1]
     if "Caused by" in cause:
         cause = cause.rpartition("Caused by")[2].rpartition(": ")[2].rstrip("\"')")

@@ -1,4 +1,4 @@
-"""Installed versions against the ranges the package declares and the set it was tested with."""
+"""Compares installed versions with the declared ranges and with the tested versions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SUBJECT = "versions"
 
 
 def tested_versions() -> dict[str, str]:
-    """Every version of the tested set by normalised name; the file is a copy of constraints.txt."""
+    """Return the tested version of each distribution by normalized name; the file is a copy of constraints.txt."""
     text = (files("sfpo_bench.doctor") / "tested_versions.txt").read_text(encoding="utf-8")
     pins = (line.split("==") for line in text.splitlines() if "==" in line and not line.startswith("#"))
     return {_normal(name): pin for name, pin in pins}
 
 
 def installed_version(name: str) -> str | None:
-    """The installed version of a distribution, None when there is none."""
+    """Return the installed version of a distribution, or None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -35,7 +35,7 @@ def installed_version(name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredRequirements:
-    """Requirements that the installed package declares: Python, distributions, those of its extras."""
+    """Requirements that the installed package declares: Python, distributions, extras."""
 
     python: str
     requirements: tuple[str, ...]
@@ -43,7 +43,7 @@ class DeclaredRequirements:
 
 
 def declared() -> DeclaredRequirements | None:
-    """From the metadata of the installation; None for a source tree that was only put on the path."""
+    """Return the requirements in the installation's metadata, or None for a source tree on the import path."""
     try:
         about = metadata("sfpo-bench")
     except PackageNotFoundError:
@@ -58,9 +58,9 @@ def declared() -> DeclaredRequirements | None:
 def check_versions(
     needs: DeclaredRequirements | None, tested: dict[str, str], installed: Installed = installed_version
 ) -> Iterator[Finding]:
-    """Findings on Python, on every requirement, and on the installed extras."""
+    """Yield findings on Python, on every requirement, and on the installed extras."""
     if needs is None:
-        text = "sfpo_bench is on the path without being installed, so that nothing is known of what it needs"
+        text = "sfpo_bench is on the import path but not installed, so its requirements are unknown"
         yield yellow(_SUBJECT, text, "pip install -e . -c constraints.txt")
         return
     try:
@@ -91,7 +91,7 @@ def _python(wanted: str) -> Finding:
 
 
 def _requirement(need: Requirement, tested: dict[str, str], installed: Installed) -> list[Finding]:
-    """Nothing when the version is the tested one; builds of one version (`2.13.0+cpu`) count as that version."""
+    """Return no finding for the tested version; local builds (`2.13.0+cpu`) count as that version."""
     found, wanted = installed(need.name), tested.get(_normal(need.name))
     fix = f"pip install {install_line([need], tested)}"
     if found is None:
@@ -111,7 +111,7 @@ def _extra(name: str, needs: Sequence[Requirement], tested: dict[str, str], inst
 
 
 def install_line(needs: Sequence[Requirement], tested: dict[str, str]) -> str:
-    """What pip is to be given for the tested versions, quoted for a shell where it must be."""
+    """Return pip's arguments for the tested versions, quoted for a shell if needed."""
     return " ".join(_pinned(need, tested) for need in needs)
 
 
