@@ -1,4 +1,4 @@
-"""Intervals, costs to a target, power, verdicts: pure functions from scores to what may be said (numpy, scipy)."""
+"""Intervals, costs to a target, power and verdicts as pure functions of scores (numpy, scipy)."""
 
 from sfpo_bench.statistics.cost_to_target import (
     Claim,

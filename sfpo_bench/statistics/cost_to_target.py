@@ -1,51 +1,52 @@
-"""What it costs to reach an accuracy, one seed at a time, and how many times cheaper one arm is than another.
+"""Cost to reach a target accuracy, per seed, and the cost ratio of two arms.
 
-The estimand: every seed of an arm has its own cost, the cost at which its accuracy curve first reaches the target. Arms
-are compared by the ratio of the geometric means of these costs,
+The estimand: the cost of a seed is the cost at which its accuracy curve first reaches the target. Arms are compared by
+the ratio of the geometric means of these costs,
 
     ratio = GM(cost of the baseline's seeds) / GM(cost of the arm's seeds),         above 1: the arm is cheaper.
 
-Seeds that never reach the target have no cost but a lower bound on it, the budget they spent. What that leaves to say:
+A seed that never reaches the target has a lower bound on its cost, the budget it spent (a right-censored cost). The
+statement depends on which seeds are censored:
 
-    baseline       arm            said
+    baseline       arm            statement
     all reached    all reached    the ratio and its interval
-    all reached    some did not   the ratio is at most ...     (true costs of the arm are larger than what was put in)
+    all reached    some did not   the ratio is at most ...     (true costs of the arm exceed the values used)
     some did not   all reached    the ratio is at least ...
-    some did not   some did not   nothing
+    some did not   some did not   none
 
-Where all runs of an arm reached the target, what is said is said of seeds that do: that some others would not, nobody
-can see in these runs. n of n leaves a share of up to 1 - 0.05^(1/n) possible (`unseen_share`), 26 % for n = 10.
-Where some did not, what is said is said of all seeds, however long they would go on.
+If all runs of an arm reached the target, the statement applies to seeds that do: these runs cannot show whether some
+others would not. n of n leaves a share of up to 1 - 0.05^(1/n) possible (`unseen_share`), 26 % for n = 10. If some did
+not, the statement applies to all seeds, run for as long as needed.
 
-The limit of a cost that some runs did not reach is the one-sided 97.5 % limit of the runs that did: the others cost
-more. It needs two that did. (The limit of all values, each unknown one replaced by its bound, is tighter but wrong:
-runs that stop at one budget hide their spread, and of three runs 15 % of such limits were above the truth.)
-The limit of a ratio does replace unknown costs by their bounds; there the runs that stopped get the other arm's
-spread where their own is smaller. The calibration of both is in docs/protocol.md.
+The limit of a cost that some runs did not reach is the one-sided 97.5 % limit of the runs that did, since the others
+cost more. It needs two runs that did. (The limit of all values, with each unknown one replaced by its bound, is tighter
+but invalid: runs that stop at one budget hide their spread, and with three runs 15 % of such limits exceeded the
+truth.) The limit of a ratio does replace unknown costs by their bounds; there, the runs that stopped get the other
+arm's spread if their own is smaller. docs/protocol.md has the calibration of both.
 
-Log costs often have a slow tail. Seeds of which none lies in the tail have a mean and a spread that are both too small,
-so that the upper end of Student's interval is too low: of exponential tails it covers 88 to 90 %. The samples that go
-wrong are those that show no tail, so that no test of the shape finds them. The upper end of a cost's interval is
-therefore always farther from the point, on logs, by the factor 1 + `SLOW_TAIL` / n. Runs that all reached the target,
-but late, are the ones that the budget did not cut off: their slow tail is missing, and Student's lower end is too high.
-Where the slowest run needed more than `LATE` of its budget the lower end is farther by 1 + 1/n. Both factors were
-chosen in simulation (docs/protocol.md). Limits of bounds are Student's: they speak of seeds of which some cost more
-(or less) than those that were put in. Welch's interval of a ratio, in which like shapes cancel, is left as it is.
+Log costs often have a heavy upper tail. A sample with no seed in the tail has too small a mean and spread, so the upper
+end of Student's interval is too low: for exponential tails it covers 88 to 90 %. No test of the shape detects this,
+because the samples that fail are those that show no tail. The upper end of a cost's interval is therefore always
+extended from the point, on logs, by the factor 1 + `SLOW_TAIL` / n. If all runs reached the target but late, the budget
+may have cut off the slow ones: the upper tail is missing, and Student's lower end is too high. If the slowest run used
+more than `LATE` of its budget, the lower end is extended by 1 + 1/n. Both factors were chosen in simulation
+(docs/protocol.md). Limits of bounds are Student's, since they apply to seeds of which some cost more (or less) than the
+values used. Welch's interval of a ratio is not changed, since similar shapes cancel in it.
 
-Where the costs of an arm's seeds fall into two kinds (`kinds.py`) its cost is a bound from the larger kind, and so is a
-ratio in which one of the arms does; where both do, Welch's interval covers (docs/protocol.md).
+If the costs of an arm's seeds form two clusters (`kinds.py`), its cost is a bound from the larger cluster, and so is a
+ratio in which one of the arms does. If both do, Welch's interval has its coverage (docs/protocol.md).
 
-A seed whose first evaluation already reaches the target costs at most what it had spent by then; with nothing spent its
-log cost does not exist and the arms cannot be compared at this target.
+A seed that reaches the target at its first evaluation costs at most what it had spent by then. With nothing spent its
+log cost does not exist, and the arms cannot be compared at this target.
 
-Runs may end at a target of their own (`core.stop_at`). Such a curve holds everything up to its first crossing of that
-target and of every lower one, so that these costs are the same numbers as without the stop, and runs that never get
-there go on to their budget: no run is censored by how it did. Costs to a higher target, or on other problems than those
-that ended the run, would be; they are refused (`settings.stop_checks`). What a run may spend, by which late ones are
-told, stays that of all its planned steps.
+Runs may end at their target (`core.stop_at`). Their curves contain everything up to the first crossing of that target
+and of every lower one, so these costs equal those without the stop, and runs that do not reach it use their whole
+budget: censoring does not depend on the result. Costs to a higher target, or on other problems than those that ended
+the run, would be censored by the result; `settings.stop_checks` refuses them. The budget that decides which runs are
+late remains that of all planned steps.
 
-A first crossing of a noisy curve comes early: the more often and the more noisily a run is evaluated, the earlier. Arms
-are comparable when they are evaluated at the same steps with the same number of responses.
+The first crossing of a noisy curve is biased low, more so with more frequent and noisier evaluations. Arms are
+comparable if they are evaluated at the same steps with the same number of responses.
 """
 
 from __future__ import annotations
@@ -66,15 +67,15 @@ from sfpo_bench.statistics.intervals import (
 )
 from sfpo_bench.statistics.kinds import GAP, two_kinds
 
-SLOW_TAIL = 4.0  # what 1 + SLOW_TAIL / n does to the upper end of a cost, in docs/protocol.md
-LATE = 0.6  # share of a run's budget above which its cost may be among those that the budget cuts off
+SLOW_TAIL = 4.0  # see docs/protocol.md for the effect of 1 + SLOW_TAIL / n
+LATE = 0.6  # share of the budget above which the budget may have cut off slower runs
 NO_LIMIT = "too few runs for a limit"
 TWO_KINDS = f"costs fall into two kinds, a factor {GAP:g} or more apart: a bound from the larger one"
 AT_FIRST = "a run was already there at its first evaluation"
 
 
 class Outcome(StrEnum):
-    """What a seed's curve says about the target."""
+    """Whether and when a seed's curve reached the target."""
 
     reached = "reached"
     not_reached = "not_reached"
@@ -82,7 +83,7 @@ class Outcome(StrEnum):
 
 
 class Claim(StrEnum):
-    """What may be said of a quantity: its value, one side of it, or nothing."""
+    """Kind of statement about a quantity: its value, a bound on one side, or none."""
 
     estimate = "estimate"
     at_least = "at_least"
@@ -92,11 +93,11 @@ class Claim(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeedCost:
-    """One seed's cost to a target: `cost` itself when `reached`, else the bound known of it.
+    """A seed's cost to a target: the exact `cost` if `reached`, else a bound.
 
     `not_reached`: the true cost is above `cost`, the budget at the last evaluation. `at_first`: reached at the first
     evaluation, or without spending anything, so the true cost is at most `cost`. `budget` is what the run had spent at
-    its last evaluation, or would have, had it not ended at its target; without one nothing was cut off.
+    its last evaluation, or would have spent by its last planned step if it ended at its target; infinite if unknown.
     """
 
     outcome: Outcome
@@ -105,23 +106,23 @@ class SeedCost:
 
     @property
     def lower(self) -> float:
-        """The largest number known to be no larger than the true cost."""
+        """Return the largest known lower bound of the true cost."""
         return 0.0 if self.outcome is Outcome.at_first else self.cost
 
     @property
     def upper(self) -> float:
-        """The smallest known upper bound of the true cost."""
+        """Return the smallest known upper bound of the true cost."""
         return math.inf if self.outcome is Outcome.not_reached else self.cost
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What may be said of a cost or a ratio.
+    """A statement about a cost or a ratio.
 
-    `estimate`: `point`, with `low` and `high` unless a side had one seed only. `at_least`: in these runs the value is
-    at least `point`, and at level (1 + confidence) / 2 it is at least `low` for all seeds; `low` is None where too few
-    runs can give it, and `reason` says so. `at_most`: the same with `high`. `none`: no number, and `reason` says why.
-    `p_value` is the p-value of ratio 1: two-sided, or twice the one-sided one of a bound.
+    `estimate`: `point`, with `low` and `high` unless a side had only one seed. `at_least`: in these runs the value is
+    at least `point`, and with level (1 + confidence) / 2 it is at least `low` for all seeds; `low` is None if there are
+    too few runs for it, with a `reason`. `at_most`: the same with `high`. `none`: no number, with a `reason`. `p_value`
+    is the p-value of ratio 1: two-sided, or twice the one-sided one of a bound.
     """
 
     claim: Claim
@@ -135,13 +136,13 @@ class Statement:
 def cost_to_target(
     costs: Sequence[float], accuracies: Sequence[float], target: float, planned_share: float = 1.0
 ) -> SeedCost:
-    """The cost at which a seed's accuracy curve first reaches `target`, by linear interpolation.
+    """Return the cost at which a seed's accuracy curve first reaches `target`, by linear interpolation.
 
         c = c_before + (c_at - c_before) * (target - a_before) / (a_at - a_before)
 
-    with `at` the first evaluation whose accuracy is >= target. `costs` must not fall along the curve. A run that ended
-    at a target of its own, at or above this one, had taken `planned_share` of its planned steps: its budget is what
-    all of them would have cost at the same rate.
+    with `at` the first evaluation whose accuracy is >= target. `costs` must be non-decreasing. A run that ended at its
+    own target, at or above this one, had taken `planned_share` of its planned steps; its budget is extrapolated to all
+    of them at the same rate.
     """
     _check_curve(costs, accuracies)
     at = next((index for index, accuracy in enumerate(accuracies) if accuracy >= target), None)
@@ -156,7 +157,7 @@ def cost_to_target(
 
 
 def typical_cost(seeds: Sequence[SeedCost], confidence: float = CONFIDENCE) -> Statement:
-    """The geometric mean of the seeds' costs: an interval when all reached, else a bound, else nothing."""
+    """Return the geometric mean of the seeds' costs: with an interval if all reached, else as a bound or not at all."""
     if not seeds:
         return Statement(Claim.none, reason="no run has been evaluated")
     known = reached_costs(seeds)
@@ -176,9 +177,9 @@ def typical_cost(seeds: Sequence[SeedCost], confidence: float = CONFIDENCE) -> S
 
 
 def cost_ratio(baseline: Sequence[SeedCost], arm: Sequence[SeedCost], confidence: float = CONFIDENCE) -> Statement:
-    """GM(baseline) / GM(arm) over independent seeds: Welch's interval when all reached, else a bound, else nothing.
+    """Return GM(baseline) / GM(arm) over independent seeds: with Welch's interval if all reached, else a bound or none.
 
-    Above 1 the arm is cheaper. A change of the cost's unit changes nothing; swapping the arms inverts everything.
+    Above 1 the arm is cheaper. The result does not depend on the unit of cost; swapping the arms inverts it.
     """
     if not baseline or not arm:
         return Statement(Claim.none, reason="an arm has no run that has been evaluated")
@@ -199,7 +200,7 @@ def cost_ratio(baseline: Sequence[SeedCost], arm: Sequence[SeedCost], confidence
 def _ratio_of_kinds(
     baseline: Sequence[SeedCost], arm: Sequence[SeedCost], point: float, confidence: float
 ) -> Statement | None:
-    """A bound where the seeds of one arm fall into two kinds; None where none does, or both, whose shapes cancel."""
+    """Return a bound if the seeds of exactly one arm form two clusters, else None; if both do, the shapes cancel."""
     sides = reached_costs(baseline), reached_costs(arm)
     base_kinds, arm_kinds = (two_kinds(costs) for costs in sides)
     if (base_kinds is None) is (arm_kinds is None):
@@ -214,20 +215,20 @@ def _ratio_of_kinds(
 
 
 def reached_costs(seeds: Sequence[SeedCost]) -> list[float]:
-    """The costs of the seeds that reached the target by a crossing."""
+    """Return the costs of the seeds that reached the target after their first evaluation."""
     return [seed.cost for seed in seeds if seed.outcome is Outcome.reached]
 
 
 def unseen_share(n: int, confidence: float = CONFIDENCE) -> float:
-    """The largest share of seeds that never arrive compatible with all of `n` having arrived: 1 - (1 - c)^(1/n).
+    """Return the largest share of seeds that never reach a target compatible with `n` of `n` reaching it.
 
-    One-sided Clopper-Pearson limit at `confidence`; 1 for n = 0.
+    One-sided Clopper-Pearson limit 1 - (1 - confidence)^(1/n); 1 for n = 0.
     """
     return 1 - (1 - confidence) ** (1 / n) if n else 1.0
 
 
 def count_reached(seeds: Sequence[SeedCost]) -> int:
-    """How many seeds reached the target, those that were there at their first evaluation included."""
+    """Return how many seeds reached the target, including those that did so at their first evaluation."""
     return sum(seed.outcome is not Outcome.not_reached for seed in seeds)
 
 
@@ -253,12 +254,13 @@ def _uppers(seeds: Sequence[SeedCost]) -> list[float]:
 
 
 def _usable(bounds: Sequence[float]) -> bool:
-    """True when every bound has a finite logarithm."""
+    """Return True if every bound has a finite logarithm."""
     return all(0 < bound < math.inf for bound in bounds)
 
 
 def _cost_interval(costs: Sequence[float], confidence: float, late: bool) -> Interval | None:
-    """Student's interval of the mean log cost with a farther upper end, and where runs came `late` a farther lower one;
+    """Return Student's interval of the mean log cost with an extended upper end, and if `late` an extended lower end.
+
     None for one cost."""
     estimate = geometric_mean_interval(costs, confidence)
     if estimate.interval is None:
@@ -269,7 +271,7 @@ def _cost_interval(costs: Sequence[float], confidence: float, late: bool) -> Int
 
 
 def _one_sided(ratio: RatioEstimate, above: bool) -> float | None:
-    """Twice the one-sided p-value of a bound that speaks for a ratio above (or below) 1; 1 where it does not."""
+    """Return twice the one-sided p-value of a bound, or 1 if the ratio is on the other side of 1."""
     if ratio.p_value is None:
         return None
     return ratio.p_value if (ratio.point > 1) is above and ratio.point != 1 else 1.0
@@ -284,7 +286,7 @@ def _estimate(point: float, interval: Interval | None, p_value: float | None = N
 def _at_least(
     point: float, limits: Interval | None, p_value: float | None = None, reason: str = "", none: str = NO_LIMIT
 ) -> Statement:
-    """`reason` stands beside a limit, `none` says why there is none."""
+    """Make a lower bound; `reason` is stated with a limit, `none` is the reason if there is no limit."""
     if limits is None:
         return Statement(Claim.at_least, point, reason=none)
     return Statement(Claim.at_least, point, low=limits.low, reason=reason, p_value=p_value)

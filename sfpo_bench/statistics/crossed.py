@@ -1,8 +1,8 @@
-"""Means over problems and training runs that are crossed: every run of an arm answers the same problems.
+"""Means over problems and training runs with a crossed design: every run of an arm answers the same problems.
 
-The data of one benchmark is a matrix y[S, P]: the score in [0, 1] of run s on problem p (for one model S = 1); a mean
-over B benchmarks weighs each alike. What a score may be said of is a population of problems like these and, with two
-runs or more, a population of training runs like these. With
+The data of a benchmark is a matrix y[S, P]: the score in [0, 1] of run s on problem p (S = 1 for one model). A mean
+over B benchmarks weights them equally. Inference is for a population of problems like these and, with two or more
+runs, for a population of training runs like these. With
 
     y = mean + run_s + problem_p + (run x problem, and sampling)_sp
 
@@ -13,15 +13,16 @@ the variance of the grand mean is estimated without bias, over benchmarks b, by 
     W_runs     = var_s( mean over b of mean over p of y ) / S
     V_cells    = sum_b sum_sp (y - y_s. - y_.p + y_..)^2 / ((S-1)(P_b-1)) / (S P_b) / B^2
 
-(sampling enters both V_problems and W_runs; V_cells takes it out once). The half width of a difference's interval is
+(Sampling noise is part of both V_problems and W_runs; V_cells removes it once.) The half width of a difference's
+interval is
 
     sqrt( t(P - 1)^2 V_problems + max(0, t(S - 1)^2 W_runs - z^2 V_cells) )
 
-each part with its own quantile: one set of degrees of freedom for the sum (Satterthwaite's) covers 89 % instead of
-95 % with two runs that differ much. V_cells is known well, from (S-1)(P-1) numbers, and is taken out as such: taking
-t^2 V_cells out covers 89 % with two runs, which by chance lie close together.
+with a separate quantile for each part: one set of degrees of freedom for the sum (Satterthwaite's) covers 89 % instead
+of 95 % with two very different runs. V_cells is estimated well, from (S-1)(P-1) numbers, and is therefore removed
+with z: removing t^2 V_cells covers 89 % with two runs that are close together by chance.
 
-A score is near 0 or 1 more often than a difference is, and skewed there: its interval has a rule of its own.
+A score is near 0 or 1, and therefore skewed, more often than a difference; its interval has a separate rule.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ SKEWNESS_WEIGHT = 0.1  # chosen in benchmarks/score_calibration.py
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSpread:
-    """The mean score of one benchmark and its variance over `problems` problems; `size` - 1 are its degrees of freedom
-    (`size` counts pseudo-observations too)."""
+    """Mean score of a benchmark and its variance over `problems` problems, with `size` - 1 degrees of freedom.
+
+    `size` includes pseudo-observations."""
 
     mean: float
     variance: float
@@ -55,8 +57,10 @@ class BenchmarkSpread:
 
 @dataclass(frozen=True, slots=True)
 class RunSpread:
-    """What `count` runs of an arm show of its mean: the variance W_runs over runs, and V_cells, the part of it that is
-    sampling and problems that suit one run more than another."""
+    """Contribution of `count` runs of an arm to the variance of its mean.
+
+    `variance` is W_runs, the variance over runs; `cells` is V_cells, its part due to sampling and to problems that suit
+    one run more than another."""
 
     variance: float
     cells: float
@@ -65,9 +69,9 @@ class RunSpread:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A mean over benchmarks, or a difference of two, and what it is off by: for the choice of problems and of runs.
+    """A mean over benchmarks, or a difference of two, with its variance over problems and runs.
 
-    `arms` are one or two; with one run in each nothing is said of other runs.
+    `arms` has one or two entries. With one run in each, no inference is made for other runs.
     """
 
     mean: float
@@ -80,7 +84,7 @@ class Spread:
 
     @property
     def runs(self) -> int:
-        """Those of the arm that has fewer."""
+        """Return the number of runs of the arm with fewer runs."""
         return min(arm.count for arm in self.arms)
 
     @property
@@ -90,17 +94,17 @@ class Spread:
 
     @property
     def runs_variance(self) -> float:
-        """V_runs, without bias but for the cut at 0."""
+        """V_runs, unbiased except for the cut at 0."""
         return sum(max(0.0, arm.variance - arm.cells) for arm in self.arms)
 
     def half_width(self, probability: float) -> float:
-        """What the mean is off by at most, in either direction, with this (one-sided) probability."""
+        """Return the half width of the interval that has this one-sided probability at either end."""
         degrees = _degrees([(one.variance, one.size - 1) for one in self.benchmarks])
         problems = _quantile(degrees, probability) ** 2 * self.problems_variance if self.problems_variance else 0.0
         return math.sqrt(problems + self.runs_square(probability))
 
     def runs_square(self, probability: float) -> float:
-        """The square of the half width that comes from the choice of runs."""
+        """Return the square of the half width that is due to the choice of runs."""
         variance, cells = sum(arm.variance for arm in self.arms), sum(arm.cells for arm in self.arms)
         if variance == 0:
             return 0.0
@@ -110,24 +114,24 @@ class Spread:
 
 
 def crossed_spread(benchmarks: Sequence[Scores]) -> Spread:
-    """The spread of the mean score of one arm; `benchmarks` are matrices [S, P_b] of the same S runs.
+    """Return the spread of one arm's mean score; `benchmarks` are matrices [S, P_b] of the same S runs.
 
-    Raises `ValueError` for no benchmark, differing S, fewer than two problems, or scores that are not finite.
+    Raises `ValueError` for no benchmark, differing S, fewer than two problems, or non-finite scores.
     """
     matrices = _checked(benchmarks)
     return _spread([matrix.mean(axis=0) for matrix in matrices], 0.0, [_runs(matrices)])
 
 
 def difference_spread(first: Sequence[Scores], second: Sequence[Scores], samples: int = 1) -> Spread:
-    """The spread of mean(first) - mean(second) on the same problems: matrices [S1, P_b] and [S2, P_b].
+    """Return the spread of mean(first) - mean(second) on the same problems: matrices [S1, P_b] and [S2, P_b].
 
-    The runs of the two arms are independent; the problems are paired, so that V_problems is that of the differences
+    The runs of the two arms are independent. The problems are paired, so V_problems is that of the differences
 
         d_p = mean over s of first[s, p] - mean over s of second[s, p]
 
-    `samples` stand behind each score. To each benchmark's squared deviations 1 / N is added and to its number of
-    problems 2 / N, with N = samples * runs of the smaller arm (for N = 1 this is Agresti and Min 2005, for paired
-    proportions): two models that differ on none of 30 problems may yet differ on the 31st.
+    Each score is a mean of `samples` answers. 1 / N is added to each benchmark's squared deviations and 2 / N to its
+    number of problems, with N = samples * runs of the smaller arm. For N = 1 this is Agresti and Min (2005) for paired
+    proportions: two models that agree on all of 30 problems may still differ on the 31st.
     """
     ours, theirs = _checked(first), _checked(second)
     if [matrix.shape[1] for matrix in ours] != [matrix.shape[1] for matrix in theirs]:
@@ -138,13 +142,13 @@ def difference_spread(first: Sequence[Scores], second: Sequence[Scores], samples
 
 
 def share_interval(spread: Spread, samples: float = 1, confidence: float = CONFIDENCE) -> Interval:
-    """The interval of a mean of scores in [0, 1] (`samples` answers behind each), inside [0, 1].
+    """Return the interval of a mean of scores in [0, 1], each a mean of `samples` answers; it lies inside [0, 1].
 
-    1. Each benchmark's score has limits over problems: those of a share of n trials (`share_limits`), with n the
-       effective number of problems (Korn and Graubard 1998), of which near 0 and 1 only part is believed (`_trials`).
-    2. Their distances from the scores add up as squares to those of the mean (Zou and Donner 2008), B benchmarks:
+    1. Each benchmark's score gets limits over problems: those of a share of n trials (`share_limits`), with n the
+       effective number of problems (Korn and Graubard 1998), reduced near 0 and 1 (`_trials`).
+    2. Their distances from the scores are combined in squares (Zou and Donner 2008), for B benchmarks:
        low = mean - sqrt( sum_b (mean_b - low_b)^2 ) / B, and high likewise.
-    3. The square of what the choice of runs may be off by is added to both.
+    3. The squared half width due to the choice of runs is added to both.
     """
     probability = (1 + confidence) / 2
     runs, down, up = spread.runs_square(probability), 0.0, 0.0
@@ -158,13 +162,13 @@ def share_interval(spread: Spread, samples: float = 1, confidence: float = CONFI
 
 
 def _trials(share: float, one: BenchmarkSpread, samples: float, probability: float) -> float:
-    """How many trials the score of a benchmark is worth.
+    """Return the effective number of trials of a benchmark's score.
 
-    share (1 - share) / variance, with Student's t for the normal quantile. The variance is no less than if all problems
-    were equally hard, share (1 - share) / (P samples). Few problems near 0 or 1 seldom show those that are otherwise,
-    and look more alike than they are: with the square of the skewness s = (1 - 2 share)^2 / (P share (1 - share)) the
-    variance is the mean of the observed one, weight 1, and of that of problems solved always or never,
-    share (1 - share) / P, weight s / 10. P trials for a share of 0 or 1.
+    share (1 - share) / variance, scaled from the normal quantile to Student's t. The variance is at least that of
+    equally hard problems, share (1 - share) / (P samples). A few problems near 0 or 1 rarely include those that differ,
+    and therefore look more alike than they are. With s = (1 - 2 share)^2 / (P share (1 - share)), the squared skewness,
+    the variance is the weighted mean of the observed one, weight 1, and of that of problems solved always or never,
+    share (1 - share) / P, weight s / 10. A share of 0 or 1 has P trials.
     """
     product = share * (1 - share)
     if product <= 0:
@@ -177,24 +181,24 @@ def _trials(share: float, one: BenchmarkSpread, samples: float, probability: flo
 
 
 def difference_interval(spread: Spread, confidence: float = CONFIDENCE) -> Interval:
-    """The interval of a difference: mean ± half width, cut at -1 and 1."""
+    """Return the interval of a difference: mean ± half width, cut at -1 and 1."""
     half = spread.half_width((1 + confidence) / 2)
     return Interval(max(-1.0, spread.mean - half), min(1.0, spread.mean + half), confidence)
 
 
 def detectable_difference(spread: Spread, confidence: float = CONFIDENCE, power: float = POWER) -> float:
-    """The smallest true difference that an interval like this one excludes 0 for, with probability `power`:
+    """Return the smallest true difference whose interval excludes 0 with probability `power`:
 
         half width at (1 + confidence) / 2 + half width at power
 
-    From few runs it is itself rough: at its mean over simulations the power was 80 % with one, five or ten runs, 76 %
-    with three and 70 % with two (200 problems, run spread 0.3; 800 simulations of benchmarks/score_calibration.py).
+    With few runs it is imprecise: at its mean over simulations the power was 80 % with one, five or ten runs, 76 % with
+    three and 70 % with two (200 problems, run spread 0.3; 800 simulations of benchmarks/score_calibration.py).
     """
     return spread.half_width((1 + confidence) / 2) + spread.half_width(power)
 
 
 def _spread(means: Sequence[Scores], pseudo: float, arms: Sequence[RunSpread]) -> Spread:
-    """`means` are one value per problem, for each benchmark; `pseudo` is added to the squares, twice to the count."""
+    """`means` has one value per problem for each benchmark; `pseudo` is added to the squares, twice to the count."""
     return Spread(
         float(np.mean([means_P.mean() for means_P in means])),
         tuple(_benchmark(means_P, pseudo) for means_P in means),

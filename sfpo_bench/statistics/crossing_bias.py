@@ -1,14 +1,13 @@
-"""How early a noisy curve first crosses a target, from the curve itself.
+"""Bias of the first crossing of a noisy curve, estimated from the curve.
 
-A first crossing is the first of several noisy points that reach the target: the fewer responses a point has and the
-more points there are, the earlier it comes. The isotonic fit of a curve is taken for the truth, new points are drawn
-around it (binomial, as many responses as it had), and
+The first of several noisy points that reaches a target comes early: the earlier, the more points there are and the
+fewer responses each has. The isotonic fit of the curve serves as the truth, new points are drawn around it (binomial,
+with the same numbers of responses), and
 
     bias = exp( mean of log(first crossing of the drawn curve / first crossing of the fit) )
 
-Below 1 crossings come early. A drawn curve that does not reach the target counts with its last cost, which moves the
-number towards 1 where the target is near the end. Costs are not corrected by it: it is an estimate that stands
-beside them.
+A bias below 1 means that crossings come early. A drawn curve that does not reach the target counts with its last cost,
+which moves the bias towards 1 for targets near the end. Costs are not corrected by the bias, only reported with it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ DRAWS = 100
 def crossing_bias(
     costs: Sequence[float], accuracies: Sequence[float], responses: Sequence[int], target: float
 ) -> float | None:
-    """The factor by which a curve's first crossing is off; None where its fit does not cross, or counts are unknown."""
+    """Return the bias factor of a curve's first crossing; None if its fit does not cross or counts are unknown."""
     if not accuracies or min(responses) < 1:
         return None
     fit = np.clip(isotonic_regression(accuracies, weights=np.asarray(responses, dtype=float)).x, 0.0, 1.0)

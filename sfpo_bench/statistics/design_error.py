@@ -1,11 +1,11 @@
-"""Sampling error of published scores: what a design of n problems x k samples allows when only the means are known.
+"""Sampling error of published scores of n problems x k samples, if only the means are known.
 
-Model A solves problem p with chance a_p, and its score is the mean of n x k answers, k to each of n problems that were
-drawn from a population. With mu the true mean and a_p spread over problems by Var(a),
+Model A solves problem p with probability a_p, and its score is the mean of n x k answers, k to each of n problems drawn
+from a population. With mu the true mean and Var(a) the variance of a_p over problems,
 
     n Var(score) = Var(a) + E[a (1 - a)] / k,        Var(a) + E[a (1 - a)] = mu (1 - mu)
 
-so that mu alone leaves n Var(score) between the extremes
+so mu alone bounds n Var(score) by the extremes
 
     mu (1 - mu) / k     all variance within a problem: every problem is as hard as the mean
     mu (1 - mu)         all variance between problems: each is always solved or never
@@ -14,22 +14,22 @@ For the difference of two models on the same problems, d = mu_a - mu_b,
 
     n Var(difference) = Var(a - b) + ( E[a (1 - a)] + E[b (1 - b)] ) / k
 
-and there is a second unknown: how the chances of the two models go together.
+there is a second unknown: how the two models' probabilities are related.
 
     least               |d| (1 - |d|) / k       every problem is solved always by one model or never by the other, and
-                                                the chances differ by |d| on each
+                                                the probabilities differ by |d| on each
     within              (mu_a (1 - mu_a) + mu_b (1 - mu_b)) / k      every problem is as hard as the mean
     between, nested     |d| (1 - |d|)           always or never; the better model solves all that the other solves
     between, unrelated  mu_a (1 - mu_a) + mu_b (1 - mu_b)            always or never, independently of each other
     most                min(s, 2 - s) - d^2,  s = mu_a + mu_b        always or never, one where the other fails
 
 Nothing lies below `least` or above `most`. With f(a, b) = (a - b)^2 + (a (1 - a) + b (1 - b)) / k the variance is
-E f - d^2. Along a - b = c, f is concave and smallest at the ends, where it is c^2 + |c| (1 - |c|) / k; this is convex
-in c, so that Jensen gives E f >= d^2 + |d| (1 - |d|) / k. Along a + b = s, f is convex and largest at the ends, where
-it is at most min(s, 2 - s); this is concave in s, so that E f is at most its value at the means.
+E f - d^2. Along a - b = c, f is concave and smallest at the ends, where it is c^2 + |c| (1 - |c|) / k. This is convex
+in c, so Jensen gives E f >= d^2 + |d| (1 - |d|) / k. Along a + b = s, f is convex and largest at the ends, where it is
+at most min(s, 2 - s). This is concave in s, so E f is at most its value at the means.
 
-What an average of several benchmarks, weighed alike, is off by follows from the sum of their variances. None of this
-holds the spread of training runs, or the choice of a checkpoint by the scores that are shown.
+The error of an equally weighted average of several benchmarks follows from the sum of their variances. None of this
+includes the variance of training runs, or the choice of a checkpoint by the reported scores.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Design:
 
 @dataclass(frozen=True, slots=True)
 class ScoreError:
-    """What a score is off by at 95 %, as a share: the half width of a normal interval, at both extremes."""
+    """Half width of the 95 % normal interval of a score, as a share, at both extremes."""
 
     within: float
     between: float
@@ -66,9 +66,9 @@ class ScoreError:
 
 @dataclass(frozen=True, slots=True)
 class DifferenceError:
-    """The same of a difference of two models on the same problems, in rising order but for `within`.
+    """Half widths of a difference of two models on the same problems, in increasing order except `within`.
 
-    `within` may stand on either side of `between_nested`. See the module for what each of them supposes.
+    `within` may be on either side of `between_nested`. The module docstring states the assumption of each.
     """
 
     least: float
@@ -79,7 +79,7 @@ class DifferenceError:
 
 
 def score_error(mean: float, design: Design, confidence: float = CONFIDENCE) -> ScoreError:
-    """The sampling error of a score in [0, 1], by its published value in place of the true mean."""
+    """Return the sampling error of a score in [0, 1], with the published value as the true mean."""
     variance = _bernoulli(mean) / design.problems
     return ScoreError(*(_half_width(one, confidence) for one in (variance / design.samples, variance)))
 
@@ -87,10 +87,10 @@ def score_error(mean: float, design: Design, confidence: float = CONFIDENCE) -> 
 def difference_error(
     means: Sequence[tuple[float, float]], designs: Sequence[Design], confidence: float = CONFIDENCE
 ) -> DifferenceError:
-    """The sampling error of mean(first) - mean(second) over benchmarks that are weighed alike.
+    """Return the sampling error of mean(first) - mean(second) over equally weighted benchmarks.
 
-    `means` holds the two models' scores of each benchmark. One benchmark: that of a single difference. Raises
-    `ValueError` for no benchmark, or a score outside [0, 1].
+    `means` holds the two models' scores on each benchmark. Raises `ValueError` for no benchmark, or a score outside
+    [0, 1].
     """
     if not means or len(means) != len(designs):
         raise ValueError(
@@ -102,7 +102,7 @@ def difference_error(
 
 
 def _difference_variances(first: float, second: float, design: Design) -> tuple[float, ...]:
-    """One variance for each field of `DifferenceError`."""
+    """Return one variance for each field of `DifferenceError`."""
     noise, gap, total = _bernoulli(first) + _bernoulli(second), abs(first - second), first + second
     paired = gap * (1 - gap)
     most = min(total, 2 - total) - gap**2

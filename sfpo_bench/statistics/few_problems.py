@@ -1,4 +1,4 @@
-"""A warning for accuracies of few problems, however many responses each of them gets."""
+"""A warning about accuracies measured on few problems, which more responses per problem do not fix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FEW_PROBLEMS = 30
 
 
 def few_problems(problems: int, split: str) -> str | None:
-    """What an accuracy of `problems` problems may be off by for another choice of problems; None from 30 on."""
+    """Return a warning with the 95 % error due to the choice of `problems` problems; None from 30 on."""
     if problems >= FEW_PROBLEMS:
         return None
     points = 100 * 1.96 * 0.5 / math.sqrt(problems)

@@ -1,9 +1,8 @@
-"""Scores in, (point, interval) out. Pure functions on sequences of numbers.
+"""Interval estimates as pure functions: scores in, (point, interval) out.
 
-Every interval is two-sided at `confidence` (0.95 unless told), so each of its ends is a one-sided limit at
-(1 + confidence) / 2. One value has no spread to estimate: it gets a point and no interval, never an invented one.
-Values that are all equal have an estimated spread of zero: the interval is then the point itself, which is what the
-formula says and means only that these values showed no spread.
+Every interval is two-sided at `confidence` (default 0.95), so each of its ends is a one-sided limit at
+(1 + confidence) / 2. A single value has no spread to estimate and gets a point without an interval. Equal values have
+an estimated spread of zero, and the interval is the point itself: these values showed no spread.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ from scipy.optimize import brentq
 from scipy.special import betainc, stdtr, stdtrit
 
 CONFIDENCE = 0.95
-_OWN_PART = 0.7  # of the probability of the very number of successes that was seen, in `share_limits`
+_OWN_PART = 0.7  # weight of the probability of the observed count in `share_limits`
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """`low` to `high`, covering the true value in `confidence` of repetitions of the experiment."""
+    """`low` to `high`; covers the true value in `confidence` of all repetitions of the experiment."""
 
     low: float
     high: float
     confidence: float = CONFIDENCE
 
     def contains(self, value: float) -> bool:
-        """True when `value` lies inside, ends included."""
+        """Return True if `value` lies inside, ends included."""
         return self.low <= value <= self.high
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A point from `n` values and its interval; `interval` is None when `n` values cannot give one."""
+    """A point estimate from `n` values; `interval` is None if `n` is too small for one."""
 
     point: float
     interval: Interval | None
@@ -53,9 +52,9 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RatioEstimate:
-    """A ratio from two independent samples of `n_numerator` and `n_denominator` values.
+    """A ratio of two independent samples of `n_numerator` and `n_denominator` values.
 
-    `p_value` is the two-sided p-value of ratio 1 by the test that the interval inverts; None without an interval.
+    `p_value` is the two-sided p-value of ratio 1 from the test that the interval inverts; None without an interval.
     """
 
     point: float
@@ -93,7 +92,7 @@ class _Moments:
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """Mean and Student's t interval (Student 1908).
+    """Return the mean and Student's t interval (Student 1908).
 
         mean ± t(n - 1) * s / sqrt(n),      s^2 = sum (x - mean)^2 / (n - 1)
 
@@ -107,11 +106,11 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Es
 
 
 def geometric_mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """Geometric mean of positive values: `mean_interval` of their logs, taken back by exp.
+    """Return the geometric mean of positive values, with `mean_interval` of their logs transformed back.
 
         exp( mean(log x) ± t(n - 1) * s_log / sqrt(n) )
 
-    Exact for lognormal values, whose median it estimates. The unit of `values` only scales the answer.
+    Exact for lognormal values, whose median it estimates. Scaling the values scales the result.
     """
     logs = mean_interval(_logs(values).tolist(), confidence)
     return Estimate(math.exp(logs.point), _exponential(logs.interval), logs.n)
@@ -123,15 +122,15 @@ def ratio_of_geometric_means(
     confidence: float = CONFIDENCE,
     borrower: Side | None = None,
 ) -> RatioEstimate:
-    """GM(numerator) / GM(denominator) of two independent samples, with Welch's t interval on the logs (Welch 1947).
+    """Return GM(numerator) / GM(denominator) of two independent samples, with Welch's t interval on logs (Welch 1947).
 
         exp( d ± t(v) * sqrt(e1 + e2) ),   d = mean(log x1) - mean(log x2),   e = s_log^2 / n
         v = (e1 + e2)^2 / ( e1^2 / (n1 - 1) + e2^2 / (n2 - 1) )
 
-    The spreads may differ between the samples. One value on either side: no interval. Both spreads zero: the interval
-    is the point. One spread zero: v is the other sample's n - 1. Swapping the samples inverts point and interval.
-    `borrower` names a sample whose values hide their spread (runs that stopped at one budget): where its own s_log is
-    the smaller one it gets the other sample's, and v is the other sample's n - 1.
+    The samples may have different spreads. One value on either side: no interval. Both spreads zero: the interval is
+    the point. One spread zero: v is the other sample's n - 1. Swapping the samples inverts point and interval.
+    `borrower` names a sample whose values hide their spread (runs that stopped at one budget): if its s_log is the
+    smaller one, it uses the other sample's, and v is the other sample's n - 1.
     """
     top, bottom = _moments(_logs(numerator)), _moments(_logs(denominator))
     difference = top.mean - bottom.mean
@@ -158,12 +157,12 @@ def difference_of_means(
 
 
 def wilson_interval(successes: float, n: int, confidence: float = CONFIDENCE) -> Estimate:
-    """Share of successes in `n` independent trials and its score interval (Wilson 1927).
+    """Return the share of successes in `n` independent trials with its score interval (Wilson 1927).
 
         ( p + z^2 / 2n  ±  z * sqrt( p (1 - p) / n + z^2 / 4n^2 ) ) / ( 1 + z^2 / n )
 
-    Stays inside [0, 1] and has a width at p = 0 and p = 1 too. Trials that hang together, such as several responses to
-    one problem, make the true uncertainty larger than this.
+    The interval stays inside [0, 1] and has positive width at p = 0 and p = 1. It is too narrow for dependent trials,
+    such as several responses to one problem.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"found {successes:g} successes in {n} trials; expected 0 <= successes <= trials, trials >= 1")
@@ -171,26 +170,27 @@ def wilson_interval(successes: float, n: int, confidence: float = CONFIDENCE) ->
     share, weight = successes / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / weight
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / weight
-    # At p = 0 and p = 1 one end is 0 or 1 in exact arithmetic; rounding must not move it past the point.
+    # In exact arithmetic one end is 0 or 1 at p = 0 or p = 1; rounding must not move it past the point.
     low, high = max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
     return Estimate(share, Interval(low, high, confidence), n)
 
 
 def share_limits(share: float, trials: float, probability: float) -> tuple[float, float]:
-    """Both limits of a share of successes in `trials`, each one-sided at `probability`:
+    """Return both limits of a share of successes in `trials`, each one-sided at `probability`:
 
         low:  the p with  0.7 P(X = x) + P(X > x) = 1 - probability,  X binomial,  x = share * trials;  0 for x = 0
         high: 1 - low of 1 - share
 
-    With 1/2 for 0.7 these are mid-P limits (Lancaster 1961), with 1 those of Clopper and Pearson. At 95 % two-sided
-    they cover 94 % or more of any share of 10 to 500 trials, mid-P 92, Wilson 84 where few successes are expected
-    (Brown, Cai and DasGupta 2001). `trials` need be no whole number: the tails are incomplete beta functions.
+    With 1/2 instead of 0.7 these are mid-P limits (Lancaster 1961), with 1 those of Clopper and Pearson. At 95 %
+    two-sided they cover at least 94 % for any share of 10 to 500 trials; mid-P covers 92 %, and Wilson 84 % if few
+    successes are expected (Brown, Cai and DasGupta 2001). `trials` need not be an integer: the tails are incomplete
+    beta functions.
     """
     return _low_limit(share, trials, 1 - probability), 1 - _low_limit(1 - share, trials, 1 - probability)
 
 
 def _low_limit(share: float, trials: float, tail: float) -> float:
-    """The lower one; `tail` is the probability beyond it."""
+    """Return the lower limit; `tail` is the probability beyond it."""
     hits, misses = share * trials, (1 - share) * trials
 
     def beyond(p: float) -> float:
@@ -201,7 +201,7 @@ def _low_limit(share: float, trials: float, tail: float) -> float:
 
 
 def _welch(top: _Moments, bottom: _Moments, borrower: Side | None = None) -> _WelchError | None:
-    """Error and degrees of a difference of two means, None when one of them has no spread to estimate."""
+    """Return error and degrees of freedom of a difference of two means, or None if one has no spread to estimate."""
     if top.squared_error is None or bottom.squared_error is None:
         return None
     own, other = (top, bottom) if borrower is Side.numerator else (bottom, top)
@@ -212,7 +212,7 @@ def _welch(top: _Moments, bottom: _Moments, borrower: Side | None = None) -> _We
     error = top.squared_error + bottom.squared_error
     if error == 0:
         return _WelchError(0.0, math.inf)
-    # As shares of the sum, so that tiny spreads do not underflow when squared.
+    # Computed as shares of the sum, so that squares of tiny spreads do not underflow.
     shares = (top.squared_error / error) ** 2 / (top.n - 1) + (bottom.squared_error / error) ** 2 / (bottom.n - 1)
     return _WelchError(math.sqrt(error), 1 / shares)
 
@@ -222,7 +222,7 @@ def _half_width(welch: _WelchError, confidence: float) -> float:
 
 
 def _two_sided_p(difference: float, welch: _WelchError) -> float:
-    """P(|T| > |difference| / error); without any spread 0, or 1 when there is no difference either."""
+    """Return P(|T| > |difference| / error); without any spread 0, or 1 for no difference."""
     if welch.error == 0:
         return float(difference == 0)
     return float(min(1.0, 2 * stdtr(welch.degrees, -abs(difference) / welch.error)))
@@ -232,13 +232,13 @@ def _moments(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> _Moments:
     n = len(values)
     if n == 1:
         return _Moments(float(values[0]), None, 1)
-    if np.all(values == values[0]):  # the rounded mean could differ from the values and fake a spread
+    if np.all(values == values[0]):  # rounding of the mean would create a spread
         return _Moments(float(values[0]), 0.0, n)
     return _Moments(float(values.mean()), float(values.var(ddof=1)) / n, n)
 
 
 def _t_quantile(degrees: float, confidence: float) -> float:
-    """The t of Student's distribution with `degrees` of freedom that leaves (1 - confidence) / 2 above it."""
+    """Return the t with `degrees` of freedom that has upper tail probability (1 - confidence) / 2."""
     if math.isinf(degrees):
         return NormalDist().inv_cdf(_upper_probability(confidence))
     return float(stdtrit(degrees, _upper_probability(confidence)))

@@ -1,15 +1,14 @@
-"""Do the costs of an arm's seeds fall into two kinds? Then the t interval of their mean is not to be trusted.
+"""Detects costs of an arm's seeds that form two clusters, for which the t interval of their mean is not valid.
 
-Where 20 % of seeds are three times slower, Student's interval of the mean log cost covers 75 to 89 % (3 to 10 seeds):
-the few slow seeds that are seen say little of how many there are. The test looks at the widest gap between neighbours
-of the sorted costs and calls two kinds what lies
+If 20 % of seeds are three times slower, Student's interval of the mean log cost covers 75 to 89 % (3 to 10 seeds): the
+few slow seeds in a sample tell little about their share. The test takes the widest gap between neighbours of the
+sorted costs. It reports two clusters if they are
 
     a factor `GAP` or more apart, and `SPREADS` or more standard deviations inside the two groups
 
-apart. Below three seeds it calls none. What may then be said is a bound from the larger group alone: where it is the
-fast one all other seeds cost more, where it is the slow one they cost less. How often that is right, and how often a
-lognormal sample is called two kinds by chance, stands in docs/protocol.md. Seeds of a kind that none of the runs showed
-cannot be seen.
+apart. With fewer than three seeds it reports none. The statement is then a bound from the larger cluster: if that is
+the fast one, all other seeds cost more; if it is the slow one, they cost less. docs/protocol.md has the error rates,
+also for lognormal samples. A cluster that none of the runs belongs to cannot be detected.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ class TwoKinds:
 
     @property
     def mostly_fast(self) -> bool:
-        """True when the fast ones are as many as the slow ones, or more."""
+        """Return True if the fast seeds are at least as many as the slow ones."""
         return len(self.fast) >= len(self.slow)
 
     @property
     def larger(self) -> tuple[float, ...]:
-        """The costs of the group that has more seeds; of equal ones the fast."""
+        """Return the costs of the larger cluster; the fast one if both are equal in size."""
         return self.fast if self.mostly_fast else self.slow
 
 
 def two_kinds(costs: Sequence[float]) -> TwoKinds | None:
-    """The two kinds that positive costs fall into, or None. A change of unit changes nothing."""
+    """Return the two clusters that positive costs form, or None. Independent of the unit of cost."""
     if len(costs) < FEWEST:
         return None
     ordered = sorted(costs)

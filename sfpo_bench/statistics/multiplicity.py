@@ -1,4 +1,4 @@
-"""Several tests at once."""
+"""Corrections for multiple tests."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 
 def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's step-down adjustment (Holm 1979), in the order given.
+    """Return p-values with Holm's step-down adjustment (Holm 1979), in the order given.
 
         p_(1) <= ... <= p_(m):      adjusted p_(i) = max over j <= i of  min(1, (m - j + 1) * p_(j))
 
-    Calling those at or below a level errs in any of the m with at most that probability, whatever hangs together.
+    Rejecting those at or below a level bounds the probability of any false rejection by that level, under any
+    dependence.
     """
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted, largest = [0.0] * len(p_values), 0.0

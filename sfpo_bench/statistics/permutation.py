@@ -1,4 +1,4 @@
-"""Permutation tests of a difference: how often would shuffled labels give one as large?"""
+"""Permutation tests of a difference of means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sfpo_bench.core.seeding import generator
 
 DRAWS = 20_000
-# What `run_permutation_p` leaves open, said wherever its p is shown.
+# Limitation of `run_permutation_p`, stated wherever its p-value is shown.
 RUNS_ONLY = (
     "Where runs change places p speaks of other training runs on these problems only: where an arm is better at some "
     "problems and worse at others, it rejects equal arms more often than it says on another choice of problems; the "
@@ -23,11 +23,11 @@ _ROUNDING = 1e-9
 
 
 def sign_flip_p(benchmarks: Sequence[NDArray[np.float64]]) -> float:
-    """Two-sided p-value of no difference between two models, from their differences d[P_b] on each benchmark.
+    """Return the two-sided p-value of no difference between two models, from differences d[P_b] on each benchmark.
 
-    If the models are the same, each problem's two scores could as well be swapped: the p-value is the share of sign
-    patterns whose |mean over benchmarks of the mean of ±d| is at least the observed one. All patterns of up to 14
-    problems that differ, else 20,000 drawn ones and the observed one: (1 + count) / (1 + 20,000).
+    Under the null hypothesis each problem's two scores are exchangeable: the p-value is the share of sign patterns
+    whose |mean over benchmarks of the mean of ±d| is at least the observed one. Uses all patterns for up to 14 problems
+    that differ, else 20,000 random ones and the observed one: (1 + count) / (1 + 20,000).
     """
     weighted = np.concatenate([np.asarray(d, dtype=np.float64) / len(d) / len(benchmarks) for d in benchmarks])
     weighted = weighted[weighted != 0]
@@ -44,11 +44,11 @@ def sign_flip_p(benchmarks: Sequence[NDArray[np.float64]]) -> float:
 
 
 def run_permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """Two-sided p-value of no difference between two arms, from the mean score of each of their training runs.
+    """Return the two-sided p-value of no difference between two arms, from the mean score of each training run.
 
-    If the arms are the same, their runs could as well change places: the share of the ways to choose len(first) of all
-    runs whose |difference of means| is at least the observed one. With 3 + 3 runs it cannot be below 0.1. All ways up
-    to 2^14, else 20,000 drawn ones and the observed one.
+    Under the null hypothesis the runs are exchangeable: the p-value is the share of ways to choose len(first) of all
+    runs whose |difference of means| is at least the observed one. With 3 + 3 runs it is at least 0.1. Uses all ways up
+    to 2^14, else 20,000 random ones and the observed one.
     """
     pooled, size = np.asarray([*first, *second], dtype=np.float64), len(first)
     rest = len(pooled) - size

@@ -1,14 +1,14 @@
-"""What a design can see: the smallest difference it detects, and the seeds it would take to detect a given one.
+"""Power of a design: the smallest detectable difference, and the seeds needed to detect a given one.
 
-A difference D between the means of two arms whose values spread by s1 and s2 over n1 and n2 seeds is detected when
-Welch's interval excludes 0. For normal values the mean difference and the two variances are independent, so that
+A difference D between the means of two arms whose values have standard deviations s1 and s2 over n1 and n2 seeds is
+detected if Welch's interval excludes 0. For normal values the mean difference and the two variances are independent, so
 
     power(D) = E[ Phi( (D - t(v) * sqrt(V1 + V2)) / sqrt(s1^2 / n1 + s2^2 / n2) ) ],
     Vi = si^2 / ni * chi2(ni - 1) / (ni - 1),      v = Welch's degrees at V1 and V2
 
-for D > 0 (the chance to exclude 0 on the wrong side is negligible where power matters). A ratio R of costs is the
-difference log R of the means of their logs. The expectation is a mean over a grid of quantiles of V1 and V2. The
-spreads are those observed, so that a power from three seeds is itself rough.
+for D > 0 (excluding 0 on the wrong side has negligible probability where power matters). A ratio R of costs is the
+difference log R of the means of their logs. The expectation is a mean over a grid of quantiles of V1 and V2. The spreads
+are the observed ones, so the power from three seeds is imprecise.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def detectable_ratio(
     confidence: float = CONFIDENCE,
     power: float = POWER,
 ) -> float | None:
-    """The smallest ratio above 1 that the interval would tell from 1 with probability `power`.
+    """Return the smallest ratio above 1 whose interval excludes 1 with probability `power`.
 
-    A ratio below 1 is detected from its inverse on. None with one value on either side; 1 without any spread.
+    Ratios below 1 are detectable from its inverse on. None with one value on either side; 1 without any spread.
     """
     shift = detectable_shift(_logs(numerator), _logs(denominator), confidence, power)
     return None if shift is None else math.exp(min(shift, 700.0))
@@ -44,8 +44,9 @@ def detectable_ratio(
 def detectable_shift(
     first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE, power: float = POWER
 ) -> float | None:
-    """The smallest difference of two means, in the unit of the values, that the interval would tell from 0 with
-    probability `power`. None with one value on either side; 0 without any spread."""
+    """Return the smallest difference of two means, in their unit, whose interval excludes 0 with probability `power`.
+
+    None with one value on either side; 0 without any spread."""
     if min(len(first), len(second)) < 2:
         return None
     spreads = _spread(first), _spread(second)
@@ -67,9 +68,9 @@ def seeds_needed(
     confidence: float = CONFIDENCE,
     power: float = POWER,
 ) -> int | None:
-    """The fewest seeds per arm, from 3 up, that would detect the observed ratio with probability `power`, were it true.
+    """Return the fewest seeds per arm, at least 3, that would detect the observed ratio with probability `power`.
 
-    None when 1000 do not do, or with one value on either side.
+    None if 1000 seeds are too few, or with one value on either side.
     """
     return seeds_for_shift(_logs(numerator), _logs(denominator), confidence, power)
 
@@ -77,8 +78,9 @@ def seeds_needed(
 def seeds_for_shift(
     first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE, power: float = POWER
 ) -> int | None:
-    """The fewest seeds per arm, from 3 up, that would detect the observed difference of two means with probability
-    `power`, were it true. None when 1000 do not do, or with one value on either side."""
+    """Return the fewest seeds per arm, at least 3, that would detect the observed difference with probability `power`.
+
+    None if 1000 seeds are too few, or with one value on either side."""
     if min(len(first), len(second)) < 2:
         return None
     effect = abs(float(np.mean(first) - np.mean(second)))
@@ -99,13 +101,13 @@ def _logs(values: Sequence[float]) -> list[float]:
 
 
 def _spread(values: Sequence[float]) -> float:
-    """Standard deviation, exactly 0 for equal values."""
+    """Return the standard deviation, exactly 0 for equal values."""
     numbers = np.asarray(values, dtype=np.float64)
     return 0.0 if np.all(numbers == numbers[0]) else float(numbers.std(ddof=1))
 
 
 def _chance(spreads: tuple[float, float], n: tuple[int, int], confidence: float) -> Callable[[float], float]:
-    """Power as a function of the difference."""
+    """Return the power as a function of the difference."""
     true = [spread**2 / count for spread, count in zip(spreads, n, strict=True)]
     seen = [error * chdtri(count - 1, _QUANTILES) / (count - 1) + 1e-300 for error, count in zip(true, n, strict=True)]
     first, second = seen[0][:, None], seen[1][None, :]

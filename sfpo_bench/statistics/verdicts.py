@@ -1,4 +1,4 @@
-"""From a statement about a ratio to one of five verdicts: rules, no judgement."""
+"""Rules that turn a statement about a ratio into one of five verdicts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from sfpo_bench.statistics.cost_to_target import Statement
 from sfpo_bench.statistics.intervals import CONFIDENCE
 
 SMALL_FACTOR = 1.25
-FEWEST_SEEDS = 3  # of each arm: intervals of two seeds have not been calibrated
+FEWEST_SEEDS = 3  # per arm; intervals of two seeds are not calibrated
 
 
 class Verdict(StrEnum):
     """The verdict on an arm against the baseline.
 
-    `cheaper`, `dearer`: the interval (or the limit of a bound) excludes 1, and so does Holm's test over the family.
-    `alike`: the interval lies between 1 / 1.25 and 1.25. `unclear`: anything else that has an interval or a limit,
-    and all of them where an arm has fewer than `FEWEST_SEEDS` seeds. `unknown`: no interval and no limit.
+    `cheaper`, `dearer`: both the interval (or the limit of a bound) and Holm's test over the family exclude 1. `alike`:
+    the interval lies between 1 / 1.25 and 1.25. `unclear`: any other interval or limit, and any of them if an arm has
+    fewer than `FEWEST_SEEDS` seeds. `unknown`: no interval and no limit.
     """
 
     cheaper = "cheaper"
@@ -27,8 +27,9 @@ class Verdict(StrEnum):
 
 
 def verdict(said: Statement, adjusted_p: float, seeds: int, confidence: float = CONFIDENCE) -> Verdict:
-    """The verdict on a ratio of baseline over arm, with its p-value adjusted for the family it is judged in; `seeds`
-    are those of the arm that has fewer."""
+    """Return the verdict on a ratio of baseline over arm, whose p-value is adjusted over the family of tests.
+
+    `seeds` is the number of seeds of the arm with fewer."""
     if said.low is None and said.high is None:
         return Verdict.unknown
     if seeds < FEWEST_SEEDS:
@@ -44,5 +45,5 @@ def verdict(said: Statement, adjusted_p: float, seeds: int, confidence: float = 
 
 
 def largest_factor(low: float, high: float) -> float:
-    """The largest difference, either way, inside an interval of a ratio: max(high, 1 / low)."""
+    """Return the largest factor by which a ratio in this interval may differ from 1: max(high, 1 / low)."""
     return max(high, 1 / low)
