@@ -1,12 +1,12 @@
-"""Comparisons in a notebook and in a report. Imports neither torch nor hydra nor MLflow.
+"""Reports on comparisons and sweeps, for notebooks and files. Imports neither torch nor hydra nor MLflow.
 
 comparison = load_comparison(Path("results/arithmetic"))              or load_from_mlflow("arithmetic", uri)
-curves_frame(comparison), metrics_frame(comparison)                   frames with declared columns
+curves_frame(comparison), metrics_frame(comparison)                   frames with fixed columns
 summary = compare(comparison)                                         every number of the report
 figure(comparison), figure(comparison, "anatomy"), table(summary)     matplotlib figures, pandas tables
-write_report(comparison, Path("out"))                                 all files
-answer(summary), show(frame), paper_tables(scores), sweep_figure(sweep) what a notebook shows
-load_sweep(Path("results/sweeps/learning_rate")), write_sweep_report(…)   the same of a sweep
+write_report(comparison, Path("out"))                                 writes all files
+answer(summary), show(frame), paper_tables(scores), sweep_figure(sweep) displayed by a notebook
+load_sweep(Path("results/sweeps/learning_rate")), write_sweep_report(…)   the same for a sweep
 """
 
 from sfpo_bench.reports.from_mlflow import load_from_mlflow

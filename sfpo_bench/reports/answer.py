@@ -1,4 +1,4 @@
-"""The answer of a comparison in sentences that follow from its intervals and bounds alone."""
+"""The conclusions of a comparison as sentences that follow from its intervals and bounds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from sfpo_bench.statistics import FEWEST_SEEDS, SEEDS_AT_MOST, Claim, Verdict, l
 
 
 def answers(summary: Summary, target: float) -> list[list[Line]]:
-    """For each arm but the baseline one sentence about responses and one about training time, where they were recorded,
-    at a fixed target; none on an axis of which `unanswered` speaks."""
+    """Return for each arm but the baseline one sentence per recorded main axis (responses, training time) at a target.
+
+    Axes that `unanswered` covers are left out."""
     axes = [axis for axis in known_axes(summary.axes, MAIN_AXES) if _common_reason(summary, axis) is None]
     return [[sentence(summary, arm.name, target, axis) for axis in axes] for arm in summary.rivals()]
 
 
 def unanswered(summary: Summary) -> list[str]:
-    """One line for each axis on which no arm and target can be compared for one and the same reason."""
+    """Return one line for each axis on which no arm can be compared at any target, for the same reason."""
     reasons = {axis: _common_reason(summary, axis) for axis in known_axes(summary.axes, MAIN_AXES)}
     return [
         f"{axis.noun.capitalize()}: no arm is compared with {summary.arm(summary.baseline).label}: {reason}."
@@ -30,7 +31,7 @@ def unanswered(summary: Summary) -> list[str]:
 
 
 def _common_reason(summary: Summary, axis: CostAxis) -> str | None:
-    """The reason why an axis has no statements, where it is the same for several."""
+    """Return the reason why an axis has no statements, if all of several rows share it."""
     rows = [row for row in summary.absolute.ratios if row.axis == axis.value]
     reasons = {row.reason for row in rows}
     same = len(rows) > 1 and len(reasons) == 1 and all(row.claim is Claim.none for row in rows)
@@ -38,7 +39,7 @@ def _common_reason(summary: Summary, axis: CostAxis) -> str | None:
 
 
 def sentence(summary: Summary, arm: str, target: float, axis: CostAxis) -> Line:
-    """One sentence, decided by the row's verdict: fewer, more, no difference larger than, or cannot tell."""
+    """Return one sentence that states the row's verdict: fewer, more, no difference larger than, or cannot tell."""
     said = _Sentence(summary, arm, summary.absolute.ratio(arm, target, axis.value), axis)
     match said.row.verdict:
         case Verdict.cheaper | Verdict.dearer:
@@ -51,7 +52,7 @@ def sentence(summary: Summary, arm: str, target: float, axis: CostAxis) -> Line:
 
 
 class _Sentence:
-    """The parts of a sentence about one ratio: numbers lead to the runs they come from, targets and levels do not."""
+    """The parts of a sentence about one ratio. Numbers link to the runs they come from; targets and levels do not."""
 
     def __init__(self, summary: Summary, arm: str, row: RatioRow, axis: CostAxis) -> None:
         self.row = row
@@ -60,14 +61,14 @@ class _Sentence:
         self._confidence = summary.confidence
 
     def number(self, text: str | int) -> Span:
-        """A number that comes from the arm's runs, alone or against the baseline's."""
+        """Return a number that comes from the arm's runs, alone or relative to the baseline's."""
         return Span(str(text), arm=self._arm.arm)
 
     def _base_number(self, count: int) -> Span:
         return Span(str(count), arm=self._base.arm)
 
     def difference(self) -> Iterator[Part]:
-        """The factor between two ends, or at least the limit of a bound."""
+        """State the factor with both limits, or for a bound its one limit."""
         row, target = self.row, target_text(self.row.target)
         cheaper = row.verdict is Verdict.cheaper
         kind = self._axis.less if cheaper else self._axis.more
@@ -94,7 +95,7 @@ class _Sentence:
         )
 
     def unclear(self) -> Iterator[Part]:
-        """What is known of the ratio, why it decides nothing, and the seeds that would."""
+        """State what is known of the ratio, why it is inconclusive, and how many seeds would be needed."""
         row = self.row
         few = min(row.arm_seeds, row.baseline_seeds) < FEWEST_SEEDS
         yield from self.undecided()
@@ -118,7 +119,7 @@ class _Sentence:
         yield from ("Cannot tell whether ", self._arm, f" needs {self._axis.less} than ", self._base)
 
     def reached(self) -> Iterator[Part]:
-        """How many of the evaluated runs of both arms reached the target."""
+        """State how many of the evaluated runs of both arms reached the target."""
         row, number, base = self.row, self.number, self._base_number
         yield from (self._arm, " reached it in ", number(row.arm_reached), " of ", number(row.arm_seeds), " runs, ")
         yield from (self._base, " in ", base(row.baseline_reached), " of ", base(row.baseline_seeds))
@@ -141,7 +142,7 @@ class _Sentence:
             yield "; no spread between seeds"
 
     def _bound(self) -> Iterator[Part]:
-        """What a bound rests on, and what of the costs' shape made a bound of it, where it was that."""
+        """State the runs behind a bound, and the reason if the distribution of costs made it a bound."""
         yield from (f"a bound at {limit_level_text(self._confidence)}; ", *self.reached())
         if self.row.reason:
             yield f"; {self.row.reason}"

@@ -1,4 +1,4 @@
-"""Which cost axes a report shows, and in which order."""
+"""Selection and order of the cost axes in a report."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ TABLE_ORDER = (*MAIN_AXES, *(axis for axis in CostAxis if axis not in MAIN_AXES)
 
 
 def known_axes(keys: Collection[str], among: Sequence[CostAxis] = tuple(CostAxis)) -> tuple[CostAxis, ...]:
-    """Those of the axes that were recorded: imported runs may lack some."""
+    """Return the recorded axes; imported runs may lack some."""
     return tuple(axis for axis in among if axis in keys)

@@ -1,4 +1,4 @@
-"""One rule for whether times may be compared: it withholds ratios on time axes and warns the reader."""
+"""Decides whether the times of a comparison's arms can be compared."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ CLOCK_TOLERANCE = 0.10
 
 
 def clock_problem(arms: Sequence[ArmSummary]) -> str | None:
-    """Why the arms' times cannot be compared, or None: runs on different devices or with different numbers of
-    processes, or clocks that disagree by over 10 %.
+    """Return why the arms' times cannot be compared, or None if they can.
 
-    CPU seconds per training second and process must agree between arms. Where every process computes in one
-    thread of a CPU they must besides be within 10 % of 1: on a shared machine a run that waits for a processor falls
-    below. With several threads, or a GPU, no one number is to be expected.
+    Reasons are different devices, different numbers of processes, and clocks that disagree by more than 10 %: CPU
+    seconds per training second and process must agree between arms. If every process computes in one CPU thread, they
+    must also be within 10 % of 1, because waiting for a processor on a shared machine lowers them. With several threads
+    or a GPU, no fixed value is expected.
     """
     devices = dict.fromkeys(curve.device for arm in arms for curve in arm.curves if curve.device)
     if len(devices) > 1:
@@ -34,12 +34,12 @@ def clock_problem(arms: Sequence[ArmSummary]) -> str | None:
 
 
 def cpu_shares(arms: Sequence[ArmSummary]) -> dict[str, float]:
-    """CPU seconds per training second and process by the arm's label, where known."""
+    """Return CPU seconds per training second and process by the arm's label, if known."""
     return {arm.label: arm.cpu_per_wall for arm in arms if arm.cpu_per_wall is not None}
 
 
 def one_thread_each(arms: Sequence[ArmSummary]) -> bool:
-    """True when every process of every run computes in a single thread of a CPU."""
+    """Return True if every process of every run computes in a single CPU thread."""
     return all(
         arm.settings.get("threads") == 1 and all(curve.device in ("", "cpu") for curve in arm.evaluated())
         for arm in arms

@@ -1,9 +1,9 @@
-"""A report as blocks, from which Markdown, HTML and LaTeX are rendered with the same words and columns.
+"""A report as blocks, which are rendered as Markdown, HTML and LaTeX with the same text.
 
     report = [heading(1, "Scores"), paragraph(bold("Warning:"), " one seed"), table(("arm", "n"), rows, left=1)]
     markdown.markdown(report), html.simple_page("Scores", report, {}), latex.tables_tex(report, Columns.one)
 
-Texts are what a reader sees: names and model text come as they are, and each form writes them so that they show so.
+Texts are plain. Each renderer escapes them, so names and model outputs appear verbatim.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BLANKS = re.compile(r"\s+")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Some words of a line. `arm` names the arm whose runs they are or come from: a page with its runs links there."""
+    """Part of a line. `arm` names the arm whose runs it refers to; HTML links it to them."""
 
     text: str
     bold: bool = False
@@ -46,7 +46,7 @@ class Bullets:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`left` columns are aligned left, the others right. `arms` has for each row the arm of its numbers, or ""."""
+    """`left` columns are left-aligned, the others right-aligned. `arms` has the arm of each row's numbers, or ""."""
 
     header: tuple[Line, ...]
     rows: tuple[tuple[Line, ...], ...]
@@ -56,7 +56,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure by its path, with the words for those who cannot see it."""
+    """A figure by its path, with alternative text."""
 
     words: str
     path: str
@@ -66,7 +66,7 @@ Block = Heading | Paragraph | Bullets | Table | Picture
 
 
 def line(*parts: Part) -> Line:
-    """The parts on one line: blanks and line breaks become one blank, none is left at either end."""
+    """Join the parts to one line; whitespace is collapsed and stripped at both ends."""
     joined: list[Span] = []
     for span in _spans(parts):
         if joined and (joined[-1].bold, joined[-1].arm) == (span.bold, span.arm):
@@ -81,12 +81,12 @@ def line(*parts: Part) -> Line:
 
 
 def bold(text: str) -> Span:
-    """Words in bold letters."""
+    """Return the text in bold."""
     return Span(text, bold=True)
 
 
 def joined(separator: str, lines: Iterable[Part]) -> Line:
-    """The lines on one, with the separator between them."""
+    """Join the lines to one, with the separator between them."""
     parts: list[Part] = []
     for one in lines:
         parts += [separator, one] if parts else [one]
@@ -94,22 +94,22 @@ def joined(separator: str, lines: Iterable[Part]) -> Line:
 
 
 def heading(level: int, *parts: Part) -> Heading:
-    """A heading; level 1 is the title."""
+    """Return a heading; level 1 is the title."""
     return Heading(level, line(*parts))
 
 
 def paragraph(*parts: Part) -> Paragraph:
-    """One paragraph."""
+    """Return a paragraph."""
     return Paragraph(line(*parts))
 
 
 def paragraphs(texts: Iterable[Part]) -> list[Block]:
-    """A paragraph for each text that is not empty."""
+    """Return a paragraph for each nonempty text."""
     return [Paragraph(found) for text in texts if (found := line(text))]
 
 
 def bullets(lines: Iterable[Part]) -> list[Block]:
-    """A list of the lines that are not empty; no block where there are none."""
+    """Return a list of the nonempty lines, or no block if there are none."""
     found = tuple(one for text in lines if (one := line(text)))
     return [Bullets(found)] if found else []
 
@@ -117,7 +117,7 @@ def bullets(lines: Iterable[Part]) -> list[Block]:
 def table(
     header: Sequence[Part], rows: Iterable[Sequence[Part]], left: int | Collection[int], arms: Sequence[str] = ()
 ) -> Table:
-    """A table whose first `left` columns, or those in `left`, are aligned left and the others right."""
+    """Return a table whose first `left` columns, or those in `left`, are left-aligned and the others right-aligned."""
     cells = tuple(tuple(line(cell) for cell in row) for row in rows)
     at_left = range(left) if isinstance(left, int) else left
     sides = tuple(column in at_left for column in range(len(header)))
@@ -125,7 +125,7 @@ def table(
 
 
 def plain(found: Line) -> str:
-    """The characters of a line."""
+    """Return the text of a line without formatting."""
     return "".join(span.text for span in found)
 
 

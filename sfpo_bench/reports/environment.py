@@ -1,4 +1,4 @@
-"""Settings and environment of a comparison as rows of text: what all runs shared first of all, then what differed."""
+"""Settings and environment of a comparison as rows of text: shared values first, then differing ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sfpo_bench.reports.summary import ArmSummary
 
 Row = tuple[str, ...]
 
-# Of each process, not of the comparison: they differ from run to run and say nothing about its numbers.
+# Values of a process rather than the comparison; they do not affect its numbers.
 _OF_THE_PROCESS = frozenset({"started_unix_s", "command", "tracking_uri"})
 _ABSENT = "(none)"
 
 
 def setting_rows(arms: Sequence[ArmSummary]) -> tuple[list[Row], list[Row]]:
-    """The settings that all arms share, as (key, value), and the others, as (key, a value per arm)."""
+    """Return the settings that all arms share, as (key, value), and the others, as (key, value per arm...)."""
     same: list[Row] = []
     different: list[Row] = []
     for key in dict.fromkeys(key for arm in arms for key in arm.settings):
@@ -29,7 +29,7 @@ def setting_rows(arms: Sequence[ArmSummary]) -> tuple[list[Row], list[Row]]:
 
 
 def environment_rows(comparison: Comparison) -> list[Row]:
-    """What the runs ran on and with, from their provenance, as (what, value, how many runs): a row per value found."""
+    """Return the runs' provenance as (key, value, number of runs), one row per value found."""
     found: dict[str, dict[str, int]] = {}
     recorded = [run for run in comparison.runs if run.provenance]
     for run in recorded:
@@ -52,7 +52,7 @@ def _flat(provenance: Mapping[str, object], prefix: str = "") -> list[tuple[str,
 
 
 def _text(value: object) -> str:
-    """A value as text: texts as they are, nothing as `(none)`, the rest as JSON writes it."""
+    """Return a value as text: strings unchanged, None as `(none)`, anything else as JSON."""
     if value is None:
         return _ABSENT
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

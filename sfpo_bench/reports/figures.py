@@ -1,4 +1,4 @@
-"""The convergence figure: held-out accuracy over sampled responses and over training time.
+"""The convergence figure: accuracy over sampled responses and over training time.
 
 Equal summaries give equal bytes (`look.py`).
 """
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 _SEED_LINES_AT_MOST = 5  # arms with more seeds get fainter lines
-_LABEL_GAP = 0.045  # smallest distance of two target labels, as a share of the axis
+_LABEL_GAP = 0.045  # smallest distance of two target labels, relative to the axis
 _WIDTH, _PANEL_HEIGHT = 10.0, 3.7  # inches
 
 
 def figure_bytes(summary: Summary) -> dict[str, bytes]:
-    """The figure as `png` (200 dpi), `pdf` (fonts embedded) and `svg` (text as outlines), by suffix."""
+    """Return the figure as `png` (200 dpi), `pdf` (fonts embedded) and `svg` (text as outlines), by suffix."""
     return files_of(lambda: _figure(summary))
 
 
 def convergence_figure(summary: Summary) -> Figure:
-    """Title, legend, two panels over a common accuracy axis, and a caption that explains the marks."""
+    """Return the figure: title, legend, two panels with a shared accuracy axis, and a caption."""
     with styled():
         return _figure(summary)
 
@@ -85,7 +85,7 @@ def _figure(summary: Summary) -> Figure:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """The text around the panels, wrapped, and the inches it needs."""
+    """The wrapped text around the panels, and the height it needs in inches."""
 
     title: str
     subtitle: str
@@ -107,8 +107,8 @@ class _Words:
 
 
 def _words(summary: Summary) -> _Words:
-    asked = f"{responses_per_point(summary)} responses{problems_per_point(summary)}"
-    sizes = f"{seeds_text(summary)}, {asked} per point of a seed"
+    responses = f"{responses_per_point(summary)} responses{problems_per_point(summary)}"
+    sizes = f"{seeds_text(summary)}, {responses} per point of a seed"
     labels = [_legend_label(arm) for arm in summary.arms] + [TRIGGER_LABEL] * any_trigger(summary)
     columns = max(1, min(len(labels), 145 // (max(map(len, labels)) + 15)))
     return _Words(
@@ -125,7 +125,7 @@ def _lines(text: str) -> int:
 
 
 def _write_around(figure: Figure, summary: Summary, text: _Words) -> None:
-    """Title, subtitle and legend stacked from the top, caption at the bottom; distances in inches."""
+    """Place title, subtitle and legend from the top and the caption at the bottom; distances in inches."""
     left, top = 0.65 / _WIDTH, 0.12
     figure.text(left, 1 - top / text.height, text.title, va="top", size=11, weight="bold")
     top += 0.21 * _lines(text.title)
@@ -148,7 +148,7 @@ def _write_around(figure: Figure, summary: Summary, text: _Words) -> None:
 
 
 def _legend_label(arm: ArmSummary) -> str:
-    """The arm's name, with its seeds where they are not all there. A leading _ would hide it from the legend."""
+    """Return the arm's label, with its seeds if some are missing. matplotlib hides labels with a leading _."""
     label = textwrap.shorten(arm.label, 90, placeholder=" …")
     label = f" {label}" if label.startswith("_") else label
     if arm.seeds_finished == arm.seeds_planned:
@@ -157,7 +157,7 @@ def _legend_label(arm: ArmSummary) -> str:
 
 
 def _legend(summary: Summary) -> list[tuple[str, Line2D]]:
-    """Every arm in display order, then the trigger's marker where one fired."""
+    """Return every arm in display order, then the trigger's marker if one fired."""
     from matplotlib.lines import Line2D
 
     entries = [
@@ -190,7 +190,7 @@ def _draw_panel(panel: Axes, summary: Summary, axis: CostAxis) -> None:
 
 
 def _draw_arm(panel: Axes, arm: ArmSummary, axis: CostAxis, order: int) -> None:
-    """Band, single seeds, mean line with about ten markers staggered between arms, trigger diamonds."""
+    """Draw the band, single seeds, the mean line with about ten staggered markers, and trigger diamonds."""
     mean = mean_curve(arm, axis.value)
     if mean is None:
         return
@@ -205,13 +205,13 @@ def _draw_arm(panel: Axes, arm: ArmSummary, axis: CostAxis, order: int) -> None:
         mean.mean,
         markevery=marks_every(len(mean.x), order),
         zorder=4 + 0.01 * order,
-        clip_on=False,  # markers at zero cost stay whole
+        clip_on=False,  # do not clip markers at zero cost
         **mean_style(own),
     )
 
 
 def _draw_trigger(panel: Axes, curve: SeedCurve, axis: CostAxis, own: Look) -> None:
-    """A diamond on the seed's line where its trigger fired, interpolated between the evaluations around that step."""
+    """Draw a diamond on the seed's line where its trigger fired, interpolated between the evaluations."""
     if curve.trigger_step is None:
         return
     steps = [point.step for point in curve.points]
@@ -220,9 +220,9 @@ def _draw_trigger(panel: Axes, curve: SeedCurve, axis: CostAxis, own: Look) -> N
 
 
 def _accuracy_limits(summary: Summary) -> tuple[float, float]:
-    """The range of all points and targets with a margin, inside [0, 1].
+    """Return the range of all points and targets with a margin, inside [0, 1].
 
-    Bands do not widen it: over two seeds they are 12.7 standard errors and would flatten every curve.
+    Bands are excluded: over two seeds they span 12.7 standard errors and would flatten every curve.
     """
     points = [accuracy for arm in summary.arms for curve in arm.curves for accuracy in curve.accuracies()]
     low, high = min([*points, *summary.targets]), max([*points, *summary.targets])
@@ -231,7 +231,7 @@ def _accuracy_limits(summary: Summary) -> tuple[float, float]:
 
 
 def _label_targets(panel: Axes, targets: Sequence[float]) -> None:
-    """Names each dotted line at the panel's right edge, moved apart where lines lie close."""
+    """Label each target line at the panel's right edge, shifted where labels would overlap."""
     low, high = panel.get_ylim()
     places = spread([(target - low) / (high - low) for target in sorted(targets)], _LABEL_GAP)
     for target, place in zip(sorted(targets), places, strict=True):
@@ -240,7 +240,7 @@ def _label_targets(panel: Axes, targets: Sequence[float]) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Ascending `places` moved up as little as it takes to lie `gap` apart."""
+    """Shift ascending `places` up by as little as needed to be `gap` apart."""
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + gap) if moved else place)

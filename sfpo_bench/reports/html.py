@@ -1,10 +1,10 @@
-"""The report as one self-contained HTML page: figures inside, no script, no request to any host.
+"""Renders the report as a self-contained HTML page with embedded figures, without scripts or external requests.
 
-The page says what report.md says, made from the same blocks. Every number of a table and of a sentence about an arm
-leads to the runs it comes from, and from there into their folders. Below stand the settings and the environment.
+The page has the content of report.md, from the same blocks, followed by the settings and the environment. Every number
+in a table, and in a sentence about an arm, links to the runs it comes from, and from there to their folders.
 
-A content security policy in the page forbids scripts and every outside resource, so that a name which slipped through
-as markup could still do nothing; all text is escaped besides.
+All text is escaped. In addition, a content security policy forbids scripts and external resources, so that a name that
+was not escaped could do no harm.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ nav { font-size: .9rem; }
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What the page is made of. `pictures` maps the path that a block names to an SVG; `further` are shown after it.
+    """Content of the page. `pictures` maps paths of picture blocks to SVGs; `further` figures follow the report.
 
-    `place` gives the address of a run's folder, relative to the page, or None where there is none.
+    `place` returns the address of a run's folder relative to the page, or None.
     """
 
     summary: Summary
@@ -63,7 +63,7 @@ class Page:
 
 
 def page(content: Page) -> str:
-    """The HTML text; equal content gives equal text."""
+    """Return the HTML text; equal content gives equal text."""
     anchors = {arm.name: f"#{_anchor(arm)}" for arm in content.summary.arms}
     parts = [part for block in content.report for part in _block(block, content.pictures, anchors)]
     parts += [_figure(words, svg) for words, svg in content.further]
@@ -73,7 +73,7 @@ def page(content: Page) -> str:
 
 
 def simple_page(title: str, report: Sequence[Block], pictures: Mapping[str, bytes]) -> str:
-    """A page of blocks alone, without links; `pictures` maps the path that a block names to an SVG."""
+    """Return a page of blocks without links; `pictures` maps the path of a picture block to an SVG."""
     return _document(title, [part for block in report for part in _block(block, pictures, {})])
 
 
@@ -94,7 +94,7 @@ def _document(title: str, parts: Sequence[str]) -> str:
 
 
 def _anchor(arm: ArmSummary) -> str:
-    """A name for the arm's list of runs that is safe in HTML and in an address."""
+    """Return an id for the arm's list of runs that is valid in HTML and in URLs."""
     return "runs-" + quote(arm.name, safe="").replace("%", ".")
 
 
@@ -130,7 +130,7 @@ def _span(span: Span, anchor: str | None) -> str:
 
 
 def _row(row: Sequence[Line], left: Sequence[bool], anchor: str | None) -> list[str]:
-    """The cells; those with a number lead to the runs of the row's arm."""
+    """Return the cells; cells with a number link to the runs of the row's arm."""
     return [
         _link(anchor, _line(cell, {})) if anchor and not side and _NUMBER.search(plain(cell)) else _line(cell, {})
         for cell, side in zip(row, left, strict=True)
@@ -154,7 +154,7 @@ def _figure(words: str, svg: bytes) -> str:
 
 
 def _runs(content: Page) -> Iterator[str]:
-    """Every planned run of every arm, with a link into its folder."""
+    """Yield every planned run of every arm, with a link to its folder."""
     yield "<h2>Runs</h2>"
     yield "<p>Ratios come from the runs of their arm and from those of the baseline.</p>"
     spent = [axis.label if axis.is_time else axis.noun for axis in MAIN_AXES]

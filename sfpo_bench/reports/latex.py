@@ -1,11 +1,11 @@
-"""The report's tables for a paper: booktabs, as wide as the text or as one of two columns.
+"""Renders the report's tables for a paper, with booktabs, in the width of the text or of one of two columns.
 
-    tables.tex               every table of the report at the width of the text (`table`)
-    tables-two-column.tex    the same for two-column papers: what fits in `table`, the rest in `table*`
-    report.tex               the whole report as a document of its own: `pdflatex report.tex`
+    tables.tex               every table of the report in text width (`table`)
+    tables-two-column.tex    the same for two-column papers: `table` if it fits, else `table*`
+    report.tex               the whole report as a document: `pdflatex report.tex`
 
-A paper needs \\usepackage{booktabs,tabularx} and \\input{tables}. The words are those of report.md; every character
-that TeX would interpret is written so that it prints as itself.
+A paper needs \\usepackage{booktabs,tabularx} and \\input{tables}. The text is that of report.md, with every character
+escaped that TeX would interpret.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from sfpo_bench.reports.document import Block, Bullets, Heading, Line, Paragraph
 
 
 class Columns(Enum):
-    """How many columns of text a page of the paper has."""
+    """Number of text columns on a page of the paper."""
 
     one = 1
     two = 2
 
 
-_NARROW = 70.0  # characters that fit side by side into one of two columns of text, with lines of two or three
-# The widths in points of a column and of the text in LaTeX's own article, of the text in the report, of the blank
-# between two columns of a table, and of a character in every size, bold headings and figures among them.
+_NARROW = 70.0  # characters per row that fit into one of two text columns, with cells of two or three lines
+# Widths in points: a column and the text in LaTeX's article class, the text in the report, the gap between two table
+# columns, and a character in each font size, including bold headings and digits.
 _COLUMN_POINTS, _TEXT_POINTS, _REPORT_POINTS, _BETWEEN_POINTS = 200.0, 345.0, 455.0, 6.0
 _CHARACTER_POINTS = {r"\small": 4.8, r"\footnotesize": 4.4, r"\scriptsize": 4.0, r"\tiny": 3.4}
 _LARGEST = {Columns.one: r"\small", Columns.two: r"\footnotesize"}
@@ -41,7 +41,7 @@ _TEX = {
     "&": r"\&",
     "#": r"\#",
     "%": r"\%",
-    "_": r"\_\allowbreak{}",  # settings are long words
+    "_": r"\_\allowbreak{}",  # settings are long words and need line breaks
     "/": r"/\allowbreak{}",
     "=": r"=\allowbreak{}",
     "\N{NO-BREAK SPACE}": "~",
@@ -53,7 +53,7 @@ _TEX = {
     '"': r"{''}",
     "`": r"\textasciigrave{}",
     "'": r"{'}",
-    "-": r"-{}",  # no ligature of two hyphens
+    "-": r"-{}",  # prevent the ligature of two hyphens
     "\N{LEFT SINGLE QUOTATION MARK}": "`",
     "\N{RIGHT SINGLE QUOTATION MARK}": r"{'}",
     "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
@@ -70,24 +70,25 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 \setlength{\emergencystretch}{3em}
 """
 _BLANKS = re.compile(r"[ \t\n\r\f\v]+")
-# What belongs together in a cell: `1.51 to 1.89`, `10 of 10`, `97.5 %`.
+# No line break inside `1.51 to 1.89`, `10 of 10`, `97.5 %`.
 _TOGETHER = re.compile(r"(?<=\d) (to|of) (?=\d)|(?<=\d) (?=%)")
-_BREAKS = re.compile(r" |(?<=[_/=])")  # where a line of a cell may end
+_BREAKS = re.compile(r" |(?<=[_/=])")  # allowed line breaks in a cell
 _HERE, _ANYWHERE = "H", "htbp"
-_OF_COSTS = "Cost to"  # how the headings of costs begin
+_OF_COSTS = "Cost to"  # prefix of the headings of cost tables
 
 
 def tex(text: str) -> str:
-    """`text` as TeX that prints those characters: no command, no mathematics, no comment can come out of it.
+    """Escape `text` for TeX, so that it prints verbatim and cannot form commands, math or comments.
 
-    Characters that pdfTeX's fonts lack become their number: `[U+4E2D]`.
+    Characters that pdfTeX's fonts lack are printed as their code point: `[U+4E2D]`.
     """
     return "".join(_character(character) for character in _BLANKS.sub(" ", text))
 
 
 def tables_tex(report: Sequence[Block], columns: Columns, of_costs: str = "") -> str:
-    """Every table of the report as a float with caption and label; `of_costs` stands in the caption of the first table
-    of costs, for a paper has none of the report's notes."""
+    """Return every table of the report as a float with caption and label.
+
+    `of_costs` is added to the caption of the first cost table, since a paper lacks the report's notes."""
     head = "% Made by sfpo-bench from summary.json; needs \\usepackage{booktabs,tabularx}.\n"
     captioned = list(_captioned(report))
     first = next((place for place, (caption, _) in enumerate(captioned) if caption.startswith(_OF_COSTS)), None)
@@ -100,7 +101,7 @@ def tables_tex(report: Sequence[Block], columns: Columns, of_costs: str = "") ->
 
 
 def report_tex(report: Sequence[Block], pictures: Sequence[tuple[str, str]]) -> str:
-    """The whole report as a document; `pictures` are further figures, as file names and captions, for its end."""
+    """Return the whole report as a document; `pictures` are additional (file name, caption) pairs for its end."""
     body = [part for block in _with_tables(report) for part in block]
     figures = [_picture(name, caption) for name, caption in pictures]
     return "\n\n".join([_PREAMBLE.rstrip(), r"\begin{document}", *body, *figures, r"\end{document}", ""])
@@ -109,7 +110,7 @@ def report_tex(report: Sequence[Block], pictures: Sequence[tuple[str, str]]) -> 
 def _character(character: str) -> str:
     if character in _TEX:
         return _TEX[character]
-    # Accented letters of Latin-1 print in TeX's oldest font encoding too; of others not all do.
+    # Accented letters of Latin-1 exist in TeX's OT1 encoding; other letters may not.
     if " " <= character <= "~" or ("\u00c0" <= character <= "\u00ff" and unicodedata.decomposition(character)):
         return character
     return f"[U+{ord(character):04X}]"
@@ -120,7 +121,7 @@ def _words(line: Line) -> str:
 
 
 def _captioned(report: Sequence[Block]) -> Iterator[tuple[str, Table]]:
-    """Every table with what it is: the headings above it, from the second level down."""
+    """Yield every table with a caption made from the headings above it, from level 2 down."""
     above: dict[int, str] = {}
     for block in report:
         if isinstance(block, Heading):
@@ -131,7 +132,7 @@ def _captioned(report: Sequence[Block]) -> Iterator[tuple[str, Table]]:
 
 
 def _with_tables(report: Sequence[Block]) -> Iterator[list[str]]:
-    """The document's parts, each table under the caption that `_captioned` gives it."""
+    """Yield the parts of the document, each table with its caption from `_captioned`."""
     floats = (
         _float(caption, table, Columns.one, number, _HERE)
         for number, (caption, table) in enumerate(_captioned(report), 1)
@@ -188,7 +189,7 @@ def _float(caption: str, table: Table, columns: Columns, number: int, where: str
 
 
 def _rows(table: Table) -> Iterator[str]:
-    """The rows, with a little space where the first column goes on to something new after several of the same."""
+    """Yield the rows, with extra space where the first column changes if it repeats values."""
     first = [plain(row[0]) for row in table.rows]
     grouped = len(set(first)) < len(first)
     for number, row in enumerate(table.rows):
@@ -198,7 +199,7 @@ def _rows(table: Table) -> Iterator[str]:
 
 
 def _cell(line: Line) -> str:
-    """A cell; the empty group keeps a `[` at a row's start from becoming the option of the row before."""
+    """Return a cell; the empty group keeps TeX from reading a leading `[` as an option of the previous row."""
     words = _words(tuple(Span(_bound(span.text), span.bold) for span in line))
     return "{}" + words if words.startswith(("[", "*")) else words
 
@@ -208,7 +209,7 @@ def _bound(text: str) -> str:
 
 
 def _widths(table: Table) -> str:
-    """One `X` column per column, as wide as its text is long against the others'."""
+    """Return one `X` column per column, with a width proportional to its text."""
     lengths = _lengths(table)
     shares = [len(lengths) * length / sum(lengths) for length in lengths]
     return "".join(
@@ -218,14 +219,14 @@ def _widths(table: Table) -> str:
 
 
 def _size(table: Table, points: float, largest: str) -> str:
-    """The largest size of letters in which the table fits so many points without words over one another."""
+    """Return the largest font size at which the table fits into `points` without overlapping words."""
     sizes = list(_CHARACTER_POINTS)
     fitting = [size for size in sizes[sizes.index(largest) :] if _fits(table, points, size)]
     return fitting[0] if fitting else sizes[-1]
 
 
 def _fits(table: Table, points: float, size: str) -> bool:
-    """True when no column is narrower than its longest word; columns are as wide as `_lengths` has it."""
+    """Return True if every column is at least as wide as its longest word, for the column widths of `_lengths`."""
     lengths, cells = _lengths(table), [table.header, *table.rows]
     words = [
         max(len(word) for row in cells for word in _BREAKS.split(_bound(plain(row[column]))))
@@ -236,13 +237,13 @@ def _fits(table: Table, points: float, size: str) -> bool:
 
 
 def _lengths(table: Table) -> list[float]:
-    """The width of each column in characters, between 6 and 30."""
+    """Return the width of each column in characters, between 6 and 30."""
     cells = [table.header, *table.rows]
     asked = [[_asked(_bound(plain(row[column]))) for row in cells] for column in range(len(table.header))]
     return [min(30.0, max(6.0, *column)) for column in asked]
 
 
 def _asked(text: str) -> float:
-    """All of a short text, half of a longer one, and never less than its longest word."""
+    """Return the width of a short text, half of that of a longer one, and at least that of its longest word."""
     longest = max(map(len, text.split(" ")))
     return max(longest + 1.0, min(len(text), 14) if len(text) < 20 else len(text) / 2)

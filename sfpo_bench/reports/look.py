@@ -1,7 +1,7 @@
-"""Style of every figure, marks of the arms, and files that are equal for equal input.
+"""Style of the figures, line styles of the arms, and reproducible output files.
 
-No dates, a fixed SVG salt, and matplotlib's own defaults whatever the user's matplotlibrc says. matplotlib is imported
-where it is used, so that reading a report does not pay for it.
+Files contain no dates, use a fixed SVG salt, and ignore the user's matplotlibrc. matplotlib is imported inside
+functions, so that reading a report does not load it.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 PNG_DPI = 200
 
 _STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # shipped with matplotlib, so every machine draws the same
+    "font.family": "DejaVu Sans",  # shipped with matplotlib, so output is the same on every machine
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "0.35",
     "axes.linewidth": 0.8,
-    "text.parse_math": False,  # a $ in a name is a $
-    "pdf.fonttype": 42,  # embed TrueType: text stays text
+    "text.parse_math": False,  # print $ in names literally
+    "pdf.fonttype": 42,  # embed TrueType fonts, so that text can be selected
     "svg.hashsalt": "sfpo_bench",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Line style and marker of an arm, which tell it from the others without colour."""
+    """Line style and marker of an arm, which distinguish it without color."""
 
     color: str
     dashes: Literal["solid"] | tuple[float, tuple[float, ...]]
     marker: str
 
 
-# Okabe and Ito's colours, which differ for colour-blind readers, without the yellow that vanishes on white.
+# Okabe and Ito's palette for color-blind readers, without yellow, which is invisible on white.
 _LOOKS = (
     Look("#0072B2", "solid", "o"),
     Look("#D55E00", (0, (6, 2)), "s"),
@@ -57,24 +57,24 @@ TRIGGER_MARK: dict[str, Any] = {"marker": "D", "markersize": 4.2, "markerfacecol
 
 
 def look(order: int) -> Look:
-    """How the arm that is shown in place `order` (from 0) is drawn; the eighth looks like the first."""
+    """Return the style of the arm at display position `order` (from 0); the eighth repeats the first."""
     return _LOOKS[order % len(_LOOKS)]
 
 
 def mean_style(of: Look) -> dict[str, Any]:
-    """Arguments of `plot` for an arm's mean line."""
+    """Return the arguments of `plot` for an arm's mean line."""
     return {"color": of.color, "linestyle": of.dashes, "marker": of.marker, **MEAN_LINE}
 
 
 def marks_every(points: int, order: int) -> tuple[int, int]:
-    """`markevery` for about ten markers on a line, staggered between arms."""
+    """Return `markevery` for about ten markers on a line, staggered between arms."""
     every = max(1, round(points / 10))
     return min(order * every // 4, every - 1), every
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in this project's style; the user's settings are back afterwards."""
+    """Apply this project's matplotlib style inside the context."""
     import matplotlib.style
 
     with matplotlib.style.context(["default", _STYLE]):
@@ -82,7 +82,7 @@ def styled() -> Iterator[None]:
 
 
 def empty_figure(width: float, height: float) -> Figure:
-    """A figure of that many inches that no window system knows of; pyplot stays out of it."""
+    """Return a figure of that size in inches without pyplot, so that no window system is used."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -92,7 +92,7 @@ def empty_figure(width: float, height: float) -> Figure:
 
 
 def files_of(draw: Callable[[], Figure]) -> dict[str, bytes]:
-    """The figure as `png` (200 dpi), `pdf` (fonts embedded) and `svg` (text as outlines), by suffix."""
+    """Return the figure as `png` (200 dpi), `pdf` (fonts embedded) and `svg` (text as outlines), by suffix."""
     metadata = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     with styled():
         figure = draw()

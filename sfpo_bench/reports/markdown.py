@@ -1,4 +1,4 @@
-"""Blocks as Markdown, and as plain text in the same layout."""
+"""Renders blocks as Markdown, and as plain text in the same layout."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _INTERPRETED = re.compile(r"([\\`*_{}\[\]<>|#~&$!])")
 
 
 def markdown(report: Iterable[Block]) -> str:
-    """The blocks as Markdown in which every text shows as the characters it consists of."""
+    """Return the blocks as Markdown, with every text escaped so that it appears verbatim."""
     return _laid_out(report, line_markdown) + "\n"
 
 
 def plain_text(report: Iterable[Block]) -> str:
-    """The blocks for a terminal: laid out as Markdown, texts as they are."""
+    """Return the blocks for a terminal: in the layout of Markdown, with texts unescaped."""
     return _laid_out(report, lambda line: "".join(span.text for span in line))
 
 
 def line_markdown(line: Line) -> str:
-    """One line as Markdown."""
+    """Return one line as Markdown."""
     return "".join(f"**{escaped(span.text)}**" if span.bold else escaped(span.text) for span in line)
 
 
 def escaped(text: str) -> str:
-    """`text` with a backslash before every character that Markdown would interpret, table cells included."""
+    """Escape every character that Markdown interprets, including those of table cells, with a backslash."""
     return _INTERPRETED.sub(r"\\\1", text)
 
 

@@ -1,4 +1,4 @@
-"""An arm's mean accuracy along a cost axis, with a pointwise band: computed from a summary's points alone."""
+"""An arm's mean accuracy along a cost axis with a pointwise band, computed from a summary's points."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ GRID_POINTS = 101
 
 @dataclass(frozen=True, slots=True)
 class MeanCurve:
-    """`mean` over `seeds` runs at costs `x`, and the ends of a 95 % band at each x alone, cut to [0, 1].
+    """Mean accuracy over `seeds` runs at costs `x`, with the ends of a pointwise 95 % band, cut to [0, 1].
 
-    `band` says what the band covers: Student's t over seeds, or, for one run, Wilson over its responses or
-    problems; nothing for one imported run that does not tell how many they are.
+    `band` states what the band covers: Student's t over seeds or, for one run, Wilson over its responses or problems.
+    One imported run with an unknown number of responses has no band.
     """
 
     x: tuple[float, ...]
@@ -31,11 +31,11 @@ class MeanCurve:
 
 
 def mean_curve(arm: ArmSummary, axis: str) -> MeanCurve | None:
-    """The mean of the arm's counted runs along `axis`; None when it has no evaluated run.
+    """Return the mean of the arm's counted runs along `axis`, or None if no run was evaluated.
 
-    Runs that were evaluated at the same costs are averaged there. Otherwise (seconds differ from run to run) each run
-    is interpolated linearly onto a grid of 101 points from the largest first cost to the smallest last cost, where
-    every run has something to say.
+    Runs that were evaluated at the same costs are averaged there. Otherwise (for example on seconds) each run is
+    interpolated linearly to a grid of 101 points from the largest first cost to the smallest last cost, the range that
+    all runs cover.
     """
     curves = arm.counted()
     if not curves:
@@ -73,7 +73,7 @@ def _single(curve: SeedCurve, axis: str) -> MeanCurve:
 def _on_common_costs(
     curves: Sequence[SeedCurve], axis: str
 ) -> tuple[list[float], np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
-    """Costs and one row of accuracies per run at those costs."""
+    """Return common costs and one row of accuracies per run at those costs."""
     length = min(len(curve.points) for curve in curves)
     costs = [curve.costs(axis) for curve in curves]
     if all(own[:length] == costs[0][:length] for own in costs):

@@ -1,4 +1,4 @@
-"""Short names for a notebook: a comparison's numbers, its figures, its tables."""
+"""Functions for notebooks: a comparison's numbers, figures and tables."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 
 def compare(comparison: Comparison, baseline: str | None = None) -> Summary:
-    """Every number of the report, with ratios to `baseline` (by default the arm the comparison was made with).
+    """Return every number of the report, with ratios to `baseline` (default: the comparison's own baseline).
 
-    Raises `ConfigError` when there is no such arm and `BenchError` while no run has an evaluation.
+    Raises `ConfigError` if there is no such arm and `BenchError` if no run has an evaluation yet.
     """
     return build_summary(comparison if baseline is None else comparison.with_baseline(baseline))
 
 
 def figure(comparison: Comparison, name: Literal["accuracy", "anatomy"] = "accuracy") -> Figure:
-    """Held-out accuracy over responses and over training time, or what happens inside the updates.
+    """Return the figure of accuracy over responses and training time, or of statistics inside the updates.
 
-    A notebook shows it as it is; `figure(...).savefig("figure.pdf")` writes it.
+    A notebook displays it; `figure(...).savefig("figure.pdf")` writes it.
     """
     if name == "accuracy":
         return convergence_figure(compare(comparison))
@@ -55,7 +55,7 @@ def figure(comparison: Comparison, name: Literal["accuracy", "anatomy"] = "accur
 
 
 def table(summary: Summary, name: Literal["costs", "final"] = "costs") -> pd.DataFrame:
-    """Costs to every target with their ratios, or final accuracies: the contents of costs.csv and final.csv."""
+    """Return costs to every target with their ratios, or final accuracies: the contents of costs.csv and final.csv."""
     if name == "costs":
         return costs_table(summary)
     if name == "final":
@@ -65,7 +65,7 @@ def table(summary: Summary, name: Literal["costs", "final"] = "costs") -> pd.Dat
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Markdown that a notebook shows as such: the value of a cell."""
+    """Markdown that a notebook renders as the value of a cell."""
 
     markdown: str
 
@@ -74,7 +74,7 @@ class Shown:
 
 
 def show(frame: pd.DataFrame, digits: int = 4) -> Shown:
-    """The frame as a table, numbers with so many digits; what is missing is an empty cell."""
+    """Return the frame as a rendered table with `digits` significant digits; missing values are empty cells."""
     cells = [[_cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
     names = [str(name) for name in frame.columns]
     left = [index for index, name in enumerate(names) if not pd.api.types.is_numeric_dtype(frame[name])]
@@ -82,23 +82,23 @@ def show(frame: pd.DataFrame, digits: int = 4) -> Shown:
 
 
 def answer(summary: Summary) -> Shown:
-    """The answer of the comparison in sentences, and the bias of first crossings."""
+    """Return the conclusions of the comparison as sentences, and the bias of first crossings."""
     found = paragraphs(unanswered(summary))
     for target in summary.targets:
         found.append(paragraph(bold(f"To {target_text(target)}:")))
-        found += bullets(joined(" ", said) for said in answers(summary, target) if said)
+        found += bullets(joined(" ", sentences) for sentences in answers(summary, target) if sentences)
     found += paragraphs(crossing_lines(summary)) if found else []
     return _shown(found or [paragraph("No target was fixed before the run.")])
 
 
 def paper_tables(scores: Sequence[PaperScore], names: PaperNames | None = None) -> Shown:
-    """Scores in the form of a paper's table, with footnotes."""
+    """Return scores in the form of a paper's table, with footnotes."""
     tables = lay_out(rows_of(scores), names or PaperNames())
     return _shown([block for one in tables for block in (paragraph(bold(one.caption)), *score_blocks(one))])
 
 
 def sweep_figure(sweep: Sweep, name: str = RESPONSE) -> Figure:
-    """A figure of a sweep: `response`, `parallel`, `history` or `curves`."""
+    """Return a figure of a sweep: `response`, `parallel`, `history` or `curves`."""
     if name not in SWEEP_FIGURES:
         raise ValueError(f"found figure {name!r}; expected one of {', '.join(SWEEP_FIGURES)}")
     with styled():

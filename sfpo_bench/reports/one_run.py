@@ -1,4 +1,4 @@
-"""The interval of an accuracy that rests on one run."""
+"""The confidence interval of an accuracy of a single run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from sfpo_bench.statistics import Interval, wilson_interval
 
 
 def one_run_interval(accuracy: float, n: int, problems: int) -> tuple[Interval, IntervalKind]:
-    """Wilson's interval of an accuracy over `n` responses to `problems` problems, and what it covers.
+    """Return Wilson's interval of an accuracy over `n` responses to `problems` problems, and what it covers.
 
-    Several responses to a problem are alike: where there are fewer problems than responses the interval is that of so
-    many problems, each of them solved always or never. It holds however alike they are, and is too wide where they are
-    less so. Problems that are not known (0) count as many as the responses; without responses there is no interval.
+    Responses to the same problem are correlated. If there are fewer problems than responses, the interval is that of
+    `problems` independent trials, as if each problem were solved always or never. This is conservative: the interval
+    is too wide for less correlated responses. Unknown problems (0) count as one per response. Without responses the
+    interval is the point.
     """
     if n == 0:
         return Interval(accuracy, accuracy), IntervalKind.none

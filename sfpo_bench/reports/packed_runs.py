@@ -1,10 +1,10 @@
-"""Many runs in two small files, to be carried with a page or a package; read back as if from their folders.
+"""Stores many runs in two or three small files that can be shipped with a page or a package.
 
-    packed-runs.json        what each run is: its place below the folder, state, step, cause, device and versions
-    packed-runs.parquet     its evaluations and events as they were recorded, and some numbers of its training steps
-    packed-samples.parquet  some of its stored responses
+    packed-runs.json        each run's path below the folder, state, step, cause, device and versions
+    packed-runs.parquet     evaluations and events as recorded, and some metrics of training steps
+    packed-samples.parquet  some of the stored responses
 
-`load_comparison` and `load_sweep` read a folder that holds these instead of `runs/` or `trials/`. Numbers of training
+`load_comparison` and `load_sweep` read a folder with these files instead of `runs/` or `trials/`. Metrics of training
 steps are those that figures show, rounded to five digits; costs and evaluations are exact.
 """
 
@@ -50,7 +50,7 @@ _PROVENANCE = (
 
 @dataclass(frozen=True, slots=True)
 class PackedRun:
-    """One run as it was packed; `place` is where it lay below its folder, such as `runs/sfpo/seed-0003`."""
+    """A packed run; `place` is its path below the source folder, such as `runs/sfpo/seed-0003`."""
 
     place: str
     status: RunStatus
@@ -60,7 +60,7 @@ class PackedRun:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What the index says of a run; `step` is its last one."""
+    """A run's entry in the index; `step` is its last step."""
 
     place: str
     state: RunState
@@ -78,12 +78,12 @@ class _Index:
 
 
 def is_packed(folder: Path) -> bool:
-    """True when the runs of `folder` are packed."""
+    """Return True if the runs of `folder` are packed."""
     return (folder / INDEX).is_file()
 
 
 def read_packed(folder: Path) -> dict[str, PackedRun]:
-    """The packed runs of `folder` by their place; raises `MissingDataError` or `ConfigError` for damaged files."""
+    """Return the packed runs of `folder` by path; raises `MissingDataError` or `ConfigError` for damaged files."""
     index, curves = folder / INDEX, folder / CURVES
     if not index.is_file() or not curves.is_file():
         raise MissingDataError(f"{folder} holds no packed runs; expected {INDEX} and {CURVES} there")
@@ -95,7 +95,7 @@ def read_packed(folder: Path) -> dict[str, PackedRun]:
 
 
 def read_packed_samples(folder: Path) -> pd.DataFrame:
-    """The packed responses with the columns `run` and those of `SAMPLES_COLUMNS`; raises `MissingDataError`."""
+    """Return the packed responses with columns `run` and those of `SAMPLES_COLUMNS`; raises `MissingDataError`."""
     if not (folder / SAMPLES).is_file():
         raise MissingDataError(f"{folder} holds no packed responses; expected {SAMPLES} there")
     with reading(folder / SAMPLES, _PACK_AGAIN):
@@ -104,8 +104,9 @@ def read_packed_samples(folder: Path) -> pd.DataFrame:
 
 
 def pack_runs(source: Path, places: Sequence[str], out: Path, sampled: Sequence[str] = (), steps: int = 3) -> None:
-    """Pack the runs at `places` below `source` into `out`; of those in `sampled` the responses of `steps` stored steps,
-    the first and the last among them. Equal runs give equal bytes."""
+    """Pack the runs at `places` below `source` into `out`; equal runs give equal bytes.
+
+    For runs in `sampled`, also pack the responses of `steps` stored steps, including the first and the last."""
     frames, index, responses = [], [], []
     for place in places:
         folder = RunFolder(source / place)
@@ -133,7 +134,7 @@ def _about(folder: RunFolder, place: str) -> _Entry:
 
 
 def _curves(folder: RunFolder) -> pd.DataFrame:
-    """The rows of the run's `curves.parquet` that are kept; costs stand beside evaluations alone."""
+    """Return the rows of the run's `curves.parquet` to keep; costs are kept only for evaluations."""
     rows = [row for record in read_journal(folder.journal) for row in curve_rows(record)]
     kept = [row for row in rows if row.kind in ("evaluation", "event") or _KEPT.fullmatch(row.key)]
     columns: dict[str, list[object]] = {

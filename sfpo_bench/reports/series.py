@@ -1,4 +1,4 @@
-"""What a run recorded at its steps: one `Series` per metric key, `entropy`, `fast_1/clip_fraction`, …"""
+"""The metrics that a run recorded at its steps: one `Series` per key, `entropy`, `fast_1/clip_fraction`, …"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """`values[i]` was recorded at step `steps[i]`; steps ascend. Infinities and NaN stay as they were recorded."""
+    """`values[i]` was recorded at step `steps[i]`; steps are increasing. Infinities and NaN are kept."""
 
     steps: Integers
     values: Floats
@@ -35,7 +35,7 @@ class Series:
 
 
 def series(steps: Sequence[int] | Integers, values: Sequence[float] | Floats) -> Series:
-    """A series from what was recorded, in any order; of two values at one step the later one counts."""
+    """Return a series from unsorted records; of several values at one step the last one is kept."""
     at, numbers = np.asarray(steps, dtype=np.int64), np.asarray(values, dtype=np.float64)
     if len(at) > 1 and not np.all(at[1:] > at[:-1]):
         order = np.argsort(at, kind="stable")
@@ -46,7 +46,7 @@ def series(steps: Sequence[int] | Integers, values: Sequence[float] | Floats) ->
 
 
 def series_of_journal(records: Iterable[JournalRecord]) -> dict[str, Series]:
-    """Every number of the step records by key, those of the passes included."""
+    """Return every metric of the step records by key, including those of the passes."""
     found: dict[str, tuple[list[int], list[float]]] = {}
     for record in records:
         if isinstance(record, StepRecord):
@@ -58,7 +58,7 @@ def series_of_journal(records: Iterable[JournalRecord]) -> dict[str, Series]:
 
 
 def series_by_key(names: Sequence[str], codes: Integers, steps: Integers, values: Floats) -> dict[str, Series]:
-    """One series per key of a long table: row i has the key `names[codes[i]]`; rows stand in the order of recording."""
+    """Return one series per key of a long table: row i has key `names[codes[i]]`; rows are in recording order."""
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(names)))
     parts = np.split(order, ends[:-1]) if len(names) else []
@@ -68,7 +68,7 @@ def series_by_key(names: Sequence[str], codes: Integers, steps: Integers, values
 def wide(
     runs: Iterable[Mapping[str, Series]], key: str
 ) -> tuple[Integers, np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
-    """The steps that any of `runs` recorded `key` at, and one row per run that did, NaN where it did not."""
+    """Return the steps at which any of `runs` recorded `key`, and one row of values per such run, NaN where missing."""
     held = [run[key] for run in runs if key in run]
     steps = np.unique(np.concatenate([one.steps for one in held])) if held else np.empty(0, dtype=np.int64)
     rows = np.full((len(held), len(steps)), np.nan)

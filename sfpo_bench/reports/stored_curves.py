@@ -1,7 +1,7 @@
-"""A run's numbers as a tracking store keeps them, and back to records: from `curves.parquet`, or from metric histories.
+"""A run's metrics as read from `curves.parquet` or from MLflow's metric histories, and their conversion to records.
 
-Both give the same `Numbers`. The Parquet file is exact. The history has two limits: a number that was infinite or NaN
-is not there, and `total_seconds` of an evaluation is that of the training step before it, a few milliseconds less.
+Both give the same `Numbers`. The Parquet file is exact. The history lacks infinite and NaN values, and its
+`total_seconds` of an evaluation is that of the previous training step, a few milliseconds less.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FIELDS = ("accuracy", "n", "problems", "truncated", "temperature", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What a run recorded. `costs` holds the cost axes and `times` the clock, both at the steps of its evaluations."""
+    """The metrics of a run. `costs` (cost axes) and `times` (time stamps) are given at the steps of its evaluations."""
 
     metrics: Mapping[str, Series]
     evaluations: Mapping[str, Series]
@@ -37,7 +37,7 @@ class Numbers:
     times: Mapping[str, Series]
 
     def records(self) -> list[JournalRecord]:
-        """The evaluations, by split and mode and then by step, and the events."""
+        """Return the evaluations, sorted by split, mode and step, and the events."""
         found: list[JournalRecord] = [
             EventRecord(int(step), 0.0, event) for event, one in self.events.items() for step in one.steps
         ]
@@ -72,20 +72,20 @@ class Numbers:
         ]
 
     def agrees_with(self, latest: Mapping[str, float]) -> bool:
-        """True when these are the numbers whose latest values a store gives: the same keys, the same last values."""
+        """Return True if keys and last values equal those that the store reports as `latest`."""
         last = {store_name(key): _last_finite(one) for key, one in {**self.metrics, **self.evaluations}.items()}
         known = {key: value for key, value in last.items() if value is not None}
         return known == {key: value for key, value in latest.items() if not _is_derived(key)}
 
 
 def numbers_of_parquet(content: bytes) -> Numbers:
-    """The numbers in a `curves.parquet`; raises `ValueError` or `KeyError` when it is not one."""
+    """Return the metrics in a `curves.parquet`; raises `ValueError` or `KeyError` for another file."""
     columns = ["step", "kind", "key", "value", "time_unix_s", *COST_TYPES]
     return numbers_of_table(read_parquet(content, columns, categories=["kind", "key"]))
 
 
 def numbers_of_table(table: Any) -> Numbers:
-    """The numbers in the rows of such a table of Arrow, kinds and keys as categories."""
+    """Return the metrics in an Arrow table of the same columns, with kinds and keys dictionary-encoded."""
     table = table.unify_dictionaries().combine_chunks()
     kind_codes, kinds = _codes(table["kind"])
     codes, names = _codes(table["key"])
@@ -111,7 +111,7 @@ def numbers_of_table(table: Any) -> Numbers:
 
 
 def numbers_of_history(history: History) -> Numbers:
-    """The numbers in a run's metric history."""
+    """Return the metrics in a run's metric history."""
     number_of: dict[str, int] = {}
     codes = np.array([number_of.setdefault(key, len(number_of)) for key in history.keys], dtype=np.int64)
     names, steps = list(number_of), np.asarray(history.steps, dtype=np.int64)
@@ -130,13 +130,13 @@ def numbers_of_history(history: History) -> Numbers:
 
 
 def _codes(column: object) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], list[str]]:
-    """A dictionary-encoded column of one chunk as codes and names."""
+    """Return a dictionary-encoded column of one chunk as codes and names."""
     chunk = column.combine_chunks()  # type: ignore[attr-defined]  # pyarrow ships no types
     return chunk.indices.to_numpy().astype(np.int64), chunk.dictionary.to_pylist()
 
 
 def _is_derived(key: str) -> bool:
-    """True for what a delivery adds to a journal's numbers: the axes, accuracy over cost, events, its own marker."""
+    """Return True for keys that a delivery adds: cost axes, accuracy over cost, events, the marker."""
     return key in COST_TYPES or key == MARKER or key.startswith(("event.", "accuracy_by_"))
 
 

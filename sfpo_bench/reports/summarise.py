@@ -1,4 +1,4 @@
-"""From the runs of a comparison to its `Summary`: where the report's arithmetic happens, once."""
+"""Computes the `Summary` of a comparison from its runs: all arithmetic of the report happens here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ABSOLUTE_NOTE = "accuracies fixed before the run"
 
 
 def build_summary(comparison: Comparison) -> Summary:
-    """The numbers of a comparison; raises `BenchError` while no run has an evaluation to report."""
+    """Return the summary of a comparison; raises `BenchError` if no run has an evaluation."""
     plan = comparison.plan
     if not any(run.curve for run in comparison.runs):
         raise BenchError(_nothing_to_report(comparison))
@@ -132,9 +132,9 @@ def _point(one: EvaluationRecord) -> CurvePoint:
 
 
 def final_accuracy(scores: Sequence[tuple[float | None, int | None, int]]) -> Accuracy | None:
-    """Mean of (accuracy, responses, problems) over seeds with a t interval, cut to [0, 1]; None without a score.
+    """Return the mean accuracy of (accuracy, responses, problems) over seeds with a t interval, cut to [0, 1], or None.
 
-    One seed gets the interval of its own evaluation instead (`one_run_interval`), and is marked so.
+    A single seed gets the interval of its evaluation instead (`one_run_interval`), marked by its kind.
     """
     known = [(accuracy, n, problems) for accuracy, n, problems in scores if accuracy is not None and n is not None]
     if not known:
@@ -167,10 +167,10 @@ def target_block(
     note: str,
     axes: Sequence[CostAxis] = tuple(CostAxis),
 ) -> TargetBlock:
-    """Costs and ratios at `targets`, on each of the axes, from the points of the arms' evaluated runs.
+    """Return costs and ratios at `targets` on each axis, from the points of the arms' evaluated runs.
 
-    An unfinished or failed run counts as far as it came: as reached, or as not reached within what it spent. Ratios on
-    time axes are withheld where `clock_problem` finds one.
+    An unfinished or failed run counts up to its last evaluation, as reached or not reached within its cost so far.
+    Ratios on time axes are withheld if `clock_problem` finds one.
     """
     costs, ratios, problem = [], [], clock_problem(arms)
     reference = next(arm for arm in arms if arm.name == baseline)
@@ -203,11 +203,10 @@ def _ratio_row(
 
 
 def judged(block: TargetBlock, arms: Sequence[ArmSummary], baseline: str) -> TargetBlock:
-    """The block with verdicts on the ratios of the main axes: each axis is a family of tests of its own, adjusted by
-    Holm.
+    """Return the block with verdicts on the ratios of the main axes; each axis is one family for Holm.
 
-    A family is every arm and target, whatever came of them: a ratio without a p-value counts in it, with p = 1. What
-    the clock of a busy machine withholds on one axis changes nothing on another.
+    A family contains every arm and target: a ratio without a p-value counts with p = 1. Ratios that are withheld on one
+    axis do not affect another axis.
     """
     for axis in MAIN_AXES:
         block = _judged_axis(block, axis.value, arms, baseline)
@@ -235,7 +234,7 @@ def _judged_axis(block: TargetBlock, axis: str, arms: Sequence[ArmSummary], base
 
 
 def _seeds_needed(row: RatioRow, baseline: ArmSummary, arm: ArmSummary, family: int) -> int | None:
-    """Seeds per arm that would detect the ratio at the level of the smallest p-value in the family."""
+    """Return the seeds per arm that would detect the ratio at the level of the family's smallest p-value."""
     if row.claim is not Claim.estimate:
         return None
     base, own = (reached_costs(side.seed_costs(row.target, row.axis)) for side in (baseline, arm))
@@ -256,7 +255,7 @@ def _paper_block(arms: Sequence[ArmSummary], baseline: str, axes: Sequence[CostA
 
 
 def best_mean_accuracy(curves: Sequence[SeedCurve]) -> tuple[int, float] | None:
-    """(step, mean) of the largest mean accuracy, among the steps at which every one of `curves` was evaluated."""
+    """Return (step, mean) of the largest mean accuracy over the steps at which all of `curves` were evaluated."""
     if not curves:
         return None
     scores = [{point.step: point.accuracy for point in curve.points} for curve in curves]

@@ -1,9 +1,9 @@
-"""`summary.json`: every number that a report's tables, sentences and figure show, and the points they follow from.
+"""`summary.json`: every number in a report's tables, sentences and figure, and the points they are computed from.
 
 Summary
   arms[]       settings, counts, `curves[]` with one entry per planned seed, final accuracy
   absolute     costs and ratios at the targets fixed before the run
-  paper        the same at the target of the SFPO paper: the baseline's best mean accuracy
+  paper        the same at the target of the SFPO paper, the baseline's best mean accuracy
   pairs[]      what the runs of any two arms could tell apart
 """
 
@@ -28,9 +28,12 @@ SCHEMA_VERSION = 1
 
 
 class IntervalKind(StrEnum):
-    """What an interval of an accuracy covers: `seeds`, Student's t over seeds; `responses`, Wilson over one run's;
-    `problems`, Wilson over the problems that one run's responses answer, fewer than the responses;
-    `none`, nothing: one imported run whose number of responses is not known has the point for both ends."""
+    """What the interval of an accuracy covers.
+
+    `seeds`: Student's t over seeds. `responses`: Wilson over the responses of one run. `problems`: Wilson over the
+    problems of one run, if fewer than its responses. `none`: the point, for one imported run with an unknown number of
+    responses.
+    """
 
     seeds = "seeds"
     responses = "responses"
@@ -40,8 +43,7 @@ class IntervalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One evaluation of one run: its costs so far, and `accuracy` over `n` responses to `problems` problems (0: not
-    known)."""
+    """An evaluation of a run: costs so far, and `accuracy` over `n` responses to `problems` problems (0: unknown)."""
 
     step: int
     costs: Costs = field(metadata=INLINE)
@@ -50,17 +52,16 @@ class CurvePoint:
     problems: int = 0
 
     def cost(self, axis: str) -> float:
-        """The cost on the axis of that key."""
+        """Return the cost on the axis with that key."""
         return self.costs.on(CostAxis(axis))
 
 
 @dataclass(frozen=True, slots=True)
 class SeedCurve:
-    """One planned run. `points` is empty when it has not been evaluated; `cause` says why it failed or is unreadable.
+    """One planned run. `points` is empty if it was not evaluated; `cause` states why it failed or is unreadable.
 
-    `trigger_step` is the step at which the fast stage was switched off for good, None when it was not. `processes`
-    trained the run together. `planned_share` is the share of its planned steps that a run had taken when it ended at
-    its target; 1: it was not cut short.
+    `trigger_step` is the step at which the fast stage was switched off permanently, or None. `processes` is the number
+    of ranks. `planned_share` is the share of planned steps that a run had taken when it ended at its target, else 1.
     """
 
     seed: int
@@ -89,8 +90,8 @@ class SeedCurve:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Mean accuracy of `seeds` finished runs. `responses`: the distinct numbers of responses per evaluation;
-    `problems`: those of the problems that they answer (0: not known)."""
+    """Mean accuracy of `seeds` finished runs. `responses` are the distinct numbers of responses per evaluation,
+    `problems` the distinct numbers of problems (0: unknown)."""
 
     mean: float
     low: float
@@ -103,7 +104,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
-    """One method: what it is, how much of it has run, and where its finished runs ended.
+    """An arm: its settings, how many of its runs have finished, and their final accuracy.
 
     `cpu_per_wall` is the mean over runs of CPU seconds per training second and process: about 1 for one busy thread.
     """
@@ -121,15 +122,15 @@ class ArmSummary:
     cpu_per_wall: float | None
 
     def span(self) -> Span:
-        """The arm's label, leading to its runs."""
+        """Return the arm's label, linked to its runs."""
         return Span(" ".join(self.label.split()), arm=self.name)
 
     def evaluated(self) -> tuple[SeedCurve, ...]:
-        """The runs with at least one evaluation."""
+        """Return the runs with at least one evaluation."""
         return tuple(curve for curve in self.curves if curve.points)
 
     def counted(self) -> tuple[SeedCurve, ...]:
-        """The runs that means are taken over: the finished ones, or every evaluated one while none has finished."""
+        """Return the runs that means use: the finished ones, or every evaluated one if none has finished."""
         evaluated = self.evaluated()
         return tuple(curve for curve in evaluated if curve.status is SeedStatus.finished) or evaluated
 
@@ -146,7 +147,7 @@ class ArmSummary:
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
-    """What an arm needs to reach a target on one axis: see `statistics.Statement`. `seeds` were evaluated."""
+    """The cost of an arm to reach a target on one axis: see `statistics.Statement`. `seeds` is the number evaluated."""
 
     arm: str
     target: float
@@ -164,10 +165,10 @@ class CostRow:
 class RatioRow:
     """Cost of the baseline over cost of the arm: above 1 the arm is cheaper. See `statistics.cost_ratio`.
 
-    `detectable` is the smallest ratio above 1 that these seeds and spreads would tell from 1 with 80 % power; None for
-    bounds, whose spread is not known. The fields after it are set where the answer makes a statement: `family`
-    statements are judged together, `adjusted_p` is Holm's, `seeds_needed` is the number per arm that would detect the
-    observed ratio with 80 % power at level 0.05 / family (None: more than 1000, or not known).
+    `detectable` is the smallest ratio above 1 that these seeds and spreads would distinguish from 1 with 80 % power;
+    None for bounds, whose spread is unknown. The following fields are set if the answer states the ratio: `family` is
+    the number of statements judged together, `adjusted_p` is Holm's, `seeds_needed` is the number per arm that would
+    detect the observed ratio with 80 % power at level 0.05 / family (None: more than 1000, or unknown).
     """
 
     arm: str
@@ -192,7 +193,7 @@ class RatioRow:
 
 @dataclass(frozen=True, slots=True)
 class TargetBlock:
-    """Costs of every arm and ratios of every arm but the baseline, for each target and axis; `note` marks the block."""
+    """Costs of every arm and ratios of every arm but the baseline, for each target and axis; `note` describes it."""
 
     targets: tuple[float, ...]
     note: str
@@ -239,11 +240,11 @@ class PairRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A comparison in numbers; intervals hold at `confidence`. `paper` is None while the baseline has no evaluation,
-    and where runs ended at their target: what the baseline's best accuracy would have been is not known then.
+    """All numbers of a comparison; intervals are at `confidence`.
 
-    `axes` are the cost axes that were recorded, `origin` says where imported runs come from (empty: of
-    this package), `stop_at` at which accuracy runs end before `steps` (None: at none).
+    `paper` is None until the baseline has an evaluation, and if runs ended at their target, since the baseline's best
+    accuracy is then unknown. `axes` are the recorded cost axes. `origin` describes where imported runs come from; empty
+    for runs of this package. `stop_at` is the accuracy at which runs end before `steps`, or None.
     """
 
     schema_version: int
@@ -275,7 +276,7 @@ class Summary:
         return next(arm for arm in self.arms if arm.name == name)
 
     def rivals(self) -> tuple[ArmSummary, ...]:
-        """Every arm but the baseline."""
+        """Return every arm but the baseline."""
         return tuple(arm for arm in self.arms if arm.name != self.baseline)
 
     def separated(self, one: str, other: str, measure: str = ACCURACY) -> bool:
@@ -285,12 +286,12 @@ class Summary:
         return any(row.separated for row in rows)
 
     def to_json(self) -> str:
-        """The text of `summary.json`; `from_json` gives back an equal summary."""
+        """Return the text of `summary.json`; `from_json` restores an equal summary."""
         return json.dumps(to_plain(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Summary:
-        """Read back `summary.json`; raises `ConfigError` when it is not one, or of another schema version."""
+        """Read `summary.json`; raises `ConfigError` for other contents or another schema version."""
         raw = decoded(text, SUMMARY_FILE, "write the report again")
         version = raw.get("schema_version")
         if version != SCHEMA_VERSION:

@@ -1,4 +1,4 @@
-"""A summary as tables: data frames for CSV files, and the report as blocks."""
+"""A summary as data frames for CSV files, and the report as blocks."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ FINAL_COLUMNS = ("arm", "label", "mode", "accuracy", "low", "high", "interval", 
 
 
 def costs_table(summary: Summary) -> pd.DataFrame:
-    """Every cost with its ratio to the baseline, one row per block, target, axis and arm: columns `COST_COLUMNS`.
+    """Return every cost and its ratio to the baseline, one row per block, target, axis and arm: `COST_COLUMNS`.
 
-    The baseline's own rows have no ratio. `crossing_share`, on responses: how early these first crossings come, as a
-    share of the cost at which curves without noise would cross (an estimate, by which no cost is corrected).
+    Rows of the baseline have no ratio. `crossing_share`, on responses, estimates how early these first crossings come,
+    as a share of the cost at which curves without noise would cross; costs are not corrected by it.
     """
     blocks, shares = [("absolute", summary.absolute), ("paper", summary.paper)], crossing_shares(summary)
     rows = [_csv_row(summary, name, block, cost, shares) for name, block in blocks if block for cost in block.costs]
@@ -81,7 +81,7 @@ def costs_table(summary: Summary) -> pd.DataFrame:
 
 
 def final_table(summary: Summary) -> pd.DataFrame:
-    """Final accuracies over finished runs, one row per arm and mode: columns `FINAL_COLUMNS`."""
+    """Return final accuracies over finished runs, one row per arm and mode: columns `FINAL_COLUMNS`."""
     rows = [
         (arm.name, arm.label, mode, score.mean, score.low, score.high, score.interval.value, score.seeds,
          " ".join(str(n) for n in score.responses), " ".join(str(n) for n in score.problems))
@@ -93,12 +93,12 @@ def final_table(summary: Summary) -> pd.DataFrame:
 
 
 def report_markdown(summary: Summary, figure: str = FIGURE) -> str:
-    """`report_blocks` as Markdown."""
+    """Return `report_blocks` as Markdown."""
     return markdown(report_blocks(summary, figure))
 
 
 def report_blocks(summary: Summary, figure: str = FIGURE) -> list[Block]:
-    """The report: what was found, the figure (its path as given), the tables, then how to read them."""
+    """Return the report: conclusions, the figure (its path as given), the tables, and notes on reading them."""
     return [
         heading(1, summary.name),
         *paragraphs([summary.experiment]),
@@ -140,12 +140,12 @@ def _csv_row(
 
 
 def _own_mark(row: CostRow | RatioRow) -> dict[str, str]:
-    """A table of numbers has no lines below it: the reason stands in the cell."""
+    """Return marks that put the reason into the cell, since a CSV table has no footnotes."""
     return {row.reason: f"({row.reason})"}
 
 
 def _progress(summary: Summary) -> list[Block]:
-    """Finished and planned runs, then whatever makes the numbers less than they seem."""
+    """Return finished and planned runs, then warnings about the numbers."""
     counts = (line(arm.span(), f" {arm.seeds_finished} of {arm.seeds_planned}") for arm in summary.arms)
     found: list[Block] = [paragraph("Runs finished: ", joined("; ", counts), ".")]
     if not is_complete(summary):
@@ -205,8 +205,9 @@ def _accuracy_cell(score: Accuracy | None) -> str:
 
 
 def _over_problems(score: Accuracy) -> str:
-    """` to 6 problems`, with the interval over them where the one that is shown is over seeds; empty where every
-    response has a problem of its own, or where nobody knows."""
+    """Return ` to 6 problems`, and for an interval over seeds also the interval over these problems.
+
+    Empty if each response is to a different problem, or if their number is unknown."""
     known = [count for count in score.problems if count]
     if not known or min(known) >= max(score.responses):
         return ""
@@ -235,7 +236,7 @@ def _cost_sections(summary: Summary) -> list[Block]:
 
 
 def _paper_section(summary: Summary) -> list[Block]:
-    """The block whose target depends on the result, marked as such."""
+    """Return the section on the target that depends on the result, with a warning."""
     title, block = heading(2, "Cost to the baseline's best accuracy (the SFPO paper's target)"), summary.paper
     if block is None:
         known = "Runs ended at their target, so that the baseline's best accuracy is not known."
@@ -278,9 +279,9 @@ def _ratio_cell(row: RatioRow, confidence: float, marks: Mapping[str, str]) -> s
 def kind_text(
     row: CostRow | RatioRow, numbers: Sequence[str | None], confidence: float, marks: Mapping[str, str]
 ) -> str:
-    """`2.31 (1.90 to 2.62)`, `at least 1.31 (97.5 % limit)`, or why there is no number: a number with its kind.
+    """Return a value with its kind: `2.31 (1.90 to 2.62)`, `at least 1.31 (97.5 % limit)`, or why there is none.
 
-    `marks` has a letter for the reason of each row that has one.
+    `marks` maps the reason of each row to a letter.
     """
     point, low, high = numbers
     if row.claim is Claim.none:

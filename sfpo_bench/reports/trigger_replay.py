@@ -1,4 +1,4 @@
-"""The step at which a trigger would have fired in finished runs, from their recorded entropies."""
+"""Computes the step at which a trigger would have fired in finished runs, from their recorded entropies."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sfpo_bench.reports.load import Comparison, SeedRun
 
 
 def replayed(run: SeedRun, trigger: Trigger) -> int | None:
-    """The step at which the fresh `trigger` fires on the run's entropies; None when it does not.
+    """Return the step at which a new `trigger` fires on the run's entropies, or None.
 
-    Exact as long as the run's own trigger has not fired: from then on another trigger would have met other entropies.
+    Exact until the run's own trigger fired; after that, another trigger would have led to other entropies.
     """
     series = run.metrics.get("entropy")
     if series is None:
@@ -25,9 +25,9 @@ def replayed(run: SeedRun, trigger: Trigger) -> int | None:
 
 
 def trigger_frame(comparison: Comparison, arm: str, triggers: Mapping[str, Callable[[], Trigger]]) -> pd.DataFrame:
-    """One row per trigger: in how many of the arm's runs it fires, and the first, median and last step of that.
+    """Return one row per trigger: in how many of the arm's runs it fires, and the first, median and last such step.
 
-    Raises `KeyError` for an arm that is not there.
+    Raises `KeyError` for an unknown arm.
     """
     if arm not in comparison.plan.arms:
         raise KeyError(f"found no arm {arm!r}; expected one of {', '.join(comparison.plan.arms)}")

@@ -1,4 +1,4 @@
-"""Writing the report of a comparison: every file whole or not at all."""
+"""Writes the report of a comparison, each file atomically."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _INSIDE = "Inside the updates: what every training step recorded, means over see
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """Paths of a report's files; `report` is the one to read first, `page` the same with links to the runs."""
+    """Paths of a report's files; `report` is the main file, `page` the same with links to the runs."""
 
     summary: Path
     report: Path
@@ -54,7 +54,7 @@ class ReportFiles:
 
     @classmethod
     def inside(cls, folder: Path) -> ReportFiles:
-        """The paths of a report in `folder`; creates nothing."""
+        """Return the paths of a report in `folder`; creates nothing."""
         return cls(
             summary=folder / SUMMARY_FILE,
             report=folder / REPORT,
@@ -77,12 +77,12 @@ class ReportFiles:
 
 
 def write_report(source: Path | Comparison, out: Path | None = None, baseline: str | None = None) -> ReportFiles:
-    """Report the comparison in the folder `source` into `out` (by default that folder), as far as its runs have come.
+    """Write the report of the comparison `source` (a folder or a loaded comparison) into `out`, as far as its runs are.
 
-    A comparison loaded from elsewhere needs `out`, and its page has no links into run folders. Ratios refer to the arm
-    `baseline` (by default the one the comparison was made with). Tables, sentences and the figure of accuracy are made
-    from `summary.json` as written. The same runs give the same bytes. Raises `ConfigError` when `source` holds no
-    usable comparison and `BenchError` while there is nothing to report.
+    `out` defaults to the folder. A loaded comparison requires `out`, and its page has no links to run folders. Ratios
+    refer to the arm `baseline` (default: the comparison's own). Tables, sentences and the accuracy figure are made from
+    `summary.json` as written. Equal runs give equal bytes. Raises `ConfigError` if `source` has no usable comparison
+    and `BenchError` if there is nothing to report yet.
     """
     comparison = load_comparison(source) if isinstance(source, Path) else source
     folder = source if isinstance(source, Path) and not is_packed(source) else None
@@ -124,13 +124,13 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV in which no text is a formula to a spreadsheet: one that would be begins with an apostrophe."""
+    """Return the frame as CSV; text that a spreadsheet would read as a formula gets a leading apostrophe."""
     texts = {name: frame[name].map(_no_formula) for name in frame if not pd.api.types.is_numeric_dtype(frame[name])}
     return frame.assign(**{str(name): column for name, column in texts.items()}).to_csv(index=False).encode()
 
 
 def _no_formula(value: object) -> object:
-    """A lone carriage return, which pandas does not quote, would start a new row: it becomes a line feed."""
+    """Neutralize formulas and lone carriage returns, which pandas does not quote and readers take as new rows."""
     if not isinstance(value, str):
         return value
     text = value.replace("\r\n", "\n").replace("\r", "\n")
@@ -138,7 +138,7 @@ def _no_formula(value: object) -> object:
 
 
 def _places(folder: Path | None, out: Path) -> Callable[[str, int], str | None]:
-    """The address of each run's folder, relative to the page in `out`."""
+    """Return a function that gives the URL of each run's folder, relative to the page in `out`."""
     if folder is None:
         return lambda arm, seed: None
     root = Path(os.path.relpath(folder, out)).as_posix()

@@ -1,7 +1,7 @@
-"""The average of the benchmarks that a table shows, where it was given that of others.
+"""Recomputes averages for the benchmarks that a table shows.
 
-An average weighs every benchmark alike, so that rows which are kept without the others have another one. Its point is
-theirs to compute; its interval and test are not, since they take the answers to each problem.
+An average weights all benchmarks equally, so a row that omits some benchmarks has a different average. Its value can be
+computed from the row's scores. Its interval and test cannot, since they need the answers to each problem.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import fsum
 
 from sfpo_bench.reports.papers.score import AVERAGE, PaperScore
 
-# Averages that were published are rounded to 0.01 %; of our own every digit is there.
+# Published averages are rounded to 0.01 %; those of this package have all digits.
 _ROUNDING = 0.00005 + 1e-9
 _OF_ANSWERS = (
     *("low", "high", "difference_low", "difference_high", "p_value", "p_holm"),
@@ -24,9 +24,9 @@ Groups = Mapping[Row, Sequence[PaperScore]]
 
 
 def averages_of_shown(scores: Sequence[PaperScore]) -> list[PaperScore]:
-    """The scores in their order; an average that is not that of the other scores of its row becomes it.
+    """Return the scores in order, with each average that differs from the mean of its row's scores recomputed.
 
-    One without other scores in its row stays as it is.
+    An average without other scores in its row is kept.
     """
     groups: dict[Row, list[PaperScore]] = {}
     for score in scores:
@@ -36,7 +36,7 @@ def averages_of_shown(scores: Sequence[PaperScore]) -> list[PaperScore]:
 
 
 def benchmarks_differ(scores: Sequence[PaperScore]) -> bool:
-    """True when two rows of a table that have an average have other benchmarks: their averages are not comparable."""
+    """Return True if two rows with an average cover different benchmarks, so that their averages cannot be compared."""
     rows = {_row(score) for score in scores if score.benchmark == AVERAGE}
     covered = [
         frozenset(one.benchmark for one in scores if _row(one) == row and one.benchmark != AVERAGE) for row in rows
@@ -67,14 +67,14 @@ def _settled(average: PaperScore, groups: Groups) -> PaperScore:
 
 
 def _covers(average: PaperScore, own: Sequence[PaperScore]) -> bool:
-    """True when the average is that of the benchmarks in `own`, as far as the numbers tell."""
+    """Return True if the average is consistent with the benchmarks in `own`."""
     problems = _sum([one.problems for one in own])
     same_size = problems is None or average.problems is None or problems == average.problems
     return same_size and abs(fsum(one.avg_at_k for one in own) / len(own) - average.avg_at_k) <= _ROUNDING
 
 
 def _without_difference(average: PaperScore) -> PaperScore:
-    """Without what compares it to a baseline of other benchmarks."""
+    """Return the score without its comparison to a baseline that covers different benchmarks."""
     return replace(
         average,
         difference=None,

@@ -1,4 +1,4 @@
-"""The footnotes of a paper's table: how the numbers were made, and what they do not cover."""
+"""Footnotes of a paper's table: how the numbers were computed, and what they do not cover."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _CHECKPOINTS = {
 
 
 def footnotes(table: Sequence[PaperRow], names: PaperNames) -> list[str]:
-    """Sentences of plain text about the rows of one table."""
+    """Return sentences of plain text about the rows of one table."""
     lines = [*_protocol(table, names), _checkpoint(table, names), *_sizes(table, names), *_best(table)]
     lines += [*_differences(table, names), *_mark(table), *_detectable(table), *_responses(table)]
     return lines
 
 
 def samples_text(table: Sequence[PaperRow]) -> str:
-    """`4`, `4 to 32`, or `k` where it is not known."""
+    """Return `4`, `4 to 32`, or `k` if the number of samples is unknown."""
     return _range([row.score.samples for row in table]) or "k"
 
 
 def _protocol(table: Sequence[PaperRow], names: PaperNames) -> Iterator[str]:
-    """One sentence for each way of sampling; with the benchmarks it is for where there are several."""
+    """Yield one sentence per sampling configuration, with its benchmarks if there are several."""
     scores = [row.score for row in table]
     single = [score for score in scores if score.benchmark != AVERAGE] or scores
     ways: dict[str, list[str]] = {}
     for name in dict.fromkeys(score.benchmark for score in single):
-        told = dict.fromkeys(_way(score) for score in single if score.benchmark == name)
-        ways.setdefault(" or ".join(told), []).append(names.benchmark(name))
+        settings = dict.fromkeys(_way(score) for score in single if score.benchmark == name)
+        ways.setdefault(" or ".join(settings), []).append(names.benchmark(name))
     for way, benchmarks in ways.items():
         yield f"{way}." if len(ways) == 1 else f"{', '.join(benchmarks)}: {way}."
 
@@ -65,16 +65,16 @@ def _checkpoint(table: Sequence[PaperRow], names: PaperNames) -> str:
     text = _CHECKPOINTS[table[0].score.checkpoint]
     arms = dict.fromkeys(row.score.arm for row in table)
     spent = {names.arm(arm): _spent([row.score for row in table if row.score.arm == arm]) for arm in arms}
-    told = {arm: one for arm, one in spent.items() if one}
-    if not told:
+    known = {arm: one for arm, one in spent.items() if one}
+    if not known:
         return f"{text}."
-    if len(set(told.values())) == 1 and len(told) == len(spent):
-        return f"{text} ({next(iter(told.values()))})."
-    return f"{text} ({'; '.join(f'{arm} {one}' for arm, one in told.items())})."
+    if len(set(known.values())) == 1 and len(known) == len(spent):
+        return f"{text} ({next(iter(known.values()))})."
+    return f"{text} ({'; '.join(f'{arm} {one}' for arm, one in known.items())})."
 
 
 def _spent(own: Sequence[PaperScore]) -> str:
-    """`60 steps, 15,360 responses`: means over models and seeds."""
+    """Return `60 steps, 15,360 responses`: means over models and seeds."""
     steps = [score.steps for score in own if score.steps is not None]
     budgets = [score.budget for score in own if score.budget is not None]
     parts = [f"{count_text(round(sum(steps) / len(steps), 1))} steps"] if steps else []
@@ -100,7 +100,7 @@ def _sizes(table: Sequence[PaperRow], names: PaperNames) -> Iterator[str]:
 
 
 def _average(table: Sequence[PaperRow], names: PaperNames) -> str:
-    """What the averages are of."""
+    """Return what the averages are computed from."""
     shown = [name for name in benchmarks_of(table) if name != AVERAGE]
     own = [row.score for row in table if row.score.benchmark == AVERAGE]
     if not shown:
@@ -158,7 +158,7 @@ def _mark(table: Sequence[PaperRow]) -> Iterator[str]:
 
 
 def _smallest_p(table: Sequence[PaperRow], score: PaperScore) -> float:
-    """What the p-value of a difference cannot fall below where runs change places; 0 where answers do."""
+    """Return the smallest possible p-value of a difference if runs are permuted; 0 if answers are."""
     base = next(
         (
             row.score.seeds

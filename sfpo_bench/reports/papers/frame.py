@@ -1,4 +1,4 @@
-"""Scores as the rows that every form of a paper's table is made from, and as the frame of its CSV file."""
+"""Rows from which every form of a paper's table is made, and the data frame of its CSV file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sfpo_bench.core.errors import BenchError
 from sfpo_bench.reports.papers.average import averages_of_shown, benchmarks_differ
 from sfpo_bench.reports.papers.score import AVERAGE, PAPER_COLUMNS, PaperCheckpoint, PaperScore
 
-LEVEL = 0.05  # of the significance mark
+LEVEL = 0.05  # threshold of the significance mark
 MARK = "*"
 
 _WHOLE = dict.fromkeys(("problems", "seeds", "samples", "max_tokens"), "Int64")
 _TEXT = dict.fromkeys(("model", "arm", "checkpoint", "benchmark", "baseline", "prompt", "axis", "source"), "str")
-# Column of the frame: its type. `best` and `mark` are made here, the others are those of `PaperScore`.
+# Column of the frame: its type. `best` and `mark` are computed here, the others are fields of `PaperScore`.
 PAPER_FRAME_COLUMNS: Mapping[str, str] = {
     **{name: {**_WHOLE, **_TEXT}.get(name, "float64") for name in PAPER_COLUMNS},
     "best": "bool",
@@ -34,17 +34,17 @@ class PaperRow:
 
 
 def decimals(source: str) -> int:
-    """Decimals of a percentage: one of our own, two where others published two."""
+    """Return the decimals of a percentage: one for own scores, two for published ones."""
     return 2 if source else 1
 
 
 def rows_of(scores: Sequence[PaperScore]) -> list[PaperRow]:
-    """One row per score, in the order in which they were given.
+    """Return one row per score, in the given order.
 
-    `best`: the highest of its table, model and benchmark at the digits that are shown; all of them where several are,
-    none where all are alike. `mark` is `*` where the difference has p at most 0.05: Holm's over benchmarks, and the
-    average's own. An average is that of the benchmarks that are given beside it: where it is another it is computed
-    anew, without interval and test. Raises `BenchError` for no score, one that is there twice, or one outside [0, 1].
+    `best`: the highest of its table, model and benchmark after rounding; all of them in a tie, none if all are equal.
+    `mark`: `*` if the difference has p at most 0.05, adjusted by Holm over benchmarks; the average has a separate
+    p-value. An average that is not the mean of the given scores of its row is recomputed, without interval and test.
+    Raises `BenchError` for no score, duplicate scores, or a score outside [0, 1].
     """
     _check(scores)
     shown = averages_of_shown(scores)
@@ -53,7 +53,7 @@ def rows_of(scores: Sequence[PaperScore]) -> list[PaperRow]:
 
 
 def paper_frame(rows: Sequence[PaperRow]) -> pd.DataFrame:
-    """The rows as a table with the columns and types of `PAPER_FRAME_COLUMNS`; what is not known is NaN or <NA>."""
+    """Return the rows as a frame with the columns of `PAPER_FRAME_COLUMNS`; unknown values are NaN or <NA>."""
     frame = pd.DataFrame([astuple(row.score) for row in rows], columns=list(PAPER_COLUMNS))
     frame["checkpoint"] = [row.score.checkpoint.value for row in rows]
     frame["best"] = [row.best for row in rows]
@@ -62,7 +62,7 @@ def paper_frame(rows: Sequence[PaperRow]) -> pd.DataFrame:
 
 
 def tables_of(rows: Sequence[PaperRow]) -> list[list[PaperRow]]:
-    """The rows of each table: one per source and checkpoint; own measurements first, checkpoints in their own order."""
+    """Return the rows of each table, one table per source and checkpoint; own measurements come first."""
     order = list(PaperCheckpoint)
     found: dict[tuple[bool, str, int], list[PaperRow]] = {}
     for row in rows:
@@ -72,7 +72,7 @@ def tables_of(rows: Sequence[PaperRow]) -> list[list[PaperRow]]:
 
 
 def benchmarks_of(table: Sequence[PaperRow]) -> list[str]:
-    """The benchmarks in order of first appearance, the average last."""
+    """Return the benchmarks in order of first appearance, the average last."""
     found = list(dict.fromkeys(row.score.benchmark for row in table))
     return [name for name in found if name != AVERAGE] + [AVERAGE] * (AVERAGE in found)
 
@@ -92,7 +92,7 @@ def _best(scores: Sequence[PaperScore]) -> list[bool]:
 
 
 def _column(score: PaperScore) -> tuple[object, ...]:
-    """What a score is compared within: the methods of one model in one column of one table."""
+    """Return the key of the scores that a score is compared with: one model in one column of one table."""
     return (score.source, score.checkpoint, score.model, score.benchmark)
 
 

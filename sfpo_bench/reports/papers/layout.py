@@ -1,4 +1,4 @@
-"""A paper's table as rows and cells, before it is Markdown, HTML or LaTeX: models, methods, benchmarks, footnotes."""
+"""A paper's table as rows and cells, independent of the output format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfpo_bench.statistics import Design, difference_error
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The text of a cell; `below` belongs to it and may take a line of its own."""
+    """The text of a cell; `below` may be printed on a second line."""
 
     text: str = ""
     below: str = ""
@@ -40,7 +40,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class PaperTable:
-    """One table: `headings` are those of the benchmark columns; footnotes are sentences of plain text."""
+    """A table: `headings` are those of the benchmark columns; footnotes are sentences of plain text."""
 
     caption: str
     headings: tuple[str, ...]
@@ -49,12 +49,12 @@ class PaperTable:
 
 
 def lay_out(rows: Sequence[PaperRow], names: PaperNames) -> list[PaperTable]:
-    """Every table of the rows: one per source and checkpoint."""
+    """Return every table of the rows: one per source and checkpoint."""
     return [_table(own, names) for own in tables_of(rows)]
 
 
 def points_text(share: float, digits: int) -> str:
-    """`+1.2`: a difference in percentage points, with a sign and a true minus."""
+    """Return a difference in percentage points, with a sign and a true minus: `+1.2`."""
     return f"{100 * share:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -96,7 +96,7 @@ def _score(row: PaperRow | None) -> Cell:
 def _difference(
     rows: Mapping[tuple[str, str], PaperRow], pair: tuple[str, str], benchmark: str, benchmarks: Sequence[str]
 ) -> Cell:
-    """The difference with its mark and, below, its interval; where none is known the range that the design allows."""
+    """Return the difference with its mark and, below, its interval; if unknown, the range that the design implies."""
     row = rows.get((pair[0], benchmark))
     if row is None or (gain := row.score.difference) is None:
         return Cell()
@@ -109,7 +109,7 @@ def _difference(
 
 
 def _design_range(rows: Mapping[tuple[str, str], PaperRow], pair: tuple[str, str], benchmarks: Sequence[str]) -> str:
-    """`(±0.5 to 4.7)`: what the design allows the sampling error to be; empty where the design is not known."""
+    """Return the range of the sampling error that the design implies, `(±0.5 to 4.7)`; empty for an unknown design."""
     means, designs = [], []
     for name in benchmarks:
         one, two = (rows.get((arm, name)) for arm in pair)

@@ -1,4 +1,4 @@
-"""How models, methods, benchmarks and checkpoints are called in a paper's table."""
+"""Display names of models, methods, benchmarks and checkpoints in a paper's table."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ CHECKPOINT_TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class PaperNames:
-    """What a table prints for the names of the frame; a name without an entry prints as it is.
+    """Display names for the names in the frame; a name without an entry is printed unchanged.
 
-    The usual benchmarks have short headings of their own, so that an average of six fits on a page.
+    Common benchmarks have short headings, so that an average of six fits on a page.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)

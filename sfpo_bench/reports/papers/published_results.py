@@ -1,7 +1,7 @@
-"""Results as others published them, with what follows from their own columns.
+"""Published results of others, and what follows from their numbers.
 
-The numbers lie in `published/NAME.yaml`, as printed: scores in percent, costs in prompts and hours. What is computed
-from them here: averages, differences, ratios, and how far the printed numbers agree with that.
+`published/NAME.yaml` holds the numbers as printed: scores in percent, costs in prompts and hours. This module computes
+averages, differences and ratios from them, and checks whether the printed numbers agree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT = "sfpo_2510_04072"
 
 @dataclass(frozen=True, slots=True)
 class PublishedBenchmark:
-    """A column: a name of `evaluations/benchmarks`, and the number of problems that its scores fit."""
+    """A column: a name in `evaluations/benchmarks`, and the number of problems consistent with its scores."""
 
     name: str
     problems: int
@@ -32,7 +32,7 @@ class PublishedBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """A method's line of the table, percent: one score per benchmark, and the average as printed."""
+    """A method's row in percent: one score per benchmark, and the average as printed."""
 
     model: str
     method: str
@@ -42,7 +42,7 @@ class PublishedRow:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a method spent by the target: training steps, and the printed prompts and hours."""
+    """The cost of a method up to the target: training steps, and the printed prompts and hours."""
 
     steps: int
     prompts: float
@@ -52,7 +52,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class PublishedCost:
-    """A line of the costs: what baseline and method spent, and the ratios as printed."""
+    """A row of the cost table: the costs of baseline and method, and the ratios as printed."""
 
     model: str
     baseline: Spent
@@ -63,7 +63,7 @@ class PublishedCost:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One publication. `samples` answers to each problem stand behind a score; `prompts_a_step` behind the costs."""
+    """A publication. Scores use `samples` answers per problem; training steps have `prompts_a_step` prompts."""
 
     source: str
     title: str
@@ -81,13 +81,13 @@ class Published:
     costs: tuple[PublishedCost, ...]
 
     def baseline_of(self, row: PublishedRow) -> PublishedRow:
-        """The baseline's row of the same model."""
+        """Return the baseline's row of the same model."""
         return next(one for one in self.rows if (one.model, one.method) == (row.model, self.baseline))
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A published difference to the baseline, as a share, and what the design allows its sampling error to be."""
+    """A published difference to the baseline, as a share, and the range of its sampling error."""
 
     model: str
     method: str
@@ -98,7 +98,7 @@ class Gain:
 
 
 def published(name: str = DEFAULT) -> Published:
-    """The results in `published/NAME.yaml`; raises `MissingDataError` for a name without a file."""
+    """Return the results in `published/NAME.yaml`; raises `MissingDataError` for an unknown name."""
     known = sorted(one.name.removesuffix(".yaml") for one in _folder().iterdir() if one.name.endswith(".yaml"))
     if name not in known:
         raise MissingDataError(f"found no published results {name!r}; expected one of {', '.join(known)}")
@@ -107,17 +107,17 @@ def published(name: str = DEFAULT) -> Published:
 
 
 def average(row: PublishedRow) -> float:
-    """The mean of a row's scores, each benchmark alike, percent."""
+    """Return the mean of a row's scores, weighting benchmarks equally, in percent."""
     return sum(row.scores) / len(row.scores)
 
 
 def published_scores(found: Published) -> list[PaperScore]:
-    """The rows for a paper's table, with averages and differences that were computed here."""
+    """Return the rows for a paper's table, with averages and differences computed here."""
     return [score for row in found.rows for score in _scores(found, row)]
 
 
 def gains(found: Published) -> list[Gain]:
-    """Every method's difference to the baseline on each benchmark and on average."""
+    """Return every method's difference to the baseline on each benchmark and on average."""
     return [
         gain
         for row in found.rows
@@ -127,7 +127,7 @@ def gains(found: Published) -> list[Gain]:
 
 
 def disagreements(found: Published) -> list[str]:
-    """Sentences on every printed number that the printed numbers beside it do not give."""
+    """Return a sentence for every printed number that disagrees with the other printed numbers."""
     return [*_averages(found), *_counts(found), *_ratios(found)]
 
 
@@ -170,7 +170,7 @@ def _gains(found: Published, row: PublishedRow, base: PublishedRow) -> Iterator[
     yield Gain(row.model, row.method, AVERAGE, total, difference, difference_error(pairs, designs))
 
 
-# --- do the printed numbers agree with each other? --------------------------------------------------------------------
+# --- consistency of the printed numbers -------------------------------------------------------------------------------
 
 
 def _averages(found: Published) -> Iterator[str]:
@@ -192,7 +192,7 @@ def _counts(found: Published) -> Iterator[str]:
 
 
 def fits_a_count(percent: float, answers: int) -> bool:
-    """True when some whole number of right answers out of `answers` prints as `percent`, rounded or cut to 0.01."""
+    """Return True if some integer number of correct answers out of `answers` prints as `percent`, rounded or cut."""
     nearest = round(percent / 100 * answers)
     printed = round(100 * percent)
     exact = [10_000 * count / answers for count in (nearest - 1, nearest, nearest + 1)]
@@ -219,7 +219,7 @@ def _ratios(found: Published) -> Iterator[str]:
 
 
 def _within_rounding(cost: PublishedCost) -> bool:
-    """True when hours that round to the printed ones at one decimal can have the printed ratio."""
+    """Return True if hours that round to the printed ones at one decimal can have the printed ratio."""
     low = (cost.baseline.hours - 0.05) / (cost.method.hours + 0.05)
     high = (cost.baseline.hours + 0.05) / (cost.method.hours - 0.05)
     return low - 0.005 <= cost.hours_ratio <= high + 0.005

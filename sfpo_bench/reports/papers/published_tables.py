@@ -1,4 +1,4 @@
-"""Published results as tables: the scores in their own form, what their design allows, what does not add up."""
+"""Published results as tables: scores, the sampling error of their design, and inconsistencies."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class PublishedFiles:
 
     @classmethod
     def inside(cls, folder: Path) -> PublishedFiles:
-        """The paths below `folder`; creates nothing."""
+        """Return the paths below `folder`; creates nothing."""
         return cls(*(folder / f"published.{suffix}" for suffix in ("md", "html", "tex", "csv")))
 
 
 def write_published(found: Published, folder: Path) -> PublishedFiles:
-    """Write every form into `folder`; the CSV file has one row per gain."""
+    """Write every format into `folder`; the CSV file has one row per gain."""
     files, report = PublishedFiles.inside(folder), published_blocks(found)
     contents = {
         files.markdown: markdown(report).encode(),
@@ -65,14 +65,14 @@ def write_published(found: Published, folder: Path) -> PublishedFiles:
 
 
 def _latex(found: Published, report: Sequence[Block]) -> str:
-    """The scores in the form of a paper, then the other tables."""
+    """Return the scores in the form of a paper, then the other tables."""
     first = next(place for place, block in enumerate(report) if isinstance(block, Table))
     rest = [*report[:first], *report[first + 1 :]]
     return paper_tex(lay_out(rows_of(published_scores(found)), _NAMES)) + "\n" + tables_tex(rest, Columns.two)
 
 
 def gains_frame(found: Published) -> pd.DataFrame:
-    """One row per gain: model, method, benchmark, problems, difference, and `error_*`, 95 % half widths; shares."""
+    """Return one row per gain: model, method, benchmark, problems, difference, 95 % half widths `error_*`; shares."""
     rows = [
         {
             "model": gain.model,
@@ -89,7 +89,7 @@ def gains_frame(found: Published) -> pd.DataFrame:
 
 
 def reading(gain: Gain) -> str:
-    """The conclusion on a gain that holds whatever the unpublished spread is."""
+    """Return the conclusion on a gain that holds for any spread that is compatible with the publication."""
     size = abs(gain.difference)
     if size <= gain.error.least:
         return "within sampling error"
@@ -97,7 +97,7 @@ def reading(gain: Gain) -> str:
 
 
 def published_blocks(found: Published) -> list[Block]:
-    """The tables of one publication."""
+    """Return the tables of one publication as blocks."""
     [scores] = lay_out(rows_of(published_scores(found)), _NAMES)
     return [
         heading(1, found.title),
@@ -166,6 +166,6 @@ def _spent(steps: int, found: Published) -> tuple[str, str]:
 
 
 def _readable(line: str) -> str:
-    """A sentence that begins with a benchmark's heading instead of its name."""
+    """Replace the benchmark name at the start of a sentence by its heading."""
     name, colon, rest = line.partition(": ")
     return f"{_NAMES.benchmark(name)}{colon}{rest}"

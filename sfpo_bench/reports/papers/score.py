@@ -1,6 +1,6 @@
-"""One cell of a paper's table with all that belongs to it: the score of an arm on a benchmark at a checkpoint.
+"""A cell of a paper's table: the score of an arm on a benchmark at a checkpoint.
 
-`scores.csv` of a study has one such row per model, arm, checkpoint and benchmark, and one per average.
+`scores.csv` of a study has one row per model, arm, checkpoint and benchmark, and one per average.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ AVERAGE = "average"
 
 
 class PaperCheckpoint(StrEnum):
-    """Which weights of a run a score is of.
+    """Which weights of a run were scored.
 
-    `last`: after its last step. `best_on_select`: best of the kept ones on select problems. `equal_budget`: at the
-    largest budget that all arms share on one axis. `best_on_report`: best on the very benchmarks that are shown, as
-    published tables often have it; no study makes these. `start`: the model before training. `unknown`: not told.
+    `last`: after the last step. `best_on_select`: the best kept checkpoint on select problems. `equal_budget`: at the
+    largest budget that all arms share on one axis. `best_on_report`: the best on the benchmarks shown, as in many
+    published tables; studies do not use it. `start`: the model before training. `unknown`: not stated.
     """
 
     last = "last"
@@ -37,14 +37,14 @@ class PaperCheckpoint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PaperScore:
-    """A score in [0, 1] (shares, not percent). What is not known, or does not apply, is None.
+    """A score in [0, 1] (shares, not percent). Unknown or inapplicable fields are None.
 
-    `benchmark` is a name of `evaluations/benchmarks` or `average`, which weighs every benchmark alike. `low` to `high`
-    is the 95 % interval over problems, and over training seeds where there are several. `difference` is this arm minus
-    `baseline` at the same checkpoint, paired by problem; None for the baseline itself. `p_value` is that of a
-    permutation test, `p_holm` Holm's over benchmarks (None for the average). `smallest_detectable`: the smallest true
+    `benchmark` is a name in `evaluations/benchmarks` or `average`, which weights benchmarks equally. `low` to `high` is
+    the 95 % interval over problems, and over training seeds if there are several. `difference` is this arm minus
+    `baseline` at the same checkpoint, paired by problem; None for the baseline. `p_value` is from a permutation test,
+    `p_holm` is adjusted by Holm over benchmarks (None for the average). `smallest_detectable`: the smallest true
     difference found with 80 % power. `steps` and `budget` (of `axis`, such as `responses`) are means over seeds.
-    `source` is empty for own measurements, else where the number was published.
+    `source` is empty for own measurements, else the publication.
     """
 
     model: str
@@ -82,7 +82,7 @@ _WHOLE = frozenset({"problems", "seeds", "samples", "max_tokens"})
 
 
 def write_paper_scores(path: Path, scores: Sequence[PaperScore]) -> None:
-    """Write the rows as CSV with the columns `PAPER_COLUMNS`; None is an empty cell, floats keep all digits."""
+    """Write the rows as CSV with columns `PAPER_COLUMNS`; None is an empty cell, floats keep all digits."""
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(PAPER_COLUMNS)
@@ -92,9 +92,9 @@ def write_paper_scores(path: Path, scores: Sequence[PaperScore]) -> None:
 
 
 def read_paper_scores(path: Path) -> list[PaperScore]:
-    """The rows of such a file, equal to those that were written.
+    """Return the rows of a file written by `write_paper_scores`.
 
-    Raises `MissingDataError` when there is no file, and `BenchError` for other columns or a cell that is no number.
+    Raises `MissingDataError` if there is no file, and `BenchError` for other columns or a non-numeric cell.
     """
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; expected the scores.csv of a study")

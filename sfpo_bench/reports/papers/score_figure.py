@@ -1,4 +1,4 @@
-"""The figure of a study: the score of every arm at every checkpoint, a panel for each benchmark."""
+"""The figure of a study: the score of every arm at every checkpoint, one panel per benchmark."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = (
 
 
 def score_figure(scores: Sequence[PaperScore], title: str) -> dict[str, bytes]:
-    """The figure as `png`, `pdf` and `svg`. Equal scores give equal bytes."""
+    """Return the figure as `png`, `pdf` and `svg`. Equal scores give equal bytes."""
     return files_of(lambda: _figure(scores, title))
 
 

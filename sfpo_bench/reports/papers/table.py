@@ -1,9 +1,9 @@
-"""Scores in the form of a paper's table: model x method rows, a column per benchmark, and the average.
+"""Scores in the form of a paper's table: one row per model and method, a column per benchmark, and the average.
 
     write_paper_tables(scores, Path("out"), "A study")      paper.md, paper.html, paper.tex, paper.csv
 
-All four are made from the same rows (`rows_of`). The best of each model and column is bold; under the methods stand
-their differences to the baseline with interval and significance mark, and below the table how the numbers were made.
+All four are made from the same rows (`rows_of`). The best of each model and column is bold. Below the methods are their
+differences to the baseline with interval and significance mark, and below the table how the numbers were computed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DETAILS = (
 
 @dataclass(frozen=True, slots=True)
 class PaperTableFiles:
-    """Paths of a paper's tables in each form."""
+    """Paths of a paper's tables in each format."""
 
     markdown: Path
     html: Path
@@ -40,7 +40,7 @@ class PaperTableFiles:
 
     @classmethod
     def inside(cls, folder: Path, stem: str = "paper") -> PaperTableFiles:
-        """The paths below `folder`; creates nothing."""
+        """Return the paths below `folder`; creates nothing."""
         return cls(*(folder / f"{stem}.{suffix}" for suffix in ("md", "html", "tex", "csv")))
 
 
@@ -51,7 +51,7 @@ def write_paper_tables(
     names: PaperNames | None = None,
     stem: str = "paper",
 ) -> PaperTableFiles:
-    """Write every form into `folder`; equal scores give equal bytes. Raises `BenchError` for scores of no table."""
+    """Write every format into `folder`; equal scores give equal bytes. Raises `BenchError` for invalid scores."""
     rows, files = rows_of(scores), PaperTableFiles.inside(folder, stem)
     report = paper_blocks(rows, title, names or PaperNames())
     contents = {
@@ -66,7 +66,7 @@ def write_paper_tables(
 
 
 def paper_blocks(rows: Sequence[PaperRow], title: str, names: PaperNames) -> list[Block]:
-    """Each table under its caption with its footnotes, then every score with its interval."""
+    """Return each table with caption and footnotes, then every score with its interval."""
     found: list[Block] = [heading(1, title)]
     for one in lay_out(rows, names):
         found += [heading(2, one.caption), *score_blocks(one)]
@@ -74,7 +74,7 @@ def paper_blocks(rows: Sequence[PaperRow], title: str, names: PaperNames) -> lis
 
 
 def score_blocks(scores: PaperTable) -> list[Block]:
-    """A table with a line for each method and one for each of its differences to the baseline; its footnotes."""
+    """Return a table with one row per method and per difference to the baseline, and its footnotes."""
     rows: list[tuple[Part, ...]] = [
         (block.model, row.label, *(_cell(cell) for cell in row.cells)) for block in scores.blocks for row in block.rows
     ]

@@ -1,7 +1,6 @@
-"""A paper's tables in LaTeX: `\\input` them where \\usepackage{booktabs,graphicx} was said.
+"""A paper's tables in LaTeX, for `\\input` in documents that use booktabs and graphicx.
 
-Each is a `table*`, which is as wide as the text in papers of one and of two columns, and is shrunk to that width where
-it has more benchmarks than fit.
+Each is a `table*`, which spans the text in one-column and two-column papers. A table that is too wide is scaled down.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _SHRINK = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
 
 
 def paper_tex(tables: Sequence[PaperTable]) -> str:
-    """The tables as floats with caption, label and footnotes."""
+    """Return the tables as floats with caption, label and footnotes."""
     return _HEAD + "\n".join(_float(table, number) for number, table in enumerate(tables, 1))
 
 
@@ -57,7 +56,7 @@ def _block(block: Block, width: int) -> Iterator[str]:
 
 
 def _row(row: Row) -> Iterator[str]:
-    """A row of scores; a row of differences has its intervals below it, smaller."""
+    """Yield a row of scores; for a row of differences also a smaller row with the intervals."""
     if row.is_difference:
         yield r"\addlinespace[2pt]"
     yield " & ".join([rf"\quad {_words(row.label)}", *(_cell(cell) for cell in row.cells)]) + r" \\"
@@ -72,5 +71,5 @@ def _cell(cell: Cell) -> str:
 
 
 def _words(text: str) -> str:
-    """TeX of plain text; a minus sign is one of mathematics."""
+    """Escape plain text for TeX, with minus signs in math mode."""
     return "$-$".join(re.sub(r"\\allowbreak{}", "", tex(part)) for part in text.split("\N{MINUS SIGN}"))

@@ -1,4 +1,4 @@
-"""The figures of a sweep: response to each parameter, parallel coordinates, history, and the curves of all trials."""
+"""Figures of a sweep: response to each parameter, parallel coordinates, history, and the curves of all trials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORDS = {
 
 
 def sweep_figures(sweep: Sweep) -> dict[str, dict[str, bytes]]:
-    """Every figure as `png`, `pdf` and `svg`; nothing while no trial has a value."""
+    """Return every figure as `png`, `pdf` and `svg`, or nothing if no trial has a value."""
     if not any(trial.values for trial in sweep.trials):
         return {}
     # mypy infers no type for a lambda's default.
@@ -84,7 +84,7 @@ def _scatter(panel: Axes, sweep: Sweep, axis: Axis) -> None:
 
 
 def _limits(panel: Axes, sweep: Sweep) -> None:
-    """Complete trials fill the panel; pruned ones, which stand at early values, may lie below it."""
+    """Scale the panel to the complete trials; pruned ones, whose values are from earlier steps, may lie below it."""
     values = [trial.value for trial in sweep.complete] or [t.value for t in sweep.trials if t.values]
     values = [value for value in values if math.isfinite(value)]
     if values:
@@ -109,13 +109,13 @@ def _parallel(sweep: Sweep) -> Figure:
         panel.spines[side].set_visible(False)
     title = f"{sweep.name}: parallel coordinates of {len(trials)} complete trials"
     figure.text(0.06, 0.97, title, va="top", size=11, weight="bold")
-    said = "dark: good. Lines leave out parameters that a trial does not have"
-    figure.text(0.06, 0.9, said, va="top", size=7.5, color=TEXT_GREY)
+    note = "dark: good. Lines leave out parameters that a trial does not have"
+    figure.text(0.06, 0.9, note, va="top", size=7.5, color=TEXT_GREY)
     return figure
 
 
 def _lines(panel: Axes, sweep: Sweep, shares: Mapping[int, float]) -> None:
-    """A line for each trial in `shares`, which says by its number where its goal lies from 0 to 1; the best on top."""
+    """Draw a line per trial in `shares`, which maps trial numbers to the goal scaled to 0 to 1; the best on top."""
     from matplotlib import colormaps
 
     colours = colormaps["viridis" if sweep.goal.minimise else "viridis_r"]
@@ -127,11 +127,11 @@ def _lines(panel: Axes, sweep: Sweep, shares: Mapping[int, float]) -> None:
 
 
 def _upright(panel: Axes, at: int, marks: Sequence[tuple[float, str]], *, left: bool) -> None:
-    """One axis of parallel coordinates, with its marks on the left or on the right."""
+    """Draw one axis of parallel coordinates, with labels on its left or right."""
     panel.axvline(at, color="0.3", linewidth=0.8)
     for height, text in marks:
         place, side = (at - 0.02, "right") if left else (at + 0.02, "left")
-        # On white, for lines cross where marks stand.
+        # A white background keeps labels readable where lines cross them.
         white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
         panel.text(place, height, text, ha=side, va="center", size=7, color=TEXT_GREY, bbox=white, zorder=5)
 
@@ -217,7 +217,7 @@ def _ticks(panel: Axes, axis: Axis) -> None:
 
 
 def _height(axis: Axis, trial: SweepTrial) -> float | None:
-    """Where a trial crosses the axis, from 0 to 1; None where it has no such parameter."""
+    """Return where a trial crosses the axis, from 0 to 1, or None if it lacks the parameter."""
     if axis.name not in trial.point:
         return None
     value = trial.point[axis.name]
@@ -235,7 +235,7 @@ def _scale(axis: Axis) -> Sequence[tuple[float, str]]:
 
 
 def _short(value: float) -> str:
-    """Two or three digits: `0.02`, `1.6e-3`."""
+    """Return two or three digits: `0.02`, `1.6e-3`."""
     if 0 < abs(value) < 0.01:
         digits, _, power = f"{value:.1e}".partition("e")
         return f"{digits.removesuffix('.0')}e{int(power)}"
@@ -243,7 +243,7 @@ def _short(value: float) -> str:
 
 
 def figure_names(figures: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Words and PNG file name of each figure."""
+    """Return caption and PNG file name of each figure."""
     return [(WORDS[name], f"{name}.png") for name in figures]
 
 

@@ -1,4 +1,4 @@
-"""How accuracy answers to the learning rate: the figure of a tuning table (`sweeps/arithmetic_learning_rate.csv`)."""
+"""The figure of accuracy against learning rate, from a tuning table (`sweeps/arithmetic_learning_rate.csv`)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# One row per method and rate. `mean_area` is the area under accuracy over responses divided by the responses, that is
-# the mean accuracy over the budget, with its standard error over `seeds`; `responses` is the budget.
+# One row per method and rate. `mean_area` is the area under accuracy over responses divided by the responses, i.e. the
+# mean accuracy over the budget, with its standard error over `seeds`; `responses` is the budget.
 SWEEP_COLUMNS: Mapping[str, str] = {
     "method": "str",
     "learning_rate": "float64",
@@ -33,7 +33,7 @@ _WIDTH, _HEIGHT = 10.0, 4.35  # inches
 
 
 def read_sweep(path: Path) -> pd.DataFrame:
-    """The tuning table in a CSV file; raises `MissingDataError` or `ConfigError` when it is not one."""
+    """Return the tuning table in a CSV file; raises `MissingDataError` or `ConfigError` for another file."""
     if not path.is_file():
         raise MissingDataError(
             f"found no tuning table at {path}; expected a CSV file that a sweep wrote: run the sweep"
@@ -42,7 +42,7 @@ def read_sweep(path: Path) -> pd.DataFrame:
 
 
 def checked_sweep(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """`frame` with the columns and types of `SWEEP_COLUMNS`; raises `ConfigError` when some are missing or others."""
+    """Return `frame` with the columns and types of `SWEEP_COLUMNS`; raises `ConfigError` if some are missing."""
     absent = [column for column in SWEEP_COLUMNS if column not in frame]
     if absent or frame.empty:
         raise ConfigError(
@@ -57,17 +57,17 @@ def checked_sweep(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def learning_rate_figure(sweep: pd.DataFrame, labels: Mapping[str, str] | None = None) -> Figure:
-    """Accuracy when the budget is spent, and mean accuracy over it, against the learning rate, a line per method.
+    """Return the figure of final accuracy and mean accuracy over the budget against learning rate, a line per method.
 
-    `sweep` has the columns of `SWEEP_COLUMNS`; `labels` names methods otherwise than by their upper-cased key, and puts
-    them first in its order. Rings mark each method's best rate by the criterion, the mean over the budget.
+    `sweep` has the columns of `SWEEP_COLUMNS`. `labels` maps methods to display names (default: the upper-cased key)
+    and puts them first, in its order. Rings mark each method's best rate by the criterion, the mean over the budget.
     """
     with styled():
         return _figure(checked_sweep(sweep, "sweep"), labels or {})
 
 
 def learning_rate_bytes(sweep: pd.DataFrame, labels: Mapping[str, str] | None = None) -> dict[str, bytes]:
-    """The figure as `png`, `pdf` and `svg`; equal tables give equal bytes."""
+    """Return the figure as `png`, `pdf` and `svg`; equal tables give equal bytes."""
     return files_of(lambda: _figure(checked_sweep(sweep, "sweep"), labels or {}))
 
 
@@ -126,7 +126,7 @@ def _draw(axes: Axes, sweep: pd.DataFrame, methods: Sequence[str], column: str) 
 
 
 def _t(seeds: int) -> float:
-    """The factor from a standard error to half a 95 % t interval; NaN for one seed, which has none."""
+    """Return the factor from a standard error to half a 95 % t interval; NaN for one seed."""
     return float(stdtrit(seeds - 1, 0.975)) if seeds > 1 else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""A sweep read back from its folder: what was searched, how every trial ended, and the curves behind it."""
+"""Reads a sweep from its folder: the space, how every trial ended, and the learning curves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sfpo_bench.settings.search import Kind, Measure
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One parameter of the space. `choices` are those of a categorical one, else empty; bounds those of a range."""
+    """A parameter of the space. `choices` are those of a categorical, else empty; `low` and `high` bound a range."""
 
     name: str
     key: str
@@ -36,8 +36,7 @@ class Axis:
     choices: tuple[Value, ...]
 
     def share(self, value: float) -> float:
-        """The place of a number between the bounds, from 0 to 1, on the parameter's own scale; 0.5 of a single
-        value."""
+        """Return the position of a number between the bounds, from 0 to 1, on the parameter's scale."""
         if self.low == self.high:
             return 0.5
         scale = math.log if self.is_log else float
@@ -46,23 +45,25 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class SweepTrial(TrialView):
-    """A trial with what its runs have to show: `curves` holds that of each seed on the axis of the first goal,
-    `seed_values` the first goal of every seed that was trained to its end, those added to the best trials afterwards
-    included."""
+    """A trial with the results of its runs.
+
+    `curves` has the curve of each seed on the axis of the first goal. `seed_values` has the first goal of every seed
+    that was trained to the end, including seeds that were later added to the best trials."""
 
     curves: Mapping[int, Curve]
     seed_values: Mapping[int, float]
 
     @property
     def value(self) -> float:
-        """That of the first goal; NaN without one."""
+        """Return the value of the first goal, or NaN."""
         return self.values[0] if self.values else math.nan
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep read from `folder`. `suite` names the suite that it chooses on, empty for problems of the task;
-    `on_report`: numbers are reported on these problems too."""
+    """A sweep read from `folder`. `suite` is the suite it chooses on, empty for problems of the task.
+
+    `on_report` is True if results are also reported on these problems."""
 
     folder: Path
     name: str
@@ -79,7 +80,7 @@ class Sweep:
 
     @property
     def problems(self) -> str:
-        """Whose problems the goals are measured on."""
+        """Return a description of the problems that the goals are measured on."""
         return f"problems of the suite {self.suite}" if self.suite else f"{self.search['split']} problems"
 
     @property
@@ -88,7 +89,7 @@ class Sweep:
 
     @cached_property
     def complete(self) -> list[SweepTrial]:
-        """Complete trials, the best first; with two goals by the first."""
+        """Complete trials, best first, by the first goal."""
         found = [trial for trial in self.trials if trial.state == "complete"]
         return sorted(found, key=lambda t: (t.value if self.goal.minimise else -t.value, t.number))
 
@@ -98,16 +99,16 @@ class Sweep:
 
     @property
     def searched_seeds(self) -> int:
-        """Seeds that every trial had when it was judged."""
+        """Return the number of seeds that every trial was judged with."""
         return int(self.search["seeds"])
 
     def fresh_values(self, trial: SweepTrial) -> list[float]:
-        """The goal of the seeds that a trial got after it had been found to be among the best."""
+        """Return the goal of the seeds that were added after the trial was found to be among the best."""
         first = int(self.search["first_seed"])
         return [value for seed, value in sorted(trial.seed_values.items()) if seed >= first + self.searched_seeds]
 
     def front(self) -> list[SweepTrial]:
-        """With two goals the complete trials that no other beats in both."""
+        """Return the Pareto front: the complete trials that no other dominates."""
         signs = [1 if goal.minimise else -1 for goal in self.goals]
 
         def beats(one: SweepTrial, other: SweepTrial) -> bool:
@@ -118,9 +119,9 @@ class Sweep:
 
 
 def states(folder: Path) -> tuple[SweepPlan, tuple[TrialView, ...]]:
-    """What a sweep was started with, and its trials; a running one whose process has been silent too long is `lost`.
+    """Return the plan of a sweep and its trials; a running trial whose process's lease has expired is `lost`.
 
-    Raises `MissingDataError` when `folder` is no sweep.
+    Raises `MissingDataError` if `folder` is not a sweep.
     """
     there = SweepFolder(folder)
     plan, record = there.plan(), there.trials()
@@ -136,7 +137,7 @@ def _views(there: SweepFolder, record: TrialsRecord) -> tuple[TrialView, ...]:
 
 
 def load_sweep(folder: Path) -> Sweep:
-    """The sweep in `folder`, as far as it has come."""
+    """Return the sweep in `folder` with the trials so far."""
     there = SweepFolder(folder)
     plan, record = there.plan(), there.trials()
     with reading(there.plan_file):
@@ -172,7 +173,7 @@ def _axis(raw: Mapping[str, Any]) -> Axis:
 def _records(
     folder: Path, place: str, packed: Mapping[str, PackedRun] | None
 ) -> Iterator[tuple[int, RunState, Sequence[JournalRecord]]]:
-    """Seed, state and records of every run at `place`, by seed."""
+    """Yield seed, state and records of every run at `place`, sorted by seed."""
     if packed is not None:
         for run in (run for run in packed.values() if run.place.startswith(f"{place}/")):
             yield _seed(run.place), run.status.state, run.numbers.records()
@@ -200,5 +201,5 @@ def _trial(
 
 
 def mean_of(values: list[float]) -> float:
-    """The mean; NaN of nothing."""
+    """Return the mean, or NaN for no values."""
     return fmean(values) if values else math.nan

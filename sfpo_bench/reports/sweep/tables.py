@@ -1,4 +1,4 @@
-"""The report of a sweep in words and tables."""
+"""The report of a sweep as text and tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EDGE = 0.02
 
 
 def goal_text(goal: Goal) -> str:
-    """`mean accuracy over 15,360 responses`."""
+    """Return a description of a goal: `mean accuracy over 15,360 responses`."""
     unit = goal.axis.value.replace("_", " ")
     budget = f"{count_text(goal.budget)} {unit}"
     if goal.measure is Measure.area:
@@ -43,19 +43,19 @@ def goal_text(goal: Goal) -> str:
 
 
 def value_text(value: Value) -> str:
-    """A parameter or a goal in at most four digits."""
+    """Return a parameter or goal value with at most four digits."""
     if value is None:
         return "null"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def goal_value_text(value: float) -> str:
-    """The value of a goal: an accuracy with four decimals, whatever they are, a cost in four digits."""
+    """Return a goal's value: four decimals for an accuracy, four digits for a cost."""
     return f"{value:.4f}" if abs(value) < 1 else value_text(value)
 
 
 def goal_interval(goal: Goal, values: Sequence[float]) -> Interval | None:
-    """The 95 % t interval of a goal over seeds, inside [0, 1] where the goal is a share; None below two seeds."""
+    """Return the 95 % t interval of a goal over seeds, cut to [0, 1] for shares; None with fewer than two seeds."""
     interval = mean_interval(values).interval if values else None
     if interval is None or goal.minimise:
         return interval
@@ -63,7 +63,7 @@ def goal_interval(goal: Goal, values: Sequence[float]) -> Interval | None:
 
 
 def trials_table(sweep: Sweep) -> pd.DataFrame:
-    """Every trial: state, parameters, goals, seeds, cause. One row per trial, by number."""
+    """Return one row per trial, sorted by number: state, parameters, goals, seeds, cause."""
     rows = []
     for trial in sweep.trials:
         row: dict[str, object] = {"trial": trial.number, "state": trial.state}
@@ -79,7 +79,7 @@ def trials_table(sweep: Sweep) -> pd.DataFrame:
 
 
 def sweep_blocks(sweep: Sweep, figures: Sequence[tuple[str, str]]) -> list[Block]:
-    """The report; `figures` are (words, file name)."""
+    """Return the report as blocks; `figures` are (caption, file name)."""
     found: list[Block] = [heading(1, sweep.name), *paragraphs(_summary(sweep)), *_best(sweep)]
     found += [Picture(words, name) for words, name in figures]
     return [*found, *_importance(sweep), *_all(sweep), *_method(sweep)]
@@ -117,7 +117,7 @@ def _summary(sweep: Sweep) -> Iterator[Part]:
 
 
 def _fresh(sweep: Sweep, trial: SweepTrial) -> str:
-    """The best of many noisy values is too good; seeds that did not take part in the choice are not."""
+    """Describe the selection bias of the best value, or its unbiased mean over new seeds."""
     values = sweep.fresh_values(trial)
     if not values:
         return ". It is the best of many noisy values, hence too good; sweep.top_trials gives the best ones new seeds."

@@ -1,4 +1,4 @@
-"""Writing the report of a sweep: Markdown, one HTML page, figures as PNG, PDF and SVG, every trial as CSV."""
+"""Writes the report of a sweep: Markdown, one HTML page, figures as PNG, PDF and SVG, every trial as CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sfpo_bench.results.stored_files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class SweepFiles:
-    """Paths of a sweep's report; `report` is the one to read first."""
+    """Paths of a sweep's report; `report` is the main file."""
 
     report: Path
     page: Path
@@ -29,8 +29,9 @@ class SweepFiles:
 
 
 def write_sweep_report(folder: Path, out: Path | None = None) -> SweepFiles:
-    """Report the sweep in `folder` into `out` (by default that folder), as far as it has come; equal sweeps give equal
-    bytes. Raises `MissingDataError` when `folder` is no sweep."""
+    """Write the report of the sweep in `folder` into `out` (default: that folder); equal sweeps give equal bytes.
+
+    Unfinished sweeps are reported as far as they are. Raises `MissingDataError` if `folder` is not a sweep."""
     sweep, out = load_sweep(folder), out or folder
     figures = sweep_figures(sweep)
     report = sweep_blocks(sweep, figure_names(figures))
