@@ -1,1 +1,1 @@
-"""Evaluations: sample a model on benchmarks, keep every sample, grade, score, compare. No torch is loaded here."""
+"""Evaluations: sample a model on benchmarks, store every sample, grade, score, compare. Does not import torch."""

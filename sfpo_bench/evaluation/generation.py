@@ -1,4 +1,4 @@
-"""From prompted problems to samples: generate what is not in the store yet, and nothing twice."""
+"""Generates the samples that a store lacks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sfpo_bench.evaluation.prompted_problems import Benchmark, PromptedProblem
 from sfpo_bench.results.sample_store import Sample, SampleStore
 from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
 
-# Prompts to token ids, in the order of the problems.
+# Maps prompts to token ids, in the order of the problems.
 Encode = Callable[[Sequence[PromptedProblem]], Sequence[tuple[int, ...]]]
 SampleName = tuple[str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Sample numbers of one problem that are missing."""
+    """The missing sample numbers of one problem."""
 
     benchmark: str
     prompted: PromptedProblem
@@ -27,12 +27,12 @@ class Wanted:
 
 
 def name_of(sample: Sample) -> SampleName:
-    """By what a sample is found again: benchmark, problem, prompt and number."""
+    """Return the key of a sample: benchmark, problem, prompt and number."""
     return sample.benchmark, sample.problem_key, sample.prompt_sha256, sample.sample
 
 
 def missing(benchmarks: Sequence[Benchmark], samples: int, store: SampleStore) -> list[Wanted]:
-    """What of `samples` samples of every problem the store does not have, in the order of the suite."""
+    """Return the samples of `samples` per problem that the store lacks, in the order of the suite."""
     there = {name_of(sample) for sample in store.samples()}
     wanted = [
         Wanted(
@@ -45,7 +45,7 @@ def missing(benchmarks: Sequence[Benchmark], samples: int, store: SampleStore) -
 
 
 def asked_for(benchmarks: Sequence[Benchmark], samples: int, store: SampleStore) -> list[Sample]:
-    """The first `samples` samples of every problem, in the order of the suite; all of them must be in the store."""
+    """Return the first `samples` samples of every problem, in the order of the suite; all must be in the store."""
     there = {name_of(sample): sample for sample in store.samples()}
     return [
         there[(*_name(benchmark, prompted), number)]
@@ -61,10 +61,10 @@ def _name(benchmark: Benchmark, prompted: PromptedProblem) -> tuple[str, str, st
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Generates into a store, a part of `batch_responses` responses at a time.
+    """Generates samples into a store in batches of at most `batch_responses` responses.
 
-    The noise of a sample is a function of (seed, benchmark, problem text, sample number) alone, so what was generated
-    before, and with what beside it, does not matter.
+    The noise of a sample is a function of (seed, benchmark, problem text, sample number) alone. It therefore depends
+    neither on earlier samples nor on the other samples of its batch.
     """
 
     engine: RolloutEngine
@@ -75,10 +75,10 @@ class Generation:
     max_prompt_tokens: int
 
     def run(self, wanted: Sequence[Wanted], store: SampleStore, stop: StopRequest, done: Callable[[int], None]) -> None:
-        """Generate into the store; `done` is called with the number of samples of each part.
+        """Generate into the store; `done` is called with the number of samples of each batch.
 
-        Raises `ConfigError` for a prompt over the limit, before anything is generated, and `Interrupted` when asked to
-        stop, after the part that is under way.
+        Raises `ConfigError` for a prompt over the limit before generation starts, and `Interrupted` after the current
+        batch if a stop was requested.
         """
         ids = self._encoded(wanted)
         for part in parts(wanted, self.batch_responses):
@@ -89,7 +89,7 @@ class Generation:
             done(len(samples))
 
     def _encoded(self, wanted: Sequence[Wanted]) -> dict[str, tuple[int, ...]]:
-        """Token ids by prompt hash."""
+        """Return the token ids of each prompt by prompt hash."""
         prompted_problems = list({one.prompted.prompt_sha256: one.prompted for one in wanted}.values())
         encoded = dict(zip((q.prompt_sha256 for q in prompted_problems), self.encode(prompted_problems), strict=True))
         longest = max(prompted_problems, key=lambda prompted: len(encoded[prompted.prompt_sha256]))
@@ -102,7 +102,7 @@ class Generation:
         return encoded
 
     def _generate(self, part: Sequence[Wanted], ids: dict[str, tuple[int, ...]]) -> list[Sample]:
-        """Samples of one benchmark."""
+        """Generate the samples of one batch, which belongs to one benchmark."""
         noise = NoiseStream(self.seed, f"evaluate/{part[0].benchmark}", 0)
         requests = [Request(one.prompted.key, ids[one.prompted.prompt_sha256], one.samples) for one in part]
         completions = self.engine.generate(requests, self.sampling, noise)
@@ -124,8 +124,9 @@ class Generation:
 
 
 def parts(wanted: Sequence[Wanted], responses: int) -> Iterator[list[Wanted]]:
-    """Consecutive problems of one benchmark with at most `responses` samples together; a larger one is a part of its
-    own."""
+    """Yield batches of consecutive problems of one benchmark with at most `responses` samples each.
+
+    A problem with more samples than that is a batch by itself."""
     part: list[Wanted] = []
     for one in wanted:
         size = sum(len(other.samples) for other in part)

@@ -1,4 +1,4 @@
-"""Grades of stored samples, and which answers of a problem are the same. No model is needed."""
+"""Grades stored samples and groups equal answers; needs no model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sfpo_bench.statistics.sample_scores import CORRECT, NO_ANSWER
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a grade may take, and the share of samples that may stay undecided; those count as wrong."""
+    """The time limit of a grade, and the share of samples that may stay undecided; these count as wrong."""
 
     deadline_s: float = DEADLINE_S
     undecided_share: float = LIMIT
@@ -27,10 +27,10 @@ class Limits:
 def grade_samples(
     benchmarks: Sequence[Benchmark], samples: Sequence[Sample], store: SampleStore, limits: Limits | None = None
 ) -> list[GradedSample]:
-    """Grades of `samples`, in their order, written into the store.
+    """Grade `samples` and write the grades into the store; return them in order.
 
-    Grades of the same grader version and gold answer that are in the store already are kept; everything else is graded.
-    Raises `RunFailed` when the grader could not decide on more than the share of `limits`, and on more than one.
+    Stored grades of the same grader version and gold answer are reused. Raises `RunFailed` if the grader could not
+    decide on more than one sample and more than the share in `limits`.
     """
     limits = limits or Limits()
     known = {name_of(one.sample): one for one in store.graded()}
@@ -52,7 +52,7 @@ def grade_samples(
 
 @dataclass(frozen=True, slots=True)
 class _GradingWork:
-    """One sample of a benchmark with its problem, and its grade when there is one already."""
+    """A sample of a benchmark with its problem, and its stored grade if that is still valid."""
 
     sample: Sample
     prompted: PromptedProblem
@@ -124,13 +124,13 @@ def _answer_classes(benchmark: Benchmark, graded: Sequence[tuple[Sample, Grade]]
 def _numbered(benchmark: Benchmark, answers: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], int]:
     """A number from 1 for each answer of each problem; answers that are the same share it.
 
-    An answer is held against the first one of each number so far. The n-th answers of all problems go to the grader
-    together, so that all cores have work.
+    An answer is compared with the first answer of each number so far. The n-th answers of all problems are compared in
+    one call, which keeps all cores busy.
     """
     numbers: dict[tuple[str, str], int] = {}
     leaders: dict[str, list[str]] = {key: [] for key in answers}
-    for turn in range(max((len(found) for found in answers.values()), default=0)):
-        now = [(key, found[turn]) for key, found in answers.items() if turn < len(found)]
+    for index in range(max((len(found) for found in answers.values()), default=0)):
+        now = [(key, found[index]) for key, found in answers.items() if index < len(found)]
         pairs = [(key, leader, answer) for key, answer in now for leader in leaders[key]]
         same = same_answers(benchmark.card, [(leader, answer) for _, leader, answer in pairs])
         met = {

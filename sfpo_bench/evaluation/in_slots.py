@@ -1,7 +1,7 @@
-"""Evaluations in the slots of a launcher: a model per slot, or, with more slots than models, a share of its questions.
+"""Evaluations in the slots of a launcher: one model per slot or, with more slots than models, shares of its samples.
 
-What is missing is found by the questions and divided anew at every start; so it does not matter which process
-generated what, nor how often one was killed.
+The missing samples are determined and divided at every start, so it does not matter which process generated which
+sample or how often one was killed.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ def evaluate_in_slots(
     progress: SampleProgress,
     done: Callable[[EvaluationPlan, Evaluation], None],
 ) -> None:
-    """Evaluate all of `plans` (at least one, all of one call's settings) in `count` slots; `done` is called for each as
-    soon as it is graded.
+    """Evaluate `plans` (at least one, all with the settings of one call) in `count` slots.
 
-    Raises `Interrupted` on a request to stop and `RunFailed` when a share failed, after all others are through; every
-    finished sample is kept.
+    `done` is called for each as soon as it is graded. Raises `Interrupted` on a stop request, and `RunFailed` after all
+    others have ended if a share failed; finished samples are kept.
     """
     started = time.monotonic()
     with ExitStack() as locks:
@@ -73,7 +72,7 @@ def _generate(plan: EvaluationPlan, count: int, watch: _Watch, stop: StopRequest
 
 
 class _Watch:
-    """Which shares are through, and with that, which evaluations can be graded."""
+    """Tracks which shares have finished, and grades each evaluation once all of its shares have."""
 
     def __init__(
         self,
@@ -91,11 +90,11 @@ class _Watch:
         self._generated = {folder: 0 for folders in shares for folder in folders}
 
     def pending(self) -> list[Path]:
-        """The shares, those of the first evaluation first."""
+        """Return the shares, those of the first evaluation first."""
         return list(self._generated)
 
     def ended(self, outcome: JobOutcome) -> None:
-        """A share has ended."""
+        """Record the end of a share."""
         if outcome.ending != JobEnding.finished:
             self.failures += [outcome] if outcome.ending != JobEnding.interrupted else []
             return
@@ -104,14 +103,14 @@ class _Watch:
         self.finish_what_is_there()
 
     def finish_what_is_there(self) -> None:
-        """Grade and report what has no share left."""
+        """Grade and report the evaluations without open shares."""
         for path, (plan, folders) in list(self._open.items()):
             if not folders:
                 del self._open[path]
                 self._done(plan, finish(plan, self._started))
 
     def count(self) -> None:
-        """Add the samples that are new since the last call to the progress."""
+        """Add the samples since the last call to the progress display."""
         for folder, before in self._generated.items():
             there = RunFolder(folder).status().step
             if there > before:

@@ -1,4 +1,4 @@
-"""A model and the engine that samples from it. Importing this costs torch."""
+"""A model with the engine that samples from it. Imports torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PROBES = 8
 
 @dataclass(frozen=True, slots=True)
 class ModelEngine:
-    """What samples, and how prompts become its token ids."""
+    """A rollout engine, and the function that encodes prompts to token ids."""
 
     engine: RolloutEngine
     encode: Encode
@@ -36,7 +36,7 @@ class ModelEngine:
 def build_model_engine(
     settings: EvaluateSettings, model: ModelSettings, checkpoint: Checkpoint | None, benchmarks: Sequence[Benchmark]
 ) -> ModelEngine:
-    """The model with the checkpoint's weights, if one is given, in the engine of `settings.rollout`."""
+    """Build the engine of `settings.rollout` for the model, with the checkpoint's weights if one is given."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     policy = models.load(model, settings.precision, models.resolve_device(settings.device))
@@ -47,7 +47,7 @@ def build_model_engine(
     def encode(prompted_problems: Sequence[PromptedProblem]) -> Sequence[tuple[int, ...]]:
         return encode_prompts(policy.tokenizer, [prompted.prompt for prompted in prompted_problems])
 
-    # Each is encoded again when its turn comes; a prompt that the model cannot read is an error before any work.
+    # Fail early on prompts that the model cannot encode; each prompt is encoded again when it is needed.
     encode([prompted for benchmark in benchmarks for prompted in benchmark.prompted])
     first = benchmarks[0].prompted[:_PROBES]
     probes = [Request(one.key, ids, (0,)) for one, ids in zip(first, encode(first), strict=True)]
@@ -63,7 +63,7 @@ def build_model_engine(
 
 
 def _score(scorer: Scorer, device: torch.device) -> Score:
-    """The model's own log-probs of response tokens, at the temperature that engines are compared at."""
+    """Return a function that computes the model's log-probs of response tokens, to compare engines with."""
 
     def score(completions: Sequence[Completion]) -> list[list[float]]:
         with torch.no_grad():

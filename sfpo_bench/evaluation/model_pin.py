@@ -1,4 +1,4 @@
-"""Exactly which weights an evaluation is of: the files' sha256, or the hub's commit."""
+"""Identifies the weights of a model by the sha256 of its files, or by the hub's commit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sfpo_bench.training.checkpoint import Checkpoint
 
 
 def pin_model(settings: ModelSettings) -> tuple[ModelSettings, ModelPin]:
-    """The pin of a model, and its settings with a hub's branch or tag replaced by the commit it stands for now.
+    """Return the pin of a model, and its settings with a hub branch or tag replaced by its current commit.
 
-    Raises `MissingDataError` when the model is not there.
+    Raises `MissingDataError` if the model is not available.
     """
     place = locate(settings)
     if Path(place).is_dir():
@@ -29,13 +29,13 @@ def pin_model(settings: ModelSettings) -> tuple[ModelSettings, ModelPin]:
 
 
 def pin_checkpoint(base: ModelPin, checkpoint: Checkpoint) -> ModelPin:
-    """The pin of a checkpoint of a run that started from `base`."""
+    """Return the pin of a checkpoint of a run that started from `base`."""
     weights = " ".join(file_sha256(file) for file in checkpoint.weights_files)
     return replace(base, sha256=hashlib.sha256(f"{base.sha256} {weights}".encode()).hexdigest())
 
 
 def _hub_commit(settings: HuggingFaceModel) -> str:
-    """The commit of a hub model: its folder in the hub's cache is called by it."""
+    """Return the commit of a hub model, which is the name of its folder in the hub's cache."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

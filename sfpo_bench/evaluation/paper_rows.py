@@ -1,4 +1,4 @@
-"""Scores of an arm as the rows of a paper's table, in the columns that `read_paper_scores` reads."""
+"""Scores of an arm as rows of a paper's table, for `read_paper_scores`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore
 
 
 def samples_of(arm: ScoredArm) -> int:
-    """Samples that every evaluation of the arm has of each problem."""
+    """Return the number of samples per problem that every evaluation of the arm has."""
     return min(one.asked.samples for one in arm.evaluations)
 
 
 def paper_rows(arm: ScoredArm, checkpoint: PaperCheckpoint, found: Mapping[str, Difference]) -> list[PaperScore]:
-    """One row per benchmark and last the average; `found` has the differences to a baseline. No model is named."""
+    """Return one row per benchmark, then the average; `found` has differences to a baseline. `model` is left empty."""
     scores = arm_scores(arm, "avg", samples_of(arm))
     return [_row(arm, checkpoint, name, score, found.get(name)) for name, score in scores.items()]
 

@@ -1,4 +1,4 @@
-"""The problems of a suite, each with its prompt, in a fixed order."""
+"""The problems of a suite with their prompts, in a fixed order."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from sfpo_bench.problems.sets import Card, DataSettings, PromptTemplate, Suite, 
 
 @dataclass(frozen=True, slots=True)
 class PromptedProblem:
-    """One problem with its prompt. `key` names it by its text, `prompt_sha256` what the model is shown, before the chat
-    template of the model itself."""
+    """A problem with its prompt.
+
+    `key` is a hash of the problem's text, `prompt_sha256` of the prompt before the model's chat template."""
 
     problem: Problem
     key: str
@@ -30,7 +31,7 @@ class PromptedProblem:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """One benchmark of a suite. `verified`: its content is that of its card; `of` is how many problems it has."""
+    """A benchmark of a suite. `verified`: its content matches its card. `of` is its total number of problems."""
 
     card: Card
     template: PromptTemplate
@@ -46,11 +47,11 @@ class Benchmark:
 def prompted_benchmarks(
     chosen: Suite, data: DataSettings, prompt: str = "", problems: int = 0, first: int = 0
 ) -> tuple[Benchmark, ...]:
-    """The benchmarks of a suite with their prompted problems.
+    """Return the benchmarks of a suite with their prompted problems.
 
-    A part of a benchmark's problems is a fixed draw by their texts: a smaller part lies within a larger one, and the
-    order of the source does not matter. `first` keeps the first problems in the order of the source instead.
-    Raises `MissingDataError` and `ConfigError` as `load_problem_set` does.
+    A subset of a benchmark's problems is a deterministic draw by text: smaller subsets are contained in larger ones,
+    and the order of the source does not matter. `first` takes the first problems of the source instead. Raises
+    `MissingDataError` and `ConfigError` like `load_problem_set`.
     """
     return tuple(
         _benchmark(
@@ -82,7 +83,7 @@ def _benchmark(
 
 
 def prompt_sha256(prompt: Prompt) -> str:
-    """Names what the model is shown: the raw text, or roles and contents of the chat turns."""
+    """Return the hash of a prompt: of its text, or of the roles and contents of its chat turns."""
     content = prompt.content
     plain = content if isinstance(content, str) else [[turn.role, turn.content] for turn in content]
     return hashlib.sha256(json.dumps(plain, ensure_ascii=True).encode()).hexdigest()

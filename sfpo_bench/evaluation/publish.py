@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind beside its samples: tables, a journal, and a run in the tracking store."""
+"""Publishes an evaluation: tables, a journal, and a run in the tracking store."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sfpo_bench.tracking.store_warnings import StoreWarnings
 
 
 def delivery_of(tracking: TrackingSettings, store_folder: Path) -> Delivery | None:
-    """Who delivers, or None without tracking."""
+    """Return the delivery to the tracking store, or None without tracking."""
     if not tracking.mlflow:
         return None
     return Delivery(tracking.experiment, store_folder, tracking_uri=tracking.uri or None)
 
 
 def publish(found: Evaluation, delivery: Delivery | None, warnings: StoreWarnings, parent_uid: str = "") -> TableFiles:
-    """Write the tables and the journal and deliver them; a store that fails costs a warning.
+    """Write the tables and the journal and deliver them; a failing store causes a warning.
 
-    In the store the evaluation is a child of the training run it belongs to, or else of `parent_uid`.
+    In the store the evaluation is a child of its training run or, without one, of `parent_uid`.
     """
     arm, k = ScoredArm(found.owner.arm, (found,)), found.asked.samples
     files = write_tables([arm], arm.name, k, found.folder)
     folder = write_journal(found, scores_plain(arm, k))
-    if delivery is not None and not warnings.tracking_failed:  # one that does not answer takes minutes to say so
+    if delivery is not None and not warnings.tracking_failed:  # a store that does not respond takes minutes to fail
         try:
             deliver(found, folder, [files.markdown, files.csv], delivery, parent_uid)
         except TrackingError as error:

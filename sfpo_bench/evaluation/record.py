@@ -1,4 +1,4 @@
-"""Evaluations on disk: the model, the sampling, and what was evaluated."""
+"""Evaluations as read from disk."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Evaluation:
 
     @property
     def shared_ids(self) -> frozenset[str]:
-        """Problems that occur in a training set."""
+        """Ids of the problems that occur in a training set."""
         return frozenset(one for ids in self.asked.shared.values() for one in ids)
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """The evaluation in a folder, either the one with `samples.parquet` or the one above it when that has only one.
+    """Return the evaluation in a folder: the folder with `samples.parquet`, or one that contains exactly one of these.
 
-    Raises `MissingDataError` for a folder without graded samples, `ConfigError` when it holds several evaluations.
+    Raises `MissingDataError` for a folder without graded samples, `ConfigError` for several evaluations.
     """
     store = graded_store(folder)
     record, about = read_asked(store), EvaluationFolder.of_store(store)
@@ -47,6 +47,6 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def runs_of(folder: Path) -> list[Path]:
-    """The runs of a comparison in its folder, by arm and seed; empty when it is no comparison's folder."""
+    """Return the runs of a comparison, sorted by arm and seed; empty if the folder is not a comparison."""
     there = ComparisonFolder(folder)
     return [run.path for run in there.started_runs()] if there.exists() else []

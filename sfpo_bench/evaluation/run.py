@@ -1,4 +1,4 @@
-"""One evaluation from its settings: find out what is missing, generate it, grade, score, write."""
+"""Runs one evaluation: determines missing samples, generates, grades, scores and writes them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from sfpo_bench.settings.rollout import VllmRollout
 from sfpo_bench.settings.training import Which
 from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
 
-# A process whose parent was killed still finishes the part it is at.
+# A process whose parent was killed finishes its current batch.
 _ORPHAN_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class SampleProgress:
-    """Progress of an evaluation: the number of missing samples at the start, then that of each part."""
+    """Callbacks for progress: the number of missing samples and the total at the start, then that of each batch."""
 
     start: Callable[[int, int], None] = lambda missing, asked: None
     done: Callable[[int], None] = lambda samples: None
@@ -64,14 +64,14 @@ class EvaluationPlan:
 
     @property
     def asked(self) -> int:
-        """Samples of all benchmarks."""
+        """Number of samples over all benchmarks."""
         return self.settings.sampling.samples * sum(len(benchmark.prompted) for benchmark in self.benchmarks)
 
 
 def plan(settings: EvaluateSettings) -> EvaluationPlan:
     """Check the settings, read the benchmarks, find and pin the model.
 
-    Raises `ConfigError` and its kin; no torch is loaded.
+    Raises `ConfigError` and its subclasses; torch is not imported.
     """
     check_ranges(settings)
     check_root(settings.output_root)
@@ -110,7 +110,7 @@ def plan(settings: EvaluateSettings) -> EvaluationPlan:
 
 
 def check_what_is_evaluated(settings: EvaluateSettings) -> None:
-    """Raise `ConfigError` for settings that would be ignored: of a run without one, or of a model beside a run."""
+    """Raise `ConfigError` for settings that would be ignored: a run's without a run, or a model's beside a run."""
     if settings.run:
         RunFolder.existing(Path(settings.run))
     named = [f"step={settings.step}"] if settings.step else []
@@ -142,10 +142,10 @@ def _checkpoint(run: RunFolder, settings: EvaluateSettings) -> Checkpoint:
 
 
 def evaluate(plan: EvaluationPlan, stop: StopRequest, progress: SampleProgress) -> Evaluation:
-    """Generate what is missing, grade what is not graded by this grader, write samples and record; read it back.
+    """Generate missing samples, grade ungraded ones, write samples and record, and return the evaluation.
 
-    A killed evaluation is taken up again by the same call. Nothing is generated, and no model loaded, when every
-    sample is there. Raises `Interrupted`, `RunLocked`, `RunFailed` and what `Generation.run` raises.
+    The same call resumes a killed evaluation. If no sample is missing, the model is not loaded. Raises `Interrupted`,
+    `RunLocked`, `RunFailed` and the errors of `Generation.run`.
     """
     started = time.monotonic()
     with RunFolder(plan.store.path).locked():
@@ -157,9 +157,9 @@ def evaluate(plan: EvaluationPlan, stop: StopRequest, progress: SampleProgress) 
 
 
 def begin(plan: EvaluationPlan) -> list[Wanted]:
-    """Write whose samples these are; returns those that are missing. The caller holds the folder's lock.
+    """Write the owner of the samples and return those that are missing. The caller holds the folder's lock.
 
-    Raises `RunLocked` when a process of an earlier, killed call does not end.
+    Raises `RunLocked` if a process of an earlier, killed call does not end.
     """
     EvaluationFolder(plan.folder).write_owner(plan.owner)
     _clear_shares(plan.store)
@@ -167,7 +167,7 @@ def begin(plan: EvaluationPlan) -> list[Wanted]:
 
 
 def finish(plan: EvaluationPlan, started: float) -> Evaluation:
-    """Grade, write and read back an evaluation whose samples are complete; `started` is its `time.monotonic()`."""
+    """Grade, write and read back an evaluation whose samples are complete; `started` is from `time.monotonic()`."""
     store = plan.store
     limits = Limits(plan.settings.grading_seconds, plan.settings.undecided_share)
     graded = grade_samples(
@@ -180,14 +180,14 @@ def finish(plan: EvaluationPlan, started: float) -> Evaluation:
 
 
 def _clear_shares(store: SampleStore) -> None:
-    """Remove what was dealt out to other processes (`share`), once none of them works on it."""
+    """Remove the shares of other processes (`share`) once none of them is being worked on."""
     for folder in store.shares.glob("*/"):
         RunFolder(folder).wait_until_free(_ORPHAN_SECONDS)
     shutil.rmtree(store.shares, ignore_errors=True)
 
 
 def generate(plan: EvaluationPlan, wanted: Sequence[Wanted], stop: StopRequest, progress: SampleProgress) -> None:
-    """Generate what is wanted in this process, which loads the model; raises what `Generation.run` does."""
+    """Generate `wanted` in this process, which loads the model; raises the errors of `Generation.run`."""
     if isinstance(plan.settings.engine, VllmRollout):
         prepare_environment(plan.settings.threads)
     from sfpo_bench.evaluation.model_engine import build_model_engine
@@ -257,7 +257,7 @@ def _asked(plan: EvaluationPlan, seconds: float) -> Asked:
 
 
 def _shared(plan: EvaluationPlan) -> dict[str, list[str]]:
-    """The evaluated problems that occur in each training set."""
+    """Return the evaluated problems that occur in each training set."""
     asked = [prompted.problem for benchmark in plan.benchmarks for prompted in benchmark.prompted]
     found = {
         name: [one.evaluation_id for one in overlaps(asked, load_problem_set(name, plan.settings.data).problems)]

@@ -1,4 +1,4 @@
-"""How far an evaluation is, in samples."""
+"""Progress display of an evaluation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sfpo_bench.core.progress import Board
 
 
 class SampleBoard(Board):
-    """Progress of the generation, in samples."""
+    """Shows the progress of the generation in samples."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -14,13 +14,13 @@ class SampleBoard(Board):
         self._counts = (0, 0)
 
     def start(self, missing: int, asked: int) -> None:
-        """Show the samples that exist already."""
+        """Show the number of existing samples."""
         self._counts = (asked - missing, asked)
         self.begin(*self._state())
         self.say(f"{self._title}: {asked - missing} of {asked} samples are there")
 
     def done(self, samples: int) -> None:
-        """A part of so many samples was written."""
+        """Add a batch of written samples."""
         there, asked = self._counts
         self._counts = (there + samples, asked)
         self.update(*self._state())

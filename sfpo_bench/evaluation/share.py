@@ -1,8 +1,8 @@
-"""A share of an evaluation: some of its questions, which another process generates into the same samples.
+"""A share of an evaluation: a subset of its problems, for which another process generates samples.
 
 SAMPLING/shares/0003/     below the samples (`sample_store`), until the evaluation is done
   evaluate.yaml           settings of the evaluation
-  share.json              the questions of this share, by benchmark and key
+  share.json              benchmarks and keys of the problems in this share
   status.json, lock, stop as in the folder of a run; its steps are samples
 """
 
@@ -46,21 +46,21 @@ class _Share:
 
 
 def deal(asked: EvaluationPlan, wanted: Sequence[Wanted], count: int) -> list[Path]:
-    """Deal what is missing out to at most `count` shares and write their folders.
+    """Divide the missing samples into at most `count` shares and write their folders.
 
-    Questions go round, so that every share has some of each benchmark.
+    Problems are assigned round-robin, so that every share has some of each benchmark.
     """
     dealt = [wanted[number::count] for number in range(min(count, len(wanted)))]
     return [_write(asked, part, number) for number, part in enumerate(dealt)]
 
 
 def generate_share(folder: Path, stop: StopRequest) -> None:
-    """Generate what is missing of a share.
+    """Generate the missing samples of a share.
 
-    Raises `Interrupted`, `RunLocked`, what `Generation.run` raises, and `ConfigError` when the model has changed since
-    the share was dealt.
+    Raises `Interrupted`, `RunLocked`, the errors of `Generation.run`, and `ConfigError` if the model has changed since
+    the share was created.
     """
-    remedy = "run the evaluation again, which deals its questions anew"
+    remedy = "run the evaluation again, which divides its problems again"
     mine = {(one.benchmark, one.key) for one in read_record(_Share, folder / _QUESTIONS, remedy).questions}
     asked = plan(to_settings(read_yaml(folder / _SETTINGS), EvaluateSettings))
     dealt_for = SampleStore.of_share(folder)
@@ -79,7 +79,7 @@ def generate_share(folder: Path, stop: StopRequest) -> None:
 
 
 class _Count:
-    """Records how many samples of a share exist."""
+    """Records the number of existing samples of a share."""
 
     def __init__(self, folder: RunFolder, missing: int) -> None:
         self._folder = folder
@@ -104,7 +104,7 @@ def _write(asked: EvaluationPlan, part: Sequence[Wanted], number: int) -> Path:
 
 
 def _found_from_anywhere(asked: EvaluationPlan) -> EvaluateSettings:
-    """The settings with every path in full: the process of a share may start in another folder."""
+    """Return the settings with absolute paths, since the process of a share may start in another folder."""
     settings, model = asked.settings, asked.model
     if isinstance(model, HuggingFaceModel) and Path(model.path).is_dir():
         model = replace(model, path=str(Path(model.path).absolute()))

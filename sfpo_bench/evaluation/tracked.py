@@ -1,4 +1,4 @@
-"""Delivery of an evaluation: one run beneath the training run, with its scores at the checkpoint's step."""
+"""Delivery of an evaluation as a child of the training run, with its scores at the checkpoint's step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sfpo_bench.tracking.delivery import Delivery, RunKey
 
 
 def write_journal(evaluation: Evaluation, numbers: Mapping[str, float]) -> RunFolder:
-    """The journal of an evaluation: one record with all its numbers, at the training step of its model."""
+    """Write the journal of an evaluation: one record with all scores, at the training step of its model."""
     folder, step = RunFolder(evaluation.folder), evaluation.owner.step or 0
     found = read_journal(folder.journal)
     if len(found) == 1 and isinstance(found[0], StepRecord) and found[0].metrics == dict(numbers):
@@ -40,8 +40,7 @@ def write_journal(evaluation: Evaluation, numbers: Mapping[str, float]) -> RunFo
 def deliver(
     evaluation: Evaluation, folder: RunFolder, artifacts: Sequence[Path], delivery: Delivery, parent_uid: str = ""
 ) -> None:
-    """Bring the journal and the tables to the store, beneath the run of the model or else beneath `parent_uid`; raises
-    `TrackingError` when it fails."""
+    """Deliver the journal and the tables as a child of the model's run or of `parent_uid`; raises `TrackingError`."""
     owner = evaluation.owner
     key = RunKey(
         uid=folder.uid(),
@@ -61,5 +60,5 @@ def deliver(
 
 
 def is_evaluation(folder: RunFolder) -> bool:
-    """True for the folder of an evaluation's samples, whose journal is whole as it is."""
+    """Return True for the folder of an evaluation's samples, whose journal is always complete."""
     return SampleStore(folder.path).identity_file.is_file()
