@@ -1,4 +1,4 @@
-"""Imported runs as a comparison's folder: the files that `report`, `list` and the notebooks read."""
+"""Writes imported runs as a comparison's folder, with the files that `report`, `list` and the notebooks read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is said of the imported runs: `origin` names the log, `accuracy` its name there."""
+    """Description of the imported runs: `origin` names the log, `accuracy` is the name of the accuracy in it."""
 
     name: str
     origin: str
@@ -37,7 +37,7 @@ class About:
 
 
 def common_axes(runs: Sequence[ImportedRun]) -> tuple[list[str], list[str]]:
-    """The axes that every run tells, and a sentence for each that only some do."""
+    """Return the axes that every run has, and a sentence for each that only some have."""
     shared = [axis for axis in AXIS_KEYS if all(axis in run.axes for run in runs)]
     partial = [axis for axis in AXIS_KEYS if axis not in shared and any(axis in run.axes for run in runs)]
     counts = {axis: sum(axis in run.axes for run in runs) for axis in partial}
@@ -45,7 +45,7 @@ def common_axes(runs: Sequence[ImportedRun]) -> tuple[list[str], list[str]]:
 
 
 def uneven_seeds(runs: Sequence[ImportedRun]) -> list[str]:
-    """A sentence where the arms do not have the same seeds: those runs do not exist, they are not waited for."""
+    """Return a sentence if the arms do not have the same seeds; missing runs do not exist and are not pending."""
     seeds = {arm: sorted(run.seed for run in runs if run.arm == arm) for arm in dict.fromkeys(run.arm for run in runs)}
     if len({tuple(own) for own in seeds.values()}) == 1:
         return []
@@ -54,17 +54,17 @@ def uneven_seeds(runs: Sequence[ImportedRun]) -> list[str]:
 
 
 def write_comparison(folder: Path, runs: Sequence[ImportedRun], about: About) -> ComparisonPlan:
-    """Write the runs into `folder`, which must not exist, all of them or none.
+    """Write the runs into `folder`, which must not exist, atomically.
 
-    Raises `ConfigError` for a folder that exists, two runs of one arm and seed, an unknown baseline, and runs without
-    any cost.
+    Raises `ConfigError` for an existing folder, two runs of one arm and seed, an unknown baseline, and runs without any
+    cost.
     """
     if folder.exists():
         raise ConfigError(f"{folder} exists already; give the imported runs another name with name=NAME")
     plan = _plan(runs, about)
     keys = _arm_keys(runs)
     partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an import that was killed here
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed import
     for run in runs:
         _write_run(ComparisonFolder(partial).run(keys[run.arm], run.seed), run, about)
     ComparisonFolder(partial).write_plan(plan)
@@ -112,7 +112,7 @@ def _check_runs(runs: Sequence[ImportedRun]) -> None:
 
 
 def _arm_keys(runs: Sequence[ImportedRun]) -> dict[str, str]:
-    """A name for each arm that can be that of a folder."""
+    """Return a valid folder name for each arm."""
     keys = {run.arm: re.sub(r"[^\w-]+", "-", run.arm).strip("-") or "arm" for run in runs}
     if len(set(keys.values())) < len(keys):
         raise ConfigError(
@@ -122,7 +122,7 @@ def _arm_keys(runs: Sequence[ImportedRun]) -> dict[str, str]:
 
 
 def _write_run(folder: RunFolder, run: ImportedRun, about: About) -> None:
-    """The records by step; a training step stands before the evaluation at its end."""
+    """Write the records sorted by step; a training step comes before the evaluation at its end."""
     both: list[StepRecord | EvaluationRecord] = [*run.steps, *run.evaluations]
     records = sorted(both, key=lambda record: record.step)
     write_atomically(folder.journal, b"".join(encode(record) for record in records))

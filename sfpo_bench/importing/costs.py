@@ -1,4 +1,4 @@
-"""What a run had spent at a step, on the axes that its log tells."""
+"""Costs of a run at a step, on the axes in its log."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sfpo_bench.importing.log import Decimal, LogRow, RunLog, number
 
 @dataclass(frozen=True, slots=True)
 class StatedCosts:
-    """What logs do not hold and who imports them must say; 0 where it is not told.
+    """Costs that logs do not contain and that the user states; 0 if unknown.
 
-    `responses_per_step` were sampled for training in each step, `responses_per_prompt` to each prompt, and
-    `evaluation_responses` stand behind each accuracy.
+    Each training step samples `responses_per_step` responses, `responses_per_prompt` to each prompt. Each accuracy is
+    the mean of `evaluation_responses` responses.
     """
 
     responses_per_step: float = 0.0
@@ -29,20 +29,20 @@ class StatedCosts:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """A total that grows with the steps: `values[i]` by `steps[i]`, from 0 at step 0, linear in between."""
+    """A cumulative cost: `values[i]` at `steps[i]`, from 0 at step 0, linear in between."""
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
 
     def at(self, step: int) -> float | None:
-        """None beyond the last step at which it is known."""
+        """Return the total at `step`, or None after the last known step."""
         return None if step > self.steps[-1] else float(np.interp(step, self.steps, self.values))
 
 
 def named(log: RunLog, name: str) -> list[tuple[int, float, str]]:
-    """Step, value and place of every row with `name`, steps rising.
+    """Return step, value and place of every row with `name`, in increasing order of steps.
 
-    Raises `ConfigError`, with the place, for what is no finite number there and for two values at one step.
+    Raises `ConfigError`, with the place, for a value that is not a finite number and for two values at one step.
     """
     rows = [row for row in log.rows if name and (name in row.values or name in row.unread)]
     if log.one_value_a_step:
@@ -71,9 +71,9 @@ def _value(row: LogRow, name: str) -> float:
 
 
 def totals(log: RunLog, fields: Fields, told: StatedCosts) -> dict[CostAxis, Total]:
-    """The run's totals by axis; axes that follow from nothing in the log are not there.
+    """Return the run's totals by axis; axes that the log does not determine are absent.
 
-    Raises `ConfigError`, with the place, for a total that is negative or falls.
+    Raises `ConfigError`, with the place, for a total that is negative or decreases.
     """
     last = max(row.step for row in log.rows)
     found = {axis: _logged(log, name) for axis, name in fields.costs.items()}
@@ -107,7 +107,7 @@ def _logged(log: RunLog, name: str) -> Total | None:
 
 
 def _summed(log: RunLog, fields: Fields) -> Total | None:
-    """Seconds from means per step: each holds for the steps since the row before."""
+    """Compute seconds from means per step; each mean applies to the steps since the previous row."""
     steps: list[int] = []
     values: list[float] = []
     spent = 0.0
@@ -128,7 +128,7 @@ def _summed(log: RunLog, fields: Fields) -> Total | None:
 
 
 def _tokens(log: RunLog, fields: Fields, responses: Total) -> Total | None:
-    """Generated tokens: mean length times the responses since the row before."""
+    """Compute generated tokens as mean length times the responses since the previous row."""
     steps, values, before, spent = [], [], 0.0, 0.0
     for step, value, _ in named(log, fields.response_tokens):
         by_then = responses.at(step)

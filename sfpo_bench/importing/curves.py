@@ -1,4 +1,4 @@
-"""A log's rows as the records of a run: evaluations with their costs, and the numbers of the training steps."""
+"""Converts a log's rows to evaluations with costs, and to metrics of the training steps."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sfpo_bench.results.run_folder import RunState
 
 @dataclass(frozen=True, slots=True)
 class ImportedRun:
-    """One run in this package's form. `axes` are the costs that its log tells at every evaluation; the others are 0.
+    """A run in this package's form. `axes` are the costs that its log has for every evaluation; the others are 0.
 
-    `notes` say what of the log was left out.
+    `notes` list what was left out of the log.
     """
 
     arm: str
@@ -35,12 +35,12 @@ class ImportedRun:
 def imported_run(
     log: RunLog, fields: Fields, told: StatedCosts, scale: float = 1.0, temperature: float = 1.0
 ) -> ImportedRun:
-    """The run of a log; accuracies are multiplied by `scale`, 0.01 for percent.
+    """Return the run of a log; accuracies are multiplied by `scale`, 0.01 for percent.
 
-    A total that was logged at other steps than an evaluation is interpolated linearly. Where one evaluation, the last,
-    lies behind everything that was logged of a cost, it is left out; where several do, that cost is. Raises
-    `ConfigError`, with the place, for steps that fall, two values at one step, an accuracy or a cost that is no finite
-    number, an accuracy outside [0, 1], a cost that falls, and no evaluation at all.
+    Totals are interpolated linearly at the steps of evaluations. If only the last evaluation is after the last record
+    of a cost, it is dropped; if several are, the cost is dropped. Raises `ConfigError`, with the place, for decreasing
+    steps, two values at one step, an accuracy or cost that is not a finite number, an accuracy outside [0, 1], a
+    decreasing cost, and a log without evaluations.
     """
     log = in_order(log)
     _check_order(log)
@@ -67,7 +67,7 @@ def imported_run(
 
 
 def _evaluation(step: int, accuracy: float, n: int, costs: Costs, temperature: float) -> EvaluationRecord:
-    """An evaluation of which a log tells accuracy and size alone."""
+    """Return an evaluation of which a log has only accuracy and size."""
     return EvaluationRecord(
         step=step,
         time_unix_s=0.0,
@@ -97,7 +97,7 @@ def _check_order(log: RunLog) -> None:
 
 
 def _ends_early(log: RunLog, steps: list[int]) -> list[str]:
-    """A note where the log goes on for longer than evaluations are apart, without another one."""
+    """Return a note if the log continues after the last evaluation for longer than the interval of evaluations."""
     end, apart = max(row.step for row in log.rows), max((b - a for a, b in pairwise(steps)), default=0)
     if end - steps[-1] <= apart or end == steps[-1]:
         return []
@@ -105,7 +105,7 @@ def _ends_early(log: RunLog, steps: list[int]) -> list[str]:
 
 
 def _unread_metrics(log: RunLog, fields: Fields) -> list[str]:
-    """A note for every number of the training steps that was no finite one somewhere; those values are left out."""
+    """Return a note for every metric with values that are not finite numbers; those values are left out."""
     rows = {name: [row for row in log.rows if name in row.unread] for name in fields.metrics}
     return [
         f"{found[0].place}, column {name}: {found[0].unread[name]} is left out, with {len(found) - 1} others like it"
@@ -140,7 +140,7 @@ def _costs(known: Mapping[CostAxis, Total], step: int) -> Costs:
 
 
 def _steps(log: RunLog, fields: Fields, known: Mapping[CostAxis, Total]) -> tuple[StepRecord, ...]:
-    """A record for every step with numbers that have a metric key here; of two at one step the later one counts."""
+    """Return a record for every step with known metrics; of two values at one step the later one is used."""
     found: dict[int, dict[str, float]] = {}
     for row in log.rows:
         own = {key: row.values[name] for name, key in fields.metrics.items() if name in row.values}

@@ -1,11 +1,11 @@
-"""Which names of a log mean what, and presets for programs whose names are known.
+"""Meaning of the names in a log, and presets for known trainers.
 
-TRL 1.16, GRPOTrainer: `step` counts optimizer steps. `step_time` (seconds of training steps, rollouts included,
-evaluation and checkpoints not) and `completions/mean_length` are means since the row before; evaluations are rows of
-their own with names that begin with `eval_`. Neither the number of responses nor that of an evaluation is logged.
+TRL 1.16, GRPOTrainer: `step` counts optimizer steps. `step_time` (seconds of training steps including rollouts, without
+evaluation and checkpoints) and `completions/mean_length` are means since the previous row. Evaluations are separate
+rows with names that begin with `eval_`. Neither the number of responses nor that of an evaluation is logged.
 
-verl, ray_trainer: a step is a training step. `timing_s/step` holds rollouts and updates and, where one is written, the
-checkpoint (`timing_s/save_checkpoint`), which is taken off; validation (`timing_s/testing`) is outside of it in the
+verl, ray_trainer: a step is a training step. `timing_s/step` contains rollouts, updates and the checkpoint, if one is
+written (`timing_s/save_checkpoint`), which is subtracted. Validation (`timing_s/testing`) is outside of it in the
 versions of 2026 and inside in those of 2025 (preset `verl_2025`). Validation accuracy is
 `val-core/<data source>/acc/mean@<samples>`; MLflow holds `_at_` for `@`. The number of responses is not logged.
 
@@ -30,7 +30,7 @@ from sfpo_bench.core.errors import ConfigError
 
 
 class Preset(StrEnum):
-    """Whose names a log has: one's own, or those of a known program."""
+    """Naming convention of a log: custom names, or those of a known trainer."""
 
     own = "own"
     trl = "trl"
@@ -40,7 +40,7 @@ class Preset(StrEnum):
     mllog = "mllog"
 
 
-# The costs that a log may tell, by the setting that names each; seconds are those of training.
+# Costs that a log may contain, by the setting that names each; seconds are those of training.
 LOGGED_COSTS: Mapping[str, CostAxis] = {
     "seconds" if axis is CostAxis.train_seconds else axis.value: axis
     for axis in CostAxis
@@ -52,12 +52,11 @@ _TRAINING = "train/"  # what Hugging Face's trainers put before their names in a
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names in the log; an empty one is not there. `costs` are totals since the start of the run.
+    """Names in the log; empty if absent. `costs` are totals since the start of the run.
 
-    `accuracy_pattern` finds the accuracy where no name is given. `step_seconds` and `response_tokens` are means over
-    the steps since the row before, per step and per response; `not_training` are names to take off the former.
-    `step_is_optimizer_step`: the step is itself the count of optimizer steps. `metrics` maps names to metric keys of
-    this package.
+    `accuracy_pattern` finds the accuracy if no name is given. `step_seconds` and `response_tokens` are means over the
+    steps since the previous row, per step and per response; `not_training` are names to subtract from the former.
+    `step_is_optimizer_step`: the step counts optimizer steps. `metrics` maps names to metric keys of this package.
     """
 
     accuracy: str = ""
@@ -71,7 +70,7 @@ class Fields:
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def with_names(self, names: Mapping[str, str]) -> Fields:
-        """The same with those of `names`, by the keys of `OWN_NAMES`, that are not empty."""
+        """Return a copy with the nonempty names in `names`, by the keys in `OWN_NAMES`."""
         costs = {axis: names[key] for key, axis in LOGGED_COSTS.items() if names.get(key)}
         return replace(
             self,
@@ -167,9 +166,9 @@ def as_logged(fields: Fields, found: Iterable[str]) -> Fields:
 
 
 def settle_accuracy(fields: Fields, found: Iterable[str]) -> Fields:
-    """The fields with the name of the accuracy, by `accuracy_pattern` among the names `found` where none is given.
+    """Return the fields with the name of the accuracy, found with `accuracy_pattern` in `found` if none is given.
 
-    Raises `ConfigError` when it is not there, or when several names fit.
+    Raises `ConfigError` if it is not in the log, or if several names match.
     """
     known = sorted(set(found))
     if fields.accuracy:

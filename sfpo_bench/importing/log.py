@@ -1,4 +1,4 @@
-"""A run's log as rows of numbers, whichever program wrote it."""
+"""Common form of a run's log: rows of numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sfpo_bench.results.run_folder import RunState
 
 
 class Decimal(StrEnum):
-    """What stands before the decimals of a number."""
+    """Decimal separator of numbers."""
 
     point = "point"
     comma = "comma"
@@ -25,7 +25,7 @@ _NUMBERS = {
 
 
 def number(text: str, decimal: Decimal = Decimal.point) -> float | None:
-    """The finite number that the whole of `text` is; None for any other text, thousands separators included."""
+    """Return the finite number that `text` is, or None for any other text, such as one with thousands separators."""
     if not _NUMBERS[decimal].fullmatch(text):
         return None
     value = float(text.replace(",", "."))
@@ -34,9 +34,9 @@ def number(text: str, decimal: Decimal = Decimal.point) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """What was logged at once at `step`: finite numbers by name. `place` says where, for errors: `line 12`.
+    """Values logged together at `step`: finite numbers by name. `place` is the location for errors: `line 12`.
 
-    `unread` holds, by name, the text of what stands there and is no finite number.
+    `unread` maps names to the text of values that are not finite numbers.
     """
 
     step: int
@@ -47,10 +47,10 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """One run: its method, its seed, what was logged in the order of logging, and how it ended.
+    """A run: its arm, seed, rows in the order of logging, and final state.
 
-    `source` names file or run in errors and in the provenance. `one_value_a_step`: of two values of a name at one step
-    the later one counts, as in a tracking store; elsewhere they are an error. `notes` say what was left out of it.
+    `source` is the file or run, for errors and provenance. `one_value_a_step`: of two values of a name at one step the
+    later one is used, as in a tracking store; otherwise they are an error. `notes` list what was left out.
     """
 
     arm: str
