@@ -1,1 +1,1 @@
-"""Many runs with one question: comparisons, sweeps and studies, and the plan of what a run needs."""
+"""Comparisons, sweeps and studies, which consist of many runs, and the resource plan of a run."""

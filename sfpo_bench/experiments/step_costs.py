@@ -1,18 +1,18 @@
-"""What a training step costs: fitted on measured steps of one device, and what follows for many devices.
+"""A cost model of a training step: fitted on measured steps of one device, and extrapolated to many devices.
 
-Seconds of a step's parts, with R responses on a device in c chunks side by side, L tokens of the longest, N tokens,
-each prompt once, S of them in groups with a signal, k passes, k' = k and those without a gradient, one of them where
-several mini-batches need old log-probs beforehand, u optimizer steps in all passes and m micro-batches:
+Seconds of a step's parts, with R responses on a device in c parallel chunks, L tokens of the longest, N tokens with
+each prompt counted once, S of them in groups with a signal, k passes, k' = k plus the passes without a gradient (one of
+them if several mini-batches need old log-probs), u optimizer steps in all passes and m micro-batches:
 
-    rollout    r0 + r1 c L + r2 N              one decoding step after another, and the work in them
+    rollout    r0 + r1 c L + r2 N              sequential decoding steps, and the work in them
     grading    g0 + g1 R
-    update     u0 + u1 u + u2 k' N + u3 k S    an optimizer step, forwards, backwards
+    update     u0 + u1 u + u2 k' N + u3 k S    optimizer steps, forward and backward passes
     push       p0
-    exchange   m (2 b + 4) P (D - 1) / D / bandwidth      only with D > 1 devices: weights of P parameters gathered for
-               every forward and backward in b bytes, fp32 gradients summed; the rollouts' weights gathered once
+    exchange   m (2 b + 4) P (D - 1) / D / bandwidth      only with D > 1 devices: weights of P parameters are gathered
+               for every forward and backward pass in b bytes, fp32 gradients are reduced; rollout weights gathered once
 
-Every coefficient is at least 0. Devices share responses by whole prompts for rollouts and row by row for the update, so
-that c and L stay when N falls. Nothing is loaded here, and scipy only to fit.
+Every coefficient is at least 0. Rollouts are distributed over devices by whole prompts and updates by rows, so c and L
+stay constant while N decreases. This module loads no model, and imports scipy only to fit.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from sfpo_bench.core.errors import ConfigError, MissingDataError
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """The work of a step, all devices together. `passes` times the batch is gone through, `signal_share` of its tokens
-    need a gradient; `forwards_beside` passes without a gradient and `backwards_beside` are those of other models and
-    of statistics, in passes of the policy. `rounds` times the batch is sampled and graded."""
+    """The work of a step over all devices.
+
+    The step takes `passes` passes over the batch, with gradients for `signal_share` of its tokens. `forwards_beside`
+    and `backwards_beside` are passes without and with a gradient for other models and statistics, in units of policy
+    passes. The batch is sampled and graded `rounds` times.
+    """
 
     prompts: int
     group: int
@@ -52,7 +55,7 @@ class StepShape:
 
     @property
     def tokens(self) -> float:
-        """Each prompt counted once."""
+        """Tokens of the batch, with each prompt counted once."""
         return self.prompts * (self.prompt_tokens_mean + self.group * self.response_tokens_mean)
 
 
@@ -68,13 +71,14 @@ class StepSeconds:
 
     @property
     def in_turn(self) -> float:
-        """Of the step as the trainer takes it: one part after another."""
+        """Seconds of a step as the trainer takes it, one part after another."""
         return self.rollout + self.grading + self.update + self.push + self.exchange
 
     @property
     def overlapped(self) -> float:
-        """If the next step's rollouts ran beside this one's update, on weights one step old and as many devices again:
-        the longer of the two. The trainer does not do so."""
+        """Seconds if the next step's rollouts ran during this update, on other devices and weights one step old.
+
+        This is the longer of the two. The trainer does not do this."""
         return max(self.rollout + self.grading, self.update + self.exchange) + self.push
 
 
@@ -89,8 +93,9 @@ class MeasuredStep:
 
 @dataclass(frozen=True, slots=True)
 class StepCosts:
-    """The coefficients, and what they were measured on: `rollout` are r0, r1, r2; `grading` g0, g1; `update` u0 to u3;
-    `push` is p0."""
+    """The fitted coefficients and the device they were measured on.
+
+    `rollout` has r0, r1, r2; `grading` g0, g1; `update` u0 to u3; `push` is p0."""
 
     device: str
     parameters: int
@@ -100,8 +105,10 @@ class StepCosts:
     push: float
 
     def predict(self, shape: StepShape, network: Network | None = None, parameters: int | None = None) -> StepSeconds:
-        """A step of this shape on the network's devices, by default on one. For a model of another size every part of
-        rollout, update and push grows as its parameters, which holds where weights and products dominate."""
+        """Return the seconds of a step of this shape on the network's devices (default: one).
+
+        For another model size, rollout, update and push are scaled by the number of parameters, which holds if weights
+        and matrix products dominate."""
         network = network or Network(1)
         size = 1.0 if parameters is None else parameters / self.parameters
         per_device = _on_one(shape, network.devices)
@@ -118,7 +125,7 @@ class StepCosts:
 
     @classmethod
     def read(cls, path: Path) -> StepCosts:
-        """Costs that `save` wrote; raises `ConfigError` or `MissingDataError`."""
+        """Return costs written by `save`; raises `ConfigError` or `MissingDataError`."""
         if not path.is_file():
             raise MissingDataError(f"{path} does not exist; `python benchmarks/step_costs.py` measures and writes one")
         try:
@@ -133,15 +140,17 @@ class StepCosts:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Devices and how fast they talk: `gigabytes_per_second` is what each sends and receives at once, an assumption;
-    nothing here has measured it. Weights travel in `weight_bytes` each. Exchange is not hidden behind computing."""
+    """Devices and their bandwidth.
+
+    `gigabytes_per_second` is what each device sends and receives at once; it is assumed, not measured. Each weight is
+    sent in `weight_bytes`. Communication does not overlap with computation."""
 
     devices: int
     gigabytes_per_second: float = 50.0
     weight_bytes: int = 2
 
     def seconds(self, shape: StepShape, parameters: int) -> float:
-        """Of gathering weights and summing gradients in one step."""
+        """Return the seconds for gathering weights and reducing gradients in one step."""
         if self.devices == 1:
             return 0.0
         per_step = max(
@@ -153,9 +162,9 @@ class Network:
 
 
 def fit(device: str, parameters: int, measured: Sequence[MeasuredStep]) -> StepCosts:
-    """The coefficients with the least squares of relative errors, none below 0.
+    """Return the nonnegative coefficients with the least squared relative error.
 
-    Raises `ConfigError` for fewer than five measured shapes: the update alone has four coefficients.
+    Raises `ConfigError` for fewer than five measured shapes, since the update has four coefficients.
     """
     if len(measured) < 5:
         raise ConfigError(f"{len(measured)} measured steps; expected at least 5 of different shapes to fit costs on")
@@ -170,7 +179,7 @@ def fit(device: str, parameters: int, measured: Sequence[MeasuredStep]) -> StepC
 
 
 def left_out(device: str, parameters: int, measured: Sequence[MeasuredStep]) -> dict[str, float]:
-    """Predicted over measured seconds of each step, by costs fitted on all others."""
+    """Return predicted over measured seconds of each step, from costs fitted on all others (leave-one-out)."""
     found = {}
     for one in measured:
         costs = fit(device, parameters, [other for other in measured if other is not one])
@@ -179,12 +188,12 @@ def left_out(device: str, parameters: int, measured: Sequence[MeasuredStep]) -> 
 
 
 def _on_one(shape: StepShape, devices: int) -> StepShape:
-    """The fullest device's rollouts."""
+    """Return the rollouts of the device with the most work."""
     return _replace(shape, prompts=math.ceil(shape.prompts / devices))
 
 
 def _rows_on_one(shape: StepShape, devices: int) -> StepShape:
-    """The fullest device's rows of the update: whole groups while there are enough, then single responses."""
+    """Return the update rows of the device with the most work: whole groups, or responses if devices exceed prompts."""
     if devices <= shape.prompts:
         return _on_one(shape, devices)
     return _replace(shape, prompts=1, group=math.ceil(shape.prompts * shape.group / devices))
@@ -195,7 +204,7 @@ def _replace(shape: StepShape, prompts: int, group: int | None = None) -> StepSh
 
 
 def _rollout(shape: StepShape) -> tuple[float, ...]:
-    # A round is sampled when the one before is graded.
+    # A round is sampled after the previous one is graded.
     chunks = shape.rounds * math.ceil(shape.prompts * shape.group / shape.side_by_side)
     return 1.0, chunks * shape.response_tokens_max, shape.tokens * shape.rounds
 
@@ -220,7 +229,7 @@ def _fitted(features: Sequence[Sequence[float]], seconds: Sequence[float]) -> tu
 
     weights = 1.0 / np.maximum(np.asarray(seconds), 1e-9)
     table = np.asarray(features) * weights[:, None]
-    # Columns of one size: tokens are thousands where passes are few.
+    # Scale the columns: tokens are in the thousands, passes are few.
     sizes = np.maximum(np.linalg.norm(table, axis=0), 1e-300)
     found, _ = nnls(table / sizes, np.ones(len(table)))
     return tuple(float(value) for value in found / sizes)

@@ -144,6 +144,6 @@ def test_the_parts_of_a_command_speak_of_a_store_once_and_in_plain_words() -> No
         warnings.sweep(broken)
     assert warnings.tracking_failed and len(said) == 2
     assert said[1] == (
-        "warning: the store of the sweep does not answer: nothing answers there (connection refused); runs continue, and "
-        "it is updated later"
+        "warning: the store of the sweep does not answer: nothing answers there (connection refused); runs continue, "
+        "and it is updated later"
     )

@@ -1,4 +1,4 @@
-"""From one configuration to the runs of a comparison: every arm composed by Hydra, every seed a run of its own."""
+"""Composes the runs of a comparison from one configuration: one per arm and seed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from sfpo_bench.training.run import plain_node, training_of
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm: its name in tables, and the resolved configuration that all its seeds share; `unverified` are the parts
-    of its methods that are our reading."""
+    """An arm: its name in tables, and the resolved configuration that all its seeds share.
+
+    `unverified` lists the parts of its methods that are our interpretation of a paper."""
 
     key: str
     label: str
@@ -37,7 +38,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One arm with one seed, and where it lives."""
+    """An arm with a seed, and the folder of its run."""
 
     arm: str
     seed: int
@@ -45,10 +46,10 @@ class PlannedRun:
 
 
 def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) -> list[Arm]:
-    """The arms of `config.comparison`, each composed from the caller's overrides and its own.
+    """Return the arms of `config.comparison`, each composed from the caller's overrides and its own.
 
-    Call inside a Hydra application. Raises `ConfigError` when there are no arms, an arm does not compose, or the caller
-    overrides a setting that an arm sets itself (which of the two should win would be a guess).
+    Call inside a Hydra application. Raises `ConfigError` if there are no arms, an arm does not compose, or the caller
+    overrides a setting that an arm sets (there is no obvious precedence).
     """
     if not config.comparison.arms:
         raise ConfigError(
@@ -67,7 +68,7 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
             node = composed(config_name, [*shared, *own])
         except ConfigError as error:
             raise ConfigError(f"comparison.arms.{key}.overrides: {error}") from error
-        # What the comparison asks for is not the arm's business, and is left out before the arm is checked.
+        # Remove the settings of the comparison before the arm is checked.
         arm_node = plain_node(node, {**common_settings(config.comparison.threads), "run_name": ""})
         _refuse_own_length(key, arm_node, config.training)
         arm_config = from_node(arm_node)
@@ -78,8 +79,7 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
 
 
 def _refuse_own_length(arm: str, node: DictConfig, training: TrainingSettings) -> None:
-    """Raise `ConfigError` for an arm that got another number of steps, or another end, by a group, such as an
-    experiment."""
+    """Raise `ConfigError` for an arm whose steps or target differ because of a group, such as an experiment."""
     own = training_of(node)
     for key in ("steps", "stop_at"):
         if getattr(own, key) != getattr(training, key):
@@ -88,15 +88,15 @@ def _refuse_own_length(arm: str, node: DictConfig, training: TrainingSettings) -
 
 
 def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[PlannedRun]:
-    """Every arm with every seed."""
+    """Return every arm with every seed."""
     place = ComparisonFolder(folder)
     return [PlannedRun(arm.key, seed, place.run(arm.key, seed).path) for seed in seeds for arm in arms]
 
 
 def overrides_of(arms: Mapping[str, ArmSettings], key: str) -> list[str]:
-    """The overrides of an arm after those of the arm it is like; what it sets itself takes the place of theirs.
+    """Return an arm's overrides after those of the arm in its `like`; its own replace inherited ones with the same key.
 
-    Raises `ConfigError` for an arm that is not there, or that is like itself.
+    Raises `ConfigError` for an unknown arm in `like`, or a cycle.
     """
     chain = [key]
     while like := arms[chain[-1]].like:

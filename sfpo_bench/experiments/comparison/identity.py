@@ -1,7 +1,7 @@
-"""What makes two calls the same comparison.
+"""Decides whether two calls belong to the same comparison.
 
-The same name, settings, targets and code continue a comparison: finished runs are kept, others resumed. Seeds, arms and
-steps may be added. Anything else that differs is refused with the difference, or starts a new folder when asked to.
+A call with the same name, settings, targets and code continues a comparison: finished runs are kept, others resumed.
+Seeds, arms and steps may be added. Any other difference is refused with a message, or starts a new folder on request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _AXES_NOTE = (
 
 
 def describe(config: RunConfig, arms: Sequence[Arm], seeds: Sequence[int]) -> ComparisonPlan:
-    """What the comparison is made with."""
+    """Return the plan of the comparison."""
     return ComparisonPlan(
         schema_version=SCHEMA_VERSION,
         name=config.name,
@@ -50,14 +50,14 @@ def _describe_arm(arm: Arm) -> PlannedArm:
 
 
 def settle(folder: Path, plan: ComparisonPlan, *, new_on_change: bool) -> Path:
-    """The folder this comparison lives in, with its plan written; raises what `place` raises."""
+    """Return the folder of this comparison after writing its plan; raises the errors of `place`."""
     found = place(folder, plan, new_on_change=new_on_change)
     write(found, plan)
     return found
 
 
 def write(folder: Path, plan: ComparisonPlan) -> None:
-    """Write the plan of this comparison; hold the folder's lock. Raises `ComparisonChanged` as `place` does."""
+    """Write the plan of this comparison; the caller holds the lock. Raises `ComparisonChanged` like `place`."""
     place(folder, plan, new_on_change=False)
     there = ComparisonFolder(folder)
     there.write_plan(_merged(there.plan(), plan) if there.exists() else plan)
@@ -70,11 +70,11 @@ REMEDY = (
 
 
 def place(folder: Path, plan: ComparisonPlan, *, new_on_change: bool, remedy: str = REMEDY) -> Path:
-    """The folder this comparison lives in, nothing written: `folder` itself, or, when what is there is another
-    comparison and `new_on_change` holds, the first `folder-2`, `folder-3` … that is free or the same.
+    """Return the folder of this comparison without writing anything.
 
-    Raises `ComparisonChanged`, with the differences and the `remedy`, when it is another comparison and no new one is
-    wanted.
+    This is `folder` itself or, if that holds another comparison and `new_on_change` is set, the first of `folder-2`,
+    `folder-3` … that is free or holds the same comparison. Raises `ComparisonChanged` with the differences and the
+    `remedy` if `folder` holds another comparison and `new_on_change` is not set.
     """
     number = 1
     while True:
@@ -89,6 +89,6 @@ def place(folder: Path, plan: ComparisonPlan, *, new_on_change: bool, remedy: st
 
 
 def _merged(old: ComparisonPlan, new: ComparisonPlan) -> ComparisonPlan:
-    """The new plan, with arms and seeds that only the old one has kept: added to, never taken away."""
+    """Return the new plan with the arms and seeds of the old one, which are never removed."""
     only_old = {key: arm for key, arm in old.arms.items() if key not in new.arms}
     return replace(new, arms={**new.arms, **only_old}, seeds=tuple(sorted({*old.seeds, *new.seeds})))

@@ -1,4 +1,4 @@
-"""The disk space of all runs of a comparison, checked before the first of them starts."""
+"""Checks the disk space for all runs of a comparison before the first one starts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from sfpo_bench.training.checkpoint import require_space
 
 
 def require_room(folder: Path, runs: Sequence[RunConfig], slots: int) -> None:
-    """Raise `DiskFullError` unless what these runs will keep fits below `folder`, and what `slots` of them write
-    meanwhile. Runs of a model whose size is not known beforehand are not counted: each asks for itself."""
+    """Raise `DiskFullError` if `folder` lacks space for what these runs keep and what `slots` of them write.
+
+    Runs of a model of unknown size are not counted here; each of them checks its own space."""
     plans = [found for config in runs if (found := _plan(config)) is not None]
     written = sorted((one.checkpoint_bytes for one in plans), reverse=True)[:slots]
     if plans:

@@ -1,1 +1,1 @@
-"""Studies: tune, compare, choose checkpoints, evaluate, score, in parts that a kill cannot undo. No torch here."""
+"""Studies tune, compare, choose checkpoints, evaluate and score, in resumable parts. Does not import torch."""

@@ -1,7 +1,7 @@
-"""Which checkpoints of each run are evaluated: the last, the best on select problems, and the one of equal budget.
+"""Chooses the checkpoints of each run to evaluate: the last, the best on select problems, and the one at equal budget.
 
-Nothing here reads a number of the report problems: the last and the best follow from the run's own state, in which a
-trainer wrote the step of its best accuracy on select problems, and the one of equal budget from costs alone.
+Results on report problems are not used. The last and the best are recorded in the run's state, for which the trainer
+stores the step of the best accuracy on select problems; the one at equal budget follows from costs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sfpo_bench.training.checkpoint import Checkpoint, CheckpointStore, chosen_c
 
 @dataclass(frozen=True, slots=True)
 class ChosenCheckpoint:
-    """One checkpoint of one run, why it was chosen, and what the run had spent by then."""
+    """A chosen checkpoint of a run, the reason, and the run's cost at that step."""
 
     arm: str
     seed: int
@@ -32,7 +32,7 @@ class ChosenCheckpoint:
 class CheckpointChoice:
     """The checkpoints of every run. `shared_budget` is the largest amount of `axis` that all runs have spent.
 
-    `without_equal` are arms that kept no checkpoint within the shared budget: they have none of equal budget.
+    `without_equal` lists arms that kept no checkpoint within the shared budget; they have none at equal budget.
     """
 
     axis: CostAxis
@@ -42,11 +42,11 @@ class CheckpointChoice:
 
 
 def choose(runs: Sequence[PlannedRun], axis: CostAxis, keep_every: int) -> CheckpointChoice:
-    """The checkpoints to evaluate of finished runs.
+    """Return the checkpoints of finished runs to evaluate.
 
-    Of equal budget is, for each run, the latest checkpoint at which it had spent no more than the run that spent least
-    in all. Only checkpoints at multiples of `keep_every` and the last one count: others exist by the accident of an
-    interruption. Raises `CheckpointError` when a run has no checkpoint, or none that is best.
+    The checkpoint at equal budget is each run's latest one at which it had spent no more than the smallest total of all
+    runs. Only the last checkpoint and those at multiples of `keep_every` are considered, since others exist only
+    because of interruptions. Raises `CheckpointError` if a run has no checkpoint, or no best one.
     """
     finals = {run: chosen_checkpoint(RunFolder(run.folder), Which.last) for run in runs}
     shared = min(_spent(final, axis) for final in finals.values())
@@ -64,7 +64,7 @@ def choose(runs: Sequence[PlannedRun], axis: CostAxis, keep_every: int) -> Check
 
 
 def to_plain(choice: CheckpointChoice) -> Mapping[str, object]:
-    """The choice as plain values."""
+    """Return the choice as plain JSON values."""
     return {
         "axis": choice.axis.value,
         "shared_budget": choice.shared_budget,
@@ -74,7 +74,7 @@ def to_plain(choice: CheckpointChoice) -> Mapping[str, object]:
 
 
 def from_plain(values: Mapping[str, object]) -> CheckpointChoice:
-    """The choice of such values."""
+    """Return the choice from plain JSON values."""
     rows, without = values["chosen"], values["without_equal"]
     assert isinstance(rows, list) and isinstance(without, list)
     chosen = tuple(

@@ -1,4 +1,4 @@
-"""From evaluations to the rows of `scores.csv`: every arm at every checkpoint on every benchmark, with intervals."""
+"""Converts evaluations to the rows of `scores.csv`: every arm, checkpoint and benchmark, with intervals."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sfpo_bench.evaluation.scores import ScoredArm, differences
 from sfpo_bench.experiments.study.checkpoints import CheckpointChoice, ChosenCheckpoint
 from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore
 
-# The name of the model as it is before any training, beside the arms.
+# Name of the model before training, used like an arm.
 BEFORE_TRAINING = "before training"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One chosen checkpoint and its evaluation."""
+    """A chosen checkpoint and its evaluation."""
 
     chosen: ChosenCheckpoint
     evaluation: Evaluation
@@ -26,7 +26,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """An arm at one checkpoint, and what its seeds spent to get there."""
+    """An arm at one checkpoint, with the mean steps and cost of its seeds."""
 
     arm: ScoredArm
     steps: float
@@ -41,7 +41,7 @@ def score_rows(
     baseline: str,
     model: str,
 ) -> list[PaperScore]:
-    """The rows: the model before training, then by checkpoint and arm, each benchmark and last their average.
+    """Return the rows: the model before training, then by checkpoint and arm each benchmark and their average.
 
     `labels` maps arms to their names in tables, in the order of the rows; `baseline` is an arm. Differences are to the
     baseline at the same checkpoint, on the same problems, with Holm's adjustment over the benchmarks.
