@@ -3,7 +3,7 @@
 Summary
   arms[]       settings, counts, `curves[]` with one entry per planned seed, final accuracy
   absolute     costs and ratios at the targets fixed before the run
-  paper        the same at the target of the SFPO paper, the baseline's best mean accuracy
+  paper        the same at the target of the SFPO paper: the baseline's best mean accuracy
   pairs[]      what the runs of any two arms could tell apart
 """
 

@@ -7,8 +7,8 @@ detected if Welch's interval excludes 0. For normal values the mean difference a
     Vi = si^2 / ni * chi2(ni - 1) / (ni - 1),      v = Welch's degrees at V1 and V2
 
 for D > 0 (excluding 0 on the wrong side has negligible probability where power matters). A ratio R of costs is the
-difference log R of the means of their logs. The expectation is a mean over a grid of quantiles of V1 and V2. The spreads
-are the observed ones, so the power from three seeds is imprecise.
+difference log R of the means of their logs. The expectation is a mean over a grid of quantiles of V1 and V2. The
+spreads are the observed ones, so the power from three seeds is imprecise.
 """
 
 from __future__ import annotations
