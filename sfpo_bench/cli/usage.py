@@ -10,7 +10,7 @@ VERBS = {
     "report": "rewrite figures, tables and page of a comparison or a sweep",
     "evaluate": "sample a model on benchmarks, keep every sample, write its scores",
     "scores": "compare evaluations with paired differences, or choose one",
-    "import": "import runs of other trainers (CSV, TRL, verl, W&B, TensorBoard, Trackio, MLPerf, MLflow) as a comparison",
+    "import": "import runs of other trainers (TRL, verl, W&B, TensorBoard, Trackio, MLPerf, MLflow, CSV)",
     "published": "show published results and the sampling error that their design implies",
     "methods": "list algorithm components with paper, trust and cost",
     "overlap": "find benchmark problems that occur in training sets",
