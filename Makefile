@@ -1,5 +1,5 @@
 # make venv | compare | format | lint | check | test | test-slow | docs | coverage | mutants | test-notebooks | test-vllm |
-#      test-trl | constraints | constraints-vllm | clean
+#      test-trl | test-harnesses | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
@@ -35,7 +35,7 @@ $(BIN)/mypy
 endef
 
 .PHONY: venv compare format lint check test test-slow docs coverage mutants test-notebooks test-vllm test-trl \
-  constraints constraints-vllm clean
+  test-harnesses constraints constraints-vllm clean
 
 venv: .venv/.runtime
 
@@ -87,6 +87,10 @@ test-vllm: .venv-vllm/.dev
 test-trl: .venv-trl/.made
 	OMP_WAIT_POLICY=PASSIVE .venv-trl/bin/python -m pytest -m "slow or not slow" --timeout 3600 -W default -ra -q tests/integrations
 
+# So have the programs whose sample logs are read: inspect asks for an older fsspec.
+test-harnesses: .venv-harnesses/.made
+	HF_HUB_OFFLINE=1 .venv-harnesses/bin/python -m pytest -m "slow or not slow" --timeout 3600 -W default -ra -q tests/harnesses
+
 # torch goes first and alone, by its pin: what depends on it must not choose another build.
 .venv/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) > v or v >= (3, 14))' || \
@@ -120,6 +124,13 @@ test-trl: .venv-trl/.made
 	.venv-trl/bin/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev,trl]'
 	touch $@
 
+.venv-harnesses/.made: pyproject.toml constraints.txt
+	$(call INSTALLING,.venv-harnesses,2.5 GB)
+	$(PYTHON) -m venv .venv-harnesses
+	.venv-harnesses/bin/python $(PIP) $(TORCH_FROM) -c constraints.txt $(TORCH_PIN)
+	.venv-harnesses/bin/python $(PIP) $(PIP_FROM) -e '.[dev,harnesses]'
+	touch $@
+
 # A fresh resolution of everything in pyproject.toml, then the pins of what it gave. `+cpu` and the like are dropped:
 # torch==2.13.0 is met by every build of 2.13.0.
 constraints:
@@ -148,4 +159,4 @@ constraints-vllm:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-vllm .venv-trl .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-vllm .venv-trl .venv-harnesses .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sfpo_bench.core.options import option
+from sfpo_bench.evaluation.forms import Form, Relationship
+from sfpo_bench.evaluation.sample_logs.record import GradesBy, PairBy
 from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import Decimal
@@ -32,12 +34,27 @@ class ScoresSettings:
     """sfpo-bench scores FOLDERS: scores of evaluations, their paired differences, and a choice among them."""
 
     folders: list[str] = option([], "evaluations, runs or comparisons; runs of one arm are averaged over seeds")
+    logs: dict[str, list[str]] = option(
+        {}, "sample logs of other programs by arm, a file a benchmark and seed: logs.A=[a.eval] logs.B=[b.jsonl]"
+    )
+    grades: GradesBy = option(GradesBy.theirs, "whose grades of logs count: theirs, or ours, by this grader")
+    grade: list[str] = option([], "which of the grades of a log, where it has several; the one of these that it has")
+    pair_by: PairBy = option(PairBy.text, "how problems of two logs are found to be the same: text, or id in the log")
+    names: dict[str, str] = option({}, "another name for a benchmark of a log: names.minerva_math=minerva")
+    cut_last_line: bool = option(False, "leave out the last line of a log where it is not whole")
     baseline: str = option("", "the arm that differences refer to; empty: the first")
     k: int = option(0, "number of samples k of each score; 0: the smallest number that an evaluation has", low=0)
     out: str = option("results/scores", "folder for the tables")
     unlike: bool = option(False, "compare evaluations with different prompts or sampling settings; every table says so")
     choose_on: str = option("", "choose the best evaluation by its average on this select suite; empty: no choice")
-    metric: str = option("avg", "score at k to choose by: avg, pass, maj, pass_all, g_pass_0.5, g_pass_0.75 or mg_pass")
+    metric: str = option(
+        "avg", "score at k to choose and rank by: avg, pass, maj, pass_all, g_pass_0.5, g_pass_0.75 or mg_pass"
+    )
+    forms: list[Form] = option([], "forms of others to write the scores in too: every_eval_ever, eval_results")
+    organization: str = option("", "who evaluated, as every_eval_ever asks")
+    relationship: Relationship = option(
+        Relationship.other, "of who evaluated to the model's makers: first_party, third_party, collaborative or other"
+    )
     allow_report: str = option("", "name of a report suite that may be used for choosing; every table will say so")
 
 

@@ -61,6 +61,7 @@ examples:
   sfpo-bench evaluate model=smollm2 suite=quick data.dir=DATA sampling.max_new_tokens=256 precision=bfloat16
   sfpo-bench evaluate run=results/runs/arithmetic-sfpo-seed0 suite=embedded sampling.max_new_tokens=12
   sfpo-bench scores folders=[results/evaluations/A,results/evaluations/B]
+  sfpo-bench scores logs.A=[a.eval] logs.B=[b.eval] grades=ours     sample logs of other programs
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
   sfpo-bench extrapolate results/runs/arithmetic-sfpo-seed0 to_step=100     from kept checkpoints: training.keep_every

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -17,6 +18,7 @@ from sfpo_bench.statistics.sample_scores import (
     avg_at_k,
     g_pass_at_k,
     maj_at_k,
+    mean_at_k,
     mg_pass_at_k,
     pass_all_at_k,
     pass_at_k,
@@ -26,11 +28,15 @@ from sfpo_bench.statistics.sample_scores import (
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A score of a problem's samples. `title` is what tables call it; `answers_behind` how many independent answers of
-    n a problem's score at k is worth at least."""
+    n a problem's score at k is worth at least. `of_shares` is the score of grades that are shares; `compares_answers`:
+    it asks which wrong answers are the same.
+    """
 
     score: Callable[[Sequence[int], int], float | None]
     title: str
     answers_behind: Callable[[int, int], float]
+    of_shares: Callable[[Sequence[float], int], float | None] = lambda grades, k: None
+    compares_answers: bool = False
 
     def at(self, k: int) -> str:
         """Its name in tables, such as `pass@4`."""
@@ -43,9 +49,9 @@ def _as_often_as_k_fits(n: int, k: int) -> float:
 
 # By the name that settings, tables of numbers and tracking stores have for it.
 METRICS = {
-    "avg": Metric(avg_at_k, "avg@{k}", lambda n, k: k),
+    "avg": Metric(avg_at_k, "avg@{k}", lambda n, k: k, mean_at_k),
     "pass": Metric(pass_at_k, "pass@{k}", _as_often_as_k_fits),
-    "maj": Metric(maj_at_k, "maj@{k}", lambda n, k: 1),
+    "maj": Metric(maj_at_k, "maj@{k}", lambda n, k: 1, compares_answers=True),
     "pass_all": Metric(pass_all_at_k, "pass^{k}", _as_often_as_k_fits),
     "g_pass_0.5": Metric(partial(g_pass_at_k, tau=Fraction(1, 2)), "G-Pass@{k}(0.5)", _as_often_as_k_fits),
     "g_pass_0.75": Metric(partial(g_pass_at_k, tau=Fraction(3, 4)), "G-Pass@{k}(0.75)", _as_often_as_k_fits),
@@ -55,16 +61,32 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class GradedProblem:
-    """The samples of one problem, by sample number; each tuple has one entry per sample."""
+    """The samples of one problem, by sample number; each tuple has one entry per sample. None: not known.
+
+    `given` are grades that others gave as shares, which take the place of the classes; `answers_known`: classes tell
+    which wrong answers are the same.
+    """
 
     key: str
     id: str
     classes: tuple[int, ...]
-    truncated: tuple[bool, ...]
-    answered: tuple[bool, ...]
-    boxed: tuple[bool, ...]
+    truncated: tuple[bool, ...] | None
+    answered: tuple[bool, ...] | None
+    boxed: tuple[bool, ...] | None
     undecided: tuple[bool, ...]
-    tokens: tuple[int, ...]
+    tokens: tuple[int, ...] | None
+    given: tuple[float, ...] = ()
+    answers_known: bool = True
+
+    @property
+    def samples(self) -> int:
+        return len(self.classes)
+
+    def score(self, metric: Metric, k: int) -> float | None:
+        """The score at k; None with fewer samples, or where what it asks for is not known."""
+        if self.given:
+            return metric.of_shares(self.given, k)
+        return metric.score(self.classes, k) if self.answers_known or not metric.compares_answers else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +96,15 @@ class GradedBenchmark:
     benchmark: str
     problems: tuple[GradedProblem, ...]
 
+    @classmethod
+    def of(cls, benchmark: str, problems: Iterable[GradedProblem]) -> GradedBenchmark:
+        """The benchmark with these problems in whatever order."""
+        return cls(benchmark, tuple(sorted(problems, key=lambda one: one.key)))
+
     @property
     def samples(self) -> int:
         """How many samples every problem has at least."""
-        return min((len(one.classes) for one in self.problems), default=0)
+        return min((one.samples for one in self.problems), default=0)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -85,18 +112,28 @@ class GradedBenchmark:
 
     def scores(self, metric: str, k: int) -> Scores | None:
         """One score in [0, 1] per problem, by a metric of `METRICS`; None where some problem has too few samples."""
-        found = [METRICS[metric].score(one.classes, k) for one in self.problems]
+        found = [one.score(METRICS[metric], k) for one in self.problems]
         known = [score for score in found if score is not None]
         return np.array(known) if known and len(known) == len(found) else None
 
     def share(self, field: str) -> float:
-        """The share of samples with a property: `truncated`, `answered`, `boxed` or `undecided`."""
-        return float(np.mean([value for one in self.problems for value in getattr(one, field)]))
+        """The share of samples with a property: `truncated`, `answered`, `boxed` or `undecided`; NaN where that is not
+        known of all."""
+        return self._mean(field)
 
     @property
     def tokens_mean(self) -> float:
-        """Mean length of a response, the end-of-sequence token included."""
-        return float(np.mean([value for one in self.problems for value in one.tokens]))
+        """Mean length of a response, the end-of-sequence token included; NaN where it is not known of all."""
+        return self._mean("tokens")
+
+    def _mean(self, field: str) -> float:
+        values: list[tuple[float, ...] | None] = [getattr(one, field) for one in self.problems]
+        known = [one for one in values if one is not None]
+        return float(np.mean([value for one in known for value in one])) if len(known) == len(values) else math.nan
+
+    def by_id(self) -> GradedBenchmark:
+        """The benchmark with each problem's id as its key."""
+        return GradedBenchmark.of(self.benchmark, [replace(one, key=one.id) for one in self.problems])
 
     def without(self, ids: Collection[str]) -> GradedBenchmark:
         """The benchmark without the problems of these ids."""
@@ -112,16 +149,13 @@ def graded_benchmarks(graded: Sequence[GradedSample]) -> dict[str, GradedBenchma
     rows: dict[str, dict[str, list[GradedSample]]] = {}
     for one in graded:
         rows.setdefault(one.sample.benchmark, {}).setdefault(one.sample.problem_key, []).append(one)
-    return {name: GradedBenchmark(name, _sorted(problems)) for name, problems in rows.items()}
+    return {name: GradedBenchmark.of(name, map(_problem, found.values())) for name, found in rows.items()}
 
 
-def _sorted(problems: Mapping[str, Sequence[GradedSample]]) -> tuple[GradedProblem, ...]:
-    return tuple(_problem(key, sorted(problems[key], key=lambda one: one.sample.sample)) for key in sorted(problems))
-
-
-def _problem(key: str, graded: Sequence[GradedSample]) -> GradedProblem:
+def _problem(samples: Sequence[GradedSample]) -> GradedProblem:
+    graded = sorted(samples, key=lambda one: one.sample.sample)
     return GradedProblem(
-        key=key,
+        key=graded[0].sample.problem_key,
         id=graded[0].sample.problem_id,
         classes=tuple(one.answer_class for one in graded),
         truncated=tuple(one.sample.finish_reason is FinishReason.truncated for one in graded),

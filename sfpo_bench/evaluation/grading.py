@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sfpo_bench.core.errors import RunFailed
@@ -76,7 +76,10 @@ def _grade_benchmark(
             grades[name_of(one.sample)] = Grade(
                 found.status, float(found.status is GradeStatus.correct), found.extracted, found.rule
             )
-    classes = _answer_classes(benchmark, [(one.sample, grades[name_of(one.sample)]) for one in work])
+    classes = answer_classes(
+        [(one.sample.problem_key, grades[name_of(one.sample)]) for one in work],
+        lambda pairs: same_answers(benchmark.card, pairs),
+    )
     return [
         GradedSample(
             sample=one.sample,
@@ -84,10 +87,10 @@ def _grade_benchmark(
             extracted=(grade := grades[name_of(one.sample)]).extracted,
             rule=grade.rule,
             status=grade.status,
-            answer_class=classes[name_of(one.sample)],
+            answer_class=answer_class,
             grader=version,
         )
-        for one in work
+        for one, answer_class in zip(work, classes, strict=True)
     ]
 
 
@@ -104,24 +107,30 @@ def _usable(
     return found if decided and same else None
 
 
-def _answer_classes(benchmark: Benchmark, graded: Sequence[tuple[Sample, Grade]]) -> dict[SampleName, int]:
-    """The answer class of every sample."""
-    wrong = [
-        (sample, grade.extracted)
-        for sample, grade in graded
-        if grade.status is not GradeStatus.correct and grade.extracted is not None
-    ]
+def answer_classes(
+    graded: Sequence[tuple[str, Grade]], same: Callable[[Sequence[tuple[str, str]]], list[bool]]
+) -> list[int]:
+    """The answer class of every grade, which comes with the key of its problem; `same` tells of pairs of answers
+    whether they are one."""
+    wrong = [(key, grade.extracted) for key, grade in graded if grade.status is not GradeStatus.correct]
     answers: dict[str, list[str]] = {}
-    for key, answer in dict.fromkeys((sample.problem_key, answer) for sample, answer in wrong):
-        answers.setdefault(key, []).append(answer)
-    numbers = _numbered(benchmark, answers)
-    classes = {name_of(sample): numbers[sample.problem_key, answer] for sample, answer in wrong}
-    for sample, grade in graded:
-        classes.setdefault(name_of(sample), CORRECT if grade.status is GradeStatus.correct else NO_ANSWER)
-    return classes
+    for key, answer in dict.fromkeys(wrong):
+        if answer is not None:
+            answers.setdefault(key, []).append(answer)
+    numbers = _numbered(answers, same)
+    return [
+        CORRECT
+        if grade.status is GradeStatus.correct
+        else NO_ANSWER
+        if grade.extracted is None
+        else numbers[key, grade.extracted]
+        for key, grade in graded
+    ]
 
 
-def _numbered(benchmark: Benchmark, answers: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], int]:
+def _numbered(
+    answers: Mapping[str, Sequence[str]], same: Callable[[Sequence[tuple[str, str]]], list[bool]]
+) -> dict[tuple[str, str], int]:
     """A number from 1 for each answer of each problem; answers that are the same share it.
 
     An answer is compared with the first answer of each number so far. The n-th answers of all problems are compared in
@@ -132,9 +141,9 @@ def _numbered(benchmark: Benchmark, answers: Mapping[str, Sequence[str]]) -> dic
     for index in range(max((len(found) for found in answers.values()), default=0)):
         now = [(key, found[index]) for key, found in answers.items() if index < len(found)]
         pairs = [(key, leader, answer) for key, answer in now for leader in leaders[key]]
-        same = same_answers(benchmark.card, [(leader, answer) for _, leader, answer in pairs])
+        equal = same([(leader, answer) for _, leader, answer in pairs])
         met = {
-            (key, answer): leader for (key, leader, answer), yes in reversed([*zip(pairs, same, strict=True)]) if yes
+            (key, answer): leader for (key, leader, answer), yes in reversed([*zip(pairs, equal, strict=True)]) if yes
         }
         for key, answer in now:
             if (key, answer) not in met:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from statistics import fmean
 
@@ -42,10 +43,14 @@ def _row(
         p_value=one.p_value if one else None,
         p_holm=one.adjusted_p if one else None,
         smallest_detectable=one.detectable if one else None,
-        truncated_share=fmean(graded.share("truncated") for graded in benchmarks_of_runs),
-        no_answer_share=fmean(1 - graded.share("answered") for graded in benchmarks_of_runs),
+        truncated_share=_known(fmean(graded.share("truncated") for graded in benchmarks_of_runs)),
+        no_answer_share=_known(fmean(1 - graded.share("answered") for graded in benchmarks_of_runs)),
         temperature=first.sampling.temperature,
         top_p=first.sampling.top_p,
         max_tokens=first.sampling.max_new_tokens,
-        prompt=", ".join(dict.fromkeys(first.asked.templates[name].split(" ")[0] for name in names)),
+        prompt=", ".join(dict.fromkeys(first.asked.templates.get(name, "").split(" ")[0] for name in names)),
     )
+
+
+def _known(share: float) -> float | None:
+    return None if math.isnan(share) else share

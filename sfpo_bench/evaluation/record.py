@@ -7,21 +7,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, graded_benchmarks
+from sfpo_bench.evaluation.sample_logs.record import LoggedSampling
 from sfpo_bench.results.comparison import ComparisonFolder
 from sfpo_bench.results.evaluation import Asked, EvaluationFolder, Owner, graded_store, read_asked
 from sfpo_bench.results.sample_store import SamplingIdentity
 
 
 @dataclass(frozen=True, slots=True)
+class Grades:
+    """Whose grades an evaluation has: ours, or those of another program's log, by their `names` there."""
+
+    ours: bool = True
+    names: tuple[str, ...] = ()
+    form: str = ""
+
+    @property
+    def text(self) -> str:
+        """Such as `ours`, or `exact_match of lm-evaluation-harness`."""
+        return "ours" if self.ours else f"{', '.join(self.names)} of {self.form}"
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation, read back: the sheets of its benchmarks in the order of its suite."""
+    """One evaluation, read back: the sheets of its benchmarks in the order of its suite.
+
+    Of one that another program made, `sources` are the files of its log, and `notes` say what was left out of them.
+    """
 
     folder: Path
     owner: Owner
-    sampling: SamplingIdentity
+    sampling: SamplingIdentity | LoggedSampling
     asked: Asked
     graded: Mapping[str, GradedBenchmark]
     choice_note: str
+    sources: tuple[Path, ...] = ()
+    grades: Grades = Grades()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where its samples lie: two evaluations of the same places have the same samples."""
+        return tuple(str(path.resolve()) for path in self.sources or (self.folder,))
 
     @property
     def shared_ids(self) -> frozenset[str]:

@@ -101,12 +101,12 @@ def arm_scores(arm: ScoredArm, metric: str, k: int, leave_out: Collection[str] =
 
     `leave_out` are ids of problems that do not count. A benchmark with fewer than two problems left has no score.
     """
-    matrices = {name: matrix(arm, name, metric, k, _keys([arm], name, leave_out)) for name in arm.benchmarks}
+    matrices = {name: matrix(arm, name, metric, k, shared_keys([arm], name, leave_out)) for name in arm.benchmarks}
     usable = {name: found for name, found in matrices.items() if found is not None and found.shape[1] > 1}
-    behind = {name: _samples_behind(arm, name, metric, k) for name in usable}
-    scores = {name: _score([found], behind[name]) for name, found in usable.items()}
+    behind = {name: answers_behind(arm, name, metric, k) for name in usable}
+    scores = {name: score_of([found], behind[name]) for name, found in usable.items()}
     if len(usable) > 1 and len(usable) == len(matrices):
-        scores[AVERAGE] = _score(list(usable.values()), min(behind.values()))
+        scores[AVERAGE] = score_of(list(usable.values()), min(behind.values()))
     return scores
 
 
@@ -116,38 +116,42 @@ def differences(
     """first - second on every benchmark that both have, on the problems that both answered, and on average."""
     pairs: dict[str, tuple[Scores, Scores]] = {}
     for name in (name for name in first.benchmarks if name in second.benchmarks):
-        keys = _keys([first, second], name, leave_out)
+        keys = shared_keys([first, second], name, leave_out)
         ours, theirs = matrix(first, name, metric, k, keys), matrix(second, name, metric, k, keys)
         if ours is not None and theirs is not None and ours.shape[1] > 1:
             pairs[name] = (ours, theirs)
-    same = [one.folder.resolve() for one in first.evaluations] == [one.folder.resolve() for one in second.evaluations]
+    same = [(one.places, one.grades) for one in first.evaluations] == [
+        (one.places, one.grades) for one in second.evaluations
+    ]
     behind = k if metric == "avg" else 1
-    found = {name: _difference([pair], behind, same) for name, pair in pairs.items()}
+    found = {name: difference_of([pair], behind, same) for name, pair in pairs.items()}
     adjusted = holm_adjusted([one.p_value for one in found.values()])
     result = {name: _with_holm(one, p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
     if len(pairs) > 1:
-        result[AVERAGE] = _difference(list(pairs.values()), behind, same)
+        result[AVERAGE] = difference_of(list(pairs.values()), behind, same)
     return result
 
 
-def _keys(arms: Sequence[ScoredArm], benchmark: str, leave_out: Collection[str]) -> set[str]:
+def shared_keys(arms: Sequence[ScoredArm], benchmark: str, leave_out: Collection[str]) -> set[str]:
     """The problems that all evaluations of all arms have, by key."""
     all_sheets = [graded.without(leave_out) for arm in arms for graded in arm.graded(benchmark)]
     return set.intersection(*(set(graded.keys) for graded in all_sheets))
 
 
-def _samples_behind(arm: ScoredArm, benchmark: str, metric: str, k: int) -> float:
+def answers_behind(arm: ScoredArm, benchmark: str, metric: str, k: int) -> float:
     """How many independent answers of a run a problem's score is worth at least."""
     samples = min(graded.samples for graded in arm.graded(benchmark))
     return METRICS[metric].answers_behind(samples, k)
 
 
-def _score(matrices: Sequence[Scores], samples: float) -> Score:
+def score_of(matrices: Sequence[Scores], samples: float) -> Score:
+    """The score whose matrices [S, P_b] these are, one a benchmark; `samples` answers stand behind each of them."""
     spread = crossed_spread(matrices)
     return Score(spread.mean, share_interval(spread, samples), spread.problems, spread.runs)
 
 
-def _difference(pairs: Sequence[tuple[Scores, Scores]], samples: int, same: bool) -> Difference:
+def difference_of(pairs: Sequence[tuple[Scores, Scores]], samples: int, same: bool) -> Difference:
+    """The difference of two arms, from the matrices of both on each benchmark."""
     ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     spread = difference_spread(ours, theirs, samples)
     runs = min(ours[0].shape[0], theirs[0].shape[0])
@@ -170,18 +174,42 @@ def _with_holm(one: Difference, p: float) -> Difference:
     return Difference(one.mean, one.interval, one.p_value, one.test, p, one.detectable, one.problems, one.same_samples)
 
 
+def check_paired(arms: Sequence[ScoredArm], baseline: str) -> None:
+    """Raise `ConfigError` for an arm that shares no problem with the baseline on any benchmark: of logs, names and
+    problems may be told otherwise."""
+    first = next(arm for arm in arms if arm.name == baseline)
+    for arm in arms:
+        shared = [name for name in arm.benchmarks if name in first.benchmarks]
+        if not shared:
+            raise ConfigError(
+                f"{arm.name} and {baseline} share no benchmark: found {', '.join(arm.benchmarks)} and "
+                f"{', '.join(first.benchmarks)}. Where two are one, give one of them the other's name, names.A=B"
+            )
+        if not any(shared_keys([arm, first], name, ()) for name in shared):
+            ids = [one.evaluations[0].graded[shared[0]].problems[0].id for one in (arm, first)]
+            raise ConfigError(
+                f"{arm.name} and {baseline} share no problem of {shared[0]} (the first are {ids[0]} and {ids[1]}); "
+                "expected the same problems, to be paired. Pair them by text, pair_by=text, or by name, pair_by=id"
+            )
+
+
 def unlike(evaluations: Sequence[Evaluation]) -> list[str]:
     """Every way in which evaluations were sampled or asked differently, such as `temperature: 0.7 and 1.0`."""
     shared = set.intersection(*(set(one.graded) for one in evaluations))
     ways = [_way(one, shared) for one in evaluations]
-    values = {name: list(dict.fromkeys(way[name] for way in ways)) for name in ways[0]}
+    names = dict.fromkeys(name for way in ways for name in way)
+    values = {name: list(dict.fromkeys(way[name] for way in ways if name in way)) for name in names}
     return [f"{name}: {' and '.join(found)}" for name, found in values.items() if len(found) > 1]
 
 
 def _way(one: Evaluation, benchmarks: Collection[str]) -> dict[str, str]:
+    """What is known of how it was asked and graded."""
     names = ("temperature", "top_p", "max_new_tokens", "engine", "precision")
-    sampling = {name: str(getattr(one.sampling, name)) for name in names}
-    return {**sampling, **{f"prompt of {name}": one.asked.templates[name] for name in sorted(benchmarks)}}
+    told = {name: getattr(one.sampling, name) for name in names}
+    known = {name: str(value) for name, value in told.items() if value is not None}
+    asked = [name for name in sorted(benchmarks) if name in one.asked.templates]
+    prompts = {f"prompt of {name}": one.asked.templates[name] for name in asked}
+    return {**known, **prompts, "grades": one.grades.text}
 
 
 def best_arms(arms: Sequence[ScoredArm], metric: str, k: int, benchmarks: Sequence[str]) -> list[ScoredArm]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from sfpo_bench.evaluation.graded_benchmark import METRICS, GradedBenchmark
 from sfpo_bench.evaluation.paper_rows import paper_rows, samples_of
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Difference, Score, ScoredArm, arm_scores, differences, unlike
-from sfpo_bench.problems.sets import card
+from sfpo_bench.problems.sets import card, known_sets
 from sfpo_bench.reports.document import Block, Line, Table, bold, bullets, heading, line, paragraph, table
 from sfpo_bench.reports.latex import Columns, tables_tex
 from sfpo_bench.reports.markdown import markdown
@@ -72,18 +73,22 @@ def check_tables_folder(evaluations: Sequence[Evaluation], baseline: str, k: int
 
 def _sources(evaluations: Sequence[Evaluation], baseline: str, k: int) -> dict[str, object]:
     """What tables are made from."""
-    return {"evaluations": sorted(str(one.folder.resolve()) for one in evaluations), "baseline": baseline, "k": k}
+    places = sorted(place for one in evaluations for place in one.places)
+    grades = {} if all(one.grades.ours for one in evaluations) else {"grades": [one.grades.text for one in evaluations]}
+    return {"evaluations": places, "baseline": baseline, "k": k, **grades}
 
 
-def write_tables(arms: Sequence[ScoredArm], baseline: str, k: int, folder: Path) -> TableFiles:
-    """Write every table of the arms; `baseline` names the arm that differences refer to.
+def write_tables(
+    arms: Sequence[ScoredArm], baseline: str, k: int, folder: Path, more: Sequence[Block] = ()
+) -> TableFiles:
+    """Write every table of the arms; `baseline` names the arm that differences refer to, `more` is put at the end.
 
     `paper_scores.csv` is what `read_paper_scores` reads: avg at as many samples as every evaluation has.
     """
     files = TableFiles.inside(folder)
     write_paper_scores(files.paper_scores, _paper_scores(arms, baseline))
     write_atomically(files.sources, to_json(_sources(_evaluations(arms), baseline, k)))
-    report = scores_blocks(arms, baseline, k)
+    report = [*scores_blocks(arms, baseline, k), *more]
     contents = {
         files.markdown: markdown(report),
         files.csv: scores_frame(arms, k).to_csv(index=False),
@@ -196,6 +201,7 @@ def _notes(arms: Sequence[ScoredArm]) -> list[Line]:
             lines.append(line(label, f" was {one.choice_note}."))
         if one.asked.unverified:
             lines.append(line(label, f": the content of {', '.join(one.asked.unverified)} is not that of its card."))
+        lines += [line(label, f": {note}") for note in one.notes]
     errors = [one for name in arms[0].benchmarks for one in _label_errors(found[0].graded[name])]
     if errors:
         lines.append(line(f"Gold answers with known errors, counted all the same: {', '.join(errors)}."))
@@ -208,16 +214,26 @@ def _notes(arms: Sequence[ScoredArm]) -> list[Line]:
 def _label_errors(graded: GradedBenchmark) -> list[str]:
     """The answered problems whose card names an error of their gold answer."""
     ids = {one.id for one in graded.problems}
+    if graded.benchmark not in known_sets("benchmarks"):  # of somebody else's log
+        return []
     return [error.id for error in card(graded.benchmark).label_errors if error.id in ids]
 
 
 def _sampling_text(one: Evaluation) -> str:
     sampling, templates = one.sampling, sorted({name.split(" ")[0] for name in one.asked.templates.values()})
-    return (
-        f"{one.asked.samples} samples a problem, temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, "
-        f"at most {sampling.max_new_tokens} tokens, prompt {', '.join(templates)}, {sampling.engine}, "
-        f"{sampling.precision}."
-    )
+    told = [
+        f"{one.asked.samples} samples a problem",
+        *([] if sampling.temperature is None else [f"temperature {sampling.temperature:g}"]),
+        *([] if sampling.top_p is None else [f"top-p {sampling.top_p:g}"]),
+        *([] if sampling.max_new_tokens is None else [f"at most {sampling.max_new_tokens} tokens"]),
+        *([f"prompt {', '.join(templates)}"] if templates else []),
+        *(name for name in (sampling.engine, sampling.precision) if name),
+    ]
+    if one.sources:
+        told.append(
+            f"from a log of {one.grades.form}, grades {one.grades.text}; what else it was asked is not known here"
+        )
+    return f"{', '.join(told)}."
 
 
 def _scores_tables(arms: Sequence[ScoredArm], k: int, leave_out: Collection[str]) -> list[Block]:
@@ -285,7 +301,7 @@ def _difference_notes(others: Sequence[ScoredArm], baseline: ScoredArm, k: int) 
 
 def _responses_table(arms: Sequence[ScoredArm]) -> Table:
     rows = [
-        (arm.name, name, *(f"{100 * value:.1f}" for value in numbers[:4]), f"{numbers[4]:,.0f}")
+        (arm.name, name, *(_known_text(100 * value, ".1f") for value in numbers[:4]), _known_text(numbers[4], ",.0f"))
         for arm in arms
         for name in arm.benchmarks
         for numbers in [_response_numbers(arm, name)]
@@ -312,6 +328,10 @@ def _response_numbers(arm: ScoredArm, benchmark: str) -> tuple[float, ...]:
     )
 
 
+def _known_text(value: float, form: str) -> str:
+    return "unknown" if math.isnan(value) else f"{value:{form}}"
+
+
 def _missing(arm: ScoredArm, name: str, k: int, leave_out: Collection[str]) -> str:
     """Why a score is not defined."""
     if name == AVERAGE:
@@ -319,6 +339,8 @@ def _missing(arm: ScoredArm, name: str, k: int, leave_out: Collection[str]) -> s
     fewest = min((len(graded.without(leave_out).problems) for graded in arm.graded(name)), default=0)
     if fewest < 2:
         return f"not defined: {fewest} problem{'' if fewest == 1 else 's'}, an interval needs two"
+    if min(graded.samples for graded in arm.graded(name)) >= k:
+        return "not defined: the log does not tell it"
     return f"not defined: fewer than {k} samples of a problem"
 
 

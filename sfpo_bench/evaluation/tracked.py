@@ -26,7 +26,7 @@ def write_journal(evaluation: Evaluation, numbers: Mapping[str, float]) -> RunFo
     costs = Costs(
         prompts=len(answers),
         responses=sum(len(one.classes) for one in answers),
-        tokens=sum(sum(one.tokens) for one in answers),
+        tokens=sum(sum(one.tokens or ()) for one in answers),
         total_seconds=evaluation.asked.seconds,
     )
     if folder.journal.is_file():

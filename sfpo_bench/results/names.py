@@ -12,6 +12,7 @@ ARTIFACTS, STORE_DATABASE = "mlartifacts", "mlflow.db"
 REPORT, PAGE, FIGURE, SCORES_TABLE = "report.md", "report.html", "figure.png", "scores.csv"
 PAPER_SCORES_TABLE = "paper_scores.csv"  # used if `SCORES_TABLE` has other columns
 WORKERS_LOG = "workers.log"
+REGRADED_TABLE = "regraded.csv"  # samples that our grader and that of a sample log grade otherwise
 SAMPLES_TABLE = "samples.parquet"
 # Folders beside comparisons, whose names a comparison must not have.
 BESIDE_COMPARISONS = frozenset({RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES, ARTIFACTS, "mlruns", STORE_DATABASE})

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfpo_bench.results.stored_files import reading
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -28,3 +30,11 @@ def read_parquet(source: Path | bytes, columns: Sequence[str], categories: Seque
         if missing := set(columns) - set(file.schema_arrow.names):
             raise KeyError(f"no columns {sorted(missing)}")
         return file.read(columns=list(columns), use_threads=False)
+
+
+def column_names(path: Path) -> frozenset[str]:
+    """The names of a Parquet file's columns; raises `DamagedFile` for what is none."""
+    import pyarrow.parquet as pq
+
+    with reading(path, "bring the whole file"), pq.ParquetFile(str(path), pre_buffer=False) as file:
+        return frozenset(file.schema_arrow.names)

@@ -24,6 +24,11 @@ def avg_at_k(classes: Sequence[int], k: int) -> float | None:
     return sum(one == CORRECT for one in classes[:k]) / k
 
 
+def mean_at_k(grades: Sequence[float], k: int) -> float | None:
+    """The mean of the first k grades, shares in [0, 1]: avg@k where grades are 0 and 1. None when there are fewer."""
+    return math.fsum(grades[:k]) / k if 1 <= k <= len(grades) else None
+
+
 def pass_at_k(classes: Sequence[int], k: int) -> float | None:
     """Return the probability that k samples, drawn without replacement, include a correct one (Chen et al. 2021).
 

@@ -35,7 +35,7 @@ VERBS_OF = {
     **{f"{place}": TRAINING for place in ("config", "run.", "build", "algorithms/", "training/", "tasks/", "inputs")},
     **{f"{place}": (*TRAINING, "evaluate") for place in ("models/", "rollout/", "workers/")},
     # Read by these alone.
-    "evaluation/tables": ("scores",),
+    **{f"evaluation/{place}": ("scores",) for place in ("tables", "scores", "sample_logs/", "shared_forms")},
     "models/lora": TRAINING,
     "training/checkpoint": (),  # some of it evaluates, some of it trains
     "comparison/identity": ("compare",),

@@ -1,0 +1,69 @@
+"""The samples of a log by problem: each problem under the name by which it is paired, its samples in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.evaluation.sample_logs.record import LoggedSample, PairBy, SampleLog
+from sfpo_bench.problems.canonical import problem_key
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedProblem:
+    """A problem of a log. `key` pairs it with the problem of that key in another evaluation."""
+
+    key: str
+    id: str
+    samples: tuple[LoggedSample, ...]
+
+
+def logged_problems(log: SampleLog, pair_by: PairBy) -> tuple[LoggedProblem, ...]:
+    """The problems of a log, in its order. By text the second problem of a text is another one than the first.
+
+    Raises `ConfigError` for samples of a problem that have one number, and where problems have no text to pair by.
+    """
+    found: dict[str, list[LoggedSample]] = {}
+    for one in log.samples:
+        found.setdefault(one.problem, []).append(one)
+    if pair_by is PairBy.text and (lacking := [name for name, samples in found.items() if not samples[0].text]):
+        raise ConfigError(
+            f"{log.path}: {len(lacking)} of {len(found)} problems have no text to pair them by (the first is "
+            f"{lacking[0]}); pair them by their names in the log, pair_by=id"
+        )
+    seen: Counter[str] = Counter()
+    problems = []
+    for name, samples in found.items():
+        key = problem_key(samples[0].text) if pair_by is PairBy.text else name
+        seen[key] += 1
+        own = key if seen[key] == 1 else f"{key}#{seen[key]}"
+        problems.append(LoggedProblem(own, name, _in_order(samples)))
+    return tuple(problems)
+
+
+def _in_order(samples: Sequence[LoggedSample]) -> tuple[LoggedSample, ...]:
+    numbers = [one.number for one in samples if one.number is not None]
+    twice = [number for number, count in Counter(numbers).items() if count > 1]
+    if twice:
+        places = [one.place for one in samples if one.number == twice[0]]
+        raise ConfigError(
+            f"{places[1]}: sample {twice[0]} of the problem {samples[0].problem} stands there twice (the first is "
+            f"{places[0].rpartition(', ')[2]}); expected every sample once. Take one of them out"
+        )
+    numbered = len(numbers) == len(samples)
+    return tuple(sorted(samples, key=lambda one: one.number or 0) if numbered else samples)
+
+
+def one_response_each(problem: LoggedProblem) -> tuple[LoggedSample, ...]:
+    """A sample for each response: one that holds several becomes as many, without the grade they have together."""
+    split: list[LoggedSample] = []
+    for one in problem.samples:
+        if len(one.responses) < 2:
+            split += [one] * len(one.responses)
+            continue
+        for at, response in enumerate(one.responses):
+            tokens = (one.tokens[at],) if one.tokens else None
+            split.append(replace(one, responses=(response,), grades={}, answers={}, tokens=tokens))
+    return tuple(split)
