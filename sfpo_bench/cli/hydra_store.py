@@ -24,6 +24,7 @@ VERB_SETTINGS = {
     "list": verbs.ListSettings,
     "show": verbs.ShowSettings,
     "export": verbs.ExportSettings,
+    "export-logs": verbs.ExportLogsSettings,
     "extrapolate": verbs.ExtrapolateSettings,
     "fetch": verbs.FetchSettings,
     "sync": verbs.SyncSettings,

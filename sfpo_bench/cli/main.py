@@ -14,7 +14,7 @@ from sfpo_bench.training.processes import is_first
 
 _WAIT_FOR_FIRST_RANK_SECONDS = 20.0
 _FROM_FILES = ("compare", "sweep", "study")  # verbs whose first argument is a name or a YAML file
-_MODULES = {"import": "import_runs"}  # `import` is a Python keyword, so no module can have that name
+_MODULES = {"import": "import_runs", "export-logs": "export_logs"}  # verbs that cannot be names of modules
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sfpo_bench.core.options import option
 from sfpo_bench.evaluation.forms import Form, Relationship
@@ -147,6 +148,27 @@ class ExportSettings:
     run: str = option("", "folder of a run")
     checkpoint: Which = option(Which.last, "last, or best on the select problems")
     out: str = option("", "folder to write; it must not exist")
+
+
+class LogForm(StrEnum):
+    """Whose logs are written."""
+
+    mllog = "mllog"
+
+
+@dataclass
+class ExportLogsSettings:
+    """sfpo-bench export-logs mllog FOLDER: a run, or the runs of a comparison, as logs of MLPerf."""
+
+    form: LogForm = option(LogForm.mllog, "whose logs: mllog, the lines of MLPerf, is the only form")
+    folder: str = option("", "folder of a run or a comparison")
+    out: str = option("", "folder to write; it must not exist; empty: the folder's name and the form's, here")
+    target: float = option(
+        0.0, "accuracy that makes a run a success; 0: the highest target of the comparison, if any", low=0.0, high=1.0
+    )
+    benchmark: str = option("sfpo_bench", "what submission_benchmark says")
+    org: str = option("not stated", "what submission_org says")
+    platform: str = option("not stated", "what submission_platform says")
 
 
 @dataclass

@@ -17,6 +17,7 @@ VERBS = {
     "list": "list comparisons, sweeps, studies and runs with their state; --watch NAME follows a sweep",
     "show": "show prompts, responses and rewards of a step",
     "export": "export a checkpoint as a Hugging Face folder",
+    "export-logs": "export a run, or those of a comparison, as logs of MLPerf",
     "extrapolate": "predict weights of a later step from checkpoints, as a Hugging Face folder",
     "fetch": "download SmolLM2-135M-Instruct for offline use",
     "grade": "grade a file of answers by the rules of docs/grading.md",
@@ -27,6 +28,7 @@ VERBS = {
 POSITIONAL = {
     "show": ("run",),
     "export": ("run",),
+    "export-logs": ("form", "folder"),
     "extrapolate": ("run",),
     "report": ("folder",),
     "fetch": ("name",),
@@ -64,6 +66,7 @@ examples:
   sfpo-bench scores logs.A=[a.eval] logs.B=[b.eval] grades=ours     sample logs of other programs
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
   sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  sfpo-bench export-logs mllog results/arithmetic target=0.6
   sfpo-bench extrapolate results/runs/arithmetic-sfpo-seed0 to_step=100     from kept checkpoints: training.keep_every
   sfpo-bench published out=FOLDER                      the SFPO paper's results with their sampling error
   sfpo-bench methods update_rule                       SFPO and what it is compared with

@@ -46,8 +46,10 @@ class Key(StrEnum):
     seed = "seed"
 
 
-SAMPLES, EPOCH, STATUS = "samples_count", "epoch_num", "status"
-SUCCESS, ABORTED = "success", "aborted"
+SAMPLES, EPOCH, STATUS, STEP = "samples_count", "epoch_num", "status", "step"  # of `metadata`
+SUCCESS, ABORTED = "success", "aborted"  # of `STATUS`
+TARGET = "target_accuracy"
+ARM, STATE = "arm", "state"  # ours: the label of a run's arm, and how the run ended, in `metadata` beside `STATUS`
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,28 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.importing.entries import is_number
 from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import LogRow, RunLog
-from sfpo_bench.importing.mllog import ABORTED, EPOCH, SAMPLES, STATUS, SUCCESS, TOKEN, Event, Key, events
+from sfpo_bench.importing.mllog import (
+    ABORTED,
+    ARM,
+    EPOCH,
+    SAMPLES,
+    STATE,
+    STATUS,
+    STEP,
+    SUCCESS,
+    TOKEN,
+    Event,
+    Key,
+    events,
+)
 from sfpo_bench.importing.naming import NamedRun, identified
 from sfpo_bench.importing.reader import Given
 from sfpo_bench.results.run_folder import RunState
 
 # What an evaluation's row is given beside what the line tells: `FIELDS` names them.
 SECONDS = "train_seconds"
-_STATES = {SUCCESS: RunState.finished, ABORTED: RunState.finished}  # a run that ends without its target was whole too
+# A run that ends without its target was whole too. Our own logs tell more.
+_STATES = {SUCCESS: RunState.finished, ABORTED: RunState.finished, RunState.failed.value: RunState.failed}
 _BEFORE_RUN = (Key.cache_clear, Key.init_start, Key.benchmark)
 
 
@@ -53,8 +67,12 @@ def _runs(path: Path, cut_last_line: bool) -> list[NamedRun]:
 
 @dataclass(slots=True)
 class _Clock:
-    """Seconds since `run_start`, without those between the start and the stop of an evaluation."""
+    """Seconds since `run_start`, without those between the start and the stop of an evaluation.
 
+    A log all of whose lines are of one time tells none: `is_running` is false.
+    """
+
+    is_running: bool
     began_ms: int | None = None
     evaluating_ms: int = 0
     evaluation_began_ms: int | None = None
@@ -69,7 +87,7 @@ class _Clock:
             self.evaluation_began_ms = None
 
     def seconds(self, event: Event) -> float | None:
-        if self.began_ms is None:
+        if self.began_ms is None or not self.is_running:
             return None
         now_ms = event.time_ms if self.evaluation_began_ms is None else self.evaluation_began_ms
         return (now_ms - self.began_ms - self.evaluating_ms) / 1000
@@ -84,27 +102,39 @@ class _Part:
 
 
 def _run(path: Path, name: str, part: Sequence[Event], notes: Sequence[str]) -> NamedRun:
-    found, clock = _Part(), _Clock()
+    found, clock = _Part(), _Clock(is_running=len({event.time_ms for event in part}) > 1)
     for event in part:
         clock.see(event)
         if event.key in (Key.eval_accuracy, Key.tracked_stats):
             found.rows.append(_row(event, clock))
         elif event.key == Key.run_stop:
-            found.state = _STATES.get(str(event.metadata.get(STATUS)), RunState.failed)
+            status = event.metadata.get(STATE, event.metadata.get(STATUS))
+            found.state = (
+                RunState.finished if status == RunState.finished else _STATES.get(str(status), RunState.failed)
+            )
         elif isinstance(event.value, (str, int, float)):
             found.told.setdefault(event.key, event.value if isinstance(event.value, str) else json.dumps(event.value))
             if is_number(event.value):
                 found.numbers.setdefault(event.key, float(event.value))
     if not found.rows:
         raise ConfigError(f"{path}, run {name} has no {Key.eval_accuracy}; expected at least one")
-    batch = found.numbers.get(Key.batch, 0)
-    whole = batch > 0 and all(samples % batch == 0 for samples, _ in found.rows)
-    rows = [_counted(row, int(samples // batch if whole else samples), found) for samples, row in found.rows]
-    run_name = found.told.get("arm") or found.told.get(Key.benchmark) or name
+    rows = [_counted(row, step, found) for step, (_, row) in zip(_steps(found), found.rows, strict=True)]
+    run_name = found.told.get(ARM) or found.told.get(Key.benchmark) or name
     log = RunLog(
         "", 0, f"{path}, run {name}" if "#" in name else str(path), tuple(rows), found.state, notes=tuple(notes)
     )
     return NamedRun(run_name, found.told, log)
+
+
+def _steps(part: _Part) -> list[int]:
+    """The steps of the rows: as every row tells them, else batches, else samples."""
+    told = [row.values.get(STEP) for _, row in part.rows]
+    steps = [int(step) for step in told if step is not None and step == int(step)]
+    if len(steps) == len(part.rows):
+        return steps
+    batch = part.numbers.get(Key.batch, 0)
+    whole = batch > 0 and all(samples % batch == 0 for samples, _ in part.rows)
+    return [int(samples // batch if whole else samples) for samples, _ in part.rows]
 
 
 def _row(event: Event, clock: _Clock) -> tuple[float, LogRow]:

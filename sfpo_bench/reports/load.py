@@ -114,7 +114,7 @@ def load_comparison(folder: Path) -> Comparison:
     places = [(arm, seed, there.run(arm, seed)) for arm in plan.arms for seed in plan.seeds]
     # An imported run that is not there was never to be: nothing is pending in runs that were made elsewhere.
     known = [place for place in places if not plan.origin or place[2].path.is_dir()]
-    return Comparison(plan, tuple(_read_run(plan, arm, seed, run) for arm, seed, run in known))
+    return Comparison(plan, tuple(read_one_run(plan, arm, seed, run) for arm, seed, run in known))
 
 
 def curves_frame(comparison: Comparison) -> pd.DataFrame:
@@ -147,7 +147,8 @@ def _row(run: SeedRun, evaluation: EvaluationRecord) -> dict[str, object]:
     return {"arm": run.arm, "seed": run.seed, **costs, **scores}
 
 
-def _read_run(plan: ComparisonPlan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
+def read_one_run(plan: ComparisonPlan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
+    """The run in a folder as far as it has come; one whose files are damaged is `unreadable`."""
     try:
         status = folder.status()
         records = read_journal(folder.journal)

@@ -24,6 +24,8 @@ TRAINING = ("train", "compare", "sweep", "study")
 # Which verbs can raise what a module raises: the longest prefix counts. Modules that are not here are no one's alone.
 VERBS_OF = {
     "cli/import_runs": ("import",),
+    "cli/export_logs": ("export-logs",),
+    "importing/mllog_export": ("export-logs",),
     "importing/": ("import",),
     **{f"cli/{verb}.": (verb,) for verb in (*TRAINING, "evaluate", *VERB_SETTINGS) if verb != "import"},
     "cli/multirun": ("sweep",),
