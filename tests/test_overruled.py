@@ -49,7 +49,7 @@ def refused(done: Done, key: str, reader: Reader, folder: Path) -> None:
     """The key is named with what to do, and nothing was written."""
     entry = OVERRULED[reader][key]
     assert done.code == 2, done
-    assert f"{leaf(key)[0]} would not count here: {entry.reason}; {entry.advice()}" in done.err, done.err
+    assert f"{leaf(key)[0]} has no effect here: {entry.reason}; {entry.advice()}" in done.err, done.err
     assert not (folder / "results").exists()
 
 
@@ -160,12 +160,12 @@ def test_the_fixed_settings_of_a_multirun(tmp_path: Path) -> None:
         "comparison.seeds=3": "compare",
     }.items():
         done = sfpo_bench(tmp_path, "train", "--multirun", "learner.learning_rate=1e-4,2e-4", override)
-        assert done.code == 2 and "would not count" in done.err and advice in done.err, done
+        assert done.code == 2 and "has no effect" in done.err and advice in done.err, done
 
 
 def test_what_runs_are_given_is_in_the_table() -> None:
     """Every value that is set for a run by its parent is refused from the user, arm by arm and point by point."""
     for reader in (Reader.arm, Reader.parameter):
         for given in (*own_settings(0, ""), *common_settings(1)):
-            with pytest.raises(ConfigError, match="would not count"):
+            with pytest.raises(ConfigError, match="has no effect"):
                 refuse_overruled(reader, [Written(given, None, given)])

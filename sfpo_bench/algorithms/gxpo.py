@@ -58,7 +58,7 @@ class Gxpo(SlowFast):
         super().check(key)
         if self.moments is Moments.interpolate:
             raise ConfigError(
-                f"{key}.moments = interpolate, but each element of a weight has a part of its own to keep; expected "
+                f"{key}.moments = interpolate, but GXPO has a separate alpha for each element of a weight; expected "
                 f"{key}.moments=carry (v1) or restore (v2)"
             )
 

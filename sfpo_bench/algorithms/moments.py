@@ -88,6 +88,6 @@ def _lerp(value: Tensor, before: Tensor | None, kept: float) -> None:
         value.copy_(start)
     else:
         raise RuntimeError(
-            f"moments=interpolate met an optimizer state of dtype {value.dtype}, expected floating point: set "
+            f"moments=interpolate with an optimizer state of dtype {value.dtype}, expected floating point: set "
             "moments=carry or moments=restore for this optimizer"
         )

@@ -43,7 +43,7 @@ def attention(
         return mixed, None
     unknown = [name for name in ("dropout", "sliding_window", "softcap", "s_aux", "position_bias") if kwargs.get(name)]
     if unknown:
-        raise NotImplementedError(f"packed attention met {', '.join(unknown)}, which it does not have")
+        raise NotImplementedError(f"packed attention does not support {', '.join(unknown)}")
     layer: Any = module  # its attributes depend on the architecture
     scale = layer.head_dim**-0.5 if scaling is None else scaling
     # transformers passes [1, H, N, D], since the packed row is a batch of one.

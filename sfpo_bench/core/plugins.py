@@ -61,7 +61,7 @@ def find(name: str, key: str, beside: Path | None = None) -> Any:
             "environment, or put the module beside the file that names it"
         ) from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{key} = {name!r}: importing {module_name} {raised(error)}; mend the module") from error
+        raise ConfigError(f"{key} = {name!r}: importing {module_name} {raised(error)}; fix the module") from error
     if not hasattr(module, attribute):
         names = ", ".join(name for name in vars(module) if not name.startswith("_"))
         raise ConfigError(f"{key} = {name!r}: {module_name} has no {attribute}; it has {names}")
@@ -89,10 +89,10 @@ def called(function: Callable[..., Any], name: str, check: Check, *arguments: An
         raise
     except Exception as error:
         # User code may raise anything.
-        raise PluginError(f"{name} {raised(error)}; mend it, and run the same command again") from error
+        raise PluginError(f"{name} {raised(error)}; fix it, and run the same command again") from error
     expected = check(found, *arguments)
     if expected:
-        raise PluginError(f"{name} returned {_shown(found)}; expected {expected}: mend it, and run the command again")
+        raise PluginError(f"{name} returned {_shown(found)}; expected {expected}: fix it, and run the command again")
     return found
 
 
@@ -106,7 +106,9 @@ def guarded(made: Any, checks: Mapping[str, Check], name: str, defaults: Mapping
         kind: Any = type(made)  # mypy considers a class unhashable
         made.__class__ = _guarded_class(kind, tuple(checks.items()), name, tuple((defaults or {}).items()))
     except TypeError as error:  # it has __slots__ or is a built-in class
-        raise ConfigError(f"{name} cannot be watched over ({error}); expected a class without __slots__") from error
+        raise ConfigError(
+            f"{name} cannot be wrapped for checks ({error}); expected a class without __slots__"
+        ) from error
     return made
 
 

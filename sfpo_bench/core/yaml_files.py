@@ -30,7 +30,9 @@ def read_yaml(path: Path) -> DictConfig:
         raise ConfigError(f"{path}{explain_yaml(error)}") from error
     except (OmegaConfBaseException, OSError, ValueError, TypeError, RecursionError) as error:
         text = str(error).splitlines()[0]
-        raise ConfigError(f"{path} cannot be read as settings ({text}); expected names with values") from error
+        raise ConfigError(
+            f"{path} cannot be read as settings ({text}); expected a mapping of names to values"
+        ) from error
     if not isinstance(node, DictConfig):
         raise ConfigError(f"{path} holds a list; expected a mapping, names with values such as `seed: 1`")
     return node

@@ -72,7 +72,7 @@ class SlowFastOptimizer(Optimizer):
         if fast_passes < 0:
             raise ValueError(f"fast_passes = {fast_passes}, expected 0 or more fast passes over each batch")
         if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha = {alpha}, expected a share of the fast displacement between 0 and 1")
+            raise ValueError(f"alpha = {alpha}, expected a share of the fast update between 0 and 1")
         if anchor_device not in (None, "cpu"):
             raise ValueError(f"anchor_device = {anchor_device!r}, expected None (beside the parameters) or 'cpu'")
         self.inner = inner

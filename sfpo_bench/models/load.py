@@ -95,7 +95,7 @@ def check_hub(name: str, revision: str) -> None:
         ) from error
     except (OSError, ValueError) as error:
         raise MissingDataError(
-            f"model.path = {name} is no folder here, is not in the local cache, and the hub does not answer ({error}); "
+            f"model.path = {name} is not a local folder or in the local cache, and the hub does not answer ({error}); "
             f"check the network, or {remedy}"
         ) from error
 
@@ -159,7 +159,7 @@ def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
         )
     except SafetensorError as error:
         raise DamagedFile(
-            f"the weights of {place} are damaged ({str(error).splitlines()[0]}): a file was cut or is no safetensors; "
+            f"the weights of {place} are damaged ({str(error).splitlines()[0]}): a file is cut or not safetensors; "
             "copy or download the model again"
         ) from error
     except (OSError, ValueError) as error:

@@ -41,7 +41,7 @@ def require_readable_golds(found: ProblemSet) -> None:
         shown = "; ".join(f"{p.id}: {p.answer!r}" for p in bad[:5])
         raise ConfigError(
             f"{found.origin}: the grader cannot read {len(bad)} of {len(found.problems)} gold answers ({shown}"
-            f"{' …' if len(bad) > 5 else ''}), expected all of them to be mathematics. Mend or remove them"
+            f"{' …' if len(bad) > 5 else ''}), expected all of them to be mathematics. Fix or remove them"
         )
 
 

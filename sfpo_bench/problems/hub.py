@@ -40,7 +40,7 @@ def hub_rows(place: HubPlace, known: Card, key: str = "data") -> Iterable[Mappin
         )
     except Exception as error:  # the library raises its own errors, requests', huggingface_hub's and plain ones
         raise MissingDataError(
-            f"{known.title}: {place.name} (revision {place.revision}) cannot be had from the hub "
+            f"{known.title}: {place.name} (revision {place.revision}) cannot be loaded from the hub "
             f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); check name and network, or {remedy}"
         ) from error
     return found

@@ -153,7 +153,7 @@ class Jsonl:
             shown = "; ".join(f"{p.id}: {p.answer!r}" for p in bad[:5])
             raise ConfigError(
                 f"{file}: the grader cannot read {len(bad)} of {len(problems)} answers as mathematics ({shown}"
-                f"{' …' if len(bad) > 5 else ''}). Write them otherwise or take them out; or set "
+                f"{' …' if len(bad) > 5 else ''}). Rewrite or remove them; or set "
                 f"task.keep_unreadable=true, and only a response with the same text counts as correct"
             )
 
@@ -164,12 +164,12 @@ class Jsonl:
         if both:
             raise ConfigError(
                 f"task.select_path and task.report_path have {len(both)} problems in common (one: {min(both)[:60]!r}), "
-                f"expected none: what is chosen on must not be reported. Take them out of one file"
+                f"expected none: select problems must not be reported. Remove them from one file"
             )
         shared = [problem for problem in main if _plain(problem.text) in texts[Split.select] | texts[Split.report]]
         if shared and not self.drop_overlap:
             raise ConfigError(
-                f"{self.path}: {len(shared)} of {len(main)} problems stand in select_path or report_path too "
+                f"{self.path}: {len(shared)} of {len(main)} problems are also in select_path or report_path "
                 f"(the first: {shared[0].id}), expected none. Set task.drop_overlap=true to leave them out of training"
             )
         dropped = {problem.id for problem in shared}
@@ -216,6 +216,6 @@ def _check_ids(found: Mapping[Split, Sequence[Problem]]) -> None:
         if problem.id in seen:
             raise ConfigError(
                 f"two problems have the id {problem.id!r}, {seen[problem.id][:60]!r} and {problem.text[:60]!r}; "
-                f"expected ids that are unique over all files. Rename one, or take out problems that stand there twice"
+                f"expected ids that are unique over all files. Rename one, or remove duplicate problems"
             )
         seen[problem.id] = problem.text

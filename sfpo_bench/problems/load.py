@@ -97,7 +97,7 @@ def _from_hub(known: Card, key: str) -> tuple[list[Problem], str]:
     hub = known.hub
     if not hub.name:
         raise MissingDataError(
-            f"{known.title} is on no hub in this form; set {key}.dir (or ${VARIABLE}) to a folder with "
+            f"{known.title} is not on the hub in this form; set {key}.dir (or ${VARIABLE}) to a folder with "
             f"{known.name}.jsonl"
         )
     origin = f"{hub.name} {hub.config or 'default'} {hub.split} at revision {hub.revision}"
@@ -173,7 +173,7 @@ def _is_verified(known: Card, problems: Sequence[Problem], origin: str, unverifi
     if not unverified:
         raise ConfigError(
             f"{origin}: found {_describe(found)}, expected {_describe(expected)} for {known.title}. Another "
-            f"version of the set gives other scores: bring the expected one, or set {key}.unverified=true, and every "
+            f"version of the set gives other scores: use the expected one, or set {key}.unverified=true, and every "
             "table will say so"
         )
     return False

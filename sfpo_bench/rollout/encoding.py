@@ -66,7 +66,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[str, bo
         return prompt.content, not (isinstance(bos, str) and prompt.content.startswith(bos))
     if not tokenizer.chat_template:
         raise ConfigError(
-            "the prompts are turns of a chat but the model's tokenizer has no chat template; use an instruction-tuned "
+            "the prompts are chat messages, but the model's tokenizer has no chat template; use an instruction-tuned "
             "model, or plain prompts: task.chat=false where a task has it, else another template (evaluate prompt=NAME)"
         )
     turns = [{"role": message.role, "content": message.content} for message in prompt.content]
@@ -110,7 +110,7 @@ def end_of_sequence_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
         found.update([value] if isinstance(value, int) else (value or []))
     if not found:
         raise ConfigError(
-            "the model names no end-of-sequence token, so no response could ever end by itself; "
+            "the model has no end-of-sequence token, so every response would be truncated; "
             "set eos_token_id in its generation_config.json"
         )
     return frozenset(found)

@@ -41,7 +41,7 @@ class WeightsFile:
             size = sum(tensor.nbytes for tensor in tensors.values())
             raise DiskFullError(
                 f"writing {size / 1e6:.0f} MB of weights into {self._path.parent} failed: {error}; set "
-                "rollout.transfer_folder to a folder with more room"
+                "rollout.transfer_folder to a folder with more space"
             ) from error
         return self._path
 

@@ -59,7 +59,7 @@ def _check_leaves_out(name: str, method: StepMethod) -> None:
     if not method.advantage.applies_kept:
         raise ConfigError(
             f"algorithm.collector = {name} leaves responses out of their group, with {method.place}.advantage, which "
-            "does not say that it leaves out what Rewarded.kept_PG does; use algorithm/advantage=group, or switch the "
+            "does not support Rewarded.kept_PG; use algorithm/advantage=group, or switch the "
             "collector's filter off"
         )
     if method.objective.compares_rows:

@@ -412,7 +412,7 @@ def _check_methods(config: RunConfig) -> None:
     carrying = [method.place for method in used if method.rule.needs.copies_in_checkpoint]
     if carrying and len({id(method.rule) for method in used}) > 1:
         raise ConfigError(
-            f"{carrying[0]}.update_rule comes back to weights of earlier steps, which the rule of another phase would "
+            f"{carrying[0]}.update_rule returns to weights of earlier steps, which the rule of another phase would "
             "lose; expected it in every phase, as algorithm.update_rule, or a rule such as slow_fast, which ends with "
             "its step"
         )

@@ -47,8 +47,8 @@ def check_engine(rollout: RolloutSettings, learner: LearnerSettings) -> None:
         return
     if rollout.stale_steps:
         raise ConfigError(
-            f"rollout.stale_steps = {rollout.stale_steps} with rollout=vllm, whose engine holds the policy's present "
-            "weights alone and is compared with them; use rollout=transformers, or rollout.stale_steps=0"
+            f"rollout.stale_steps = {rollout.stale_steps} with rollout=vllm, whose engine has only the current weights "
+            "and is compared with them; use rollout=transformers, or rollout.stale_steps=0"
         )
     if learner.precision is Precision.float64:
         raise ConfigError("learner.precision = float64 with rollout=vllm, which has no such format; use float32")

@@ -52,6 +52,6 @@ def _check_names(key: str, found: object) -> None:
     right = [isinstance(name, str) and re.fullmatch("[a-z][a-z0-9_]*", name) and name != "policy" for name in each]
     if not isinstance(found, (list, tuple)) or not all(right) or len(set(each)) < len(each):
         raise ConfigError(
-            f"{key} names the modules {found!r}; expected a tuple of names, each once, in small letters, digits and _, "
-            "and none of them policy: mend its class"
+            f"{key} names the modules {found!r}; expected a tuple of names, each once, in lower-case letters, digits "
+            "and _, and none of them policy: fix its class"
         )

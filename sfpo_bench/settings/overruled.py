@@ -95,7 +95,7 @@ _NOT_TUNED = Overruled(
     "comparison.tune reads `sweep` and `evaluation` of that file, and searches with the comparison's other settings",
     remedy="set it in the comparison, or leave it out",
 )
-_READ_BY_TUNING = ("name", "description", "sweep", "evaluation")  # the first two name the file's own sweep
+_READ_BY_TUNING = ("name", "description", "sweep", "evaluation")  # the first two belong to the file's own sweep
 OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
     Reader.train: {
         "comparison": _section("compare"),
@@ -168,4 +168,4 @@ def refuse_overruled(reader: Reader, written: Iterable[Written], has: Mapping[st
         agrees = (has or {}).get(name, one) == one.value or keys & set(entry.instead)
         if one.is_shared and (entry.is_section or agrees):
             continue
-        raise ConfigError(f"{one.place}: {one.key} would not count here: {entry.reason}; {entry.advice()}")
+        raise ConfigError(f"{one.place}: {one.key} has no effect here: {entry.reason}; {entry.advice()}")

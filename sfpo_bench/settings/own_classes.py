@@ -122,7 +122,7 @@ def instance_of(node: Any, key: str, seam: type) -> Any:
         raise
     except Exception as error:
         # User code may raise anything.
-        raise ConfigError(f"{key}.factory = {node.factory} {raised(error)}; mend the class or its options") from error
+        raise ConfigError(f"{key}.factory = {node.factory} {raised(error)}; fix the class or its options") from error
     lacking = [name for name in _members(seam) if not _has(made, name, f"{key}.factory = {node.factory}")]
     # A protocol with abstract methods has defaults for the rest; one without requires all members.
     required = getattr(seam, "__abstractmethods__", frozenset()) or frozenset(_members(seam))
@@ -139,7 +139,7 @@ def _has(made: object, name: str, where: str) -> bool:
     try:
         return hasattr(made, name)
     except Exception as error:  # a property of a user-defined class
-        raise ConfigError(f"{where}: {name} {raised(error)}; mend the class") from error
+        raise ConfigError(f"{where}: {name} {raised(error)}; fix the class") from error
 
 
 def _members(seam: type) -> list[str]:

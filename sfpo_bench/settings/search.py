@@ -32,8 +32,10 @@ class SweepSampler(StrEnum):
 
 
 class Pruner(StrEnum):
-    """The pruner of trials: median, percentile, successive_halving or hyperband over the goal's cost, wilcoxon over
-    seeds."""
+    """The pruner of trials.
+
+    median, percentile, successive_halving and hyperband compare over the goal's cost, wilcoxon over seeds; none is off.
+    """
 
     median = "median"
     percentile = "percentile"

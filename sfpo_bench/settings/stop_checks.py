@@ -14,7 +14,7 @@ def check_stop(training: TrainingSettings, evaluation: EvaluationSettings) -> No
     if training.first_evaluation > training.steps:
         raise ConfigError(
             f"training.first_evaluation = {training.first_evaluation} with training.steps = {training.steps}: the run "
-            "would be over before; expected at most training.steps"
+            "would end before it; expected at most training.steps"
         )
     stop = training.stop_at
     if not stop.accuracy:
@@ -24,7 +24,7 @@ def check_stop(training: TrainingSettings, evaluation: EvaluationSettings) -> No
     if stop.split is Split.report and not stop.allow_report:
         raise ConfigError(
             "training.stop_at.split = report: a run that ends when it is good on the problems that are reported looks "
-            "better than it is; use training.stop_at.split=select, or say that you want it: "
+            "better than it is; use training.stop_at.split=select, or allow it explicitly: "
             "training.stop_at.allow_report=true"
         )
     key, responses = _responses(stop, evaluation)

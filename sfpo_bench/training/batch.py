@@ -29,8 +29,8 @@ class TrainBatch:
     `advantages_BT` is [B, 1] where all tokens of a response share one advantage. `engine_log_probs_BT` are the
     log-probs under which the engine sampled the tokens. Both are float64 and zero on padding; log-probs are NaN for a
     response that no engine sampled. `scores` are the outputs of trained modules for the response tokens, float64
-    [B, T], by module name. `old_log_probs_BT` holds the stored log-probs of replayed responses, NaN in other rows and
-    on padding, or is None.
+    [B, T], by module name. `old_log_probs_BT` holds the stored log-probs of replayed and stale responses, NaN in other
+    rows and on padding, or is None.
     """
 
     prompts_PL: Tensor

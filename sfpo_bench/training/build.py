@@ -137,7 +137,7 @@ def _modules(config: RunConfig, policy: Policy, device: str, ranks: Ranks) -> Tr
         if origin.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
             raise ConfigError(
                 f"algorithm.modules.model_path = {modules.model_path} has another vocabulary than the policy, whose "
-                "tokens it would be shown; name a model with the same tokenizer, or leave it empty"
+                "tokens it must read; name a model with the same tokenizer, or leave it empty"
             )
     built = {name: modules.build(name, origin.model, generator(config.seed, "modules", name)) for name in modules.names}
     return TrainedModules(modules, built, config.learner, config.seed, ranks)
@@ -308,7 +308,7 @@ def _backend(rollout: VllmRollout, launch: Launch) -> Backend:
         return InProcessVllm(launch)
     if not folder.is_dir():
         raise MissingDataError(
-            f"rollout.transfer_folder = {rollout.transfer_folder} is not a folder; name one that trainer and engine see"
+            f"rollout.transfer_folder = {rollout.transfer_folder} is not a folder; name one that both processes share"
         )
     if rollout.placement is Placement.child_process:
         from sfpo_bench.rollout.vllm_child import ChildVllm

@@ -247,7 +247,7 @@ def checkpoint_at(folder: RunFolder, step: int) -> Checkpoint:
         there = ", ".join(str(checkpoint.step) for checkpoint in store.all()) or "none"
         raise CheckpointError(
             f"{folder.path} holds no checkpoint of step {step}; expected one of {there} (in train, "
-            "training.keep_every says which ones a run keeps)"
+            "training.keep_every sets which ones a run keeps)"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Frozen copies of the policy that may follow it: the KL reference, and a second model to sample from."""
+"""Frozen copies of the policy: the KL reference, and models to sample from that follow it or lag behind it."""
 
 from __future__ import annotations
 

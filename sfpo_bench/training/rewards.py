@@ -68,6 +68,6 @@ class FlippedRewards:
         if not 0 <= grade.reward <= 1:
             raise RunFailed(
                 f"the reward {grade.reward:g} cannot be flipped to 1 - r; expected rewards between 0 and 1 with "
-                "training.reward_flip_probability above 0: set it to 0, or mend the reward"
+                "training.reward_flip_probability above 0: set it to 0, or fix the reward"
             )
         return replace(grade, reward=1 - grade.reward)

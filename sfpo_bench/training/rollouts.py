@@ -285,8 +285,8 @@ class GradedRollouts:
         """The trajectories without advantages; raises `RunFailed` where there are none."""
         if not any(one.advantages is None for one in self.trajectories):
             raise RunFailed(
-                f"the collector returned {len(self.trajectories)} trajectories, none of which needs an advantage; "
-                "expected some of this step, without any: mend algorithm.collector"
+                f"the collector returned {len(self.trajectories)} trajectories, all with stored advantages; "
+                "expected some of this step, without advantages: fix algorithm.collector"
             )
         return GradedRollouts([one for one in self.trajectories if one.advantages is None])
 
@@ -318,7 +318,7 @@ class GradedRollouts:
         return whole if by_token else whole[:, 0]
 
     def old_log_probs_BT(self) -> Tensor | None:
-        """The stored log-probs of replayed trajectories, NaN elsewhere; None without any."""
+        """The stored log-probs of replayed and stale trajectories, NaN elsewhere; None without any."""
         brought = [one.old_log_probs for one in self.trajectories]
         if not any(brought):
             return None
@@ -338,7 +338,7 @@ class GradedRollouts:
         """The input of an advantage; raises `RunFailed` for a non-finite reward."""
         rewards = [one.grade.reward for one in self.trajectories]
         if not all(map(math.isfinite, rewards)):
-            raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; mend the reward")
+            raise RunFailed(f"the grader returned rewards {set(rewards)}, expected finite numbers; fix the reward")
         # The loss casts them to the precision of the policy's log-probs.
         rewards_PG = torch.tensor(rewards, dtype=torch.float64).view(-1, self.group)
         kept_PG = self.kept_PG()

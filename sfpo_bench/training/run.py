@@ -76,7 +76,7 @@ def prepare(folder: RunFolder, node: DictConfig, device: str) -> None:
     elif folder.journal.is_file() and not folder.config.is_file():
         raise MissingDataError(
             f"{folder.config} is gone, but {folder.path} holds a journal: what the run was started with cannot be "
-            "checked; restore the file, or remove that folder to train the run anew"
+            "checked; restore the file, or remove that folder to train the run again"
         )
     text = configuration.to_yaml(node)
     is_new = not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != text
@@ -130,8 +130,8 @@ def refuse_lost_checkpoints(folder: RunFolder, training: TrainingSettings) -> No
     if status.step > 0 and not is_finished(folder, training) and CheckpointStore(folder.checkpoints).newest() is None:
         raise MissingDataError(
             f"{folder.path} had a checkpoint of step {status.step}, and there is no whole one now, from which it could "
-            f"be trained to step {steps}; restore {folder.checkpoints}, or remove the run's folder to train it anew "
-            "with the same bits"
+            f"be trained to step {steps}; restore {folder.checkpoints}, or remove the run's folder to train it again "
+            "with the same result"
         )
 
 

@@ -87,7 +87,7 @@ class StepScores:
         return table_BT
 
     def old(self, micro: TrainBatch) -> Tensor:
-        """The denominators of the ratios: a replayed response's stored log-probs, else the scored ones."""
+        """The denominators of the ratios: stored log-probs of replayed or stale responses, else the scored ones."""
         scored_BT, brought_BT = self._of(self._old_BT, micro), micro.old_log_probs_BT
         return scored_BT if brought_BT is None else brought_BT.to(scored_BT.dtype).where(~brought_BT.isnan(), scored_BT)
 

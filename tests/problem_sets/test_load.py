@@ -56,7 +56,7 @@ def test_an_absent_file_names_the_folder_and_the_file(tmp_path: Path) -> None:
 
 def test_a_set_that_is_on_no_hub_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SFPO_BENCH_DATA", raising=False)
-    with pytest.raises(MissingDataError, match=r"on no hub in this form; set data.dir"):
+    with pytest.raises(MissingDataError, match=r"not on the hub in this form; set data.dir"):
         load_problem_set("cmimc24", DataSettings())
 
 

@@ -81,7 +81,7 @@ def test_with_a_report_file_alone_the_rest_is_train_and_select(tmp_path: Path) -
 def test_a_problem_of_the_report_file_may_not_be_trained_on(tmp_path: Path) -> None:
     report = write(tmp_path / "report.jsonl", [{**ROWS[3], "id": "r", "problem": "WHAT is 3 + 3?"}])
     path = write(tmp_path / "p.jsonl", ROWS)
-    assert "1 of 200 problems stand in select_path or report_path too (the first: sum/3)" in refused(
+    assert "1 of 200 problems are also in select_path or report_path (the first: sum/3)" in refused(
         Jsonl(path=path, report_path=report)
     )
     assert "sum/3" not in splits(Jsonl(path=path, report_path=report, drop_overlap=True))
@@ -221,7 +221,7 @@ def test_public_data_sets_load(name: str, count: int) -> None:
 def test_training_on_one_set_and_reporting_on_another(tmp_path: Path) -> None:
     """Eight of the training set's rows are MATH-500 problems, to the letter; white space and case may find more."""
     train, report = str(SHARED / "train" / "dapo17k.jsonl"), str(SHARED / "eval" / "math500.jsonl")
-    assert "problems stand in select_path or report_path too" in refused(Jsonl(path=train, report_path=report))
+    assert "problems are also in select_path or report_path" in refused(Jsonl(path=train, report_path=report))
     task = Jsonl(path=train, report_path=report, drop_overlap=True)
     assert len(task.problems(Split.report)) == 500
     assert 17243 - 20 <= len(task.problems(Split.train)) + len(task.problems(Split.select)) < 17243

@@ -59,7 +59,7 @@ class TempSampAdvantage(GroupAdvantage):
         if self.treatment is Treatment.anchor and group < 3:
             raise ConfigError(
                 f"rollout.group = {group} with {key}.treatment = anchor: the one sample beside the solution would be "
-                "compared with itself; set rollout.group to at least 3, or take another treatment"
+                "compared with itself; set rollout.group to at least 3, or choose another treatment"
             )
 
     def advantages(self, rewarded: Rewarded) -> Tensor:

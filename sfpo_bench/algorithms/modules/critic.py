@@ -44,7 +44,7 @@ class Critic(Facts, Modules):
         if self.model_path and not (Path(self.model_path).expanduser() / MODEL_CONFIG).is_file():
             raise ConfigError(
                 f"{key}.model_path = {self.model_path} has no config.json; expected a folder that save_pretrained "
-                "wrote: download the model and name its folder, or leave it empty to begin from the policy"
+                "wrote: download the model and name its folder, or leave it empty to start from the policy"
             )
 
     def rate_of(self, name: str, policy: float) -> float:

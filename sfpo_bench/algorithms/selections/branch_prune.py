@@ -37,8 +37,7 @@ class BranchPrune(Facts, Selection):
     """Masks a share of the last edges (width) and a sliding window of depths (BranchGRPO, arXiv:2509.06040).
 
     Rewards and advantages use the whole tree, and masked tokens count in denominators. A fully masked response is not
-    run. Unverified: the order of depths, the ranking of best and worst, and the denominators. A response of which
-    nothing is left is not run. Unverified: which depths come first, what best and worst are of, and the denominators.
+    run. Unverified: the order of depths, the ranking of best and worst, and the denominators.
     """
 
     kind: str = option("branch_prune", "name of the selection")
