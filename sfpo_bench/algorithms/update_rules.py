@@ -153,7 +153,7 @@ class SlowFast(Facts, UpdateRule):
     fast_passes: int = option(3, "K, the number of fast passes", low=0)
     alpha: float = option(0.8, "share of the fast update that is kept: 0 none, 1 all", low=0.0, high=1.0)
     moments: Moments = option(Moments.carry, "optimizer moments at reposition: carry, restore or interpolate")
-    unit: Unit = option(Unit.batch_pass, "what one fast step is: batch_pass or optimizer_step")
+    unit: Unit = option(Unit.batch_pass, "unit of one fast step: batch_pass or optimizer_step")
     trigger: Trigger = option(Trigger(), "trigger that switches the fast stage off permanently")
     trigger_entropy: EntropySource = option(
         EntropySource.start, "entropy the trigger watches: start, or slow_pass (a quirk of the released code)"

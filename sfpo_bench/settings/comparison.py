@@ -46,9 +46,7 @@ class ComparisonSettings:
     slots: int = option(0, "parallel runs; 0: one per CPU core", low=0)
     threads: int = option(1, "threads of each run", low=1)
     tune: str = option("", "a sweep, by name or file, that first tunes every arm; `tune=NAME` for short")
-    reuse: list[str] = option(
-        [], "folders of comparisons, sweeps or studies whose finished runs are taken over where they are the same"
-    )
+    reuse: list[str] = option([], "folders of comparisons, sweeps or studies whose identical finished runs are reused")
     new_on_change: bool = option(
         False, "start a new comparison when settings or code have changed, instead of an error"
     )

@@ -46,7 +46,9 @@ class MGrpo(Facts, Collector):
     )
     filters: bool = option(True, "leave out responses of low entropy; costs a forward pass over the pool")
     iqr_factor: float = option(0.75, "responses this many interquartile ranges below Q1 are left out", low=0.0)
-    labels: Labels = option(Labels.majority, "what earns a reward: majority (self-supervised), or task (labelled)")
+    labels: Labels = option(
+        Labels.majority, "answer that earns a reward: majority (self-supervised), or task (labelled)"
+    )
     least_share: float = option(
         0.0, "vote share up to which a group gets no label; 0.5 in the authors' code", low=0.0, below=1.0
     )

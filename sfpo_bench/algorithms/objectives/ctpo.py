@@ -25,8 +25,8 @@ class Ctpo(PolicyGradient):
 
     kind: str = option("ctpo", "name of the objective")
     ratio: Ratio = option(PrefixProduct(), "probability ratio: prefix_product")
-    clip_low: float = option(0.025, "log ratios below - clip_low t^p are clipped", above=0.0)
-    clip_high: float = option(0.05, "log ratios above clip_high t^p are clipped", above=0.0)
+    clip_low: float = option(0.025, "log-ratios below - clip_low t^p are clipped", above=0.0)
+    clip_high: float = option(0.05, "log-ratios above clip_high t^p are clipped", above=0.0)
     clip_dual: float = option(0.05, "log-ratios above clip_dual t^p are clipped where A < 0", above=0.0)
     power: float = option(0.5, "p: growth of the bounds with a token's position t; 0: constant", low=0.0, high=1.0)
 
