@@ -47,7 +47,7 @@ def pull_back(
             elif is_number(value) and kept == 0:
                 state[slot] = before.get(slot, type(value)(0))
         if kept > 0 and "betas" in group and taken[0] != taken[1]:
-            _weigh(state, taken, kept, [float(beta) for beta in group["betas"]])
+            _rescale_averages(state, taken, kept, [float(beta) for beta in group["betas"]])
 
 
 def is_number(value: object) -> bool:
@@ -55,7 +55,9 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _weigh(state: MutableMapping[str, Any], taken: tuple[float, float], kept: float, betas: list[float]) -> None:
+def _rescale_averages(
+    state: MutableMapping[str, Any], taken: tuple[float, float], kept: float, betas: list[float]
+) -> None:
     """Set the count, and scale the averages so that their sums of weights match it."""
     count = _count_of_weight(*taken, kept, next((beta for beta in betas if beta > 0), 0.0))
     held = state[_COUNT]

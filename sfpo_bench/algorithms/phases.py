@@ -146,7 +146,7 @@ class MethodSchedule:
         self.used = tuple(_distinct([phases.at(step, own) for step in range(1, steps + 1)]))
         methods = (own, *self.used)
         # By the prefix of their keys in the state; the rule of `algorithm` has an empty prefix.
-        self._memories: dict[str, UpdateRule | Objective | Selection] = {
+        self._stateful: dict[str, UpdateRule | Objective | Selection] = {
             **_named("rule", [method.rule for method in methods], bare_first=True),
             **_named("objective", [method.objective for method in methods]),
             **_named("selection", [method.selection for method in methods]),
@@ -170,21 +170,21 @@ class MethodSchedule:
     def state(self) -> RuleState:
         """The state of all of them; the rule of `algorithm` has plain keys, the others have a prefix of name and
         number."""
-        return {f"{prefix}{key}": value for prefix, one in self._memories.items() for key, value in one.state().items()}
+        return {f"{prefix}{key}": value for prefix, one in self._stateful.items() for key, value in one.state().items()}
 
     def restore(self, state: RuleState) -> None:
         """Load a state that `state` returned; objects that are not in it keep their initial state."""
         own = dict(state)
-        for prefix, one in reversed(self._memories.items()):  # the empty prefix comes last and takes the rest
+        for prefix, one in reversed(self._stateful.items()):  # the empty prefix comes last and takes the rest
             part = {key.removeprefix(prefix): own.pop(key) for key in list(own) if key.startswith(prefix)}
             if part or not prefix:
                 one.restore(part)
 
 
-Remembering = TypeVar("Remembering")
+Stateful = TypeVar("Stateful")
 
 
-def _named(name: str, each: Sequence[Remembering], *, bare_first: bool = False) -> dict[str, Remembering]:
+def _named(name: str, each: Sequence[Stateful], *, bare_first: bool = False) -> dict[str, Stateful]:
     """Each distinct object by the prefix `name N: `; with `bare_first` the first one has an empty prefix."""
     distinct = {id(one): one for one in each}.values()
     return {"" if bare_first and n == 0 else f"{name} {n}: ": one for n, one in enumerate(distinct)}

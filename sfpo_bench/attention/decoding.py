@@ -64,11 +64,11 @@ class Decoding:
         # The current token is the last one that `advance` counted.
         place = self._tokens - 1
         if len(self._own) == layer:
-            self._own.append(self._room(keys_NKD, values_NKD, _FIRST_CAPACITY))
+            self._own.append(self._zero_cache(keys_NKD, values_NKD, _FIRST_CAPACITY))
         elif place == self._own[layer][0].shape[2]:
             keys, values = self._own[layer]
             # With doubling, each token is copied less than twice on average.
-            more = self._room(keys_NKD, values_NKD, place)
+            more = self._zero_cache(keys_NKD, values_NKD, place)
             self._own[layer] = torch.cat([keys, more[0]], dim=2), torch.cat([values, more[1]], dim=2)
         keys, values = self._own[layer]
         keys[:, :, place] = self._rows.place(keys_NKD)
@@ -79,7 +79,7 @@ class Decoding:
         answered = attend_responses(queries_PGTHD, self._prompt[layer], seen, self._padding_PL, scale)
         return self._rows.pick(answered[:, :, 0])
 
-    def _room(self, keys_NKD: Tensor, values_NKD: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+    def _zero_cache(self, keys_NKD: Tensor, values_NKD: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
         assert self._rows is not None
         shape = (*self._rows.shape, tokens, *keys_NKD.shape[1:])
         return keys_NKD.new_zeros(shape), values_NKD.new_zeros(shape)

@@ -117,7 +117,7 @@ def _guarded_class(
     cls: Any, checks: tuple[tuple[str, Check], ...], name: str, defaults: tuple[tuple[str, Any], ...]
 ) -> type:
     methods = {
-        method: _watched(getattr(cls, method), f"{name}.{method}()", check)
+        method: _checked(getattr(cls, method), f"{name}.{method}()", check)
         for method, check in checks
         if hasattr(cls, method)
     }
@@ -125,12 +125,12 @@ def _guarded_class(
     return type(cls.__name__, (cls,), {**dict(defaults), **methods, **own})
 
 
-def _watched(method: Callable[..., Any], name: str, check: Check) -> Callable[..., Any]:
+def _checked(method: Callable[..., Any], name: str, check: Check) -> Callable[..., Any]:
     @functools.wraps(method)
-    def watched(self: object, *arguments: Any, **named: Any) -> Any:
+    def checked(self: object, *arguments: Any, **named: Any) -> Any:
         return called(functools.partial(method, self), name, check, *arguments, **named)
 
-    return watched
+    return checked
 
 
 def raised(error: BaseException) -> str:

@@ -151,7 +151,7 @@ class SlowFastOptimizer(Optimizer):
         return self._open_passes * self._steps_per_pass
 
     @property
-    def _reposition_is_awaited(self) -> bool:
+    def _reposition_is_pending(self) -> bool:
         return self._open_passes > 1 and self._attempts < self._expected_attempts - self._steps_per_pass
 
     def _require_open(self, verb: str) -> None:
@@ -162,9 +162,9 @@ class SlowFastOptimizer(Optimizer):
             )
 
     def _count_attempt(self) -> None:
-        was_awaited = self._reposition_is_awaited
+        was_awaited = self._reposition_is_pending
         self._attempts += 1
-        if was_awaited and not self._reposition_is_awaited:
+        if was_awaited and not self._reposition_is_pending:
             self._anchor.reposition(self._anchored(), self.alpha, self.moments)
         if self._attempts == self._expected_attempts:
             self._close()
@@ -231,7 +231,7 @@ class SlowFastOptimizer(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group to `inner`; raises `RuntimeError` while a reposition is pending, as it would have no anchor."""
-        if self._reposition_is_awaited:
+        if self._reposition_is_pending:
             raise RuntimeError("add_param_group in the fast stage of a batch: add parameters between batches")
         self.inner.add_param_group(param_group)
 
@@ -255,7 +255,7 @@ class SlowFastOptimizer(Optimizer):
         Of sharded parameters the anchor is this rank's shard. Plain values and tensors only.
         """
         places = {parameter: place for place, parameter in enumerate(self._parameters())}
-        awaited = self._reposition_is_awaited
+        awaited = self._reposition_is_pending
         own = {
             "open_passes": self._open_passes,
             "steps_per_pass": self._steps_per_pass,

@@ -31,9 +31,9 @@ def hub_rows(place: HubPlace, known: Card, key: str = "data") -> Iterable[Mappin
             f"{known.title} comes from the hub, which needs the datasets library: {install_extra('hub')}; or {remedy}"
         ) from error
     # The library would retry six times, for 24 seconds, before it reports this.
-    silence = None if _is_cached(datasets, place) else _silence()
-    if silence is not None:
-        raise MissingDataError(f"{known.title}: {place.name} is not in the local cache and {silence}; {remedy}")
+    unreachable = None if _is_cached(datasets, place) else _unreachable_reason()
+    if unreachable is not None:
+        raise MissingDataError(f"{known.title}: {place.name} is not in the local cache and {unreachable}; {remedy}")
     try:
         found: Iterable[Mapping[str, Any]] = datasets.load_dataset(
             place.name, place.config or None, split=place.split, revision=place.revision
@@ -51,7 +51,7 @@ def _is_cached(datasets: Any, place: HubPlace) -> bool:
     return (Path(datasets.config.HF_DATASETS_CACHE) / place.name.replace("/", "___")).is_dir()
 
 
-def _silence() -> str | None:
+def _unreachable_reason() -> str | None:
     """The reason why the hub cannot be reached, or None."""
     from huggingface_hub import constants
 

@@ -192,14 +192,14 @@ class CheckpointStore:
             if ranks.is_first:
                 require_space(self.folder, int(size))
                 self.sweep()
-                with _leaving_none(partial, state.step, size):
+                with _removing_partial(partial, state.step, size):
                     partial.mkdir(parents=True)
-        with ranks.together(), _leaving_none(partial, state.step, size):
+        with ranks.together(), _removing_partial(partial, state.step, size):
             for part, tensors in parts.items():
                 write_tensors(partial, part, tensors, ranks)
         with ranks.together():
             if ranks.is_first:
-                with _leaving_none(partial, state.step, size):
+                with _removing_partial(partial, state.step, size):
                     _publish(partial, final, state)
                 self._drop_old(state.best_step)
         return Checkpoint(final)
@@ -270,7 +270,7 @@ def require_space(folder: Path, size: int) -> None:
 
 
 @contextmanager
-def _leaving_none(partial: Path, step: int, size: float) -> Iterator[None]:
+def _removing_partial(partial: Path, step: int, size: float) -> Iterator[None]:
     """Remove the partial checkpoint and raise `DiskFullError` when a write inside the block fails."""
     try:
         yield

@@ -298,7 +298,7 @@ class LocalLearner:
             with torch.set_grad_enabled(needs_gradient):
                 scores = self._scorer.score(micro, entropy_gradient=self._objective.uses_entropy)
                 if not counted:
-                    self._take_part(scores, needs_gradient)
+                    self._zero_backward(scores, needs_gradient)
                     continue
                 old_BT, reference_BT = self._old(micro, scores)
                 inputs = self._loss_inputs(micro, scores, old_BT, reference_BT, counts)
@@ -310,7 +310,7 @@ class LocalLearner:
             totals.add_tokens(scores, old_BT, int(share.clipped_tokens))
         return loss
 
-    def _take_part(self, scores: Scores, needs_gradient: bool) -> None:
+    def _zero_backward(self, scores: Scores, needs_gradient: bool) -> None:
         """Run a backward pass that adds zero, since FSDP needs every rank in every backward pass."""
         if needs_gradient:
             (scores.log_probs_BT.sum() * 0.0).backward()

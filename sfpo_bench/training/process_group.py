@@ -22,7 +22,16 @@ from sfpo_bench.training.processes import world_size
 from sfpo_bench.training.ranks import ALONE, Item, PlacedModel, Ranks
 
 # Words in the messages of torch, gloo and NCCL for a lost rank; their exceptions have no common base class.
-_LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out", "timed out", "Broken pipe", "TCPStore")
+_LOST_RANK_WORDS = (
+    "gloo",
+    "NCCL",
+    "Connection closed",
+    "Connection reset",
+    "Timed out",
+    "timed out",
+    "Broken pipe",
+    "TCPStore",
+)
 
 
 @contextmanager
@@ -40,7 +49,7 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         yield ProcessRanks()
     except (RuntimeError, OSError) as error:
-        if not any(text in str(error) for text in _LOST):
+        if not any(text in str(error) for text in _LOST_RANK_WORDS):
             raise
         raise RankLost(
             f"rank {os.environ.get('RANK')}: another process of this run died or was silent for {timeout_seconds:g} s "

@@ -110,12 +110,12 @@ class Trainer:
                 raise
             except BenchError as error:
                 if isinstance(error, EngineFailed | EngineMismatch):
-                    self._keep_what_is_done()
+                    self._save_completed_steps()
                 with suppress(OSError):  # the disk may have failed
                     self._log.status(RunState.failed, str(error))
                 raise
 
-    def _keep_what_is_done(self) -> None:
+    def _save_completed_steps(self) -> None:
         """Write a checkpoint of the last complete step when the engine has failed and the learner has not."""
         newest = self._store.newest()
         if self._done > 0 and (newest is None or newest.step < self._done):
@@ -191,7 +191,7 @@ class Trainer:
             with clock("push"):
                 self._push()
         [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
-        self._spend(source.spent, stages, clock.seconds["step_seconds"], cpu_seconds)
+        self._add_costs(source.spent, stages, clock.seconds["step_seconds"], cpu_seconds)
         measured = {**source.metrics(), **collected.metrics, **method.rule.metrics(stages), **readings.metrics()}
         self._record(step, fresh, advantages_BT, stages, {**measured, **trained, **clock.seconds}, fired=fired)
         self._done = step
@@ -236,7 +236,7 @@ class Trainer:
         weights = rollouts.fresh.without_left_out(weights)
         return batch if weights is None else batch.weighted(rollouts.with_ones(weights).to(device))
 
-    def _spend(self, sampled: Costs, stages: Sequence[StageStats], seconds: float, cpu_seconds: float) -> None:
+    def _add_costs(self, sampled: Costs, stages: Sequence[StageStats], seconds: float, cpu_seconds: float) -> None:
         spent = self._costs
         self._costs = Costs(
             prompts=spent.prompts + sampled.prompts,

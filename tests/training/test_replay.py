@@ -82,7 +82,7 @@ def test_of_token_advantages_those_of_its_own_tokens() -> None:
     rule.observe(fresh, torch.arange(16.0)[:, None] + torch.arange(6.0) / 10)
     for number, one in enumerate(fresh):
         length = len(one.completion.response_ids)
-        assert rule._born[number][1].advantages == pytest.approx([number + place / 10 for place in range(length)])
+        assert rule._buffer[number][1].advantages == pytest.approx([number + place / 10 for place in range(length)])
 
 
 def test_a_ratio_of_zero_is_grpos_batch_and_remembers_nothing() -> None:
@@ -107,7 +107,7 @@ def test_nothing_is_drawn_before_the_warm_up_ends_and_nothing_that_is_too_old() 
 def test_beyond_the_capacity_the_oldest_go() -> None:
     rule = Replay(capacity=20, warmup_steps=9)
     found = taken(rule, range(1, 4))
-    kept = keys([one for _, one in rule._born])
+    kept = keys([one for _, one in rule._buffer])
     every = [key for one in found for key in keys(one.trajectories)]
     assert kept == every[-20:]
 
@@ -124,7 +124,7 @@ def test_draws_are_one_after_another_with_weights_of_the_advantages_size(exponen
         chance = weights[first] / sum(weights) * weights[second] / (sum(weights) - weights[first])
         pair = tuple(sorted((first, second)))
         expected[pair] = expected.get(pair, 0.0) + chance
-    places = {one.completion.text: place for place, (_, one) in enumerate(rule._born)}
+    places = {one.completion.text: place for place, (_, one) in enumerate(rule._buffer)}
     generator, seen = np.random.default_rng(0), Counter[tuple[int, ...]]()
     for _ in range(draws):
         seen[tuple(sorted(places[one.completion.text] for _, one in rule._drawn(2, generator)))] += 1

@@ -59,7 +59,7 @@ class Branches(Facts, Collector):
             )
 
     def collect(self, source: RolloutSource) -> Collected:
-        grown = self._grown(source)
+        grown = self._sampled_trees(source)
         sizes = Counter(one.problem for one in grown)
         lacking = [place for place in range(len(source.problems)) for _ in range(source.group - sizes[place])]
         filled = source.respond([source.problems[place] for place in lacking], samples=1) if lacking else []
@@ -79,7 +79,7 @@ class Branches(Facts, Collector):
             },
         )
 
-    def _grown(self, source: RolloutSource) -> list[Branch]:
+    def _sampled_trees(self, source: RolloutSource) -> list[Branch]:
         """The leaves of the sampled trees, before groups are filled."""
         limit, roots = source.max_new_tokens, source.group // self.branches**self.splits
         segment = self.segment_tokens or max(1, limit // (self.splits + 1))

@@ -53,13 +53,13 @@ class Replay(Facts, Collector):
     def __post_init__(self) -> None:
         self._updates = 0
         # Pairs of the number of updates before sampling and the trajectory.
-        self._born: list[tuple[int, Trajectory]] = []
+        self._buffer: list[tuple[int, Trajectory]] = []
 
     def collect(self, source: RolloutSource) -> Collected:
         fresh = source.roll_out(source.problems)
         drawn = self._drawn(int(self.ratio * len(fresh)), source.draws("replay"))
         ages = [float(self._updates - born) for born, _ in drawn]
-        found = {"replayed_responses": float(len(drawn)), "replay_buffer_responses": float(len(self._born))}
+        found = {"replayed_responses": float(len(drawn)), "replay_buffer_responses": float(len(self._buffer))}
         return Collected(
             among(fresh, [one for _, one in drawn]), found | ({"replay_age_mean": fmean(ages)} if ages else {})
         )
@@ -68,26 +68,26 @@ class Replay(Facts, Collector):
         if self.ratio:
             for one, row in zip(trajectories, advantages_BT.tolist(), strict=True):
                 own = tuple(row[: len(one.completion.response_ids)])
-                self._born.append((self._updates, replace(one, advantages=own)))
+                self._buffer.append((self._updates, replace(one, advantages=own)))
         self._updates += 1
-        young = [(born, one) for born, one in self._born if self._updates - born <= self.max_age]
-        self._born = young[-self.capacity :]
+        young = [(born, one) for born, one in self._buffer if self._updates - born <= self.max_age]
+        self._buffer = young[-self.capacity :]
 
     def _drawn(self, count: int, draws: Generator) -> list[tuple[int, Trajectory]]:
-        if not count or not self._born or self._updates < self.warmup_steps:
+        if not count or not self._buffer or self._updates < self.warmup_steps:
             return []
-        sizes = np.array([np.abs(one.advantages or (0.0,)).mean() for _, one in self._born])
+        sizes = np.array([np.abs(one.advantages or (0.0,)).mean() for _, one in self._buffer])
         # The top entries of log weight + Gumbel noise are weighted draws without replacement.
         keys = self.exponent * np.log(sizes + 1e-6) + draws.gumbel(size=len(sizes))
-        return [self._born[place] for place in sorted(np.argsort(-keys, kind="stable")[:count].tolist())]
+        return [self._buffer[place] for place in sorted(np.argsort(-keys, kind="stable")[:count].tolist())]
 
     def state(self) -> CollectorState:
-        born = [{"updates": updates, **written(one)} for updates, one in self._born]
+        born = [{"updates": updates, **written(one)} for updates, one in self._buffer]
         return {"updates": self._updates, "born": born}
 
     def restore(self, state: CollectorState) -> None:
         self._updates = state["updates"]  # type: ignore[assignment]  # as `state` wrote it
-        self._born = [(one["updates"], trajectory_of(one)) for one in state["born"]]  # type: ignore  # the same
+        self._buffer = [(one["updates"], trajectory_of(one)) for one in state["born"]]  # type: ignore  # the same
 
 
 def among(fresh: Sequence[Trajectory], drawn: Sequence[Trajectory]) -> list[Trajectory]:

@@ -89,7 +89,7 @@ class DppoPrune(Facts, Selection):
         if not self.needs_weights:
             return None
         size_PG, past_P1 = candidates.advantages_PG.abs(), self._past_of(candidates)
-        self._remember(candidates)
+        self._update_past(candidates)
         if self.sampling is DropRule.fixed_count:
             kept_PG = lowest_dropped(size_PG, self.rate) * lowest_dropped(past_P1, self.prompt_rate)
             return kept_PG * kept_PG.numel() / kept_PG.sum().clamp(min=1)
@@ -110,7 +110,7 @@ class DppoPrune(Facts, Selection):
         past = [self._past.get(name, float("inf")) for name, _ in _prompts(candidates)]
         return candidates.advantages_PG.new_tensor(past)[:, None]
 
-    def _remember(self, candidates: Candidates) -> None:
+    def _update_past(self, candidates: Candidates) -> None:
         if self.prompt_rate:
             for name, size in _prompts(candidates):
                 self._past[name] = (1 - self.smoothing) * self._past.get(name, size) + self.smoothing * size
