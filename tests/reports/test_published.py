@@ -11,6 +11,14 @@ from sfpo_bench.cli import main
 from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.problems.sets import card
 from sfpo_bench.reports.markdown import markdown
+from sfpo_bench.reports.papers.pass_shares import published_shares, references
+from sfpo_bench.reports.papers.published_curves import (
+    accuracy_at,
+    authors_curves,
+    curve_disagreements,
+    first_crossing,
+    readings,
+)
 from sfpo_bench.reports.papers.published_results import (
     Published,
     average,
@@ -90,6 +98,52 @@ def test_the_gains_are_those_of_the_columns_with_the_error_of_their_design(paper
     # Three more right answers of 120 are within the error even if the two models were paired as closely as can be.
     assert reading(found["DeepSeek-R1-Distill-Qwen-1.5B", "aime24"]) == "within sampling error"
     assert reading(gain) == "depends"
+
+
+def test_of_three_printed_ratios_the_markers_on_the_authors_own_curves_give_two(paper: Published) -> None:
+    curves = authors_curves(paper)
+    assert curves is not None
+    found = {one.model: one for one in readings(paper, curves)}
+    small = found["DeepSeek-R1-Distill-Qwen-1.5B"]
+    assert small.markers is not None and small.printed_ratio == 3.21 and f"{small.markers.ratio:.2f}" == "2.19"
+    assert small.first_at == pytest.approx(211.25) and f"{small.first_ratio:.2f}" == "1.83"
+    assert small.at_printed_step == pytest.approx(47.45)
+    assert [one.model for one in found.values() if one.disagrees] == [small.model]
+    [said] = curve_disagreements(paper, curves)
+    assert "printed ratio is 3.21" in said and "at steps 387 and 177, give 2.19" in said and "47.5" in said
+    assert said in markdown(published_blocks(paper)).replace("\\", "")
+    covered = next(one for one in curves.models if one.model == "Qwen3-4B-Base")
+    assert covered.method[-1][0] == 140, "behind it the figure's label covers the line"
+
+
+def test_a_reading_between_points_lies_on_the_line_between_them() -> None:
+    line = ((0.0, 10.0), (20.0, 30.0), (40.0, 20.0))
+    assert [accuracy_at(line, step) for step in (-5, 0, 5, 20, 30, 50)] == [10, 10, 15, 30, 25, 20]
+    assert [first_crossing(line, target) for target in (5, 10, 20, 30, 31)] == [0, 0, 10, 20, None]
+
+
+def test_shares_of_a_pass_follow_from_hours_and_steps(paper: Published) -> None:
+    """A step of K + 1 passes takes 1 + K u of the baseline's, and of what another paper spent a part was training."""
+    shares = {
+        (one.paper, one.model.split("-")[-1] if one.paper == "SFPO" else one.model): one for one in published_shares()
+    }
+    printed = {key: f"{100 * one.share:.1f}" for key, one in shares.items()}
+    assert [printed["SFPO", size] for size in ("1.5B", "Base", "7B")] == ["7.4", "10.9", "5.9"]
+    names = ("Qwen2.5-Math-1.5B", "DeepSeek-R1-Distill-Qwen-1.5B", "Qwen2.5-Math-7B")
+    assert [printed["GRESO", name] for name in names] == ["15.4", "6.0", "9.0"]
+    for cost in paper.costs:
+        u = next(one.share for one in shares.values() if (one.paper, one.model) == ("SFPO", cost.model))
+        hours = cost.baseline.hours / cost.baseline.steps * (1 + 3 * u) * cost.method.steps
+        assert hours == pytest.approx(cost.method.hours)
+
+
+def test_another_papers_rows_are_named_as_such_and_average_to_what_it_prints(paper: Published) -> None:
+    [other] = references(paper)
+    assert {abs(sum(row.scores) / len(row.scores) - row.average) <= 0.06 for row in other.rows} == {True}
+    assert len(other.benchmarks) == len(other.rows[0].scores)
+    text = markdown(published_blocks(paper))
+    own, theirs = text.index("| SFPO | 120 |"), text.index("Another paper: GRESO, arXiv:2506")
+    assert own < theirs < text.index("77.3") and "Gaokao in place of AIME 25" in text[theirs:]
 
 
 def test_the_columns_are_known_benchmarks(paper: Published) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from math import floor
@@ -63,7 +64,8 @@ class PublishedCost:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A publication. Scores use `samples` answers per problem; training steps have `prompts_a_step` prompts."""
+    """A publication. Scores use `samples` answers per problem; training steps have `prompts_a_step` prompts, and the method
+    takes `fast_passes` passes a step more than the baseline. `curves` and `references` name files of `published/`."""
 
     source: str
     title: str
@@ -79,6 +81,9 @@ class Published:
     rows: tuple[PublishedRow, ...]
     prompts_a_step: int
     costs: tuple[PublishedCost, ...]
+    fast_passes: int = 0
+    curves: str = ""
+    references: tuple[str, ...] = ()
 
     def baseline_of(self, row: PublishedRow) -> PublishedRow:
         """Return the baseline's row of the same model."""
@@ -102,8 +107,13 @@ def published(name: str = DEFAULT) -> Published:
     known = sorted(one.name.removesuffix(".yaml") for one in _folder().iterdir() if one.name.endswith(".yaml"))
     if name not in known:
         raise MissingDataError(f"found no published results {name!r}; expected one of {', '.join(known)}")
-    raw = yaml.safe_load((_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
-    return from_plain(Published, raw, f"published results {name}")
+    return from_plain(Published, published_data(name), f"published results {name}")
+
+
+@cache
+def published_data(place: str) -> object:
+    """The content of `published/PLACE.yaml`."""
+    return yaml.safe_load((_folder() / f"{place}.yaml").read_text(encoding="utf-8"))
 
 
 def average(row: PublishedRow) -> float:

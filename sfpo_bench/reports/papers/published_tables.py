@@ -15,6 +15,8 @@ from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.papers.frame import rows_of
 from sfpo_bench.reports.papers.layout import lay_out, points_text
 from sfpo_bench.reports.papers.names import PaperNames
+from sfpo_bench.reports.papers.pass_shares import Reference, published_shares, references
+from sfpo_bench.reports.papers.published_curves import CurveReading, authors_curves, curve_disagreements, readings
 from sfpo_bench.reports.papers.published_results import Gain, Published, disagreements, gains, published_scores
 from sfpo_bench.reports.papers.table import score_blocks
 from sfpo_bench.reports.papers.tex import paper_tex
@@ -109,9 +111,66 @@ def published_blocks(found: Published) -> list[Block]:
         *bullets([*_MEANINGS, *_counted(gains(found))]),
         heading(2, f"Cost to the best average of {found.baseline}"),
         _costs_table(found),
+        *_curve_blocks(found),
+        *(block for one in references(found) for block in _reference_blocks(one)),
+        heading(2, "Share of one update pass in a step of the baseline"),
+        _shares_table(),
         heading(2, "What does not add up, and what is not told"),
-        *bullets([*(_readable(line) for line in disagreements(found)), *found.notes]),
+        *bullets([*(_readable(line) for line in disagreements(found)), *_of_curves(found), *found.notes]),
     ]
+
+
+def _of_curves(found: Published) -> list[str]:
+    curves = authors_curves(found)
+    return [] if curves is None else [*curve_disagreements(found, curves), *curves.notes]
+
+
+def _curve_blocks(found: Published) -> list[Block]:
+    """The authors' own curves beside their table and their printed ratios."""
+    curves = authors_curves(found)
+    if curves is None:
+        return []
+    left = ("model", f"best of {found.baseline}'s curve", "best of the method's", "gain", "gain in the table")
+    header = (*left, "printed ratio", "markers, steps", "their ratio", "first at the target", "ratio")
+    rows = [
+        (
+            one.model,
+            f"{one.baseline_best:.1f}",
+            f"{one.method_best:.1f}",
+            points_text((one.method_best - one.baseline_best) / 100, 1),
+            "" if one.table_gain is None else points_text(one.table_gain / 100, 1),
+            *_ratio_cells(one),
+        )
+        for one in readings(found, curves)
+    ]
+    where = f"Points of {curves.source}, read off its figure to ± {curves.error:g} points, percent."
+    return [heading(2, "The authors' own curves"), paragraph(where), table(header, rows, left=1)]
+
+
+def _ratio_cells(one: CurveReading) -> tuple[str, ...]:
+    if one.markers is None or one.printed_ratio is None:
+        return ("",) * 5
+    marks, first = one.markers, "never"
+    if one.first_at is not None:
+        first = f"step {one.first_at:.0f}"
+    crossing = "" if one.first_ratio is None else f"{one.first_ratio:.2f}"
+    printed = f"{one.printed_ratio:.2f}"
+    return (printed, f"{marks.baseline} and {marks.method}", f"{marks.ratio:.2f}", first, crossing)
+
+
+def _reference_blocks(one: Reference) -> list[Block]:
+    """Another paper's rows; none of them is compared with the rows above."""
+    rows = [(row.model, row.method, *(f"{value:.1f}" for value in (*row.scores, row.average))) for row in one.rows]
+    return [
+        heading(2, f"Another paper: {one.title}, {one.source}"),
+        paragraph(f"From its {one.where}. Protocol: {one.protocol}."),
+        table(("model", "method", *one.benchmarks, "average"), rows, left=2),
+    ]
+
+
+def _shares_table() -> Table:
+    rows = [(one.paper, one.model, f"{100 * one.share:.1f} %", one.source) for one in published_shares()]
+    return table(("paper", "model", "one pass", "source"), rows, left={0, 1, 3})
 
 
 def _gains_table(found: Sequence[Gain]) -> Table:
