@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from dataclasses import asdict, replace
@@ -11,6 +12,8 @@ import pytest
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.experiments.step_costs import MeasuredStep, Network, StepCosts, StepSeconds, StepShape, fit, left_out
+from sfpo_bench.reports.papers.pass_shares import published_shares, references
+from sfpo_bench.reports.papers.published_results import published
 from tests.conftest import Cli
 
 RECORDED = Path(__file__).with_name("measured_steps.json")
@@ -63,6 +66,39 @@ def test_every_recorded_step_is_predicted_from_the_others_within_a_fifth() -> No
     assert len(steps) >= 8 and max(s.seconds.in_turn for s in steps) > 5 * min(s.seconds.in_turn for s in steps)
     found = left_out(recorded["device"], recorded["parameters"], steps)
     assert all(0.8 <= ratio <= 1.2 for ratio in found.values()), found
+
+
+def test_of_one_published_run_the_share_of_a_pass_in_another_follows() -> None:
+    """Costs that have the hours of Qwen2.5-Math-1.5B on 4 GPUs (responses decoded side by side at the pace of the
+    longest) give the 7B model's share on 8, within the factor 1.5 that a plan is good for."""
+    hours = {one.model: one for one in references(published())[0].hours}
+    small, large = hours["Qwen2.5-Math-1.5B"], hours["Qwen2.5-Math-7B"]
+    shape, parameters = StepShape(256, 8, 150.0, 1000.0, 2560.0, 512, 1.0, 1, 4, 65536), 1_540_000_000
+    seconds = {part: 3.6 * getattr(small, part) for part in ("training", "rollout", "other")}  # of one of 1,000 steps
+    update = (0.0, 0.0, 0.0, seconds["training"] / (shape.tokens / 4))
+    rollout = (0.0, seconds["rollout"] / 2560, 0.0)
+    costs = StepCosts("4 H100", parameters, rollout, (seconds["other"], 0.0), update, 0.0)
+    found = costs.predict(shape, Network(8, gigabytes_per_second=450), 7_620_000_000)
+    share = large.training / (large.training + large.rollout + large.other)
+    assert 1 / 1.5 < (found.update + found.exchange) / found.in_turn / share < 1.5
+
+
+def test_costs_of_a_processor_do_not_give_the_shares_of_gpus() -> None:
+    """What docs/distributed.md warns of: on a CPU a trained token costs no more than twice a sampled one."""
+    recorded = json.loads(RECORDED.read_text())
+    steps = [
+        MeasuredStep(one["name"], StepShape(**one["shape"]), StepSeconds(**one["seconds"])) for one in recorded["steps"]
+    ]
+    costs = fit(recorded["device"], recorded["parameters"], steps)
+    found = []
+    for limit, share, devices in itertools.product((2560.0, 6144.0), (0.25, 1.0), (1, 8)):
+        shape = StepShape(128, 8, 150.0, share * limit, limit, 512, 1.0, 1, 4, 65536)
+        more = replace(shape, passes=4, optimizer_steps=16)
+        one, four = (costs.predict(each, Network(devices), 1_540_000_000).in_turn for each in (shape, more))
+        found.append((four / one - 1) / 3)
+    printed = [one.share for one in published_shares()]
+    assert f"{100 * min(found):.0f} to {100 * max(found):.0f} %" == "29 to 47 %"
+    assert min(found) > 1.5 * max(printed)
 
 
 def test_a_step_is_the_sums_that_the_module_states() -> None:

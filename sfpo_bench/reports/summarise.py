@@ -10,6 +10,7 @@ from sfpo_bench.core.costs import MAIN_AXES, CostAxis
 from sfpo_bench.core.errors import BenchError
 from sfpo_bench.core.types import EvaluationRecord
 from sfpo_bench.reports.axes import known_axes
+from sfpo_bench.reports.break_even import break_even
 from sfpo_bench.reports.clocks import clock_problem
 from sfpo_bench.reports.load import Comparison, SeedRun, SeedStatus
 from sfpo_bench.reports.one_run import one_run_interval
@@ -70,6 +71,7 @@ def build_summary(comparison: Comparison) -> Summary:
         absolute=judged(target_block(arms, plan.baseline, plan.targets, ABSOLUTE_NOTE, axes), arms, plan.baseline),
         paper=None if cut else _paper_block(arms, plan.baseline, axes),
         axes=tuple(axis.value for axis in axes),
+        break_even=break_even(comparison, arms),
         origin=plan.origin,
         stop_at=plan.stop_at,
         pairs=pair_rows(arms, plan.baseline, plan.targets, known_axes(plan.axes, MAIN_AXES)),

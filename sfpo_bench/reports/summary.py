@@ -5,12 +5,13 @@ Summary
   absolute     costs and ratios at the targets fixed before the run
   paper        the same at the target of the SFPO paper: the baseline's best mean accuracy
   pairs[]      what the runs of any two arms could tell apart
+  break_even   when saving steps saves time: the share of one update pass in a step
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -239,6 +240,79 @@ class PairRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PassShare:
+    """The share u that one update pass of the baseline has, or would have, in a step of the baseline, by the seconds of
+    an arm's runs: its mean over `runs`, with a t interval (None: one run). `passes` are the optimizer steps of a step
+    of the arm over those of the baseline."""
+
+    arm: str
+    passes: float
+    share: float
+    low: float | None
+    high: float | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRatio:
+    """Time of the baseline over that of an arm to a target, were one pass the `share` of a baseline's step."""
+
+    share: float
+    ratio: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEvenRow:
+    """What an arm's steps to a target come to in time. `passes`: optimizer steps a step on the way there, over those of
+    the baseline, by geometric means. The `curve` begins at share 0, where the ratio is that of the steps saved, and
+    ends at 1, where it is that of optimizer steps. `even` is the share at which times are equal, `even_low` and
+    `even_high` that of the ends of the interval; None where there is none between 0 and 1. A ratio without an estimate
+    has no curve, and `reason` says why."""
+
+    arm: str
+    target: float
+    seeds: int
+    baseline_seeds: int
+    passes: float | None
+    curve: tuple[TimeRatio, ...]
+    even: float | None
+    even_low: float | None
+    even_high: float | None
+    reason: str
+
+    def at(self, share: float) -> TimeRatio:
+        """The ratio at a share; between points of the curve the inverse of the ratio is a straight line."""
+        return between(self.curve, share)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEven:
+    """When saving steps saves time: see `break_even.py`."""
+
+    shares: tuple[PassShare, ...]
+    rows: tuple[BreakEvenRow, ...]
+
+    def share_of(self, arm: str) -> PassShare | None:
+        return next((one for one in self.shares if one.arm == arm), None)
+
+
+def between(curve: Sequence[TimeRatio], share: float) -> TimeRatio:
+    """A point of a curve of time ratios, between its own points."""
+    after = next(place for place, one in enumerate(curve) if one.share >= share)
+    high, low = curve[after], curve[max(0, after - 1)]
+    part = 1.0 if high.share == low.share else (share - low.share) / (high.share - low.share)
+
+    def mixed(one: float | None, two: float | None) -> float | None:
+        return None if one is None or two is None else 1 / ((1 - part) / one + part / two)
+
+    ratio = mixed(low.ratio, high.ratio)
+    assert ratio is not None
+    return TimeRatio(share, ratio, mixed(low.low, high.low), mixed(low.high, high.high))
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """All numbers of a comparison; intervals are at `confidence`.
 
@@ -266,6 +340,7 @@ class Summary:
     origin: str = ""
     stop_at: StopAt | None = None
     pairs: tuple[PairRow, ...] = ()
+    break_even: BreakEven | None = None
 
     @property
     def runs_stopped(self) -> int:

@@ -9,6 +9,7 @@ import pandas as pd
 from sfpo_bench.core.costs import MAIN_AXES, CostAxis
 from sfpo_bench.reports.answer import answers, unanswered
 from sfpo_bench.reports.axes import TABLE_ORDER, known_axes
+from sfpo_bench.reports.break_even_text import break_even_blocks
 from sfpo_bench.reports.document import (
     Block,
     Picture,
@@ -57,7 +58,7 @@ from sfpo_bench.reports.summary import (
     Summary,
     TargetBlock,
 )
-from sfpo_bench.results.names import FIGURE
+from sfpo_bench.results.names import BREAK_EVEN_FIGURE, FIGURE
 from sfpo_bench.statistics import Claim
 
 COST_COLUMNS = (
@@ -112,6 +113,7 @@ def report_blocks(summary: Summary, figure: str = FIGURE) -> list[Block]:
         heading(2, "Cost to the targets fixed before the run"),
         *_cost_sections(summary),
         *_paper_section(summary),
+        *break_even_blocks(summary, BREAK_EVEN_FIGURE),
         *pair_blocks(summary),
         heading(2, "Arms"),
         _arms_table(summary),

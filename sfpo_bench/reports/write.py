@@ -12,6 +12,8 @@ from urllib.parse import quote
 import pandas as pd
 
 from sfpo_bench.reports.anatomy import anatomy_bytes, anatomy_frame
+from sfpo_bench.reports.break_even_figure import break_even_bytes
+from sfpo_bench.reports.break_even_text import break_even_frame
 from sfpo_bench.reports.figures import figure_bytes
 from sfpo_bench.reports.html import Page, page
 from sfpo_bench.reports.latex import Columns, report_tex, tables_tex
@@ -24,7 +26,7 @@ from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import SUMMARY_FILE, Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_blocks
 from sfpo_bench.results.comparison import run_place
-from sfpo_bench.results.names import FIGURE, PAGE, REPORT
+from sfpo_bench.results.names import BREAK_EVEN_FIGURE, FIGURE, PAGE, REPORT
 from sfpo_bench.results.stored_files import write_atomically
 
 _INSIDE = "Inside the updates: what every training step recorded, means over seeds"
@@ -51,6 +53,7 @@ class ReportFiles:
     latex: Path
     latex_tables: Path
     latex_tables_two_column: Path
+    break_even: Path
 
     @classmethod
     def inside(cls, folder: Path) -> ReportFiles:
@@ -73,7 +76,14 @@ class ReportFiles:
             latex=folder / "report.tex",
             latex_tables=folder / "tables.tex",
             latex_tables_two_column=folder / "tables-two-column.tex",
+            break_even=folder / "break_even.csv",
         )
+
+    @property
+    def break_even_figure(self) -> dict[str, Path]:
+        """By kind; not there where no two arms differ in passes."""
+        png = self.break_even.with_name(BREAK_EVEN_FIGURE)
+        return {kind: png.with_suffix(f".{kind}") for kind in ("png", "pdf", "svg")}
 
 
 def write_report(source: Path | Comparison, out: Path | None = None, baseline: str | None = None) -> ReportFiles:
@@ -92,8 +102,12 @@ def write_report(source: Path | Comparison, out: Path | None = None, baseline: s
     if baseline is not None:
         comparison = comparison.with_baseline(baseline)
     files = ReportFiles.inside(out)
-    for path, content in _contents(comparison, files, _places(folder, out)).items():
+    contents = _contents(comparison, files, _places(folder, out))
+    for path, content in contents.items():
         write_atomically(path, content)
+    for path in files.break_even_figure.values():
+        if path not in contents:  # of another baseline, say
+            path.unlink(missing_ok=True)
     return files
 
 
@@ -103,7 +117,9 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
     anatomy = anatomy_frame(comparison)
     figures, inside = figure_bytes(summary), anatomy_bytes(anatomy, summary.name)
     report = report_blocks(summary, files.figure_png.name)
+    even = break_even_bytes(summary)
     pictures = {files.figure_png.name: figures["svg"]}
+    pictures |= {BREAK_EVEN_FIGURE: even["svg"]} if even else {}
     early = " ".join(crossing_lines(summary))
     shown = Page(summary, comparison, report, pictures, [(_INSIDE, inside["svg"])], place)
     return {
@@ -115,6 +131,8 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
         files.anatomy: csv_bytes(anatomy),
         **{getattr(files, f"figure_{kind}"): content for kind, content in figures.items()},
         **{getattr(files, f"anatomy_{kind}"): content for kind, content in inside.items()},
+        files.break_even: csv_bytes(break_even_frame(summary)),
+        **{files.break_even_figure[kind]: content for kind, content in even.items()},
         files.latex: report_tex(report, [(files.anatomy_pdf.name, _INSIDE)]).encode(),
         files.latex_tables: tables_tex(report, Columns.one, early).encode(),
         files.latex_tables_two_column: tables_tex(report, Columns.two, early).encode(),

@@ -10,6 +10,7 @@ RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES = "runs", "sweeps", "studies", "evalu
 ARTIFACTS, STORE_DATABASE = "mlartifacts", "mlflow.db"
 # Files of every report (comparison, sweep, study), and the score table of a study or an evaluation.
 REPORT, PAGE, FIGURE, SCORES_TABLE = "report.md", "report.html", "figure.png", "scores.csv"
+BREAK_EVEN_FIGURE = "break_even.png"
 PAPER_SCORES_TABLE = "paper_scores.csv"  # used if `SCORES_TABLE` has other columns
 WORKERS_LOG = "workers.log"
 REGRADED_TABLE = "regraded.csv"  # samples that our grader and that of a sample log grade otherwise

@@ -64,8 +64,8 @@ class PublishedCost:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A publication. Scores use `samples` answers per problem; training steps have `prompts_a_step` prompts, and the method
-    takes `fast_passes` passes a step more than the baseline. `curves` and `references` name files of `published/`."""
+    """A publication. Scores use `samples` answers per problem; training steps have `prompts_a_step` prompts, and the
+    method takes `fast_passes` passes more than the baseline. `curves` and `references` name files of `published/`."""
 
     source: str
     title: str
