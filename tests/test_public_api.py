@@ -32,10 +32,10 @@ NAMES = {
     """,
     "sfpo_bench.statistics": """
         CONFIDENCE FEWEST_SEEDS POWER SEEDS_AT_MOST SMALL_FACTOR Claim Design DifferenceError Estimate Interval Outcome
-        RatioEstimate ScoreError SeedCost Side Statement Verdict cost_ratio cost_to_target count_reached
-        detectable_ratio difference_error geometric_mean_interval holm_adjusted largest_factor mean_interval
-        ratio_of_geometric_means reached_costs score_error seeds_needed typical_cost unseen_share verdict
-        wilson_interval
+        RatioEstimate ScoreError SeedCost ShiftEstimate Side Statement Verdict cost_ratio cost_to_target count_reached
+        detectable_ratio detectable_shift difference_error difference_of_means geometric_mean_interval holm_adjusted
+        largest_factor mean_interval ratio_of_geometric_means reached_costs score_error seeds_for_shift seeds_needed
+        typical_cost unseen_share verdict wilson_interval
     """,
 }
 HEAVY = ("torch", "transformers", "mlflow", "vllm", "ray")
