@@ -26,9 +26,9 @@ NAMES = {
         clipped_surrogate group_advantages k3 loss_weights mismatch response_weights
     """,
     "sfpo_bench.reports": """
-        CURVE_COLUMNS METRIC_COLUMNS Comparison ReportFiles Summary answer compare curves_frame figure
-        learning_rate_figure load_comparison load_from_mlflow load_sweep metrics_frame paper_tables show sweep_figure
-        table trials_table write_report write_sweep_report
+        CURVE_COLUMNS METRIC_COLUMNS Column Comparison FigureStyle ReportFiles Summary TableStyle answer compare
+        curves_frame figure learning_rate_figure load_comparison load_from_mlflow load_sweep metrics_frame own_figure
+        own_table paper_tables save_figure show sweep_figure table trials_table write_report write_sweep_report
     """,
     "sfpo_bench.statistics": """
         CONFIDENCE FEWEST_SEEDS POWER SEEDS_AT_MOST SMALL_FACTOR Claim Design DifferenceError Estimate Interval Outcome

@@ -77,6 +77,11 @@ def simple_page(title: str, report: Sequence[Block], pictures: Mapping[str, byte
     return _document(title, [part for block in report for part in _block(block, pictures, {})])
 
 
+def fragment(report: Sequence[Block]) -> str:
+    """Return blocks without a page around them, and without links or pictures."""
+    return "\n".join(part for block in report for part in _block(block, {}, {})) + "\n"
+
+
 def _document(title: str, parts: Sequence[str]) -> str:
     title = html.escape(title)
     return "\n".join(

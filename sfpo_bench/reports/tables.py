@@ -130,14 +130,14 @@ def _csv_row(
     share = shares.get((cost.arm, cost.target)) if cost.axis == CostAxis.responses else None
     middle = (cost.claim.value, cost.point, cost.low, cost.high, cost.reason, share)
     [axis] = known_axes([cost.axis])
-    said = _cost_cell(cost, axis, summary.confidence, _own_mark(cost))
+    said = cost_cell(cost, axis, summary.confidence, _own_mark(cost))
     if cost.arm == summary.baseline:
         return (*left, *middle, "baseline", None, None, None, "", None, None, None, None, None, "", said, "baseline")
     ratio = block.ratio(cost.arm, cost.target, cost.axis)
     right = (ratio.claim.value, ratio.point, ratio.low, ratio.high, ratio.reason)
     judged = "" if ratio.verdict is None else ratio.verdict.value
     power = (ratio.detectable, ratio.p_value, ratio.adjusted_p, judged)
-    texts = (said, _ratio_cell(ratio, summary.confidence, _own_mark(ratio)))
+    texts = (said, ratio_cell(ratio, summary.confidence, _own_mark(ratio)))
     return (*left, *middle, *right, ratio.baseline_reached, ratio.baseline_seeds, *power, *texts)
 
 
@@ -260,20 +260,20 @@ def _cost_cells(
     summary: Summary, block: TargetBlock, arm: ArmSummary, target: float, axis: CostAxis, marks: Mapping[str, str]
 ) -> tuple[str, ...]:
     cost = block.cost(arm.name, target, axis.value)
-    left = (arm.label, _cost_cell(cost, axis, summary.confidence, marks), f"{cost.reached} of {cost.seeds}")
+    left = (arm.label, cost_cell(cost, axis, summary.confidence, marks), f"{cost.reached} of {cost.seeds}")
     if arm.name == summary.baseline:
         return (*left, "baseline", "")
     row = block.ratio(arm.name, target, axis.value)
     detectable = "" if row.detectable is None else ratio_text(row.detectable)
-    return (*left, _ratio_cell(row, summary.confidence, marks), detectable)
+    return (*left, ratio_cell(row, summary.confidence, marks), detectable)
 
 
-def _cost_cell(row: CostRow, axis: CostAxis, confidence: float, marks: Mapping[str, str]) -> str:
+def cost_cell(row: CostRow, axis: CostAxis, confidence: float, marks: Mapping[str, str]) -> str:
     numbers = [None if value is None else cost_text(axis, value) for value in (row.point, row.low, row.high)]
     return kind_text(row, numbers, confidence, marks)
 
 
-def _ratio_cell(row: RatioRow, confidence: float, marks: Mapping[str, str]) -> str:
+def ratio_cell(row: RatioRow, confidence: float, marks: Mapping[str, str]) -> str:
     numbers = [None if value is None else ratio_text(value) for value in (row.point, row.low, row.high)]
     return kind_text(row, numbers, confidence, marks)
 

@@ -21,8 +21,14 @@ def cells(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_there_are_four() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["1_convergence", "2_paper_tables", "3_anatomy", "4_sweep"]
+def test_there_are_five() -> None:
+    assert [path.stem for path in NOTEBOOKS] == [
+        "1_convergence",
+        "2_paper_tables",
+        "3_anatomy",
+        "4_sweep",
+        "5_own_style",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
