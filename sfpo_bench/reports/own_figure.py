@@ -53,8 +53,7 @@ def own_figure(summary: Summary, style: FigureStyle | None = None) -> Figure:
 
     style = style or FigureStyle()
     _check(summary, style)
-    sizes = {"font.size": style.font_size, "axes.titlesize": style.font_size, "legend.fontsize": style.font_size - 1}
-    with styled(), matplotlib.rc_context(sizes):
+    with styled(), matplotlib.rc_context({"font.size": style.font_size, "legend.fontsize": style.font_size - 1}):
         figure = empty_figure(WIDTH_INCHES[style.columns], style.height_inches)
         figure.set_layout_engine("constrained")
         panels = figure.subplots(1, len(style.axes), sharey=True, squeeze=False)[0]
