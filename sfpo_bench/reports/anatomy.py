@@ -1,15 +1,15 @@
-"""What happens inside the updates: means over seeds of the numbers that every training step records, and their figure.
+"""Statistics of the updates: means over seeds of metrics that every training step records, and their figure.
 
-    displacement                  how far a step moves the weights
-    fast_slow_cosine              whether the slow step goes where the fast passes went
+    displacement                  norm of the weights' change in a step
+    fast_slow_cosine              cosine of the directions of the fast passes and the slow pass
     gradient_norm                 mean over the passes of a step, before clipping
     entropy                       with a diamond where the entropy trigger switched the fast stage off
-    trigger_z                     the z-score that the trigger watches
-    groups_without_signal_share   groups whose responses all earned the same
+    trigger_z                     z-score that the trigger observes
+    groups_without_signal_share   share of groups with equal rewards
     clip_fraction                 by pass of a step, mean over steps; and over steps, mean over the passes
-    seconds                       where the time of a step goes
+    seconds                       time of a step by part
 
-The figure is drawn from `anatomy_frame` alone, which is also written as a table.
+The figure is drawn from `anatomy_frame`, which is also written as a table.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ ANATOMY_COLUMNS: Mapping[str, str] = {
 
 FIRED = "trigger_fired"
 WHOLE = "step_seconds"
-# Parts of `step_seconds` in the order in which a step spends them.
+# Parts of `step_seconds` in the order of a step.
 TIME_PARTS: Mapping[str, str] = {
     "rollout_seconds": "rollout",
     "grading_seconds": "grading",
@@ -71,8 +71,7 @@ _TIME_COLORS = ("#0072B2", "#56B4E9", "#999999", "#D55E00", "#CC79A7", "#009E73"
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: the rows of `anatomy_frame` it shows, its title, what its x is, and between which ends its values lie
-    by definition."""
+    """A panel: the key of its rows in `anatomy_frame`, its title, the label of x, and the range of possible values."""
 
     key: str
     title: str
@@ -97,24 +96,24 @@ SECONDS = Panel("seconds", "where a step's seconds go", "seconds", _AMOUNT)
 
 
 def anatomy_frame(comparison: Comparison) -> pd.DataFrame:
-    """Means over an arm's counted runs with pointwise 95 % t intervals: the columns of `ANATOMY_COLUMNS`.
+    """Return means over an arm's counted runs with pointwise 95 % t intervals, in the columns of `ANATOMY_COLUMNS`.
 
-    `x` is the step, or the number of the pass; of `seconds` it is 0 and `part` says which. One run gives no interval:
-    its ends are empty. Rows of the panel `trigger_fired` mark single runs: `x` the step, `mean` the entropy there,
-    `part` the seed.
+    `x` is the step or the number of the pass; for `seconds` it is 0, and `part` names the part. A single run has no
+    interval, and its `low` and `high` are empty. Rows of the panel `trigger_fired` mark single runs: `x` is the step,
+    `mean` the entropy there, `part` the seed.
     """
     rows = [row for arm in comparison.plan.arms for row in _arm_rows(comparison, arm)]
     return pd.DataFrame(rows, columns=list(ANATOMY_COLUMNS)).astype(dict(ANATOMY_COLUMNS))
 
 
 def anatomy_figure(frame: pd.DataFrame, name: str) -> Figure:
-    """Nine panels from an `anatomy_frame`; a panel without recorded numbers is labelled so."""
+    """Return nine panels drawn from an `anatomy_frame`; a panel without recorded metrics says so."""
     with styled():
         return _figure(frame, name)
 
 
 def anatomy_bytes(frame: pd.DataFrame, name: str) -> dict[str, bytes]:
-    """The figure as `png`, `pdf` and `svg`; equal frames give equal bytes."""
+    """Return the figure as `png`, `pdf` and `svg`; equal frames give equal bytes."""
     return files_of(lambda: _figure(frame, name))
 
 
@@ -122,7 +121,7 @@ def anatomy_bytes(frame: pd.DataFrame, name: str) -> dict[str, bytes]:
 
 
 def counted(runs: Sequence[SeedRun]) -> list[SeedRun]:
-    """The runs that means are taken over: the finished ones, or every one with a step while none has finished."""
+    """Return the runs that means use: the finished ones, or every one with a step if none has finished."""
     stepped = [run for run in runs if run.metrics]
     return [run for run in stepped if run.status is SeedStatus.finished] or stepped
 
@@ -130,7 +129,7 @@ def counted(runs: Sequence[SeedRun]) -> list[SeedRun]:
 def _arm_rows(comparison: Comparison, arm: str) -> Iterator[tuple[object, ...]]:
     runs = counted(comparison.of_arm(arm))
     metrics = [_with_means(run.metrics) for run in runs]
-    # Once runs ended at their target, only slow ones are left: a mean over those would be of another kind.
+    # Once some runs have ended at their target, a mean over the remaining, slower ones would be biased.
     last = min((run.step for run in runs if run.planned_share < 1), default=comparison.plan.steps)
     whole = [{key: one.up_to(last) for key, one in own.items()} for own in metrics]
     label = comparison.plan.arms[arm].label
@@ -152,7 +151,7 @@ def _arm_rows(comparison: Comparison, arm: str) -> Iterator[tuple[object, ...]]:
 
 
 def _with_means(metrics: Mapping[str, Series]) -> Mapping[str, Series]:
-    """The run's numbers, and the means over a step's passes of `gradient_norm` and `clip_fraction`."""
+    """Return the run's metrics, and the means over a step's passes of `gradient_norm` and `clip_fraction`."""
     means = {key: _mean_over_passes(metrics, key) for key in ("gradient_norm", "clip_fraction")}
     return {**metrics, **{key: mean for key, mean in means.items() if mean is not None}}
 
@@ -169,12 +168,12 @@ def _mean_over_passes(metrics: Mapping[str, Series], statistic: str) -> Series |
 
 
 def pass_number(stage: str, fast: int) -> int:
-    """Which pass of a step a stage is, from 1: `pass_2` and `fast_2` are 2, `slow` comes after the `fast` fast ones."""
+    """Return the number of a stage's pass, from 1: 2 for `pass_2` and `fast_2`, `fast` + 1 for `slow`."""
     return fast + 1 if stage == "slow" else int(stage.rsplit("_", 1)[1])
 
 
 def _clip_by_pass(runs: Sequence[Mapping[str, Series]]) -> Iterator[tuple[int, list[float]]]:
-    """For each pass of a step one value per run: its mean over the steps that had this pass."""
+    """Yield for each pass of a step one value per run: its mean over the steps that had this pass."""
     found: dict[int, list[float]] = {}
     for metrics in runs:
         stages = [key.removesuffix("/clip_fraction") for key in metrics if key.endswith("/clip_fraction")]
@@ -186,7 +185,7 @@ def _clip_by_pass(runs: Sequence[Mapping[str, Series]]) -> Iterator[tuple[int, l
 
 
 def _seconds(runs: Sequence[Mapping[str, Series]]) -> Iterator[tuple[str, list[float]]]:
-    """For each part of a step's time one value per run: its mean over steps."""
+    """Yield for each part of a step's time one value per run: its mean over steps."""
     if not all("step_seconds" in metrics for metrics in runs):
         return
     wholes = [_finite_mean(metrics["step_seconds"].values) for metrics in runs]
@@ -208,8 +207,7 @@ def _finite_mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
 def _bands(
     places: Sequence[float], columns: Sequence[Sequence[float]], ends: tuple[float, float]
 ) -> Iterator[tuple[object, ...]]:
-    """`(x, mean, low, high, seeds)` at each place, over its finite values, the band cut to what the values can be; a
-    place without one is left out."""
+    """Yield `(x, mean, low, high, seeds)` over the finite values at each x, if any, with the band cut to `ends`."""
     for place, column in zip(places, columns, strict=True):
         values = [float(value) for value in column if np.isfinite(value)]
         if values:
@@ -281,7 +279,7 @@ def _legend(figure: Figure, arms: Mapping[str, str], top: float) -> None:
 
 
 def _shown(label: str, width: int = 40) -> str:
-    """The label, shortened; a leading _ would hide it from the legend."""
+    """Return the label, shortened; matplotlib hides labels with a leading _ from the legend."""
     short = textwrap.shorten(label, width, placeholder=" …") or "…"
     return f" {short}" if short.startswith("_") else short
 
@@ -329,7 +327,7 @@ def _draw_fired(axes: Axes, frame: pd.DataFrame, arms: Sequence[str]) -> None:
 
 
 def _draw_seconds(axes: Axes, frame: pd.DataFrame, arms: Mapping[str, str]) -> None:
-    """One stacked bar per arm, the first on top; parts below 1 % of the longest step are drawn but not in the key."""
+    """Draw one stacked bar per arm, the first on top; parts below 1 % of the longest step are not in the legend."""
     own = frame[frame["panel"] == SECONDS.key]
     axes.set_title(SECONDS.title, loc="left")
     axes.set_xlabel(SECONDS.x)
@@ -344,14 +342,14 @@ def _draw_seconds(axes: Axes, frame: pd.DataFrame, arms: Mapping[str, str]) -> N
     for (part, words), color in zip(TIME_PARTS.items(), _TIME_COLORS, strict=True):
         if part in table:
             widths = table[part].to_numpy()
-            said = words if widths.max() >= 0.01 * longest else None
+            legend = words if widths.max() >= 0.01 * longest else None
             axes.barh(
                 range(len(arms)),
                 widths,
                 left=ends,
                 color=color,
                 height=0.62,
-                label=said,
+                label=legend,
                 edgecolor="white",
                 linewidth=0.4,
             )
@@ -368,7 +366,7 @@ def _draw_seconds(axes: Axes, frame: pd.DataFrame, arms: Mapping[str, str]) -> N
 
 
 def _draw_whiskers(axes: Axes, own: pd.DataFrame, arms: Sequence[str]) -> None:
-    """The interval of the whole step at the end of each bar that has one."""
+    """Draw the interval of the whole step at the end of each bar that has one."""
     rows = own[own["part"] == WHOLE].dropna(subset=["low", "high"])
     for arm, low, high in zip(rows["arm"], rows["low"].tolist(), rows["high"].tolist(), strict=True):
         axes.plot([low, high], [arms.index(arm)] * 2, color="0.2", linewidth=1.1, zorder=5)

@@ -1,10 +1,10 @@
-"""A comparison from an MLflow store alone: the same records as from its folder, with no folder at hand.
+"""Loads a comparison from an MLflow store alone, as the same records as from its folder.
 
     load_from_mlflow("arithmetic", "sqlite:///results/mlflow.db")
 
-The plan is the artifact `comparison.json` of the comparison's run; without it, that of the report (`summary.json`);
-without either, what the runs' parameters and tags say. A run's curves are its artifact `curves.parquet` when their
-last values are those of the metric history; else, or without it, the history itself.
+The plan is the artifact `comparison.json` of the comparison's run, else it is taken from the report's `summary.json`,
+else from the runs' parameters and tags. A run's curves are its artifact `curves.parquet` if its last values agree with
+the metric history, else the history.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sfpo_bench.tracking.delivery import CHANGED_PARAM_TAG
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 from sfpo_bench.tracking.stored_runs import StoredRunInfo, StoredRuns, stored_runs
 
-# Artifacts have the names of the files they are copies of.
+# Artifacts have the names of the original files.
 _PLAN, _RUN = ComparisonFolder(Path()).plan_file, RunFolder(Path())
 _STATUS = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
 _STOP = "training.stop_at."
@@ -34,11 +34,11 @@ _NOT_SETTINGS = ("run_name", "output_root", "seed", "device")
 
 
 def load_from_mlflow(run: str, tracking_uri: str | None = None) -> Comparison:
-    """The comparison whose MLflow run has the id or the name `run`, with every run the store knows of it.
+    """Return the comparison whose MLflow run has the id or the name `run`, with every run of it in the store.
 
-    Without `tracking_uri` it is the variable MLFLOW_TRACKING_URI, else `results/mlflow.db` here. Raises
-    `MissingDataError` when there is no such comparison, `ConfigError` when several have that name or its plan is
-    unusable, and `TrackingError` when the store fails.
+    `tracking_uri` defaults to MLFLOW_TRACKING_URI, else `results/mlflow.db` in the working directory. Raises
+    `MissingDataError` if there is no such comparison, `ConfigError` if several have that name or the plan is not
+    usable, and `TrackingError` if the store fails.
     """
     uri = resolve_tracking_uri(tracking_uri, Path("results"), os.environ)
     store = stored_runs(uri)
@@ -68,7 +68,7 @@ def _parent(store: StoredRuns, run: str) -> StoredRunInfo:
 
 
 def _plan(store: StoredRuns, parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> ComparisonPlan:
-    """The plan as it was written down, with arms and seeds that were added to it since."""
+    """Return the stored plan with the arms and seeds that were added later."""
     raw = _artifact(store, parent, _PLAN.name) or _of_summary(_artifact(store, parent, SUMMARY_FILE))
     raw = raw or _of_params(parent, children)
     arms = {**raw.get("arms", {})}
@@ -86,7 +86,7 @@ def _artifact(store: StoredRuns, run: StoredRunInfo, name: str) -> dict[str, Any
 
 
 def _of_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan inside a report's summary."""
+    """Return the plan inside a report's summary."""
     if not summary:
         return {}
     arms = {
@@ -97,7 +97,7 @@ def _of_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_params(parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> dict[str, Any]:
-    """The plan of a comparison from its parameters, for want of its files."""
+    """Return the plan from the parameters of the comparison's runs, for stores without its files."""
     changed = {key.removeprefix(CHANGED_PARAM_TAG): text for key, text in parent.tags.items()}
     own = {key: _parsed(changed.get(key, value)) for key, value in parent.params.items()}
     first = {key: _parsed(value) for key, value in children[0].params.items()} if children else {}
@@ -115,7 +115,7 @@ def _of_params(parent: StoredRunInfo, children: Sequence[StoredRunInfo]) -> dict
 
 
 def _stop_of(params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Where the runs of these parameters end; None where they take all their steps."""
+    """Return the `stop_at` of runs with these parameters, or None if they take all their steps."""
     found = {key.removeprefix(_STOP): value for key, value in params.items() if key.startswith(_STOP)}
     return found if found.get("accuracy") else None
 
@@ -125,7 +125,7 @@ def _settings(child: StoredRunInfo) -> dict[str, object]:
 
 
 def _parsed(text: str) -> Any:
-    """`0.5`, `[1, 2]`, `true` as values; any other text as it is."""
+    """Return `0.5`, `[1, 2]`, `true` as values, and any other text unchanged."""
     try:
         return json.loads(text)
     except ValueError:
@@ -136,7 +136,7 @@ def _parsed(text: str) -> Any:
 
 
 def _runs(store: StoredRuns, plan: ComparisonPlan, children: Sequence[StoredRunInfo]) -> tuple[SeedRun, ...]:
-    """A record for every planned run; of two stored runs of one arm and seed the one that was started last."""
+    """Return a record for every planned run; of two stored runs of one arm and seed, the one started last."""
     stored = {(child.tags["arm"], int(child.tags["seed"])): child for child in children}
     known = list(stored.values())
     numbers = dict(zip((child.run_id for child in known), _numbers(store, known), strict=True))
@@ -151,7 +151,7 @@ def _runs(store: StoredRuns, plan: ComparisonPlan, children: Sequence[StoredRunI
 
 
 def _numbers(store: StoredRuns, runs: Sequence[StoredRunInfo]) -> list[Numbers]:
-    """Each run's numbers: from its Parquet file where the metric history does not contradict it, else from there."""
+    """Return each run's metrics from its Parquet file if the metric history agrees, else from the history."""
     found = [_of_file(run, content) for run, content in zip(runs, store.files(runs, _RUN.curves.name), strict=True)]
     lacking = [run for run, numbers in zip(runs, found, strict=True) if numbers is None]
     histories = iter(store.histories(lacking))
@@ -163,7 +163,7 @@ def _of_file(run: StoredRunInfo, content: bytes | None) -> Numbers | None:
         return None
     try:
         numbers = numbers_of_parquet(content)
-    except (OSError, ValueError, KeyError):  # what pyarrow raises for a file that is damaged or another's
+    except (OSError, ValueError, KeyError):  # pyarrow's errors for a damaged or different file
         return None
     return numbers if numbers.agrees_with(run.latest) else None
 

@@ -1,7 +1,7 @@
-"""Reading a comparison folder: what was planned, and how far every run of it has come.
+"""Reads a comparison folder: the plan, and the state and curve of every run.
 
-A planned run that is absent, unfinished, failed or damaged is part of the answer, with its status and the reason; it
-never disappears and never stops the report.
+A planned run that is absent, unfinished, failed or damaged is included with its status and the cause, and never stops
+the report.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ METRIC_COLUMNS: Mapping[str, str] = {
 
 
 class SeedStatus(StrEnum):
-    """`RunState` and one more: `unreadable`, a run whose files are damaged."""
+    """`RunState` and additionally `unreadable`, for a run with damaged files."""
 
     pending = "pending"
     running = "running"
@@ -59,14 +59,13 @@ class SeedStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeedRun:
-    """One planned run as far as it has come.
+    """A planned run with its results so far.
 
-    `curve` holds the evaluations of the comparison's split and mode by ascending step; `greedy` is the last greedy
-    evaluation of that split; `trigger_step` is the step at which the fast stage was switched off (None: it was not);
-    `processes` trained it together; `step` is the last complete step and `cause` says why a run failed or cannot be
-    read; `metrics` are the numbers of its training steps by key, `provenance` is what it ran on and with.
-    `planned_share` is the share of its planned steps that a run had taken when it ended at its target; 1: it was not
-    cut short.
+    `curve` has the evaluations of the comparison's split and mode, sorted by step. `greedy` is the last greedy
+    evaluation of that split. `trigger_step` is the step at which the fast stage was switched off, or None. `processes`
+    is the number of ranks. `step` is the last complete step, and `cause` states why a run failed or cannot be read.
+    `metrics` has the metrics of its training steps by key. `planned_share` is the share of planned steps that a run had
+    taken when it ended at its target, else 1.
     """
 
     arm: str
@@ -95,16 +94,16 @@ class Comparison:
         return tuple(run for run in self.runs if run.arm == arm)
 
     def with_baseline(self, arm: str) -> Comparison:
-        """The same comparison with ratios to another arm; raises `ConfigError` when there is no such arm."""
+        """Return a copy with ratios to another arm; raises `ConfigError` if there is no such arm."""
         if arm not in self.plan.arms:
             raise ConfigError(f"baseline = {arm!r} is not an arm; expected one of {', '.join(self.plan.arms)}")
         return replace(self, plan=replace(self.plan, baseline=arm))
 
 
 def load_comparison(folder: Path) -> Comparison:
-    """The comparison in `folder`, its runs in folders of their own or packed.
+    """Return the comparison in `folder`, with its runs in folders or packed.
 
-    Raises `MissingDataError` or `ConfigError` when `comparison.json` is not usable.
+    Raises `MissingDataError` or `ConfigError` if `comparison.json` is not usable.
     """
     there = ComparisonFolder(folder)
     plan = there.plan()
@@ -112,15 +111,15 @@ def load_comparison(folder: Path) -> Comparison:
         packed = read_packed(folder)
         return Comparison(plan, tuple(_packed_run(plan, arm, seed, packed) for arm in plan.arms for seed in plan.seeds))
     places = [(arm, seed, there.run(arm, seed)) for arm in plan.arms for seed in plan.seeds]
-    # An imported run that is not there was never to be: nothing is pending in runs that were made elsewhere.
+    # Missing imported runs do not exist and are not pending.
     known = [place for place in places if not plan.origin or place[2].path.is_dir()]
     return Comparison(plan, tuple(read_one_run(plan, arm, seed, run) for arm, seed, run in known))
 
 
 def curves_frame(comparison: Comparison) -> pd.DataFrame:
-    """Every evaluation of every run's curve, one per row, with the columns and types of `CURVE_COLUMNS`.
+    """Return every evaluation of every run's curve, one per row, with the columns and types of `CURVE_COLUMNS`.
 
-    Of imported runs the columns of axes that were not recorded are NaN, as float64; so is `n` where it is not known.
+    For imported runs, columns of unrecorded axes are NaN as float64, and so is `n` if unknown.
     """
     rows = [_row(run, evaluation) for run in comparison.runs for evaluation in run.curve]
     frame = pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).astype(dict(CURVE_COLUMNS))
@@ -131,7 +130,7 @@ def curves_frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def metrics_frame(comparison: Comparison) -> pd.DataFrame:
-    """Every number that the runs recorded at their training steps, one per row: the columns of `METRIC_COLUMNS`."""
+    """Return every metric of the runs' training steps, one per row: the columns of `METRIC_COLUMNS`."""
     parts = [(run, key, one) for run in comparison.runs for key, one in run.metrics.items()]
     frames = [
         pd.DataFrame({"arm": run.arm, "seed": run.seed, "step": one.steps, "key": key, "value": one.values})
@@ -170,7 +169,7 @@ def _packed_run(plan: ComparisonPlan, arm: str, seed: int, packed: Mapping[str, 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come, wherever that was written down."""
+    """Status, step and cause of a run, independent of their source."""
 
     status: SeedStatus
     step: int
@@ -186,7 +185,7 @@ def seed_run(
     metrics: Mapping[str, Series],
     provenance: Mapping[str, object],
 ) -> SeedRun:
-    """A planned run from its records; raises `ValueError` when its curve cannot be true."""
+    """Return a planned run from its records; raises `ValueError` for an impossible curve."""
     return SeedRun(
         arm,
         seed,
@@ -205,14 +204,14 @@ def seed_run(
 
 
 def _planned_share(plan: ComparisonPlan, progress: Progress, records: Iterable[JournalRecord]) -> float:
-    """See `SeedRun`."""
+    """Return `SeedRun.planned_share`."""
     if plan.stop_at is None or progress.status is not SeedStatus.finished or progress.step >= plan.steps:
         return 1.0
     return 1.0 if plan.stop_at.reached_at(_evaluations(records)) is None else progress.step / plan.steps
 
 
 def _curve(plan: ComparisonPlan, records: Iterable[JournalRecord]) -> tuple[EvaluationRecord, ...]:
-    """The matching evaluations by step; of several at one step the last written counts."""
+    """Return the matching evaluations sorted by step; of several at one step the last one is used."""
     matching = {record.step: record for record in _evaluations(records) if _matches(plan, record)}
     curve = tuple(matching[step] for step in sorted(matching))
     _check(plan, curve)
@@ -220,13 +219,13 @@ def _curve(plan: ComparisonPlan, records: Iterable[JournalRecord]) -> tuple[Eval
 
 
 def _matches(plan: ComparisonPlan, record: EvaluationRecord) -> bool:
-    """Greedy decoding has no temperature to compare."""
+    """Return True for evaluations of the plan's split, mode and temperature, which greedy decoding does not have."""
     same = record.split == plan.split and record.mode == plan.mode
     return same and (plan.mode == "greedy" or math.isclose(record.temperature, plan.temperature))
 
 
 def _check(plan: ComparisonPlan, curve: Sequence[EvaluationRecord]) -> None:
-    fewest = 0 if plan.origin else 1  # a log made elsewhere may not tell how many responses an accuracy is of
+    fewest = 0 if plan.origin else 1  # other trainers' logs may lack the number of responses
     for record in curve:
         if record.n < fewest or not 0 <= record.accuracy <= 1:
             raise ValueError(f"evaluation at step {record.step} has accuracy {record.accuracy} of n = {record.n}")
@@ -251,19 +250,19 @@ def _evaluations(records: Iterable[JournalRecord]) -> Iterable[EvaluationRecord]
 
 
 def read_provenance(path: Path) -> Mapping[str, object]:
-    """The contents of `provenance.json`; empty when there is none."""
+    """Return the contents of `provenance.json`, or an empty mapping if there is none."""
     if not path.is_file():
         return {}
     return read_object(path)
 
 
 def _device(provenance: Mapping[str, object]) -> str:
-    """The device that the provenance names; empty when it names none."""
+    """Return the device in the provenance, or an empty string."""
     device = provenance.get("device", "")
     return device if isinstance(device, str) else json.dumps(device, sort_keys=True)
 
 
 def _processes(provenance: Mapping[str, object]) -> int:
-    """The number of processes in the provenance; 1 where an older version wrote it."""
+    """Return the number of processes in the provenance, or 1 for an older version."""
     count = provenance.get("processes", 1)
     return count if isinstance(count, int) and count > 0 else 1

@@ -1,4 +1,4 @@
-"""What a reader must know beside the numbers: runs that are missing, clocks that disagree, what every word means."""
+"""Notes of a report: missing runs, incompatible clocks, and the definition of every term."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ UNKNOWN = "an unknown number of"
 
 
 def responses_per_point(summary: Summary) -> str:
-    """`768`, or `512 to 768`: how many responses one point of one run's curve is the mean of; `an unknown number of`
-    where imported runs do not tell."""
+    """Return the number of responses per point of a run's curve: `768` or `512 to 768`; `UNKNOWN` for some imports."""
     counts = [point.n for arm in summary.arms for curve in arm.curves for point in curve.points]
     if summary.origin and not all(counts):
         return UNKNOWN
@@ -33,29 +32,28 @@ def responses_per_point(summary: Summary) -> str:
 
 
 def problems_per_point(summary: Summary) -> str:
-    """` to 6 problems` where the responses of a point answer fewer problems than they are; empty where each has its
-    own, or where nobody knows."""
+    """Return ` to 6 problems` if a point has several responses per problem; empty otherwise or if unknown."""
     points = [point for arm in summary.arms for curve in arm.curves for point in curve.points]
     counts = [point.problems for point in points if 0 < point.problems < point.n]
     return f" to {range_text(min(counts), max(counts))} problems" if counts else ""
 
 
 def few_problems_warning(summary: Summary) -> str | None:
-    """What so few problems leave open; None where there are enough, or where nobody knows how many there are."""
+    """Return a warning about too few problems; None if there are enough or their number is unknown."""
     counts = [point.problems for arm in summary.arms for curve in arm.curves for point in curve.points]
     known = [count for count in counts if count]
     return few_problems(min(known), summary.split) if known else None
 
 
 def seeds_text(summary: Summary) -> str:
-    """`10 seeds per arm`, or `3 to 10 seeds per arm`: the runs that means are taken over."""
+    """Return the number of runs that means use: `10 seeds per arm`, or `3 to 10 seeds per arm`."""
     counts = [len(arm.counted()) for arm in summary.arms]
     plural = "seed" if max(counts) == 1 else "seeds"
     return f"{range_text(min(counts), max(counts))} {plural} per arm"
 
 
 def measure_text(summary: Summary) -> str:
-    """What the accuracy is: `sampled accuracy at temperature 1 on the report split`."""
+    """Return a description of the accuracy: `sampled accuracy at temperature 1 on the report split`."""
     if summary.origin:
         return "accuracy as it was logged"
     how = "greedy accuracy" if summary.mode == "greedy" else f"{summary.mode} accuracy at temperature "
@@ -64,12 +62,12 @@ def measure_text(summary: Summary) -> str:
 
 
 def is_complete(summary: Summary) -> bool:
-    """True when every planned run has finished."""
+    """Return True if every planned run has finished."""
     return all(arm.seeds_finished == arm.seeds_planned for arm in summary.arms)
 
 
 def unfinished_lines(summary: Summary) -> list[Line]:
-    """One line for every run that has not finished, with what is known of why."""
+    """Return one line for every unfinished run, with the known cause."""
     return [
         line(
             arm.span(),
@@ -83,7 +81,7 @@ def unfinished_lines(summary: Summary) -> list[Line]:
 
 
 def clock_warning(summary: Summary) -> str | None:
-    """Why ratios on time axes are withheld, with the numbers behind it; None when times can be compared."""
+    """Return why ratios on time axes are withheld, with the values behind it; None if times can be compared."""
     problem = clock_problem(summary.arms)
     if problem is None:
         return None
@@ -97,8 +95,7 @@ def clock_warning(summary: Summary) -> str | None:
 
 
 def trigger_text(arm: ArmSummary, origin: str = "") -> str:
-    """`steps 31, 34 (2 of 3 runs)`: where the fast stage was switched off, or that it never was; `not recorded` of
-    imported runs, whose log does not tell."""
+    """Return where the fast stage was switched off: `steps 31, 34 (2 of 3 runs)`, `did not fire`, or `not recorded`."""
     if origin:
         return "not recorded"
     if not arm.evaluated():
@@ -111,12 +108,12 @@ def trigger_text(arm: ArmSummary, origin: str = "") -> str:
 
 
 def any_trigger(summary: Summary) -> bool:
-    """True when the entropy trigger fired in some run."""
+    """Return True if the entropy trigger fired in some run."""
     return any(curve.trigger_step is not None for arm in summary.arms for curve in arm.evaluated())
 
 
 def figure_caption(summary: Summary) -> str:
-    """What lines, bands and markers are."""
+    """Return the meaning of lines, bands and markers."""
     sizes, level = {min(len(arm.counted()), 2) for arm in summary.arms}, level_text(summary.confidence)
     parts = []
     if summary.runs_stopped:
@@ -136,7 +133,7 @@ def figure_caption(summary: Summary) -> str:
 
 
 def method_lines(summary: Summary) -> list[str]:
-    """Estimand, units, censoring and n, one line each."""
+    """Return the estimand, units, censoring and n, one line each."""
     level, limit = level_text(summary.confidence), limit_level_text(summary.confidence)
     return [
         "Cost to a target: each run's own cost at which its accuracy curve first reaches the target, interpolated "
@@ -171,7 +168,7 @@ def method_lines(summary: Summary) -> list[str]:
 
 
 def origin_lines(summary: Summary) -> list[str]:
-    """Where imported runs come from, and what their log does not tell; empty for runs of this package."""
+    """Return the origin of imported runs and what their log lacks; empty for runs of this package."""
     if not summary.origin:
         return []
     absent = [axis.words for axis in CostAxis if axis.value not in summary.axes]
@@ -180,8 +177,7 @@ def origin_lines(summary: Summary) -> list[str]:
 
 
 def stop_lines(summary: Summary) -> list[str]:
-    """How runs that end at their target are measured, and what they leave open; empty where every run takes all its
-    steps."""
+    """Return how runs that end at their target are measured, and what remains unknown; empty if no run ends early."""
     if summary.stop_at is None:
         return []
     stop, runs = summary.stop_at, sum(len(arm.curves) for arm in summary.arms)
@@ -203,7 +199,7 @@ def stop_lines(summary: Summary) -> list[str]:
 
 
 def holm_lines(summary: Summary) -> list[str]:
-    """How many statements the answer judges together on each axis; empty when it compares nothing."""
+    """Return how many statements are judged together on each axis; empty if nothing is compared."""
     family = max((row.family for row in summary.absolute.ratios), default=0)
     if family == 0:
         return []
@@ -215,14 +211,14 @@ def holm_lines(summary: Summary) -> list[str]:
 
 
 def _family_text(summary: Summary) -> str:
-    """`arms and targets, of responses and of training time each`: what the statements of the answer are about."""
+    """Return what the statements are about: `arms and targets, of responses and of training time each`."""
     axes = [axis.noun for axis in known_axes(summary.axes, MAIN_AXES)]
     each = " each" if len(axes) > 1 else ""
     return f"arms and targets, {' and '.join(f'of {noun}' for noun in axes)}{each}"
 
 
 def _verdict_lines(summary: Summary) -> list[str]:
-    """How the answer decides where it calls no difference."""
+    """Return the rule by which the answer states that there is no difference."""
     if not holm_lines(summary):
         return []
     return [
@@ -232,24 +228,25 @@ def _verdict_lines(summary: Summary) -> list[str]:
 
 
 def crossing_lines(summary: Summary) -> list[str]:
-    """How early the first crossings on responses come for the noise of these evaluations; empty where nobody knows."""
+    """Return how early the first crossings on responses come due to noise; empty if unknown."""
     shares = crossing_shares(summary)
-    said = []
+    found = []
     for target in dict.fromkeys(target for _, target in shares):
         parts = [f"{arm.label} {shares[arm.name, target]:.2f}" for arm in summary.arms if (arm.name, target) in shares]
-        said.append(f"to {target_text(target)} {', '.join(parts)}")
-    if not said:
+        found.append(f"to {target_text(target)} {', '.join(parts)}")
+    if not found:
         return []
     return [
         "First crossings of noisy curves come early. Estimated from each run's isotonic fit, mean over runs, they lie "
-        f"at these shares of the responses at which curves without noise would cross: {'; '.join(said)}. Costs are not "
-        "corrected by it, on no axis; of a ratio it cancels as far as the shares of its arms are alike."
+        f"at these shares of the responses at which curves without noise would cross: {'; '.join(found)}. Costs are "
+        "not corrected by it, on no axis; of a ratio it cancels as far as the shares of its arms are alike."
     ]
 
 
 def crossing_shares(summary: Summary) -> dict[tuple[str, float], float]:
-    """By arm and target: first crossing on responses over that of a curve without noise, mean over runs. Without the
-    arms and targets of which nobody knows."""
+    """Return by arm and target the first crossing on responses relative to that without noise, mean over runs.
+
+    Arms and targets for which this is unknown are absent."""
     if CostAxis.responses not in summary.axes:
         return {}
     targets = [*summary.targets, *(summary.paper.targets if summary.paper else ())]
@@ -258,8 +255,10 @@ def crossing_shares(summary: Summary) -> dict[tuple[str, float], float]:
 
 
 def _crossing_share(arm: ArmSummary, target: float) -> float | None:
-    """None of an arm whose runs ended at their target as well: the fit of a curve takes its last, chosen point for the
-    truth, and of the others only slow runs would be left."""
+    """Return None also for an arm with runs that ended at their target.
+
+    The fit of such a curve would take its last point, which was selected, for the truth, and of the other runs only
+    slow ones remain."""
     if any(curve.planned_share < 1 for curve in arm.evaluated()):
         return None
     found = [
@@ -272,12 +271,12 @@ def _crossing_share(arm: ArmSummary, target: float) -> float | None:
     return fmean(known) if known else None
 
 
-# Several files of one report say it.
+# Cached, since several files of a report state it.
 _known_bias = lru_cache(maxsize=4096)(crossing_bias)
 
 
 def _unseen_lines(summary: Summary) -> list[str]:
-    """What runs that all reached a target cannot show."""
+    """Return what runs that all reached a target cannot show."""
     full = [row.seeds for row in summary.absolute.costs if 0 < row.reached == row.seeds]
     if not full:
         return []

@@ -1,4 +1,4 @@
-"""The pairs of a summary as a section of the report, and as a table of all of them."""
+"""Renders the pairwise comparisons of a summary as a section of the report and as a table."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sfpo_bench.reports.papers.layout import points_text
 from sfpo_bench.reports.summary import ACCURACY, PairRow, Summary
 from sfpo_bench.statistics import CONFIDENCE, POWER, SEEDS_AT_MOST
 
-PAIRS_SHOWN = 60  # more of them make no table that is read: those with the baseline stand for the others
+PAIRS_SHOWN = 60  # beyond this, the report shows only pairs with the baseline
 
 
 def pairs_frame(summary: Summary) -> pd.DataFrame:
-    """Every pair, measure and target, one per row: the fields of `PairRow`; accuracies are shares."""
+    """Return every pair, measure and target, one per row: the fields of `PairRow`; accuracies are shares."""
     return pd.DataFrame([asdict(row) for row in summary.pairs], columns=[one.name for one in fields(PairRow)])
 
 
 def pair_blocks(summary: Summary) -> list[Block]:
-    """What the runs told apart, and what they could have; nothing where there is one arm."""
+    """Return which arms the runs distinguish, and what they could have detected; empty for a single arm."""
     if not summary.pairs:
         return []
     axes = known_axes(summary.axes, MAIN_AXES) if summary.targets else ()
@@ -50,7 +50,7 @@ def _shown(summary: Summary) -> list[PairRow]:
 
 
 def _cost_row(summary: Summary, pair: PairRow, axis: CostAxis) -> PairRow:
-    """The pair's row at the highest target that has the most to say."""
+    """Return the pair's row at the highest target with the most information."""
     rows = [
         row for row in summary.pairs if (row.first, row.second, row.measure) == (pair.first, pair.second, axis.value)
     ]
@@ -97,7 +97,7 @@ def _cells(summary: Summary, accuracy: PairRow, cost: PairRow | None, marks: Map
 
 
 def _with_mark(text: str, row: PairRow, marks: Mapping[str, str]) -> str:
-    """The number with the letter of the reason why nothing stands beside it."""
+    """Append the letter of the reason why a number is missing."""
     return " ".join(part for part in (text, marks.get(row.reason, "")) if part)
 
 

@@ -1,4 +1,4 @@
-"""What any two arms' runs told apart, and the smallest difference that they could have told apart."""
+"""Pairwise comparisons: which arms the runs distinguish, and the smallest difference they could have detected."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ Needed = Callable[[Values, Values, float], int | None]
 def pair_rows(
     arms: Sequence[ArmSummary], baseline: str, targets: Sequence[float], axes: Sequence[CostAxis]
 ) -> tuple[PairRow, ...]:
-    """The rows of every pair: final accuracy, then the cost to each target on each of the axes. Each measure is a
-    family of its own, adjusted by Holm; a pair without a p-value counts in it with p = 1."""
-    # The baseline comes first, so that a ratio to it reads as everywhere else.
+    """Return the rows of every pair: final accuracy, then the cost to each target on each axis.
+
+    Each measure is one family, adjusted by Holm; a pair without a p-value counts with p = 1."""
+    # The baseline comes first, so that ratios to it have the usual direction.
     ordered = sorted(arms, key=lambda arm: arm.name != baseline)
     pairs = list(combinations(ordered, 2))
     cut = any(curve.planned_share < 1 for arm in arms for curve in arm.curves)
@@ -66,26 +67,26 @@ def _accuracy_row(pair: Pair, family: int, cut: bool) -> PairRow:
         return replace(row, reason="runs ended at their target, after budgets that differ")
     if not first or not second:
         return replace(row, reason="an arm has no run that has finished")
-    said = difference_of_means(second, first)
-    row = replace(row, seen=said.point, p_value=said.p_value)
+    found = difference_of_means(second, first)
+    row = replace(row, seen=found.point, p_value=found.p_value)
     return _with_power(row, first, second, detectable_shift, seeds_for_shift)
 
 
 def _cost_row(pair: Pair, axis: CostAxis, target: float, family: int, withheld: str | None) -> PairRow:
     first, second = (arm.seed_costs(target, axis.value) for arm in pair)
     row = PairRow(pair[0].name, pair[1].name, axis.value, target, None, len(first), len(second), family)
-    said = Statement(Claim.none, reason=withheld) if withheld else cost_ratio(first, second)
-    row = replace(row, p_value=said.p_value)
-    if said.claim is Claim.none:
-        return replace(row, reason=said.reason)
-    if said.claim is not Claim.estimate:
+    found = Statement(Claim.none, reason=withheld) if withheld else cost_ratio(first, second)
+    row = replace(row, p_value=found.p_value)
+    if found.claim is Claim.none:
+        return replace(row, reason=found.reason)
+    if found.claim is not Claim.estimate:
         return replace(row, reason="the ratio has a bound alone, whose spread is not known")
     costs = reached_costs(first), reached_costs(second)
-    return _with_power(replace(row, seen=said.point), *costs, detectable_ratio, seeds_needed)
+    return _with_power(replace(row, seen=found.point), *costs, detectable_ratio, seeds_needed)
 
 
 def _with_power(row: PairRow, first: Values, second: Values, detect: Detect, needed: Needed) -> PairRow:
-    """The row with its power at the level of the family's smallest p-value, where both variances are known."""
+    """Return the row with its power at the level of the family's smallest p-value, if both variances are known."""
     if _fewest(row) < 2:
         return replace(row, reason="one seed of an arm has no variance to estimate power from")
     if all(len(set(values)) == 1 for values in (first, second)):
