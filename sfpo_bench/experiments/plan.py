@@ -1,8 +1,8 @@
-"""What a run will need, from its settings and the model's shape alone: nothing is loaded, nothing is started.
+"""The resources that a run needs, computed from its settings and the model's shape; nothing is loaded.
 
-Memory is an estimate. The parts that follow from the settings are exact (weights, gradients, moments, the anchor, the
-key-value cache); activations are counted per token and layer of a decoder of the Llama kind, for the largest
-micro-batch the settings allow.
+Memory is an estimate. Parts that follow from the settings are exact (weights, gradients, optimizer state, the anchor,
+the key-value cache). Activations are counted per token and layer for a Llama-like decoder and the largest micro-batch
+that the settings allow.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sfpo_bench.settings.rollout import Placement, VllmRollout
 from sfpo_bench.settings.training import OptimizerKind, Precision
 
 _BYTES = {Precision.float32: 4, Precision.bfloat16: 2, Precision.float64: 8}
-# Python with torch and transformers imported, and with vLLM too; measured.
+# Measured: Python with torch and transformers imported, and with vLLM.
 _PROCESS, _PROCESS_WITH_VLLM = 700 * 2**20, 1100 * 2**20
-_CHUNK_LOGITS = 2**25  # of training/scoring.py: at most so many logits exist at a time
+_CHUNK_LOGITS = 2**25  # most logits in memory at once, as in training/scoring.py
 
 
 class Phase(StrEnum):
-    """When memory is held: all the time, or in one part of a step."""
+    """When memory is held: always, or in one part of a step."""
 
     always = "always"
     update = "update"
@@ -37,8 +37,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that takes memory in the training process; `host` parts stay in the host's memory beside a GPU,
-    `spread` ones are divided among several although they are not held all the time."""
+    """A part of the training process's memory.
+
+    `host` parts are in host memory even with a GPU. `spread` parts are divided among GPUs although they are not held
+    all the time."""
 
     name: str
     size_bytes: int
@@ -49,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ResourcePlan:
-    """The parts, and what follows from them."""
+    """The memory parts and disk sizes of a run."""
 
     parameters: int
     parts: tuple[Part, ...]
@@ -60,22 +62,24 @@ class ResourcePlan:
 
     @property
     def run_bytes(self) -> int:
-        """Disk space of a run: what it keeps, and the checkpoint being written."""
+        """Disk space of a run: what it keeps, plus the checkpoint being written."""
         return self.kept_bytes + self.checkpoint_bytes
 
     @property
     def peak_bytes(self) -> int:
-        """On a CPU: what is always held, and the largest of the phases beside it."""
+        """Peak memory on a CPU: what is always held, plus the largest phase."""
         return _peak(self.parts)
 
     @property
     def gpu_peak_bytes(self) -> int:
-        """The same of a GPU's memory, without what the host holds."""
+        """Peak memory of a GPU, without the parts in host memory."""
         return _peak(tuple(part for part in self.parts if not part.host))
 
     def per_device_bytes(self, devices: int) -> int:
-        """Of each of several GPUs: what is always held is spread over them, all weights are gathered to generate, and
-        a layer at a time, which is not counted, to update. An estimate that no GPU has been asked about yet."""
+        """Return the peak memory of each of several GPUs; an estimate that has not been measured.
+
+        What is always held is sharded. All weights are gathered for generation; for the update one layer at a time is,
+        which is not counted."""
         if devices == 1:
             return self.gpu_peak_bytes
         here = [part for part in self.parts if not part.host]
@@ -93,12 +97,13 @@ def _peak(parts: tuple[Part, ...]) -> int:
 
 
 def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> ResourcePlan:
-    """The plan of a run of `config` with a model of this shape. `prompt_tokens` is the longest prompt of the data where
-    it is known; else prompts are taken as long as the settings allow."""
+    """Return the plan of a run of `config` with a model of this shape.
+
+    `prompt_tokens` is the longest prompt in the data; if None, the limit in the settings is used."""
     learner, rollout = config.learner, config.rollouts
     size, count = _BYTES[learner.precision], shape.parameters
     trained, master = _trained(config, shape), _master_bytes(learner.precision)
-    slots = 3 if learner.optimizer is OptimizerKind.adamw else 1  # a number and its moments
+    slots = 3 if learner.optimizer is OptimizerKind.adamw else 1  # the weight and its two moments
     checkpoint = master * slots * (trained + sum(modules_beside(config, shape).values()))
     checkpoint += master * trained * config.methods.needs.copies_in_checkpoint
     checkpoint += master * trained * (config.moving_reference + config.samples_beside)
@@ -114,7 +119,7 @@ def plan(config: RunConfig, shape: Shape, prompt_tokens: int | None = None) -> R
 
 
 def _master_bytes(precision: Precision) -> int:
-    """Of a number that the optimizer moves, and of each of its moments."""
+    """Return the bytes of each master weight, and of each of its moments."""
     return 8 if precision is Precision.float64 else 4
 
 
@@ -130,7 +135,7 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     if learner.lora_rank:
         yield Part(f"adapters ({learner.precision.value})", size * trained, Phase.always)
     yield Part("master weights (float32)", master * trained * copies, Phase.always)
-    # While there are gradients these are in the masters' memory.
+    # Gradients are stored in the memory of the master weights.
     yield Part("master weights: what bfloat16 lacks", 2 * trained * copies, Phase.always)
     for phase in (Phase.update, Phase.step):
         yield Part("gradients", master * trained * (not copies), phase, spread=True)
@@ -148,7 +153,7 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
     batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
     tokens = min(learner.micro_batch_tokens, batch_tokens)
-    # The masters take gradients over one by one; that of the head is the largest.
+    # Master weights take over gradients one tensor at a time; the head has the largest.
     head = 0 if learner.lora_rank else shape.embedding
     yield Part("gradient of the head", size * head * copies, Phase.update)
     yield Part("gradient of the embedding beside its master", master * head * copies, Phase.step)
@@ -156,20 +161,20 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
     yield Part("logits, then their gradient", logits * size, Phase.update)
     yield from _module_parts(config, shape, tokens)
-    # The serialiser copies what it writes, one file at a time.
+    # The serializer copies what it writes, one file at a time.
     largest = max((trained, *modules_beside(config, shape).values()))
     yield Part("writing a checkpoint", max(1, moments) * master * largest, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)
 
 
 def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[Part]:
-    """What the modules beside the policy hold. They move one after another, once the policy's gradients are gone."""
+    """Yield the memory of the modules beside the policy, which are updated in sequence after the policy."""
     learner, beside = config.learner, modules_beside(config, shape)
     size, master = _BYTES[learner.precision], _master_bytes(learner.precision)
     copies = learner.precision is Precision.bfloat16
     moments = 2 if learner.optimizer is OptimizerKind.adamw else 0
     for name, own in beside.items():
-        # A master and what bfloat16 lacks of it, as the policy's.
+        # Master weights and their bfloat16 remainder, as for the policy.
         held = size + master * moments + (master + 2) * copies
         yield Part(f"{name}: weights and moments", held * own, Phase.always)
     if beside:
@@ -180,13 +185,13 @@ def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[Part
 
 
 def _module_shape(config: RunConfig, policy: Shape) -> Shape:
-    """The shape of the model that modules beside the policy are built from."""
+    """Return the shape of the model that the modules beside the policy are built from."""
     path = config.modules.model_path
     return read_shape(Path(path).expanduser() / MODEL_CONFIG) if path else policy
 
 
 def modules_beside(config: RunConfig, policy: Shape) -> dict[str, int]:
-    """Numbers that each module beside the policy trains, by name."""
+    """Return the number of trained parameters of each module beside the policy, by name."""
     modules, shape = config.modules, _module_shape(config, policy)
     body = shape.parameters - (0 if shape.tied else shape.embedding)
     return {name: modules.parameters(name, body, shape.hidden) for name in modules.names}
@@ -196,27 +201,27 @@ def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[Part]:
     rollout = config.rollouts
     if isinstance(rollout, VllmRollout):
         if rollout.placement is not Placement.in_process:
-            return  # Another process, with memory of its own.
+            return  # another process, with separate memory
         on_gpu = config.device not in ("cpu",) and rollout.sleep
         phase = Phase.generation if on_gpu else Phase.always
         own_head = shape.embedding if shape.tied else 0
         yield Part("vLLM: weights, the head on its own", size * (shape.parameters + own_head), phase)
         yield Part("vLLM: key-value cache", rollout.kv_cache_mib * 2**20, phase)
         return
-    # A prompt is held once; room for response tokens is doubled when it is used up.
+    # A prompt is stored once; space for response tokens is doubled when it is full.
     prompts = -(-rollout.batch_responses // rollout.group)
     tokens = prompts * rollout.max_prompt_tokens + 2 * rollout.batch_responses * rollout.max_new_tokens
     yield Part("key-value cache of the rollouts, at most", tokens * shape.kv_per_token * size, Phase.generation)
 
 
 def _trained(config: RunConfig, shape: Shape) -> int:
-    """Numbers that the optimizer moves: all, or those of the adapters."""
+    """Return the number of parameters that the optimizer updates: all, or those of the adapters."""
     rank = config.learner.lora_rank
     return shape.adapter(rank) if rank else shape.parameters
 
 
 def _activations(config: RunConfig, shape: Shape, tokens: int) -> int:
-    """Bytes kept of so many tokens for the backward pass, an estimate."""
+    """Return the estimated bytes of activations that the backward pass needs for `tokens` tokens."""
     size = _BYTES[config.learner.precision]
     found = tokens * _activation_bytes(shape, size)
     if config.learner.recompute_layers:
@@ -225,8 +230,10 @@ def _activations(config: RunConfig, shape: Shape, tokens: int) -> int:
 
 
 def _activation_bytes(shape: Shape, size: int) -> int:
-    """Saved for the backward pass, per token: inputs and outputs of the projections in the model's format, and the two
-    norms of each layer, which compute in fp32."""
+    """Return the bytes saved for the backward pass per token.
+
+    These are inputs and outputs of the projections in the model's precision, and the two norms of each layer in
+    fp32."""
     queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
     layer = size * (4 * shape.hidden + 3 * queries + 4 * keys + 4 * shape.feed_forward) + 4 * 4 * shape.hidden
     return shape.layers * layer

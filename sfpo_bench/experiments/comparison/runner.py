@@ -1,4 +1,4 @@
-"""The parent of a comparison: settles what is to run, keeps the slots busy, delivers, and has the report written."""
+"""Runs a comparison: prepares its runs, schedules them on slots, delivers to MLflow, and writes the report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 
 @dataclass(frozen=True, slots=True)
 class PreparedComparison:
-    """A settled comparison: its folder is its own, its identity is written down, its runs are prepared."""
+    """A comparison whose folder is locked, whose plan is written and whose runs are prepared."""
 
     folder: Path
     config: RunConfig
@@ -45,10 +45,10 @@ class PreparedComparison:
     def held(
         cls, config: RunConfig, arms: list[Arm], slots: int, remedy: str = identity.REMEDY
     ) -> Iterator[PreparedComparison]:
-        """Find or make the comparison's folder, and hold its lock while its runs are prepared and trained.
+        """Find or create the comparison's folder, and hold its lock while its runs are prepared and trained.
 
-        Nothing is written before the lock is held: a call that is refused changes nothing of the one that runs. Raises
-        `RunLocked`, and `ComparisonChanged`, with the `remedy`, when the folder holds another comparison.
+        Nothing is written before the lock is held, so a refused call does not affect a running one. Raises `RunLocked`,
+        and `ComparisonChanged` with the `remedy` if the folder holds another comparison.
         """
         first = config.comparison.first_seed
         seeds = range(first, first + config.comparison.seeds)
@@ -69,18 +69,19 @@ class PreparedComparison:
             yield cls(folder, config, tuple(runs), slots)
 
     def pending(self) -> list[PlannedRun]:
-        """Runs still to train, in a random order that is the same at every start: arms must not follow each other in
-        blocks, or a machine that gets slower would look like a slower method."""
+        """Return the runs still to train, in a random order that is the same at every start.
+
+        If arms were trained in blocks, a machine that slows down would make one method look slower."""
         open_runs = [r for r in self.runs if not is_finished(RunFolder(r.folder), self.config.training)]
         order = generator(0, "run_order", self.config.name).permutation(len(open_runs))
         return [open_runs[index] for index in order]
 
 
 def run_comparison(comparison: PreparedComparison, warnings: StoreWarnings | None = None) -> ReportFiles:
-    """Train every run that is not finished and write the report; journals go to MLflow meanwhile. Hold the lock.
+    """Train every unfinished run while delivering journals to MLflow, then write the report; the caller holds the lock.
 
-    Raises `Interrupted` on a stop request (everything is kept), and `RunFailed` when runs failed (the others are done
-    and reported).
+    Raises `Interrupted` on a stop request, after which everything is kept, and `RunFailed` if runs failed, after the
+    others are finished and reported.
     """
     feed = _feed(comparison, warnings or StoreWarnings())
     stop = StopRequest()
@@ -109,7 +110,7 @@ def run_comparison(comparison: PreparedComparison, warnings: StoreWarnings | Non
 
 
 def _train_all(comparison: PreparedComparison, stop: StopRequest) -> list[JobOutcome]:
-    """Train what is not finished; returns the runs that failed."""
+    """Train the unfinished runs; return those that failed."""
     pending = [Job.of(train, run.folder) for run in comparison.pending()]
     config, progress = comparison.config, _Progress(comparison)
     launcher = build_launcher(config.launcher, config.comparison.threads, comparison.folder / WORKERS_LOG)
@@ -139,7 +140,7 @@ def _feed(comparison: PreparedComparison, warnings: StoreWarnings) -> Feed | Non
 
 
 class _Progress:
-    """Progress of the whole comparison: finished runs, and steps of all."""
+    """Progress of the comparison: finished runs and steps of all runs."""
 
     def __init__(self, comparison: PreparedComparison) -> None:
         self.failures: list[JobOutcome] = []
@@ -147,12 +148,12 @@ class _Progress:
         self._done = len(comparison.runs) - len(comparison.pending())
 
     def show(self, board: Board) -> None:
-        """Write on the board what there is, and have it follow."""
+        """Show the current progress on the board and keep it updated."""
         board.follow(self._state)
         board.say(f"{self._comparison.folder}: {self._counts()[1]}; {self._comparison.slots} slots")
 
     def ended(self, outcome: JobOutcome) -> str:
-        """Count a run that ended; returns the line of the board for it."""
+        """Count a run that ended; return its line for the board."""
         self._done += outcome.ending == JobEnding.finished
         if outcome.ending in (JobEnding.failed, JobEnding.halted, JobEnding.died):
             self.failures.append(outcome)
@@ -161,7 +162,7 @@ class _Progress:
         return f"[{self._done}/{len(self._runs)}] {run.arm} seed {run.seed} {outcome.ending}{note}"
 
     def _state(self) -> State:
-        """The share of all steps that is done; what is done in words, with the runs that train now."""
+        """Return the share of completed steps, and a description with the runs in training."""
         share, words, running = self._counts()
         return share, ", ".join(part for part in (words, running) if part)
 

@@ -1,10 +1,10 @@
-"""What a study has done: one record per part, with the inputs it was made from, its result, the hashes of its files.
+"""The record of a study's finished parts: inputs, result and hashes of files of each.
 
     parts/evaluate.json    {"settings": …, "upstream": …, "result": …, "files": {"comparison/runs/…": sha256, …}}
 
-A part whose record has the same settings and the same upstream results, and whose files are as they were, is not done
-again. Other settings are refused with the difference, at once and before anything is done. Other upstream results (a
-part before it had to be done again and came out otherwise) make the part be done again.
+A part is skipped if its record has the same settings and upstream results and its files are unchanged. Different
+settings are refused with the difference, before any work is done. Different upstream results (a previous part was
+repeated with another result) cause the part to be repeated.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sfpo_bench.results.identity import Identity, refuse
 from sfpo_bench.results.study import PartRecord, StudyFolder
 
 Settings = Mapping[str, object]
-TUNE, COMPARE = "tune", "compare"  # the parts of every study, whatever its design
-CODE_VERSION = "code_version"  # the one setting that says what made a part, not what the part is
+TUNE, COMPARE = "tune", "compare"  # the parts of every study
+CODE_VERSION = "code_version"  # the only setting that describes how a part was made, not what it is
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a part found, as plain values, and the files that must stay as they are."""
+    """The result of a part as plain values, and the files that must stay unchanged."""
 
     result: Mapping[str, object]
     files: Sequence[Path] = ()
@@ -33,8 +33,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The records of one study. `say` is told what is kept and what is done; `names` are the parts in their order. With
-    `any_code` a part that another version of the code made is kept all the same."""
+    """The records of one study. `say` reports what is kept and what is done; `names` are the parts in order.
+
+    With `any_code`, parts made by another version of the code are kept."""
 
     folder: Path
     names: Sequence[str]
@@ -42,7 +43,7 @@ class Ledger:
     any_code: bool = False
 
     def check(self, settings: Mapping[str, Settings], redo: Iterable[str] = ()) -> None:
-        """Raise `ComparisonChanged` when a part was done with other settings, unless it is among `redo`."""
+        """Raise `ComparisonChanged` if a part was done with other settings, unless it is in `redo`."""
         changed: dict[str, list[str]] = {}
         for part in self.names:
             old = self.read(part)
@@ -65,7 +66,7 @@ class Ledger:
         *,
         redo: bool = False,
     ) -> PartRecord:
-        """The record of `part`: the one that is there when it still holds, else that of doing it now."""
+        """Return the record of `part`: the stored one if it is still valid, else that of doing the part now."""
         place = f"[{self.names.index(part) + 1}/{len(self.names)}] {part}"
         made_from = hashlib.sha256(" ".join(record.sha256 for record in upstream).encode()).hexdigest()
         old = self.read(part)
@@ -85,7 +86,7 @@ class Ledger:
         return record
 
     def read(self, part: str) -> PartRecord | None:
-        """The record of a part, if it is done; raises `BenchError` for a file that is no record."""
+        """Return the record of a part, or None if it is not finished; raises `BenchError` for an invalid file."""
         return StudyFolder(self.folder).part(part)
 
     def _after_compare(self) -> str:
@@ -96,7 +97,7 @@ class Ledger:
         return Identity.of(settings).without([CODE_VERSION] if self.any_code else [])
 
     def _changed(self, record: PartRecord) -> str:
-        """The first file that is gone or other than it was; empty when there is none."""
+        """Return the first missing or changed file of a record, or an empty string."""
         for name, digest in record.files.items():
             file = self.folder / name
             if not file.is_file() or _sha256(file) != digest:
@@ -105,7 +106,7 @@ class Ledger:
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, object]:
-    """The values as they come back from JSON."""
+    """Return the values in the form that JSON returns."""
     return {key: to_plain(value) for key, value in values.items()}
 
 

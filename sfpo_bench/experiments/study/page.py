@@ -1,4 +1,4 @@
-"""The report of a study: `scores.csv`, figure, Markdown and one HTML page, made from the scores and the records."""
+"""Writes the report of a study: `scores.csv`, figure, Markdown and one HTML page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SPENT = (PaperCheckpoint.last, PaperCheckpoint.best_on_select, PaperCheckpoint.
 
 @dataclass(frozen=True, slots=True)
 class StudyFiles:
-    """Paths of a study's report; `report` is the one to read first."""
+    """Paths of a study's report; `report` is the main file."""
 
     scores: Path
     report: Path
@@ -48,7 +48,7 @@ class StudyFiles:
 
     @classmethod
     def inside(cls, folder: Path) -> StudyFiles:
-        """The paths in the study's folder; creates nothing."""
+        """Return the paths in the study's folder; creates nothing."""
         return cls(
             scores=folder / SCORES_TABLE,
             report=folder / REPORT,
@@ -60,12 +60,12 @@ class StudyFiles:
         )
 
     def all(self) -> tuple[Path, ...]:
-        """Every file."""
+        """Return every file."""
         own = (self.scores, self.report, self.page, self.figure_png, self.figure_pdf, self.figure_svg)
         return (*own, *astuple(self.tables))
 
-    def told(self) -> tuple[Path, ...]:
-        """What the tracking store gets."""
+    def tracked(self) -> tuple[Path, ...]:
+        """Return the files to upload to the tracking store."""
         return (self.scores, self.report, self.page, self.figure_png, self.tables.latex)
 
 
@@ -76,8 +76,7 @@ def write_study_report(
     tuned: Sequence[Tuned],
     versions: Mapping[str, object],
 ) -> StudyFiles:
-    """Write every file, each whole or not at all; equal studies give equal bytes. `versions` are those of the code that
-    made each part."""
+    """Write every file atomically; equal studies give equal bytes. `versions` are the code versions of the parts."""
     files = StudyFiles.inside(study.folder)
     figures = score_figure(scores, f"{study.name}: scores on {study.evaluation.suite}")
     report = study_blocks(study, scores, choice, tuned, versions)
@@ -101,7 +100,7 @@ def study_blocks(
     tuned: Sequence[Tuned],
     versions: Mapping[str, object],
 ) -> list[Block]:
-    """The report: notes, the tables of a paper, the figure, every score, what the arms spent and were tuned to."""
+    """Return the report: notes, paper tables, the figure, every score, costs and tuned settings of the arms."""
     found: list[Block] = [heading(1, study.name), *paragraphs([study.config.description])]
     found += bullets([*_notes(study, scores, choice), *_mixed_code(versions)])
     trained = [one for one in scores if one.checkpoint is not PaperCheckpoint.start]
@@ -118,7 +117,7 @@ def study_blocks(
 
 
 def _notes(study: Study, scores: Sequence[PaperScore], choice: CheckpointChoice) -> list[str]:
-    """How the numbers came about."""
+    """Return how the numbers were computed."""
     axis = choice.axis.value.replace("_", " ")
     before = [one for one in scores if one.checkpoint is PaperCheckpoint.start]
     levels = ", ".join(f"{one.benchmark} {_score_text(one)}" for one in before)
@@ -141,7 +140,7 @@ def _notes(study: Study, scores: Sequence[PaperScore], choice: CheckpointChoice)
 
 
 def _mixed_code(versions: Mapping[str, object]) -> list[str]:
-    """The warning for parts that different versions of the code made."""
+    """Return a warning if different code versions made the parts."""
     if len(set(versions.values())) < 2:
         return []
     made = "; ".join(f"{part}: {str(version)[:12]}" for part, version in versions.items())

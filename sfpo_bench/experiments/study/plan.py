@@ -1,5 +1,4 @@
-"""From one configuration to a checked study: its arms, its seeds, how they are evaluated, and what each part follows
-from."""
+"""Checks the configuration of a study: its arms, seeds, evaluation, and the settings that determine each part."""
 
 from __future__ import annotations
 
@@ -33,9 +32,12 @@ from sfpo_bench.training.run import identity
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A checked study. `config` is that of its comparison, which lies in the study's folder like its sweeps;
-    `overrides` compose it and its arms; `design` says which those are, and what is done beside tuning and comparison.
-    `sweep` is the file that tunes the arms, None when they stay as they are."""
+    """A checked study.
+
+    `config` is the configuration of its comparison, which lies in the study's folder like its sweeps. `overrides`
+    compose it and its arms. `design` determines the arms and the parts beside tuning and comparison. `sweep` is the
+    file that tunes the arms, or None.
+    """
 
     name: str
     folder: Path
@@ -49,7 +51,7 @@ class Study:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names of its parts in their order."""
+        """The names of its parts, in order."""
         before, after = ([part.name for part in parts] for parts in (self.design.before, self.design.after))
         return (*before, TUNE, COMPARE, *after)
 
@@ -59,12 +61,12 @@ class Study:
         return list(range(first, first + self.config.comparison.seeds))
 
     def evaluation_of(self, run: Path, step: int) -> EvaluateSettings:
-        """How a kept checkpoint of a run is evaluated: like the model before training, in whose place the run is."""
+        """Return the evaluation settings for a checkpoint of a run, otherwise equal to those of the start model."""
         return replace(self.evaluation, model=HuggingFaceModel(), run=str(run), step=step)
 
     @property
     def redo(self) -> tuple[str, ...]:
-        """The parts that are done again although their settings may have changed."""
+        """The parts to repeat even if their settings changed."""
         asked = self.config.study.redo
         if asked is Redo.none:
             return ()
@@ -73,7 +75,7 @@ class Study:
         return tuple(name for name in self.parts if name in again)
 
     def describe(self) -> StudyPlan:
-        """What the study is, for those who look."""
+        """Return a summary of the study for `study.json`."""
         return StudyPlan(
             name=self.name,
             experiment=self.config.description,
@@ -89,7 +91,7 @@ class Study:
         )
 
     def settings(self) -> Mapping[str, Settings]:
-        """The settings that each part's result follows from, beside the results of the parts before it."""
+        """Return the settings that each part's result depends on, besides the results of previous parts."""
         comparison = self.config.comparison
         arms = {f"{arm.key}.{name}": value for arm in self.arms for name, value in _arm_identity(arm).items()}
         sweep = _sweep_identity(self.sweep, self.arms, self.config) if self.sweep else {}
@@ -108,10 +110,9 @@ class Study:
 
 
 def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], sweep: Path | None) -> Study:
-    """The study of a composed configuration; `overrides` are those it was composed from. Call inside a Hydra
-    application.
+    """Return the study of a configuration composed from `overrides`. Call inside a Hydra application.
 
-    Raises `ConfigError` for a name that is none and settings under which a part could not work; nothing is written.
+    Raises `ConfigError` for an invalid name and for settings under which a part could not work; writes nothing.
     """
     design = DESIGNS[config.study.design]
     _check(config)
@@ -143,7 +144,7 @@ def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], swee
 
 
 def _evaluation(config: RunConfig) -> EvaluateSettings:
-    """How every arm is evaluated; the run and its step are set for each."""
+    """Return the evaluation settings of every arm; run and step are set for each run."""
     asked, rollout = config.study.evaluation, config.rollouts
     engine = replace(
         rollout,
@@ -219,7 +220,7 @@ def _check_redo(study: Study) -> None:
 
 
 def check_labels(arms: Sequence[Arm]) -> None:
-    """Raise `ConfigError` for two arms that tables could not tell apart."""
+    """Raise `ConfigError` if tables could not distinguish two arms."""
     labels = [arm.label for arm in arms]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
@@ -227,7 +228,7 @@ def check_labels(arms: Sequence[Arm]) -> None:
 
 
 def require_sweep(name: str, file: Path | None) -> Path | None:
-    """The file of the sweep that `comparison.tune` names, None for no name; raises `MissingDataError` without one."""
+    """Return the sweep file that `comparison.tune` names, None if it is empty; raises `MissingDataError` if missing."""
     if name and file is None:
         raise MissingDataError(
             f"comparison.tune = {name!r} is neither a file nor a packaged sweep; see sweeps/README.md"

@@ -1,4 +1,4 @@
-"""The study itself: part after part, each one skipped when its result is there and still holds."""
+"""Runs a study part by part; parts with a valid result are skipped."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from sfpo_bench.workers.build import slot_count
 
 Say = Callable[[str], None]
 
-# The comparison of a study has no other folder to go to.
+# Remedy for a changed comparison, which has no other folder in a study.
 _REMEDY = "Undo the change to continue it, or give this study another name (name=...)"
 
 
 def run_study(study: Study, say: Say) -> StudyReport:
-    """Do every part that is not done; returns what the last one left.
+    """Do every unfinished part; return the result of the last one.
 
-    Raises `ComparisonChanged` before anything is done when a part was done with other settings, `Interrupted` when
-    asked to stop (everything is kept), and what the parts raise.
+    Raises `ComparisonChanged` before any work if a part was done with other settings, `Interrupted` on a stop request
+    (everything is kept), and the errors of the parts.
     """
     folder, count = RunFolder(study.folder), len(study.parts)
     ledger = Ledger(study.folder, study.parts, say, any_code=bool(study.redo))
@@ -59,7 +59,7 @@ def run_study(study: Study, say: Say) -> StudyReport:
 
 
 class StudyParts:
-    """The parts of one study in their order, and what the design's own are given; `done` counts those that are over."""
+    """The parts of a study in order, and the interface for the parts of its design; `done` counts the finished ones."""
 
     def __init__(self, study: Study, ledger: Ledger, say: Say) -> None:
         self.study = study
@@ -79,7 +79,7 @@ class StudyParts:
         return len(self._records)
 
     def run(self) -> StudyReport:
-        """Do every part; returns what the last one left."""
+        """Do every part; return the result of the last one."""
         study, count = self.study, len(self.study.parts)
         self._folder.write_status(RunStatus(RunState.running, 0, count))
         open_run(self._folder, self._delivery, self._warnings)
@@ -102,10 +102,10 @@ class StudyParts:
         redo = part in self.study.redo
         self._records[part] = self._ledger.once(part, self._settings[part], before, do, redo=redo)
 
-    # --- the parts of every study ---------------------------------------------------------------------------------
+    # --- parts of every study -------------------------------------------------------------------------------------
 
     def _tune(self) -> Done:
-        """Every arm searched alike on select problems; nothing without a sweep."""
+        """Tune every arm in the same way on select problems; does nothing without a sweep."""
         study = self.study
         if study.sweep is None:
             return Done({"arms": {}, "tuned": []})
@@ -124,7 +124,7 @@ class StudyParts:
         return Done(result, tuning_files(study.folder))
 
     def _take_tuned(self) -> None:
-        """Compose the arms that are compared, at what the tuning chose for them."""
+        """Compose the arms to compare, with the settings chosen by the tuning."""
         study, found = self.study, self.record(TUNE).result["arms"]
         assert isinstance(found, dict)
         comparison = study.config.comparison
@@ -136,27 +136,27 @@ class StudyParts:
         self.arms, self.runs = arms, planned_runs(arms, study.seeds, StudyFolder(study.folder).comparison)
 
     def _compare(self) -> Done:
-        """Arms x seeds, trained and reported on their own."""
+        """Train and report arms x seeds as a comparison."""
         with PreparedComparison.held(self.study.config, list(self.arms), self._slots, _REMEDY) as comparison:
             run_comparison(comparison, self._warnings)
         folders = [RunFolder(run.folder) for run in self.runs]
         files = [file for folder in folders for file in (folder.journal, folder.status_file)]
         return Done({"runs": [_label(run) for run in self.runs]}, files)
 
-    # --- what a design's own parts are given ----------------------------------------------------------------------
+    # --- interface for the parts of a design ----------------------------------------------------------------------
 
     def record(self, part: str) -> PartRecord:
-        """The record of a part that is done."""
+        """Return the record of a finished part."""
         return self._records[part]
 
     def tuned(self) -> list[Tuned]:
-        """What the tuning found; empty without one."""
+        """Return the results of the tuning; empty without one."""
         rows = self.record(TUNE).result["tuned"]
         assert isinstance(rows, list)
         return [Tuned(**{**row, "edges": tuple(row["edges"]), "extended": tuple(row["extended"])}) for row in rows]
 
     def versions(self) -> Mapping[str, object]:
-        """The versions of the code that made each part, that of the part under way included."""
+        """Return the code version of each part, including the current one."""
         names = self.study.parts[: self.done + 1]
         made = {name: self._records.get(name) for name in names}
         return {
@@ -164,7 +164,7 @@ class StudyParts:
         }
 
     def evaluated(self, asked: Sequence[EvaluateSettings]) -> list[Evaluation]:
-        """The evaluations of these settings, in their order; what is there is not sampled again."""
+        """Return the evaluations of these settings in order; existing samples are reused."""
         with settings_named_as_in_a_study():
             plans = [evaluations.plan(settings) for settings in asked]
         found: dict[Path, Evaluation] = {}

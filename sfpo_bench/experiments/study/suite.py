@@ -1,4 +1,4 @@
-"""The design of a study that evaluates its arms on a suite: start, choose, evaluate, score."""
+"""The study design that evaluates its arms on a suite, with parts start, choose, evaluate and score."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ START, CHOOSE, EVALUATE, SCORE = "start", "choose", "evaluate", "score"
 
 @dataclass(frozen=True, slots=True)
 class ScoredOnSuite:
-    """Arms as they are configured, each run evaluated at three checkpoints on a suite for reporting."""
+    """Evaluates each run of the configured arms at three checkpoints on a report suite."""
 
     before: tuple[Part, ...] = (Part(START, (), lambda so_far: _start(so_far), again_with=EVALUATE),)
     after: tuple[Part, ...] = (
@@ -46,7 +46,7 @@ class ScoredOnSuite:
     )
 
     def check(self, config: RunConfig) -> None:
-        """Raise `ConfigError` for a suite that is not for reporting, and for runs without the checkpoints it wants."""
+        """Raise `ConfigError` if the suite is not a report suite, or the runs would lack the required checkpoints."""
         if not config.study.evaluation.suite:
             raise ConfigError("study.evaluation.suite is empty; name the suite that the arms are evaluated on")
         found = suite(config.study.evaluation.suite, "study.evaluation.suite")
@@ -72,15 +72,15 @@ class ScoredOnSuite:
             )
 
     def arms(self, config: RunConfig, config_name: str, overrides: Sequence[str]) -> Mapping[str, ArmSettings]:
-        """Those of the configuration."""
+        """Return the arms of the configuration."""
         return config.comparison.arms
 
     def compared(self, config: RunConfig, tuned: Mapping[str, ArmSettings]) -> Mapping[str, ArmSettings]:
-        """Every arm at what was found for it."""
+        """Return every arm with its tuned settings."""
         return tuned
 
     def settings(self, study: Study) -> Mapping[str, Settings]:
-        """The settings that each of its parts follows from."""
+        """Return the settings that the result of each part depends on."""
         config, evaluation = study.config, _evaluation_identity(study.evaluation)
         return {
             START: evaluation,
@@ -97,25 +97,25 @@ class ScoredOnSuite:
         }
 
     def check_inputs(self, study: Study) -> None:
-        """Raise for benchmarks that are not there, and for those that share problems with the select problems."""
+        """Raise for missing benchmarks, and for benchmarks that share problems with the select problems."""
         with settings_named_as_in_a_study():
             benchmarks = plan(study.evaluation).benchmarks
         refuse_shared(benchmarks, study.config.policy_task.problems(Split.select))
 
     def report(self, study: Study) -> StudyReport:
-        """The scores with their report and tables."""
+        """Return the scores with report and tables."""
         files = StudyFiles.inside(study.folder)
         scores = read_paper_scores(files.scores)
         numbers = {
             f"{one.benchmark}/{one.checkpoint.value}/{one.arm}/avg_at_{one.samples}": one.avg_at_k for one in scores
         }
         named = {"scores": files.scores, "figure": files.figure_png, "page": files.page}
-        return StudyReport(files.report, named, files.told(), numbers)
+        return StudyReport(files.report, named, files.tracked(), numbers)
 
 
 @contextmanager
 def settings_named_as_in_a_study() -> Iterator[None]:
-    """Errors of evaluation settings with the names that a study has for them."""
+    """Rename settings in the errors of evaluation settings to their names in a study."""
     shared = {field.name for field in fields(StudyEvaluation)} & {field.name for field in fields(EvaluateSettings)}
     named = re.compile(rf"(?<![\w.`])({'|'.join(sorted(shared))})(?=(?:\.\w+)? ?=)")
     try:
@@ -126,7 +126,7 @@ def settings_named_as_in_a_study() -> Iterator[None]:
 
 
 def refuse_shared(benchmarks: Sequence[Benchmark], select: Sequence[Problem]) -> None:
-    """Raise `ConfigError` when a problem that is reported is among those by which checkpoints are chosen."""
+    """Raise `ConfigError` if a reported problem is among those that checkpoints are chosen on."""
     asked = [prompted.problem for benchmark in benchmarks for prompted in benchmark.prompted]
     shared = overlaps(asked, select)
     if shared:
@@ -137,25 +137,24 @@ def refuse_shared(benchmarks: Sequence[Benchmark], select: Sequence[Problem]) ->
         )
 
 
-# --- the parts ----------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------------------------
 
 
 def _start(so_far: DoneSoFar) -> Done:
-    """The model before training, evaluated. It comes first: what is wrong with the evaluation shows before hours of
-    training."""
+    """Evaluate the model before training; done first, so that evaluation errors appear before hours of training."""
     [found] = so_far.evaluated([replace(so_far.study.evaluation, label=BEFORE_TRAINING)])
     return Done({"evaluation": _place(so_far.study, found)}, [SampleStore(found.folder).graded_file])
 
 
 def _choose(so_far: DoneSoFar) -> Done:
-    """The checkpoints that will be evaluated."""
+    """Choose the checkpoints to evaluate."""
     config = so_far.study.config
     chosen = checkpoints.choose(so_far.runs, config.study.budget_axis, config.training.keep_every)
     return Done(checkpoints.to_plain(chosen))
 
 
 def _evaluate(so_far: DoneSoFar) -> Done:
-    """Every chosen checkpoint on the suite; one that was chosen twice is evaluated once."""
+    """Evaluate every chosen checkpoint on the suite, once even if it was chosen twice."""
     study = so_far.study
     folders = {(run.arm, run.seed): run.folder for run in so_far.runs}
     chosen_of = checkpoints.from_plain(so_far.record(CHOOSE).result).chosen
@@ -166,7 +165,7 @@ def _evaluate(so_far: DoneSoFar) -> Done:
 
 
 def _score(so_far: DoneSoFar) -> Done:
-    """Intervals, differences, tables, figures, the page."""
+    """Compute intervals and differences; write tables, figures and the page."""
     study, choice = so_far.study, checkpoints.from_plain(so_far.record(CHOOSE).result)
     places = so_far.record(EVALUATE).result["evaluations"]
     assert isinstance(places, dict)

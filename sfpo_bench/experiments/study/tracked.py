@@ -1,6 +1,6 @@
-"""Delivery of a study: one run above its sweeps, its comparison and their runs, with its numbers.
+"""Delivery of a study as the parent run of its sweeps, its comparison and their runs, with its scores.
 
-A store that fails costs a warning; `sfpo-bench sync` delivers what is missing.
+A failing store causes a warning; `sfpo-bench sync` delivers what is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sfpo_bench.tracking.store_warnings import StoreWarnings
 
 
 def open_run(folder: RunFolder, delivery: Delivery | None, warnings: StoreWarnings) -> None:
-    """Make the study's run, so that what follows can be put beneath it."""
+    """Create the study's run, so that other runs can become its children."""
     key = key_of(folder)
     assert key is not None
     if delivery is not None and not warnings.tracking_failed:
@@ -37,7 +37,7 @@ def close_run(
     artifacts: Sequence[Path],
     warnings: StoreWarnings,
 ) -> None:
-    """Deliver the numbers, upload the artifacts, end the run."""
+    """Deliver the numbers, upload the artifacts, and end the run."""
     _write_journal(folder, numbers)
     if delivery is not None and not warnings.tracking_failed:
         try:
@@ -48,7 +48,7 @@ def close_run(
 
 
 def _write_journal(folder: RunFolder, numbers: Mapping[str, float]) -> None:
-    """Append the numbers, unless the last record has them: a journal that is written anew would be another run."""
+    """Append the numbers unless the last record has them; a rewritten journal would become a new run in the store."""
     found = read_journal(folder.journal)
     last = found[-1] if found else None
     if isinstance(last, StepRecord) and last.metrics == dict(numbers):

@@ -1,7 +1,7 @@
-"""What makes two calls the same sweep.
+"""Decides whether two calls belong to the same sweep.
 
-Trials may be added, seeds of the best trials too. Anything else that differs is refused with the difference: trials
-that were chosen or judged otherwise are not of one study.
+Trials, and seeds of the best trials, may be added. Any other difference is refused with a message, since trials that
+were chosen or judged differently cannot be part of one study.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sfpo_bench.results.sweep import SCHEMA_VERSION, SweepFolder, SweepPlan
 from sfpo_bench.settings.config import flatten, to_plain
 from sfpo_bench.training.run import identity
 
-# How the search is driven, not what it finds.
+# Settings that affect how the search is run, but not its results.
 _FREE = (
     "trials", "top_trials", "top_seeds", "keep_pruned", "failures_in_a_row", "retry", "attach", "storage",
     "lease_seconds", "slots", "threads", "parameters", "goals",
@@ -26,7 +26,7 @@ _FREE = (
 
 
 def describe(plan: PreparedSweep) -> SweepPlan:
-    """What the sweep is made with."""
+    """Return the plan of the sweep."""
     evaluation = plan.config.evaluation
     choice = choice_on(evaluation.select_suite, evaluation.allow_report) if evaluation.select_suite else None
     settings = {key: _plain(value) for key, value in asdict(plan.settings).items()}
@@ -47,7 +47,7 @@ def describe(plan: PreparedSweep) -> SweepPlan:
 
 
 def check(plan: PreparedSweep) -> None:
-    """Raise `ComparisonChanged`, with the differences, when the folder holds another sweep; nothing is written."""
+    """Raise `ComparisonChanged` with the differences if the folder holds another sweep; writes nothing."""
     there = SweepFolder(plan.folder)
     refuse(
         f"{plan.folder} holds another sweep",
@@ -57,7 +57,7 @@ def check(plan: PreparedSweep) -> None:
 
 
 def settle(plan: PreparedSweep) -> None:
-    """Write sweep.json, once this process may work on the sweep; raises what `check` raises."""
+    """Write sweep.json once this process may work on the sweep; raises the errors of `check`."""
     check(plan)
     there, new = SweepFolder(plan.folder), describe(plan)
     trials = max(there.plan().trials, plan.trials) if there.exists() else plan.trials

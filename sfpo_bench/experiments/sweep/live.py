@@ -1,4 +1,4 @@
-"""A trial in progress: its runs, their numbers so far, and whether it is to be pruned or is over."""
+"""A running trial: its runs, their curves so far, and whether it is pruned or has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sfpo_bench.settings.search import Pruner, SweepSettings
 
 
 class CurveReader:
-    """Follows the evaluations of a journal that grows, and that a resumed run may cut first."""
+    """Follows the evaluations of a growing journal, which a resumed run may truncate first."""
 
     def __init__(self, journal: Path) -> None:
         self._journal = journal
@@ -27,7 +27,7 @@ class CurveReader:
         self._records: list[EvaluationRecord] = []
 
     def records(self) -> list[EvaluationRecord]:
-        """Every evaluation so far, later ones of a step in place of earlier ones."""
+        """Return every evaluation so far; a later one replaces an earlier one of the same step."""
         size = self._journal.stat().st_size if self._journal.exists() else 0
         if size < self._read:
             self._read, self._records = 0, []
@@ -45,7 +45,7 @@ class CurveReader:
 
 @dataclass(slots=True)
 class LiveTrial:
-    """A trial that this process holds. Its runs, one per seed, follow each other in one slot."""
+    """A trial that this process holds. Its runs, one per seed, are trained in sequence in one slot."""
 
     held: HeldTrial
     folders: Sequence[Path]
@@ -53,9 +53,9 @@ class LiveTrial:
     settings: SweepSettings
     node: DictConfig | None = None
     current: int = 0
-    training: bool = False  # a slot has the present run
-    ended: bool = False  # the present run has all its steps
-    spent: bool = False  # the present run has spent all budgets
+    training: bool = False  # the current run is in a slot
+    ended: bool = False  # the current run has all its steps
+    spent: bool = False  # the current run has spent all budgets
     pruned: str = ""
     failed: str = ""
     let_go: bool = False
@@ -67,7 +67,7 @@ class LiveTrial:
 
     @property
     def folder(self) -> Path:
-        """The run that is trained now."""
+        """The folder of the current run."""
         return self.folders[self.current]
 
     @property
@@ -83,7 +83,7 @@ class LiveTrial:
         return self.current == len(self.folders) - 1
 
     def share(self) -> float:
-        """How much of the work of all its runs is done, by their steps."""
+        """Return the completed share of the steps of all its runs."""
         status = RunFolder(self.folder).status()
         return (self.current + (status.step / status.wanted if status.wanted else 0.0)) / len(self.folders)
 
@@ -91,13 +91,13 @@ class LiveTrial:
         return goal.curve(self._readers[seed].records(), self.settings.split, ended=ended)
 
     def watch(self, *, ended: bool) -> None:
-        """Report the rungs that the present run has passed; sets `pruned`, or `spent` once the budgets are."""
+        """Report the rungs that the current run has passed; set `pruned`, or `spent` once all budgets are spent."""
         if self.pruned:
             return
         ended = ended or self.spent
         curves = [self.curve(goal, self.current, ended=ended) for goal in self.goals]
         self.spent = all(c.costs and c.costs[-1] >= g.budget for c, g in zip(curves, self.goals, strict=True))
-        if len(self.goals) > 1:  # Optuna has reports for one goal only.
+        if len(self.goals) > 1:  # Optuna supports reports for a single goal only
             return
         if self.settings.pruner is Pruner.wilcoxon:
             if ended:
@@ -113,17 +113,17 @@ class LiveTrial:
                 return
 
     def values(self) -> list[float]:
-        """The goals of the trial: means over its seeds."""
+        """Return the goals of the trial: means over its seeds."""
         seeds = range(len(self.folders))
         return [fmean(goal.value(self.curve(goal, seed, ended=True)) for seed in seeds) for goal in self.goals]
 
     def is_censored(self) -> bool:
-        """True when some run never reached the target whose cost is a goal."""
+        """Return True if some run never reached the target of a cost goal."""
         seeds = range(len(self.folders))
         return any(goal.is_censored(self.curve(goal, seed, ended=True)) for goal in self.goals for seed in seeds)
 
     def _mean_so_far(self, curve: Curve, share: float) -> float:
-        """Mean of the goal over the seeds that are through and, for a share of its budget, the present one."""
+        """Return the mean of the goal over finished seeds and, for a share of its budget, the current one."""
         goal = self.goals[0]
         before = [goal.value(self.curve(goal, seed, ended=True)) for seed in range(self.current)]
         return fmean([*before, goal.value(curve, share)])

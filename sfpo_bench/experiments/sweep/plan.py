@@ -1,4 +1,4 @@
-"""From one configuration to the trials of a sweep: everything checked, and every point composed by Hydra."""
+"""Checks the configuration of a sweep and composes its trials with Hydra."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 @dataclass(frozen=True, slots=True)
 class PreparedSweep:
-    """A checked sweep. `base` is the configuration without any point; `trials` is the number wanted. Finished runs
-    below the folders in `reuse` are taken over."""
+    """A checked sweep. `base` is the configuration without a point; `trials` is the number of trials wanted.
+
+    Finished runs below the folders in `reuse` are copied instead of trained."""
 
     name: str
     folder: Path
@@ -46,7 +47,7 @@ class PreparedSweep:
         return self.config.sweep
 
     def node(self, point: Point) -> DictConfig:
-        """The resolved configuration that all runs of a trial share; raises `ConfigError` when there is none."""
+        """Return the resolved configuration that all runs of a trial share; raises `ConfigError` for an invalid one."""
         return self._trial_node(self.space.overrides(point))
 
     def _trial_node(self, overrides: Sequence[str]) -> DictConfig:
@@ -57,11 +58,11 @@ class PreparedSweep:
         return plain_node(node, {"training.steps": steps})
 
     def space_of(self, trial: int) -> Space:
-        """The space in which a trial is searched."""
+        """Return the search space of a trial."""
         return self.space
 
     def seeds(self, count: int) -> list[int]:
-        """The first `count` seeds of every trial."""
+        """Return the first `count` seeds of every trial."""
         return list(range(self.settings.first_seed, self.settings.first_seed + count))
 
     def run_folder(self, trial: int, seed: int) -> Path:
@@ -69,10 +70,10 @@ class PreparedSweep:
 
 
 def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -> PreparedSweep:
-    """The plan of `config.sweep`, checked as far as that goes without training.
+    """Return the plan of `config.sweep`, checked as far as possible without training.
 
-    `composing` gives the configuration for further overrides. Every end of every range is composed and checked. Raises
-    `ConfigError`.
+    `composing` composes the configuration with additional overrides. Both ends of every range are composed and checked.
+    Raises `ConfigError`.
     """
     settings = config.sweep
     space = spaces.space_of(settings.parameters)
@@ -93,7 +94,7 @@ def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -
 
 
 def composer(config_name: str, overrides: Sequence[str]) -> Compose:
-    """Composes `config_name` from the caller's overrides and further ones; call it inside a Hydra application."""
+    """Return a function that composes `config_name` with additional overrides; call inside a Hydra application."""
 
     def composed(further: Sequence[str]) -> DictConfig:
         try:
@@ -106,13 +107,13 @@ def composer(config_name: str, overrides: Sequence[str]) -> Compose:
 
 
 def run_node(node: DictConfig, threads: int) -> DictConfig:
-    """A composed configuration as one run has it: what the sweep asks for is not the run's business."""
+    """Return a composed configuration without the sweep's settings, for a single run."""
     plain = plain_node(node, {**common_settings(threads), "run_name": ""})
     return plain_node(plain, pinned(from_node(plain).model))
 
 
 def refuse_for_sweep(node: DictConfig, written: Sequence[Written]) -> None:
-    """Raise `ConfigError` for a setting of the caller's that would not count in a sweep."""
+    """Raise `ConfigError` for a setting of the caller that a sweep ignores."""
     goals = OmegaConf.to_container(node.sweep.goals)
     assert isinstance(goals, dict)
     reader = (
@@ -122,12 +123,12 @@ def refuse_for_sweep(node: DictConfig, written: Sequence[Written]) -> None:
 
 
 def refuse_parameter(key: str, place: str) -> None:
-    """Raise `ConfigError` for a key whose values would not count if they were searched."""
+    """Raise `ConfigError` for a parameter whose key a sweep ignores."""
     refuse_overruled(Reader.parameter, [Written(key.replace("/", "."), None, place)])
 
 
 def refuse_conflicts(space: Space, written: Iterable[Written]) -> None:
-    """Raise `ConfigError` when the caller sets what the space sets: which should win would be a guess."""
+    """Raise `ConfigError` if the caller sets a parameter of the space; there is no obvious precedence."""
     searched = {parameter.key.replace("/", "."): parameter for parameter in space.parameters}
     for one in written:
         parameter = searched.get(one.key)
@@ -164,7 +165,7 @@ def _check(config: RunConfig, space: Space, goals: Sequence[Goal]) -> None:
 
 
 def _check_stopped(config: RunConfig, goals: Sequence[Goal]) -> None:
-    """Raise `ConfigError` for goals that runs which end at an accuracy leave open."""
+    """Raise `ConfigError` for goals that are undefined for runs that end at an accuracy."""
     stop = config.training.stop_at
     for goal in goals if stop.accuracy else ():
         if goal.measure is not Measure.cost:

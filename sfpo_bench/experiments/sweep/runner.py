@@ -1,7 +1,7 @@
-"""The parent of a sweep: keeps the slots busy, watches the journals, prunes, tells the study how trials ended.
+"""Runs a sweep: schedules trials on slots, follows journals, prunes, and records the end of trials in the study.
 
-One pass of its loop is a function of what lies on disk (journals) and in the study; nothing is remembered that a kill
-would lose. Workers train and write journals, and know neither study nor tracking store.
+Each pass of the loop depends only on the journals on disk and the study, so a kill loses nothing. Workers only train
+and write journals; they use neither the study nor the tracking store.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from sfpo_bench.workers.job import Job, JobEnding
 from sfpo_bench.workers.machine_faults import is_of_machine
 from sfpo_bench.workers.slots import JobOutcome, WorkerSlots
 
-_STORE_SECONDS = 5.0  # between two tries when the study's database does not answer
+_STORE_SECONDS = 5.0  # retry interval if the study's database does not respond
 _SNAPSHOT_SECONDS = 2.0
 
 
 def run_sweep(plan: PreparedSweep, slots: int, warnings: StoreWarnings | None = None) -> SweepFiles:
-    """Search until the study has its trials, then report; everything on disk at every moment.
+    """Search until the study has its trials, then write the report; all state is on disk at all times.
 
-    Raises `Interrupted` on a stop request, `RunFailed` when too many trials failed in a row or all did or the machine
-    failed, `RunLocked` when another process works on the sweep and this one is not to join.
+    Raises `Interrupted` on a stop request; `RunFailed` if too many trials failed in a row, all failed, or the machine
+    failed; and `RunLocked` if another process works on the sweep and this one may not join.
     """
     identity.check(plan)
     sweep = SweepLoop(plan, slots, warnings)
@@ -82,7 +82,7 @@ class SweepLoop:
         self._runs: list[RunFolder] = SweepFolder(plan.folder).runs()
         self._failures_in_a_row = 0
         self._gave_up = ""
-        self._halted = ""  # by a fault that is no trial's
+        self._halted = ""  # set by a fault of the machine
         self._further_failures: list[str] = []
         self._store_is_down_until = 0.0
         self._look_again_at = 0.0
@@ -90,12 +90,12 @@ class SweepLoop:
         self._board = Board(plan.name)
         self._warnings = warnings or StoreWarnings(self._say)
 
-    # --- beginning ------------------------------------------------------------------------------------------------
+    # --- start ------------------------------------------------------------------------------------------------------
 
     def wait_for_others(self) -> None:
-        """Return once this process may work on the study: at once when it may join, else when no other does.
+        """Wait until this process may work on the study: no wait if it may join others, else until there are none.
 
-        A process that was killed keeps its lease for a while; one that lives renews it, which is what tells them apart.
+        The lease of a killed process expires, while a live process renews its lease.
         """
         if self._settings.attach:
             return
@@ -112,7 +112,7 @@ class SweepLoop:
                 )
 
     def run(self) -> SweepFiles:
-        """Search, then more seeds for the best trials, then the report, which also tells how far a stopped one came."""
+        """Search, train more seeds of the best trials, and write the report, also after a stop."""
         if self._settings.retry:
             self._say(f"{self._study.retry_failed()} failed trials are tried again")
         stop = StopRequest()
@@ -183,7 +183,7 @@ class SweepLoop:
         return files
 
     def _drop_pruned(self) -> None:
-        """Remove the checkpoints of pruned trials; what they cover has been delivered."""
+        """Remove the checkpoints of pruned trials, whose journals have been delivered."""
         for trial in load_sweep(self._plan.folder).trials:
             if trial.state == "pruned":
                 for path in self._plan.folder.glob(f"trials/trial-{trial.number:04d}/seed-*/checkpoints"):
@@ -209,8 +209,9 @@ class SweepLoop:
         return bool(self._live) or (left and not slots.is_stopping)
 
     def _pass(self, slots: WorkerSlots) -> bool:
-        """Bring every trial on as far as it goes now; False when none is left. A store that does not answer costs
-        time and no trial: runs go on, and what they did is told when it is back."""
+        """Advance every trial as far as possible; return False if none is left.
+
+        If the store does not respond, runs continue, and their results are recorded once it does."""
         if time.monotonic() < self._store_is_down_until:
             return True
         try:
@@ -229,7 +230,7 @@ class SweepLoop:
             return True
 
     def _begin(self, slots: WorkerSlots) -> bool:
-        """Take a trial; False when there is none to take."""
+        """Take a trial; return False if there is none."""
         if time.monotonic() < self._look_again_at:
             return False
         held = self._study.take(self._plan.space_of, self._plan.trials)
@@ -249,7 +250,7 @@ class SweepLoop:
         return True
 
     def _tend(self, slots: WorkerSlots, live: LiveTrial) -> None:
-        """Watch the present run; start it, the next one, or tell how the trial ended."""
+        """Watch the current run, start it or the next one, or record the end of the trial."""
         while True:
             if not live.failed:
                 live.watch(ended=live.ended)
@@ -258,13 +259,13 @@ class SweepLoop:
                     slots.end(live.folder)
                 return
             if live.failed or live.pruned or live.let_go:
-                self._tell(live)
+                self._record_end(live)
                 return
             if not (live.ended or live.spent):
                 self._start(slots, live)
                 return
             if live.is_last_seed:
-                self._tell(live)
+                self._record_end(live)
                 return
             live.next_seed()
 
@@ -310,7 +311,7 @@ class SweepLoop:
         elif not (live.pruned or live.spent) and stopping:
             live.let_go = True
 
-    def _tell(self, live: LiveTrial) -> None:
+    def _record_end(self, live: LiveTrial) -> None:
         held = live.held
         if live.let_go and not live.pruned:
             self._study.let_go(held)
@@ -337,7 +338,7 @@ class SweepLoop:
         self._snapshot_at = 0.0
 
     def _drop_what_others_took(self, slots: WorkerSlots) -> None:
-        """This process was silent for longer than its lease: trials that another one took are that one's."""
+        """Drop trials that other processes took over because this process's lease had expired."""
         for number, live in list(self._live.items()):
             if not self._study.owns(live.held):
                 if live.training:
@@ -350,15 +351,15 @@ class SweepLoop:
         return [view for view in self._study.views() if view.state in OVER]
 
     def _others_work(self) -> bool:
-        """True while a trial is not over that another process holds, or that nobody does yet."""
+        """Return True while a trial is unfinished that another process holds or that is unassigned."""
         if time.monotonic() < self._look_again_at - 0.9:
             return True
         return any(view.state in ("running", "lost", "waiting") for view in self._study.views())
 
-    # --- more seeds for the best ----------------------------------------------------------------------------------
+    # --- more seeds for the best trials ---------------------------------------------------------------------------
 
     def _more_seeds(self, slots: WorkerSlots, stop: StopRequest) -> None:
-        """Runs with further seeds for the best complete trials; they change no trial, only what is known of it."""
+        """Train further seeds of the best complete trials; this changes no trial, only the precision of its results."""
         pending = self._further_runs()
         if pending:
             self._say(f"{len(pending)} runs with further seeds for the best {self._settings.top_trials} trials")
@@ -399,7 +400,7 @@ class SweepLoop:
                     pending.append(run.path)
         return pending
 
-    # --- what others see ------------------------------------------------------------------------------------------
+    # --- progress and tracking ------------------------------------------------------------------------------------
 
     def _feed(self) -> Feed | None:
         tracking = self._plan.config.tracking
@@ -421,7 +422,7 @@ class SweepLoop:
             self._board.update(*self._state_of_trials(views))
 
     def _state_of_trials(self, views: Sequence[TrialView]) -> State:
-        """The share of the trials' work that is done, a trial of this process by its steps; and that in words."""
+        """Return the completed share of the trials' work, with this process's trials by steps, and a description."""
         over = sum(view.state in OVER for view in views)
         shares = [live.share() for live in self._live.values()]
         words = f"{over} of {self._plan.trials} trials are over"
@@ -438,12 +439,12 @@ class SweepLoop:
 
 
 def short(value: Value) -> str:
-    """A value in four digits."""
+    """Return a value with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _steps_done(folders: Sequence[Path]) -> State:
-    """The share of the steps of further runs that is done, and that in words."""
+    """Return the completed share of the steps of further runs, and a description."""
     states = [RunFolder(folder).status() for folder in folders]
     done, wanted = sum(state.step for state in states), sum(state.wanted for state in states)
     return done / wanted if wanted else 1.0, f"further seeds: {done:,} of {wanted:,} steps done"

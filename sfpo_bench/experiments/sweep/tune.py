@@ -1,8 +1,8 @@
-"""From sweep to comparison: every arm searched alike for what the arms share, then compared at its best.
+"""Tunes the arms of a comparison: every arm is searched in the same way, then compared at its best settings.
 
-Alike means: the same space, the same number of trials, the same budget, on select problems and on seeds that the
-comparison does not use. A best value at the end of its range is reported, and the range extended there once, by one
-more value of a grid or by half its width; what then lies at the end again is reported and left so.
+The space, number of trials and budget are the same for all arms; problems are select problems, and seeds are not those
+of the comparison. A best value at the end of its range is reported, and the range is extended once, by one grid value
+or half its width; a best value at the new end is only reported.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ Run = Callable[[PreparedSweep], object]
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What the search gave one arm. `edges` names the parameters whose best value lies at an end of what was tried;
-    `extended` those whose range was made longer on the way; `choice` says so when they were chosen on a suite;
-    `follows` is the arm that was searched in place of this one, `label` its name in tables where that is another."""
+    """The result of the search for one arm.
+
+    `edges` names the parameters whose best value is at an end of the searched range; `extended` those whose range was
+    extended. `choice` is the note on a choice by a suite. `follows` is the arm that was searched in place of this one.
+    `label` is its name in tables, if different."""
 
     arm: str
     point: Point
@@ -57,16 +59,16 @@ class Tuned:
 def tune_arms(
     config: RunConfig, arms: Sequence[Arm], config_name: str, overrides: Sequence[str], file: Path, run: Run
 ) -> tuple[dict[str, ArmSettings], list[Tuned]]:
-    """The arms' settings with the best of their sweeps, and what the sweeps found; `run` runs a plan to its end.
+    """Return the arms' settings with the best values of their sweeps, and the results; `run` runs a sweep to its end.
 
-    `file` is a sweep whose space, goal and evaluation are used. An arm with `tune: false` stays as it is, one with
-    `tuned_as` takes what is found for that arm. Raises `ConfigError` when the sweep would use the comparison's seeds,
-    or its arms would not be searched alike.
+    `file` is the sweep whose space, goal and evaluation are used. An arm with `tune: false` is left unchanged; an arm
+    with `tuned_as` takes the values found for that arm. Raises `ConfigError` if the sweep would use the comparison's
+    seeds, or the arms would not be searched in the same way.
     """
     section = _section(file)
     settings: dict[str, ArmSettings] = dict(config.comparison.arms)
     leaders = _leaders(settings)
-    # One that follows could be searched alike as well: what is found for its leader fits it.
+    # Check followers too: their searches must match, since they use their leader's values.
     plans = {
         arm.key: _plan(config, arm, config_name, overrides, section, file.stem) for arm in arms if arm.key in leaders
     }
@@ -86,7 +88,7 @@ def tune_arms(
 
 
 def _leaders(settings: Mapping[str, ArmSettings]) -> dict[str, str]:
-    """Of every arm whose settings are found by search, the arm that is searched: itself, or the one it follows."""
+    """Return for every tuned arm the arm that is searched: itself, or the one it follows."""
     leaders = {key: arm.tuned_as or key for key, arm in settings.items() if arm.tune}
     if not leaders:
         raise ConfigError("comparison.tune is set, but every arm has tune: false; tune at least one")
@@ -101,7 +103,7 @@ def _leaders(settings: Mapping[str, ArmSettings]) -> dict[str, str]:
 
 
 def tuning_blocks(tuned: Sequence[Tuned], level: int = 1) -> list[Block]:
-    """The table of what was chosen for each arm, under a heading of the level."""
+    """Return the table of the settings chosen for each arm, under a heading of the given level."""
     names = list(dict.fromkeys(name for arm in tuned for name in arm.point))
     header = ["arm", *names, "goal", "trials", "responses per trial", "at the end of its range"]
     rows = [
@@ -124,7 +126,7 @@ def _searched_cells(arm: Tuned) -> list[str]:
 
 
 def write_tuning(folder: Path, tuned: Sequence[Tuned]) -> Path:
-    """Write tuning.md and tuning.csv into the comparison's folder; returns the former."""
+    """Write tuning.md and tuning.csv into the comparison's folder; return the former."""
     rows = [
         {"arm": t.arm, **t.point, "goal": t.value, "trials": t.trials, "edge": _edge_text(t), "as": t.follows}
         for t in tuned
@@ -136,7 +138,7 @@ def write_tuning(folder: Path, tuned: Sequence[Tuned]) -> Path:
 
 
 def tuning_files(folder: Path) -> tuple[Path, Path]:
-    """The table and the page of what arms were tuned to, in the folder of their comparison or study."""
+    """Return the paths of the tuning table and page in the folder of a comparison or study."""
     return folder / "tuning.csv", folder / "tuning.md"
 
 
@@ -165,7 +167,7 @@ def _section(file: Path) -> DictConfig:
 def _plan(
     config: RunConfig, arm: Arm, config_name: str, overrides: Sequence[str], section: DictConfig, name: str
 ) -> PreparedSweep:
-    """The sweep of one arm. What the arm itself sets of the space is left out: the trial sets it."""
+    """Return the sweep of one arm, without the arm's own values for parameters of the space."""
     from sfpo_bench.search.space import space_of
 
     shared = [override for override in overrides if not override.lstrip("+~").startswith("comparison.")]
@@ -175,7 +177,7 @@ def _plan(
 
     def prepared(node: DictConfig) -> DictConfig:
         changes: dict[str, object] = {f"evaluation.{key!s}": value for key, value in evaluation.items()}
-        # Settings are chosen at an equal budget, whatever ends the runs of the comparison.
+        # Settings are chosen at equal budget, regardless of how the runs of the comparison end.
         own: dict[str, object] = {"training.keep_every": 0, "training.stop_at.accuracy": 0.0, "comparison": {}}
         return plain_node(node, {**changes, **own, "name": study})
 
@@ -189,7 +191,7 @@ def _plan(
 
 
 def _without(overrides: Sequence[str], space: Space) -> list[str]:
-    """The overrides without those that the space makes."""
+    """Return the overrides except those that set parameters of the space."""
     keys = {parameter.key for parameter in space.parameters}
     return [text for text in overrides if parse_overrides([text])[0].key_or_group not in keys]
 
@@ -213,8 +215,9 @@ def _check_alike(config: RunConfig, plans: Sequence[PreparedSweep]) -> None:
 
 
 def _run_through(plan: PreparedSweep, run: Run) -> None:
-    """Run a plan to its end and remove the weights of its trials: the chosen settings are trained anew. What a
-    checkpoint says of the journal stays, so that a store that was down can still be told."""
+    """Run a sweep to its end and remove its trials' weights, since the chosen settings are trained again.
+
+    Checkpoints keep the journal's length, so a store that was down can still receive the journal."""
     run(plan)
     for weights in plan.folder.glob("trials/*/seed-*/checkpoints/**/*.safetensors"):
         weights.unlink()
@@ -238,7 +241,7 @@ def _search(arm: str, plan: PreparedSweep, run: Run) -> Tuned:
     extended = tuple(beyond)
     trials = plan.trials + further.trials
     if not better:
-        # The value is no longer at the end of what was tried.
+        # The value is no longer at the end of the searched range.
         return replace(tuned, trials=trials, edges=(), extended=extended)
     still = tuple(name for name, p in beyond.items() if _far_end(plan, p, new_point))
     return replace(tuned, point=new_point, value=new_value, trials=trials, edges=still, extended=extended)
@@ -254,7 +257,7 @@ def _choice(plan: PreparedSweep) -> str:
 
 
 def _far_end(plan: PreparedSweep, beyond: Parameter, point: Point) -> bool:
-    """True when the value is at the outer end of an extension."""
+    """Return True if the value is at the outer end of an extension."""
     if beyond.name not in point:
         return False
     if beyond.points == 1:
@@ -264,7 +267,7 @@ def _far_end(plan: PreparedSweep, beyond: Parameter, point: Point) -> bool:
 
 
 def _extended(plan: PreparedSweep, beyond: dict[str, Parameter]) -> PreparedSweep:
-    """The same search in the part of the space that was added; half the trials, or all of a grid's new points."""
+    """Return the same search in the added part of the space: half the trials, or all new points of a grid."""
     space = Space(tuple(beyond.get(p.name, p) for p in plan.space.parameters))
     grid = plan.settings.sampler is SweepSampler.grid
     trials = len(space.grid()) if grid else max(1, plan.trials // 2)
