@@ -41,7 +41,7 @@ def common_axes(runs: Sequence[ImportedRun]) -> tuple[list[str], list[str]]:
     shared = [axis for axis in AXIS_KEYS if all(axis in run.axes for run in runs)]
     partial = [axis for axis in AXIS_KEYS if axis not in shared and any(axis in run.axes for run in runs)]
     counts = {axis: sum(axis in run.axes for run in runs) for axis in partial}
-    return shared, [f"{axis} is told by {count} of {len(runs)} runs and left out" for axis, count in counts.items()]
+    return shared, [f"{axis} is recorded by {count} of {len(runs)} runs and left out" for axis, count in counts.items()]
 
 
 def uneven_seeds(runs: Sequence[ImportedRun]) -> list[str]:

@@ -70,7 +70,7 @@ def _value(row: LogRow, name: str) -> float:
     raise ConfigError(f"{row.place}, column {name}: found {text!r:.80}; expected a finite number{hint}")
 
 
-def totals(log: RunLog, fields: Fields, told: StatedCosts) -> dict[CostAxis, Total]:
+def totals(log: RunLog, fields: Fields, stated: StatedCosts) -> dict[CostAxis, Total]:
     """Return the run's totals by axis; axes that the log does not determine are absent.
 
     Raises `ConfigError`, with the place, for a total that is negative or decreases.
@@ -78,8 +78,8 @@ def totals(log: RunLog, fields: Fields, told: StatedCosts) -> dict[CostAxis, Tot
     last = max(row.step for row in log.rows)
     found = {axis: _logged(log, name) for axis, name in fields.costs.items()}
     known = {axis: total for axis, total in found.items() if total is not None}
-    if told.responses_per_step and CostAxis.responses not in known:
-        known[CostAxis.responses] = Total((0, max(1, last)), (0.0, told.responses_per_step * max(1, last)))
+    if stated.responses_per_step and CostAxis.responses not in known:
+        known[CostAxis.responses] = Total((0, max(1, last)), (0.0, stated.responses_per_step * max(1, last)))
     if fields.step_is_optimizer_step and CostAxis.optimizer_steps not in known:
         known[CostAxis.optimizer_steps] = Total((0, max(1, last)), (0.0, float(max(1, last))))
     if CostAxis.train_seconds not in known and (seconds := _summed(log, fields)) is not None:
@@ -87,8 +87,8 @@ def totals(log: RunLog, fields: Fields, told: StatedCosts) -> dict[CostAxis, Tot
     responses = known.get(CostAxis.responses)
     if CostAxis.tokens not in known and responses and (tokens := _tokens(log, fields, responses)):
         known[CostAxis.tokens] = tokens
-    if told.responses_per_prompt and responses and CostAxis.prompts not in known:
-        prompts = tuple(value / told.responses_per_prompt for value in responses.values)
+    if stated.responses_per_prompt and responses and CostAxis.prompts not in known:
+        prompts = tuple(value / stated.responses_per_prompt for value in responses.values)
         known[CostAxis.prompts] = Total(responses.steps, prompts)
     return known
 

@@ -1,4 +1,4 @@
-"""Runs from a CSV file: one row per evaluation, columns by name; `arm` and `seed` columns tell the runs apart."""
+"""Reads runs from a CSV file with one row per evaluation, identified by `arm` and `seed` columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sfpo_bench.importing.reader import Form, Given, Separator
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The columns that say which run and which step a row is of. A file without an arm or seed column is one run."""
+    """Names of the columns with step, arm and seed. A file without arm and seed columns is one run."""
 
     step: str
     arm: str
@@ -31,7 +31,7 @@ def _keys(names: Names, header: Sequence[str]) -> _Keys:
 
 
 class CsvFile:
-    """Runs in a table, one row per evaluation."""
+    """Reader for tables with one row per evaluation."""
 
     kind = "a CSV file"
     looked_for = "a header with a step, then rows"
@@ -63,12 +63,12 @@ class _Table:
 
 
 def csv_runs(path: Path, names: Names, arm: str = "run", seed: int = 0, form: Form | None = None) -> list[RunLog]:
-    """The runs of the file, in the order in which they are met; `arm` and `seed` are those of a file without columns.
+    """Return the runs of the file, in order of appearance; `arm` and `seed` are used for a file without these columns.
 
-    Empty cells are not there; what is no finite number is kept as text, for whoever asks for that number. Raises
-    `MissingDataError` without the file and `ConfigError`, with the line, for a file that is no table, a row with more
-    or fewer cells than the header, a named column that is not there, a step or seed that is no whole number, and an
-    empty arm.
+    Empty cells are skipped. A cell that is not a finite number is kept as text, and is an error only if that number is
+    needed. Raises `MissingDataError` if there is no file, and `ConfigError`, with the line, for a file that is not a
+    table, a row with another number of cells than the header, a missing column, a step or seed that is not an integer,
+    and an empty arm.
     """
     form = form or Form()
     table = _read(path, names, form)
@@ -82,7 +82,7 @@ def csv_runs(path: Path, names: Names, arm: str = "run", seed: int = 0, form: Fo
 
 
 def _read(path: Path, names: Names, form: Form) -> _Table:
-    """The cells by the names of the header, blanks around them taken off; rows without any text are left out."""
+    """Return the stripped cells by the names in the header; empty rows are skipped."""
     text, notes = _text(path, form)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=form.separator.character, strict=True)
     try:
@@ -104,7 +104,7 @@ def _read(path: Path, names: Names, form: Form) -> _Table:
 
 
 def _text(path: Path, form: Form) -> tuple[str, tuple[str, ...]]:
-    """The file's text, where asked without a last line that does not end, and what is to be said of that."""
+    """Return the file's text, without an incomplete last line if requested, and notes on that."""
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; expected a CSV file with a header")
     try:
@@ -151,7 +151,7 @@ def _check_header(path: Path, header: Sequence[str], keys: _Keys, names: Names, 
 
 
 def _run_of(line: _Line, keys: _Keys, usual: tuple[str, int], form: Form) -> tuple[str, int]:
-    """Arm and seed of a row; those of `usual` where the file has no such column."""
+    """Return arm and seed of a row, or those in `usual` if the file has no such column."""
     arm = line.cells.get(keys.arm, usual[0])
     if not arm:
         raise ConfigError(f"{line.place}, column {keys.arm}: the name of the arm is empty; expected one in every row")
@@ -159,14 +159,14 @@ def _run_of(line: _Line, keys: _Keys, usual: tuple[str, int], form: Form) -> tup
 
 
 def _row(line: _Line, keys: _Keys, form: Form) -> LogRow:
-    told = {
+    texts = {
         name: text
         for name, text in line.cells.items()
         if name and text and name not in (keys.step, keys.arm, keys.seed)
     }
-    read = {name: number(text, form.decimal) for name, text in told.items()}
+    read = {name: number(text, form.decimal) for name, text in texts.items()}
     values = {name: value for name, value in read.items() if value is not None}
-    unread = {name: text for name, text in told.items() if read[name] is None}
+    unread = {name: text for name, text in texts.items() if read[name] is None}
     return LogRow(_whole(line, keys.step, form), values, line.place, unread)
 
 

@@ -33,7 +33,7 @@ class ImportedRun:
 
 
 def imported_run(
-    log: RunLog, fields: Fields, told: StatedCosts, scale: float = 1.0, temperature: float = 1.0
+    log: RunLog, fields: Fields, stated: StatedCosts, scale: float = 1.0, temperature: float = 1.0
 ) -> ImportedRun:
     """Return the run of a log; accuracies are multiplied by `scale`, 0.01 for percent.
 
@@ -46,7 +46,7 @@ def imported_run(
     _check_order(log)
     found = [(step, value * scale, place) for step, value, place in named(log, fields.accuracy)]
     _check_accuracies(log, fields, found)
-    known = totals(log, fields, told)
+    known = totals(log, fields, stated)
     last = found[-1][0]
     late = {axis: sum(total.at(step) is None for step, _, _ in found) for axis, total in known.items()}
     notes = [*log.notes, *_ends_early(log, [step for step, _, _ in found]), *_unread_metrics(log, fields)]
@@ -57,7 +57,7 @@ def imported_run(
         found = [one for one in found if one[0] < last]
     sizes = {step: (value, place) for step, value, place in named(log, fields.n)}
     evaluations = tuple(
-        _evaluation(step, accuracy, _size(sizes, step, told), _costs(known, step), temperature)
+        _evaluation(step, accuracy, _size(sizes, step, stated), _costs(known, step), temperature)
         for step, accuracy, _ in found
     )
     axes = frozenset(axis for axis, total in known.items() if all(total.at(step) is not None for step, _, _ in found))
@@ -126,9 +126,9 @@ def _check_accuracies(log: RunLog, fields: Fields, found: list[tuple[int, float,
             )
 
 
-def _size(sizes: Mapping[int, tuple[float, str]], step: int, told: StatedCosts) -> int:
+def _size(sizes: Mapping[int, tuple[float, str]], step: int, stated: StatedCosts) -> int:
     if step not in sizes:
-        return told.evaluation_responses
+        return stated.evaluation_responses
     value, place = sizes[step]
     if value < 1 or value != int(value):
         raise ConfigError(f"{place}: n is {value:g}; expected a whole number of responses, 1 or more")

@@ -1,4 +1,4 @@
-"""What was logged at once as a JSON object, the step among its names: brought into rows."""
+"""Converts JSON objects that were logged at once, with the step among their names, to rows."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import TypeGuard
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.importing.log import LogRow
 
-# Where it was logged, and the values by name.
+# Location in the log, and the values by name.
 Entry = tuple[str, Mapping[str, object]]
-# Names of the step, the surest first. W&B and Trackio count their rows in `_step`, which is no training step where a
-# trainer logs that one too: Hugging Face's as `train/global_step`, prime-rl as `step`.
+# Names of the step, most reliable first. `_step` of W&B and Trackio counts rows; it is not the training step if the
+# trainer logs that as well, as Hugging Face does in `train/global_step` and prime-rl in `step`.
 STEP_NAMES = ("step", "train/global_step", "_step")
 
 
 def step_name(entries: Sequence[Entry], named: str = "") -> str:
-    """The name of the step in the entries: the one that was `named`, else the first of `STEP_NAMES` that is there."""
+    """Return the name of the step in the entries: `named` if given, else the first of `STEP_NAMES` that occurs."""
     return named or next((name for name in STEP_NAMES if any(name in entry for _, entry in entries)), STEP_NAMES[0])
 
 
 def rows_of(entries: Sequence[Entry], named: str = "") -> tuple[LogRow, ...]:
-    """A row for every entry; raises `ConfigError` for one whose step is no whole number."""
+    """Return a row for every entry; raises `ConfigError` if a step is not an integer."""
     step = step_name(entries, named)
     return tuple(_row(entry, step, place) for place, entry in entries)
 
 
 def rows_with_a_step(entries: Sequence[Entry], source: str, named: str = "") -> tuple[tuple[LogRow, ...], list[str]]:
-    """The same for a tracker, whose rows need not all have the step; what is left out for that is said."""
+    """Return rows of a tracker's log, whose entries may lack the step, and notes on the entries left out for that."""
     step = step_name(entries, named)
     whole = [one for one in entries if one[1].get(step) is not None]
     lacking = [entry for _, entry in entries if entry.get(step) is None]
@@ -42,10 +42,10 @@ def rows_with_a_step(entries: Sequence[Entry], source: str, named: str = "") -> 
 
 
 def _row(entry: Mapping[str, object], step: str, place: str) -> LogRow:
-    """Null is not there, as an empty cell is not; truth values, texts and lists are kept as texts."""
-    told = {name: value for name, value in entry.items() if name != step and value is not None}
-    values = {name: float(value) for name, value in told.items() if is_number(value)}
-    unread = {name: json.dumps(value)[:80] for name, value in told.items() if name not in values}
+    """Return a row; null values are skipped, booleans, strings and lists are kept as text."""
+    present = {name: value for name, value in entry.items() if name != step and value is not None}
+    values = {name: float(value) for name, value in present.items() if is_number(value)}
+    unread = {name: json.dumps(value)[:80] for name, value in present.items() if name not in values}
     return LogRow(_step(entry, step, place), values, place, unread)
 
 
@@ -57,17 +57,17 @@ def _step(entry: Mapping[str, object], name: str, place: str) -> int:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """True for a number that is finite as a float."""
+    """Return True for a number that is finite as a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the floats
+    except OverflowError:  # an integer too large for a float
         return False
 
 
 def flat(value: object, prefix: str = "") -> dict[str, str]:
-    """Settings as texts, those inside of others as `outer.inner`; those that begin with `_` are the tracker's own."""
+    """Return settings as text, nested ones as `outer.inner`; names with a leading `_` are the tracker's, skipped."""
     found: dict[str, str] = {}
     for key, own in value.items() if isinstance(value, Mapping) else ():
         if str(key).startswith("_"):

@@ -1,7 +1,6 @@
-"""A run from a JSON file: the `trainer_state.json` of a Hugging Face trainer, rows as W&B and pandas export them, or
-lines of `{"step": …, "data": {…}}`.
+"""Reads a run from a JSON file: a Hugging Face `trainer_state.json`, rows as exported by W&B and pandas, or lines.
 
-The lines are what verl's file logger writes; lines whose numbers stand beside `step` are read too, such as those of
+Lines are `{"step": …, "data": {…}}`, as written by verl's file logger, or have the numbers beside `step`, as in
 prime-rl's `metrics.jsonl`.
 """
 
@@ -24,9 +23,9 @@ _WRITTEN = "time"
 
 
 def json_run(path: Path, arm: str, seed: int, step: str = "", cut_last_line: bool = False) -> RunLog:
-    """The run in the file; raises `MissingDataError` without it and `ConfigError` when it is of no such form.
+    """Return the run in the file; raises `MissingDataError` if there is none and `ConfigError` for another format.
 
-    `cut_last_line`: leave out the last line of a file of lines where it is not whole.
+    `cut_last_line`: drop an incomplete last line of a file of lines.
     """
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; expected a trainer_state.json, or lines of JSON")
@@ -46,7 +45,7 @@ def json_run(path: Path, arm: str, seed: int, step: str = "", cut_last_line: boo
 
 
 def has_lines(path: Path, text: str) -> bool:
-    """Whether a file of JSON holds an object a line; its suffix decides where its first line does not."""
+    """Return True if a JSON file has one object per line; if its first line does not show this, the suffix decides."""
     first, _, rest = text.strip().partition("\n")
     if path.suffix != _SUFFIX:
         return not first.lstrip().startswith("[") and (not _is_whole(first) or "log_history" not in json.loads(first))
@@ -61,7 +60,7 @@ def _is_whole(line: str) -> bool:
 
 
 def _whole_lines(text: str) -> str:
-    """The text up to its last line, with that one where it is whole."""
+    """Return the text without its last line if that is incomplete."""
     last = text.rstrip("\n").rpartition("\n")[2]
     return text if _is_whole(last) else text[: text.rfind(last)]
 
@@ -86,13 +85,13 @@ def _document(path: Path, text: str) -> Iterator[Entry]:
 
 
 def _columns(path: Path, columns: Mapping[str, Mapping[str, object]]) -> Iterator[Entry]:
-    """The rows of what pandas writes: by column, values by the row's label."""
+    """Yield the rows of pandas' JSON: columns that map row labels to values."""
     for label in dict.fromkeys(label for column in columns.values() for label in column):
         yield f"{path}, row {label}", {name: column.get(label) for name, column in columns.items()}
 
 
 def _lines(path: Path, text: str) -> Iterator[Entry]:
-    lines = text.split("\n")  # not `splitlines`, which also splits inside of texts
+    lines = text.split("\n")  # `splitlines` would also split at separators inside strings
     last = max((number for number, line in enumerate(lines, 1) if line.strip()), default=0)
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -113,7 +112,7 @@ def _parsed(place: str, text: str, hint: str = "") -> object:
 
 
 class JsonFile:
-    """A run a file, as JSON."""
+    """Reader for JSON files with one run each."""
 
     kind = "a JSON file"
     looked_for = "trainer_state.json, rows, or an object a line"
@@ -130,12 +129,11 @@ class JsonFile:
 
 
 class PrimeRlFile(JsonFile):
-    """prime-rl's `metrics.jsonl`.
+    """Reader for prime-rl's `metrics.jsonl`.
 
-    It counts steps from 0 (older versions) or 1 and logs a step's totals at its end, while an evaluation at step s is
-    of the policy after s steps. Counted from 0, what was logged of training holds a step later. Its `time`, when a line
-    was written, is left out: it is in every line, and evaluations are written late. Values that are no finite numbers
-    it leaves out itself.
+    prime-rl counts steps from 0 (older versions) or 1 and logs a step's totals at its end, while an evaluation at step
+    s is of the policy after s steps. If steps count from 0, training metrics are shifted by one step. The key `time` is
+    dropped, because every line has it and evaluations are written late. prime-rl omits non-finite values itself.
     """
 
     kind = "a metrics.jsonl of prime-rl"

@@ -63,9 +63,9 @@ class RunLog:
 
 
 def in_order(log: RunLog) -> RunLog:
-    """The log with rising steps where no number of it falls back; otherwise, as it is.
+    """Return the log sorted by step if the steps of no number in it go back, else unchanged.
 
-    Programs that write an evaluation when it is done put it behind later training steps: no number is undone by that.
+    Some trainers write an evaluation after later training steps; that does not indicate a resume.
     """
     last: dict[str, int] = {}
     for row in log.rows:
@@ -77,8 +77,10 @@ def in_order(log: RunLog) -> RunLog:
 
 
 def as_resumed(log: RunLog) -> RunLog:
-    """The log without what a resumption undid: where the steps of a number fall back, all rows from that step on give
-    way to later ones, and of two values at one step the later one counts."""
+    """Return the log without records that a resume undid.
+
+    If the steps of a number go back, all earlier rows from that step on are dropped; of two values at one step the
+    later one is used."""
     kept: list[LogRow] = []
     undone: list[LogRow] = []
     last: dict[str, int] = {}
@@ -100,6 +102,7 @@ def as_resumed(log: RunLog) -> RunLog:
 
 
 def _names(row: LogRow) -> tuple[str, ...]:
-    """What was logged in a row, without the tracker's own clock and counter, which are in every row and begin with `_`;
-    one without any number stands in the order of the others like it."""
+    """Return the names in a row, except the tracker's clock and counter, which are in every row and start with `_`.
+
+    A row without numbers is ordered like other rows without numbers."""
     return tuple(name for name in (*row.values, *row.unread) if not name.startswith("_")) or ("",)

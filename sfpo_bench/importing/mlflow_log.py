@@ -1,4 +1,4 @@
-"""Runs from an experiment of an MLflow store: arm and seed by tag or parameter, numbers from the metric history."""
+"""Reads runs from an MLflow experiment: arm and seed from tags or parameters, numbers from metric histories."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SETTINGS = frozenset({"uri", "arm", "seed", "run_name"})
 
 
 def mlflow_runs(uri: str, experiment: str, names: Names, later_wins: bool = False) -> list[RunLog]:
-    """The runs of the experiment that logged anything, oldest first.
+    """Return the runs of the experiment that logged a metric, oldest first.
 
-    Of two values of a metric at one step the later one counts, and that is noted. `later_wins`: a metric whose steps
-    fall back was resumed there, and what it had logged from that step on is left out. Raises `MissingDataError` for an
-    experiment without runs, `ConfigError` where a run does not tell its arm or seed or two tell the same, and
-    `TrackingError` when the store fails.
+    Of two values of a metric at one step the later one is used, with a note. `later_wins`: if the steps of a metric go
+    back, the run was resumed, and earlier values from that step on are dropped. Raises `MissingDataError` for an
+    experiment without runs, `ConfigError` if a run lacks arm or seed or two runs have the same, and `TrackingError` if
+    the store fails.
     """
     store = stored_runs(uri)
     everyone = store.of_experiment(experiment)
@@ -44,7 +44,7 @@ def mlflow_runs(uri: str, experiment: str, names: Names, later_wins: bool = Fals
     idle = [one for one in everyone if not one.latest]
     silent = tuple(f"run {one.name or one.run_id} logged no metric and is left out" for one in idle)
     runs = [
-        NamedRun(info.name or info.run_id, _told(info), _log(info, history, later_wins))
+        NamedRun(info.name or info.run_id, _tags_and_params(info), _log(info, history, later_wins))
         for info, history in zip(infos, store.histories(infos), strict=True)
     ]
     logs = identified(runs, names)
@@ -62,13 +62,13 @@ def _log(info: StoredRunInfo, history: History, later_wins: bool) -> RunLog:
     return RunLog("", 0, source, rows, state, one_value_a_step=True, notes=notes)
 
 
-def _told(info: StoredRunInfo) -> Mapping[str, str]:
-    """Tags and parameters; a tag counts before a parameter of its name."""
+def _tags_and_params(info: StoredRunInfo) -> Mapping[str, str]:
+    """Return tags and parameters; a tag overrides a parameter of the same name."""
     return {**info.tags, **{key: value for key, value in info.params.items() if key not in info.tags}}
 
 
 def _by_metric(history: History, later_wins: bool) -> tuple[dict[str, dict[int, float]], dict[str, int]]:
-    """Every metric's values by step, and how many of it gave way to a later one that differs."""
+    """Return every metric's values by step, and the number of its values that later, different ones replaced."""
     found: dict[str, dict[int, float]] = {}
     last: dict[str, int] = {}
     again: dict[str, int] = {}
@@ -86,7 +86,7 @@ def _by_metric(history: History, later_wins: bool) -> tuple[dict[str, dict[int, 
 
 
 def _rows(metrics: Mapping[str, Mapping[int, float]], source: str) -> tuple[LogRow, ...]:
-    """One row per step, steps rising."""
+    """Return one row per step, in increasing order."""
     values: dict[int, dict[str, float]] = {}
     unread: dict[int, dict[str, str]] = {}
     for key, own in metrics.items():

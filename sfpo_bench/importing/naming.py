@@ -1,4 +1,4 @@
-"""Which arm and seed a run of a log is of: by what was logged of its settings, by its name, or as it was given."""
+"""Determines arm and seed of a run from its logged settings, its name, or the command line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PARTS = {"{arm}": r"(?P<arm>.+)", "{seed}": r"(?P<seed>[0-9]+)"}
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What tells step, arm and seed in a log: a column, tag, parameter or setting; empty, as the kind of log has it.
+    """Columns, tags, parameters or settings with step, arm and seed; empty for the default of the kind of log.
 
-    `run_name` takes arm and seed out of the names of runs: `{arm}-seed{seed}`.
+    `run_name` extracts arm and seed from run names: `{arm}-seed{seed}`.
     """
 
     step: str = ""
@@ -29,32 +29,33 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class NamedRun:
-    """A run with its name in the log, and the settings and tags that were logged of it; `log` has no arm or seed yet
-    but what it was given under."""
+    """A run with its name in the log, and its logged settings and tags.
+
+    `log` does not have its final arm and seed yet."""
 
     name: str
-    told: Mapping[str, str]
+    settings: Mapping[str, str]
     log: RunLog
 
 
-def run_log(name: str, told: Mapping[str, str], log: RunLog, names: Names, arm: str, seed: int | None) -> RunLog:
-    """The log with its arm and seed; `arm` and `seed` hold where the log tells none (empty and None: nothing does).
+def run_log(name: str, settings: Mapping[str, str], log: RunLog, names: Names, arm: str, seed: int | None) -> RunLog:
+    """Return the log with its arm and seed; `arm` and `seed` are defaults (empty and None for none).
 
-    The arm is what `names.arm` names, else that of the run's name, else `arm`, else the run's name. Raises
-    `ConfigError` where what was named is not there, a name does not fit `run_name`, or nothing tells the seed.
+    The arm is the value of `names.arm`, else the one in the run's name, else `arm`, else the run's name. Raises
+    `ConfigError` if the named value is missing, a name does not match `run_name`, or there is no seed.
     """
     parts = _parts(name, names.run_name)
-    found = _told(name, told, names.arm, "arm").strip() if names.arm else parts.get("arm") or arm or name
-    return replace(log, arm=found, seed=_seed(name, told, names, parts, seed))
+    found = _setting(name, settings, names.arm, "arm").strip() if names.arm else parts.get("arm") or arm or name
+    return replace(log, arm=found, seed=_seed(name, settings, names, parts, seed))
 
 
-def _seed(name: str, told: Mapping[str, str], names: Names, parts: Mapping[str, str], given: int | None) -> int:
+def _seed(name: str, settings: Mapping[str, str], names: Names, parts: Mapping[str, str], given: int | None) -> int:
     if not names.seed and "seed" in parts:
         return int(parts["seed"])
-    if not names.seed and _USUAL_SEED not in told and given is not None:
+    if not names.seed and _USUAL_SEED not in settings and given is not None:
         return given
     key = names.seed or _USUAL_SEED
-    text = _told(name, told, key, "seed")
+    text = _setting(name, settings, key, "seed")
     value = number(text.strip())
     if value is None or value != int(value) or value < 0:
         raise ConfigError(f"run {name}: {key} is {text!r}; expected a whole number, 0 or more")
@@ -62,7 +63,7 @@ def _seed(name: str, told: Mapping[str, str], names: Names, parts: Mapping[str, 
 
 
 def _parts(name: str, template: str) -> Mapping[str, str]:
-    """Arm and seed as the template finds them in a run's name."""
+    """Return arm and seed as the template matches them in a run's name."""
     if not template:
         return {}
     if "{arm}" not in template and "{seed}" not in template:
@@ -78,25 +79,25 @@ def _parts(name: str, template: str) -> Mapping[str, str]:
     return found.groupdict()
 
 
-def _told(name: str, told: Mapping[str, str], key: str, what: str) -> str:
-    found = told.get(key)
+def _setting(name: str, settings: Mapping[str, str], key: str, what: str) -> str:
+    found = settings.get(key)
     if found is None or not found.strip():
         by_name = "" if what == "arm" else ", or its name: run_name='{arm}-{seed}'"
         raise ConfigError(
             f"run {name} has no tag or parameter {key!r}; expected one that tells its {what}: {what}=NAME, one of "
-            f"{', '.join(_own(told)) or '(it has none)'}{by_name}"
+            f"{', '.join(_own(settings)) or '(it has none)'}{by_name}"
         )
     return found
 
 
 def identified(runs: Sequence[NamedRun], names: Names, arm: str = "", seed: int | None = None) -> list[RunLog]:
-    """The logs of the runs with arm and seed; a run that is the only one has the seed 0 where nothing tells it.
+    """Return the logs of the runs with arm and seed; a single run without a seed gets seed 0.
 
-    Raises `ConfigError` where two are of the same, with the settings that tell the runs apart.
+    Raises `ConfigError` if two runs have the same arm and seed, with the settings that distinguish them.
     """
     given = seed if seed is not None else 0
     alone = len(runs) == 1
-    logs = [run_log(one.name, one.told, one.log, names, arm, given if alone else None) for one in runs]
+    logs = [run_log(one.name, one.settings, one.log, names, arm, given if alone else None) for one in runs]
     counted = Counter((log.arm, log.seed) for log in logs)
     twice = [key for key, count in counted.items() if count > 1]
     if twice:
@@ -109,11 +110,11 @@ def identified(runs: Sequence[NamedRun], names: Names, arm: str = "", seed: int 
 
 
 def _differing(runs: Sequence[NamedRun]) -> list[str]:
-    """Settings and tags that are not alike in all runs; at most 40."""
-    keys = dict.fromkeys(key for one in runs for key in one.told)
-    return _own(key for key in keys if len({one.told.get(key) for one in runs}) > 1)
+    """Return the settings and tags that differ between runs; at most 40."""
+    keys = dict.fromkeys(key for one in runs for key in one.settings)
+    return _own(key for key in keys if len({one.settings.get(key) for one in runs}) > 1)
 
 
 def _own(keys: Iterable[str]) -> list[str]:
-    """At most 40 of the keys, without those that MLflow adds to every run."""
+    """Return at most 40 of the keys, except those that MLflow adds to every run."""
     return [key for key in keys if not key.startswith("mlflow.")][:40]

@@ -1,6 +1,6 @@
-"""What a reader of a kind of log is: it recognises a file by its content and reads it into `RunLog`s.
+"""The protocol of a log reader, which recognizes a file by its contents and reads it into `RunLog`s.
 
-`readers.py` holds the table of them. A new kind is a module with such a class, and its line in that table.
+`readers.py` holds the table of readers. A new one is a module with such a class, and a line in that table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sfpo_bench.importing.naming import Names
 
 
 class Separator(StrEnum):
-    """What stands between the cells of a row."""
+    """Separator between the cells of a row."""
 
     comma = "comma"
     semicolon = "semicolon"
@@ -30,7 +30,7 @@ class Separator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a file is written. `cut_last_line`: leave its last line or record out where it is not whole."""
+    """Format of a file. `cut_last_line`: drop its last line or record if it is incomplete."""
 
     separator: Separator = Separator.comma
     decimal: Decimal = Decimal.point
@@ -39,8 +39,9 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What is told of a log by who imports it. `arm` is the one that the log is given under, and `seed` its place among
-    the logs of that arm; empty and None for a log that is given alone."""
+    """What the user states about a log: `arm` is the arm it is listed under, `seed` its position among that arm's logs.
+
+    They are empty and None for a log that is given alone."""
 
     names: Names = field(default_factory=Names)
     form: Form = field(default_factory=Form)
@@ -49,11 +50,11 @@ class Given:
 
 
 class Reader(Protocol):
-    """One kind of log.
+    """Reader for one kind of log.
 
-    `kind` names it in messages and `looked_for` is what a file of that kind shows. `preset` holds the names that the
-    kind uses where none is chosen. `settings` are those settings of the verb that it reads and not every kind does.
-    `in_folders`: a folder of such files may be given in their place.
+    `kind` is its name in messages, and `looked_for` describes what identifies such a file. `preset` has the names that
+    the kind uses by default. `settings` are the settings of the verb that this reader uses but not every reader does.
+    `in_folders`: a folder of such files may be given instead of one file.
     """
 
     kind: str
@@ -63,10 +64,12 @@ class Reader(Protocol):
     in_folders: bool
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        """Whether the file is of this kind; `head` is its beginning."""
+        """Return True if the file is of this kind; `head` is its beginning."""
         ...
 
     def runs(self, root: Path, files: Sequence[Path], given: Given) -> list[RunLog]:
-        """The runs in `files`, which are `root` itself or lie in that folder; raises `ConfigError`, with the place, for
-        what is damaged, and `MissingDataError` without the library that reads the kind."""
+        """Return the runs in `files`, which are `root` itself or files in that folder.
+
+        Raises `ConfigError`, with the place, for damaged files, and `MissingDataError` if a required library is
+        missing."""
         ...

@@ -1,4 +1,4 @@
-"""The table of readers of logs, and which of them a file is for."""
+"""The table of log readers, and the selection of the reader for a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sfpo_bench.importing.trackio_log import TrackioProject
 from sfpo_bench.importing.wandb_export import WandbChart
 from sfpo_bench.importing.wandb_log import WandbFolder
 
-# The first that recognises a file reads it: the surest signs stand first.
+# The first reader that recognizes a file is used; the most specific ones come first.
 READERS: tuple[Reader, ...] = (
     WandbFolder(),
     TensorBoardFolder(),
@@ -33,22 +33,22 @@ _HEAD_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A log that was given, the files that it consists of, and who reads them."""
+    """A log, its files, and its reader."""
 
     root: Path
     files: tuple[Path, ...]
     reader: Reader
 
     def runs(self, given: Given) -> list[RunLog]:
-        """Its runs; see `Reader.runs`."""
+        """Return its runs; see `Reader.runs`."""
         return self.reader.runs(self.root, self.files, given)
 
 
 def recognised(path: Path, readers: Sequence[Reader] = READERS) -> Source:
-    """The reader of a file, or of the logs in a folder.
+    """Return the source for a file, or for the logs in a folder.
 
-    Raises `MissingDataError` where nothing is there, and `ConfigError` for what no reader knows, with all that was
-    looked for, and for a folder with logs of several kinds.
+    Raises `MissingDataError` if the path does not exist, and `ConfigError` for a file that no reader recognizes, with
+    what was looked for, and for a folder with several kinds of logs.
     """
     if path.is_file():
         reader = _reader_of(path, readers)

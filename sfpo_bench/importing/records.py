@@ -1,4 +1,4 @@
-"""What is said of a file of records, with lengths and checksums, that is damaged or cut off."""
+"""Messages on damaged or truncated files of records with lengths and checksums."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from sfpo_bench.core.errors import ConfigError
 
 
 def damaged(path: Path, at: int) -> ConfigError:
-    """The error of a record at byte `at` that does not fit its checksum."""
+    """Return the error for a record at byte `at` whose checksum does not match."""
     return ConfigError(f"{path} is damaged at byte {at}: its checksum differs; expected the file as it was written")
 
 
 def note_of_cut_end(path: Path, size: int, cut_last_line: bool) -> str:
-    """What is said of a last record that is left out; raises `ConfigError` where nobody asked for that."""
+    """Return the note on a dropped last record; raises `ConfigError` unless dropping it was requested."""
     if not cut_last_line:
         raise ConfigError(
             f"{path} ends within a record, at byte {size}; one that was cut off is left out with cut_last_line=true"

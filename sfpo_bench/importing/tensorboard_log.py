@@ -1,8 +1,8 @@
-"""Runs from TensorBoard's event files: a run for each folder that holds some.
+"""Reads runs from TensorBoard's event files: one run per folder with such files.
 
-An event file is a row of records (length, its checksum, content, its checksum), each an `Event` of TensorBoard's own
-protocol buffers. A restart says from which step on it goes on (`purge_step` of the writers): what was logged from there
-on before it gives way, as TensorBoard shows it.
+An event file is a sequence of records (length, its checksum, content, its checksum), each a protocol buffer `Event`. A
+restart states the step at which it continues (`purge_step` of the writers); as in TensorBoard, earlier records from
+that step on are dropped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CRC = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class _Scalar:
-    """A number of the log, or the text of what is none."""
+    """A number in the log, or the text of a value that is not a finite number."""
 
     tag: str
     value: float
@@ -39,7 +39,7 @@ class _Scalar:
 
 @dataclass(slots=True)
 class _Run:
-    """Rows in the order of logging; consecutive scalars of one step and different tags are one."""
+    """Rows in the order of logging; consecutive scalars of one step and different tags form one row."""
 
     rows: list[LogRow]
     notes: list[str]
@@ -58,7 +58,7 @@ class _Run:
             self.rows[-1] = LogRow(step, values, last.place, unread)
 
     def restart(self, path: Path, step: int) -> None:
-        """Take out what a restart from `step` undoes."""
+        """Drop what a restart from `step` undoes."""
         kept = [row for row in self.rows if row.step < step]
         if len(kept) < len(self.rows):
             gone = len(self.rows) - len(kept)
@@ -67,7 +67,7 @@ class _Run:
 
 
 class TensorBoardFolder:
-    """A run of TensorBoard, or a folder of runs."""
+    """Reader for a TensorBoard run or a folder of runs."""
 
     kind = "event files of TensorBoard"
     looked_for = f"a record that begins with {_VERSION.decode()}"
@@ -112,7 +112,7 @@ def _read(path: Path, run: _Run, cut_last_line: bool) -> None:
 
 
 def _scalars(summary: Any) -> Iterator[_Scalar]:
-    """The single numbers of a summary; texts, pictures and histograms are none."""
+    """Yield the scalars of a summary; texts, images and histograms are skipped."""
     from tensorboard.util.tensor_util import make_ndarray
 
     for one in summary.value:
@@ -126,12 +126,12 @@ def _scalars(summary: Any) -> Iterator[_Scalar]:
 
 
 def _shortest(value: float) -> float:
-    """The number with the fewest digits among those that single precision holds alike: 0.7, not 0.699999988."""
+    """Return the shortest decimal that is equal in single precision: 0.7 instead of 0.699999988."""
     return float(str(np.float32(value)))
 
 
 def _records(path: Path, cut_last_line: bool, notes: list[str]) -> Iterator[bytes]:
-    """The records of the file; a last one that is cut off is left out, with a note, where asked for."""
+    """Yield the records of the file; a truncated last one is dropped with a note if requested."""
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
     content, at = path.read_bytes(), 0

@@ -1,7 +1,7 @@
-"""Runs from the SQLite file of a Trackio project: `PROJECT.db` in its cache folder.
+"""Reads runs from the SQLite file of a Trackio project, `PROJECT.db` in its cache folder.
 
-Table `metrics` holds a row for each call of `log`: run, step, and the numbers as JSON, where NaN and the infinities are
-texts. Table `configs` holds the settings of each run. Runs have an id since 2026; before, their name was the key.
+Table `metrics` has a row per call of `log`: run, step, and the numbers as JSON, with NaN and infinities as strings.
+Table `configs` has the settings of each run. Runs have an id since 2026; before, their name was the key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COLUMNS = {"run_name", "step", "metrics"}
 
 
 class TrackioProject:
-    """A project of Trackio."""
+    """Reader for a Trackio project."""
 
     kind = "a project of Trackio"
     looked_for = f"a SQLite file whose table metrics has the columns {', '.join(sorted(_COLUMNS))}"
@@ -71,12 +71,12 @@ def _runs(path: Path, step: str) -> list[NamedRun]:
     ]
 
 
-def _run(path: Path, name: str, entries: Sequence[Entry], told: Mapping[str, str], step: str) -> NamedRun:
+def _run(path: Path, name: str, entries: Sequence[Entry], settings: Mapping[str, str], step: str) -> NamedRun:
     source = f"{path}, run {name}"
     rows, notes = rows_with_a_step(entries, source, step)
     if not rows:
         raise ConfigError(f"{source} holds no row with a step; {'; '.join(notes)}")
-    return NamedRun(name, told, RunLog("", 0, source, rows, notes=tuple(notes)))
+    return NamedRun(name, settings, RunLog("", 0, source, rows, notes=tuple(notes)))
 
 
 def _entries(path: Path, run: str, logged: Sequence[tuple[str, str, int, str]]) -> Iterator[Entry]:
@@ -87,7 +87,7 @@ def _entries(path: Path, run: str, logged: Sequence[tuple[str, str, int, str]]) 
 
 
 def _settings(database: sqlite3.Connection, key: str) -> dict[str, Mapping[str, str]]:
-    """The settings of the runs that logged some."""
+    """Return the settings of the runs that logged some."""
     if not {key, "config"} <= _columns(database, "configs"):
         return {}
     rows = database.execute(f"SELECT {key}, config FROM configs")

@@ -1,4 +1,4 @@
-"""Runs from the CSV that W&B exports of a chart: a column `RUN - METRIC` for each run, and its `__MIN` and `__MAX`."""
+"""Reads runs from a chart that W&B exported as CSV: columns `RUN - METRIC`, and their `__MIN` and `__MAX`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENDS = ("__MIN", "__MAX")
 
 
 class WandbChart:
-    """A chart of W&B, exported as CSV; its first column is the step, whatever it is called."""
+    """Reader for a W&B chart exported as CSV; the first column is the step, whatever its name."""
 
     kind = "a chart exported from W&B as CSV"
     looked_for = "columns RUN - METRIC beside RUN - METRIC__MIN"
@@ -57,12 +57,12 @@ def _chart(path: Path) -> list[NamedRun]:
 
 def _row(path: Path, at: int, step: str, cells: Sequence[str], own: dict[str, int]) -> LogRow:
     place = f"{path}, line {at}"
-    told = {metric: cells[column].strip() for metric, column in own.items() if cells[column].strip()}
-    values = {metric: value for metric, text in told.items() if (value := number(text)) is not None}
+    texts = {metric: cells[column].strip() for metric, column in own.items() if cells[column].strip()}
+    values = {metric: value for metric, text in texts.items() if (value := number(text)) is not None}
     count = number(cells[0].strip())
     if count is None or count != int(count) or count < 0:
         raise ConfigError(f"{place}: {step} is {cells[0]!r}; expected a whole number, 0 or more")
-    return LogRow(int(count), values, place, {metric: text for metric, text in told.items() if metric not in values})
+    return LogRow(int(count), values, place, {metric: text for metric, text in texts.items() if metric not in values})
 
 
 def _cells(line: str) -> list[str]:

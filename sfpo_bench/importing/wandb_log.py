@@ -1,8 +1,8 @@
-"""Runs from the folder that W&B writes offline: files `run-ID.wandb` of framed protocol buffers.
+"""Reads runs from W&B's offline folder: files `run-ID.wandb` of framed protocol buffers.
 
-The frame is LevelDB's log format: a header of 7 bytes, then blocks of 32 KiB with chunks of (CRC32 of type and content,
-length, type, content), where a record that does not fit is cut into a first, middle and last chunk. The records are
-those of `wandb.proto`, which the package W&B ships; it has no reader of its own for them in Python.
+The framing is LevelDB's log format: a header of 7 bytes, then blocks of 32 KiB with chunks of (CRC32 of type and
+content, length, type, content). A record that does not fit is split into a first, middle and last chunk. The records
+are those of `wandb.proto`, which the package W&B ships without a reader in Python.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 @dataclass(slots=True)
 class _Found:
-    """What the files of one run hold, in the order in which they were begun."""
+    """The contents of one run's files, in the order of their creation."""
 
     name: str = ""
     state: RunState = RunState.running
-    told: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 class WandbFolder:
-    """A run of W&B that was logged offline, or a folder of them."""
+    """Reader for a W&B offline run or a folder of them."""
 
     kind = "an offline run of W&B"
     looked_for = f"a file run-ID.wandb that begins with {_MAGIC.decode()}"
@@ -68,11 +68,11 @@ def _named(found: _Found, step: str) -> NamedRun:
     log = RunLog("", 0, source, rows, state=found.state, notes=(*found.notes, *notes))
     if not rows:
         raise ConfigError(f"{source} holds no logged row; expected at least one")
-    return NamedRun(found.name, found.told, log)
+    return NamedRun(found.name, found.settings, log)
 
 
 def _read(path: Path, runs: dict[str, _Found], cut_last_line: bool) -> None:
-    """Add what the file holds to its run; a run that was resumed has a file for each time."""
+    """Add the file's contents to its run; a resumed run has several files."""
     try:
         from wandb.proto.wandb_internal_pb2 import Record
     except ImportError as error:
@@ -89,11 +89,11 @@ def _read(path: Path, runs: dict[str, _Found], cut_last_line: bool) -> None:
         if record.HasField("run"):
             own = runs.setdefault(record.run.run_id, own)
             own.name = record.run.display_name or record.run.run_id
-            own.told |= flat(_values(path, number, record.run.config.update))
+            own.settings |= flat(_values(path, number, record.run.config.update))
             own.state = RunState.running
             own.sources += [str(path)] if str(path) not in own.sources else []
         elif record.HasField("config"):
-            own.told |= flat(_values(path, number, record.config.update))
+            own.settings |= flat(_values(path, number, record.config.update))
         elif record.HasField("history"):
             entry = _values(path, number, record.history.item)
             own.entries.append((f"{path}, row {count}", {"_step": record.history.step.num, **entry}))
@@ -106,7 +106,7 @@ def _read(path: Path, runs: dict[str, _Found], cut_last_line: bool) -> None:
 
 
 def _values(path: Path, number: int, items: Sequence[Any]) -> Mapping[str, Any]:
-    """The values of a record by name; those of dictionaries under `outer.inner`, as W&B shows them."""
+    """Return the values of a record by name; dictionaries are flattened to `outer.inner`, as W&B shows them."""
     try:
         return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
     except ValueError as error:
@@ -114,13 +114,13 @@ def _values(path: Path, number: int, items: Sequence[Any]) -> Mapping[str, Any]:
 
 
 def _records(path: Path, cut_last_line: bool, notes: list[str]) -> Iterator[bytes]:
-    """The records of the file; a last one that is cut off is left out, with a note, where asked for."""
+    """Yield the records of the file; a truncated last one is dropped with a note if requested."""
     content = path.read_bytes()
     at, parts, whole_to = _HEADER_BYTES, b"", _HEADER_BYTES
     while at < len(content):
         room = _BLOCK_BYTES - at % _BLOCK_BYTES
         if room < _CHUNK.size or (len(content) - at >= _CHUNK.size and content[at + 6] == 0):
-            at += room  # the end of a block that no chunk fits into, or that was set aside and not written
+            at += room  # padding at the end of a block, or preallocated space
             whole_to = at if not parts else whole_to
             continue
         end = at + _CHUNK.size

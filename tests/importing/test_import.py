@@ -100,7 +100,7 @@ def test_an_axis_that_only_some_runs_tell_is_left_out_and_said(tmp_path: Path) -
     text = "step,arm,responses,seconds,accuracy\n0,a,0,0,0.1\n10,a,640,5,0.4\n0,b,0,,0.1\n10,b,640,,0.4\n"
     axes, notes = common_axes(runs_of(text, tmp_path))
     assert axes == ["responses"]
-    assert notes == ["train_seconds is told by 1 of 2 runs and left out"]
+    assert notes == ["train_seconds is recorded by 1 of 2 runs and left out"]
 
 
 def test_a_total_is_interpolated_between_rows_and_known_no_further(tmp_path: Path) -> None:
