@@ -49,7 +49,7 @@ def act(node: DictConfig) -> None:
 
 
 def _what_makes_longer(folder: RunFolder, config: RunConfig) -> str:
-    """How a finished run is made to go on."""
+    """Return how to continue a finished run."""
     at = target_step(folder, config.training)
     if at is None:
         return "a larger training.steps makes it longer"

@@ -89,8 +89,10 @@ def _nothing_to_report(comparison: Comparison) -> str:
 
 
 def _arm(comparison: Comparison, name: str, *, cut: bool) -> ArmSummary:
-    """An arm in numbers. Where runs of the comparison were `cut` at their target there are no accuracies at the end:
-    they would be of unlike budgets, and chosen for being high."""
+    """Return the summary of an arm.
+
+    If runs of the comparison were `cut` at their target, it has no final accuracies: they would be at different
+    budgets, and selected for being high."""
     arm, runs = comparison.plan.arms[name], comparison.of_arm(name)
     curves = tuple(_seed_curve(run) for run in runs)
     finished = [curve for curve in curves if curve.status is SeedStatus.finished]

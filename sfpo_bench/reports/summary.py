@@ -85,7 +85,7 @@ class SeedCurve:
         return [point.accuracy for point in self.points]
 
     def cost_to(self, target: float, axis: str) -> SeedCost:
-        """What the run needed to reach `target`."""
+        """Return the run's cost to reach `target`."""
         return cost_to_target(self.costs(axis), self.accuracies(), target, self.planned_share)
 
 
@@ -136,11 +136,11 @@ class ArmSummary:
         return tuple(curve for curve in evaluated if curve.status is SeedStatus.finished) or evaluated
 
     def seed_costs(self, target: float, axis: str) -> list[SeedCost]:
-        """What each evaluated run spent on the axis to reach the target."""
+        """Return the cost of each evaluated run to reach the target on an axis."""
         return [curve.cost_to(target, axis) for curve in self.evaluated()]
 
     def final_accuracies(self) -> list[float]:
-        """The last point of each finished run."""
+        """Return the last point of each finished run."""
         return [
             curve.points[-1].accuracy for curve in self.curves if curve.points and curve.status is SeedStatus.finished
         ]
@@ -208,19 +208,20 @@ class TargetBlock:
         return next(row for row in self.ratios if (row.arm, row.target, row.axis) == (arm, target, axis))
 
 
-ACCURACY = "accuracy"  # the measure of a pair that is no cost axis
+ACCURACY = "accuracy"  # the only measure of a pair that is not a cost axis
 
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """What the runs of two arms tell apart on one measure, and what they could have told apart.
+    """Which difference the runs of two arms showed on one measure, and which they could have detected.
 
-    `measure` is `accuracy`, the final one, or the key of a cost axis, with the `target` that the cost is to. `seen` is
-    the accuracy of `second` minus that of `first`, or the cost of `first` over that of `second`: a positive difference
-    and a ratio above 1 speak for `second`. The `family` is every pair (and target) of the measure. `detectable` is the
-    smallest difference, or ratio above 1, that would be told from none with 80 % power at level 0.05 / family,
-    `seeds_needed` the number per arm that would tell the seen one so (None beside a `detectable`: more than 1000).
-    Where there is no `detectable`, `reason` says why. `separated`: Holm's test over the family tells the arms apart.
+    `measure` is `accuracy` (the final one) or the key of a cost axis, with the `target` of the cost. `seen` is the
+    accuracy of `second` minus that of `first`, or the cost of `first` over that of `second`: a positive difference and
+    a ratio above 1 favor `second`. The `family` is every pair (and target) of the measure. `detectable` is the smallest
+    difference, or ratio above 1, that would be found with 80 % power at level 0.05 / family. `seeds_needed` is the
+    number per arm that would find the seen one at that level and power (None with a `detectable`: more than 1000). If
+    there is no `detectable`, `reason` states why. `separated` is True if Holm's test over the family distinguishes the
+    arms.
     """
 
     first: str
@@ -344,7 +345,7 @@ class Summary:
 
     @property
     def runs_stopped(self) -> int:
-        """How many runs ended at their target before their last step: what they would have done there is not known."""
+        """Number of runs that ended at their target before their last step, so that their further course is unknown."""
         return sum(curve.planned_share < 1 for arm in self.arms for curve in arm.curves)
 
     def arm(self, name: str) -> ArmSummary:
@@ -355,7 +356,7 @@ class Summary:
         return tuple(arm for arm in self.arms if arm.name != self.baseline)
 
     def separated(self, one: str, other: str, measure: str = ACCURACY) -> bool:
-        """True where the runs tell the two arms apart: in final accuracy, or in a cost to any of the targets."""
+        """Return True if the runs distinguish the two arms in final accuracy, or in a cost to any of the targets."""
         both = {one, other}
         rows = (row for row in self.pairs if {row.first, row.second} == both and row.measure == measure)
         return any(row.separated for row in rows)

@@ -59,13 +59,13 @@ class RunStatus:
 
     @property
     def wanted(self) -> int:
-        """The steps of the whole run: those it took where it ended at its target."""
+        """The steps of the whole run, or those it took if it ended at its target."""
         return self.step if self.at_target else self.steps
 
 
 @dataclass(frozen=True, slots=True)
 class TakenFrom:
-    """Contents of `taken_from.json`: the folder of the run that this one is a copy of."""
+    """Contents of `taken_from.json`: the folder that this run was copied from."""
 
     folder: str
 
@@ -122,7 +122,7 @@ class RunFolder:
         return self.path / "taken_from.json"
 
     def taken_from(self) -> TakenFrom | None:
-        """Where the run was copied from; None for one that was trained here."""
+        """The folder that the run was copied from, or None if it was trained here."""
         return read_record(TakenFrom, self.taken_from_file) if self.taken_from_file.is_file() else None
 
     @property

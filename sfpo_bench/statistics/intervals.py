@@ -66,8 +66,10 @@ class RatioEstimate:
 
 @dataclass(frozen=True, slots=True)
 class ShiftEstimate:
-    """A difference of the means of two independent samples; `p_value` is the two-sided one of no difference by the test
-    that the interval inverts. Both are None where a sample has one value."""
+    """A difference of the means of two independent samples.
+
+    `p_value` is the two-sided p-value of no difference from the test that the interval inverts. Both are None if a
+    sample has one value."""
 
     point: float
     interval: Interval | None
@@ -145,8 +147,9 @@ def ratio_of_geometric_means(
 def difference_of_means(
     first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
 ) -> ShiftEstimate:
-    """mean(first) - mean(second) of two independent samples, with Welch's t interval: that of
-    `ratio_of_geometric_means` without its logs."""
+    """Return mean(first) - mean(second) of two independent samples with Welch's t interval.
+
+    Like `ratio_of_geometric_means`, but without logs."""
     ours, theirs = _moments(_finite(first)), _moments(_finite(second))
     difference, welch = ours.mean - theirs.mean, _welch(ours, theirs)
     if welch is None:
