@@ -1,4 +1,4 @@
-"""Graded samples by benchmark and problem: what scores are computed from."""
+"""Graded samples by benchmark and problem, from which scores are computed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ from sfpo_bench.statistics.sample_scores import (
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A score of a problem's samples. `title` is what tables call it; `answers_behind` how many independent answers of
-    n a problem's score at k is worth at least. `of_shares` is the score of grades that are shares; `compares_answers`:
-    it asks which wrong answers are the same.
+    """A score of a problem's samples.
+
+    `title` is its name in tables. `answers_behind` gives for n samples and k a lower bound on the number of independent
+    answers that a problem's score is worth. `of_shares` is the score for grades that are shares. `compares_answers` is
+    True if the score depends on which wrong answers are equal.
     """
 
     score: Callable[[Sequence[int], int], float | None]
@@ -39,7 +41,7 @@ class Metric:
     compares_answers: bool = False
 
     def at(self, k: int) -> str:
-        """Its name in tables, such as `pass@4`."""
+        """Return its name in tables, such as `pass@4`."""
         return self.title.format(k=k)
 
 
@@ -47,7 +49,7 @@ def _as_often_as_k_fits(n: int, k: int) -> float:
     return n / k
 
 
-# By the name that settings, tables of numbers and tracking stores have for it.
+# Keys are the names in settings, CSV files and tracking stores.
 METRICS = {
     "avg": Metric(avg_at_k, "avg@{k}", lambda n, k: k, mean_at_k),
     "pass": Metric(pass_at_k, "pass@{k}", _as_often_as_k_fits),
@@ -61,10 +63,10 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class GradedProblem:
-    """The samples of one problem, by sample number; each tuple has one entry per sample. None: not known.
+    """The samples of one problem by sample number; each tuple has one entry per sample. None means unknown.
 
-    `given` are grades that others gave as shares, which take the place of the classes; `answers_known`: classes tell
-    which wrong answers are the same.
+    `given` are shares that another program graded, used instead of the classes. `answers_known` is True if the classes
+    distinguish wrong answers.
     """
 
     key: str
@@ -83,7 +85,7 @@ class GradedProblem:
         return len(self.classes)
 
     def score(self, metric: Metric, k: int) -> float | None:
-        """The score at k; None with fewer samples, or where what it asks for is not known."""
+        """Return the score at k, or None with fewer samples or if the required grades are unknown."""
         if self.given:
             return metric.of_shares(self.given, k)
         return metric.score(self.classes, k) if self.answers_known or not metric.compares_answers else None
@@ -98,12 +100,12 @@ class GradedBenchmark:
 
     @classmethod
     def of(cls, benchmark: str, problems: Iterable[GradedProblem]) -> GradedBenchmark:
-        """The benchmark with these problems in whatever order."""
+        """Return the benchmark with these problems, given in any order."""
         return cls(benchmark, tuple(sorted(problems, key=lambda one: one.key)))
 
     @property
     def samples(self) -> int:
-        """How many samples every problem has at least."""
+        """The smallest number of samples of a problem."""
         return min((one.samples for one in self.problems), default=0)
 
     @property
@@ -111,19 +113,18 @@ class GradedBenchmark:
         return tuple(one.key for one in self.problems)
 
     def scores(self, metric: str, k: int) -> Scores | None:
-        """One score in [0, 1] per problem, by a metric of `METRICS`; None where some problem has too few samples."""
+        """Return a score in [0, 1] per problem by a metric of `METRICS`, or None if a problem has too few samples."""
         found = [one.score(METRICS[metric], k) for one in self.problems]
         known = [score for score in found if score is not None]
         return np.array(known) if known and len(known) == len(found) else None
 
     def share(self, field: str) -> float:
-        """The share of samples with a property: `truncated`, `answered`, `boxed` or `undecided`; NaN where that is not
-        known of all."""
+        """Return the share of `truncated`, `answered`, `boxed` or `undecided` samples; NaN if any is unknown."""
         return self._mean(field)
 
     @property
     def tokens_mean(self) -> float:
-        """Mean length of a response, the end-of-sequence token included; NaN where it is not known of all."""
+        """Mean length of a response including the end-of-sequence token; NaN if any is unknown."""
         return self._mean("tokens")
 
     def _mean(self, field: str) -> float:
@@ -132,20 +133,20 @@ class GradedBenchmark:
         return float(np.mean([value for one in known for value in one])) if len(known) == len(values) else math.nan
 
     def by_id(self) -> GradedBenchmark:
-        """The benchmark with each problem's id as its key."""
+        """Return the benchmark with each problem's id as its key."""
         return GradedBenchmark.of(self.benchmark, [replace(one, key=one.id) for one in self.problems])
 
     def without(self, ids: Collection[str]) -> GradedBenchmark:
-        """The benchmark without the problems of these ids."""
+        """Return the benchmark without the problems with these ids."""
         return replace(self, problems=tuple(one for one in self.problems if one.id not in ids))
 
     def only(self, keys: Collection[str]) -> GradedBenchmark:
-        """The benchmark with the problems of these keys alone."""
+        """Return the benchmark with only the problems with these keys."""
         return replace(self, problems=tuple(one for one in self.problems if one.key in keys))
 
 
 def graded_benchmarks(graded: Sequence[GradedSample]) -> dict[str, GradedBenchmark]:
-    """One record per benchmark, in the order in which the benchmarks are met."""
+    """Return one record per benchmark, in order of first appearance."""
     rows: dict[str, dict[str, list[GradedSample]]] = {}
     for one in graded:
         rows.setdefault(one.sample.benchmark, {}).setdefault(one.sample.problem_key, []).append(one)

@@ -110,8 +110,7 @@ def _usable(
 def answer_classes(
     graded: Sequence[tuple[str, Grade]], same: Callable[[Sequence[tuple[str, str]]], list[bool]]
 ) -> list[int]:
-    """The answer class of every grade, which comes with the key of its problem; `same` tells of pairs of answers
-    whether they are one."""
+    """Return the answer class of every grade, given with its problem's key; `same` compares pairs of answers."""
     wrong = [(key, grade.extracted) for key, grade in graded if grade.status is not GradeStatus.correct]
     answers: dict[str, list[str]] = {}
     for key, answer in dict.fromkeys(wrong):
@@ -131,7 +130,7 @@ def answer_classes(
 def _numbered(
     answers: Mapping[str, Sequence[str]], same: Callable[[Sequence[tuple[str, str]]], list[bool]]
 ) -> dict[tuple[str, str], int]:
-    """A number from 1 for each answer of each problem; answers that are the same share it.
+    """Number the answers of each problem from 1; equal answers share a number.
 
     An answer is compared with the first answer of each number so far. The n-th answers of all problems are compared in
     one call, which keeps all cores busy.

@@ -15,7 +15,7 @@ from sfpo_bench.results.sample_store import SamplingIdentity
 
 @dataclass(frozen=True, slots=True)
 class Grades:
-    """Whose grades an evaluation has: ours, or those of another program's log, by their `names` there."""
+    """The origin of an evaluation's grades: this package, or another program's log with the `names` of its metrics."""
 
     ours: bool = True
     names: tuple[str, ...] = ()
@@ -23,15 +23,15 @@ class Grades:
 
     @property
     def text(self) -> str:
-        """Such as `ours`, or `exact_match of lm-evaluation-harness`."""
+        """Return a description: `ours`, or `exact_match of lm-evaluation-harness`."""
         return "ours" if self.ours else f"{', '.join(self.names)} of {self.form}"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation, read back: the sheets of its benchmarks in the order of its suite.
+    """An evaluation: the graded samples of its benchmarks in the order of its suite.
 
-    Of one that another program made, `sources` are the files of its log, and `notes` say what was left out of them.
+    For an evaluation by another program, `sources` are its log files, and `notes` list what was left out of them.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Evaluation:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where its samples lie: two evaluations of the same places have the same samples."""
+        """The location of its samples; evaluations with the same location have the same samples."""
         return tuple(str(path.resolve()) for path in self.sources or (self.folder,))
 
     @property

@@ -1,4 +1,4 @@
-"""Scores with intervals, of one model or of an arm with several training seeds; differences of two arms."""
+"""Scores with intervals, of one model or of an arm with several training seeds, and differences of two arms."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ AVERAGE = "average"
 
 @dataclass(frozen=True, slots=True)
 class ScoredArm:
-    """One or several evaluations that are averaged: the training seeds of a method, or one model."""
+    """Evaluations that are averaged: the training seeds of a method, or one model."""
 
     name: str
     evaluations: tuple[Evaluation, ...]
 
     @property
     def benchmarks(self) -> list[str]:
-        """The benchmarks that all of them have."""
+        """The benchmarks that all of its evaluations have."""
         return [name for name in self.evaluations[0].graded if all(name in one.graded for one in self.evaluations)]
 
     def graded(self, benchmark: str) -> list[GradedBenchmark]:
@@ -55,9 +55,9 @@ class Score:
 class Difference:
     """The first arm's mean minus the second's on the same problems.
 
-    `p_value` is that of a permutation test (`test` names it), `adjusted_p` Holm's over the benchmarks (None for the
-    average, which is not one of them); `detectable` the smallest true difference found with 80 % power;
-    `same_samples`: both sides are one evaluation, so that nothing can differ.
+    `p_value` is from the permutation test named in `test`. `adjusted_p` is adjusted by Holm over the benchmarks; None
+    for the average, which is not one of them. `detectable` is the smallest true difference found with 80 % power.
+    `same_samples`: both arms are the same evaluation, so nothing can differ.
     """
 
     mean: float
@@ -71,7 +71,7 @@ class Difference:
 
 
 def arms_of(evaluations: Sequence[Evaluation]) -> list[ScoredArm]:
-    """The evaluations grouped by their arm, in the order in which arms are met; seeds in rising order."""
+    """Return the evaluations grouped by arm, arms in order of first appearance and seeds in increasing order."""
     grouped: dict[str, list[Evaluation]] = {}
     for one in evaluations:
         grouped.setdefault(one.owner.arm, []).append(one)
@@ -90,16 +90,16 @@ def arms_of(evaluations: Sequence[Evaluation]) -> list[ScoredArm]:
 
 
 def matrix(arm: ScoredArm, benchmark: str, metric: str, k: int, keys: Collection[str]) -> Scores | None:
-    """Scores [S, P] on the problems `keys`, in the order of the keys; None where samples are too few."""
+    """Return scores [S, P] on the problems `keys`, in the order of the keys, or None if there are too few samples."""
     rows = [graded.only(keys).scores(metric, k) for graded in arm.graded(benchmark)]
     known = [row for row in rows if row is not None]
     return np.stack(known) if known and len(known) == len(rows) else None
 
 
 def arm_scores(arm: ScoredArm, metric: str, k: int, leave_out: Collection[str] = ()) -> dict[str, Score]:
-    """The score on every benchmark that has one, and their average when there are several.
+    """Return the score on every benchmark that has one, and their average if there are several.
 
-    `leave_out` are ids of problems that do not count. A benchmark with fewer than two problems left has no score.
+    `leave_out` are ids of excluded problems. A benchmark with fewer than two remaining problems has no score.
     """
     matrices = {name: matrix(arm, name, metric, k, shared_keys([arm], name, leave_out)) for name in arm.benchmarks}
     usable = {name: found for name, found in matrices.items() if found is not None and found.shape[1] > 1}
@@ -113,7 +113,7 @@ def arm_scores(arm: ScoredArm, metric: str, k: int, leave_out: Collection[str] =
 def differences(
     first: ScoredArm, second: ScoredArm, metric: str, k: int, leave_out: Collection[str] = ()
 ) -> dict[str, Difference]:
-    """first - second on every benchmark that both have, on the problems that both answered, and on average."""
+    """Return first - second on every common benchmark, on the problems that both answered, and on average."""
     pairs: dict[str, tuple[Scores, Scores]] = {}
     for name in (name for name in first.benchmarks if name in second.benchmarks):
         keys = shared_keys([first, second], name, leave_out)
@@ -133,25 +133,25 @@ def differences(
 
 
 def shared_keys(arms: Sequence[ScoredArm], benchmark: str, leave_out: Collection[str]) -> set[str]:
-    """The problems that all evaluations of all arms have, by key."""
+    """Return the keys of the problems that all evaluations of all arms have."""
     all_sheets = [graded.without(leave_out) for arm in arms for graded in arm.graded(benchmark)]
     return set.intersection(*(set(graded.keys) for graded in all_sheets))
 
 
 def answers_behind(arm: ScoredArm, benchmark: str, metric: str, k: int) -> float:
-    """How many independent answers of a run a problem's score is worth at least."""
+    """Return a lower bound on the number of independent answers per run that a problem's score is worth."""
     samples = min(graded.samples for graded in arm.graded(benchmark))
     return METRICS[metric].answers_behind(samples, k)
 
 
 def score_of(matrices: Sequence[Scores], samples: float) -> Score:
-    """The score whose matrices [S, P_b] these are, one a benchmark; `samples` answers stand behind each of them."""
+    """Return the score of matrices [S, P_b], one per benchmark, whose entries are means of `samples` answers."""
     spread = crossed_spread(matrices)
     return Score(spread.mean, share_interval(spread, samples), spread.problems, spread.runs)
 
 
 def difference_of(pairs: Sequence[tuple[Scores, Scores]], samples: int, same: bool) -> Difference:
-    """The difference of two arms, from the matrices of both on each benchmark."""
+    """Return the difference of two arms from their matrices on each benchmark."""
     ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     spread = difference_spread(ours, theirs, samples)
     runs = min(ours[0].shape[0], theirs[0].shape[0])
@@ -175,8 +175,9 @@ def _with_holm(one: Difference, p: float) -> Difference:
 
 
 def check_paired(arms: Sequence[ScoredArm], baseline: str) -> None:
-    """Raise `ConfigError` for an arm that shares no problem with the baseline on any benchmark: of logs, names and
-    problems may be told otherwise."""
+    """Raise `ConfigError` for an arm that shares no problem with the baseline on any benchmark.
+
+    Logs of other programs may name benchmarks or problems differently."""
     first = next(arm for arm in arms if arm.name == baseline)
     for arm in arms:
         shared = [name for name in arm.benchmarks if name in first.benchmarks]
@@ -194,7 +195,7 @@ def check_paired(arms: Sequence[ScoredArm], baseline: str) -> None:
 
 
 def unlike(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Every way in which evaluations were sampled or asked differently, such as `temperature: 0.7 and 1.0`."""
+    """Return every difference in sampling or prompts between evaluations, such as `temperature: 0.7 and 1.0`."""
     shared = set.intersection(*(set(one.graded) for one in evaluations))
     ways = [_way(one, shared) for one in evaluations]
     names = dict.fromkeys(name for way in ways for name in way)
@@ -203,21 +204,22 @@ def unlike(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _way(one: Evaluation, benchmarks: Collection[str]) -> dict[str, str]:
-    """What is known of how it was asked and graded."""
+    """Return what is known of an evaluation's sampling, prompts and grading."""
     names = ("temperature", "top_p", "max_new_tokens", "engine", "precision")
-    told = {name: getattr(one.sampling, name) for name in names}
-    known = {name: str(value) for name, value in told.items() if value is not None}
+    values = {name: getattr(one.sampling, name) for name in names}
+    known = {name: str(value) for name, value in values.items() if value is not None}
     asked = [name for name in sorted(benchmarks) if name in one.asked.templates]
     prompts = {f"prompt of {name}": one.asked.templates[name] for name in asked}
     return {**known, **prompts, "grades": one.grades.text}
 
 
 def best_arms(arms: Sequence[ScoredArm], metric: str, k: int, benchmarks: Sequence[str]) -> list[ScoredArm]:
-    """The arms with the highest mean over `benchmarks`: more than one where they tie. Raises `ConfigError` where one
-    lacks a benchmark."""
+    """Return the arms with the highest mean over `benchmarks`, several in a tie.
+
+    Raises `ConfigError` if one lacks a benchmark."""
     means: Mapping[str, float] = {arm.name: _mean_on(arm, metric, k, benchmarks) for arm in arms}
     best = max(means.values())
-    return [arm for arm in arms if math.isclose(means[arm.name], best, rel_tol=1e-12)]  # equal but for rounding
+    return [arm for arm in arms if math.isclose(means[arm.name], best, rel_tol=1e-12)]  # equal up to rounding
 
 
 def _mean_on(arm: ScoredArm, metric: str, k: int, benchmarks: Sequence[str]) -> float:

@@ -34,7 +34,7 @@ DIFFERENCE_COLUMNS = (
     "arm", "baseline", "benchmark", "metric", "k", "problems_counted", "difference", "low", "high", "p_value", "test",
     "holm_adjusted_p", "detectable_difference", "problems",
 )  # fmt: skip
-# Which scores stand in a table together: what k answers reach between them, and how often they are right together.
+# Scores that share a table: scores of k answers, and how often k answers are all or mostly correct.
 ONE_RIGHT, TOGETHER = ("avg", "pass", "maj"), ("pass_all", "g_pass_0.5", "g_pass_0.75", "mg_pass")
 TOGETHER_TEXT = (
     "How often k answers are right together: all of them (pass^k), at least half or three quarters of them (G-Pass@k "
@@ -45,7 +45,7 @@ ALL, NOT_SHARED = "all", "not in a training set"
 
 @dataclass(frozen=True, slots=True)
 class TableFiles:
-    """Paths of a report of scores."""
+    """Paths of the files of a score report."""
 
     markdown: Path
     csv: Path
@@ -56,14 +56,13 @@ class TableFiles:
 
     @classmethod
     def inside(cls, folder: Path) -> TableFiles:
-        """The paths below `folder`; creates nothing."""
+        """Return the paths below `folder`; creates nothing."""
         names = ("table.md", SCORES_TABLE, "differences.csv", "table.tex", PAPER_SCORES_TABLE, "evaluations.json")
         return cls(*(folder / name for name in names))
 
 
 def check_tables_folder(evaluations: Sequence[Evaluation], baseline: str, k: int, folder: Path) -> None:
-    """Raise `ConfigError` when `folder` holds tables of other evaluations, or to another baseline or k: they would be
-    lost."""
+    """Raise `ConfigError` if `folder` holds tables of other evaluations, baseline or k, which would be overwritten."""
     file = TableFiles.inside(folder).sources
     if not file.is_file():
         return
@@ -72,7 +71,7 @@ def check_tables_folder(evaluations: Sequence[Evaluation], baseline: str, k: int
 
 
 def _sources(evaluations: Sequence[Evaluation], baseline: str, k: int) -> dict[str, object]:
-    """What tables are made from."""
+    """Return the evaluations, baseline and k that tables are made from."""
     places = sorted(place for one in evaluations for place in one.places)
     grades = {} if all(one.grades.ours for one in evaluations) else {"grades": [one.grades.text for one in evaluations]}
     return {"evaluations": places, "baseline": baseline, "k": k, **grades}
@@ -102,7 +101,7 @@ def write_tables(
 
 
 def scores_blocks(arms: Sequence[ScoredArm], baseline: str, k: int) -> list[Block]:
-    """Scores of every arm, with and without problems that occur in training sets, and differences to the baseline."""
+    """Return scores with and without problems in training sets, and differences to the baseline, as blocks."""
     shared = _shared(arms)
     found: list[Block] = [heading(1, "Scores"), *bullets(_notes(arms))]
     found += [heading(2, "Scores on all problems"), *_scores_tables(arms, k, ())]
@@ -143,7 +142,7 @@ def _paper_scores(arms: Sequence[ScoredArm], baseline: str) -> list[PaperScore]:
 
 
 def scores_frame(arms: Sequence[ScoredArm], k: int) -> pd.DataFrame:
-    """One row per arm, benchmark, metric and kind of problems: columns `SCORE_COLUMNS`."""
+    """Return one row per arm, benchmark, metric and set of problems: columns `SCORE_COLUMNS`."""
     import pandas as pd
 
     rows = [
@@ -158,7 +157,7 @@ def scores_frame(arms: Sequence[ScoredArm], k: int) -> pd.DataFrame:
 
 
 def differences_frame(arms: Sequence[ScoredArm], baseline: str, k: int) -> pd.DataFrame:
-    """One row per arm but the baseline, benchmark, metric and kind of problems: columns `DIFFERENCE_COLUMNS`."""
+    """Return one row per arm but the baseline, benchmark, metric and set of problems: columns `DIFFERENCE_COLUMNS`."""
     import pandas as pd
 
     first = next(arm for arm in arms if arm.name == baseline)
@@ -180,7 +179,7 @@ def _countings(arms: Sequence[ScoredArm]) -> list[tuple[str, Collection[str]]]:
 
 
 def _shared(arms: Sequence[ScoredArm]) -> frozenset[str]:
-    """Problems that stand in a training set of any of the arms, for all arms alike."""
+    """Return the problems that occur in a training set of any arm; they are left out for all arms."""
     return frozenset(one for arm in arms for evaluation in arm.evaluations for one in evaluation.shared_ids)
 
 
@@ -189,7 +188,7 @@ def _evaluations(arms: Sequence[ScoredArm]) -> list[Evaluation]:
 
 
 def _notes(arms: Sequence[ScoredArm]) -> list[Line]:
-    """How the numbers came about, and everything that makes them less than they seem."""
+    """Return how the numbers were computed, and all caveats."""
     found = _evaluations(arms)
     lines = [line(_sampling_text(one)) for one in found]
     different = unlike(found) if len(found) > 1 else []
@@ -212,9 +211,9 @@ def _notes(arms: Sequence[ScoredArm]) -> list[Line]:
 
 
 def _label_errors(graded: GradedBenchmark) -> list[str]:
-    """The answered problems whose card names an error of their gold answer."""
+    """Return the ids of evaluated problems with a known error in their gold answer."""
     ids = {one.id for one in graded.problems}
-    if graded.benchmark not in known_sets("benchmarks"):  # of somebody else's log
+    if graded.benchmark not in known_sets("benchmarks"):  # from another program's log
         return []
     return [error.id for error in card(graded.benchmark).label_errors if error.id in ids]
 
@@ -237,7 +236,7 @@ def _sampling_text(one: Evaluation) -> str:
 
 
 def _scores_tables(arms: Sequence[ScoredArm], k: int, leave_out: Collection[str]) -> list[Block]:
-    """A table of the mean, the best and the majority of k answers; one of how often they are right together."""
+    """Return a table of avg, pass and maj at k, and one of how often k answers are correct together."""
     tables: list[Block] = [_scores_table(arms, ONE_RIGHT, k, leave_out)]
     return tables if k == 1 else [*tables, paragraph(TOGETHER_TEXT), _scores_table(arms, TOGETHER, k, leave_out)]
 
@@ -282,7 +281,7 @@ def _difference_table(others: Sequence[ScoredArm], baseline: ScoredArm, k: int, 
 
 
 def _average_name(covered: Sequence[str], arms: Sequence[ScoredArm]) -> str:
-    """`average`, where all arms have these benchmarks and no others; else with what it is of."""
+    """Return `average` if all arms have exactly these benchmarks, else with the list of benchmarks."""
     alike = all(set(arm.benchmarks) == set(covered) for arm in arms)
     return AVERAGE if alike else f"{AVERAGE} of {', '.join(covered)}"
 
@@ -311,7 +310,7 @@ def _responses_table(arms: Sequence[ScoredArm]) -> Table:
 
 
 def _response_numbers(arm: ScoredArm, benchmark: str) -> tuple[float, ...]:
-    """Shares of truncated, unanswered, boxed and undecided responses, and the mean length; NaN for an average."""
+    """Return shares of truncated, unanswered, boxed and undecided responses, and mean length; NaN for an average."""
     if benchmark == AVERAGE:
         return (float("nan"),) * 5
     found: list[GradedBenchmark] = arm.graded(benchmark)
@@ -333,7 +332,7 @@ def _known_text(value: float, form: str) -> str:
 
 
 def _missing(arm: ScoredArm, name: str, k: int, leave_out: Collection[str]) -> str:
-    """Why a score is not defined."""
+    """Return why a score is not defined."""
     if name == AVERAGE:
         return "not defined: a benchmark has none"
     fewest = min((len(graded.without(leave_out).problems) for graded in arm.graded(name)), default=0)
@@ -345,7 +344,7 @@ def _missing(arm: ScoredArm, name: str, k: int, leave_out: Collection[str]) -> s
 
 
 def _score_text(score: Score | None, missing: str) -> str:
-    """`43.2 (38.9 to 47.6)`, percent; what is `missing` where it is not defined."""
+    """Return a score in percent, `43.2 (38.9 to 47.6)`, or `missing` if it is not defined."""
     if score is None:
         return missing
     return f"{100 * score.mean:.1f} ({100 * score.interval.low:.1f} to {100 * score.interval.high:.1f})"
@@ -359,12 +358,12 @@ def _difference_text(one: Difference) -> str:
 
 
 def _p_text(p: float) -> str:
-    """Three decimals."""
+    """Return a p-value with three decimals."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def scores_plain(arm: ScoredArm, k: int) -> Mapping[str, float]:
-    """Every number of one evaluation by its key, such as `math500/avg_at_4`, for the tracking store."""
+    """Return every score of an evaluation by key, such as `math500/avg_at_4`, for the tracking store."""
     numbers: dict[str, float] = {}
     for metric in METRICS:
         for name, score in arm_scores(arm, metric, k).items():
