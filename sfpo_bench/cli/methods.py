@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from sfpo_bench.algorithms.facts import Facts
-from sfpo_bench.algorithms.protocols import RuleNeeds
 from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import MethodsSettings
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.plugins import Custom
+from sfpo_bench.reports.method_facts import TRUST, planned
 from sfpo_bench.settings.config import KINDS
 
 _ALGORITHM = "algorithm."
 FACTS = ("paper", "trust", "changes", "extra_passes", "extra_memory", "unverified")
-TRUST = {"V": "verified", "T": "stated by third parties", "?": "unverified"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def methods() -> Iterator[Method]:
 
 def _method(group: str, kind: str, cls: type) -> Method:
     facts = {name: str(getattr(cls, name, getattr(Facts, name))) for name in FACTS}
-    for name, found in zip(("extra_passes", "extra_memory"), _planned(cls()), strict=True):
+    for name, found in zip(("extra_passes", "extra_memory"), planned(cls()), strict=True):
         facts[name] = found if facts[name] == getattr(Facts, name) else facts[name]
     trust = f"{TRUST[facts['trust']]}: {facts['unverified']}".removesuffix(": ")
     return Method(
@@ -80,26 +79,3 @@ def _method(group: str, kind: str, cls: type) -> Method:
         extra_passes=facts["extra_passes"],
         extra_memory=facts["extra_memory"],
     )
-
-
-def _planned(method: object) -> tuple[str, str]:
-    """Return passes and memory beyond GRPO's as derived from the resource plan; `none` if nothing is added.
-
-    A class that states its costs itself overrides these.
-    """
-    needs, passes, memory = getattr(method, "needs", None), "none", "none"
-    if isinstance(needs, RuleNeeds):
-        passes = str(needs.passes - 1) if needs.passes > 1 else passes
-        memory = f"{needs.copies} x the trained weights" if needs.copies else memory
-    if getattr(method, "uses_statistics", False):
-        passes = "without a gradient: 1 at the start and 1 before each optimizer step"
-    rounds = getattr(method, "most_rounds", 1)
-    if rounds > 1:
-        passes = f"rollouts: up to {rounds} times as many"
-    names = getattr(method, "names", ())
-    if names:
-        passes = f"those of {', '.join(names)}: 1 without a gradient, 1 with one"
-        memory = f"{len(names)} model{'s' * (len(names) > 1)} with an optimizer"
-    if getattr(method, "moves", False) or getattr(method, "follower", None) is not None:
-        memory = "1 x the weights"
-    return passes, memory

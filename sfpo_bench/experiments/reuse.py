@@ -39,7 +39,7 @@ class FinishedRuns:
         none, or, with `weights`, none that has kept them. The folder appears whole or not at all."""
         if not self.by_digest or _has_begun(run):
             return False
-        source = self.by_digest.get(_digest(node))
+        source = self.by_digest.get(digest_of(node))
         if source is None or source.resolve() == run.path.resolve():
             return False
         if weights and not _has_weights(RunFolder(source)):
@@ -84,13 +84,14 @@ def _runs_in(folder: Path) -> Iterator[tuple[str, Path]]:
         try:
             done = run.status().state is RunState.finished and run.inputs.is_file() and not code_changed(run)
             if done:
-                yield _digest(read_saved(run.config), run), run.path
+                yield digest_of(read_saved(run.config), run), run.path
         except BenchError:
             continue  # what is damaged there is no run to take
 
 
-def _digest(node: DictConfig, stored: RunFolder | None = None) -> str:
-    """Names what a run is; of a stored one what its inputs held when it was started."""
+def digest_of(node: DictConfig, stored: RunFolder | None = None) -> str:
+    """Names what the run of a configuration is, whatever it is called; of a stored one what its inputs held when it was
+    started."""
     settings = flatten(to_plain(node))
     made = identity(settings)
     if stored is not None:

@@ -16,6 +16,7 @@ class DesignName(StrEnum):
     """The designs of studies by their names."""
 
     suite = "suite"
+    league = "league"
 
 
 class Redo(StrEnum):
@@ -47,10 +48,26 @@ class StudyEvaluation:
 
 
 @dataclass
+class LeagueSettings:
+    """The methods that a league compares."""
+
+    methods: list[str] = option(
+        [], "presets, or PRESET+RULE for an objective under another preset's rule; [all]: the whole grid"
+    )
+    under: list[str] = option(
+        ["sfpo", "repeat"], "presets under whose update rules [all] puts every objective, their triggers off"
+    )
+
+
+@dataclass
 class StudySettings:
     """The settings that a study adds to a comparison; read by `study`, ignored by other verbs."""
 
-    design: DesignName = option(DesignName.suite, "what is studied: suite, arms as configured and scored on a suite")
+    design: DesignName = option(
+        DesignName.suite,
+        "suite: arms as configured, scored on a suite; league: presets against each other in one table",
+    )
+    league: LeagueSettings = option(LeagueSettings(), "methods that a league compares")
     evaluation: StudyEvaluation = option(StudyEvaluation(), "evaluation of every arm")
     data: DataSettings = option(DataSettings(), "source of benchmarks; `data.dir=FOLDER` for short")
     budget_axis: CostAxis = option(

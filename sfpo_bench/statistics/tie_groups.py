@@ -2,15 +2,19 @@
 
 Two arms are tested by the differences of their scores seed by seed, with Student's t; equal seeds see the same problems
 in the same order, so that what a seed has alike leaves the difference. The p-values of all pairs are adjusted together
-by Holm. An order of the arms by their means would rank noise: what is shown instead are the tie groups, the largest
-sets of arms in which no pair is told apart (the letters of a compact letter display, Piepho 2004). An arm may be in
-several: a and c can be told apart while b can be told from neither.
+by Holm. An order of the arms by their means would rank noise: what is shown instead are tie groups, the longest runs of
+neighbours in that order in which no pair is told apart. An arm may be in several: a and c can be told apart while b can
+be told from neither.
+
+The groups do not say all of the pairs. Differences of some pairs vary less than those of others, so that two neighbours
+can be told apart while a pair farther away is not: it then shares no group. Largest sets without regard to the order
+(the letters of a compact letter display) would say each pair, and of 30 arms with such pairs make 50 groups.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -64,20 +68,24 @@ def paired_differences(scores: Mapping[str, Mapping[int, float]]) -> list[Paired
 
 
 def tie_groups(order: Sequence[str], separated: Collection[Pair]) -> list[tuple[str, ...]]:
-    """The largest sets of arms in which no pair is in `separated`, each in the `order` given, which also sorts them.
-
-    Every arm is in one or more; two arms share a group exactly when they are not told apart.
-    """
-    ties = {arm: {other for other in order if other != arm and Pair((arm, other)) not in separated} for arm in order}
-    place = {arm: number for number, arm in enumerate(order)}
-    groups = [tuple(sorted(clique, key=place.__getitem__)) for clique in _largest(set(), set(order), set(), ties)]
-    return sorted(groups, key=lambda group: [place[arm] for arm in group])
+    """The longest runs of neighbours in `order` in which no pair is in `separated`; every arm is in one or more."""
+    groups: list[tuple[str, ...]] = []
+    start = 0
+    for end in range(len(order)):
+        first = next(
+            (place for place in range(end - 1, start - 1, -1) if Pair((order[place], order[end])) in separated), None
+        )
+        if first is not None:
+            groups.append(tuple(order[start:end]))
+            start = first + 1
+    return [*groups, tuple(order[start:])] if order else []
 
 
 def letters(groups: Sequence[Collection[str]], arm: str) -> str:
-    """`a`, `bc`: the letters of the groups that an arm is in; behind z follow aa, ab, with blanks between them."""
-    found = [_letter(number) for number, group in enumerate(groups) if arm in group]
-    return ("" if all(len(one) == 1 for one in found) else " ").join(found)
+    """`a`, `bc`, `b-e`: the letters of the groups that an arm is in, which follow each other; behind z come aa, ab."""
+    found = [group_letter(number) for number, group in enumerate(groups) if arm in group]
+    short = len(found) <= 2 and all(len(one) == 1 for one in found)
+    return "".join(found) if short else f"{found[0]}-{found[-1]}" if len(found) > 1 else found[0]
 
 
 def detectable_difference(differences: Sequence[float], level: float) -> float | None:
@@ -120,21 +128,7 @@ def _paired_p(values: Sequence[float]) -> float:
     return float(2 * stdtr(n - 1, -abs(mean) / (float(np.std(values, ddof=1)) / math.sqrt(n))))
 
 
-def _largest(
-    inside: set[str], candidates: set[str], before: set[str], ties: Mapping[str, Collection[str]]
-) -> Iterator[set[str]]:
-    """Bron and Kerbosch's search (1973), with a pivot: every largest set of arms that all tie with each other."""
-    if not candidates and not before:
-        yield set(inside)
-        return
-    pivot = max(sorted(candidates | before), key=lambda arm: len(candidates & set(ties[arm])))
-    for arm in sorted(candidates - set(ties[pivot])):
-        own = set(ties[arm])
-        yield from _largest(inside | {arm}, candidates & own, before & own, ties)
-        candidates = candidates - {arm}
-        before = before | {arm}
-
-
-def _letter(number: int) -> str:
+def group_letter(number: int) -> str:
+    """The letter of the group in that place, from 0."""
     first, second = divmod(number, 26)
     return (chr(ord("a") + first - 1) if first else "") + chr(ord("a") + second)
