@@ -76,9 +76,11 @@ PARTS = {
         ("sfpo-bench study arithmetic tracking=none",
          f"python notebooks/bundle.py comparison results/studies/arithmetic/comparison {BUNDLED}",
          f"python notebooks/bundle.py scores results/studies/arithmetic/scores.csv {BUNDLED}/scores.csv"),
-        ("docs/commands.md: A whole study", "docs/studies.md: arithmetic", BUNDLED),
+        ("docs/commands.md: A whole study", "docs/studies.md: arithmetic",
+         "docs/protocol.md: Each pair of arms, Break-even", BUNDLED),
         22,
-        (("studies/arithmetic/figure.png", "study_arithmetic.png"),),
+        (("studies/arithmetic/figure.png", "study_arithmetic.png"),
+         ("studies/arithmetic/comparison/break_even.png", "arithmetic_break_even.png")),
     ),
     "reposition": Part(
         ("sfpo-bench sweep k_alpha_lr sweep.slots=2 tracking=none",
@@ -90,8 +92,8 @@ PARTS = {
         (("sweeps/k_alpha_lr/response.png", "k_alpha_lr.png"),),
     ),
     "notebooks": Part(
-        ("python notebooks/run.py 1 3 4",),
-        ("docs/notebooks/1_convergence.md, 3_anatomy.md, 4_sweep.md and their pictures",),
+        ("python notebooks/run.py 1 3 4 5",),
+        ("docs/notebooks/1_convergence.md, 3_anatomy.md, 4_sweep.md, 5_own_style.md and their pictures",),
         2,
     ),
     "controls": Part(
