@@ -98,7 +98,7 @@ PARTS = {
     ),
     "controls": Part(
         ("python sweeps/controls_study.py results 6",),
-        ("docs/algorithm.md: The rules beside it", "sweeps/controls_study.csv"),
+        ("docs/algorithm.md: The other rules", "sweeps/controls_study.csv"),
         9,
     ),
     "trigger": Part(
