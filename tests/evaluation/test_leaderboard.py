@@ -47,6 +47,8 @@ def test_two_arms_share_a_group_exactly_when_no_test_told_them_apart() -> None:
     found = board(arms)
     apart = {frozenset((one.better, one.other)): one.told_apart for one in found.pairs}
     assert set(apart.values()) == {True, False}
+    assert all(one.told_apart is (one.adjusted_p <= 0.05) for one in found.pairs)
+    assert any(one.p_value <= 0.05 < one.adjusted_p for one in found.pairs)  # told apart were it the only pair
     for pair in map(frozenset, combinations([one.name for one in arms], 2)):
         assert any(pair <= set(group) for group in found.groups) is not apart[pair]
 

@@ -341,6 +341,25 @@ def test_likelihoods_are_grades_without_text(tmp_path: Path) -> None:
         score({"a": [file]}, grades=GradesBy.ours)
 
 
+def test_half_a_surrogate_pair_is_text_like_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON can hold what UTF-8 cannot."""
+    rows = qwen_rows(answered([[1], [0]]))
+    rows[0] |= {"question": "\ud800?", "idx": "\ud800", "gt": "\ud800", "code": ["\ud800"], "pred": ["\ud800"]}
+    file = write_lines(tmp_path / "a.jsonl", rows)
+    for grades in GradesBy:
+        verb.report(ScoresSettings(logs={"a": [str(file)]}, grades=grades, out=str(tmp_path / grades)))
+    assert "\\ud800" not in capsys.readouterr().out  # Markdown's backslashes are taken out for the terminal
+
+
+def test_two_benchmarks_of_an_arm_do_not_become_seeds_by_a_name(tmp_path: Path) -> None:
+    for name in ("s", "t"):
+        write_lines(tmp_path / f"{name}.jsonl", qwen_rows(answered([[1], [0]])))
+    with pytest.raises(ConfigError, match="the benchmarks s and t, which are both named t"):
+        score({"a": [tmp_path]}, names={"s": "t"})
+    with pytest.raises(ConfigError, match=r"names\.x is no benchmark of these logs; found s, t"):
+        score({"a": [tmp_path]}, names={"x": "t"})
+
+
 def test_a_folder_is_all_logs_below_it(tmp_path: Path) -> None:
     write_lines(tmp_path / "out" / "samples_a_2026-01-02T03-04-05.jsonl", lm_eval_rows(answered([[1]])))
     write_lines(tmp_path / "out" / "samples_b_2026-01-02T03-04-05.jsonl", lm_eval_rows(answered([[1]])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def score_logs(places: Mapping[str, Sequence[str]], options: LogOptions) -> Scor
         if not logs:
             raise ConfigError(f"logs.{arm} names no file; expected at least one, logs.{arm}=[FILE]")
         renamed |= {benchmark_name(one.benchmark) for one in logs} & options.names.keys()
+        _check_names(arm, {benchmark_name(one.benchmark) for one in logs}, options.names)
         seeds = _seeds(arm, [_named(one, options.names) for one in logs])
         for number, of_seed in enumerate(seeds):
             found, agreed = _evaluation(arm, number if len(seeds) > 1 else None, of_seed, options)
@@ -74,6 +75,17 @@ def benchmark_name(text: str) -> str:
     """A name that a setting can have: letters, digits, - and _ alone."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")
     return plain if plain[:1].isalpha() or plain[:1] == "_" else f"_{plain}"
+
+
+def _check_names(arm: str, there: Collection[str], names: Mapping[str, str]) -> None:
+    """Raise `ConfigError` where two benchmarks of an arm would have one name, and so be taken for two seeds of one."""
+    renamed = {name: names.get(name, name) for name in sorted(there)}
+    for name, new in renamed.items():
+        if other := [one for one in renamed if one < name and renamed[one] == new]:
+            raise ConfigError(
+                f"logs.{arm} has the benchmarks {other[0]} and {name}, which are both named {new}; expected two names, "
+                "for files of one name are taken for training seeds"
+            )
 
 
 def _named(log: SampleLog, names: Mapping[str, str]) -> SampleLog:

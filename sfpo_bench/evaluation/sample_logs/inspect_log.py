@@ -97,7 +97,8 @@ def _grades(place: str, scores: object) -> tuple[dict[str, float | None], dict[s
     for name, score in scores.items() if isinstance(scores, Mapping) else ():
         value, answer = inside(score, "value"), text_of(inside(score, "answer"))
         parts = {f"{name}/{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
-        for part, one in parts.items():
+        for key, one in parts.items():
+            part = text_of(key) or ""
             grades[part] = grade(place, part, one)
             if answer is not None:
                 answers[part] = answer

@@ -47,7 +47,7 @@ def _sample(place: str, row: Mapping[str, object]) -> LoggedSample:
     if problem is None:
         raise ConfigError(f"{place}: doc_id is {row['doc_id']!r:.80}, expected a number or a text")
     filtered, metrics = text_of(row.get("filter")) or "none", row.get("metrics")
-    listed = [str(one) for one in metrics] if isinstance(metrics, list) else []
+    listed = texts_of(metrics)
     names = {f"{one},{filtered}": row.get(one) for one in listed if _is_scalar(row.get(one))}
     answer = texts_of(row["filtered_resps"])
     doc = row["doc"]

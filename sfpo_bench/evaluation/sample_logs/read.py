@@ -12,6 +12,7 @@ from sfpo_bench.evaluation.sample_logs.lighteval_log import LightevalLog
 from sfpo_bench.evaluation.sample_logs.lm_eval_log import LmEvalLog
 from sfpo_bench.evaluation.sample_logs.record import Beginning, SampleLog, SampleLogReader
 from sfpo_bench.results.parquet import column_names
+from sfpo_bench.results.stored_files import reading
 
 # Asked in this order: a form with more of its own names first.
 READERS: tuple[SampleLogReader, ...] = (InspectLog(), LightevalLog(), LmEvalLog(), GoldAndPrediction())
@@ -35,12 +36,13 @@ def read_sample_logs(place: Path, cut_last_line: bool = False) -> list[SampleLog
 
 
 def _read(path: Path, cut_last_line: bool) -> SampleLog:
-    beginning = beginning_of(path)
-    reader = next((one for one in READERS if one.recognises(beginning)), None)
-    if reader is None:
-        known = "; ".join(one.looked_for for one in READERS)
-        raise ConfigError(f"{path} is no sample log that is known: found {beginning.found}. Looked for {known}")
-    log = reader.read(path, cut_last_line)
+    with reading(path, "bring the whole file, as its program wrote it"):
+        beginning = beginning_of(path)
+        reader = next((one for one in READERS if one.recognises(beginning)), None)
+        if reader is None:
+            known = "; ".join(one.looked_for for one in READERS)
+            raise ConfigError(f"{path} is no sample log that is known: found {beginning.found}. Looked for {known}")
+        log = reader.read(path, cut_last_line)
     if not log.samples:
         raise ConfigError(f"{path} holds no sample ({log.form}); expected at least one")
     return log

@@ -43,7 +43,7 @@ def _number(value: bool | int | float | str) -> float | None:
 def text_of(value: object) -> str | None:
     """The text of a value: itself, a number as text, or the text parts of a message's content; None for others."""
     if isinstance(value, str):
-        return value
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")  # JSON may hold half of a surrogate pair
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
