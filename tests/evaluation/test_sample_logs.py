@@ -135,18 +135,22 @@ def test_shares_count_as_they_are_and_only_on_average(tmp_path: Path) -> None:
 
 
 def test_grades_here_show_what_changed_each_way(tmp_path: Path) -> None:
-    """Their grader missed that 0.5 is 1/2, and took 7 for 8."""
+    """Their grader missed that 0.5 is 1/2, and took 8 for 7."""
     one = [
-        Answered("0", "half", r"\frac{1}{2}", ("It is 0.5", "It is 3"), (0, 0)),
+        Answered("0", "half", r"\frac{1}{2}", ("It is 0.5", "It is 1/2"), (0, 0)),
         Answered("1", "seven", "7", ("It is 8", "It is 7"), (1, 1)),
         Answered("2", "open", "", ("It is 8", "It is 7"), (1, 1)),
     ]
     file = write_lines(tmp_path / "a.jsonl", qwen_rows(one))
     found = score({"a": [file]}, grades=GradesBy.ours)
-    assert mean(found) == [0.5]
+    assert mean(found) == [0.75]
     [agreed] = [each.agreement for each in found.agreements]
-    assert (agreed.samples, agreed.both_correct, agreed.gained, agreed.lost) == (4, 1, 1, 1)
-    assert [(each.problem, each.sample, each.theirs) for each in agreed.changed] == [("0", 0, False), ("1", 0, True)]
+    assert (agreed.samples, agreed.both_correct, agreed.gained, agreed.lost) == (4, 1, 2, 1)
+    assert [(each.problem, each.sample, each.theirs) for each in agreed.changed] == [
+        ("0", 0, False),
+        ("0", 1, False),
+        ("1", 0, True),
+    ]
     assert "the problems 2 have no response, or no gold answer" in found.evaluations[0].notes[0]
 
 
