@@ -15,6 +15,7 @@ from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ShowSettings
 from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.metric_keys import MACHINE_METRICS
 from sfpo_bench.core.types import EvaluationRecord, EventRecord, SampleRecord, StepRecord
 from sfpo_bench.reports.load import read_provenance
 from sfpo_bench.results.journal import read_journal, read_samples
@@ -38,6 +39,38 @@ def act(node: DictConfig) -> None:
             "(in train, training.samples_every sets how often)"
         )
     show_step(Console(), [sample for sample in samples if sample.step == step], settings.groups)
+    for line in costs_of(folder, step):
+        say(line)
+
+
+def costs_of(folder: RunFolder, step: int) -> list[str]:
+    """What the step cost, in words; empty where an older version recorded less."""
+    records = (one for one in read_journal(folder.journal) if isinstance(one, StepRecord) and one.step == step)
+    found = next((dict(record.metrics) for record in records), {})
+    if not set(MACHINE_METRICS) & set(found):
+        return []
+    shares = ", ".join(
+        f"{part} {100 * found[f'{part}_share']:.0f} %" for part in ("rollout", "grading", "update", "push")
+    )
+    rates = [
+        f"{found[key]:,.0f} {words}"
+        for key, words in (("generated_tokens_per_second", "generated"), ("trained_tokens_per_second", "trained"))
+        if key in found
+    ]
+    memory = [
+        f"{found[key] / 2**30:.2f} GiB of {words}"
+        for key, words in (("device_peak_bytes", "the GPU's memory"), ("host_peak_bytes", "the host's memory"))
+        if key in found
+    ]
+    lines = [
+        f"{found['step_seconds']:.3g} s: {shares}",
+        f"tokens a second and device: {' and '.join(rates)}; at most {' and '.join(memory)}",
+    ]
+    peak = read_provenance(folder.provenance).get("device_peak")
+    if "update_flops_utilization" in found and isinstance(peak, dict):
+        share, of = 100 * found["update_flops_utilization"], peak["flops_per_second"] / 1e12
+        lines.append(f"update: {share:.1f} % of a peak of {of:.3g} TFLOP/s ({peak['source']})")
+    return lines
 
 
 def is_imported(folder: RunFolder) -> bool:

@@ -25,6 +25,24 @@ COLLECTOR_METRICS: dict[str, str] = {
     "entropy_seconds": "forward pass over the responses for their entropies (with m_grpo only)",
 }
 
+# Measurements of the machine that a run was trained on; two equal runs differ in them, and no result depends on them.
+MACHINE_METRICS: dict[str, str] = {
+    "tokens_per_second": "tokens generated, per second of the whole step and device",
+    "generated_tokens_per_second": "tokens generated, per second of the rollouts and device",
+    "trained_tokens_per_second": "tokens that all passes of the update went through, each prompt once a pass, per "
+    "second of the update and device",
+    "update_flops_per_second": "model FLOPs of those passes (two passes backward for one forward; forward alone where "
+    "there is no signal), per second of the update and device; absent for an architecture whose FLOPs are not known",
+    "update_flops_utilization": "that as a share of the device's peak, which provenance.json states with its source; "
+    "absent where the peak is not known",
+    "host_peak_bytes": "most resident memory that a process of the run has had so far",
+    "device_peak_bytes": "most memory that tensors took on a GPU in the step (absent on a CPU)",
+    "rollout_share": "share of step_seconds that generated responses",
+    "grading_share": "share that graded them",
+    "update_share": "share of the whole update",
+    "push_share": "share that handed the new weights to the rollout engine",
+}
+
 STEP_METRICS: dict[str, str] = {
     "reward_mean": "mean reward of the step's responses",
     "reward_std": "population standard deviation of the step's rewards",
@@ -62,7 +80,14 @@ STEP_METRICS: dict[str, str] = {
     "cached_prompt_share": "share of the step's prompt tokens from the engine's prefix cache",
     "step_seconds": "the whole step, without evaluation and checkpoint",
     "checkpoint_seconds": "writing the checkpoint that preceded this step (0 when there was none)",
+    **MACHINE_METRICS,
 }
+
+
+def is_timed(key: str) -> bool:
+    """True for a scalar that tells how fast or large this machine was, in which equal runs differ."""
+    return key in MACHINE_METRICS or "seconds" in key
+
 
 # Metrics of each module trained beside the policy, as `<module>/<statistic>`, for example `critic/loss`.
 MODULE_METRICS: dict[str, str] = {

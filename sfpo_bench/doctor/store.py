@@ -7,17 +7,20 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.doctor.findings import Finding, green, in_background, red, yellow
 from sfpo_bench.doctor.storage import writable
+from sfpo_bench.doctor.versions import installed_version
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mlflow_store import MlflowStore, resolve_tracking_uri, sqlite_path
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
 
 SERVER_SECONDS = 6.0
 _SUBJECT = "store"
+_OUTDATED = "out-of-date database schema"  # MLflow's own words
 _WITHOUT = "tracking=none (and `sfpo-bench sync` once there is a store)"
 
 
@@ -45,11 +48,39 @@ def check_sqlite(path: Path) -> Finding:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             connection.execute("BEGIN IMMEDIATE").connection.rollback()
+            outdated = _other_schema(connection)
     except sqlite3.Error as error:
         return _refused(path, str(error))
     if not os.access(path.parent, os.W_OK):
         return red(_SUBJECT, f"{path.parent} cannot be written, which sqlite needs beside the database", ELSEWHERE)
+    if outdated:
+        fix = f"cp '{path}' '{path}.backup' && mlflow db upgrade sqlite:///{path}"
+        return red(_SUBJECT, f"{path} can be written, but {outdated}", fix)
     return green(_SUBJECT, f"{path} can be written")
+
+
+def _other_schema(connection: sqlite3.Connection) -> str:
+    """How the tables of an MLflow database differ in version from those of the installed MLflow; empty where they do
+    not, and of a database that is not MLflow's."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        return ""
+    found, expected = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")], _schema()
+    if expected is None or expected in found:
+        return ""
+    return (
+        f"its tables are of version {', '.join(found) or 'none'} and those of mlflow {installed_version('mlflow')} of "
+        f"{expected}: until it is upgraded nothing can be delivered"
+    )
+
+
+def _schema() -> str | None:
+    """The version of the tables that the installed MLflow makes; None where that cannot be told."""
+    spec = find_spec("mlflow")
+    if spec is None or spec.origin is None:
+        return None
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(Path(spec.origin).parent / "store" / "db_migrations")).get_current_head()
 
 
 def _refused(path: Path, cause: str) -> Finding:
@@ -75,11 +106,18 @@ def _server(address: str, environ: Mapping[str, str]) -> Finding:
         try:
             store.ask()
         except TrackingError as error:
-            return red(_SUBJECT, f"{shown} cannot be used: {_innermost(str(error))}", fix)
+            return red(_SUBJECT, f"{shown} cannot be used: {_innermost(str(error))}", _fix_of(str(error)) or fix)
         return green(_SUBJECT, f"{shown} answers")
 
     silence = red(_SUBJECT, f"{shown} does not answer within {SERVER_SECONDS:g} s", fix)
     return in_background(ask, silence, SERVER_SECONDS)()
+
+
+def _fix_of(message: str) -> str:
+    """What to do where the store itself says it; empty where it does not."""
+    if _OUTDATED not in message:
+        return ""
+    return "back up its database, then run `mlflow db upgrade ADDRESS_OF_THE_DATABASE` where it lies"
 
 
 def _innermost(message: str) -> str:

@@ -71,14 +71,15 @@ def read_shape(config: Path) -> Shape:
     """The shape in a model folder's config.json; raises `ConfigError` for an unsupported architecture."""
     with reading(config, "get the model again"):
         raw: Mapping[str, int | bool | str | None] = json.loads(config.read_text(encoding="utf-8"))
-        return _shape(raw, config)
+        return shape_in(raw, str(config))
 
 
-def _shape(raw: Mapping[str, int | bool | str | None], config: Path) -> Shape:
+def shape_in(raw: Mapping[str, int | bool | str | None], place: str) -> Shape:
+    """The shape in the content of a config.json, which `place` names in the `ConfigError` for another architecture."""
     kind = str(raw.get("model_type"))
     if kind not in _KINDS:
         raise ConfigError(
-            f"{config}: model_type is {kind!r}; a plan is known for {', '.join(_KINDS)}. Training does not need one"
+            f"{place}: model_type is {kind!r}; a plan is known for {', '.join(_KINDS)}. Training does not need one"
         )
     bias, norm = _KINDS[kind]
     heads, hidden = int(raw["num_attention_heads"] or 0), int(raw["hidden_size"] or 0)

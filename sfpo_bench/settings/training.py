@@ -108,6 +108,11 @@ class TrainingSettings:
     samples_every: int = option(
         10, "steps between stored samples; the first step and training.steps are always stored", low=1
     )
+    peak_tflops: float = option(
+        0.0,
+        "peak TFLOP/s of one device, for update_flops_utilization; 0: from a table of GPUs, or measured on a CPU",
+        low=0.0,
+    )
     rank_timeout_seconds: float = option(1800.0, "timeout of collective calls in a run of several processes", above=0.0)
     wrong_answer_reward: float = option(
         0.0,

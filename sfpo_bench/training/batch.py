@@ -80,6 +80,16 @@ class TrainBatch:
             return torch.ones_like(self.rows_B, dtype=torch.bool)
         return self.row_weights_B != 0
 
+    def signal_B(self, *, needs_every_row: bool) -> Tensor:
+        """True for the rows that a gradient is taken of: all that were kept, or those with a loss that is not zero."""
+        signal_B = self.kept_B() if self.row_weights_B is None else self.row_weights_B != 0
+        if needs_every_row:
+            return signal_B
+        signal_BT = (self.advantages_BT != 0) & self.loss_mask_BT()
+        if self.token_weights_BT is not None:
+            signal_BT = signal_BT & (self.token_weights_BT != 0)
+        return signal_B & signal_BT.any(dim=1)
+
     def block_lengths_B(self, block: int) -> Tensor:
         """The mean number of loss tokens per response in each row's block, float64, [B]. A block is `block` consecutive
         rows; the last one may be shorter."""

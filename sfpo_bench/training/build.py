@@ -33,6 +33,7 @@ from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.settings.rollout import Placement, RolloutSettings, VllmRollout
 from sfpo_bench.settings.training import Precision
 from sfpo_bench.training.checkpoint import require_space
+from sfpo_bench.training.device_peaks import peak_of
 from sfpo_bench.training.evaluation import Evaluator, evaluation_sets
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Observer
@@ -41,6 +42,7 @@ from sfpo_bench.training.ranks import ALONE, PlacedModel, Ranks
 from sfpo_bench.training.reference import EarlierModel, SampledModel
 from sfpo_bench.training.rewards import FlippedRewards, in_training
 from sfpo_bench.training.rollouts import ProblemSchedule, Sampler
+from sfpo_bench.training.throughput import Machine, shape_or_none
 from sfpo_bench.training.trainer import OnCheckpoint, Parts, Trainer
 
 
@@ -114,6 +116,13 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         evaluator=Evaluator(engine, task, sets, rollout.max_new_tokens, config.seed, ranks),
         seed=config.seed,
         settings=config.training,
+        machine=Machine(
+            device=policy.model.device,
+            devices=ranks.count,
+            peak=peak_of(policy.model.device, policy.model.dtype, config.training.peak_tflops),
+            shape=shape_or_none(policy.model.config.to_dict()),
+            trains_weights=not config.learner.lora_rank,
+        ),
         dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
         ranks=ranks,
         modules=modules,

@@ -322,12 +322,7 @@ class LocalLearner:
         Equal calls give equal layouts, so a row's values are computed the same way in every pass.
         """
         kept_B = mini_batch.kept_B()
-        signal_B = kept_B if mini_batch.row_weights_B is None else mini_batch.row_weights_B != 0
-        if not self._objective.needs_every_row:
-            signal_BT = (mini_batch.advantages_BT != 0) & mini_batch.loss_mask_BT()
-            if mini_batch.token_weights_BT is not None:
-                signal_BT = signal_BT & (mini_batch.token_weights_BT != 0)
-            signal_B = signal_B & signal_BT.any(dim=1)
+        signal_B = mini_batch.signal_B(needs_every_row=self._objective.needs_every_row)
         for needs_gradient in (True, False):
             rows = (kept_B & (signal_B == needs_gradient)).nonzero()[:, 0]
             if len(rows):

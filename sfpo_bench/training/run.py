@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -32,6 +33,7 @@ from sfpo_bench.training.processes import is_first, world_size
 if TYPE_CHECKING:
     from sfpo_bench.core.stop import StopRequest
     from sfpo_bench.training.build import Hooks
+    from sfpo_bench.training.trainer import Trainer
 
 _PREPARE_TIMEOUT_SECONDS = 120.0
 
@@ -43,6 +45,7 @@ NOT_IDENTITY = (
         "run_name",
         "training.steps",
         "training.stop_at.",
+        "training.peak_tflops",
         "training.keep_last",
         "training.rank_timeout_seconds",
         "training.keep_every",
@@ -192,7 +195,7 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
             with joined(config.training.rank_timeout_seconds) as ranks:
                 trainer = build_trainer(config, folder, stop, hooks, ranks)
                 if ranks.is_first:
-                    _record_machine(folder, trainer.device, ranks.count)
+                    _record_machine(folder, trainer, ranks.count)
                 trainer.run()
                 del trainer  # it holds process-group resources, which must be freed before the ranks leave
         except RankLost as lost:
@@ -217,10 +220,10 @@ def wait_until_prepared(folder: RunFolder, node: DictConfig) -> None:
         time.sleep(0.1)
 
 
-def _record_machine(folder: RunFolder, device: str, processes: int) -> None:
-    """Write the resolved device and the number of processes into the run's provenance."""
+def _record_machine(folder: RunFolder, trainer: Trainer, processes: int) -> None:
+    """Write the resolved device, its peak and the number of processes into the run's provenance."""
     provenance = read_object(folder.provenance)
-    found = {**provenance, "device": device, "processes": processes}
+    found = {**provenance, "device": trainer.device, "device_peak": asdict(trainer.peak), "processes": processes}
     if found != provenance:
         write_atomically(folder.provenance, json.dumps(found, indent=2, ensure_ascii=False))
 

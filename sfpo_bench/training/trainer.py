@@ -24,12 +24,14 @@ from sfpo_bench.rollout.protocol import RolloutEngine
 from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.training.batch import TrainBatch, assemble
 from sfpo_bench.training.checkpoint import CheckpointStore, ReadPart, TrainingState
+from sfpo_bench.training.device_peaks import Peak
 from sfpo_bench.training.evaluation import Evaluator
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.logbook import Covered, FolderLogbook, Logbook, NoLogbook, Observer
 from sfpo_bench.training.modules import TrainedModules, no_modules
 from sfpo_bench.training.ranks import ALONE, Ranks
 from sfpo_bench.training.rollouts import GradedRollouts, Sampler, Stopwatch
+from sfpo_bench.training.throughput import Machine, PassTokens
 
 OnCheckpoint = Callable[[int], None]
 
@@ -46,6 +48,7 @@ class Parts:
     evaluator: Evaluator
     seed: int
     settings: TrainingSettings
+    machine: Machine
     dropped_prompts: Mapping[Split, int] = field(default_factory=dict)
     ranks: Ranks = ALONE
     modules: TrainedModules = field(default_factory=no_modules)
@@ -92,6 +95,11 @@ class Trainer:
         """The policy's device: `cpu`, or the model name of the GPU."""
         device = self._parts.learner.placed.device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+    @property
+    def peak(self) -> Peak:
+        """The most that one device computes."""
+        return self._parts.machine.peak
 
     def run(self) -> None:
         """Train to the last step, or until the stop rule ends the run.
@@ -167,6 +175,7 @@ class Trainer:
         parts, ranks, clock = self._parts, self._parts.ranks, Stopwatch()
         method = parts.methods.at(step)
         cpu_started = time.process_time()
+        parts.machine.begin_step()
         # Seed torch's generator by step, so that a plug-in's dropout is also a function of the step.
         torch.manual_seed(stream_key(parts.seed, "torch", step))
         with clock("step"):
@@ -191,9 +200,12 @@ class Trainer:
             with clock("push"):
                 self._push()
         [cpu_seconds] = ranks.sums([time.process_time() - cpu_started])
+        work = PassTokens.of(batch, needs_every_row=method.objective.needs_every_row)
+        costs = parts.machine.metrics(clock.seconds, source.spent.tokens, work, len(stages))
+        costs |= {key: ranks.largest(value) for key, value in parts.machine.memory().items()}
         self._add_costs(source.spent, stages, clock.seconds["step_seconds"], cpu_seconds)
         measured = {**source.metrics(), **collected.metrics, **method.rule.metrics(stages), **readings.metrics()}
-        self._record(step, fresh, advantages_BT, stages, {**measured, **trained, **clock.seconds}, fired=fired)
+        self._record(step, fresh, advantages_BT, stages, {**measured, **trained, **clock.seconds, **costs}, fired=fired)
         self._done = step
         # Raised after the record: the update is done, and the run resumes with the next step.
         if self._engine_failure is not None:

@@ -17,13 +17,15 @@ from threading import Event
 
 import pytest
 
+from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.doctor import hub, versions
 from sfpo_bench.doctor.devices import check_devices, check_engines
 from sfpo_bench.doctor.findings import Finding, Level, green, in_background
 from sfpo_bench.doctor.storage import _room, check_cache, check_disk
-from sfpo_bench.doctor.store import check_sqlite, check_store
+from sfpo_bench.doctor.store import _fix_of, check_sqlite, check_store
 from sfpo_bench.doctor.versions import DeclaredRequirements, check_versions, declared, installed_version
 from sfpo_bench.tracking import mounts
+from sfpo_bench.tracking.mlflow_store import MlflowStore
 from tests.cli.test_messages import NO_TORCH
 from tests.conftest import Cli, command
 from tests.tracking.test_delivery_to_a_server import free_port
@@ -150,6 +152,36 @@ def test_a_store_that_can_be_written_or_made_is_green_and_left_as_it_was(
     assert "can be written" in check_store("", tmp_path, {}).text
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
     assert (tmp_path / "mlflow.db").read_bytes() == migrated_database.read_bytes()
+
+
+def outdated(migrated_database: Path, folder: Path) -> Path:
+    """A database as an MLflow left it whose tables had an earlier version."""
+    path = folder / "mlflow.db"
+    shutil.copy(migrated_database, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'acf3f17fdcc7'")
+        connection.commit()
+    return path
+
+
+def test_a_database_that_needs_its_upgrade_is_red_and_the_fix_upgrades_it(
+    tmp_path: Path, migrated_database: Path
+) -> None:
+    path = outdated(migrated_database, tmp_path)
+    finding = check_store("", tmp_path, {})
+    assert finding.level is Level.red and "tables are of version acf3f17fdcc7" in finding.text
+    assert finding.fix == f"cp '{path}' '{path}.backup' && mlflow db upgrade sqlite:///{path}"
+
+
+@pytest.mark.slow
+def test_mlflow_itself_refuses_such_a_database_in_the_words_that_are_looked_for(
+    tmp_path: Path, migrated_database: Path
+) -> None:
+    store = MlflowStore(f"sqlite:///{outdated(migrated_database, tmp_path)}", "sfpo_bench", os.environ)
+    with pytest.raises(TrackingError) as refused:
+        store.ask()
+    assert "mlflow db upgrade" in _fix_of(str(refused.value))
+    assert _fix_of("connection refused") == ""
 
 
 def test_a_file_that_is_no_database_is_red_and_the_fix_is_a_command(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from sfpo_bench.algorithms.recorded import StepQuantity
 from sfpo_bench.algorithms.references import SoftReference, StartReference
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import OnePass, Repeat, SlowFast
+from sfpo_bench.core.metric_keys import is_timed
 from sfpo_bench.core.types import StageStats
 from sfpo_bench.models.lora import adapt
 from sfpo_bench.settings.training import LearnerSettings, OptimizerKind
@@ -183,7 +184,7 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _untimed(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if "seconds" not in name}
+    return {name: value for name, value in record.items() if not is_timed(name)}
 
 
 def learned_critics(ranks: Ranks) -> tuple[dict[str, Tensor], list[dict[str, float]]]:

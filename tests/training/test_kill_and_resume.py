@@ -16,6 +16,7 @@ from sqlite3 import connect
 
 import pytest
 
+from sfpo_bench.core.metric_keys import is_timed
 from tests.conftest import TINY, command
 from tests.in_process import sfpo_bench
 
@@ -104,7 +105,7 @@ def without_seconds(value: object) -> object:
 
 
 def timed(key: str) -> bool:
-    return "seconds" in key or key == "time_unix_s"
+    return is_timed(key) or key == "time_unix_s"
 
 
 def stored(database: Path) -> list[tuple[str, float | None, int]]:

@@ -19,7 +19,7 @@ from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.algorithms.protocols import Rewarded
 from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import NonFiniteError
-from sfpo_bench.core.metric_keys import MODULE_METRICS
+from sfpo_bench.core.metric_keys import MODULE_METRICS, is_timed
 from sfpo_bench.core.seeding import generator
 from sfpo_bench.core.types import Completion, FinishReason
 from sfpo_bench.settings.training import LearnerSettings, NonFinite
@@ -88,7 +88,7 @@ def train(trained: TrainedModules, steps: int = 3) -> list[dict[str, float]]:
         answers = completions(step)
         rewarded = seen(trained, answers, rewards(step))
         measured.append(trained.train(step, answers, rewarded, gae(*rewarded.scores, gamma=0.9, gae_lambda=0.8)))
-    return [{key: value for key, value in one.items() if "seconds" not in key} for one in measured]
+    return [{key: value for key, value in one.items() if not is_timed(key)} for one in measured]
 
 
 def test_a_score_is_the_head_on_the_state_from_which_its_token_is_predicted() -> None:
