@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_module
 
+from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.experiments.study.league import Entry, MethodsLeague
+from sfpo_bench.experiments.study.league import Entry, MethodsLeague, _field
 from sfpo_bench.settings.config import from_node
+from tests.methods.members import PRESETS
 from tests.study.tiny_league import AT_A_FILE, FILES, IN_THE_TABLE, NO_TRAINING, league, place
 from tests.study.tiny_study import AT_A_JOINT
 
@@ -106,6 +108,18 @@ def test_a_rule_is_taken_with_its_settings_and_without_its_trigger(hydra: None) 
     arm = from_node(compose("train", ["experiment=arithmetic", *found]))
     alone = from_node(compose("train", ["algorithm=sfpo", "algorithm/update_rule/trigger=none"]))
     assert arm.rule == alone.rule and arm.objective == from_node(compose("train", ["algorithm=gspo"])).objective
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_000)  # composes about 140 configurations
+def test_the_whole_grid_holds_every_preset_and_every_objective_under_the_rules_or_says_why_not(hydra: None) -> None:
+    found = _field("study", ("study=league",), ("all",), ("sfpo", "repeat"))
+    labels = {arm.label for arm in found.arms.values()} | set(found.left_out)
+    one_pass = [name for name in PRESETS if type(from_node(compose("train", [f"algorithm={name}"])).rule) is OnePass]
+    assert labels == {*PRESETS, *(f"{name} under {rule}" for name in one_pass for rule in ("sfpo", "repeat"))}
+    assert {"grpo", "grpo-sfpo", "gspo-repeat", "gxpo", "sfpo"} <= set(found.arms)
+    assert found.left_out["repeat"] == "its settings are those of grpo under repeat"
+    assert all(found.left_out.values())
 
 
 def test_what_is_no_method_is_refused(hydra: None) -> None:

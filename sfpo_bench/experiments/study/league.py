@@ -181,7 +181,7 @@ def _field(config_name: str, shared: tuple[str, ...], methods: tuple[str, ...], 
     is named as a rule and has none of its own."""
     presets, nodes = _Presets(config_name, shared), _Nodes(config_name, shared)
     every = methods == (ALL,)
-    entries = presets.all(under) if every else [Entry.read(text) for text in methods]
+    entries = list(presets.all(under)) if every else [Entry.read(text) for text in methods]
     for entry in entries:
         presets.refuse_unknown(entry)
     arms, left_out, known = dict[str, ArmSettings](), dict[str, str](), dict[str, str]()
