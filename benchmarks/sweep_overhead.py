@@ -20,6 +20,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.resources import carried
 from sfpo_bench.experiments.sweep.plan import PreparedSweep, composer, plan_of
 from sfpo_bench.results.run_folder import RunFolder
@@ -52,7 +53,7 @@ class Clock:
 def main() -> None:
     register()
     path = ["hydra.searchpath=[pkg://sfpo_bench.conf]"]
-    with initialize_config_dir(str(carried("sweeps")), version_base="1.3"), tempfile.TemporaryDirectory() as folder:
+    with initialize_config_dir(str(carried("sweeps")), **VERSION_BASE), tempfile.TemporaryDirectory() as folder:
         config = from_node(plain_node(compose(NAME, path), {"comparison": {}}))
         clock = run(plan_of(config, composer(NAME, path)), Path(folder))
     print(f"{'seconds per trial':18} {'wall':>7} {'CPU':>7}")

@@ -34,6 +34,7 @@ from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS, register
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.metric_keys import STEP_METRICS
 from sfpo_bench.core.options import Option, check_ranges, option, settings
 from sfpo_bench.experiments.comparison.arms import compose_arms
@@ -52,7 +53,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 @pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

@@ -10,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.settings.config import from_node
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("torchrun.*"))
@@ -23,5 +24,5 @@ def test_a_shell_reads_it_and_its_settings_compose(example: Path) -> None:
     assert len(lines) == 1
     overrides = [word.replace('"', "") for word in lines[0].split() if "=" in word]
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         assert from_node(compose("train", overrides)).algorithm.name == "sfpo"

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_module
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ComparisonChanged
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.own_sources import own_sources
 from sfpo_bench.models.arithmetic_character import FOLDER
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
@@ -78,7 +79,7 @@ def test_a_run_is_not_resumed_from_other_weights(tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(FOLDER, model)
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         node = compose("train", ["model=hf", f"model.path={model}", "tracking=none"])
     node = plain_node(node, {"comparison": {}})
     run = RunFolder(tmp_path / "run")

@@ -17,6 +17,7 @@ from sfpo_bench.cli.hydra_app import run
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.multirun import sweep_overrides
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.options import option
 from sfpo_bench.experiments.comparison.arms import compose_arms, overrides_of
 from sfpo_bench.experiments.sweep.plan import PreparedSweep, composer, plan_of
@@ -45,7 +46,7 @@ def hydra(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     vars(module)["Wide"] = Wide
     monkeypatch.setitem(sys.modules, "wide_rules", module)
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

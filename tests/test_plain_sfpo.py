@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import EvaluationRecord, StepRecord
 from sfpo_bench.models import load as models
 from sfpo_bench.results.journal import read_journal, read_samples
@@ -148,7 +149,7 @@ def test_the_page_has_the_settings_of_the_methods_it_names(page: ModuleType) -> 
     from sfpo_bench.settings.config import from_node
 
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         config = from_node(compose("train", ["algorithm=sfpo"]))
     run, rule, rollout = page.METHODS["sfpo"], config.algorithm.update_rule, config.rollouts
     assert (run.fast_passes, run.alpha) == (rule.fast_passes, rule.alpha)

@@ -24,6 +24,7 @@ from transformers import (
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.plan import lines
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.seeding import generator
 from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.experiments.plan import Phase, plan
@@ -45,7 +46,7 @@ RECIPES = {
 @pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

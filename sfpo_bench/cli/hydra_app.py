@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS, register, schema_of
 from sfpo_bench.core.errors import BenchError, ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.override_text import parse_overrides
 from sfpo_bench.core.yaml_files import explain_yaml, not_utf8, read_yaml
 from sfpo_bench.settings.composition_errors import explain, explain_composition
@@ -59,7 +60,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
             # Re-raised below, outside Hydra.
             raised.append(error)
 
-    app: Any = hydra.main(version_base="1.3", config_path="pkg://sfpo_bench.conf", config_name=primary or verb)(task)
+    app: Any = hydra.main(**VERSION_BASE, config_path="pkg://sfpo_bench.conf", config_name=primary or verb)(task)
     try:
         app()
     except BenchError:

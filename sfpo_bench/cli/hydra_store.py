@@ -54,6 +54,8 @@ def verb_settings(node: DictConfig, schema: type[VerbSettings]) -> VerbSettings:
 def register() -> None:
     """Put the schemas into Hydra's store; idempotent."""
     store = ConfigStore.instance()
+    if f"{next(iter(SCHEMAS))}.yaml" in store.repo:  # Hydra 1.4 warns of a name that is stored again
+        return
     for name, schema in SCHEMAS.items():
         store.store(name=name, node=schema)
     for group, kinds in GROUPS.items():

@@ -14,6 +14,7 @@ from sfpo_bench.algorithms.kinds import METHODS
 from sfpo_bench.algorithms.phases import InOrder, PhaseSettings
 from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
 from sfpo_bench.algorithms.selections.every import Every
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.experiments.comparison.identity import describe
 from sfpo_bench.settings.config import from_node
@@ -53,7 +54,7 @@ ARM = "+comparison.arms.thinned={label: Thinned, note: half of them, overrides: 
 
 def test_an_arm_is_marked_with_the_parts_in_its_note() -> None:
     composed("algorithm=grpo")  # registers the settings
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         config = from_node(compose("compare", [ARM]))
         arms = describe(config, compose_arms(config, "compare", [ARM]), [0]).arms
     assert arms["thinned"].label == "Thinned (unverified)" and arms["grpo"].label == "GRPO"

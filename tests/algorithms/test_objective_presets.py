@@ -24,6 +24,7 @@ from sfpo_bench.algorithms.objectives.topr import Topr
 from sfpo_bench.algorithms.objectives.vespo import Vespo
 from sfpo_bench.algorithms.penalties.llds import Divisor, Llds
 from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.settings.config import AlgorithmSettings, from_node
 
 TOKENS = Normalization.token_mean
@@ -49,7 +50,7 @@ PUBLISHED = {
 @pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import Reader, Written, overruled, refuse_overruled
@@ -23,7 +24,7 @@ PARENTS = {"comparison", "sweep", "study", "launcher", "tracking", "name", "desc
 @pytest.fixture(scope="module", autouse=True)
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 
@@ -55,7 +56,7 @@ def shown(value: object) -> object:
 
 def keys() -> list[str]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         config = from_node(compose("train"))
     return [key for key, _ in leaves(config) if key.split(".")[0] not in PARENTS and not key.endswith("kind")]
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.experiments.reuse import FinishedRuns, finished_runs
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, TakenFrom
 from sfpo_bench.settings.config import read
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", autouse=True)
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

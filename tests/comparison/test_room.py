@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_module
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import DiskFullError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.experiments.comparison.room import require_room
 from sfpo_bench.experiments.plan import plan
 from sfpo_bench.models.load import shape_of
@@ -27,7 +28,7 @@ class Usage(NamedTuple):
 
 def composed(*overrides: str) -> RunConfig:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         return from_node(compose("train", list(overrides)))
 
 

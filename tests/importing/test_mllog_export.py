@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 from sfpo_bench.cli import main
+from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
+from sfpo_bench.core.types import EvaluationRecord, Split
 from sfpo_bench.importing.mllog import ABORTED, STATUS, SUCCESS, TOKEN, Event, Key, events
 from sfpo_bench.importing.mllog_export import ExportedRun, Submission, log_text
 from sfpo_bench.reports import curves_frame, load_comparison
 from sfpo_bench.reports.load import SeedStatus
+from sfpo_bench.results.journal import encode
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from tests.extras import needs
 
 ROOT = Path(__file__).parents[2]
@@ -149,3 +157,29 @@ def test_a_run_of_a_comparison_and_an_imported_one_without_a_clock_are_exported(
         ("b", 4, [(5, 0.2, 320)]),
     ]
     assert json.loads(file.read_text().splitlines()[0][len(TOKEN) :])["event_type"] == "POINT_IN_TIME"
+
+
+def test_a_run_by_itself_is_exported_with_its_sampled_evaluations_on_the_report_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    register()
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
+        node = compose("train", ["seed=5", "rollout.prompts=4", "rollout.group=8", "training.stop_at.accuracy=0.9"])
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.config.write_text(OmegaConf.to_yaml(node, resolve=True))
+    folder.write_status(RunStatus(RunState.finished, 10, 10))
+    one = EvaluationRecord(0, 0.0, Costs(), Split.report, "sampled", 1.0, 0.25, 64, 64, {}, 0, 2.0)
+    last = replace(one, step=10, accuracy=0.75, costs=Costs(responses=320, train_seconds=20.5, total_seconds=30.0))
+    others = [replace(last, mode="greedy"), replace(last, split=Split.select, accuracy=0.95)]
+    folder.journal.write_bytes(b"".join(encode(record) for record in (one, last, *others)))
+    main(["export-logs", "mllog", "run", "out=logs"])
+    [file] = (tmp_path / "logs").rglob("*.txt")
+    lines = parsed(file.read_text())
+    told = {event.key: event for event in lines}
+    assert file.name == "result_5.txt" and told[Key.batch].value == 32 and told["target_accuracy"].value == 0.9
+    found = [(event.value, event.metadata["samples_count"]) for event in lines if event.key == Key.eval_accuracy]
+    assert found == [(0.25, 0), (0.75, 320)]
+    assert told["run_stop"].metadata[STATUS] == ABORTED  # 0.9 was not reached on the report problems
+    assert (told["run_stop"].time_ms, told["run_start"].time_ms) == (32000, 0)

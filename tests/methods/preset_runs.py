@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.settings.config import from_node
 
 STEPS = 5
@@ -39,5 +40,5 @@ def overrides_of(preset: str, *more: str) -> tuple[str, ...]:
 def composed(*overrides: str) -> DictConfig:
     """The tree of `sfpo-bench train` with these overrides."""
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         return compose("train", list(overrides))

@@ -12,6 +12,7 @@ from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.study_file import known_studies, primary
 from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import Split
 from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
 from sfpo_bench.evaluation.run import check_what_is_evaluated
@@ -24,7 +25,7 @@ from sfpo_bench.settings.config import from_node
 @pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

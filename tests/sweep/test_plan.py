@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.resources import carried
 from sfpo_bench.experiments.sweep.plan import PreparedSweep, composer, plan_of
 from sfpo_bench.search.overrides import split_overrides
@@ -30,7 +31,7 @@ def planned(name: str, folder: Path, *overrides: str) -> Iterator[PreparedSweep]
     """The plan of the sweep file `name` in `folder`."""
     register()
     path = ["hydra.searchpath=[pkg://sfpo_bench.conf]", *overrides]
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with initialize_config_dir(str(folder), **VERSION_BASE):
         node = compose(name, path)
         yield plan_of(from_node(plain_node(node, {"comparison": {}})), composer(name, path))
 

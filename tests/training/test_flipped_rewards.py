@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_module
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError, RunFailed
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import Completion, FinishReason, Grade, GradeStatus
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.training.rewards import FlippedRewards
@@ -84,7 +85,7 @@ def test_a_penalty_below_0_is_refused_beside_flipped_labels() -> None:
     register()
     wrong = ["training.reward_flip_probability=0.1", "training.wrong_answer_reward=-0.5"]
     said = r"reward_flip_probability = 0\.1 .*wrong_answer_reward = -0\.5"
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"), pytest.raises(ConfigError, match=said):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE), pytest.raises(ConfigError, match=said):
         from_node(compose("train", wrong))
 
 

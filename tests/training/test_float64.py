@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import Completion, FinishReason, StageStats, StepRecord
 from sfpo_bench.models import load as models
@@ -48,7 +49,7 @@ SETTINGS = (
 @pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.models.arithmetic_character import FOLDER
 from sfpo_bench.models.load import Policy, load
 from sfpo_bench.settings.config import RunConfig, from_node
@@ -94,7 +95,7 @@ def test_a_critic_that_nobody_listens_to_changes_neither_policy_nor_samples(
 @pytest.fixture
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

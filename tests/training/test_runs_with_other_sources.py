@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_module
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.tensor_files import read_tensors
@@ -108,7 +109,7 @@ def test_two_processes_make_the_run_of_one(method: tuple[str, ...], tmp_path: Pa
 @pytest.fixture
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

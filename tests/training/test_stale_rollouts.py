@@ -19,6 +19,7 @@ from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.objectives import Clipped
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import GradeStatus, Sampling, Split
 from sfpo_bench.models import load as models
 from sfpo_bench.rollout.encoding import encode_problems, end_of_sequence_ids
@@ -113,7 +114,7 @@ def test_a_ratio_is_to_the_policy_that_drew_the_response() -> None:
 @pytest.fixture
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

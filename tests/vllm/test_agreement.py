@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_module
 from scipy.stats import ttest_ind
 
 from sfpo_bench.cli.hydra_store import register
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
 from sfpo_bench.results.journal import read_journal
@@ -28,7 +29,7 @@ SETTINGS = (
 def curve(folder: Path, seed: int, *overrides: str) -> tuple[list[float], list[float]]:
     """Sampled accuracies of one run, and the raw ratios of its steps."""
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         node = plain_node(compose("train", [*SETTINGS, f"seed={seed}", *overrides]), {"comparison": {}})
     run = RunFolder(folder)
     prepare(run, node, "cpu")
