@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.study_file import known_studies, primary
@@ -14,6 +16,7 @@ from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import Split
+from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
 from sfpo_bench.evaluation.run import check_what_is_evaluated
 from sfpo_bench.experiments.study.plan import Study, study_of
@@ -40,13 +43,28 @@ def changed(*overrides: str) -> set[str]:
     return {part for part in before if before[part] != after[part]}
 
 
-@pytest.mark.parametrize("name", known_studies())
+def design_of(name: str) -> str:
+    """The design that the file of a packaged study names."""
+    file = files("sfpo_bench.conf") / "study" / f"{name}.yaml"
+    return str(OmegaConf.select(read_yaml(Path(str(file))), "study.design", default="suite"))
+
+
+@pytest.mark.parametrize("name", [name for name in known_studies() if design_of(name) == "suite"])
 def test_every_packaged_study_composes_with_a_suite_for_reporting(name: str) -> None:
     found = planned(f"study={name}")
     assert found.name == name and suite(found.evaluation.suite).role is Role.report
     assert found.config.comparison_folder == found.folder / "comparison"
     assert found.config.sweep_folder.parent == found.folder / "sweeps"
     assert {arm.key for arm in found.arms} >= {"grpo", "sfpo", "repeat"}
+
+
+@pytest.mark.slow
+def test_the_packaged_league_holds_every_method_of_its_list_and_asks_for_no_suite() -> None:
+    found = planned("study=league")
+    assert found.parts == ("tune", "compare", "table") and not found.evaluation.suite
+    listed = [text.replace("+", "-") for text in found.config.study.league.methods]
+    assert [arm.key for arm in found.arms] == listed and found.config.comparison.baseline in listed
+    assert not [key for key in found.settings()["table"] if key.startswith("left out")]
 
 
 def test_what_a_study_asks_of_a_trained_run_is_an_evaluation(tmp_path: Path) -> None:
