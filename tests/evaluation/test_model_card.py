@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_module
 
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.costs import Costs
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import EvaluationRecord, FinishReason, GradeStatus, Split
 from sfpo_bench.evaluation.model_card import LEFT_TO_THE_AUTHOR, base_of, model_card
 from sfpo_bench.evaluation.record import read_evaluation
@@ -36,7 +37,7 @@ STATE = TrainingState(
 @pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_module
 from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.experiments.study.league import Entry, MethodsLeague, _field
 from sfpo_bench.settings.config import from_node
 from tests.methods.members import PRESETS
@@ -85,7 +86,7 @@ def test_a_league_of_runs_that_are_there_trains_nothing_and_says_where_they_came
 @pytest.fixture
 def hydra() -> Iterator[None]:
     register()
-    with initialize_config_module("sfpo_bench.conf", version_base="1.3"):
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         yield
 
 
