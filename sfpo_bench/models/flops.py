@@ -22,7 +22,7 @@ class Convention(StrEnum):
     """Which operations count.
 
     `products`: every matrix product, as above. `verl`: verl's FlopsCounter, which takes the look-up in the embedding
-    for a product as well. `transformers`: `floating_point_ops` of transformers, which TRL's trainers inherit: 6 for
+    for a product as well. `transformers`: `floating_point_ops` of its Trainer, which those of TRL inherit: 6 for
     every parameter outside of the embedding, hence none for a tied head, and none for attention.
     """
 
