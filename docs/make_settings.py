@@ -17,6 +17,7 @@ from sfpo_bench.core.options import IsDataclass, Option, Setting, settings
 from sfpo_bench.settings.comparison import ArmSettings
 from sfpo_bench.settings.config import KINDS, RunConfig
 from sfpo_bench.settings.evaluation import EvaluateSettings
+from sfpo_bench.settings.reposition import ConditionSettings
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings
 
 PAGE = Path(__file__).parent / "settings.md"
@@ -26,6 +27,7 @@ ENTRIES: dict[str, type] = {
     "comparison.arms.NAME.": ArmSettings,
     "sweep.parameters.NAME.": ParameterSettings,
     "sweep.goals.NAME.": GoalSettings,
+    "study.reposition.conditions.NAME.": ConditionSettings,
 }
 HEAD = """# Settings
 
@@ -46,7 +48,9 @@ def page() -> str:
     for section, rows in groupby(_shown(RunConfig()), key=_section):
         parts += [f"### `{section}`\n"] if section else []
         parts.append(_table(list(rows)))
-    parts.append("## Entries of `algorithm.phases.named`, `comparison.arms`, `sweep.parameters` and `sweep.goals`\n")
+    parts.append(
+        "## Entries of `algorithm.phases.named`, `comparison.arms`, `sweep` and `study.reposition.conditions`\n"
+    )
     parts += [_table(list(settings(schema(), prefix))) for prefix, schema in ENTRIES.items()]
     parts.append("## Kinds\n")
     for group, kinds in reversed(KINDS.items()):

@@ -14,6 +14,7 @@ from sfpo_bench.training.processes import is_first
 
 _WAIT_FOR_FIRST_RANK_SECONDS = 20.0
 _FROM_FILES = ("compare", "sweep", "study")  # verbs whose first argument is a name or a YAML file
+_PLANS = {"train": "plan", "study": "study_plan"}  # what `--plan` does after a verb
 _MODULES = {"import": "import_runs", "export-logs": "export_logs"}  # verbs that cannot be names of modules
 
 
@@ -62,14 +63,14 @@ def _dispatch(arguments: list[str]) -> None:
     action = verb
     costs: dict[str, str] = {}
     for argument in [argument for argument in rest if argument == "--plan" or argument.startswith("--plan=")]:
-        if verb != "train":
-            raise ConfigError(f"{argument} after {verb}; expected it after train only")
-        action = "plan"
+        if verb not in _PLANS or (verb == "study" and argument != "--plan"):
+            raise ConfigError(f"{argument} after {verb}; expected --plan after train or study only, costs after train")
+        action = _PLANS[verb]
         rest = [other for other in rest if other != argument]
-        costs = {"costs": argument.partition("=")[2]}
+        costs = {"costs": argument.partition("=")[2]} if verb == "train" else {}
     if verb in _FROM_FILES:
         name, rest = importlib.import_module(f"sfpo_bench.cli.{verb}_file").primary(rest)
-        run(verb, rest, _action(verb), name)
+        run(verb, rest, _action(action), name)
     else:
         run(verb, _named(verb, rest), _action(action, **costs))
 

@@ -18,16 +18,21 @@ from sfpo_bench.settings.written import everything
 
 
 def act(node: DictConfig) -> None:
+    study = composed_study(node)
+    _check(study)
+    from sfpo_bench.experiments.study.runner import run_study
+
+    announce(run_study(study, _print_to_stderr))
+
+
+def composed_study(node: DictConfig) -> Study:
+    """The checked study of the command line; raises `ConfigError`, nothing is written."""
     hydra = HydraConfig.get()
     name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
     refuse_overruled(Reader.study, everything(name, overrides), {"threads": node.comparison.threads})
     config = from_node(node)
     sweep = require_sweep(config.comparison.tune, sweep_file(config.comparison.tune))
-    study = study_of(config, name, overrides, sweep)
-    _check(study)
-    from sfpo_bench.experiments.study.runner import run_study
-
-    announce(run_study(study, _print_to_stderr))
+    return study_of(config, name, overrides, sweep)
 
 
 def _check(study: Study) -> None:

@@ -45,6 +45,7 @@ from sfpo_bench.settings.learner_checks import check_batch, check_engine
 from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.settings.module_checks import check_modules
 from sfpo_bench.settings.own_classes import instance_of
+from sfpo_bench.settings.reposition import ConditionSettings
 from sfpo_bench.settings.rollout import RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings, SweepSettings
 from sfpo_bench.settings.stop_checks import check_stop
@@ -226,6 +227,7 @@ class RunConfig:
 OPEN: tuple[tuple[str, str, type], ...] = (
     ("algorithm.phases", "named", PhaseSettings),
     ("comparison", "arms", ArmSettings),
+    ("study.reposition", "conditions", ConditionSettings),
     ("sweep", "parameters", ParameterSettings),
     ("sweep", "goals", GoalSettings),
 )

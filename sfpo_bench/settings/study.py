@@ -9,6 +9,7 @@ from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.options import option
 from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.problems.sets import DataSettings
+from sfpo_bench.settings.reposition import RepositionSettings
 from sfpo_bench.settings.sampling import SampleSettings
 
 
@@ -17,6 +18,7 @@ class DesignName(StrEnum):
 
     suite = "suite"
     league = "league"
+    reposition = "reposition"
 
 
 class Redo(StrEnum):
@@ -65,9 +67,11 @@ class StudySettings:
 
     design: DesignName = option(
         DesignName.suite,
-        "suite: arms as configured, scored on a suite; league: presets against each other in one table",
+        "suite: arms as configured, scored on a suite; league: presets against each other in one table; reposition: "
+        "SFPO against Repeat(K + 1)",
     )
     league: LeagueSettings = option(LeagueSettings(), "methods that a league compares")
+    reposition: RepositionSettings = option(RepositionSettings(), "conditions and cells of design=reposition")
     evaluation: StudyEvaluation = option(StudyEvaluation(), "evaluation of every arm")
     data: DataSettings = option(DataSettings(), "source of benchmarks; `data.dir=FOLDER` for short")
     budget_axis: CostAxis = option(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sfpo_bench.experiments.study.ledger import Done
 from sfpo_bench.settings.comparison import ArmSettings
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sfpo_bench.experiments.comparison.arms import Arm, PlannedRun
     from sfpo_bench.experiments.study.plan import Study
     from sfpo_bench.experiments.sweep.tune import Tuned
+    from sfpo_bench.reports.document import Block
     from sfpo_bench.results.study import PartRecord
     from sfpo_bench.settings.evaluation import EvaluateSettings
 
@@ -103,3 +104,12 @@ class StudyDesign(Protocol):
 
     def report(self, study: Study) -> StudyReport:
         """What the last part has left."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """What a design may offer beside `StudyDesign`: itself in words, for a look before anything is trained."""
+
+    def described(self, study: Study) -> Sequence[Block]:
+        """Cells, seeds, what was left out, the estimated time."""
+        ...

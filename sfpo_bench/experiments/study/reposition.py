@@ -1,0 +1,277 @@
+"""The design of a study that asks when reposition helps: SFPO beside Repeat(K + 1), at equal rate and displacement.
+
+Rates are tuned once, for GRPO, for Repeat(K + 1) of each K, and for the further rules, under the first condition. The
+cells of every condition are at multiples of these: SFPO and its controls of one K have the same grid of rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfpo_bench.core.costs import CostAxis
+from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import check_ranges
+from sfpo_bench.core.override_text import parse_overrides
+from sfpo_bench.core.types import Split
+from sfpo_bench.experiments.study.design import DoneSoFar, Part, Settings, StudyReport
+from sfpo_bench.experiments.study.ledger import COMPARE, TUNE, Done
+from sfpo_bench.experiments.sweep.tune import tuning_blocks
+from sfpo_bench.reports.document import Block, heading, paragraphs
+from sfpo_bench.reports.html import simple_page
+from sfpo_bench.reports.markdown import markdown
+from sfpo_bench.reports.reposition import figures, page
+from sfpo_bench.reports.reposition.cells import Cell, Method
+from sfpo_bench.reports.reposition.design import design_blocks
+from sfpo_bench.reports.reposition.table import Areas, best_rates, compared, largest_spread
+from sfpo_bench.results.journal import read_journal
+from sfpo_bench.results.names import PAGE, REPORT
+from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.stored_files import write_atomically
+from sfpo_bench.search.goals import Goal
+from sfpo_bench.settings.comparison import ArmSettings
+from sfpo_bench.settings.config import RunConfig, flatten
+from sfpo_bench.settings.reposition import ConditionSettings, Control, RepositionSettings
+from sfpo_bench.settings.search import Measure
+from sfpo_bench.workers.build import slot_count
+
+if TYPE_CHECKING:
+    from sfpo_bench.experiments.comparison.arms import PlannedRun
+    from sfpo_bench.experiments.study.plan import Study
+
+TABLE = "table"
+_RATE = "learner.learning_rate"
+_ALONE: Mapping[Control, Method] = {Control.gxpo: Method.gxpo, Control.lookahead: Method.lookahead}
+
+
+@dataclass(frozen=True, slots=True)
+class RepositionStudy:
+    """Conditions x K x alpha x rate, as `study.reposition` says, each cell an arm of one comparison."""
+
+    before: tuple[Part, ...] = ()
+    after: tuple[Part, ...] = (Part(TABLE, (TUNE, COMPARE), lambda so_far: _table(so_far)),)
+
+    def check(self, config: RunConfig) -> None:
+        """Raise `ConfigError` for a design without cells, and for curves that no area is taken of."""
+        if not config.study.reposition.conditions:
+            raise ConfigError("study.reposition.conditions is empty; name one condition at least, with its cells")
+        for name, condition in config.study.reposition.conditions.items():
+            check_ranges(condition, f"study.reposition.conditions.{name}.")
+            for field in ("fast_passes", "alphas", "rate_factors"):
+                if not getattr(condition, field):
+                    raise ConfigError(
+                        f"study.reposition.conditions.{name}.{field} is empty; expected one number or more"
+                    )
+        if config.comparison.split is not Split.select:
+            raise ConfigError(
+                f"comparison.split = {config.comparison.split.value}: areas are taken on select problems, and so are "
+                "best rates chosen; set comparison.split=select"
+            )
+        if config.comparison.seeds < 2:
+            raise ConfigError("comparison.seeds = 1: best rates are chosen on half of the seeds; expected 2 or more")
+
+    def arms(self, config: RunConfig, config_name: str, overrides: Sequence[str]) -> Mapping[str, ArmSettings]:
+        """GRPO, Repeat(K + 1) of each K, and the further rules: those whose rates are tuned."""
+        found = {cell.tuned_key: cell for cell in map(_Arm, cells_of(config.study.reposition))}
+        first = _first(config)[1]
+        return {
+            key: ArmSettings(label=key, overrides=[*arm.rule_overrides, *first.overrides]) for key, arm in found.items()
+        }
+
+    def compared(self, config: RunConfig, tuned: Mapping[str, ArmSettings]) -> Mapping[str, ArmSettings]:
+        """Every cell, at its multiple of the rate that was found."""
+        conditions = config.study.reposition.conditions
+        return {
+            cell.key: ArmSettings(
+                label=cell.label,
+                overrides=_Arm(cell).overrides(
+                    conditions.get(cell.condition) or _first(config)[1],
+                    _rate_of(tuned[_Arm(cell).tuned_key], config.learner.learning_rate),
+                ),
+            )
+            for cell in cells_of(config.study.reposition)
+        }
+
+    def settings(self, study: Study) -> Mapping[str, Settings]:
+        """The cells, and what the report says of the design."""
+        design = asdict(study.config.study.reposition)
+        conditions = flatten(design.pop("conditions"), "condition.")
+        for key, value in conditions.items():
+            conditions[key] = [getattr(one, "value", one) for one in value] if isinstance(value, list) else value
+        return {COMPARE: conditions, TABLE: flatten(design, "reposition.")}
+
+    def check_inputs(self, study: Study) -> None:
+        """Nothing: the study reads what its runs read."""
+
+    def report(self, study: Study) -> StudyReport:
+        """The page, the tables and the figures."""
+        files = RepositionFiles(study.folder)
+        named = {"table": files.compared, "areas": files.areas, "page": files.page}
+        return StudyReport(files.report, named, files.all())
+
+    def described(self, study: Study) -> list[Block]:
+        """The design in words, for a look before anything is trained."""
+        return _design(study)
+
+
+def cells_of(settings: RepositionSettings) -> list[Cell]:
+    """Every cell, each once: GRPO, then condition by condition."""
+    found = [Cell("", Method.grpo)]
+    for name, condition in settings.conditions.items():
+        found += _cells(name, condition)
+    return list(dict.fromkeys(found))
+
+
+def _cells(name: str, condition: ConditionSettings) -> Iterator[Cell]:
+    for passes, factor in product(condition.fast_passes, condition.rate_factors):
+        yield Cell(name, Method.repeat, passes, 0.0, factor)
+        if Control.kl_stop in condition.controls:
+            yield Cell(name, Method.kl_stop, passes, 0.0, factor)
+        for alpha in condition.alphas:
+            yield Cell(name, Method.sfpo, passes, alpha, factor)
+            yield Cell(name, Method.shortened, passes, alpha, factor)
+    for control, factor in product(condition.controls, condition.rate_factors):
+        if control in _ALONE:
+            yield Cell(name, _ALONE[control], rate_factor=factor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    """How a cell is trained."""
+
+    cell: Cell
+
+    @property
+    def tuned_key(self) -> str:
+        """The arm whose rate is tuned for it."""
+        return f"repeat-k{self.cell.fast_passes}" if self.cell.fast_passes else self.cell.method.value
+
+    @property
+    def rule_overrides(self) -> list[str]:
+        """The rule whose rate is tuned for the cell."""
+        if self.cell.fast_passes:
+            return ["algorithm=repeat", f"algorithm.update_rule.passes={self.cell.fast_passes + 1}"]
+        return [f"algorithm={self.cell.method.value}"]
+
+    def overrides(self, condition: ConditionSettings, tuned_rate: float) -> list[str]:
+        """Rule, condition and learning rate."""
+        cell, rate = self.cell, tuned_rate * condition.rate_scale * self.cell.rate_share
+        rule = self.rule_overrides
+        if cell.method is Method.sfpo:
+            rule = ["algorithm=sfpo", "algorithm/update_rule/trigger=none", *condition.sfpo_overrides]
+            rule += [
+                f"algorithm.update_rule.fast_passes={cell.fast_passes}",
+                f"algorithm.update_rule.alpha={cell.alpha:g}",
+            ]
+        elif cell.method is Method.kl_stop:
+            rule = ["algorithm=repeat_kl_stop", f"algorithm.update_rule.passes={cell.fast_passes + 1}"]
+        return [*rule, *condition.overrides, f"{_RATE}={rate:.6g}"]
+
+
+def _first(config: RunConfig) -> tuple[str, ConditionSettings]:
+    return next(iter(config.study.reposition.conditions.items()))
+
+
+def _rate_of(arm: ArmSettings, otherwise: float) -> float:
+    """The rate that the tuning gave an arm; that of the study where nothing was tuned."""
+    found = [one.value() for one in parse_overrides(arm.overrides) if one.key_or_group == _RATE]
+    return float(str(found[-1])) if found else otherwise
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RepositionFiles:
+    """Paths of the report in the study's folder."""
+
+    folder: Path
+
+    @property
+    def compared(self) -> Path:
+        return self.folder / "reposition.csv"
+
+    @property
+    def areas(self) -> Path:
+        return self.folder / "areas.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / REPORT
+
+    @property
+    def page(self) -> Path:
+        return self.folder / PAGE
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        return tuple(self.folder / name for name in page.WORDS)
+
+    def all(self) -> tuple[Path, ...]:
+        """Every file."""
+        return (self.compared, self.areas, self.report, self.page, *self.pictures)
+
+
+def areas_of(runs: Sequence[PlannedRun], cells: Sequence[Cell]) -> Areas:
+    """The area of every run, by cell and seed, from its journal."""
+    by_key = {cell.key: cell for cell in cells}
+    found: dict[Cell, dict[int, float]] = {cell: {} for cell in cells}
+    # Beyond the end of a curve nothing is added: each is taken over all that its run spent.
+    goal = Goal("area", Measure.area, CostAxis.responses, math.inf, 0.0)
+    for run in runs:
+        curve = goal.curve(read_journal(RunFolder(run.folder).journal), Split.select, ended=True)
+        found[by_key[run.arm]][run.seed] = replace(goal, budget=curve.costs[-1]).value(curve)
+    return found
+
+
+def _table(so_far: DoneSoFar) -> Done:
+    """Areas, differences, best rates, figures, the page."""
+    study = so_far.study
+    cells = cells_of(study.config.study.reposition)
+    areas = areas_of(so_far.runs, cells)
+    rows, best, first = compared(areas), best_rates(areas), _first(study.config)[0]
+    files = RepositionFiles(study.folder)
+    drawn = {
+        page.BEST_RATES: figures.best_rate_figure(best, first),
+        page.EQUAL_RATE: figures.robustness_figure(rows, first, Method.repeat),
+        page.EQUAL_DISPLACEMENT: figures.robustness_figure(rows, first, Method.shortened),
+        page.CONDITIONS: figures.condition_figure(rows),
+    }
+    spread = largest_spread(rows)
+    said = [] if spread is None else [f"The largest standard deviation over seeds of a difference was {spread:.4f}."]
+    blocks = [
+        heading(1, study.name), *paragraphs([study.config.description]), page.holm_block(rows), *paragraphs(said),
+        *page.result_blocks(rows, best), *_design(study),
+    ]  # fmt: skip
+    tuned = so_far.tuned()
+    if tuned:
+        blocks += tuning_blocks(tuned, level=2)
+    pictures = {name: made["svg"] for name, made in drawn.items()}
+    written: dict[Path, str | bytes] = {study.folder / name: made["png"] for name, made in drawn.items()}
+    written |= {
+        files.compared: page.compared_csv(rows),
+        files.areas: page.areas_csv(areas),
+        files.page: simple_page(study.name, blocks, pictures),
+        files.report: markdown(blocks),
+    }
+    for path, content in written.items():
+        write_atomically(path, content)
+    return Done({"rows": len(rows)}, files.all())
+
+
+def _design(study: Study) -> list[Block]:
+    config = study.config
+    settings, default = config.study.reposition, config.rollouts.prompts
+    prompts = {name: _prompts(condition, default) for name, condition in settings.conditions.items()}
+    slots = slot_count(config.launching, config.comparison.slots)
+    cells = cells_of(settings)
+    return design_blocks(settings, cells, config.comparison.seeds, config.training.steps, prompts, slots)
+
+
+def _prompts(condition: ConditionSettings, otherwise: int) -> int:
+    found = [one.value() for one in parse_overrides(condition.overrides) if one.key_or_group == "rollout.prompts"]
+    return int(str(found[-1])) if found else otherwise

@@ -1,0 +1,95 @@
+"""The cells of the study: which rule at which rate under which condition, and which control each is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sfpo_bench.algorithms.update_rules import SlowFast
+from sfpo_bench.reports.formats import ratio_text
+
+
+class Method(StrEnum):
+    """The rule of a cell. `repeat` is Repeat(K + 1) at SFPO's rate, `shortened` the same rule at equal displacement:
+    the rate times (alpha K + 1) / (K + 1)."""
+
+    grpo = "grpo"
+    sfpo = "sfpo"
+    repeat = "repeat"
+    shortened = "shortened"
+    kl_stop = "kl_stop"
+    gxpo = "gxpo"
+    lookahead = "lookahead"
+
+
+_NAMES = {
+    Method.grpo: "GRPO",
+    Method.gxpo: "GXPO",
+    Method.lookahead: "Lookahead",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One arm of the study. `rate_factor` multiplies the tuned learning rate; `fast_passes` is 0 for rules without K,
+    `alpha` 0 for rules without alpha.
+
+        Cell("base", Method.sfpo, 3, 0.8, 0.5)      SFPO with K = 3, alpha = 0.8 at half the tuned rate
+    """
+
+    condition: str
+    method: Method
+    fast_passes: int = 0
+    alpha: float = 0.0
+    rate_factor: float = 1.0
+
+    @property
+    def key(self) -> str:
+        """The key of the arm, which names a folder: `base-k3-sfpo-a80-x50`."""
+        if self.method is Method.grpo:
+            return self.method.value
+        passes = f"-k{self.fast_passes}" if self.fast_passes else ""
+        alpha = f"-a{_percent(self.alpha)}" if self.alpha else ""
+        return f"{self.condition}{passes}-{self.method.value}{alpha}-x{_percent(self.rate_factor)}"
+
+    @property
+    def label(self) -> str:
+        """The name of the arm in tables."""
+        if self.method is Method.grpo:
+            return _NAMES[self.method]
+        return f"{self.condition}: {self.rule} × {ratio_text(self.rate_factor)}"
+
+    @property
+    def rule(self) -> str:
+        """The rule in words, without its rate."""
+        count = self.fast_passes + 1
+        return {
+            **_NAMES,
+            Method.sfpo: f"SFPO, K = {self.fast_passes}, alpha = {self.alpha:g}",
+            Method.repeat: f"Repeat({count})",
+            Method.shortened: f"Repeat({count}) with the reach of alpha = {self.alpha:g}",
+            Method.kl_stop: f"Repeat({count}), KL stop",
+        }[self.method]
+
+    @property
+    def rate_share(self) -> float:
+        """The learning rate of the cell in units of the tuned one."""
+        if self.method is not Method.shortened:
+            return self.rate_factor
+        return (
+            self.rate_factor * SlowFast(fast_passes=self.fast_passes, alpha=self.alpha).reach / (self.fast_passes + 1)
+        )
+
+    @property
+    def at_equal_rate(self) -> Cell:
+        """The control at the same learning rate: Repeat(K + 1)."""
+        return Cell(self.condition, Method.repeat, self.fast_passes, 0.0, self.rate_factor)
+
+    @property
+    def at_equal_displacement(self) -> Cell:
+        """The control that goes as far while gradients stay the same: Repeat(K + 1) at a lower rate."""
+        return Cell(self.condition, Method.shortened, self.fast_passes, self.alpha, self.rate_factor)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:g}".replace(".", "_")
