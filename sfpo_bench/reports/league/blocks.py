@@ -78,11 +78,14 @@ def _how_to_read(league: League) -> list[str]:
         "of league.csv.",
         "There are no ranks. Methods that share a letter were not told apart: every pair is tested by the differences "
         f"of final accuracy seed by seed (Student's t), and the p-values of all {pairs} pairs of {arms} methods are "
-        f"adjusted together by Holm. Groups are the longest runs of neighbours by mean accuracy without such a pair; "
-        f"{_ungrouped(league)} more pairs share no letter and were not told apart either (league_pairs.csv).",
+        "adjusted together by Holm. Groups are the longest runs of neighbours by mean accuracy without a pair that was "
+        "told apart.",
         "Extra passes and memory are those beyond one pass over each batch, from the settings; trust says how well the "
         "formula is known.",
     ]
+    ungrouped = _ungrouped(league)
+    if ungrouped:
+        lines.append(f"Of pairs that share no letter {ungrouped} were not told apart either: see league_pairs.csv.")
     if league.seeds < FEWEST_SEEDS:
         lines.append(f"With fewer than {FEWEST_SEEDS} seeds no pair can be told apart.")
     return lines
