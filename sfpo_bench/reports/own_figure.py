@@ -98,9 +98,9 @@ def _check(summary: Summary, style: FigureStyle) -> None:
         found = ", ".join(unknown) or "no axis"
         raise ValueError(f"found {found} in axes; expected one or more of {', '.join(summary.axes)}")
     if style.columns not in WIDTH_INCHES:
-        raise ValueError(f"found columns = {style.columns}; expected 1 or 2")
+        raise ValueError(f"found {style.columns} columns; expected 1 or 2")
     if style.spread not in _SPREADS:
-        raise ValueError(f"found spread = {style.spread!r}; expected one of {', '.join(_SPREADS)}")
+        raise ValueError(f"found {style.spread!r} as the spread; expected one of {', '.join(_SPREADS)}")
 
 
 def _draw(panel: Axes, summary: Summary, axis: CostAxis, style: FigureStyle) -> None:

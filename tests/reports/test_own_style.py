@@ -77,8 +77,8 @@ def test_a_logarithmic_axis_leaves_out_what_cost_nothing(summary: Summary, tmp_p
         (FigureStyle(labels={"ppo": "PPO"}), "no arm 'ppo'"),
         (FigureStyle(axes=("steps",)), "found steps in axes; expected one or more of prompts, responses"),
         (FigureStyle(axes=()), "found no axis in axes"),
-        (FigureStyle(columns=3), "columns = 3; expected 1 or 2"),
-        (FigureStyle(spread="bars"), "spread = 'bars'; expected one of band"),  # type: ignore[arg-type]  # wrong
+        (FigureStyle(columns=3), "found 3 columns; expected 1 or 2"),
+        (FigureStyle(spread="bars"), "found 'bars' as the spread; expected one of band"),  # type: ignore[arg-type]  # wrong
         (TableStyle(()), "found no columns"),
         (TableStyle((Column("speed"),)), "found column 'speed'; expected one of accuracy"),  # type: ignore[arg-type]
         (TableStyle((Column("cost", "steps", 0.45),)), "found axis 'steps'"),
