@@ -302,7 +302,7 @@ def test_metric_keys_are_named_with_their_unit() -> None:
 
 REFUSED_METHODS = {
     "algorithm.reference follows the policy, but no step measures a KL": ("algorithm/reference=soft",),
-    "algorithm.phases.named.late.update_rule comes back to weights of earlier steps": (
+    "algorithm.phases.named.late.update_rule returns to weights of earlier steps": (
         "algorithm/phases=in_order",
         "+algorithm.phases.named={early: {last_step: 9}, late: {first_step: 10, update_rule: {kind: lookahead}}}",
     ),

@@ -116,7 +116,7 @@ def test_threads_and_the_lack_of_cuda_are_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     found = [finding.text for finding in check_devices(TESTED)]
     assert f"cpu: {torch.get_num_threads()} threads by default" in found[0]
-    assert found[2].startswith("mps: there")
+    assert found[2].startswith("mps: available but untested")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     driver = list(check_devices(TESTED))[1]
     assert driver.level is Level.yellow and "NVIDIA driver" in driver.text

@@ -126,6 +126,7 @@ threading.Thread(target=watch, daemon=True).start()
 """
 
 
+@pytest.mark.slow
 def test_killed_as_a_whole_and_started_again_nothing_is_lost_or_doubled(
     finished: Path, tmp_path: Path, migrated_database: Path
 ) -> None:

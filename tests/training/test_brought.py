@@ -133,7 +133,7 @@ def test_advantages_are_made_of_the_others_alone_and_stand_in_the_order_of_the_s
 
 
 def test_a_step_of_earlier_responses_alone_is_refused() -> None:
-    with pytest.raises(RunFailed, match="1 trajectories, none of which needs an advantage"):
+    with pytest.raises(RunFailed, match="1 trajectories, all with stored advantages"):
         _ = GradedRollouts([trajectory(1, 1.0, 0, advantages=(1.0,))]).fresh
 
 

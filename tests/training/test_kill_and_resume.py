@@ -137,7 +137,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, migrated_database: P
     return ended(folder)
 
 
-FAST = ("inside_reposition", "evaluation", "torn_journal_line", "later_checkpoint_write")
+FAST = ("inside_reposition", "torn_journal_line")
 
 
 @pytest.mark.parametrize("place", [pytest.param(p, marks=() if p in FAST else pytest.mark.slow) for p in PLACES])
@@ -150,6 +150,7 @@ def test_a_kill_changes_nothing(place: str, tmp_path: Path, migrated_database: P
     assert ended(folder) == uninterrupted
 
 
+@pytest.mark.slow
 def test_the_slow_weights_of_lookahead_survive_a_kill(tmp_path: Path) -> None:
     """Synchronised every third step; killed in step 5, taken up from step 4, whose slow weights are those of step 3."""
     lookahead = ("train", "algorithm=lookahead", "algorithm.update_rule.sync_every=3", "tracking=none", *TINY)
@@ -294,9 +295,8 @@ LOSSES: Mapping[str, tuple[int, str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "place", [pytest.param(p, marks=() if p == "evaluation" else pytest.mark.slow) for p in LOSSES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("place", LOSSES)
 def test_an_engine_that_is_lost_costs_nothing(
     place: str, tmp_path: Path, migrated_database: Path, uninterrupted: Ended
 ) -> None:
