@@ -96,19 +96,7 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
     engine = _engine(config, policy, aliases, learner, encoded[Split.train], ranks)
     sets = evaluation_sets(config.evaluation, encoded[Split.report], encoded[Split.select])
     return Parts(
-        sampler=Sampler(
-            engine=engine,
-            task=in_training(task, config.training.wrong_answer_reward),
-            schedule=ProblemSchedule(encoded[Split.train], rollout.prompts, config.seed),
-            sampling=rollout.sampling(),
-            group=rollout.group,
-            seed=config.seed,
-            ranks=ranks,
-            follower=_engine_beside(config, policy, learner.follower, ranks),
-            earlier=_engine_beside(config, policy, learner.earlier, ranks),
-            entropies=learner.entropies,
-            flipped=_flipped(config),
-        ),
+        sampler=_sampler(config, policy, engine, learner, encoded[Split.train], ranks),
         collector=config.collector,
         methods=config.methods,
         engine=engine,
@@ -116,16 +104,46 @@ def _parts(config: RunConfig, problems: Mapping[Split, Sequence[Problem]], ranks
         evaluator=Evaluator(engine, task, sets, rollout.max_new_tokens, config.seed, ranks),
         seed=config.seed,
         settings=config.training,
-        machine=Machine(
-            device=policy.model.device,
-            devices=ranks.count,
-            peak=peak_of(policy.model.device, policy.model.dtype, config.training.peak_tflops),
-            shape=shape_or_none(policy.model.config.to_dict()),
-            trains_weights=not config.learner.lora_rank,
-        ),
+        machine=_machine(config, policy.model, ranks),
         dropped_prompts={split: len(found) - len(encoded[split]) for split, found in problems.items()},
         ranks=ranks,
         modules=modules,
+    )
+
+
+def _sampler(
+    config: RunConfig,
+    policy: Policy,
+    engine: RolloutEngine,
+    learner: LocalLearner,
+    problems: Sequence[EncodedProblem],
+    ranks: Ranks,
+) -> Sampler:
+    """The sampler of graded responses to the training problems."""
+    rollout = config.rollouts
+    return Sampler(
+        engine=engine,
+        task=in_training(config.policy_task, config.training.wrong_answer_reward),
+        schedule=ProblemSchedule(problems, rollout.prompts, config.seed),
+        sampling=rollout.sampling(),
+        group=rollout.group,
+        seed=config.seed,
+        ranks=ranks,
+        follower=_engine_beside(config, policy, learner.follower, ranks),
+        earlier=_engine_beside(config, policy, learner.earlier, ranks),
+        entropies=learner.entropies,
+        flipped=_flipped(config),
+    )
+
+
+def _machine(config: RunConfig, model: PreTrainedModel, ranks: Ranks) -> Machine:
+    """The devices that train the run, with their peak, and the model's shape."""
+    return Machine(
+        device=model.device,
+        devices=ranks.count,
+        peak=peak_of(model.device, model.dtype, config.training.peak_tflops),
+        shape=shape_or_none(model.config.to_dict()),
+        trains_weights=not config.learner.lora_rank,
     )
 
 

@@ -97,9 +97,10 @@ class LocalLearner:
         self._settings = settings
         self._mini_batch_groups = settings.mini_batch_prompts
         self._block_lengths_B = torch.empty(0)
-        frozen = frozen_copy(model) if reference is not None or objective.uses_reference else None
-        sampled = frozen_copy(model) if follower is not None else None
-        earlier = frozen_copy(model) if stale_steps else None
+        rule = reference or (StartReference() if objective.uses_reference else None)
+        wanted = {"reference": rule is not None, "follower": follower is not None, "earlier": stale_steps > 0}
+        # Copied before the scorer places the weights, which shards them over several ranks.
+        frozen = {part: frozen_copy(model) for part, is_wanted in wanted.items() if is_wanted}
         self._log_prob_format = torch.float64 if model.dtype == torch.float64 else torch.float32
         self._scorer = PlacedScorer(model, temperature, ranks, recompute=settings.recompute_layers)
         self.placed = self._scorer.placed
@@ -107,22 +108,12 @@ class LocalLearner:
             model, lambda weights: make_optimizer(weights, settings), anchor_on_host=settings.anchor_on_host
         )
         self._scorer.lead_head(self.masters.leaf)
-        self._reference: ReferenceModel | None = None
-        if frozen is not None:
-            rule = reference or StartReference()
-            self._reference = ReferenceModel(frozen, self.masters.masters, rule, temperature, ranks)
-        self.follower: SampledModel | None = None
-        if sampled is not None and follower is not None:
-            self.follower = SampledModel(sampled, self.masters.masters, follower, ranks)
-        self.earlier: EarlierModel | None = None
-        if earlier is not None:
-            self.earlier = EarlierModel(earlier, self.masters.masters, stale_steps, ranks)
-        copies: dict[str, CopyOfPolicy | None] = {
-            "reference": self._reference,
-            "follower": self.follower,
-            "earlier": self.earlier,
-        }
-        self._copies = {part: one for part, one in copies.items() if one is not None}
+        masters = self.masters.masters
+        self._reference = ReferenceModel(frozen["reference"], masters, rule, temperature, ranks) if rule else None
+        self.follower = SampledModel(frozen["follower"], masters, follower, ranks) if follower is not None else None
+        self.earlier = EarlierModel(frozen["earlier"], masters, stale_steps, ranks) if stale_steps else None
+        copies = {"reference": self._reference, "follower": self.follower, "earlier": self.earlier}
+        self._copies: dict[str, CopyOfPolicy] = {part: one for part, one in copies.items() if one is not None}
         self._step = 0
         self.probe = WeightProbe(self.masters.masters.values(), ranks=ranks)
         self._weights_at_start = self.probe.read()
