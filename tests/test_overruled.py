@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from omegaconf import OmegaConf
 
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.settings.overruled import OVERRULED, Reader, Written, common_settings, own_settings, refuse_overruled
+from sfpo_bench.settings.study import DesignName, StudySettings
 from tests.in_process import Done, sfpo_bench
 
 SPACE = "{rate: {key: learner.learning_rate, kind: log, low: 1e-4, high: 2e-4, points: 2}}"
@@ -169,3 +171,25 @@ def test_what_runs_are_given_is_in_the_table() -> None:
         for given in (*own_settings(0, ""), *common_settings(1)):
             with pytest.raises(ConfigError, match="has no effect"):
                 refuse_overruled(reader, [Written(given, None, given)])
+
+
+@pytest.mark.parametrize("design", DesignName)
+def test_a_design_of_a_study_refuses_what_only_others_read(design: DesignName) -> None:
+    reader = Reader(f"study.design={design}")
+    sections = {"league", "reposition", "evaluation", "data", "budget_axis", "model"}
+    read = {"suite": {"evaluation", "data", "budget_axis", "model"}, "league": {"league"}, "reposition": {"reposition"}}
+    assert {key for key in OVERRULED[reader] if key.startswith("study.")} == {
+        f"study.{name}" for name in sections - read[design]
+    }
+    for key in OVERRULED[reader]:
+        refuse_overruled(reader, [Written(f"{key}.any", 1, "mine.yaml", is_shared=True)])
+        with pytest.raises(ConfigError, match=f"{key}.any has no effect here"):
+            refuse_overruled(reader, [Written(f"{key}.any", 1, "on the command line")])
+
+
+def test_every_setting_of_a_study_is_read_by_some_design() -> None:
+    unread = [set(OVERRULED[Reader(f"study.design={design}")]) for design in DesignName]
+    every = {f"study.{field.name}" for field in fields(StudySettings)}
+    assert not set.intersection(*unread) & every and {key for keys in unread for key in keys} - every == {
+        "comparison.arms"
+    }

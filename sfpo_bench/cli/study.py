@@ -29,8 +29,10 @@ def composed_study(node: DictConfig) -> Study:
     """The checked study of the command line; raises `ConfigError`, nothing is written."""
     hydra = HydraConfig.get()
     name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
-    refuse_overruled(Reader.study, everything(name, overrides), {"threads": node.comparison.threads})
+    written = everything(name, overrides)
+    refuse_overruled(Reader.study, written, {"threads": node.comparison.threads})
     config = from_node(node)
+    refuse_overruled(Reader(f"study.design={config.study.design}"), written)
     sweep = require_sweep(config.comparison.tune, sweep_file(config.comparison.tune))
     return study_of(config, name, overrides, sweep)
 

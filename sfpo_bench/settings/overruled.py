@@ -23,6 +23,9 @@ class Reader(StrEnum):
     sweep = "sweep"
     budgeted_sweep = "sweep with a budget"  # all its goals have a budget
     study = "study"
+    suite_design = "study.design=suite"
+    league_design = "study.design=league"
+    reposition_design = "study.design=reposition"
     arm = "comparison.arms"
     parameter = "sweep.parameters"
     tuning = "comparison.tune"
@@ -95,6 +98,11 @@ _NOT_TUNED = Overruled(
     "comparison.tune reads `sweep` and `evaluation` of that file, and searches with the comparison's other settings",
     remedy="set it in the comparison, or leave it out",
 )
+_OTHER_DESIGN = Overruled(
+    "another design of a study reads it", remedy="choose that design (study.design), or leave it out", is_section=True
+)
+_OWN_ARMS = Overruled("the design makes its arms", remedy="leave it out", is_section=True)
+_SCORING = ("study.evaluation", "study.data", "study.budget_axis", "study.model")
 _READ_BY_TUNING = ("name", "description", "sweep", "evaluation")  # the first two belong to the file's own sweep
 OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
     Reader.train: {
@@ -120,6 +128,15 @@ OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
     Reader.study: {
         **_each(_COMPARISON, "comparison.threads"),
         "sweep": _TUNED_BY_FILE,
+    },
+    Reader.suite_design: {key: _OTHER_DESIGN for key in ("study.league", "study.reposition")},
+    Reader.league_design: {
+        **{key: _OTHER_DESIGN for key in (*_SCORING, "study.reposition")},
+        "comparison.arms": _OWN_ARMS,
+    },
+    Reader.reposition_design: {
+        **{key: _OTHER_DESIGN for key in (*_SCORING, "study.league")},
+        "comparison.arms": _OWN_ARMS,
     },
     Reader.arm: {
         **_each(_COMPARISON, "comparison.threads"),

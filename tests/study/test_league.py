@@ -121,10 +121,15 @@ def test_the_whole_grid_holds_every_preset_and_every_objective_under_the_rules_o
     assert {"grpo", "grpo-sfpo", "gspo-repeat", "gxpo", "sfpo"} <= set(found.arms)
     assert found.left_out["repeat"] == "its settings are those of grpo under repeat"
     assert all(found.left_out.values())
+    with pytest.raises(ConfigError, match=r"study\.league\.under names nope, which is no preset"):
+        _field("study", ("study=league",), ("all",), ("nope",))
 
 
 def test_what_is_no_method_is_refused(hydra: None) -> None:
     with pytest.raises(ConfigError, match=r"study\.league\.methods names grp, which is no preset; expected one of"):
         field("grp")
+    config = from_node(compose("study", ["study=league", "study.league.under=[nope]"]))
+    with pytest.raises(ConfigError, match=r"study\.league\.under = \['nope'\] has no effect here"):
+        MethodsLeague().check(config)
     with pytest.raises(ConfigError, match=re.escape("has 'gspo+'; expected PRESET, or PRESET+RULE")):
         Entry.read("gspo+")

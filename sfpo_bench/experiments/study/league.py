@@ -34,6 +34,7 @@ from sfpo_bench.settings.comparison import ArmSettings
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overrides import composed
 from sfpo_bench.settings.overruled import common_settings
+from sfpo_bench.settings.study import LeagueSettings
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.run import plain_node
 
@@ -94,6 +95,11 @@ class MethodsLeague:
         if not config.study.league.methods:
             raise ConfigError(
                 "study.league.methods is empty; name the presets that compete, such as [grpo,sfpo,gspo], or [all]"
+            )
+        if config.study.league.methods != [ALL] and config.study.league.under != LeagueSettings().under:
+            raise ConfigError(
+                f"study.league.under = {config.study.league.under} has no effect here: only study.league.methods=[all] "
+                "reads it; write PRESET+RULE in study.league.methods instead, such as gspo+sfpo"
             )
         if not config.comparison.targets:
             raise ConfigError("comparison.targets is empty; a league compares costs to the first of them: set one")
@@ -183,7 +189,7 @@ def _field(config_name: str, shared: tuple[str, ...], methods: tuple[str, ...], 
     every = methods == (ALL,)
     entries = list(presets.all(under)) if every else [Entry.read(text) for text in methods]
     for entry in entries:
-        presets.refuse_unknown(entry)
+        presets.refuse_unknown(entry, "study.league.under" if every else "study.league.methods")
     arms, left_out, known = dict[str, ArmSettings](), dict[str, str](), dict[str, str]()
     for entry in dict.fromkeys(entries):
         own = [f"algorithm={entry.preset}", *(presets.rule_of(entry.rule) if entry.rule else ())]
@@ -223,16 +229,16 @@ class _Presets:
         self._names = loader.get_group_options("algorithm", results_filter=ObjectType.CONFIG)
         self._rules: dict[str, tuple[str, ...]] = {}
 
-    def refuse_unknown(self, entry: Entry) -> None:
+    def refuse_unknown(self, entry: Entry, setting: str) -> None:
         """Raise `ConfigError` for a preset that is not there, and for a rule that is none."""
         for name in filter(None, (entry.preset, entry.rule)):
             if name not in self._names:
                 raise ConfigError(
-                    f"study.league.methods names {name}, which is no preset; expected one of {', '.join(self._names)}"
+                    f"{setting} names {name}, which is no preset; expected one of {', '.join(self._names)}"
                 )
         if entry.rule and not self.rule_of(entry.rule):
             raise ConfigError(
-                f"study.league.methods puts {entry.preset} under {entry.rule}, whose update rule is one pass; expected "
+                f"{setting} puts {entry.preset} under {entry.rule}, whose update rule is one pass; expected "
                 "a preset with a rule of its own, such as sfpo or repeat"
             )
 
