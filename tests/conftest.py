@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -62,3 +62,16 @@ def cli(tmp_path: Path) -> Cli:
 def command(arguments: Sequence[str], prelude: str = "") -> list[str]:
     """The command line of a `sfpo-bench` process; `prelude` is Python that runs in it first."""
     return [sys.executable, "-c", f"{prelude}\nfrom sfpo_bench.cli import main\nmain()", *arguments]
+
+
+@pytest.fixture
+def hydra() -> Iterator[None]:
+    """Hydra over the packaged configurations, with every schema registered."""
+    from hydra import initialize_config_module
+
+    from sfpo_bench.cli.hydra_store import register
+    from sfpo_bench.core.hydra_version import VERSION_BASE
+
+    register()
+    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
+        yield

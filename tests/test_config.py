@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench.algorithms.advantages.gae import GeneralizedAdvantage
@@ -32,9 +32,8 @@ from sfpo_bench.algorithms.selections.dppo_prune import DppoPrune
 from sfpo_bench.algorithms.selections.every import Every
 from sfpo_bench.algorithms.triggers import EntropyZScore, Trigger
 from sfpo_bench.algorithms.update_rules import EntropySource, Lookahead, OnePass, Repeat, SlowFast
-from sfpo_bench.cli.hydra_store import VERB_SETTINGS, register
+from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.metric_keys import STEP_METRICS
 from sfpo_bench.core.options import Option, check_ranges, option, settings
 from sfpo_bench.experiments.comparison.arms import compose_arms
@@ -50,11 +49,7 @@ ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
-@pytest.fixture(autouse=True)
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
+pytestmark = pytest.mark.usefixtures("hydra")
 
 
 def composed(*overrides: str) -> DictConfig:

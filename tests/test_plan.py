@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -21,10 +20,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.plan import lines
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.seeding import generator
 from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.experiments.plan import Phase, plan
@@ -43,11 +40,7 @@ RECIPES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
+pytestmark = pytest.mark.usefixtures("hydra")
 
 
 def composed(*overrides: str) -> RunConfig:

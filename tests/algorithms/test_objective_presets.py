@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import compose
 
 from sfpo_bench.algorithms.kinds import OBJECTIVES, RATIOS
 from sfpo_bench.algorithms.objectives.cfpo import Cfpo
@@ -23,8 +22,6 @@ from sfpo_bench.algorithms.objectives.sapo import Sapo
 from sfpo_bench.algorithms.objectives.topr import Topr
 from sfpo_bench.algorithms.objectives.vespo import Vespo
 from sfpo_bench.algorithms.penalties.llds import Divisor, Llds
-from sfpo_bench.cli.hydra_store import register
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.settings.config import AlgorithmSettings, from_node
 
 TOKENS = Normalization.token_mean
@@ -47,11 +44,7 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
+pytestmark = pytest.mark.usefixtures("hydra")
 
 
 @cache

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from hydra import compose, initialize_config_module
+from hydra import compose
 
-from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.costs import Costs
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import EvaluationRecord, FinishReason, GradeStatus, Split
 from sfpo_bench.evaluation.model_card import LEFT_TO_THE_AUTHOR, base_of, model_card
 from sfpo_bench.evaluation.record import read_evaluation
@@ -34,11 +31,7 @@ STATE = TrainingState(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
+pytestmark = pytest.mark.usefixtures("hydra")
 
 
 def card_of(run: RunFolder, which: Which = Which.last) -> str:

@@ -51,14 +51,14 @@ def answered(grades: list[list[float | None]], text: str = "What is {} + 1?") ->
 
 
 def lettered(found: list[Answered]) -> list[Answered]:
-    return [replace(one, grades=tuple(LETTERS[g] for g in one.grades)) for one in found]  # type: ignore[index]
+    return [replace(one, grades=tuple(LETTERS[g] for g in one.grades)) for one in found]  # type: ignore[index]  # graded logs
 
 
 GRADES: list[list[float | None]] = [[1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [0, 0]]
 
 
 def score(files: dict[str, list[Path]], **options: object) -> ScoredLogs:
-    return score_logs({arm: [str(file) for file in files[arm]] for arm in files}, LogOptions(**options))  # type: ignore[arg-type]
+    return score_logs({arm: [str(file) for file in files[arm]] for arm in files}, LogOptions(**options))  # type: ignore[arg-type]  # of a test
 
 
 def mean(found: ScoredLogs, metric: str = "avg", k: int = 2) -> list[float]:

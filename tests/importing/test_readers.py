@@ -37,7 +37,7 @@ CURVE: Rows = [(step, {"accuracy": (10 + step) / 100, "responses": 64.0 * step})
 
 
 def logs(path: Path, **given: object) -> list[RunLog]:
-    return recognised(path).runs(Given(**given))  # type: ignore[arg-type]
+    return recognised(path).runs(Given(**given))  # type: ignore[arg-type]  # of a test
 
 
 def numbers(log: RunLog) -> list[tuple[int, Mapping[str, float]]]:

@@ -80,7 +80,7 @@ def test_a_logarithmic_axis_leaves_out_what_cost_nothing(summary: Summary, tmp_p
         (FigureStyle(columns=3), "found 3 columns; expected 1 or 2"),
         (FigureStyle(spread="bars"), "found 'bars' as the spread; expected one of band"),  # type: ignore[arg-type]  # wrong
         (TableStyle(()), "found no columns"),
-        (TableStyle((Column("speed"),)), "found column 'speed'; expected one of accuracy"),  # type: ignore[arg-type]
+        (TableStyle((Column("speed"),)), "found column 'speed'; expected one of accuracy"),  # type: ignore[arg-type]  # wrong
         (TableStyle((Column("cost", "steps", 0.45),)), "found axis 'steps'"),
         (TableStyle((Column("ratio", target=0.5),)), "found target 0.5 of a ratio; expected one of 0.45"),
         (TableStyle((Column("cost"),)), "found target None of a cost"),

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import compose
 
 from sfpo_bench.algorithms.update_rules import OnePass
-from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.experiments.study.league import Entry, MethodsLeague, _field
 from sfpo_bench.settings.config import from_node
 from tests.methods.members import PRESETS
-from tests.study.tiny_league import AT_A_FILE, FILES, IN_THE_TABLE, NO_TRAINING, league, place
-from tests.study.tiny_study import AT_A_JOINT
+from tests.study.tiny_league import FILES, IN_THE_TABLE, NO_TRAINING, league, place
+from tests.study.tiny_study import AT_A_FILE, AT_A_JOINT
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +78,6 @@ def test_a_league_of_runs_that_are_there_trains_nothing_and_says_where_they_came
     for name in ("league.csv", "league_pairs.csv", "tuning.csv"):
         assert (place(finished, "other") / name).read_bytes() == (place(finished) / name).read_bytes(), name
     assert "9 runs were not trained here" in (place(finished, "other") / "league.md").read_text()
-
-
-@pytest.fixture
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
 
 
 def field(*methods: str) -> list[str]:

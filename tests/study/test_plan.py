@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import compose
 from omegaconf import OmegaConf
 
-from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.cli.study_file import known_studies, primary
 from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import Split
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.prompted_problems import prompted_benchmarks
@@ -24,12 +21,7 @@ from sfpo_bench.experiments.study.suite import refuse_shared
 from sfpo_bench.problems.sets import DataSettings, Role, suite
 from sfpo_bench.settings.config import from_node
 
-
-@pytest.fixture(autouse=True)
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
+pytestmark = pytest.mark.usefixtures("hydra")
 
 
 def planned(*overrides: str) -> Study:

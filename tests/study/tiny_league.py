@@ -40,15 +40,6 @@ import sfpo_bench.workers.slots as slots
 def refused(self, job): raise AssertionError(f"{job} was trained")
 slots.WorkerSlots.start = refused
 """
-# Dies as soon as a file that matches is there.
-AT_A_FILE = """
-import os, pathlib, signal, threading, time
-def watch():
-    while not any(pathlib.Path("results/studies/tiny").glob({pattern!r})):
-        time.sleep(0.005)
-    os.kill(os.getpid(), signal.SIGKILL)
-threading.Thread(target=watch, daemon=True).start()
-"""
 IN_THE_TABLE = """
 import os, signal
 import sfpo_bench.reports.league.write as write

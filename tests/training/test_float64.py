@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sfpo_bench.cli.hydra_store import register
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import Completion, FinishReason, StageStats, StepRecord
 from sfpo_bench.models import load as models
@@ -46,11 +44,7 @@ SETTINGS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
+pytestmark = pytest.mark.usefixtures("hydra")
 
 
 def exact_policy(*_: object) -> models.Policy:

@@ -7,18 +7,15 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose
 from torch import Tensor
 
-from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.models.arithmetic_character import FOLDER
 from sfpo_bench.models.load import Policy, load
 from sfpo_bench.settings.config import RunConfig, from_node
@@ -90,13 +87,6 @@ def test_a_critic_that_nobody_listens_to_changes_neither_policy_nor_samples(
     (plain, journal, samples), (beside, _, beside_samples) = found
     assert {part: beside[part] for part in plain} == plain and len(beside) == len(plain) + 2
     assert samples == beside_samples and '"step"' in json.dumps(journal)
-
-
-@pytest.fixture
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
 
 
 def ppo(*overrides: str) -> tuple[RunConfig, Policy]:

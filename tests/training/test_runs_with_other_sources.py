@@ -6,16 +6,13 @@ import hashlib
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose
 
-from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.tensor_files import read_tensors
@@ -104,13 +101,6 @@ def test_two_processes_make_the_run_of_one(method: tuple[str, ...], tmp_path: Pa
     assert _same(*journals) and _same(*stored)
     assert max(float((weights[0][name] - weight).abs().max()) for name, weight in weights[1].items()) < 1e-4
     assert all(bool(torch.isfinite(weight).all()) for weight in weights[0].values())
-
-
-@pytest.fixture
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
 
 
 @pytest.mark.usefixtures("hydra")

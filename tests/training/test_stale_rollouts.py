@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose
 from torch import Tensor
 
 from sfpo_bench.algorithms.collectors.group import GroupCollector
 from sfpo_bench.algorithms.objectives import Clipped
-from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.types import GradeStatus, Sampling, Split
 from sfpo_bench.models import load as models
 from sfpo_bench.rollout.encoding import encode_problems, end_of_sequence_ids
@@ -109,13 +107,6 @@ def test_a_ratio_is_to_the_policy_that_drew_the_response() -> None:
         assert [one.old_log_probs for one in found] == [one.completion.log_probs if brings else None for one in found]
         old_BT = GradedRollouts(found).old_log_probs_BT()
         assert (old_BT is not None and old_BT.nan_to_num(0.0).sum() < 0) == brings
-
-
-@pytest.fixture
-def hydra() -> Iterator[None]:
-    register()
-    with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
-        yield
 
 
 @pytest.mark.usefixtures("hydra")

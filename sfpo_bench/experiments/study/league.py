@@ -269,7 +269,7 @@ def _overrides(rule: object) -> Iterator[str]:
     """The settings of a rule that are not the defaults of its kind."""
     default = type(rule)()
     yield f"algorithm/update_rule={_kind(rule)}"
-    for entry in fields(rule):  # type: ignore[arg-type]
+    for entry in fields(rule):  # type: ignore[arg-type]  # every rule is a dataclass of settings
         value = getattr(rule, entry.name)
         if (
             isinstance(value, (bool, int, float, str))

@@ -18,7 +18,7 @@ from sfpo_bench.core.errors import BenchError, ConfigError
 from sfpo_bench.core.override_text import parse_overrides
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.experiments.comparison.arms import Arm
-from sfpo_bench.experiments.sweep.plan import Compose, PreparedSweep, composer, plan_of
+from sfpo_bench.experiments.sweep.plan import PreparedSweep, composer, plan_of
 from sfpo_bench.problems.sets import choice_on
 from sfpo_bench.reports.document import Block, heading, paragraph, table
 from sfpo_bench.reports.markdown import markdown
@@ -186,7 +186,10 @@ def _plan(
     )
     own = _without(arm.overrides, space_of(searched.sweep.parameters))
     inner = composer(config_name, [*shared, *own])
-    composing: Compose = lambda further: prepared(inner(further))  # noqa: E731
+
+    def composing(further: Sequence[str]) -> DictConfig:
+        return prepared(inner(further))
+
     return replace(plan_of(searched, composing), reuse=tuple(config.comparison.reuse))
 
 

@@ -12,18 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sfpo_bench.reports.papers.published_results import Published, published, published_data
+from sfpo_bench.reports.papers.published_results import Published, PublishedRow, published, published_data
 from sfpo_bench.results.codec import from_plain
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceRow:
-    """A line of another paper's table, percent, as printed."""
-
-    model: str
-    method: str
-    scores: tuple[float, ...]
-    average: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +36,7 @@ class Reference:
     where: str
     protocol: str
     benchmarks: tuple[str, ...]
-    rows: tuple[ReferenceRow, ...]
+    rows: tuple[PublishedRow, ...]
     hours: tuple[StepHours, ...]
 
 

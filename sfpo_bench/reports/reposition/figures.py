@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sfpo_bench.reports.look import TEXT_GREY, empty_figure, files_of, look
@@ -124,6 +124,8 @@ def _mark(panel: Axes, found: PairedDifference, place: float, order: int) -> Non
 
 
 def _ends(found: Sequence[PairedDifference]) -> list[list[float]]:
-    low: Callable[[PairedDifference], float] = lambda one: one.point if one.low is None else one.low  # noqa: E731
-    high: Callable[[PairedDifference], float] = lambda one: one.point if one.high is None else one.high  # noqa: E731
-    return [[one.point - low(one) for one in found], [high(one) - one.point for one in found]]
+    """How far each interval reaches to both sides of its point; 0 where there is none."""
+    return [
+        [0.0 if one.low is None else one.point - one.low for one in found],
+        [0.0 if one.high is None else one.high - one.point for one in found],
+    ]
