@@ -111,8 +111,30 @@ def test_the_whole_grid_holds_every_preset_and_every_objective_under_the_rules_o
     assert {"grpo", "grpo-sfpo", "gspo-repeat", "gxpo", "sfpo"} <= set(found.arms)
     assert found.left_out["repeat"] == "its settings are those of grpo under repeat"
     assert all(found.left_out.values())
-    with pytest.raises(ConfigError, match=r"study\.league\.under names nope, which is no preset"):
-        _field("study", ("study=league",), ("all",), ("nope",))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [("nope", "names nope, which is no preset"), ("gspo", "names the rule of gspo, which is one pass")],
+)
+def test_a_wrong_rule_is_refused_before_the_whole_grid_is_composed(hydra: None, rule: str, said: str) -> None:
+    asked = list[object]()
+
+    def composed_presets(*_: object) -> list[Entry]:
+        asked.append(rule)
+        return []
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConfigError, match=rf"study\.league\.under {said}"):
+        patch.setattr("sfpo_bench.experiments.study.league._Presets.all", composed_presets)
+        _field("study", ("study=league",), ("all",), ("sfpo", rule))
+    assert asked == []
+
+
+def test_the_league_of_a_real_model_has_three_methods_and_five_seeds(hydra: None) -> None:
+    config = from_node(compose("study", ["study=league_smollm2"]))
+    arms = MethodsLeague().arms(config, "study", ["study=league_smollm2"])
+    assert list(arms) == ["grpo", "grpo-sfpo", "grpo-repeat"] and config.comparison.seeds == 5
+    assert config.comparison.tune and "cannot show" in config.description
 
 
 def test_what_is_no_method_is_refused(hydra: None) -> None:

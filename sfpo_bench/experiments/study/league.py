@@ -187,9 +187,11 @@ def _field(config_name: str, shared: tuple[str, ...], methods: tuple[str, ...], 
     is named as a rule and has none of its own."""
     presets, nodes = _Presets(config_name, shared), _Nodes(config_name, shared)
     every = methods == (ALL,)
-    entries = list(presets.all(under)) if every else [Entry.read(text) for text in methods]
-    for entry in entries:
+    # Wrong rules are refused before every preset is composed, which takes half a minute.
+    named = [Entry("", rule) for rule in under] if every else [Entry.read(text) for text in methods]
+    for entry in named:
         presets.refuse_unknown(entry, "study.league.under" if every else "study.league.methods")
+    entries = list(presets.all(under)) if every else named
     arms, left_out, known = dict[str, ArmSettings](), dict[str, str](), dict[str, str]()
     for entry in dict.fromkeys(entries):
         own = [f"algorithm={entry.preset}", *(presets.rule_of(entry.rule) if entry.rule else ())]
@@ -238,8 +240,8 @@ class _Presets:
                 )
         if entry.rule and not self.rule_of(entry.rule):
             raise ConfigError(
-                f"{setting} puts {entry.preset} under {entry.rule}, whose update rule is one pass; expected "
-                "a preset with a rule of its own, such as sfpo or repeat"
+                f"{setting} names the rule of {entry.rule}, which is one pass; expected a preset with another rule, "
+                "such as sfpo or repeat"
             )
 
     def all(self, under: Sequence[str]) -> Iterator[Entry]:
