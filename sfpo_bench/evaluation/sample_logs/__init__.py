@@ -1,1 +1,1 @@
-"""Sample logs that other programs wrote: recognised by content, read into one form, scored like our own samples."""
+"""Sample logs of other programs: recognised by their content, read into one format, scored like our own samples."""

@@ -1,4 +1,4 @@
-"""Sample logs as evaluations: which files are seeds of an arm, which are its benchmarks, and whose grades count."""
+"""Evaluations from sample logs: which files are the seeds and benchmarks of an arm, and whose grades are scored."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from sfpo_bench.results.evaluation import Asked, ModelPin, Owner
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """How logs are scored. `grade` names the grades of theirs that are meant; `names` gives a benchmark of a log
-    another name; `cut_last_line` leaves out last lines that are not whole."""
+    """How logs are scored.
+
+    `grade` lists the grades of the logs that may be used. `names` renames benchmarks. `cut_last_line` drops an
+    incomplete last line.
+    """
 
     grades: GradesBy = GradesBy.theirs
     grade: tuple[str, ...] = ()
@@ -31,7 +34,7 @@ class LogOptions:
 
 @dataclass(frozen=True, slots=True)
 class ArmAgreement:
-    """How the two graders agree on one log of an arm."""
+    """The agreement of the two graders on one log of an arm."""
 
     arm: str
     benchmark: str
@@ -40,16 +43,16 @@ class ArmAgreement:
 
 @dataclass(frozen=True, slots=True)
 class ScoredLogs:
-    """The evaluations that logs stand for; with our grades, how these differ from those of the logs."""
+    """The evaluations made from logs. If we graded, also the differences from the grades in the logs."""
 
     evaluations: tuple[Evaluation, ...]
     agreements: tuple[ArmAgreement, ...]
 
 
 def score_logs(places: Mapping[str, Sequence[str]], options: LogOptions) -> ScoredLogs:
-    """The logs of every arm as evaluations. The n-th file of a benchmark is the arm's n-th seed.
+    """Return the evaluations of every arm's logs. The n-th file of a benchmark is the arm's n-th seed.
 
-    Raises `ConfigError` and `MissingDataError` for what cannot be read, graded or told apart.
+    Raises `ConfigError` and `MissingDataError` for logs that cannot be read or graded, and for ambiguous names.
     """
     evaluations: list[Evaluation] = []
     agreements: list[ArmAgreement] = []
@@ -72,13 +75,13 @@ def score_logs(places: Mapping[str, Sequence[str]], options: LogOptions) -> Scor
 
 
 def benchmark_name(text: str) -> str:
-    """A name that a setting can have: letters, digits, - and _ alone."""
+    """Return a name that is valid in a setting: letters, digits, - and _ only."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")
     return plain if plain[:1].isalpha() or plain[:1] == "_" else f"_{plain}"
 
 
 def _check_names(arm: str, there: Collection[str], names: Mapping[str, str]) -> None:
-    """Raise `ConfigError` where two benchmarks of an arm would have one name, and so be taken for two seeds of one."""
+    """Raise `ConfigError` if two benchmarks of an arm get the same name: they would be read as two seeds of one."""
     renamed = {name: names.get(name, name) for name in sorted(there)}
     for name, new in renamed.items():
         if other := [one for one in renamed if one < name and renamed[one] == new]:
@@ -94,7 +97,7 @@ def _named(log: SampleLog, names: Mapping[str, str]) -> SampleLog:
 
 
 def _seeds(arm: str, logs: Sequence[SampleLog]) -> list[list[SampleLog]]:
-    """The logs of each seed: the n-th of every benchmark. Raises `ConfigError` where these are not as many."""
+    """Return the logs of each seed: the n-th of every benchmark. Raises `ConfigError` if the counts differ."""
     by_benchmark: dict[str, list[SampleLog]] = {}
     for one in logs:
         by_benchmark.setdefault(one.benchmark, []).append(one)

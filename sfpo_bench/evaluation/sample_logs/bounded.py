@@ -1,4 +1,4 @@
-"""Reading files that may be damaged or made to do harm: every length is bounded before memory is taken for it."""
+"""Readers for files that may be damaged or malicious: every length is checked before memory is allocated for it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sfpo_bench.core.errors import ConfigError, DamagedFile
 LONGEST_LINE = 64 * 2**20  # bytes of a line, or of a sample in a zip
 MOST_SAMPLES = 2_000_000
 _LARGEST_MEMBER = 512 * 2**20
-# A log of long, repetitive texts shrinks to a hundredth; a bomb to less than a thousandth.
+# A log of long, repetitive texts compresses to a hundredth of its size; a zip bomb to less than a thousandth.
 _LARGEST_RATIO, _ALWAYS_ALLOWED = 500, 64 * 2**20
-_ZSTANDARD = 93  # the method of a zip that the standard library reads from Python 3.14 on
+_ZSTANDARD = 93  # a compression method of zip that the standard library supports from Python 3.14 on
 
 
 def json_lines(path: Path, cut_last_line: bool) -> Iterator[tuple[str, dict[str, object]]]:
-    """Place and object of every line; blank ones are passed over. Raises `ConfigError` that names a bad line."""
+    """Yield the place and the object of every line that is not blank. Raises `ConfigError` that names a bad line."""
     held: tuple[int, bytes] | None = None
     with open(path, "rb") as handle:
         for number in range(1, MOST_SAMPLES + 2):
@@ -40,7 +40,7 @@ def json_lines(path: Path, cut_last_line: bool) -> Iterator[tuple[str, dict[str,
 
 
 def first_object(path: Path) -> dict[str, object] | None:
-    """The JSON object in the first line that is not blank; None where there is none."""
+    """Return the JSON object in the first line that is not blank, or None if that line is no object."""
     with open(path, "rb") as handle:
         while (line := handle.readline(LONGEST_LINE)) and not line.strip():
             pass
@@ -62,7 +62,7 @@ def _last_line(path: Path, held: tuple[int, bytes], cut: bool) -> Iterator[tuple
 
 
 def json_object(place: str, text: bytes) -> dict[str, object]:
-    """The JSON object that `text` is; raises `ConfigError`."""
+    """Parse `text` as a JSON object. Raises `ConfigError`."""
     try:
         found = json.loads(text.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError) as error:
@@ -73,8 +73,11 @@ def json_object(place: str, text: bytes) -> dict[str, object]:
 
 
 def opened_zip(path: Path) -> zipfile.ZipFile:
-    """A zip whose table of contents is as it should be: no names that leave it or stand there twice, no passwords, no
-    sizes out of proportion. Nothing of it is ever written to disk. Raises `DamagedFile`."""
+    """Open a zip and check its directory. Raises `DamagedFile`.
+
+    Refused are duplicate names, names that point outside the archive, encrypted members, and an uncompressed size that
+    is implausible for the file's size. Nothing is extracted to disk.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
@@ -102,7 +105,7 @@ def _fault(path: Path, members: Sequence[zipfile.ZipInfo]) -> str:
 
 
 def member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    """The content of a member, as long as the table of contents says and no longer; raises `DamagedFile`."""
+    """Return the content of a member, at most as many bytes as the directory states. Raises `DamagedFile`."""
     info = archive.getinfo(name)
     if info.file_size > _LARGEST_MEMBER:
         raise DamagedFile(f"{path}: {name} would unfold to {info.file_size / 2**20:,.0f} MiB; expected a sample")
@@ -122,7 +125,7 @@ def _by_zipfile(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
 
 
 def _zstandard(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """By Arrow, which has the codec in every version of Python."""
+    """Decompress a member with Arrow, which has the codec in every version of Python."""
     import pyarrow as pa
 
     with open(path, "rb") as handle:

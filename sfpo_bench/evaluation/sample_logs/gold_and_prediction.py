@@ -1,4 +1,4 @@
-"""Lines of JSON with a gold answer and a prediction, as Qwen's evaluation of mathematics and many others write them."""
+"""JSON lines with a gold answer and a prediction: the format of Qwen's mathematics evaluation and of many others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sfpo_bench.evaluation.sample_logs.bounded import json_lines
 from sfpo_bench.evaluation.sample_logs.record import Beginning, LoggedSample, SampleLog
 from sfpo_bench.evaluation.sample_logs.values import count_of, grade, text_of, texts_of
 
-# Of several that a line has, the first counts. Qwen's lines have `gt`, the responses in `code`, the answers in `pred`.
+# If a line has several of these, the first is used. Qwen writes `gt`, responses as `code`, answers as `pred`.
 _GOLDS = ("gt", "gold", "ground_truth", "expected_answer", "reference_answer", "target", "answer")
 _RESPONSES = (
     *("code", "response", "responses", "completion", "completions", "generation", "generations"),
@@ -25,7 +25,7 @@ _BENCHMARKS = ("benchmark", "data_name", "dataset", "task")
 
 
 class GoldAndPrediction:
-    """Reads lines with a gold answer and one or several predictions. A problem may have several lines."""
+    """Reader for lines with a gold answer and one or several predictions. A problem may have several lines."""
 
     looked_for = (
         f"lines of JSON with a gold answer ({', '.join(_GOLDS)}) and a response or a prediction "
@@ -37,7 +37,7 @@ class GoldAndPrediction:
         return bool(names & set(_GOLDS) and names & {*_RESPONSES, *_ANSWERS})
 
     def read(self, path: Path, cut_last_line: bool) -> SampleLog:
-        """A sample for each response that has a grade of its own, else one a line."""
+        """Return the log: one sample for each response if each has its own grade, else one for each line."""
         samples: list[LoggedSample] = []
         benchmark = ""
         for place, row in json_lines(path, cut_last_line):

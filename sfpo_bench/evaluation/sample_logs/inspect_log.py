@@ -1,4 +1,4 @@
-"""Logs of inspect: `.eval`, a zip with a header and a JSON file for each sample and epoch."""
+"""Reader for inspect logs: `.eval`, a zip with a header and a JSON file for each sample and epoch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ATTACHED = "attachment://"
 
 
 class InspectLog:
-    """Reads `.eval` files of inspect. A log that was not finished is read as far as it got."""
+    """Reader for `.eval` files of inspect. An unfinished log is read up to its last sample."""
 
     looked_for = "inspect: a zip with header.json or _journal/start.json, and samples/"
 
@@ -24,7 +24,7 @@ class InspectLog:
         return beginning.magic.startswith(b"PK") and bool(beginning.names & {_HEADER, _START})
 
     def read(self, path: Path, cut_last_line: bool) -> SampleLog:
-        """Every sample of every epoch with the grades of all scorers."""
+        """Return the log: every sample of every epoch with the grades of all scorers."""
         with opened_zip(path) as archive:
             names = archive.namelist()
             about = _HEADER if _HEADER in names else _START
@@ -56,7 +56,7 @@ def _sample(place: str, row: Mapping[str, object]) -> LoggedSample:
         raise ConfigError(f"{place}: found no id or no epoch, expected a sample of inspect, which has both")
     attached = row.get("attachments")
     grades, answers = _grades(place, row.get("scores"))
-    # The first choice is what inspect grades.
+    # inspect grades the first choice only.
     choices = inside(row, "output", "choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     response = text_of(inside(first, "message", "content")) or text_of(inside(row, "output", "completion"))
@@ -76,7 +76,7 @@ def _sample(place: str, row: Mapping[str, object]) -> LoggedSample:
 
 
 def _question(value: object) -> str:
-    """The input of a sample: a text, or messages, of which those of the user are the problem."""
+    """Return the problem text of a sample's input: the input itself, or the user's messages in it."""
     if isinstance(value, list):
         said = [text_of(inside(one, "content")) for one in value if inside(one, "role") == "user"]
         return "\n".join(one for one in said if one)
@@ -84,14 +84,14 @@ def _question(value: object) -> str:
 
 
 def _resolved(text: str, attached: object) -> str:
-    """Long texts may stand beside the sample, under the name that takes their place."""
+    """Return the text, or the attachment that it refers to: inspect stores long texts separately."""
     if not text.startswith(_ATTACHED):
         return text
     return text_of(inside(attached, text.removeprefix(_ATTACHED))) or text
 
 
 def _grades(place: str, scores: object) -> tuple[dict[str, float | None], dict[str, str | None]]:
-    """Grades and answers by scorer; a scorer with several values has one of each, `scorer/value`."""
+    """Return grades and answers by scorer. A scorer with several values has an entry for each, `scorer/value`."""
     grades: dict[str, float | None] = {}
     answers: dict[str, str | None] = {}
     for name, score in scores.items() if isinstance(scores, Mapping) else ():

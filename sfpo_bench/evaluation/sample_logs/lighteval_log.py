@@ -1,4 +1,4 @@
-"""Logs of lighteval: `details_TASK_DATE.parquet`, a row for each problem."""
+"""Reader for lighteval logs: `details_TASK_DATE.parquet`, a row for each problem."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST_RATIO, _ALWAYS_ALLOWED = 500, 64 * 2**20
 
 
 class LightevalLog:
-    """Reads the details of lighteval. All responses to a problem stand in its row and are graded together."""
+    """Reader for the details of lighteval. A row holds all responses to a problem, which are graded together."""
 
     looked_for = f"lighteval: a Parquet file with the columns {', '.join(_COLUMNS)}"
 
@@ -26,12 +26,12 @@ class LightevalLog:
         return beginning.magic.startswith(b"PAR1") and beginning.names >= set(_COLUMNS)
 
     def read(self, path: Path, cut_last_line: bool) -> SampleLog:
-        """One sample a problem, with every metric that is a number."""
+        """Return the log: one sample for each problem, with every metric that is a number."""
         rows = _rows(path)
         samples = tuple(_sample(f"{path}, row {number}", number, row) for number, row in enumerate(rows, 1))
         named = _NAME.fullmatch(path.stem)
         task = next((one for row in rows[:1] if (one := text_of(inside(row, "doc", "task_name")))), None)
-        # The folder of the details is that of the model, with one for the date inside.
+        # lighteval writes MODEL/DATE/details_TASK_DATE.parquet.
         model = path.parent.parent.name if named else ""
         limits = [count_of(inside(row, "doc", "generation_size")) for row in rows[:1]]
         sampling = LoggedSampling(max_new_tokens=next(iter(limits), None))
@@ -39,7 +39,7 @@ class LightevalLog:
 
 
 def _rows(path: Path) -> list[dict[str, object]]:
-    """What is read of every row. Raises `DamagedFile`, before memory is taken, for sizes that are out of proportion."""
+    """Return the three columns row by row. Raises `DamagedFile` for an implausible size, before allocating memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

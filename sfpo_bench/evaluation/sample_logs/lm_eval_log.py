@@ -1,4 +1,4 @@
-"""Logs of lm-evaluation-harness: `samples_TASK_DATE.jsonl`, a line for each problem and filter."""
+"""Reader for lm-evaluation-harness logs: `samples_TASK_DATE.jsonl`, a line for each problem and filter."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sfpo_bench.evaluation.sample_logs.values import count_of, grade, inside, sh
 
 _FIELDS = frozenset({"doc_id", "doc", "target", "resps", "filtered_resps"})
 _NAME = re.compile(r"samples_(?P<task>.+)_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?")
-# What a task's own fields call the problem; the prompt around it, in `arguments`, differs between models.
+# Names of the problem text among a task's own fields. The prompt in `arguments` differs between models.
 _PROBLEM = ("problem", "question", "query", "input", "prompt", "text")
 
 
 class LmEvalLog:
-    """Reads the samples of lm-evaluation-harness. Lines of a problem that differ in their filter are one sample."""
+    """Reader for the samples of lm-evaluation-harness. Lines that differ only in their filter form one sample."""
 
     looked_for = f"lm-evaluation-harness: lines of JSON with {', '.join(sorted(_FIELDS))}"
 
@@ -27,7 +27,7 @@ class LmEvalLog:
         return beginning.fields is not None and set(beginning.fields) >= _FIELDS
 
     def read(self, path: Path, cut_last_line: bool) -> SampleLog:
-        """One sample a problem, with a grade for each metric and filter, named as in the file of results."""
+        """Return the log: one sample for each problem, with a grade for each metric and filter (`metric,filter`)."""
         found: dict[str, LoggedSample] = {}
         sampling = LoggedSampling()
         for place, row in json_lines(path, cut_last_line):
@@ -66,7 +66,7 @@ def _sample(place: str, row: Mapping[str, object]) -> LoggedSample:
 
 
 def _joined(before: LoggedSample, after: LoggedSample) -> LoggedSample:
-    """A problem's sample with the grades of another filter; raises `ConfigError` where the line is there twice."""
+    """Return a problem's sample with the grades of another filter added. Raises `ConfigError` for a duplicate line."""
     if twice := sorted(before.grades.keys() & after.grades.keys()) or before.responses != after.responses:
         what = ", ".join(twice) if isinstance(twice, list) else "other responses"
         raise ConfigError(
@@ -77,7 +77,7 @@ def _joined(before: LoggedSample, after: LoggedSample) -> LoggedSample:
 
 
 def _responses(resps: object) -> tuple[str, ...]:
-    """The texts that were generated, of the first request of the problem; none where likelihoods were asked for."""
+    """Return the generated texts. There are none if the problem has several requests, as with likelihoods."""
     requests: Sequence[object] = resps if isinstance(resps, list) else []
     return texts_of(requests[0]) if len(requests) == 1 else ()
 

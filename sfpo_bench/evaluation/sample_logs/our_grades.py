@@ -1,4 +1,4 @@
-"""The responses of a log, graded here, and where that differs from the grades of the log."""
+"""Regrade the responses of a log with our grader and list the differences from the log's own grades."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sfpo_bench.grading import DEADLINE_S, Pair, shared_grader
 from sfpo_bench.grading.boxes import last_boxes
 from sfpo_bench.grading.failures import failed
 
-# Which of the grades against several golds counts.
+# The order in which one of the grades against several gold answers is chosen.
 _BEST_FIRST = (
     *(GradeStatus.correct, GradeStatus.wrong, GradeStatus.no_answer),
     *(GradeStatus.timeout, GradeStatus.error, GradeStatus.gold_unparsable),
@@ -26,7 +26,7 @@ _BEST_FIRST = (
 
 @dataclass(frozen=True, slots=True)
 class Regraded:
-    """A sample that one grader calls correct and the other does not. `sample` counts from 0 within its problem."""
+    """A sample that only one of the two graders calls correct. `sample` counts from 0 within its problem."""
 
     benchmark: str
     problem: str
@@ -40,7 +40,7 @@ class Regraded:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One grade of a log against ours, over the samples that both graded as right or wrong."""
+    """A comparison of one grade of a log with ours, over the samples that both graded as correct or wrong."""
 
     their_grade: str
     samples: int
@@ -49,18 +49,18 @@ class Agreement:
 
     @property
     def lost(self) -> int:
-        """Correct there and not here."""
+        """The number of samples that only the log's grader calls correct."""
         return sum(one.theirs for one in self.changed)
 
     @property
     def gained(self) -> int:
-        """Correct here and not there."""
+        """The number of samples that only our grader calls correct."""
         return len(self.changed) - self.lost
 
 
 @dataclass(frozen=True, slots=True)
 class RegradedLog:
-    """A log by our grades, with one agreement for each grade that it has."""
+    """A log with our grades, and one `Agreement` for each grade in it."""
 
     graded: GradedLog
     agreements: tuple[Agreement, ...]
@@ -80,8 +80,10 @@ class _Graded:
 
 
 def by_our_grades(log: SampleLog, problems: Sequence[LoggedProblem], deadline_s: float = DEADLINE_S) -> RegradedLog:
-    """Every response against its gold answers. A problem whose gold answer cannot be read, or that has none, is left
-    out: nothing is known of its responses. Raises `ConfigError` where no response can be graded."""
+    """Grade every response against its gold answers. Raises `ConfigError` if none can be graded.
+
+    A problem without a gold answer, or with one that cannot be parsed, is left out: its responses may be correct.
+    """
     split = [(one, one_response_each(one)) for one in problems]
     usable = [(one, samples) for one, samples in split if samples and samples[0].golds]
     if not usable:
@@ -119,15 +121,14 @@ def _notes(log: SampleLog, left_out: Sequence[str], read: Sequence[_Graded]) -> 
 
 
 def _grades(samples: Sequence[LoggedSample], deadline_s: float) -> list[Grade]:
-    """One grade a sample: the best of those against each of its gold answers."""
+    """Return one grade for each sample: the best of the grades against each of its gold answers."""
     pairs = [Pair(gold_answer(gold), one.responses[0]) for one in samples for gold in one.golds]
     made = iter(shared_grader().grade_many(pairs, deadline_s=deadline_s))
     return [min(islice(made, len(one.golds)), key=lambda grade: _BEST_FIRST.index(grade.status)) for one in samples]
 
 
 def gold_answer(text: str) -> str:
-    """The answer in a gold text: what stands behind the last `####` of a solution as GSM8K has it, or in its last box;
-    else all of it."""
+    """Return the answer in a gold text: the part after the last `####` (GSM8K), else the last box, else all of it."""
     if "####" in text:
         return text.rpartition("####")[2].strip()
     boxes = last_boxes(text)

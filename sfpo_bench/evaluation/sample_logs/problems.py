@@ -1,4 +1,4 @@
-"""The samples of a log by problem: each problem under the name by which it is paired, its samples in order."""
+"""Group the samples of a log by problem, and give each problem the key that pairs it with other evaluations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sfpo_bench.problems.canonical import problem_key
 
 @dataclass(frozen=True, slots=True)
 class LoggedProblem:
-    """A problem of a log. `key` pairs it with the problem of that key in another evaluation."""
+    """A problem of a log. `key` pairs it with the problem of the same key in another evaluation."""
 
     key: str
     id: str
@@ -21,9 +21,9 @@ class LoggedProblem:
 
 
 def logged_problems(log: SampleLog, pair_by: PairBy) -> tuple[LoggedProblem, ...]:
-    """The problems of a log, in its order. By text the second problem of a text is another one than the first.
+    """Return the problems of a log in its order. When paired by text, two problems with the same text stay separate.
 
-    Raises `ConfigError` for samples of a problem that have one number, and where problems have no text to pair by.
+    Raises `ConfigError` if two samples of a problem have the same number, or if there is no text to pair by.
     """
     found: dict[str, list[LoggedSample]] = {}
     for one in log.samples:
@@ -57,7 +57,7 @@ def _in_order(samples: Sequence[LoggedSample]) -> tuple[LoggedSample, ...]:
 
 
 def one_response_each(problem: LoggedProblem) -> tuple[LoggedSample, ...]:
-    """A sample for each response: one that holds several becomes as many, without the grade they have together."""
+    """Return one sample for each response. Samples split from one that holds several lose the grade they shared."""
     split: list[LoggedSample] = []
     for one in problem.samples:
         if len(one.responses) < 2:

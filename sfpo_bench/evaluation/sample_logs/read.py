@@ -1,4 +1,4 @@
-"""Which reader reads which sample log: by the content of the file, never by its name."""
+"""Choose the reader of a sample log by the content of the file, not by its name."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from sfpo_bench.evaluation.sample_logs.record import Beginning, SampleLog, Sampl
 from sfpo_bench.results.parquet import column_names
 from sfpo_bench.results.stored_files import reading
 
-# Asked in this order: a form with more of its own names first.
+# Tried in this order: the most specific format first.
 READERS: tuple[SampleLogReader, ...] = (InspectLog(), LightevalLog(), LmEvalLog(), GoldAndPrediction())
 _SUFFIXES = (".eval", ".jsonl", ".parquet")
 
 
 def read_sample_logs(place: Path, cut_last_line: bool = False) -> list[SampleLog]:
-    """The log in a file, or all those below a folder (files named .eval, .jsonl or .parquet).
+    """Return the log in a file, or all logs below a folder (files named .eval, .jsonl or .parquet).
 
-    Raises `MissingDataError` where there is none, `ConfigError` for a file of no form that is known and for one without
-    samples.
+    Raises `MissingDataError` if there is none, and `ConfigError` for an unknown format or a file without samples.
     """
     if place.is_dir():
         files = sorted(path for path in place.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
@@ -49,7 +48,7 @@ def _read(path: Path, cut_last_line: bool) -> SampleLog:
 
 
 def beginning_of(path: Path) -> Beginning:
-    """What a file is recognised by. Raises `ConfigError` for a zip or a Parquet file that is damaged."""
+    """Return what identifies the format of a file. Raises `ConfigError` for a damaged zip or Parquet file."""
     with open(path, "rb") as handle:
         magic = handle.read(8)
     if magic.startswith(b"PK\x03\x04"):

@@ -1,4 +1,4 @@
-"""A sample log in one form, whichever program wrote it, and what a reader of one kind of log is."""
+"""Records of a sample log, the same for every program that writes one, and the protocol of a reader."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Protocol
 
 
 class GradesBy(StrEnum):
-    """Whose grades scores are made of: those that stand in the log, or the grader of this package."""
+    """The source of the grades: the log, or the grader of this package."""
 
     theirs = "theirs"
     ours = "ours"
 
 
 class PairBy(StrEnum):
-    """How problems of two logs are found to be the same: by the text of the problem, or by its name in the logs."""
+    """How the problems of two logs are matched: by the problem's text, or by its name in the logs."""
 
     text = "text"
     id = "id"
@@ -25,12 +25,12 @@ class PairBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoggedSample:
-    """One entry of a log: a problem, what was answered to it, and the grades it got there.
+    """One entry of a log: a problem, its responses, and their grades in the log.
 
-    `number` tells the samples of a problem apart; None: they stand in the order of the log. `responses` are several
-    where the log grades them together, and none where it keeps no text. `golds` are the answers that count as correct.
-    `grades` are shares in [0, 1] by name; None: not graded. `answers` are what those grades took as the answer, where
-    the log says so. `text` is the problem as far as the log has it. `tokens` belong to the responses.
+    `number` orders the samples of a problem; None: they are in the log's order. `responses` holds several if the log
+    grades them together, and none if it stores no text. `golds` are the gold answers. `grades` are shares in [0, 1] by
+    name; None: not graded. `answers` are the extracted answers by grade, if the log has them. `text` is the problem, or
+    "" if the log does not have it. `tokens` are counts by response.
     """
 
     place: str
@@ -47,7 +47,7 @@ class LoggedSample:
 
 @dataclass(frozen=True, slots=True)
 class LoggedSampling:
-    """How a log says that its samples were drawn; None: it does not say."""
+    """The sampling parameters that a log states; None: not stated."""
 
     engine: str | None = None
     precision: str | None = None
@@ -58,7 +58,7 @@ class LoggedSampling:
 
 @dataclass(frozen=True, slots=True)
 class SampleLog:
-    """The samples of one model on one benchmark. `form` says which program wrote it, `notes` what was left out."""
+    """The samples of one model on one benchmark. `form` names the program that wrote them, `notes` what is left out."""
 
     path: Path
     form: str
@@ -71,8 +71,8 @@ class SampleLog:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a file is recognised by: its first bytes, the names inside it where it is a zip or a Parquet file, and its
-    first line where that is a JSON object."""
+    """What identifies the format of a file: its first bytes, the names in it if it is a zip or a Parquet file, and its
+    first line if that is a JSON object."""
 
     path: Path
     magic: bytes
@@ -81,7 +81,7 @@ class Beginning:
 
     @property
     def found(self) -> str:
-        """What the file is, in words."""
+        """A description of the file for messages."""
         if self.fields is not None:
             return f"lines of JSON with {_listed(self.fields)}"
         if self.names:
@@ -90,18 +90,18 @@ class Beginning:
 
 
 class SampleLogReader(Protocol):
-    """Reads the logs of one program. Files are hostile: whatever stands there, reading is bounded and ends in a log or
-    in a `ConfigError` that names the file."""
+    """Reader for the logs of one program. For any file, also a malicious one, it uses bounded memory and returns a log
+    or raises `ConfigError` that names the file."""
 
     @property
     def looked_for(self) -> str:
-        """What such a log is recognised by, in words."""
+        """A description of what identifies such a log, for messages."""
 
     def recognises(self, beginning: Beginning) -> bool:
-        """Whether the file is of this form, from its beginning alone."""
+        """Return whether the file has this format, judged by its beginning alone."""
 
     def read(self, path: Path, cut_last_line: bool) -> SampleLog:
-        """The log; `cut_last_line` leaves out a last line that is not whole."""
+        """Return the log. `cut_last_line` drops an incomplete last line."""
 
 
 def _listed(names: Mapping[str, object] | frozenset[str]) -> str:

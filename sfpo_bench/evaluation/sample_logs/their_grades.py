@@ -1,4 +1,4 @@
-"""Graded problems by the grades that stand in a log."""
+"""Graded problems from the grades in a log."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sfpo_bench.statistics.sample_scores import CORRECT, NO_ANSWER
 
 @dataclass(frozen=True, slots=True)
 class GradedLog:
-    """A log with a grade for every sample that counts; `notes` say which ones do not."""
+    """A log with a grade for every sample that is scored; `notes` lists the samples that are not."""
 
     benchmark: GradedBenchmark
     notes: tuple[str, ...]
 
 
 def grade_name(log: SampleLog, asked: Sequence[str]) -> str:
-    """Which of the log's grades is meant: the one that is asked for, or the only one. Raises `ConfigError`."""
+    """Return the name of the grade to use: the requested one, or the only one. Raises `ConfigError` otherwise."""
     there = list(dict.fromkeys(name for one in log.samples for name in one.grades))
     named = [name for name in there if name in asked] if asked else there
     if len(named) == 1:
@@ -34,8 +34,10 @@ def grade_name(log: SampleLog, asked: Sequence[str]) -> str:
 
 
 def by_their_grades(log: SampleLog, problems: Sequence[LoggedProblem], name: str) -> GradedLog:
-    """The samples that have the grade `name`. One that has none is left out, and so is a problem without any: it is not
-    known to be wrong. Raises `ConfigError` where nothing is graded."""
+    """Return the samples that have the grade `name`. Raises `ConfigError` if none has.
+
+    Samples without that grade are left out, and so are problems without any: they are not known to be wrong.
+    """
     kept = [(one, [sample for sample in one.samples if sample.grades.get(name) is not None]) for one in problems]
     graded = [(one, samples) for one, samples in kept if samples]
     if not graded:
@@ -58,7 +60,7 @@ def by_their_grades(log: SampleLog, problems: Sequence[LoggedProblem], name: str
 
 
 def uneven(log: SampleLog, found: Sequence[GradedProblem]) -> list[str]:
-    """What is to be said where problems have different numbers of samples."""
+    """Return a note if problems have different numbers of samples."""
     counts = sorted({one.samples for one in found})
     if len(counts) < 2:
         return []
@@ -88,7 +90,7 @@ def _problem(problem: LoggedProblem, samples: Sequence[LoggedSample], name: str,
 
 
 def _classes(grades: Sequence[float], answers: Sequence[str | None]) -> tuple[int, ...]:
-    """Answers that are written alike share a number."""
+    """Return the class of each answer. Wrong answers with the same text share a class."""
     wrong = dict.fromkeys(one.strip() for one, grade in zip(answers, grades, strict=True) if one and grade != 1.0)
     numbers = {text: number for number, text in enumerate(wrong, 1)}
     return tuple(
@@ -101,12 +103,12 @@ Value = TypeVar("Value")
 
 
 def each(values: Sequence[tuple[Value, ...] | None]) -> tuple[Value, ...] | None:
-    """The values of all samples, or None where one of them is not known."""
+    """Return the values of all samples, or None if one is unknown."""
     known = [one for one in values if one is not None]
     return tuple(value for one in known for value in one) if len(known) == len(values) else None
 
 
 def names_text(ids: Sequence[str]) -> str:
-    """The first few of many names, and how many more there are."""
+    """Return the first eight names as text, and how many more there are."""
     shown = ", ".join(ids[:8])
     return f"{shown} and {len(ids) - 8} more" if len(ids) > 8 else shown

@@ -1,4 +1,4 @@
-"""Values of a log, checked: texts, grades, counts. A grade of another kind is refused with the place it stands at."""
+"""Checked values of a log: texts, grades, counts. An invalid grade is refused, and the message names its place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sfpo_bench.core.errors import ConfigError
 
-# What graders write for right, wrong and partly right; inspect reads its letters so.
+# Words of graders for correct, wrong and partly correct. The letters are inspect's.
 _WORDS = {
     **dict.fromkeys(("c", "correct", "true", "yes"), 1.0),
     **dict.fromkeys(("i", "incorrect", "wrong", "false", "no", "n"), 0.0),
@@ -17,7 +17,7 @@ _ROUNDING = 1e-9
 
 
 def grade(place: str, name: str, value: object) -> float | None:
-    """The share in [0, 1] that a grade is; None for null and NaN, which are no grade. Raises `ConfigError`."""
+    """Return a grade as a share in [0, 1], or None for null and NaN (not graded). Raises `ConfigError` for others."""
     if value is None or value == "":
         return None
     number = _WORDS.get(value.strip().lower()) if isinstance(value, str) else None
@@ -41,7 +41,7 @@ def _number(value: bool | int | float | str) -> float | None:
 
 
 def text_of(value: object) -> str | None:
-    """The text of a value: itself, a number as text, or the text parts of a message's content; None for others."""
+    """Return the text of a string, a number, or the text parts of a message's content; None for other values."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")  # JSON may hold half of a surrogate pair
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -53,25 +53,25 @@ def text_of(value: object) -> str | None:
 
 
 def texts_of(value: object) -> tuple[str, ...]:
-    """The texts of a list, or of one value alone; what is no text is left out."""
+    """Return the texts in a list, or the text of a single value; values without a text are left out."""
     listed: Sequence[object] = value if isinstance(value, list) else [value]
     return tuple(text for text in map(text_of, listed) if text is not None)
 
 
 def inside(value: object, *names: str) -> object:
-    """What stands at the end of a path of names; None where the path ends before."""
+    """Return the value at a path of names, or None if the path does not exist."""
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 
 def count_of(value: object) -> int | None:
-    """A whole number of 0 or more; None for anything else."""
+    """Return the value if it is an integer of at least 0, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def share_of(value: object) -> float | None:
-    """A finite number of 0 or more; None for anything else."""
+    """Return the value if it is a finite number of at least 0, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     number = _number(value)
