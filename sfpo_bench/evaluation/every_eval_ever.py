@@ -1,7 +1,6 @@
 """An evaluation as a record of Every Eval Ever, schema 0.3.0 (https://github.com/evaleval/every_eval_ever).
 
-What the record asks for and nobody here can know is the user's to say: who evaluated, and in what relation to the
-model's makers. Whether weights are open is `unknown`.
+The user states who evaluated and how they are related to the model's makers. Whether weights are open is `unknown`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ SCHEMA = "0.3.0"
 
 
 def every_eval_ever(found: Evaluation, k: int, evaluator: Evaluator, written: int) -> str:
-    """The record as JSON, with every score at k that is defined; `written` is the second of Unix time it is made at."""
+    """Return the record as JSON, with every score that is defined at k. `written` is its Unix time in seconds."""
     record: dict[str, object] = {
         "schema_version": SCHEMA,
         "evaluation_id": _evaluation_id(found, written),
@@ -49,10 +48,10 @@ def every_eval_ever(found: Evaluation, k: int, evaluator: Evaluator, written: in
 
 
 def record_path(found: Evaluation, written: int) -> Path:
-    """Where the record belongs in the collection: benchmark, developer, model, and a name made of its identity."""
+    """Return the record's path in the collection: benchmark, developer, model, and a name derived from its identity."""
     developer, _, model = found.owner.model.source.rpartition("/")
     identity = f"{_evaluation_id(found, written)}/{found.owner.label}"
-    # The collection takes names in the form of random UUIDs alone; the same record has the same name.
+    # The collection accepts only names in the format of random UUIDs. A hash gives the same record the same name.
     name = uuid.UUID(bytes=hashlib.sha256(identity.encode()).digest()[:16], version=4)
     folders = (_plain(one) for one in (_suite(found), developer or "unknown", model))
     return Path("data", *folders, f"{name}.json")
@@ -67,7 +66,7 @@ def _evaluation_id(found: Evaluation, written: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name for a folder."""
+    """Return a text as the name of a folder."""
     return re.sub(r"[^A-Za-z0-9_.+-]+", "-", text).strip(".-") or "unknown"
 
 

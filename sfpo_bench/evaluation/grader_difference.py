@@ -1,4 +1,4 @@
-"""Where our grader and that of a sample log differ, as blocks of a report and as a table of samples."""
+"""Differences between our grader and that of a sample log, as blocks of a report and as a table of samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLUMNS = ("arm", "benchmark", "problem", "sample", "their_grade", "theirs", "o
 
 
 def difference_blocks(agreements: Sequence[ArmAgreement]) -> list[Block]:
-    """How many grades changed each way, and the problems; nothing where no log has a grade."""
+    """Return the counts of changed grades and their problems as blocks; no blocks if no log has a grade."""
     if not agreements:
         return []
     rows = [
@@ -25,13 +25,13 @@ def difference_blocks(agreements: Sequence[ArmAgreement]) -> list[Block]:
         )
         for one in agreements
     ]
-    header = ("arm", "benchmark", "their grade", "samples", "both correct", "only here", "only there")
+    header = ("arm", "benchmark", "their grade", "samples", "both correct", "only ours", "only theirs")
     changed = [one for one in agreements if one.agreement.changed]
     return [
         heading(2, "Our grades against those of the logs"),
         paragraph(
-            "Samples that have a grade of their own there, right or wrong, and one here; correct by both graders, here "
-            "alone, and there alone."
+            "Samples that both graders graded as correct or wrong: how many are correct by both, by ours only, and by "
+            "that of the log only."
         ),
         table(header, rows, left=3),
         *(bullets([line(_problems_text(one)) for one in changed]) if changed else []),
@@ -40,7 +40,7 @@ def difference_blocks(agreements: Sequence[ArmAgreement]) -> list[Block]:
 
 def _problems_text(one: ArmAgreement) -> str:
     ways = []
-    for title, theirs in (("correct only here", False), ("correct only there", True)):
+    for title, theirs in (("correct only by ours", False), ("correct only by theirs", True)):
         problems = list(dict.fromkeys(each.problem for each in one.agreement.changed if each.theirs is theirs))
         if problems:
             more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
@@ -49,7 +49,7 @@ def _problems_text(one: ArmAgreement) -> str:
 
 
 def difference_csv(agreements: Sequence[ArmAgreement]) -> str:
-    """One row for each sample that one grader alone calls correct."""
+    """Return a CSV with one row for each sample that only one grader calls correct."""
     out = io.StringIO()
     writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
     writer.writeheader()

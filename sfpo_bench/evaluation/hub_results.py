@@ -1,4 +1,4 @@
-"""Scores as the Hugging Face hub shows them on a model's page: `.eval_results/*.yaml` of its repository."""
+"""Scores in the format that the Hugging Face hub shows on a model's page: `.eval_results/*.yaml` in its repository."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from sfpo_bench.problems.sets import card, known_sets
 
 @dataclass(frozen=True, slots=True)
 class HubResults:
-    """The file's content, empty where no score can stand in it; `left_out` says of the other benchmarks why."""
+    """The file's content, "" if it has no score. `left_out` gives the reason for each benchmark without one."""
 
     content: str
     left_out: tuple[str, ...]
 
 
 def hub_results(found: Evaluation, k: int) -> HubResults:
-    """avg@k in percent on every benchmark that is a data set of the hub and was asked whole: a score on a part of one
-    is not a score on it."""
+    """Return avg@k in percent for every benchmark that is a data set of the hub, if all its problems were evaluated."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     scores = arm_scores(ScoredArm(found.owner.arm, (found,)), "avg", k)

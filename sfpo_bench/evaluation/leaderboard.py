@@ -1,8 +1,8 @@
-"""Arms by their scores, with groups of arms that paired tests cannot tell apart.
+"""Arms sorted by score, with groups of arms that paired tests do not tell apart.
 
-An order by means ranks noise; what can be said is which arms were told apart. Every pair is tested on the problems that
-all arms have answered, by the paired permutation test of the differences, and the p-values of all pairs are adjusted
-together by Holm. Arms share a letter where no test told them apart.
+An order by means alone ranks noise. Every pair of arms is tested with a paired permutation test of the differences on
+the problems that all arms answered. The p-values of all pairs are adjusted by Holm's method. Arms share a letter if no
+test told them apart.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sfpo_bench.statistics.tie_groups import letters, tie_groups
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """A pair of arms, the better one first: its p-value, Holm's over all pairs, and the test that it is from."""
+    """A pair of arms, the better one first: its p-value, the p-value adjusted over all pairs, and the test."""
 
     better: str
     other: str
@@ -51,7 +51,7 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """Arms by falling score; `groups` are the largest sets of arms in which no pair was told apart."""
+    """Arms by descending score. `groups` are the largest sets of arms in which no pair was told apart."""
 
     metric: str
     k: int
@@ -62,8 +62,10 @@ class Leaderboard:
 
 
 def leaderboard(arms: Sequence[ScoredArm], metric: str, k: int) -> Leaderboard | None:
-    """The arms on the benchmarks, and on the problems of each, that all of them have; None where fewer than two arms
-    have a score, or no benchmark is everybody's."""
+    """Return the leaderboard on the benchmarks and problems that all arms share.
+
+    None if there are fewer than two arms or no benchmark on which all of them have a score.
+    """
     shared = [name for name in arms[0].benchmarks if all(name in arm.benchmarks for arm in arms)]
     columns = {name: _columns(arms, name, metric, k) for name in shared}
     usable = {name: found for name, found in columns.items() if found is not None}
@@ -80,7 +82,7 @@ def leaderboard(arms: Sequence[ScoredArm], metric: str, k: int) -> Leaderboard |
 
 
 def _columns(arms: Sequence[ScoredArm], benchmark: str, metric: str, k: int) -> list[Scores] | None:
-    """The matrix of each arm on the problems that all have; None where one has no score, or problems are too few."""
+    """Return each arm's matrix of scores on the shared problems, or None if an arm has no score on at least two."""
     keys = shared_keys(arms, benchmark, ())
     found = [matrix(arm, benchmark, metric, k, keys) for arm in arms]
     known = [one for one in found if one is not None and one.shape[1] > 1]
@@ -101,7 +103,7 @@ def _tested(order: Sequence[str], of_arm: dict[str, list[Scores]], samples: int)
 
 
 def leaderboard_blocks(found: Leaderboard) -> list[Block]:
-    """The leaderboard as blocks of a report."""
+    """Return the leaderboard as blocks of a report."""
     rows = [
         (
             name,
@@ -120,8 +122,8 @@ def leaderboard_blocks(found: Leaderboard) -> list[Block]:
         paragraph(
             f"By {title} on {', '.join(found.benchmarks)}, on the problems that all arms have answered. Arms that "
             f"share a letter were not told apart: of {len(found.pairs)} pairs {apart} were, by permutation tests of "
-            f"paired differences ({' or '.join(tests)}), Holm over all pairs, at 5 %. The order within a letter says "
-            "nothing."
+            f"paired differences ({' or '.join(tests)}), adjusted by Holm over all pairs, at 5 %. The order of arms "
+            "that share a letter has no meaning."
         ),
         table(("arm", "group", f"{title}, %", "problems", "runs"), rows, left=2),
         *([paragraph(RUNS_ONLY)] if "runs change places" in tests else []),

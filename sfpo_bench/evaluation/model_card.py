@@ -1,6 +1,6 @@
-"""The model card of an exported checkpoint: what it was made of, how, at what cost, and how good it is.
+"""The model card of an exported checkpoint: base model, data, method, costs and scores.
 
-What follows from the run stands there. What its author alone can know, above all the licence, is left out and named.
+The card states what follows from the run. It lists what only the author can decide, above all the licence.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from sfpo_bench.settings.training import Which
 from sfpo_bench.statistics import wilson_interval
 from sfpo_bench.training.checkpoint import TrainingState
 
-# Of the card's metadata: what its author has to say. https://huggingface.co/docs/hub/model-cards
+# The card's metadata that the author fills in. https://huggingface.co/docs/hub/model-cards
 LEFT_TO_THE_AUTHOR = ("license", "license_name", "license_link", "language")
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The model that training began with: its name, and where it is a model of the hub, that it is one."""
+    """The base model of the training: its name, whether it is on the hub, and its revision there."""
 
     name: str
     on_hub: bool
@@ -44,7 +44,7 @@ class Base:
 
 
 def model_card(run: RunFolder, config: RunConfig, state: TrainingState, which: Which) -> str:
-    """The card, as the `README.md` of the exported folder."""
+    """Return the card, the `README.md` of the exported folder."""
     base, sets = base_of(config.model), _training_sets(config)
     blocks = [
         heading(1, f"{base.name}, trained with {config.algorithm.name or 'reinforcement learning'}"),
@@ -59,7 +59,7 @@ def model_card(run: RunFolder, config: RunConfig, state: TrainingState, which: W
 
 
 def base_of(model: object) -> Base:
-    """The base model. Of a local folder its name alone is told, not where it lies."""
+    """Return the base model. A local folder is given by its name, without its path."""
     if isinstance(model, SmolLM2Model):
         return Base(HUB_NAME, on_hub=True)
     if isinstance(model, HuggingFaceModel):
@@ -73,7 +73,7 @@ def _training_sets(config: RunConfig) -> list[Card]:
 
 
 def _metadata(base: Base, sets: Sequence[Card]) -> str:
-    """The head of the card. Fields that are the author's stand there by name, without a value."""
+    """Return the metadata of the card. Fields that the author fills in are comments without a value."""
     known: dict[str, object] = {"library_name": "transformers", "pipeline_tag": "text-generation"}
     if base.on_hub:
         known["base_model"] = base.name
@@ -104,7 +104,7 @@ def _method(config: RunConfig) -> Iterator[Block]:
     )
     yield table(("part", "kind", "paper"), rows, left=3)
     if config.unverified:
-        yield paragraph(f"Parts that are a reading of their paper, not verified: {'; '.join(config.unverified)}.")
+        yield paragraph(f"Parts whose match with their paper is not verified: {'; '.join(config.unverified)}.")
 
 
 def _paper(part: object) -> str:
@@ -114,7 +114,7 @@ def _paper(part: object) -> str:
 
 def _costs(state: TrainingState, config: RunConfig) -> Iterator[Block]:
     yield heading(2, "Steps and costs")
-    yield paragraph(f"The weights are those after step {state.step} of {config.training.steps}. Until then:")
+    yield paragraph(f"The weights are from step {state.step} of {config.training.steps}. Costs up to that step:")
     yield _cost_table(state.costs)
 
 
@@ -127,14 +127,14 @@ def _choice(state: TrainingState, which: Which) -> Iterator[Block]:
     if which is Which.best:
         yield paragraph(
             f"The best of the run's evaluations on its select problems: accuracy {state.best_accuracy:.3f} at step "
-            f"{state.best_step}. That number is the best of several and so too high; scores on other problems are not."
+            f"{state.best_step}. As the maximum of several it is biased upwards; scores on other problems are not."
         )
     else:
-        yield paragraph("The last one; no score was looked at.")
+        yield paragraph("The last one, regardless of scores.")
 
 
 def _scores(run: RunFolder, step: int) -> Iterator[Block]:
-    """Benchmarks that this checkpoint was evaluated on, and evaluations during training at its step."""
+    """Yield the scores of this checkpoint on benchmarks, and the evaluations during training at its step."""
     yield heading(2, "Scores")
     there = EvaluationFolder.of_run(run, step)
     stores = sorted(path.parent for path in there.path.glob("*/samples.parquet"))
@@ -154,8 +154,9 @@ def _benchmark_scores(found: Evaluation) -> Iterator[Block]:
     mean, best = arm_scores(arm, "avg", k), arm_scores(arm, "pass", k)
     drawn = found.sampling
     yield paragraph(
-        f"Suite {found.asked.suite}, role {found.asked.role}: {k} samples a problem at temperature {drawn.temperature} "
-        f"and top-p {drawn.top_p}, at most {drawn.max_new_tokens} tokens; 95 % intervals over problems."
+        f"Suite {found.asked.suite}, role {found.asked.role}: {k} samples per problem at temperature "
+        f"{drawn.temperature} and top-p {drawn.top_p}, at most {drawn.max_new_tokens} tokens; 95 % intervals over "
+        "problems."
     )
     rows = [
         (name, f"{score.problems:,}", _score_text(score), _score_text(best[name]))
@@ -184,12 +185,12 @@ def _during(one: EvaluationRecord) -> tuple[str, ...]:
 def _left_open(sets: Sequence[Card]) -> Iterator[Block]:
     yield heading(2, "To be filled in by the author")
     yield paragraph(
-        "Nothing here says under which licence these weights may be used: that follows from the base model's licence "
-        "and the author's decision."
+        "This card does not state a licence for these weights. It depends on the base model's licence and on the "
+        "author's decision."
     )
     yield from bullets(
         [
-            *(line(f"{name}: in the head of this file") for name in LEFT_TO_THE_AUTHOR),
+            *(line(f"{name}: in the metadata of this file") for name in LEFT_TO_THE_AUTHOR),
             *(line(f"licence of the data {one.title}: {one.licence}") for one in sets),
             line("intended use and limits"),
         ]

@@ -1,4 +1,4 @@
-"""Scores in the forms that others collect: Every Eval Ever, and the hub's `.eval_results`."""
+"""Scores in formats that others collect: Every Eval Ever, and the hub's `.eval_results`."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from sfpo_bench.results.stored_files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The files that were written, and what stands in none of them, with the reason."""
+    """The files that were written, and the benchmarks that are in none of them, with the reason."""
 
     files: tuple[Path, ...]
     left_out: tuple[str, ...]
 
 
 def check_forms(forms: Sequence[Form], evaluator: Evaluator) -> None:
-    """Raise `ConfigError` where a form asks for what only the user knows and has not said."""
+    """Raise `ConfigError` if a format needs a setting that the user has not given."""
     if Form.every_eval_ever in forms and not evaluator.organization:
         raise ConfigError(
-            "forms=[every_eval_ever] without organization: a record there says who evaluated; add organization=NAME, "
-            "and relationship=first_party, third_party or collaborative to the model's makers"
+            "forms=[every_eval_ever] without organization: such a record states who evaluated; add organization=NAME, "
+            "and relationship=first_party, third_party or collaborative: how you are related to the model's makers"
         )
 
 
 def write_forms(
     found: Sequence[Evaluation], k: int, forms: Sequence[Form], evaluator: Evaluator, folder: Path, written: int
 ) -> Written:
-    """Write every evaluation in every form below `folder`; `written` is the second of Unix time it is done at."""
+    """Write every evaluation in every format below `folder`. `written` is the Unix time in seconds."""
     files: list[Path] = []
     left_out: list[str] = []
     for one in found:

@@ -123,7 +123,7 @@ def test_a_sample_without_a_grade_is_left_out_and_not_wrong(tmp_path: Path) -> N
     assert sheet.samples == 1 and len(sheet.problems) == 2
     assert mean(found, k=1) == [1.0]
     notes = " ".join(found.evaluations[0].notes)
-    assert "3 samples of 1, 2 have no grade score" in notes and "with them the problems 2" in notes
+    assert "3 samples of 1, 2 have no grade score" in notes and "without any, the problems 2 are left out" in notes
     assert "problems have 1 to 2 samples" in notes
 
 
@@ -224,7 +224,7 @@ def test_the_verb_writes_tables_and_the_samples_that_changed(
         verb.report(ScoresSettings(logs=logs, out=str(tmp_path / "out")))
     verb.report(ScoresSettings(logs=logs, names={"u": "t"}, grades=GradesBy.ours, out=str(tmp_path / "out")))
     said = capsys.readouterr().out
-    assert "Our grades against those of the logs" in said and "b on t, score: correct only here: problems 0." in said
+    assert "Our grades against those of the logs" in said and "b on t, score: correct only by ours: problems 0." in said
     changed = (tmp_path / "out" / "regraded.csv").read_text().splitlines()
     assert changed[1:] == ["b,t,0,0,score,False,True,1,1,correct", "b,t,0,1,score,False,True,1,1,correct"]
     # Two arms by two graders are not compared unless asked for.
@@ -320,11 +320,11 @@ def test_a_cut_last_line_is_left_out_where_asked(tmp_path: Path) -> None:
 
 def test_a_sample_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     rows = lm_eval_rows(answered([[1], [0]]))
-    with pytest.raises(ConfigError, match="line 5: the problem 0 stands there twice with exact_match,strict"):
+    with pytest.raises(ConfigError, match="line 5: the problem 0 occurs twice with exact_match,strict"):
         read_sample_logs(write_lines(tmp_path / "a.jsonl", [*rows, rows[0]]))
     members = inspect_members(lettered(answered([[1]])))
     again = {**members, "samples/other.json": members["samples/0_epoch_1.json"]}
-    with pytest.raises(ConfigError, match="sample 1 of the problem 0 stands there twice"):
+    with pytest.raises(ConfigError, match="sample 1 of the problem 0 occurs twice"):
         score({"a": [write_zip(tmp_path / "a.eval", again)]})
 
 

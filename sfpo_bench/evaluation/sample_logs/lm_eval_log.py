@@ -70,7 +70,7 @@ def _joined(before: LoggedSample, after: LoggedSample) -> LoggedSample:
     if twice := sorted(before.grades.keys() & after.grades.keys()) or before.responses != after.responses:
         what = ", ".join(twice) if isinstance(twice, list) else "other responses"
         raise ConfigError(
-            f"{after.place}: the problem {after.problem} stands there twice with {what} (the first is "
+            f"{after.place}: the problem {after.problem} occurs twice with {what} (the first is "
             f"{before.place.rpartition(', ')[2]}); expected every problem once for each filter. Take one of them out"
         )
     return replace(before, grades={**before.grades, **after.grades}, answers={**before.answers, **after.answers})

@@ -49,7 +49,7 @@ def _in_order(samples: Sequence[LoggedSample]) -> tuple[LoggedSample, ...]:
     if twice:
         places = [one.place for one in samples if one.number == twice[0]]
         raise ConfigError(
-            f"{places[1]}: sample {twice[0]} of the problem {samples[0].problem} stands there twice (the first is "
+            f"{places[1]}: sample {twice[0]} of the problem {samples[0].problem} occurs twice (the first is "
             f"{places[0].rpartition(', ')[2]}); expected every sample once. Take one of them out"
         )
     numbered = len(numbers) == len(samples)

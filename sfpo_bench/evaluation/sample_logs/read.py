@@ -30,7 +30,7 @@ def read_sample_logs(place: Path, cut_last_line: bool = False) -> list[SampleLog
             raise MissingDataError(f"{place} holds no sample log: found no file named {', '.join(_SUFFIXES)} below it")
         return [_read(path, cut_last_line) for path in files]
     if not place.is_file():
-        raise MissingDataError(f"{place} is not there; expected a sample log, or a folder with some")
+        raise MissingDataError(f"{place} is not there; expected a sample log or a folder with sample logs")
     return [_read(place, cut_last_line)]
 
 
@@ -40,7 +40,7 @@ def _read(path: Path, cut_last_line: bool) -> SampleLog:
         reader = next((one for one in READERS if one.recognises(beginning)), None)
         if reader is None:
             known = "; ".join(one.looked_for for one in READERS)
-            raise ConfigError(f"{path} is no sample log that is known: found {beginning.found}. Looked for {known}")
+            raise ConfigError(f"{path} is not a known sample log: found {beginning.found}. Looked for {known}")
         log = reader.read(path, cut_last_line)
     if not log.samples:
         raise ConfigError(f"{path} holds no sample ({log.form}); expected at least one")

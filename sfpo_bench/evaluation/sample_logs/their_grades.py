@@ -46,16 +46,16 @@ def by_their_grades(log: SampleLog, problems: Sequence[LoggedProblem], name: str
     without = [(one, len(one.samples) - len(samples)) for one, samples in kept if len(samples) < len(one.samples)]
     if without:
         gone = [one.id for one, samples in kept if not samples]
-        of_problems = f", and with them the problems {names_text(gone)}" if gone else ""
+        of_problems = f"; without any, the problems {names_text(gone)} are left out" if gone else ""
         notes.append(
             f"{log.path}: {sum(count for _, count in without)} samples of {names_text([one.id for one, _ in without])} "
-            f"have no grade {name} and are left out{of_problems}. Scores are of the others."
+            f"have no grade {name} and are left out{of_problems}."
         )
     shares = any(sample.grades[name] not in (0.0, 1.0) for _, samples in graded for sample in samples)
     together = any(len(sample.responses) > 1 for _, samples in graded for sample in samples)
     found = tuple(_problem(one, samples, name, shares) for one, samples in graded)
     if together:
-        notes.append(f"{log.path}: {name} is a grade of all responses to a problem together, and counts as one sample.")
+        notes.append(f"{log.path}: {name} grades all responses to a problem together, and counts as one sample.")
     return GradedLog(GradedBenchmark.of(log.benchmark, found), (*notes, *uneven(log, found)))
 
 
@@ -66,8 +66,8 @@ def uneven(log: SampleLog, found: Sequence[GradedProblem]) -> list[str]:
         return []
     fewest = sum(one.samples == counts[0] for one in found)
     return [
-        f"{log.path}: problems have {counts[0]} to {counts[-1]} samples ({fewest} of {len(found)} the fewest); scores "
-        f"at k are of the first k, and at most {counts[0]} can be asked for."
+        f"{log.path}: problems have {counts[0]} to {counts[-1]} samples ({fewest} of {len(found)} problems have "
+        f"{counts[0]}). Scores at k use the first k samples; k is at most {counts[0]}."
     ]
 
 
