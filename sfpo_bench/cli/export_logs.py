@@ -1,4 +1,4 @@
-"""`sfpo-bench export-logs mllog FOLDER`: a run, or the runs of a comparison, as logs of MLPerf."""
+"""`sfpo-bench export-logs mllog FOLDER`: write a run, or the runs of a comparison, as logs of MLPerf."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def act(node: DictConfig) -> None:
         raise MissingDataError(f"{folder} has no run with an evaluation yet; nothing is exported")
     texts = {f"{key}/result_{one.run.seed}.txt": log_text(one, about) for key, one in evaluated}
     partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed here
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed export
     for place, text in texts.items():
         (partial / place).parent.mkdir(parents=True, exist_ok=True)
         (partial / place).write_text(text, encoding="utf-8")
@@ -45,7 +45,7 @@ def act(node: DictConfig) -> None:
 
 
 def _exported(folder: Path) -> tuple[list[tuple[str, ExportedRun]], tuple[float, ...]]:
-    """The runs with the names of their arms, and the targets that were set."""
+    """Return the runs with the names of their arms, and the targets that were set."""
     if ComparisonFolder(folder).exists():
         comparison = load_comparison(folder)
         plan = comparison.plan
@@ -70,12 +70,12 @@ def _exported(folder: Path) -> tuple[list[tuple[str, ExportedRun]], tuple[float,
 
 
 def _steps(plan: ComparisonPlan) -> dict[str, object]:
-    """The steps of a comparison, which its arms' settings leave out; those of imported runs are not known."""
+    """Return the steps of a comparison as a setting, which its arms omit; those of imported runs are unknown."""
     return {} if plan.origin else {"training.steps": plan.steps}
 
 
 def _plan_of(config: configuration.RunConfig) -> ComparisonPlan:
-    """A run by itself as a comparison of one: its curve is that of sampled evaluations on the report problems."""
+    """Return the plan of a comparison with one run, whose curve has the sampled evaluations on report problems."""
     arm = config.algorithm.name or "run"
     return ComparisonPlan(
         schema_version=1,
@@ -95,7 +95,7 @@ def _plan_of(config: configuration.RunConfig) -> ComparisonPlan:
 
 
 def _left_out(found: list[tuple[str, ExportedRun]]) -> list[str]:
-    """A line for every run that is not there or not whole."""
+    """Return a line for every run that has not ended or has no evaluation."""
     ended = (SeedStatus.finished, SeedStatus.failed)
     return [
         f"{one.label}, seed {one.run.seed} is {one.run.status.value}: its log has no run_stop"

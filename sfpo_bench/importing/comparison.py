@@ -19,8 +19,8 @@ from sfpo_bench.results.run_folder import RunFolder, RunStatus
 from sfpo_bench.results.stored_files import write_atomically
 
 _NOTE = (
-    "These runs were imported. Nothing here says whether targets were fixed before they ran, or whether their seeds, "
-    "problems and clocks were alike: that is for who imported them to know."
+    "These runs were imported. Their logs do not say whether targets were fixed in advance, or whether the runs used "
+    "the same seeds, problems and clocks."
 )
 
 
@@ -77,8 +77,8 @@ def _plan(runs: Sequence[ImportedRun], about: About) -> ComparisonPlan:
     _check_runs(runs)
     if not axes:
         raise ConfigError(
-            "found no cost that every run tells; expected at least one of responses, prompts, tokens, optimizer_steps "
-            "and seconds: name its column, such as responses=NAME, or say responses_per_step=N"
+            "found no cost that every run records; expected at least one of responses, prompts, tokens, "
+            "optimizer_steps and seconds: name its column, such as responses=NAME, or set responses_per_step=N"
         )
     if about.baseline and about.baseline not in keys:
         raise ConfigError(f"baseline = {about.baseline!r} is not an arm; expected one of {', '.join(keys)}")

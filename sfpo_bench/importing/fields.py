@@ -15,7 +15,7 @@ tokens follow from `decode_len/all/mean`. `time/step` holds `time/save_ckpt`; ev
 
 MLPerf's logs: `eval_accuracy`, and `samples_count` of its metadata, which for GRPO are responses.
 
-Trackers hold what a Hugging Face trainer logs under `train/` and `eval/`: a name of a preset is looked for there too.
+Trackers store the metrics of a Hugging Face trainer under `train/` and `eval/`; presets find their names there too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LOGGED_COSTS: Mapping[str, CostAxis] = {
     if axis is not CostAxis.total_seconds
 }
 OWN_NAMES = ("accuracy", *LOGGED_COSTS, "n")
-_TRAINING = "train/"  # what Hugging Face's trainers put before their names in a tracker
+_TRAINING = "train/"  # the prefix of Hugging Face's training metrics in a tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ PRESETS: Mapping[Preset, Fields] = {
 
 
 def as_logged(fields: Fields, found: Iterable[str]) -> Fields:
-    """The fields with `train/` before those names that are not `found` but are so."""
+    """Return the fields with the prefix `train/` for names that occur in `found` only with it."""
     known = set(found)
 
     def there(name: str) -> str:

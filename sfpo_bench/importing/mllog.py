@@ -1,8 +1,8 @@
-"""Lines of MLPerf's logs, `:::MLLOG {json}`: read from and written to text. The owner of the words of that format.
+"""Parse and write lines of MLPerf's logs, `:::MLLOG {json}`. All names of that format are defined here.
 
-A line stands alone or behind other text, such as the rank that printed it. Its object has `key`, `value`, `metadata`,
-`time_ms` and `event_type`; `metadata` of evaluations tells `samples_count`, the samples trained on by then, which for
-GRPO are responses.
+Other text may come before the token, such as the rank that printed the line. The object has `key`, `value`, `metadata`,
+`time_ms` and `event_type`. The metadata of an evaluation has `samples_count`, the number of samples trained on so far;
+for GRPO these are responses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TOKEN = ":::MLLOG "
 
 
 class Kind(StrEnum):
-    """`event_type` of a line."""
+    """The `event_type` of a line."""
 
     start = "INTERVAL_START"
     end = "INTERVAL_END"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Key(StrEnum):
-    """The keys that mean something here."""
+    """The keys that are read or written here."""
 
     cache_clear = "cache_clear"
     init_start = "init_start"
@@ -49,12 +49,13 @@ class Key(StrEnum):
 SAMPLES, EPOCH, STATUS, STEP = "samples_count", "epoch_num", "status", "step"  # of `metadata`
 SUCCESS, ABORTED = "success", "aborted"  # of `STATUS`
 TARGET = "target_accuracy"
-ARM, STATE = "arm", "state"  # ours: the label of a run's arm, and how the run ended, in `metadata` beside `STATUS`
+# Our additions: the label of a run's arm, and in `metadata` the final state of the run.
+ARM, STATE = "arm", "state"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line. `place` says where it stands, for errors."""
+    """One line of a log. `place` is its location, for errors."""
 
     key: str
     value: object
@@ -64,7 +65,7 @@ class Event:
     place: str = ""
 
     def line(self) -> str:
-        """The event as a line of a log."""
+        """Return the event as a line of a log."""
         raw = {
             "namespace": "",
             "time_ms": self.time_ms,
@@ -77,8 +78,10 @@ class Event:
 
 
 def events(source: str, text: str, cut_last_line: bool, notes: list[str]) -> Iterator[Event]:
-    """The events of a log; raises `ConfigError`, with the line, for one that is none. A last line that is cut off is
-    left out, with a note, where asked for."""
+    """Yield the events of a log. Raises `ConfigError`, with the line, for an invalid one.
+
+    With `cut_last_line` an incomplete last line is dropped, with a note.
+    """
     lines = [(at, line) for at, line in enumerate(text.split("\n"), 1) if TOKEN in line]
     for at, line in lines:
         place, content = f"{source}, line {at}", line[line.index(TOKEN) + len(TOKEN) :].strip()
@@ -89,7 +92,7 @@ def events(source: str, text: str, cut_last_line: bool, notes: list[str]) -> Ite
                 notes.append(f"{source}: line {at} was cut off and is left out")
                 return
             hint = "; a line that was cut off is left out with cut_last_line=true" if at == lines[-1][0] else ""
-            raise ConfigError(f"{place} is not JSON behind {TOKEN.strip()}: {error}{hint}") from error
+            raise ConfigError(f"{place} is not JSON after {TOKEN.strip()}: {error}{hint}") from error
         yield _event(place, raw)
 
 

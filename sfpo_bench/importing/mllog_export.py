@@ -1,7 +1,7 @@
-"""A run as a log of MLPerf: its settings, and every evaluation after how many responses.
+"""Write a run as a log of MLPerf: its settings, and every evaluation with the number of responses before it.
 
-The lines follow the rules that MLPerf's compliance checker has for every benchmark (`training_6.1.0/common.yaml`).
-Those of a single benchmark, such as its model and its number of problems, no run here can meet.
+The lines follow the rules of MLPerf's compliance checker for all benchmarks (`training_6.1.0/common.yaml`). No run here
+can satisfy the rules for a single benchmark, which fix its model and its number of problems.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sfpo_bench.importing.mllog import ABORTED, ARM, SAMPLES, STATE, STATUS, STE
 from sfpo_bench.reports.load import SeedRun, SeedStatus
 from sfpo_bench.results.run_folder import RunFolder
 
-# What MLPerf calls a setting of ours.
+# MLPerf's names of our settings.
 _SETTINGS = {
     "num_prompts_per_step": "rollout.prompts",
     "num_generations_per_prompt": "rollout.group",
@@ -41,8 +41,7 @@ _ENDED = (SeedStatus.finished, SeedStatus.failed)
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a log says of who made it and of which benchmark; `target` is the accuracy that makes a run a success, 0 for
-    none."""
+    """The submitter and benchmark of a log. `target` is the accuracy at which a run is a success; 0 for none."""
 
     benchmark: str
     org: str
@@ -52,7 +51,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class ExportedRun:
-    """A run, the label of its arm, the costs that it tells by axis, and the settings it ran under by dotted key."""
+    """A run with the label of its arm, the cost axes that it recorded, and its settings by dotted key."""
 
     run: SeedRun
     label: str
@@ -61,21 +60,23 @@ class ExportedRun:
 
 
 def log_text(exported: ExportedRun, about: Submission) -> str:
-    """The log of a run as text; raises `ConfigError` for one without an evaluation or without responses."""
+    """Return the log of a run as text. Raises `ConfigError` for a run without evaluations or a count of responses."""
     run = exported.run
     if not run.curve:
         raise ConfigError(f"arm {exported.label!r}, seed {run.seed} has no evaluation yet; expected at least one")
     if CostAxis.responses not in exported.axes:
         raise ConfigError(
-            f"the runs tell no responses; expected them, since a log of MLPerf counts in samples: they tell "
+            f"the runs did not record responses, which a log of MLPerf needs as its samples; found "
             f"{', '.join(exported.axes)}"
         )
     return "".join(event.line() + "\n" for event in _events(exported, about))
 
 
 def _events(exported: ExportedRun, about: Submission) -> Iterator[Event]:
-    """Every event in order. Milliseconds are those of the run's own clock of `total_seconds`, behind its start: time
-    between two processes of a run is no part of it."""
+    """Yield every event in order.
+
+    Times are the run's start plus its `total_seconds`, so the time between two processes of a run is excluded.
+    """
     started = exported.run.provenance.get("started_unix_s")
     start = round(1000 * started) if isinstance(started, (int, float)) else 0
     yield Event(Key.cache_clear, True, start)
@@ -100,7 +101,7 @@ def _events(exported: ExportedRun, about: Submission) -> Iterator[Event]:
 
 
 def _facts(exported: ExportedRun, about: Submission) -> Mapping[str, object]:
-    """What stands before the run; settings that are not known are not there."""
+    """Return the events before the run by key. Unknown settings are absent."""
     known = {key: exported.settings[name] for key, name in _SETTINGS.items() if name in exported.settings}
     facts: dict[str, object] = {
         Key.benchmark: about.benchmark,
@@ -117,7 +118,7 @@ def _facts(exported: ExportedRun, about: Submission) -> Mapping[str, object]:
         facts[Key.eval_samples] = exported.run.curve[-1].n
     if {"num_prompts_per_step", "num_generations_per_prompt"} <= known.keys():
         batch = int(str(known["num_prompts_per_step"])) * int(str(known["num_generations_per_prompt"]))
-        # A micro-batch is as many responses as fit into learner.micro_batch_tokens: at most the whole batch.
+        # Micro-batches are bounded in tokens (learner.micro_batch_tokens); the whole batch is the upper bound.
         facts |= {Key.batch: batch, "micro_batch_size": batch}
     if (precision := _PRECISIONS.get(str(exported.settings.get("learner.precision")))) is not None:
         facts |= dict.fromkeys(_PRECISION_KEYS, precision) | dict.fromkeys(_PARALLELISM_KEYS, 1)
@@ -128,19 +129,19 @@ def _facts(exported: ExportedRun, about: Submission) -> Mapping[str, object]:
 
 
 def _clock(exported: ExportedRun, record: EvaluationRecord) -> float:
-    """Seconds of the run before an evaluation; 0 where it tells no time."""
+    """Return the seconds of the run before an evaluation, 0 if it recorded no time."""
     timed = next((axis for axis in (CostAxis.total_seconds, CostAxis.train_seconds) if axis in exported.axes), None)
     return record.costs.on(timed) if timed is not None else 0.0
 
 
 def _told(exported: ExportedRun, record: EvaluationRecord) -> Mapping[str, object]:
-    """What stands beside an accuracy: its samples, its step, its size, and the costs as they were counted."""
+    """Return the metadata of an accuracy: samples, step, number of evaluated responses, and recorded costs."""
     size = {Key.eval_samples.value: record.n} if record.n else {}
     costs = {axis: getattr(record.costs, axis) for axis in exported.axes if axis != CostAxis.responses}
     return {SAMPLES: record.costs.responses, STEP: record.step, **size, **costs}
 
 
 def _status(run: SeedRun, about: Submission) -> str:
-    """success for a finished run that was at the target, or that had none."""
+    """Return success for a finished run that reached the target or had none, else aborted."""
     reached = not about.target or any(record.accuracy >= about.target for record in run.curve)
     return SUCCESS if run.status is SeedStatus.finished and reached else ABORTED

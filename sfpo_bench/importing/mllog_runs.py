@@ -1,4 +1,4 @@
-"""Runs from MLPerf's logs: what each evaluation found, after how many samples and seconds of training."""
+"""Read runs from MLPerf's logs: accuracies with the samples and seconds of training before them."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from sfpo_bench.importing.naming import NamedRun, identified
 from sfpo_bench.importing.reader import Given
 from sfpo_bench.results.run_folder import RunState
 
-# What an evaluation's row is given beside what the line tells: `FIELDS` names them.
+# A value that is added to an evaluation's row; the preset `mllog` of `fields.py` reads it.
 SECONDS = "train_seconds"
-# A run that ends without its target was whole too. Our own logs tell more.
+# An aborted run missed its target but was complete. Our own logs have the state in addition.
 _STATES = {SUCCESS: RunState.finished, ABORTED: RunState.finished, RunState.failed.value: RunState.failed}
 _BEFORE_RUN = (Key.cache_clear, Key.init_start, Key.benchmark)
 
 
 class MlperfLog:
-    """A log of MLPerf, of one run or of several one behind the other, or a folder of such logs."""
+    """Reader for a log of MLPerf, with one run or several in sequence, or a folder of such logs."""
 
     kind = "a log of MLPerf"
     looked_for = f"lines with {TOKEN}{{…}}"
@@ -55,7 +55,7 @@ class MlperfLog:
 
 def _runs(path: Path, cut_last_line: bool) -> list[NamedRun]:
     notes: list[str] = []
-    text = path.read_bytes().decode("latin-1")  # as the published checker reads them
+    text = path.read_bytes().decode("latin-1")  # the encoding of MLPerf's own checker
     parts: list[list[Event]] = [[]]
     for event in events(str(path), text, cut_last_line, notes):
         if event.key in _BEFORE_RUN and any(one.key == Key.run_start for one in parts[-1]):
@@ -67,9 +67,9 @@ def _runs(path: Path, cut_last_line: bool) -> list[NamedRun]:
 
 @dataclass(slots=True)
 class _Clock:
-    """Seconds since `run_start`, without those between the start and the stop of an evaluation.
+    """Seconds since `run_start`, excluding evaluations.
 
-    A log all of whose lines are of one time tells none: `is_running` is false.
+    `is_running` is false for a log in which all lines have the same time: it has no time information.
     """
 
     is_running: bool
@@ -127,7 +127,7 @@ def _run(path: Path, name: str, part: Sequence[Event], notes: Sequence[str]) -> 
 
 
 def _steps(part: _Part) -> list[int]:
-    """The steps of the rows: as every row tells them, else batches, else samples."""
+    """Return the steps of the rows: those in the rows if all have one, else the number of batches, else of samples."""
     told = [row.values.get(STEP) for _, row in part.rows]
     steps = [int(step) for step in told if step is not None and step == int(step)]
     if len(steps) == len(part.rows):
@@ -138,7 +138,7 @@ def _steps(part: _Part) -> list[int]:
 
 
 def _row(event: Event, clock: _Clock) -> tuple[float, LogRow]:
-    """The samples trained on by then, and the row, whose step is not known yet."""
+    """Return the number of samples trained on so far, and the row; its step is set later."""
     samples = event.metadata.get(SAMPLES, event.metadata.get(EPOCH))
     if not is_number(samples) or samples != int(samples) or samples < 0:
         raise ConfigError(
@@ -159,7 +159,7 @@ def _row(event: Event, clock: _Clock) -> tuple[float, LogRow]:
 
 
 def _counted(row: LogRow, step: int, part: _Part) -> LogRow:
-    """The row at its step, an evaluation with the number of its samples where the run tells it once."""
+    """Return the row with its step. An evaluation without its own `eval_samples` gets the run's value."""
     size = part.numbers.get(Key.eval_samples)
     values = dict(row.values)
     if size is not None and (Key.eval_accuracy in values or Key.eval_accuracy in row.unread):

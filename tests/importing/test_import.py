@@ -291,7 +291,7 @@ def test_what_is_no_csv_in_utf_8_is_refused(tmp_path: Path) -> None:
 
 def test_runs_without_any_cost_or_with_an_unknown_baseline_or_an_existing_folder_are_refused(tmp_path: Path) -> None:
     bare = runs_of("step,accuracy\n1,0.5\n", tmp_path)
-    with pytest.raises(ConfigError, match="found no cost that every run tells"):
+    with pytest.raises(ConfigError, match="found no cost that every run records"):
         write_comparison(tmp_path / "a", bare, ABOUT)
     runs = runs_of("step,accuracy,responses\n1,0.5,8\n", tmp_path)
     with pytest.raises(ConfigError, match="baseline = 'b' is not an arm; expected one of run"):

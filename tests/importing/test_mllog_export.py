@@ -129,7 +129,7 @@ def test_how_a_run_ended_stands_at_its_end(status: SeedStatus, target: float, sa
 
 def test_a_run_that_tells_no_responses_or_has_no_evaluation_is_refused() -> None:
     one = exported()[0]
-    with pytest.raises(ConfigError, match=r"tell no responses; expected them, .* they tell train_seconds"):
+    with pytest.raises(ConfigError, match=r"did not record responses, .* found train_seconds"):
         log_text(replace(one, axes=("train_seconds",)), ABOUT)
     with pytest.raises(ConfigError, match="has no evaluation yet"):
         log_text(replace(one, run=replace(one.run, curve=())), ABOUT)

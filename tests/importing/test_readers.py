@@ -407,7 +407,7 @@ def test_seconds_of_training_leave_the_evaluations_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (":::MLLOG {", "line 1 is not JSON behind :::MLLOG"),
+        (":::MLLOG {", "line 1 is not JSON after :::MLLOG"),
         (":::MLLOG [1]", r"line 1: found \[1\]; expected an object with key, value, metadata, time_ms"),
         (':::MLLOG {"key": "seed", "value": 1, "time_ms": "x"}', "line 1: time_ms is 'x'; expected milliseconds"),
         (':::MLLOG {"key": "seed", "value": 1, "time_ms": 1, "event_type": "POINT"}', "line 1: event_type is 'POINT'"),
