@@ -19,12 +19,13 @@ from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.training.checkpoint import CheckpointStore
+from tests.campaigns.left_behind import without_seconds
 from tests.conftest import command
 from tests.in_process import sfpo_bench
 from tests.methods import ranks_worker
 from tests.methods.members import PRESETS
 from tests.methods.preset_runs import RUN_NAME, STEPS, composed, overrides_of
-from tests.training.test_kill_and_resume import _DIE, without_seconds
+from tests.training.test_kill_and_resume import _DIE
 
 pytestmark = pytest.mark.slow
 

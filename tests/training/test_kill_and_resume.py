@@ -16,7 +16,7 @@ from sqlite3 import connect
 
 import pytest
 
-from sfpo_bench.core.metric_keys import is_timed
+from tests.campaigns.left_behind import timed, without_seconds
 from tests.conftest import TINY, command
 from tests.in_process import sfpo_bench
 
@@ -96,16 +96,6 @@ def ended(folder: Path) -> Ended:
         samples=(run / "samples.jsonl").read_text(),
         mlflow=stored(folder / "results" / "mlflow.db"),
     )
-
-
-def without_seconds(value: object) -> object:
-    if isinstance(value, dict):
-        return {k: None if timed(k) else without_seconds(v) for k, v in value.items()}
-    return [without_seconds(item) for item in value] if isinstance(value, list) else value
-
-
-def timed(key: str) -> bool:
-    return is_timed(key) or key == "time_unix_s"
 
 
 def stored(database: Path) -> list[tuple[str, float | None, int]]:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from sfpo_bench.training.checkpoint import CheckpointStore
+from tests.campaigns.left_behind import without_seconds
 from tests.conftest import TINY, Cli
-from tests.training.test_kill_and_resume import without_seconds
 
 RUN = Path("results/runs/arithmetic-sfpo-seed0")
 TRAIN = ("train", "algorithm=sfpo", "tracking=none", *TINY)

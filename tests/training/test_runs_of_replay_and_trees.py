@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from sfpo_bench.training.checkpoint import CheckpointStore
+from tests.campaigns.left_behind import without_seconds
 from tests.conftest import command
 from tests.in_process import sfpo_bench
-from tests.training.test_kill_and_resume import _DIE, without_seconds
+from tests.training.test_kill_and_resume import _DIE
 from tests.training.test_runs_in_several_processes import _same, torchrun
 from tests.training.test_runs_with_a_critic import IN_STEP_3, SHORT, ended
 

@@ -22,9 +22,10 @@ from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.training import build
 from sfpo_bench.training.inputs import with_inputs
 from sfpo_bench.training.ranks import ALONE
+from tests.campaigns.left_behind import without_seconds
 from tests.conftest import command
 from tests.in_process import sfpo_bench
-from tests.training.test_kill_and_resume import _DIE, without_seconds
+from tests.training.test_kill_and_resume import _DIE
 
 SHORT = (
     *("tracking=none", "threads=1", "rollout.prompts=4", "rollout.group=4", "training.steps=3"),

@@ -16,9 +16,10 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.tensor_files import read_tensors
+from tests.campaigns.left_behind import without_seconds
 from tests.conftest import command
 from tests.in_process import sfpo_bench
-from tests.training.test_kill_and_resume import _DIE, without_seconds
+from tests.training.test_kill_and_resume import _DIE
 from tests.training.test_runs_in_several_processes import _same, torchrun
 
 SHORT = (

@@ -29,11 +29,12 @@ from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.rollouts import GradedRollouts, ProblemSchedule, Sampler, Stopwatch
 from sfpo_bench.training.tensor_files import read_tensors
+from tests.campaigns.left_behind import without_seconds
 from tests.conftest import command
 from tests.in_process import sfpo_bench
 from tests.training.policies import batch, policy
 from tests.training.rollout_sources import ByKey, KeyEngine, problems
-from tests.training.test_kill_and_resume import _DIE, without_seconds
+from tests.training.test_kill_and_resume import _DIE
 from tests.training.test_learner import ADAMW
 from tests.training.test_runs_in_several_processes import _same, torchrun
 

@@ -20,9 +20,10 @@ from sfpo_bench.settings.comparison import ComparisonSettings
 from sfpo_bench.settings.stop_checks import check_stop, check_stopped_comparison
 from sfpo_bench.settings.training import EvaluationSettings, TrainingSettings
 from sfpo_bench.training.checkpoint import CheckpointStore
+from tests.campaigns.left_behind import without_seconds
 from tests.conftest import TINY, command
 from tests.in_process import sfpo_bench
-from tests.training.test_kill_and_resume import _DIE, without_seconds
+from tests.training.test_kill_and_resume import _DIE
 
 
 def evaluated(step: int, accuracy: float, split: Split = Split.select, mode: str = "sampled") -> EvaluationRecord:

@@ -1,0 +1,286 @@
+"""Kill commands at random moments, resume them, and compare what they leave with uninterrupted ones.
+
+    python tests/campaigns/kills.py FOLDER [--kills 1000] [--seed 0] [--only TEXT ...]
+
+A round starts a command in an empty folder and sends SIGKILL at a uniform moment of its time, to the process itself or
+to a process below it (worker, evaluator, rank, delivery); the same command then resumes it, and is killed again, one to
+three times in all. At its end weights, journals, samples, trials, tables and the rows of the MLflow store must equal
+those of a command that was not killed. FOLDER/rounds.jsonl has a line a round; the same call goes on where it was.
+Ends with 1 where a round differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+if __name__ == "__main__":  # the package of the tests lies above this folder
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from sfpo_bench.tracking.mlflow_store import create_sqlite
+from tests.campaigns.left_behind import Content, differences, left_behind
+from tests.comparison.test_compare import COMPARE
+from tests.conftest import TINY, command
+from tests.evaluation.test_evaluate import EVALUATE
+from tests.study.tiny_study import TINY_STUDY, TINY_SWEEP, TWO_ARMS
+from tests.sweep.tiny import TINY_SWEEP as SWEEP
+
+ROOT = Path(__file__).parents[2]
+_MOST_KILLS, _STARTS, _LONGEST_S = 3, 12, 900.0
+# How long a command whose parent was killed may find its own orphans at work.
+_IN_USE = "another process"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A command, and the files that it needs beside it. `ranks` above 1 start it under torchrun."""
+
+    arguments: tuple[str, ...]
+    files: tuple[tuple[str, str], ...] = ()
+    ranks: int = 1
+
+    def line(self) -> list[str]:
+        if self.ranks == 1:
+            return command(self.arguments)
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self.ranks}"]
+        return [*torchrun, "-m", "sfpo_bench", *self.arguments]
+
+    def prepare(self, folder: Path, database: Path) -> None:
+        (folder / "results").mkdir(parents=True)
+        shutil.copy(database, folder / "results" / "mlflow.db")
+        for name, content in self.files:
+            (folder / name).write_text(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An uninterrupted command: how long it took, and what it left."""
+
+    seconds: float
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One command that was killed and resumed. `back_s`: from each restart to the first new result."""
+
+    number: int
+    case: str
+    kills: tuple[str, ...]
+    back_s: tuple[float, ...]
+    wrong: tuple[str, ...]
+
+
+def cases() -> Mapping[str, Case]:
+    """Training by every packaged algorithm and on two ranks; compare, sweeps, study, evaluate."""
+    names = sorted(path.stem for path in (ROOT / "sfpo_bench" / "conf" / "algorithm").glob("*.yaml"))
+    found = {f"train {name}": Case(("train", f"algorithm={name}", *TINY)) for name in names}
+    found["train two ranks"] = Case(("train", "algorithm=sfpo", *TINY), ranks=2)
+    found["compare"] = Case((*COMPARE, "comparison.slots=2"))
+    for sampler in ("tpe", "random", "grid"):
+        text = SWEEP.replace("high: 1e-2}", "high: 1e-2, points: 2}").replace("  trials: 5", "  trials: 4")
+        text = text.replace("tracking: {mlflow: false}\n", "") + f"  sampler: {sampler}\n"
+        found[f"sweep {sampler}"] = Case(("sweep", "tiny.yaml"), (("tiny.yaml", text),))
+    study = (("tiny.yaml", TINY_STUDY), ("tiny_sweep.yaml", TINY_SWEEP))
+    found["study"] = Case(("study", "tiny.yaml", *TWO_ARMS), study)
+    found["evaluate"] = Case(EVALUATE)
+    return found
+
+
+def whole(folder: Path, name: str, case: Case, database: Path) -> Whole | str:
+    """The uninterrupted command, from the record of an earlier call where there is one; why it cannot run here."""
+    record = folder / "whole" / f"{name.replace(' ', '-')}.json"
+    if record.exists():
+        known = json.loads(record.read_text())
+        return known if isinstance(known, str) else Whole(**known)
+    place = folder / "whole" / name.replace(" ", "-")
+    shutil.rmtree(place, ignore_errors=True)
+    case.prepare(place, database)
+    begun = time.monotonic()
+    done = subprocess.run(case.line(), cwd=place, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
+    seconds = time.monotonic() - begun
+    found: Whole | str = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    if done.returncode == 0:
+        found = Whole(seconds, left_behind(place / "results"))
+    record.write_text(json.dumps(found if isinstance(found, str) else asdict(found)))
+    shutil.rmtree(place)
+    return found
+
+
+def kill_and_resume(folder: Path, number: int, name: str, case: Case, expected: Whole, seed: int) -> Round:
+    """One round in a folder of its own, which is kept where something is wrong."""
+    draw = random.Random(f"{seed} {number}")
+    wanted, kills, back = draw.randint(1, _MOST_KILLS), list[str](), list[float]()
+    for _ in range(_STARTS):
+        at = draw.uniform(0, expected.seconds) if len(kills) < wanted else None
+        ended = _start(case, folder, at, draw)
+        back += ended.back_s if kills else ()
+        kills += ended.killed
+        if ended.code == 0:
+            break
+        if not ended.killed and _IN_USE in ended.errors:
+            time.sleep(1.0)
+        elif not ended.killed:
+            return Round(number, name, tuple(kills), tuple(back), (f"ended with {ended.code}: {ended.errors[-400:]}",))
+    else:
+        return Round(number, name, tuple(kills), tuple(back), (f"was not done after {_STARTS} starts",))
+    return Round(
+        number, name, tuple(kills), tuple(back), tuple(differences(expected.content, left_behind(folder / "results")))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    code: int
+    errors: str
+    killed: tuple[str, ...]
+    back_s: tuple[float, ...]
+
+
+def _start(case: Case, folder: Path, at: float | None, draw: random.Random) -> _Ended:
+    """Start the command; kill it, or a process below it, after `at` seconds."""
+    before, begun, back, killed = _progress(folder), time.monotonic(), list[float](), list[str]()
+    with (folder / "errors.txt").open("w+") as errors:
+        process = subprocess.Popen(case.line(), cwd=folder, stdout=subprocess.DEVNULL, stderr=errors)
+        while process.poll() is None and time.monotonic() < begun + _LONGEST_S:
+            time.sleep(0.02)
+            passed = time.monotonic() - begun
+            if not back and _progress(folder) != before:
+                back.append(round(passed, 2))
+            if at is not None and not killed and passed >= at:
+                killed += _kill(process.pid, draw)
+        if process.poll() is None:
+            process.kill()
+            errors.write(f"did not end within {_LONGEST_S:g} s")
+        code = process.wait()
+        errors.seek(0)
+        return _Ended(code, errors.read(), tuple(killed), tuple(back))
+
+
+def _kill(parent: int, draw: random.Random) -> list[str]:
+    """SIGKILL to the command or, as likely as each other, to one of the processes below it."""
+    below = descendants(parent)
+    victim = draw.choice([parent, *below])
+    with suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGKILL)
+        return ["the command" if victim == parent else "a process below it"]
+    return []
+
+
+def descendants(parent: int) -> list[int]:
+    """The processes below a process, however deep."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, IndexError, ValueError):
+            above = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(above, []).append(int(entry.name))
+    found, open_ones = list[int](), [parent]
+    while open_ones:
+        below = children.get(open_ones.pop(), [])
+        found += below
+        open_ones += below
+    return found
+
+
+def _progress(folder: Path) -> tuple[int, int]:
+    """Bytes of journals and parts of samples: they change when a result arrives."""
+    sizes = [path.stat().st_size for path in folder.rglob("journal.jsonl")]
+    return sum(sizes), sum(1 for _ in folder.rglob("parts/*.parquet"))
+
+
+def campaign(folder: Path, kills: int, seed: int, only: Sequence[str]) -> list[Round]:
+    """Rounds until so many kills were tried; those that are done are read from the record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "whole").mkdir(exist_ok=True)
+    database, record = folder / "empty.db", folder / "rounds.jsonl"
+    if not database.exists():
+        create_sqlite(database)
+    rounds = _read(record)
+    chosen = {name: case for name, case in cases().items() if not only or any(text in name for text in only)}
+    left_out = set[str]()
+    while sum(len(one.kills) for one in rounds) < kills and len(left_out) < len(chosen):
+        number = len(rounds)
+        order = sorted(chosen)
+        random.Random(f"{seed} order {number // len(order)}").shuffle(order)
+        name = order[number % len(order)]
+        expected = whole(folder, name, chosen[name], database)
+        if isinstance(expected, str):
+            left_out.add(name)
+            found = Round(number, name, (), (), ())
+        else:
+            place = folder / f"round-{number:05d}"
+            shutil.rmtree(place, ignore_errors=True)
+            chosen[name].prepare(place, database)
+            found = kill_and_resume(place, number, name, chosen[name], expected, seed)
+            if not found.wrong:
+                shutil.rmtree(place)
+        with record.open("a") as lines:
+            lines.write(json.dumps(asdict(found)) + "\n")
+        rounds.append(found)
+        print(f"{number}: {name}: {len(found.kills)} kills{': ' + '; '.join(found.wrong) if found.wrong else ''}")
+    return rounds
+
+
+def _read(record: Path) -> list[Round]:
+    """The rounds of earlier calls; a last line that a kill cut off is dropped."""
+    rounds = list[Round]()
+    for line in record.read_text().splitlines() if record.exists() else ():
+        with suppress(json.JSONDecodeError, KeyError):
+            one = json.loads(line)
+            kills, back, wrong = (tuple(one[name]) for name in ("kills", "back_s", "wrong"))
+            rounds.append(Round(one["number"], one["case"], kills, back, wrong))
+    if record.exists():
+        record.write_text("".join(json.dumps(asdict(one)) + "\n" for one in rounds))
+    return rounds
+
+
+def said(rounds: Sequence[Round]) -> str:
+    """How much was tried, what failed, and how long work took to go on."""
+    kills = [kill for one in rounds for kill in one.kills]
+    back = sorted(seconds for one in rounds for seconds in one.back_s)
+    wrong = [one for one in rounds if one.wrong]
+    lines = [
+        f"{len(kills)} kills ({kills.count('the command')} of the command, "
+        f"{kills.count('a process below it')} of a process below it) in "
+        f"{sum(bool(one.kills) for one in rounds)} rounds of {len({one.case for one in rounds if one.kills})} commands",
+        f"{len(wrong)} rounds differ from uninterrupted ones"
+        + "".join(f"\n  round {one.number}, {one.case}: {'; '.join(one.wrong)}" for one in wrong),
+    ]
+    without = sorted({one.case for one in rounds if not one.kills and not one.back_s and not one.wrong})
+    if without:
+        lines.append(f"without a kill: {', '.join(without)}")
+    if back:
+        lines.append(
+            f"seconds from a restart to the first new result: median {median(back):.1f}, largest {back[-1]:.1f} "
+            f"(n = {len(back)})"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the campaign of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=[], help="commands whose name contains one of these")
+    asked = parser.parse_args()
+    rounds = campaign(asked.folder, asked.kills, asked.seed, asked.only)
+    print(said(rounds))
+    sys.exit(any(one.wrong for one in rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The campaign of kills: its comparison notices what a kill could do, and a short form of it runs."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns.kills import campaign, cases, descendants, said
+from tests.campaigns.left_behind import differences, left_behind
+
+
+def results(folder: Path) -> Path:
+    run = folder / "results" / "runs" / "one"
+    (run / "checkpoints" / "step-000002").mkdir(parents=True)
+    (run / "checkpoints" / "step-000002" / "weights.safetensors").write_bytes(b"weights")
+    (run / "journal.jsonl").write_text('{"step": 1, "loss": 0.5, "time_unix_s": 5.0}\n')
+    return folder / "results"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("runs/one/journal.jsonl", '{"step": 1, "loss": 0.5, "time_unix_s": 9.0}\n', []),
+        ("runs/one/journal.jsonl", '{"step": 1, "loss": 0.6, "time_unix_s": 5.0}\n', ["differs"]),
+        ("runs/one/journal.jsonl", '{"step": 1, "loss": 0.5, "time_unix_s": 5.0}\n' * 2, ["differs"]),
+        ("runs/one/checkpoints/step-000002/weights.safetensors", "weighty", ["differs"]),
+        ("runs/two/journal.jsonl", "", ["too much"]),
+    ],
+)
+def test_results_are_equal_but_for_times(tmp_path: Path, file: str, content: str, said: list[str]) -> None:
+    whole, killed = results(tmp_path / "whole"), results(tmp_path / "killed")
+    (killed / file).parent.mkdir(exist_ok=True)
+    (killed / file).write_text(content)
+    found = differences(left_behind(whole), left_behind(killed))
+    assert [one.partition(":")[0] for one in found] == said
+
+
+def test_processes_below_a_process_are_found_however_deep(tmp_path: Path) -> None:
+    nested = f"import subprocess, sys; subprocess.run([{sys.executable!r}, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None and parent.stdout.readline() == "1\n"
+        assert len(descendants(parent.pid)) == 1
+        parent.communicate("\n", timeout=60)
+
+
+def test_every_packaged_algorithm_is_killed() -> None:
+    assert {"train sfpo", "train grpo", "compare", "study", "sweep tpe", "evaluate"} <= cases().keys()
+    assert len(cases()) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_short_campaign_finds_equal_results_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    only = ["train sfpo_paper", "compare", "sweep grid", "evaluate"]
+    rounds = campaign(tmp_path, 6, seed, only)
+    assert not [one for one in rounds if one.wrong], f"seed {seed}: {said(rounds)}"
+    assert sum(len(one.kills) for one in rounds) >= 6
+    with (tmp_path / "rounds.jsonl").open("a") as lines:
+        lines.write(json.dumps({"number": len(rounds)})[:5])  # as a kill leaves it
+    assert campaign(tmp_path, 6, seed, only) == rounds
