@@ -180,11 +180,11 @@ def test_every_setting_that_a_page_for_beginners_names_is_there(page: str) -> No
 
 
 def test_every_make_target_that_a_page_names_is_there() -> None:
-    targets = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = {
         (page.name, target)
         for page in PAGES
-        for target in re.findall(r"(?:^|`)make (?:[A-Z_]+=\S+ )*([a-z][a-z-]*)", page.read_text(), re.MULTILINE)
+        for target in re.findall(r"(?:^|`)make (?:[A-Z_]+=\S+ )*([a-z][a-z0-9-]*)", page.read_text(), re.MULTILINE)
     }
     assert {target for _, target in named} >= {"check", "test", "docs"}
     assert [pair for pair in sorted(named) if pair[1] not in targets] == []
