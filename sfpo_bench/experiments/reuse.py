@@ -1,9 +1,8 @@
-"""Finished runs that lie elsewhere, taken over where the same run is wanted here.
+"""Reuse finished runs of other comparisons, sweeps and studies instead of training them again.
 
-Two runs are the same when their settings but for names, their seed, their steps and where they end, the content of what
-they read and the code are: `comparison.reuse` names folders of comparisons, sweeps or studies in which such runs are
-looked for, whatever the arm or the trial is called there. One that is found is copied whole, with a note of where from,
-and not trained.
+Two runs are the same if their settings except names, their seed, their length, the content of their input files and
+the code are equal. `comparison.reuse` lists the folders to search; the names of arms and trials there do not matter. A
+match is copied completely, with a note of its origin.
 """
 
 from __future__ import annotations
@@ -24,19 +23,21 @@ from sfpo_bench.settings.config import flatten, read_saved, to_plain, to_yaml
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.run import code_changed, identity, started_with, training_of
 
-# What a run is called and told of; no number follows from it.
+# Settings that only name or describe a run. No result depends on them.
 _NAMES = ("name", "description", "algorithm.name")
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRuns:
-    """Finished runs by what they are."""
+    """Finished runs by the digest of their configuration."""
 
     by_digest: Mapping[str, Path]
 
     def take(self, run: RunFolder, node: DictConfig, *, weights: bool = True) -> bool:
-        """Fill the folder of a run that has not begun with a finished one of the same settings; False where there is
-        none, or, with `weights`, none that has kept them. The folder appears whole or not at all."""
+        """Copy a finished run of the same settings to the folder of a run that has not begun. The copy is atomic.
+
+        Returns False if there is no such run, or with `weights` none that kept its weights.
+        """
         if not self.by_digest or _has_begun(run):
             return False
         source = self.by_digest.get(digest_of(node))
@@ -62,15 +63,15 @@ class FinishedRuns:
 
 @lru_cache(maxsize=4)
 def finished_runs(folders: tuple[str, ...]) -> FinishedRuns:
-    """The finished runs below these folders that the present code made; of equal ones the first.
+    """Return the finished runs of the current code below these folders; the first of equal ones.
 
-    Raises `MissingDataError` for a folder that is not there.
+    Raises `MissingDataError` for a folder that does not exist.
     """
     found: dict[str, Path] = {}
     for folder in folders:
         if not Path(folder).is_dir():
             raise MissingDataError(
-                f"comparison.reuse names {folder}, which is no folder; expected that of a comparison, a sweep or a "
+                f"comparison.reuse lists {folder}, which is not a folder; expected that of a comparison, a sweep or a "
                 "study, such as results/studies/arithmetic"
             )
         for digest, path in _runs_in(Path(folder)):
@@ -86,12 +87,14 @@ def _runs_in(folder: Path) -> Iterator[tuple[str, Path]]:
             if done:
                 yield digest_of(read_saved(run.config), run), run.path
         except BenchError:
-            continue  # what is damaged there is no run to take
+            continue  # a damaged run is not reused
 
 
 def digest_of(node: DictConfig, stored: RunFolder | None = None) -> str:
-    """Names what the run of a configuration is, whatever it is called; of a stored one what its inputs held when it was
-    started."""
+    """Return the digest that identifies a run's configuration, without its names.
+
+    For a `stored` run, input files have the content that they had when it was started.
+    """
     settings = flatten(to_plain(node))
     made = identity(settings)
     if stored is not None:
@@ -111,7 +114,7 @@ def _has_begun(run: RunFolder) -> bool:
 
 
 def _content(run: RunFolder) -> tuple[Path, ...]:
-    """What a finished run has left; not who it is in a tracking store, nor what was made of it afterwards."""
+    """Return the files of a finished run, without its ids in tracking stores and without later exports."""
     return (
         *(run.inputs, run.provenance, run.status_file, run.sessions, run.journal, run.samples, run.checkpoints),
         *(run.curves, run.samples_table),

@@ -1,14 +1,13 @@
-"""Many arms over the same seeds: every pair tested, and groups of arms that the tests cannot tell apart.
+"""Test every pair of many arms over the same seeds, and group the arms that no test tells apart.
 
-Two arms are tested by the differences of their scores seed by seed, with Student's t; equal seeds see the same problems
-in the same order, so that what a seed has alike leaves the difference. The p-values of all pairs are adjusted together
-by Holm. An order of the arms by their means would rank noise: what is shown instead are tie groups, the longest runs of
-neighbours in that order in which no pair is told apart. An arm may be in several: a and c can be told apart while b can
-be told from neither.
+Two arms are tested with a paired t test of their scores by seed. Equal seeds see the same problems in the same order,
+so the effect of a seed cancels. The p-values of all pairs are adjusted by Holm's method. An order of the arms by their
+means would rank noise. Tie groups are shown instead: the longest sequences of neighbours in that order in which no pair
+is told apart. An arm may be in several groups: a and c can be told apart while b is told apart from neither.
 
-The groups do not say all of the pairs. Differences of some pairs vary less than those of others, so that two neighbours
-can be told apart while a pair farther away is not: it then shares no group. Largest sets without regard to the order
-(the letters of a compact letter display) would say each pair, and of 30 arms with such pairs make 50 groups.
+The groups do not show every pair. Differences of some pairs vary less than those of others, so two neighbours can be
+told apart while a more distant pair is not. That pair then shares no group. A compact letter display, whose sets ignore
+the order, would show each pair, but it needs 50 groups for 30 arms with such pairs.
 """
 
 from __future__ import annotations
@@ -32,9 +31,11 @@ Pair = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Mean of `first - second` over the `n` seeds that both have, with Student's interval and two-sided p-value; None
-    where the seeds are too few. `adjusted_p` is Holm's over all pairs. `detectable` is the smallest true difference
-    that a test at 0.05 over the number of pairs, which Holm's smallest p meets, would find with 80 % power."""
+    """The mean of `first - second` over the `n` common seeds, with Student's interval and two-sided p-value.
+
+    Values are None if there are too few seeds. `adjusted_p` is adjusted by Holm over all pairs. `detectable` is the
+    smallest true difference that is found with 80 % power at level 0.05 / pairs, Holm's level for the smallest p.
+    """
 
     first: str
     second: str
@@ -48,13 +49,16 @@ class PairedDifference:
 
     @property
     def separated(self) -> bool:
-        """True when the two were told apart."""
+        """True if the two arms were told apart."""
         return self.adjusted_p <= 1 - CONFIDENCE
 
 
 def paired_differences(scores: Mapping[str, Mapping[int, float]]) -> list[PairedDifference]:
-    """Every pair of arms, from the scores of each by seed, in the order of the arms; those without a common seed are
-    left out. A pair with fewer than `FEWEST_SEEDS` common seeds has no p-value, and counts in the family with 1."""
+    """Return the difference of every pair of arms, in the order of the arms, from the scores of each arm by seed.
+
+    Pairs without a common seed are left out. A pair with fewer than `FEWEST_SEEDS` common seeds has no p-value; Holm's
+    adjustment counts it with p = 1.
+    """
     pairs = list(combinations(scores, 2))
     common = {pair: sorted(scores[pair[0]].keys() & scores[pair[1]].keys()) for pair in pairs}
     values = {
@@ -68,7 +72,7 @@ def paired_differences(scores: Mapping[str, Mapping[int, float]]) -> list[Paired
 
 
 def tie_groups(order: Sequence[str], separated: Collection[Pair]) -> list[tuple[str, ...]]:
-    """The longest runs of neighbours in `order` in which no pair is in `separated`; every arm is in one or more."""
+    """Return the longest sequences of neighbours in `order` without a pair of `separated`. Groups may overlap."""
     groups: list[tuple[str, ...]] = []
     start = 0
     for end in range(len(order)):
@@ -82,15 +86,16 @@ def tie_groups(order: Sequence[str], separated: Collection[Pair]) -> list[tuple[
 
 
 def letters(groups: Sequence[Collection[str]], arm: str) -> str:
-    """`a`, `bc`, `b-e`: the letters of the groups that an arm is in, which follow each other; behind z come aa, ab."""
+    """Return the letters of an arm's groups, which are consecutive: `a`, `bc`, `b-e`. The letter after z is aa."""
     found = [group_letter(number) for number, group in enumerate(groups) if arm in group]
     short = len(found) <= 2 and all(len(one) == 1 for one in found)
     return "".join(found) if short else f"{found[0]}-{found[-1]}" if len(found) > 1 else found[0]
 
 
 def detectable_difference(differences: Sequence[float], level: float) -> float | None:
-    """The smallest mean difference that the paired t test at `level` finds with 80 % power, were the standard deviation
-    of the differences that of these; None for fewer than two, 0 where they do not vary.
+    """Return the smallest mean difference that the paired t test at `level` finds with 80 % power.
+
+    The standard deviation s is that of these differences. None for fewer than two differences, 0 if they are equal.
 
         P( |T| > t(n - 1; level) ) = 0.8,     T noncentral t with sqrt(n) * difference / s
     """
@@ -121,7 +126,7 @@ def _difference(first: str, second: str, values: Sequence[float], pairs: int) ->
 
 
 def _paired_p(values: Sequence[float]) -> float:
-    """Student's two-sided p-value of mean 0; of values that do not vary 1 where they are 0, else 0."""
+    """Return Student's two-sided p-value for mean 0. For equal values it is 1 if they are 0, else 0."""
     mean, n = float(np.mean(values)), len(values)
     if len(set(values)) == 1:
         return 1.0 if values[0] == 0 else 0.0
@@ -129,6 +134,6 @@ def _paired_p(values: Sequence[float]) -> float:
 
 
 def group_letter(number: int) -> str:
-    """The letter of the group in that place, from 0."""
+    """Return the letter of a group by its number, from 0."""
     first, second = divmod(number, 26)
     return (chr(ord("a") + first - 1) if first else "") + chr(ord("a") + second)

@@ -122,5 +122,5 @@ def test_what_a_kill_left_of_a_copy_is_no_run_and_is_made_anew(made: Path, node:
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"comparison\.reuse names .*nowhere, which is no folder"):
+    with pytest.raises(MissingDataError, match=r"comparison\.reuse lists .*nowhere, which is not a folder"):
         others(tmp_path / "nowhere")

@@ -1,7 +1,7 @@
-"""The design of a study: which arms it compares, which parts it has beside tuning and comparison, what it leaves.
+"""The protocol of a study's design: its arms, its parts beside tuning and comparison, and its report.
 
-Every study tunes its arms and compares them at what was found. A design says the rest. The packaged ones stand in
-`designs.py`; `suite.py` is the one that a study has unless `study.design` names another.
+Every study tunes its arms and compares them at the tuned settings. A design adds the rest. The packaged designs are
+listed in `designs.py`. The default is the one in `suite.py`; `study.design` selects another.
 """
 
 from __future__ import annotations
@@ -28,36 +28,38 @@ Settings = dict[str, object]
 
 
 class DoneSoFar(Protocol):
-    """What a part of a design is given: the study, and what the parts before it left."""
+    """The input of a part: the study, and the results of the earlier parts."""
 
     @property
     def study(self) -> Study: ...
 
     @property
     def arms(self) -> Sequence[Arm]:
-        """The arms that are compared, at what the tuning chose for them."""
+        """The compared arms, with their tuned settings."""
 
     @property
     def runs(self) -> Sequence[PlannedRun]:
-        """Their runs, one for each seed, in the study's comparison."""
+        """The runs of these arms in the study's comparison, one for each seed."""
 
     def record(self, part: str) -> PartRecord:
-        """The record of a part that is done."""
+        """Return the record of a finished part."""
 
     def tuned(self) -> list[Tuned]:
-        """What the tuning found; empty without one."""
+        """Return the results of the tuning; empty for a study without tuning."""
 
     def versions(self) -> Mapping[str, object]:
-        """The versions of the code that made each part, that of the part under way included."""
+        """Return the version of the code that made each part, including the current one."""
 
     def evaluated(self, asked: Sequence[EvaluateSettings]) -> list[Evaluation]:
-        """Evaluations of these settings, in their order; what is there is not sampled again."""
+        """Return the evaluations of these settings in order; existing samples are not generated again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a design: `do` makes its result from those of the parts in `upstream`. One before the tuning
-    is done again whenever the part is that `again_with` names."""
+    """A part of a design: `do` makes its result from those of the parts in `upstream`.
+
+    A part before the tuning is repeated whenever the part named by `again_with` is repeated.
+    """
 
     name: str
     upstream: tuple[str, ...]
@@ -67,8 +69,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class StudyReport:
-    """What a study leaves to look at. `first` is the page to read first, `named` what the command names beside it,
-    `stored` what the tracking store gets, with `numbers` as its metrics."""
+    """The files of a study's report.
+
+    `first` is the page to read first. The command also prints the paths in `named`. `stored` and, as metrics, `numbers`
+    are uploaded to the tracking store.
+    """
 
     first: Path
     named: Mapping[str, Path] = field(default_factory=dict)
@@ -77,8 +82,11 @@ class StudyReport:
 
 
 class StudyDesign(Protocol):
-    """What one kind of study adds to tuning and comparison. Its `before` come ahead of the tuning, its `after` behind
-    the comparison; the last part of `after` writes the report."""
+    """The parts of one kind of study beside tuning and comparison.
+
+    The parts in `before` run before the tuning, those in `after` after the comparison. The last of `after` writes the
+    report.
+    """
 
     @property
     def before(self) -> tuple[Part, ...]: ...
@@ -87,29 +95,29 @@ class StudyDesign(Protocol):
     def after(self) -> tuple[Part, ...]: ...
 
     def check(self, config: RunConfig) -> None:
-        """Raise `ConfigError` for settings under which a part of the design could not work."""
+        """Raise `ConfigError` for settings with which a part of the design would fail."""
 
     def arms(self, config: RunConfig, config_name: str, overrides: Sequence[str]) -> Mapping[str, ArmSettings]:
-        """The arms that are tuned; `config` was composed of `overrides`. Called inside a Hydra application."""
+        """Return the arms to tune. `config` was composed from `overrides`. Call it inside a Hydra application."""
 
     def compared(self, config: RunConfig, tuned: Mapping[str, ArmSettings]) -> Mapping[str, ArmSettings]:
-        """The arms that are compared, from those that were tuned, at what was found for them."""
+        """Return the arms to compare, derived from the tuned arms and their tuned settings."""
 
     def settings(self, study: Study) -> Mapping[str, Settings]:
-        """The settings that the result of each of its parts follows from. What stands under `tune` and `compare` is
-        added to what those have in every study."""
+        """Return the settings that determine the result of each part. Those under `tune` and `compare` are added to the
+        settings that these parts have in every study."""
 
     def check_inputs(self, study: Study) -> None:
-        """Raise for data that the design's own parts lack, before anything is trained."""
+        """Raise before the training starts if data for the design's own parts is missing."""
 
     def report(self, study: Study) -> StudyReport:
-        """What the last part has left."""
+        """Return the report that the last part wrote."""
 
 
 @runtime_checkable
 class Described(Protocol):
-    """What a design may offer beside `StudyDesign`: itself in words, for a look before anything is trained."""
+    """Optional method of a design: a description to read before the training starts."""
 
     def described(self, study: Study) -> Sequence[Block]:
-        """Cells, seeds, what was left out, the estimated time."""
+        """Return blocks with the cells, the seeds, what is left out, and the estimated time."""
         ...

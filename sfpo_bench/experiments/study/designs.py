@@ -1,4 +1,4 @@
-"""The designs of studies by their names in `study.design`. A new one is a class and its line here."""
+"""The designs of studies by their names in `study.design`. To add one, write a class and add its line here."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The share u of one update pass in a step of published runs: a step with K further passes costs 1 + K u of it.
+"""The share u of one update pass in the time of a training step, from published runs.
 
-Of a publication with costs of a baseline and a method, u follows from hours and steps:
+A step with K additional passes takes 1 + K u times as long. For a publication with the costs of a baseline and a method
 
     (hours / steps of the method) / (hours / steps of the baseline) = 1 + K u
 
-and of one that tells where the hours of its steps go, it is the training's share.
+For a publication that splits the hours of a step into rollout, training and the rest, u is the share of training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sfpo_bench.results.codec import from_plain
 
 @dataclass(frozen=True, slots=True)
 class StepHours:
-    """Hours of a run by where they go; `training` takes one pass over the batch of a step."""
+    """Hours of a run by activity; `training` is one pass over the batch of each step."""
 
     model: str
     devices: str
@@ -51,14 +51,14 @@ class PublishedShare:
 
 
 def references(found: Published) -> list[Reference]:
-    """The papers that stand beside a publication."""
+    """Return the papers that a publication is compared with."""
     places = [f"references/{name}" for name in found.references]
     return [from_plain(Reference, published_data(place), f"published {place}") for place in places]
 
 
 @cache
 def published_shares() -> tuple[PublishedShare, ...]:
-    """The shares of all published runs that are known, by ascending share."""
+    """Return the shares of all published runs in the package, in ascending order."""
     found = published()
     shares = [*_of_costs(found), *(share for one in references(found) for share in _of_hours(one))]
     return tuple(sorted(shares, key=lambda one: one.share))

@@ -1,6 +1,6 @@
-"""Accuracy curves that the authors of a publication show, and what the curves say of the costs that they print.
+"""Accuracy curves in a publication's figures, and a check of its printed costs against them.
 
-The points lie in `published/curves/NAME.yaml`, read off a figure: training steps, and accuracy in percent.
+The points are in `published/curves/NAME.yaml`, read off a figure: training steps, and accuracy in percent.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from itertools import pairwise
 from sfpo_bench.reports.papers.published_results import Published, average, published_data
 from sfpo_bench.results.codec import from_plain
 
-APART = 0.1  # what two ratios differ by that are not two readings of one
+APART = 0.1  # relative difference of two ratios that is too large for a reading error
 
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """The steps at which the figure itself marks that baseline and method are at the `target`, percent."""
+    """The steps at which the figure marks that baseline and method reach the `target`, in percent."""
 
     baseline: int
     method: int
@@ -30,7 +30,7 @@ class Markers:
 
 @dataclass(frozen=True, slots=True)
 class ModelCurves:
-    """The curves of one model: (step, accuracy) by ascending step."""
+    """The curves of one model: (step, accuracy) in ascending order of steps."""
 
     model: str
     baseline: tuple[tuple[float, ...], ...]
@@ -40,7 +40,7 @@ class ModelCurves:
 
 @dataclass(frozen=True, slots=True)
 class AuthorsCurves:
-    """All curves of a publication; a reading is off by at most `error` percentage points."""
+    """All curves of a publication. The error of a point is at most `error` percentage points."""
 
     source: str
     error: float
@@ -50,9 +50,11 @@ class AuthorsCurves:
 
 @dataclass(frozen=True, slots=True)
 class CurveReading:
-    """What the curves of a model say, accuracies in percent: the best points, and where there are markers and a printed
-    ratio, the step at which the method's curve is first at the target (None: it never is) and its accuracy at the
-    step that the printed ratio rests on."""
+    """Values read from the curves of a model, accuracies in percent.
+
+    With markers and a printed ratio: `first_at` is the step at which the method's curve first reaches the target (None
+    if never), and `at_printed_step` its accuracy at the step that the printed ratio is based on.
+    """
 
     model: str
     baseline_best: float
@@ -66,19 +68,19 @@ class CurveReading:
 
     @property
     def first_ratio(self) -> float | None:
-        """The marker of the baseline over the first crossing of the method."""
+        """The baseline's marker divided by the step at which the method first reaches the target."""
         return self.markers.baseline / self.first_at if self.markers and self.first_at else None
 
     @property
     def disagrees(self) -> bool:
-        """True where markers and print cannot be two readings of one ratio."""
+        """True if the ratio of the markers and the printed ratio differ by more than a reading error."""
         if self.markers is None or self.printed_ratio is None:
             return False
         return abs(self.markers.ratio / self.printed_ratio - 1) > APART
 
 
 def authors_curves(found: Published) -> AuthorsCurves | None:
-    """The curves beside a publication's tables; None where it has none."""
+    """Return the curves of a publication, or None if it has none."""
     if not found.curves:
         return None
     where = f"curves/{found.curves}"
@@ -86,12 +88,12 @@ def authors_curves(found: Published) -> AuthorsCurves | None:
 
 
 def readings(found: Published, curves: AuthorsCurves) -> list[CurveReading]:
-    """One reading for each model that has curves."""
+    """Return one reading for each model that has curves."""
     return [_reading(found, one) for one in curves.models]
 
 
 def accuracy_at(curve: tuple[tuple[float, ...], ...], step: float) -> float:
-    """The accuracy of a curve at a step between its points, by linear interpolation; outside that of an end."""
+    """Return the accuracy of a curve at a step, linearly interpolated; beyond an end, the accuracy at that end."""
     for (before, low), (after, high) in pairwise(curve):
         if before <= step <= after:
             return low + (high - low) * (step - before) / (after - before)
@@ -99,7 +101,7 @@ def accuracy_at(curve: tuple[tuple[float, ...], ...], step: float) -> float:
 
 
 def first_crossing(curve: tuple[tuple[float, ...], ...], target: float) -> float | None:
-    """The step at which a curve is first at the target, interpolated; None where it never is."""
+    """Return the interpolated step at which a curve first reaches the target, or None if it does not."""
     if curve[0][1] >= target:
         return curve[0][0]
     for (before, low), (after, high) in pairwise(curve):
@@ -109,18 +111,18 @@ def first_crossing(curve: tuple[tuple[float, ...], ...], target: float) -> float
 
 
 def curve_disagreements(found: Published, curves: AuthorsCurves) -> Iterator[str]:
-    """Sentences on every printed ratio that the markers on the authors' own curves do not give."""
+    """Yield a paragraph on every printed ratio that disagrees with the markers on the authors' own curves."""
     for one in readings(found, curves):
         if not one.disagrees or one.markers is None or one.at_printed_step is None:
             continue
         marks, first = one.markers, ""
         if one.first_at is not None:
-            first = f" (the line between its points is first there at step {one.first_at:.0f}: {one.first_ratio:.2f})"
+            first = f" (by linear interpolation the curve reaches it at step {one.first_at:.0f}: {one.first_ratio:.2f})"
         yield (
-            f"{one.model}: the printed ratio is {one.printed_ratio:.2f}, the markers on the authors' own curves, at "
-            f"steps {marks.baseline} and {marks.method}, give {marks.ratio:.2f}{first}. At step {one.printed_step}, on "
-            f"which the printed ratio rests, the curve is at {one.at_printed_step:.1f}, and {marks.target:.1f} were "
-            "to be reached."
+            f"{one.model}: the printed ratio is {one.printed_ratio:.2f}. The markers on the authors' own curves, at "
+            f"steps {marks.baseline} and {marks.method}, give {marks.ratio:.2f}{first}. The printed ratio is based on "
+            f"step {one.printed_step}. There the curve is at {one.at_printed_step:.1f}; the target is "
+            f"{marks.target:.1f}."
         )
 
 
