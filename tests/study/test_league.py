@@ -36,7 +36,7 @@ def test_it_leaves_a_table_of_the_methods_with_what_was_left_out_and_why(finishe
     assert set(rows.index) == {"grpo", "cispo", "grpo-repeat"} and set(rows.seeds) == {3}
     assert rows.extra_passes["grpo-repeat"] == "3" and list(rows.trust) == ["verified"] * 3
     page = (place(finished) / "league.md").read_text()
-    assert "repeat: its settings are those of grpo under repeat" in page.replace("\\", "")
+    assert "repeat: its settings are equal to those of grpo under repeat" in page.replace("\\", "")
     for arm in rows.index:
         runs = (place(finished) / "comparison" / "runs" / arm).glob("seed-*")
         journals = [(run / "journal.jsonl").read_text().splitlines() for run in sorted(runs)]
@@ -109,13 +109,13 @@ def test_the_whole_grid_holds_every_preset_and_every_objective_under_the_rules_o
     one_pass = [name for name in PRESETS if type(from_node(compose("train", [f"algorithm={name}"])).rule) is OnePass]
     assert labels == {*PRESETS, *(f"{name} under {rule}" for name in one_pass for rule in ("sfpo", "repeat"))}
     assert {"grpo", "grpo-sfpo", "gspo-repeat", "gxpo", "sfpo"} <= set(found.arms)
-    assert found.left_out["repeat"] == "its settings are those of grpo under repeat"
+    assert found.left_out["repeat"] == "its settings are equal to those of grpo under repeat"
     assert all(found.left_out.values())
 
 
 @pytest.mark.parametrize(
     ("rule", "said"),
-    [("nope", "names nope, which is no preset"), ("gspo", "names the rule of gspo, which is one pass")],
+    [("nope", "names nope, which is not a preset"), ("gspo", "names the rule of gspo, which is one pass")],
 )
 def test_a_wrong_rule_is_refused_before_the_whole_grid_is_composed(hydra: None, rule: str, said: str) -> None:
     asked = list[object]()
@@ -138,7 +138,7 @@ def test_the_league_of_a_real_model_has_three_methods_and_five_seeds(hydra: None
 
 
 def test_what_is_no_method_is_refused(hydra: None) -> None:
-    with pytest.raises(ConfigError, match=r"study\.league\.methods names grp, which is no preset; expected one of"):
+    with pytest.raises(ConfigError, match=r"study\.league\.methods names grp, which is not a preset; expected one of"):
         field("grp")
     config = from_node(compose("study", ["study=league", "study.league.under=[nope]"]))
     with pytest.raises(ConfigError, match=r"study\.league\.under = \['nope'\] has no effect here"):

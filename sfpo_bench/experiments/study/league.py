@@ -1,7 +1,7 @@
-"""The design of a league: many methods on one task, each at its own learning rate, in one table.
+"""The design of a league: many methods on one task, each with its own tuned learning rate, in one table.
 
-Which presets are objectives and which bring an update rule of their own is read off their settings: a preset whose rule
-is one pass is an objective and can be put under the rule of another preset; the others stand as they are.
+The settings of a preset show whether it has its own update rule. A preset whose rule is one pass can be combined with
+the update rule of another preset. The others enter unchanged.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ONE_PASS = "one_pass"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A preset, by itself or with its objective under the rule of another one: `gspo`, `gspo+sfpo`."""
+    """A preset, or its objective with the update rule of another preset: `gspo`, `gspo+sfpo`."""
 
     preset: str
     rule: str = ""
@@ -61,7 +61,7 @@ class Entry:
         preset, plus, rule = text.partition("+")
         if not preset or (plus and not rule):
             raise ConfigError(
-                f"study.league.methods has {text!r}; expected PRESET, or PRESET+RULE for an objective under the update "
+                f"study.league.methods has {text!r}; expected PRESET, or PRESET+RULE for an objective with the update "
                 "rule of another preset, such as gspo+sfpo"
             )
         return cls(preset, rule)
@@ -77,7 +77,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """The arms of a league, and why others are left out, by their labels."""
+    """The arms of a league, and the reason for each method that is left out, by label."""
 
     arms: Mapping[str, ArmSettings]
     left_out: Mapping[str, str]
@@ -85,7 +85,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class MethodsLeague:
-    """Presets against each other: one last part writes the table."""
+    """A study that compares presets. Its last part writes the table."""
 
     before: tuple[Part, ...] = ()
     after: tuple[Part, ...] = (Part(TABLE, (TUNE, COMPARE), lambda so_far: _table(so_far)),)
@@ -94,7 +94,7 @@ class MethodsLeague:
         """Raise `ConfigError` for a league without methods or without a target."""
         if not config.study.league.methods:
             raise ConfigError(
-                "study.league.methods is empty; name the presets that compete, such as [grpo,sfpo,gspo], or [all]"
+                "study.league.methods is empty; name the presets to compare, such as [grpo,sfpo,gspo], or [all]"
             )
         if config.study.league.methods != [ALL] and config.study.league.under != LeagueSettings().under:
             raise ConfigError(
@@ -105,15 +105,15 @@ class MethodsLeague:
             raise ConfigError("comparison.targets is empty; a league compares costs to the first of them: set one")
 
     def arms(self, config: RunConfig, config_name: str, overrides: Sequence[str]) -> Mapping[str, ArmSettings]:
-        """An arm for each method that can run."""
+        """Return an arm for each method that can run."""
         return _field_of(config, config_name, overrides).arms
 
     def compared(self, config: RunConfig, tuned: Mapping[str, ArmSettings]) -> Mapping[str, ArmSettings]:
-        """Every arm at what was found for it."""
+        """Return every arm with its tuned settings."""
         return tuned
 
     def settings(self, study: Study) -> Mapping[str, Settings]:
-        """The table follows from its baseline, its labels, and what is left out."""
+        """Return the settings that determine the table: its baseline, its labels, and what is left out."""
         left_out = _field_of(study.config, study.config_name, study.overrides).left_out
         return {
             TABLE: {
@@ -125,24 +125,24 @@ class MethodsLeague:
         }
 
     def check_inputs(self, study: Study) -> None:
-        """Nothing: the table is made of the runs alone."""
+        """Check nothing: the table needs only the runs."""
 
     def report(self, study: Study) -> StudyReport:
-        """The table and its figure."""
+        """Return the table, its figure and the page."""
         files = LeagueFiles.inside(study.folder)
         named = {"table": files.csv, "figure": files.figure_png, "page": files.page}
         return StudyReport(files.report, named, (files.report, files.page, files.csv, files.figure_png))
 
 
 def league_of(so_far: DoneSoFar) -> League:
-    """The numbers of a league whose runs are done."""
+    """Return the numbers of a league whose runs are finished."""
     summary = build_summary(load_comparison(StudyFolder(so_far.study.folder).comparison))
     facts = {arm.key: facts_of(from_node(arm.node)) for arm in so_far.arms}
     return standings(summary, facts, _last_weights(so_far.runs))
 
 
 def _table(so_far: DoneSoFar) -> Done:
-    """The table, its pairs, the figure, the page."""
+    """Write the table, the pairs, the figure and the page."""
     study, league = so_far.study, league_of(so_far)
     found = _field_of(study.config, study.config_name, study.overrides)
     around = Around(
@@ -156,7 +156,7 @@ def _table(so_far: DoneSoFar) -> Done:
 
 
 def _last_weights(runs: Sequence[PlannedRun]) -> dict[str, dict[int, str]]:
-    """The sha256 of the last weights of each arm and seed that has them."""
+    """Return the sha256 of the last weights by arm and seed, where weights were kept."""
     found: dict[str, dict[int, str]] = {}
     for run in runs:
         newest = CheckpointStore(RunFolder(run.folder).checkpoints).newest()
@@ -172,7 +172,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-# --- the field ----------------------------------------------------------------------------------------------------
+# --- the methods --------------------------------------------------------------------------------------------------
 
 
 def _field_of(config: RunConfig, config_name: str, overrides: Sequence[str]) -> Field:
@@ -181,13 +181,15 @@ def _field_of(config: RunConfig, config_name: str, overrides: Sequence[str]) -> 
     return _field(config_name, shared, tuple(league.methods), tuple(league.under))
 
 
-@lru_cache(maxsize=2)  # to compose every method takes a minute, and the field is asked for at each part
+@lru_cache(maxsize=2)  # composing every method takes a minute, and each part of the study needs the result
 def _field(config_name: str, shared: tuple[str, ...], methods: tuple[str, ...], under: tuple[str, ...]) -> Field:
-    """The methods that can run, of those that are wanted. Raises `ConfigError` for a preset that is not there, or that
-    is named as a rule and has none of its own."""
+    """Return the requested methods that can run, and the reasons for the others.
+
+    Raises `ConfigError` for an unknown preset, and for a rule that is one pass.
+    """
     presets, nodes = _Presets(config_name, shared), _Nodes(config_name, shared)
     every = methods == (ALL,)
-    # Wrong rules are refused before every preset is composed, which takes half a minute.
+    # Wrong rules are refused first, because composing every preset takes half a minute.
     named = [Entry("", rule) for rule in under] if every else [Entry.read(text) for text in methods]
     for entry in named:
         presets.refuse_unknown(entry, "study.league.under" if every else "study.league.methods")
@@ -201,7 +203,7 @@ def _field(config_name: str, shared: tuple[str, ...], methods: tuple[str, ...], 
             left_out[entry.label] = str(error)
             continue
         if digest in known:
-            left_out[entry.label] = f"its settings are those of {known[digest]}"
+            left_out[entry.label] = f"its settings are equal to those of {known[digest]}"
             continue
         known[digest] = entry.label
         arms[entry.key] = ArmSettings(label=entry.label, overrides=own)
@@ -216,14 +218,14 @@ class _Nodes:
     shared: tuple[str, ...]
 
     def of(self, own: Sequence[str]) -> DictConfig:
-        """The checked configuration of an arm; raises `ConfigError` where there is none."""
+        """Return the checked configuration of an arm. Raises `ConfigError` for settings that cannot run."""
         node = plain_node(composed(self.config_name, [*self.shared, *own]), {**common_settings(1), "run_name": ""})
         from_node(node)
         return node
 
 
 class _Presets:
-    """The presets that Hydra finds, those of the user's among them, and what they are."""
+    """The presets that Hydra finds, including the user's, and their update rules."""
 
     def __init__(self, config_name: str, shared: tuple[str, ...]) -> None:
         self._nodes = _Nodes(config_name, shared)
@@ -232,11 +234,11 @@ class _Presets:
         self._rules: dict[str, tuple[str, ...]] = {}
 
     def refuse_unknown(self, entry: Entry, setting: str) -> None:
-        """Raise `ConfigError` for a preset that is not there, and for a rule that is none."""
+        """Raise `ConfigError` for an unknown preset, and for a rule that is one pass."""
         for name in filter(None, (entry.preset, entry.rule)):
             if name not in self._names:
                 raise ConfigError(
-                    f"{setting} names {name}, which is no preset; expected one of {', '.join(self._names)}"
+                    f"{setting} names {name}, which is not a preset; expected one of {', '.join(self._names)}"
                 )
         if entry.rule and not self.rule_of(entry.rule):
             raise ConfigError(
@@ -245,15 +247,17 @@ class _Presets:
             )
 
     def all(self, under: Sequence[str]) -> Iterator[Entry]:
-        """Every preset, and every objective under each of the rules."""
+        """Yield every preset, and every objective with each of the rules in `under`."""
         for name in self._names:
             yield Entry(name)
             if not self.rule_of(name):
                 yield from (Entry(name, rule) for rule in under)
 
     def rule_of(self, name: str) -> tuple[str, ...]:
-        """The overrides that put the update rule of a preset, without its trigger, in the place of another one; none
-        for one pass and for a preset that does not run here."""
+        """Return the overrides that select the update rule of a preset, without its trigger.
+
+        Empty for a rule of one pass and for a preset that cannot run here.
+        """
         if name not in self._rules:
             try:
                 rule = from_node(self._nodes.of([f"algorithm={name}"])).rule
@@ -268,7 +272,7 @@ def _kind(rule: object) -> str:
 
 
 def _overrides(rule: object) -> Iterator[str]:
-    """The settings of a rule that are not the defaults of its kind."""
+    """Yield the overrides of a rule: its kind, and every setting that differs from the kind's default."""
     default = type(rule)()
     yield f"algorithm/update_rule={_kind(rule)}"
     for entry in fields(rule):  # type: ignore[arg-type]  # every rule is a dataclass of settings

@@ -1,7 +1,8 @@
-"""The design of a study that asks when reposition helps: SFPO beside Repeat(K + 1), at equal rate and displacement.
+"""The design of a study on when reposition helps: SFPO against Repeat(K + 1), at equal rate and equal displacement.
 
-Rates are tuned once, for GRPO, for Repeat(K + 1) of each K, and for the further rules, under the first condition. The
-cells of every condition are at multiples of these: SFPO and its controls of one K have the same grid of rates.
+Learning rates are tuned once, under the first condition: for GRPO, for Repeat(K + 1) of each K, and for the other
+rules. The cells of every condition use multiples of these rates. SFPO and its controls with the same K have the same
+grid of rates.
 """
 
 from __future__ import annotations
@@ -50,32 +51,32 @@ _ALONE: Mapping[Control, Method] = {Control.gxpo: Method.gxpo, Control.lookahead
 
 @dataclass(frozen=True, slots=True)
 class RepositionStudy:
-    """Conditions x K x alpha x rate, as `study.reposition` says, each cell an arm of one comparison."""
+    """A grid of conditions, K, alpha and rates from `study.reposition`; each cell is an arm of one comparison."""
 
     before: tuple[Part, ...] = ()
     after: tuple[Part, ...] = (Part(TABLE, (TUNE, COMPARE), lambda so_far: _table(so_far)),)
 
     def check(self, config: RunConfig) -> None:
-        """Raise `ConfigError` for a design without cells, and for curves that no area is taken of."""
+        """Raise `ConfigError` for a design without cells, a split other than `select`, and fewer than two seeds."""
         if not config.study.reposition.conditions:
-            raise ConfigError("study.reposition.conditions is empty; name one condition at least, with its cells")
+            raise ConfigError("study.reposition.conditions is empty; name at least one condition with its cells")
         for name, condition in config.study.reposition.conditions.items():
             check_ranges(condition, f"study.reposition.conditions.{name}.")
             for field in ("fast_passes", "alphas", "rate_factors"):
                 if not getattr(condition, field):
                     raise ConfigError(
-                        f"study.reposition.conditions.{name}.{field} is empty; expected one number or more"
+                        f"study.reposition.conditions.{name}.{field} is empty; expected at least one number"
                     )
         if config.comparison.split is not Split.select:
             raise ConfigError(
-                f"comparison.split = {config.comparison.split.value}: areas are taken on select problems, and so are "
-                "best rates chosen; set comparison.split=select"
+                f"comparison.split = {config.comparison.split.value}: areas are computed and best rates are chosen on "
+                "select problems; set comparison.split=select"
             )
         if config.comparison.seeds < 2:
-            raise ConfigError("comparison.seeds = 1: best rates are chosen on half of the seeds; expected 2 or more")
+            raise ConfigError("comparison.seeds = 1: half of the seeds choose the best rates; expected 2 or more")
 
     def arms(self, config: RunConfig, config_name: str, overrides: Sequence[str]) -> Mapping[str, ArmSettings]:
-        """GRPO, Repeat(K + 1) of each K, and the further rules: those whose rates are tuned."""
+        """Return the arms whose rates are tuned: GRPO, Repeat(K + 1) of each K, and the other rules."""
         found = {cell.tuned_key: cell for cell in map(_Arm, cells_of(config.study.reposition))}
         first = _first(config)[1]
         return {
@@ -83,7 +84,7 @@ class RepositionStudy:
         }
 
     def compared(self, config: RunConfig, tuned: Mapping[str, ArmSettings]) -> Mapping[str, ArmSettings]:
-        """Every cell, at its multiple of the rate that was found."""
+        """Return every cell as an arm, at its multiple of the tuned rate."""
         conditions = config.study.reposition.conditions
         return {
             cell.key: ArmSettings(
@@ -97,7 +98,7 @@ class RepositionStudy:
         }
 
     def settings(self, study: Study) -> Mapping[str, Settings]:
-        """The cells, and what the report says of the design."""
+        """Return the settings of the cells, and those that only the report uses."""
         design = asdict(study.config.study.reposition)
         conditions = flatten(design.pop("conditions"), "condition.")
         for key, value in conditions.items():
@@ -105,21 +106,21 @@ class RepositionStudy:
         return {COMPARE: conditions, TABLE: flatten(design, "reposition.")}
 
     def check_inputs(self, study: Study) -> None:
-        """Nothing: the study reads what its runs read."""
+        """Check nothing: the study needs no data beyond that of its runs."""
 
     def report(self, study: Study) -> StudyReport:
-        """The page, the tables and the figures."""
+        """Return the page, the tables and the figures."""
         files = RepositionFiles(study.folder)
         named = {"table": files.compared, "areas": files.areas, "page": files.page}
         return StudyReport(files.report, named, files.all())
 
     def described(self, study: Study) -> list[Block]:
-        """The design in words, for a look before anything is trained."""
+        """Return a description of the design, to read before the training starts."""
         return _design(study)
 
 
 def cells_of(settings: RepositionSettings) -> list[Cell]:
-    """Every cell, each once: GRPO, then condition by condition."""
+    """Return every cell once: GRPO, then the cells of each condition."""
     found = [Cell("", Method.grpo)]
     for name, condition in settings.conditions.items():
         found += _cells(name, condition)
@@ -141,24 +142,24 @@ def _cells(name: str, condition: ConditionSettings) -> Iterator[Cell]:
 
 @dataclass(frozen=True, slots=True)
 class _Arm:
-    """How a cell is trained."""
+    """The training settings of a cell."""
 
     cell: Cell
 
     @property
     def tuned_key(self) -> str:
-        """The arm whose rate is tuned for it."""
+        """The arm whose tuned rate the cell uses."""
         return f"repeat-k{self.cell.fast_passes}" if self.cell.fast_passes else self.cell.method.value
 
     @property
     def rule_overrides(self) -> list[str]:
-        """The rule whose rate is tuned for the cell."""
+        """The overrides of the rule whose rate is tuned for the cell."""
         if self.cell.fast_passes:
             return ["algorithm=repeat", f"algorithm.update_rule.passes={self.cell.fast_passes + 1}"]
         return [f"algorithm={self.cell.method.value}"]
 
     def overrides(self, condition: ConditionSettings, tuned_rate: float) -> list[str]:
-        """Rule, condition and learning rate."""
+        """Return the overrides for rule, condition and learning rate."""
         cell, rate = self.cell, tuned_rate * condition.rate_scale * self.cell.rate_share
         rule = self.rule_overrides
         if cell.method is Method.sfpo:
@@ -177,7 +178,7 @@ def _first(config: RunConfig) -> tuple[str, ConditionSettings]:
 
 
 def _rate_of(arm: ArmSettings, otherwise: float) -> float:
-    """The rate that the tuning gave an arm; that of the study where nothing was tuned."""
+    """Return the tuned learning rate of an arm, or `otherwise` if nothing was tuned."""
     found = [one.value() for one in parse_overrides(arm.overrides) if one.key_or_group == _RATE]
     return float(str(found[-1])) if found else otherwise
 
@@ -212,15 +213,15 @@ class RepositionFiles:
         return tuple(self.folder / name for name in page.WORDS)
 
     def all(self) -> tuple[Path, ...]:
-        """Every file."""
+        """Return every file."""
         return (self.compared, self.areas, self.report, self.page, *self.pictures)
 
 
 def areas_of(runs: Sequence[PlannedRun], cells: Sequence[Cell]) -> Areas:
-    """The area of every run, by cell and seed, from its journal."""
+    """Return the area under the curve of every run, by cell and seed, from its journal."""
     by_key = {cell.key: cell for cell in cells}
     found: dict[Cell, dict[int, float]] = {cell: {} for cell in cells}
-    # Beyond the end of a curve nothing is added: each is taken over all that its run spent.
+    # The budget of each run is its total cost, so no curve is extrapolated.
     goal = Goal("area", Measure.area, CostAxis.responses, math.inf, 0.0)
     for run in runs:
         curve = goal.curve(read_journal(RunFolder(run.folder).journal), Split.select, ended=True)
@@ -229,7 +230,7 @@ def areas_of(runs: Sequence[PlannedRun], cells: Sequence[Cell]) -> Areas:
 
 
 def _table(so_far: DoneSoFar) -> Done:
-    """Areas, differences, best rates, figures, the page."""
+    """Write areas, differences, best rates, figures and the page."""
     study = so_far.study
     cells = cells_of(study.config.study.reposition)
     areas = areas_of(so_far.runs, cells)

@@ -1,1 +1,1 @@
-"""The table of a league: many methods on one task, tied where the runs cannot tell them apart."""
+"""The table of a league: many methods on one task, with groups of methods that the runs do not tell apart."""

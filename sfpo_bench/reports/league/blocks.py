@@ -20,14 +20,14 @@ from sfpo_bench.statistics.tie_groups import Pair, PairedDifference, group_lette
 
 SHOWN = (CostAxis.responses, CostAxis.optimizer_steps, CostAxis.tokens)
 FIGURE_WORDS = (
-    "Cost ratio to the baseline in responses against that in optimizer steps, a point and its intervals a method"
+    "Cost ratio to the baseline in responses and in optimizer steps: for each method a point with its intervals"
 )
 _TOLD = 1 - CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a league's page says beside its numbers: what did not enter and why, and runs that came from elsewhere."""
+    """The text of a league's page beside its numbers: methods left out with reasons, and the number of reused runs."""
 
     title: str
     description: str
@@ -36,26 +36,26 @@ class Around:
 
 
 def league_blocks(league: League, around: Around, figure: str) -> list[Block]:
-    """The report, with the path of its figure: how to read it, the table, tie groups, differences to the baseline."""
+    """Return the report: how to read it, the table, tie groups, differences to the baseline. `figure` is a path."""
     marks = _marks(league)
     found: list[Block] = [heading(1, around.title), *paragraphs([around.description])]
     found += bullets(_how_to_read(league))
-    found += [heading(2, "The field"), _main_table(league, marks), *paragraphs([reasons_text(marks)])]
+    found += [heading(2, "Methods"), _main_table(league, marks), *paragraphs([reasons_text(marks)])]
     found += bullets(_same_lines(league))
     found += [Picture(FIGURE_WORDS, figure), heading(2, "Tie groups"), _groups_table(league)]
     found += [heading(2, f"Final accuracy against {league.row(league.baseline).label}"), _differences_table(league)]
     if around.left_out:
         found += [heading(2, "Left out"), *bullets(f"{name}: {why}" for name, why in around.left_out.items())]
-    return [*found, heading(2, "Where the rest lies"), *bullets(_places(around))]
+    return [*found, heading(2, "Other files"), *bullets(_places(around))]
 
 
 def league_frame(league: League) -> pd.DataFrame:
-    """One row a method: every number of the page, and the ratios at every target on every counted axis."""
+    """Return one row per method: every number of the page, and the ratios at every target on every counted axis."""
     return pd.DataFrame([_csv_row(league, row) for row in league.rows])
 
 
 def pairs_frame(league: League) -> pd.DataFrame:
-    """One row for every pair of arms that was tested."""
+    """Return one row for every pair of arms that was tested."""
     rows = [
         {
             "first": one.first, "second": one.second, "seeds": one.n, "difference": one.point, "low": one.low,
@@ -71,28 +71,29 @@ def _how_to_read(league: League) -> list[str]:
     target = target_text(league.targets[0])
     arms, pairs = len(league.compared), len(league.pairs)
     lines = [
-        f"{league.seeds} seeds of each method at the learning rate that was found for it on other seeds and other "
-        f"problems; final accuracy over {league.responses:,} responses a seed. Intervals are 95 %.",
-        f"A ratio is the cost of {league.row(league.baseline).label} to reach {target} over that of the method: above "
-        f"1 the method is cheaper. A star marks p at most 0.05 by Holm over the family of all {_family(league)} ratios "
-        "of league.csv.",
-        "There are no ranks. Methods that share a letter were not told apart: every pair is tested by the differences "
-        f"of final accuracy seed by seed (Student's t), and the p-values of all {pairs} pairs of {arms} methods are "
-        "adjusted together by Holm. Groups are the longest runs of neighbours by mean accuracy without a pair that was "
-        "told apart.",
-        "Extra passes and memory are those beyond one pass over each batch, from the settings; trust says how well the "
-        "formula is known.",
+        f"Each method has {league.seeds} seeds. Its learning rate was tuned on other seeds and other problems. Final "
+        f"accuracy is over {league.responses:,} responses per seed. Intervals are 95 %.",
+        f"A ratio is the cost of {league.row(league.baseline).label} to reach {target} divided by that of the method: "
+        f"above 1 the method is cheaper. A star marks p at most 0.05, adjusted by Holm over all {_family(league)} "
+        "ratios of league.csv.",
+        "There are no ranks. Methods that share a letter were not told apart. Every pair is tested by a paired t test "
+        f"of final accuracy by seed, and the p-values of all {pairs} pairs of {arms} methods are adjusted by Holm. "
+        "Groups are the longest sequences of neighbours by mean accuracy without a pair that was told apart.",
+        "Extra passes and memory are those beyond one pass over each batch, according to the settings. Trust says how "
+        "well the formula is verified.",
     ]
     ungrouped = _ungrouped(league)
     if ungrouped:
-        lines.append(f"Of pairs that share no letter {ungrouped} were not told apart either: see league_pairs.csv.")
+        lines.append(
+            f"Of the pairs that share no letter, {ungrouped} were not told apart either: see league_pairs.csv."
+        )
     if league.seeds < FEWEST_SEEDS:
         lines.append(f"With fewer than {FEWEST_SEEDS} seeds no pair can be told apart.")
     return lines
 
 
 def _ungrouped(league: League) -> int:
-    """Pairs that were not told apart and share no group."""
+    """Return the number of pairs that were not told apart and share no group."""
     together = {Pair(pair) for group in league.groups for pair in combinations(group, 2)}
     return sum(not one.separated and Pair((one.first, one.second)) not in together for one in league.pairs)
 
@@ -140,7 +141,7 @@ def _ratio_text(row: RatioRow, marks: Mapping[str, str]) -> str:
 
 
 def _marks(league: League) -> dict[str, str]:
-    """A letter in brackets for each reason why a ratio is not a number with two ends."""
+    """Return a letter in brackets for each reason why a ratio has no interval."""
     shown = [row for one in league.rows for row in one.ratios if row.target == league.targets[0]]
     return reason_marks(row.reason for row in shown if CostAxis(row.axis) in SHOWN)
 
@@ -152,27 +153,27 @@ def _accuracy_text(score: Accuracy | None) -> str:
 
 
 def _same_lines(league: League) -> list[str]:
-    """Which methods are one and the same here, and how that is known."""
+    """Return a sentence for each method that is the same as another on this task, with the evidence."""
     found = []
     for row in league.rows:
         if row.same is None:
             continue
-        how = "after every seed its weights have the same bits" if row.same.bits else _within(row.same.apart)
+        how = "for every seed the final weights have the same bits" if row.same.bits else _within(row.same.apart)
         found.append(
-            f"{row.label} is the same as {league.row(row.same.arm).label} on this task: {how}. It is not ranked."
+            f"{row.label} is the same as {league.row(row.same.arm).label} on this task: {how}. It is not tested."
         )
     return found
 
 
 def _within(apart: float) -> str:
     return (
-        f"at one learning rate no evaluation of any seed differs by more than {100 * apart:.2f} % of its responses "
-        f"({100 * SAME_WITHIN:g} % are allowed)"
+        f"at the same learning rate no evaluation of any seed differs by more than {100 * apart:.2f} % of its "
+        f"responses (the limit is {100 * SAME_WITHIN:g} %)"
     )
 
 
 def _groups_table(league: League) -> Table:
-    """Each group with the largest difference inside it, and what the design would have detected of its pairs."""
+    """Return each group with its largest difference, and the minimum detectable effect of its pairs."""
     rows = []
     for number, arms in enumerate(league.groups):
         inside = [one for one in league.pairs if one.first in arms and one.second in arms]
@@ -180,7 +181,7 @@ def _groups_table(league: League) -> Table:
         gap = _points(max((abs(one.point) for one in inside), default=None))
         would = "" if not known else _points(min(known)) + ("" if len(known) == 1 else f" to {_points(max(known))}")
         rows.append((group_letter(number), ", ".join(league.row(arm).label for arm in arms), gap, would))
-    header = ("group", "methods not told apart", "largest difference, points", "would detect of a pair, points")
+    header = ("group", "methods not told apart", "largest difference, points", "would detect in a pair, points")
     return table(header, rows, left=2)
 
 
@@ -219,14 +220,14 @@ def _p_text(p: float | None) -> str:
 def _places(around: Around) -> list[str]:
     lines = [
         "league.csv: every number of the table, with the ratios at every target on every counted axis",
-        "league_pairs.csv: every pair that was tested, with what the design would have detected",
-        "tuning.md and sweeps/: the learning rates, and every trial of the search for them",
-        "comparison/report.html: curves, and ratios of time, which the machine and other programs on it have a part in",
+        "league_pairs.csv: every pair that was tested, with its minimum detectable effect",
+        "tuning.md and sweeps/: the learning rates, and every trial of their search",
+        "comparison/report.html: curves, and ratios of time, which depend on the machine and its load",
     ]
     if around.taken_over:
         lines.append(
-            f"{around.taken_over} runs were not trained here but taken over from other folders: taken_from.json in the "
-            "folder of each says where they came from"
+            f"{around.taken_over} runs were not trained here but reused from other folders: taken_from.json in the "
+            "folder of each names its source"
         )
     return lines
 

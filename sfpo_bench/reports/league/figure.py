@@ -1,7 +1,7 @@
-"""The field at a glance: each method's cost ratio in responses against that in optimizer steps.
+"""The figure of a league: each method's cost ratio in responses (x) and in optimizer steps (y).
 
-Labels stand in a column at the right, in the order of their points and joined to them by lines, so that thirty of them
-can be read. Equal leagues give equal bytes.
+Labels are in a column at the right, in the order of their points and connected to them by lines, so that thirty labels
+stay readable. Equal leagues give equal bytes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 _WIDTH, _ROW, _LEAST = 10.0, 0.235, 5.0  # inches: the figure, a label, the smallest height of the panel
 _ABOVE, _BELOW = 0.75, 0.95
 _LABELS_AT, _GAP = 1.06, 0.01  # as shares of the panel
-# From the left end of a label to its point.
+# The line from the left end of a label to its point.
 _LINE = {"arrowstyle": "-", "linewidth": 0.5, "alpha": 0.55, "relpos": (0.0, 0.5), "shrinkA": 1, "shrinkB": 3}
 _TICKS = (0.2, 0.25, 0.33, 0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
-_RANGE = 6.0  # ratios beyond this factor are drawn at it
+_RANGE = 6.0  # larger ratios are drawn at this value, smaller ones at its inverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Place:
 
 
 def league_figure(league: League, title: str) -> dict[str, bytes]:
-    """The figure as `png`, `pdf` and `svg`."""
+    """Return the figure as `png`, `pdf` and `svg`."""
     return files_of(lambda: _figure(league, title))
 
 
 def places(league: League) -> tuple[list[Place], list[str]]:
-    """The methods that have a point at the first target, and the labels of those that have none."""
+    """Return the methods that have a point at the first target, and the labels of those that have none."""
     drawn, without = [], []
     for row in league.compared:
         if row.arm == league.baseline:
@@ -75,7 +75,7 @@ def _figure(league: League, title: str) -> Figure:
     target = target_text(league.targets[0])
     figure.text(0.012, 1 - 0.1 / height, title, va="top", size=11, weight="bold")
     said = (
-        f"Cost of {base} to {target} over the method's, with 95 % intervals; marks by tie group of the final accuracy"
+        f"Cost of {base} to {target} divided by the method's, with 95 % intervals; colors and markers show tie groups"
     )
     figure.text(0.012, 1 - 0.36 / height, said, va="top", color=TEXT_GREY)
     figure.text(0.012, 0.1 / height, _below(league, without), va="bottom", size=7.5, color=TEXT_GREY, wrap=True)
@@ -85,7 +85,7 @@ def _figure(league: League, title: str) -> Figure:
 
 
 def _axes(panel: Axes, drawn: Sequence[Place]) -> None:
-    """Logarithmic scales over the points, 1 included, with lines at 1."""
+    """Set logarithmic scales that contain all points and 1, and draw lines at 1."""
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
     panel.set_xscale("log")
@@ -128,7 +128,7 @@ def _draw(panel: Axes, place: Place, own: Look) -> None:
 
 
 def _labels(panel: Axes, drawn: Sequence[Place], own: dict[str, Look], gap: float) -> None:
-    """Each label at the right, as high as its point or as little apart as the others allow, with a line to it."""
+    """Draw each label at the right, as near to the height of its point as the others allow, with a line to it."""
     ordered = sorted(drawn, key=lambda place: (_point(place.y), -_point(place.x)))
     tops = label_heights([_share(panel, _point(place.y)) for place in ordered], gap)
     for place, top in zip(ordered, tops, strict=True):
@@ -147,8 +147,10 @@ def _labels(panel: Axes, drawn: Sequence[Place], own: dict[str, Look], gap: floa
 
 
 def label_heights(shares: Sequence[float], gap: float) -> list[float]:
-    """Ascending heights inside the panel at least `gap` apart, as near to their own as that allows: less their order
-    times the gap they are an isotonic regression, whose blocks of equal values are means (pool adjacent violators)."""
+    """Return ascending heights in the panel, at least `gap` apart and as near to `shares` as possible.
+
+    Minus place * gap they are an isotonic regression, computed by pooling adjacent violators into means.
+    """
     blocks: list[tuple[float, int]] = []
     for place, share in enumerate(shares):
         value, count = share - place * gap, 1
@@ -162,7 +164,7 @@ def label_heights(shares: Sequence[float], gap: float) -> list[float]:
 
 
 def _share(panel: Axes, y: float) -> float:
-    """Where a ratio lies on the vertical axis, from 0 at the bottom to 1 at the top."""
+    """Return the position of a ratio on the vertical axis, from 0 at the bottom to 1 at the top."""
     from math import log
 
     low, high = panel.get_ylim()
@@ -170,11 +172,11 @@ def _share(panel: Axes, y: float) -> float:
 
 
 def _below(league: League, without: Sequence[str]) -> str:
-    said = "A lone triangle: the ratio is at least, or at most, where the point lies."
+    said = "A triangle marks a one-sided bound: the ratio is at least, or at most, the value at the point."
     if without:
-        said += f" Without a point, since a ratio cannot be told: {', '.join(without)}."
+        said += f" Without a point, because no ratio can be stated: {', '.join(without)}."
     same = [row.label for row in league.rows if row.same is not None]
-    return said + (f" The same as another and not drawn: {', '.join(same)}." if same else "")
+    return said + (f" Not drawn, because they are the same as another method: {', '.join(same)}." if same else "")
 
 
 def _point(row: RatioRow) -> float:

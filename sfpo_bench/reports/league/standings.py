@@ -1,4 +1,4 @@
-"""From the runs of a league to the numbers of its table: ratios, scores, tie groups, arms that are the same."""
+"""Compute the numbers of a league's table from its runs: ratios, scores, tie groups, arms that are the same."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sfpo_bench.reports.summary import Accuracy, ArmSummary, CurvePoint, RatioRo
 from sfpo_bench.statistics import holm_adjusted
 from sfpo_bench.statistics.tie_groups import Pair, PairedDifference, letters, paired_differences, tie_groups
 
-# What is counted. Seconds depend on the machine and on what a kill undid; the comparison's own report has them.
+# The cost axes of the table. Seconds depend on the machine and on interruptions; the comparison's own report has them.
 COUNTED = tuple(axis for axis in CostAxis if not axis.is_time)
-# Curves are the same where no evaluation of any seed differs by more than this share of its responses: 1 of 768.
+# Curves count as the same if no evaluation of any seed differs by more than this share of its responses: 1 of 768.
 SAME_WITHIN = 0.0025
 _RATE = "learner.learning_rate"
 
@@ -24,8 +24,11 @@ Weights = Mapping[str, Mapping[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """The arm that another one cannot be told from because it is the same: `bits` for equal weights at the end of every
-    seed, else no evaluation differed by more than the share `apart` of its responses."""
+    """The arm that another arm is the same as.
+
+    `bits`: the final weights of every seed are equal. Otherwise no evaluation differs by more than the share `apart` of
+    its responses.
+    """
 
     arm: str
     bits: bool
@@ -34,8 +37,11 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One arm's row. `ratios` are to the baseline on the counted axes, at every target; `group` has the letters of its
-    tie groups, an arm that is the `same` as another has that one's; `difference` is of its score to the baseline's."""
+    """The row of one arm.
+
+    `ratios` are to the baseline, on the counted axes at every target. `group` has the letters of its tie groups; an arm
+    that is the `same` as another has the other's letters. `difference` is its score minus the baseline's.
+    """
 
     arm: str
     label: str
@@ -48,13 +54,13 @@ class Standing:
     facts: MethodFacts
 
     def ratio(self, target: float, axis: CostAxis) -> RatioRow | None:
-        """The ratio at a target on an axis; None for the baseline and for an arm that is the same as another."""
+        """Return the ratio at a target on an axis; None for the baseline and for an arm that is the same as another."""
         return next((row for row in self.ratios if (row.target, row.axis) == (target, axis.value)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class League:
-    """The rows of the table, tie group by tie group, and every pair that was tested."""
+    """The rows of the table, sorted by tie group, and every pair that was tested."""
 
     baseline: str
     targets: tuple[float, ...]
@@ -69,14 +75,14 @@ class League:
 
     @property
     def compared(self) -> tuple[Standing, ...]:
-        """The rows without those that are the same as another."""
+        """The rows of arms that are not the same as another."""
         return tuple(row for row in self.rows if row.same is None)
 
 
 def standings(summary: Summary, facts: Mapping[str, MethodFacts], weights: Weights) -> League:
-    """The league of a comparison. `weights` has the sha256 of the last weights of each arm and seed.
+    """Return the league of a comparison. `weights` has the sha256 of the last weights of each arm and seed.
 
-    Where runs ended at a target, after budgets that differ, their scores are not compared.
+    Scores are not compared if runs stopped at a target, because their budgets then differ.
     """
     twins = same_arms(summary, weights)
     ranked = [arm for arm in summary.arms if arm.name not in twins]
@@ -107,8 +113,10 @@ def standings(summary: Summary, facts: Mapping[str, MethodFacts], weights: Weigh
 
 
 def same_arms(summary: Summary, weights: Weights) -> dict[str, Twin]:
-    """The arms that are the same as one before them, the baseline before all; what they are the same as is no such arm
-    itself. Only arms with one learning rate and the same finished seeds are looked at."""
+    """Return the arms that are the same as an earlier one, by name; the baseline counts as the first.
+
+    The other arm is never itself a duplicate. Only arms with equal learning rate and equal finished seeds are compared.
+    """
     found: dict[str, Twin] = {}
     arms = sorted(summary.arms, key=lambda arm: arm.name != summary.baseline)
     for place, arm in enumerate(arms):
@@ -134,14 +142,14 @@ def _twin(other: ArmSummary, arm: ArmSummary, weights: Weights) -> Twin | None:
 
 
 def _apart(first: Sequence[CurvePoint], second: Sequence[CurvePoint]) -> float | None:
-    """The largest share by which two curves differ at one evaluation; None where they are not of the same steps."""
+    """Return the largest difference in accuracy of two curves, or None if they do not have the same steps."""
     if [(point.step, point.n) for point in first] != [(point.step, point.n) for point in second]:
         return None
     return max(round(abs(a.accuracy - b.accuracy), 9) for a, b in zip(first, second, strict=True))
 
 
 def _ratios(summary: Summary, arms: Collection[str]) -> dict[str, tuple[RatioRow, ...]]:
-    """The ratios of every arm but the baseline, all of them one family for Holm."""
+    """Return the ratios of every arm except the baseline, adjusted by Holm as one family."""
     keys = {axis.value for axis in COUNTED}
     family = [row for row in summary.absolute.ratios if row.axis in keys and row.arm in arms]
     adjusted = holm_adjusted([1.0 if row.p_value is None else row.p_value for row in family])
@@ -154,7 +162,7 @@ def _letters(groups: Sequence[tuple[str, ...]], arm: str) -> str:
 
 
 def _ends(arm: ArmSummary) -> dict[int, CurvePoint]:
-    """The last evaluation of every finished seed."""
+    """Return the last evaluation of every finished seed."""
     finished = (curve for curve in arm.evaluated() if curve.status is SeedStatus.finished)
     return {curve.seed: curve.points[-1] for curve in finished}
 
@@ -173,7 +181,7 @@ def _rate(arm: ArmSummary) -> float | None:
 
 
 def _to_baseline(pairs: Sequence[PairedDifference], arm: str, baseline: str) -> PairedDifference | None:
-    """The arm's score less the baseline's."""
+    """Return the arm's score minus the baseline's."""
     for one in pairs:
         if (one.first, one.second) == (arm, baseline):
             return one
@@ -183,13 +191,13 @@ def _to_baseline(pairs: Sequence[PairedDifference], arm: str, baseline: str) -> 
 
 
 def turned(one: PairedDifference) -> PairedDifference:
-    """The difference the other way round."""
+    """Return the difference with its arms swapped."""
     low, high = (None if end is None else 0.0 - end for end in (one.high, one.low))
     return replace(one, first=one.second, second=one.first, point=0.0 - one.point, low=low, high=high)
 
 
 def _place(groups: Sequence[Sequence[str]], row: Standing) -> tuple[int, int]:
-    """Where a row stands: by the first and the last of its groups. Inside of them rows keep their order."""
+    """Return the sort key of a row: the first and the last of its groups. Rows with equal keys keep their order."""
     arm = row.same.arm if row.same is not None else row.arm
     own = [number for number, group in enumerate(groups) if arm in group]
     return (own[0], own[-1]) if own else (len(groups), len(groups))

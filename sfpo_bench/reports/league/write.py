@@ -1,4 +1,4 @@
-"""Writing the report of a league: every file whole or not at all; equal runs give equal bytes."""
+"""Write the report of a league. Each file is written atomically; equal runs give equal bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sfpo_bench.results.stored_files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class LeagueFiles:
-    """Paths of a league's report; `report` is the one to read first."""
+    """Paths of a league's report. Read `report` first."""
 
     report: Path
     page: Path
@@ -30,12 +30,12 @@ class LeagueFiles:
 
     @classmethod
     def inside(cls, folder: Path) -> LeagueFiles:
-        """The paths in the study's folder; creates nothing."""
+        """Return the paths in the study's folder; creates nothing."""
         names = ("league.md", "league.html", "league.tex", "league.csv", "league_pairs.csv")
         return cls(*(folder / name for name in (*names, "league.png", "league.pdf", "league.svg")))
 
     def all(self) -> tuple[Path, ...]:
-        """Every file."""
+        """Return every file."""
         return astuple(self)
 
 

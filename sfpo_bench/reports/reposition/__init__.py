@@ -1,1 +1,1 @@
-"""The report of the study that asks when reposition helps. No torch here."""
+"""The report of the study on when reposition helps. Does not import torch."""

@@ -1,4 +1,4 @@
-"""The cells of the study: which rule at which rate under which condition, and which control each is compared with."""
+"""The cells of the study: rule, learning rate and condition, and the controls of a cell."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from sfpo_bench.reports.formats import ratio_text
 
 
 class Method(StrEnum):
-    """The rule of a cell. `repeat` is Repeat(K + 1) at SFPO's rate, `shortened` the same rule at equal displacement:
-    the rate times (alpha K + 1) / (K + 1)."""
+    """The rule of a cell.
+
+    `repeat` is Repeat(K + 1) at SFPO's learning rate. `shortened` is the same rule at equal displacement: its rate is
+    (alpha K + 1) / (K + 1) times SFPO's.
+    """
 
     grpo = "grpo"
     sfpo = "sfpo"
@@ -31,8 +34,9 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One arm of the study. `rate_factor` multiplies the tuned learning rate; `fast_passes` is 0 for rules without K,
-    `alpha` 0 for rules without alpha.
+    """One arm of the study. `rate_factor` multiplies the tuned learning rate.
+
+    `fast_passes` is 0 for rules without K, `alpha` is 0 for rules without alpha.
 
         Cell("base", Method.sfpo, 3, 0.8, 0.5)      SFPO with K = 3, alpha = 0.8 at half the tuned rate
     """
@@ -45,7 +49,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """The key of the arm, which names a folder: `base-k3-sfpo-a80-x50`."""
+        """The key of the arm, which is also its folder name: `base-k3-sfpo-a80-x50`."""
         if self.method is Method.grpo:
             return self.method.value
         passes = f"-k{self.fast_passes}" if self.fast_passes else ""
@@ -61,19 +65,19 @@ class Cell:
 
     @property
     def rule(self) -> str:
-        """The rule in words, without its rate."""
+        """The name of the rule in tables, without its learning rate."""
         count = self.fast_passes + 1
         return {
             **_NAMES,
             Method.sfpo: f"SFPO, K = {self.fast_passes}, alpha = {self.alpha:g}",
             Method.repeat: f"Repeat({count})",
-            Method.shortened: f"Repeat({count}) with the reach of alpha = {self.alpha:g}",
+            Method.shortened: f"Repeat({count}) at the displacement of alpha = {self.alpha:g}",
             Method.kl_stop: f"Repeat({count}), KL stop",
         }[self.method]
 
     @property
     def rate_share(self) -> float:
-        """The learning rate of the cell in units of the tuned one."""
+        """The learning rate of the cell divided by the tuned one."""
         if self.method is not Method.shortened:
             return self.rate_factor
         return (
@@ -87,7 +91,7 @@ class Cell:
 
     @property
     def at_equal_displacement(self) -> Cell:
-        """The control that goes as far while gradients stay the same: Repeat(K + 1) at a lower rate."""
+        """The control with equal displacement under constant gradients: Repeat(K + 1) at a lower learning rate."""
         return Cell(self.condition, Method.shortened, self.fast_passes, self.alpha, self.rate_factor)
 
 

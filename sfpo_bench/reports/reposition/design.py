@@ -1,4 +1,4 @@
-"""The design of the study in words: its cells, its seeds and what they can tell, what was dropped, its time."""
+"""A description of the study's design: its cells, its seeds and their power, dropped cells, and estimated time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from sfpo_bench.statistics.intervals import CONFIDENCE
 from sfpo_bench.statistics.paired import paired_power, pairs_needed
 from sfpo_bench.statistics.power import POWER
 
-_PROMPTS_OF_TIMES = 32  # `step_seconds` and `pass_seconds` are of so many prompts
+_PROMPTS_OF_TIMES = 32  # the number of prompts at which `step_seconds` and `pass_seconds` were measured
 
 
 def design_blocks(
     settings: RepositionSettings, cells: Sequence[Cell], seeds: int, steps: int, prompts: Mapping[str, int], slots: int
 ) -> list[Block]:
-    """Cells by condition with the estimated time of their runs, seeds, and what was dropped. `prompts` are those of a
-    step of each condition. Tuning comes on top of the time."""
-    header = ("condition", "what it changes", "K", "alpha", "rate / tuned", "further rules", "cells", "core-hours")
+    """Return the cells by condition with their estimated time, the power of the seeds, and the dropped cells.
+
+    `prompts` is the number of prompts per step of each condition. The time excludes tuning.
+    """
+    header = ("condition", "change", "K", "alpha", "rate / tuned", "other rules", "cells", "core-hours")
     rows = []
     for name, condition in settings.conditions.items():
         own = [cell for cell in cells if cell.condition == name]
@@ -30,31 +32,32 @@ def design_blocks(
     hours = every * seeds / 3600
     tested = 2 * sum(cell.method is Method.sfpo for cell in cells)
     said = (
-        f"{len(cells)} cells with {seeds} seeds each, {len(cells) * seeds} runs of {steps} steps: about {hours:.1f} "
-        f"core-hours, {hours / max(1, slots):.1f} hours on {slots} slots, without tuning."
+        f"{len(cells)} cells with {seeds} seeds each are {len(cells) * seeds} runs of {steps} steps. They take about "
+        f"{hours:.1f} core-hours, or {hours / max(1, slots):.1f} hours on {slots} slots, without tuning."
     )
     found: list[Block] = [heading(2, "The design"), table(header, rows, left=6), paragraph(said)]
     found += [paragraph(power_text(settings, seeds, tested))]
     dropped = bullets(settings.dropped)
-    return [*found, *([heading(2, "What was dropped, and why"), *dropped] if dropped else [])]
+    return [*found, *([heading(2, "Dropped cells"), *dropped] if dropped else [])]
 
 
 def power_text(settings: RepositionSettings, seeds: int, tested: int) -> str:
-    """How many seeds the wanted difference takes, and what those of the study find it with."""
+    """Return the number of seeds that the target difference needs, and the power of the study's seeds, as text."""
     if not settings.spread:
-        return f"The spread over seeds is not known (study.reposition.spread = 0); {seeds} seeds are run."
+        return f"The spread over seeds is unknown (study.reposition.spread = 0). The study runs {seeds} seeds."
     alone = pairs_needed(settings.spread, settings.difference)
     strict = pairs_needed(settings.spread, settings.difference, 1 - (1 - CONFIDENCE) / max(1, tested))
     chance = paired_power(settings.spread, settings.difference, seeds)
     return (
-        f"A difference of {settings.difference:g} of area, with a standard deviation of {settings.spread:g} over "
-        f"seeds, takes {_count(alone)} seeds to be found with {POWER:.0%} power by one interval, and {_count(strict)} "
-        f"at the level of the smallest p-value of {tested} by Holm. {seeds} seeds find it with {chance:.0%} by one."
+        f"The target is a difference in area of {settings.difference:g}, with a standard deviation of "
+        f"{settings.spread:g} over seeds. One interval detects it with {POWER:.0%} power from {_count(alone)} seeds. "
+        f"At Holm's level for the smallest of {tested} p-values this takes {_count(strict)} seeds. With {seeds} seeds "
+        f"the power of one interval is {chance:.0%}."
     )
 
 
 def cell_seconds(settings: RepositionSettings, cell: Cell, steps: int, prompts: int) -> float:
-    """Estimated core-seconds of one run of the cell."""
+    """Return the estimated core-seconds of one run of the cell."""
     passes = {Method.grpo: 1, Method.lookahead: 1, Method.gxpo: 3}.get(cell.method, cell.fast_passes + 1)
     step = settings.step_seconds + passes * settings.pass_seconds
     return steps * step * prompts / _PROMPTS_OF_TIMES

@@ -1,4 +1,4 @@
-"""The figures of the study: best rates, robustness over rates at equal rate and at equal displacement, conditions."""
+"""The figures of the study: rules at their best rates, differences over rates for both controls, and conditions."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ _WIDTH = 10.0  # inches
 
 
 def best_rate_figure(rows: Sequence[BestRate], condition: str) -> dict[str, bytes]:
-    """The area of each rule at its best rate, with 95 % intervals over the seeds that report."""
+    """Draw the area of each rule at its best rate, with 95 % intervals over the reporting seeds."""
     shown = [one for one in rows if one.cell.condition in (condition, "")]
     return files_of(lambda: _forest([(one.cell.rule, one.area) for one in shown], "area under the learning curve"))
 
 
 def robustness_figure(rows: Sequence[ComparedCell], condition: str, method: Method) -> dict[str, bytes]:
-    """SFPO less its control of that method over the rate, a panel for each K, a line for each alpha."""
+    """Draw the area of SFPO minus that of its control over the rate: a panel for each K, a line for each alpha."""
     shown = [one for one in rows if one.cell.condition == condition and one.control.method is method]
     return files_of(lambda: _over_rates(shown, method))
 
 
 def condition_figure(rows: Sequence[ComparedCell]) -> dict[str, bytes]:
-    """SFPO less its control of equal displacement in every condition, at each K, alpha and rate that further conditions
-    have; of a single condition at all of them."""
+    """Draw the area of SFPO minus that of its control at equal displacement, for every condition.
+
+    The cells are those K, alpha and rates that other conditions have too; with a single condition, all its cells.
+    """
     own = [one for one in rows if one.control.method is Method.shortened]
     further = {_kind(one) for one in own if one.cell.condition != own[0].cell.condition}
     shown = [one for one in own if _kind(one) in further] if further else own
@@ -71,7 +73,7 @@ def _over_rates(rows: Sequence[ComparedCell], method: Method) -> Figure:
         panel.set_title(f"K = {passes}", fontsize=9)
         panel.set_xlabel("rate / rate tuned for Repeat(K + 1)", fontsize=8)
     against = "the same rate" if method is Method.repeat else "equal displacement"
-    panels[0].set_ylabel(f"area, SFPO less Repeat(K + 1)\nat {against}", fontsize=8)
+    panels[0].set_ylabel(f"area, SFPO minus Repeat(K + 1)\nat {against}", fontsize=8)
     handles, words = panels[0].get_legend_handles_labels()
     figure.legend(handles, words, loc="lower left", ncols=4, fontsize=8, frameon=False)
     return figure
@@ -80,7 +82,7 @@ def _over_rates(rows: Sequence[ComparedCell], method: Method) -> Figure:
 def _line(panel: Axes, rows: Sequence[ComparedCell], order: int, label: str) -> None:
     ordered = sorted(rows, key=lambda one: one.cell.rate_factor)
     found, own = [one.difference for one in ordered], look(order)
-    # Apart, so that intervals at one rate can be told from each other.
+    # Shifted, so that intervals at one rate do not overlap.
     places = [one.cell.rate_factor * 2 ** (0.06 * (order - 1)) for one in ordered]
     panel.errorbar(
         places, [one.point for one in found], yerr=_ends(found), fmt=own.marker, color=own.color, linestyle=own.dashes,
@@ -111,7 +113,7 @@ def _by_condition(rows: Sequence[ComparedCell]) -> Figure:
     panel.axvline(0, color=TEXT_GREY, linewidth=1)
     panel.set_yticks(places, labels)
     panel.set_ylim(place - 1.0, -1.0)
-    panel.set_xlabel("area, SFPO less Repeat(K + 1) at equal displacement")
+    panel.set_xlabel("area, SFPO minus Repeat(K + 1) at equal displacement")
     return figure
 
 
@@ -124,7 +126,7 @@ def _mark(panel: Axes, found: PairedDifference, place: float, order: int) -> Non
 
 
 def _ends(found: Sequence[PairedDifference]) -> list[list[float]]:
-    """How far each interval reaches to both sides of its point; 0 where there is none."""
+    """Return the length of each interval below and above its point; 0 without an interval."""
     return [
         [0.0 if one.low is None else one.point - one.low for one in found],
         [0.0 if one.high is None else one.high - one.point for one in found],

@@ -17,14 +17,14 @@ EQUAL_DISPLACEMENT, CONDITIONS = "equal_displacement.png", "conditions.png"
 WORDS: Mapping[str, str] = {
     BEST_RATES: "Area under the learning curve of each rule at its best rate under the first condition, with 95 % "
     "intervals; rates were chosen on other seeds",
-    EQUAL_RATE: "SFPO less Repeat(K + 1) at the same learning rate, over rates, with 95 % intervals",
-    EQUAL_DISPLACEMENT: "SFPO less Repeat(K + 1) at equal displacement, over rates, with 95 % intervals",
-    CONDITIONS: "SFPO less Repeat(K + 1) at equal displacement under each condition, with 95 % intervals",
+    EQUAL_RATE: "SFPO minus Repeat(K + 1) at the same learning rate, over rates, with 95 % intervals",
+    EQUAL_DISPLACEMENT: "SFPO minus Repeat(K + 1) at equal displacement, over rates, with 95 % intervals",
+    CONDITIONS: "SFPO minus Repeat(K + 1) at equal displacement under each condition, with 95 % intervals",
 }
 
 
 def result_blocks(rows: Sequence[ComparedCell], best: Sequence[BestRate]) -> list[Block]:
-    """Each rule at its best rate, the differences at equal rate and at equal displacement, the figures."""
+    """Return the results: each rule at its best rate, differences at equal rate and equal displacement, figures."""
     found: list[Block] = [heading(2, "Each rule at its best rate"), _best_table(best), _picture(BEST_RATES)]
     for title, method, figure in (
         ("SFPO and Repeat(K + 1) at the same rate", Method.repeat, EQUAL_RATE),
@@ -36,18 +36,18 @@ def result_blocks(rows: Sequence[ComparedCell], best: Sequence[BestRate]) -> lis
 
 
 def holm_block(rows: Sequence[ComparedCell]) -> Block:
-    """What the tests are adjusted for."""
+    """Return a paragraph on areas, intervals, the adjustment of p-values, and the choice of best rates."""
     tested = sum(one.p_holm is not None for one in rows)
     return paragraph(
-        "Area is the mean accuracy on select problems over the responses of a run, by trapezoids. Differences are "
-        f"paired by seed, intervals are Student's at 95 %, and p-values are adjusted by Holm over all {tested} "
-        "differences at equal rate and at equal displacement. Best rates are chosen on the first half of the seeds and "
-        "reported on the other half; a rate at an end of its range is marked with *."
+        "Area is the mean accuracy on select problems over the responses of a run, by the trapezoidal rule. "
+        "Differences are paired by seed. Intervals are Student's at 95 %. P-values are adjusted by Holm over all "
+        f"{tested} differences at equal rate and at equal displacement. The first half of the seeds chooses the best "
+        "rates, the other half reports. A * marks a rate at an end of its range."
     )
 
 
 def compared_csv(rows: Sequence[ComparedCell]) -> str:
-    """One row for each cell of SFPO and control."""
+    """Return a CSV with one row for each cell of SFPO and control."""
     return _csv(
         {
             **_named(one.cell),
@@ -67,7 +67,7 @@ def compared_csv(rows: Sequence[ComparedCell]) -> str:
 
 
 def areas_csv(areas: Areas) -> str:
-    """One row for each cell and seed."""
+    """Return a CSV with one row for each cell and seed."""
     return _csv(
         {**_named(cell), "arm": cell.key, "seed": seed, "area": area}
         for cell, own in areas.items()
@@ -96,7 +96,7 @@ def _picture(name: str) -> Picture:
 
 
 def _best_table(rows: Sequence[BestRate]) -> Block:
-    header = ("condition", "K", "rule", "rate / tuned", "area (95 %)", "less Repeat(K + 1) at its best (95 %)", "seeds")
+    header = ("condition", "K", "rule", "rate / tuned", "area (95 %)", "minus best Repeat(K + 1) (95 %)", "seeds")
     cells = [
         [
             one.cell.condition,

@@ -1,4 +1,4 @@
-"""From the areas of runs to what the study says: differences to both controls, and each rule at its best rate."""
+"""Compute the results of the study from the areas of its runs: differences to both controls, and best rates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sfpo_bench.reports.reposition.cells import Cell, Method
 from sfpo_bench.statistics import holm_adjusted
 from sfpo_bench.statistics.paired import PairedDifference, paired_difference
 
-# Of each cell, the area under the learning curve of each seed: the mean accuracy over the responses of the run.
+# The area under the learning curve by cell and seed: the mean accuracy over the responses of the run.
 Areas = Mapping[Cell, Mapping[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedCell:
-    """A cell of SFPO beside one of its two controls; `p_holm` is over all of the study."""
+    """A cell of SFPO compared with one of its two controls. `p_holm` is adjusted over all differences of the study."""
 
     cell: Cell
     control: Cell
@@ -28,8 +28,11 @@ class ComparedCell:
 
 @dataclass(frozen=True, slots=True)
 class BestRate:
-    """A rule at the rate that was best on the seeds that choose, on the other seeds. `difference` is from Repeat(K + 1)
-    at its best rate, None for that rule itself; `at_end` says that the rate is the lowest or highest."""
+    """The area on the reporting seeds of a rule at the rate that was best on the choosing seeds.
+
+    `difference` is to Repeat(K + 1) at its best rate, None for that rule itself. `at_end`: the rate is the lowest or
+    highest of its range.
+    """
 
     cell: Cell
     area: PairedDifference
@@ -38,8 +41,7 @@ class BestRate:
 
 
 def compared(areas: Areas) -> list[ComparedCell]:
-    """Every cell of SFPO against Repeat(K + 1) at equal rate and at equal displacement, over the seeds that both have,
-    with Holm's adjustment over all of them."""
+    """Return every cell of SFPO compared with both its controls over their common seeds, adjusted by Holm over all."""
     found = []
     for cell, own in areas.items():
         if cell.method is not Method.sfpo:
@@ -56,13 +58,12 @@ def compared(areas: Areas) -> list[ComparedCell]:
 
 
 def choosing_seeds(seeds: Sequence[int]) -> list[int]:
-    """The seeds on which best rates are chosen: the first half. The others report, so that no rate is reported on the
-    seeds that it was chosen on."""
+    """Return the seeds that choose the best rates: the first half. The others report, so the choice adds no bias."""
     return sorted(seeds)[: len(seeds) // 2]
 
 
 def best_rates(areas: Areas) -> list[BestRate]:
-    """Each rule under each condition at its best rate, K by K; SFPO at its best alpha too."""
+    """Return each rule at its best rate, for each condition and K; SFPO also at its best alpha."""
     seeds = sorted(set[int]().union(*(own.keys() for own in areas.values())))
     choose = choosing_seeds(seeds)
     report = [seed for seed in seeds if seed not in choose]
@@ -87,10 +88,10 @@ def best_rates(areas: Areas) -> list[BestRate]:
 
 
 def _best(areas: Areas, cells: Sequence[Cell], seeds: Sequence[int]) -> Cell:
-    """The cell of the largest mean over these seeds; of equals the first."""
+    """Return the cell with the largest mean over these seeds; the first of equal ones."""
     return max(cells, key=lambda cell: fmean([areas[cell][one] for one in seeds if one in areas[cell]] or [-1.0]))
 
 
 def largest_spread(rows: Sequence[ComparedCell]) -> float | None:
-    """The largest standard deviation over seeds of a difference; None where no cell has two pairs."""
+    """Return the largest standard deviation over seeds of a difference, or None if no cell has two pairs."""
     return max((one.difference.spread for one in rows if one.difference.spread is not None), default=None)
