@@ -1,17 +1,17 @@
-"""When does saving steps save time? The time ratio to a target over the share u of one update pass in a step.
+"""When does saving steps save time? The time ratio to a target as a function of the share u of one update pass.
 
-With r responses and o optimizer steps in a step of the baseline, a run that sampled R responses and took O optimizer
-steps has cost as many steps of the baseline as
+u is the share of a baseline's step that one pass takes: the optimizer steps of that step. The rest of the step is
+proportional to the responses. Let a step of the baseline have r responses and o optimizer steps. A run with R responses
+and O optimizer steps then costs as much as C(u) steps of the baseline:
 
     C(u) = (1 - u) R / r + u O / o
 
-if one pass, the baseline's optimizer steps of a step, takes the share u of its step and all else goes with the
-responses. A step of SFPO, of the same size, costs 1 + K u. C(0) counts steps and C(1) optimizer steps, so that the
-ratio of C to a target is that of the steps saved at u = 0, and falls with u where an arm takes more passes. It is
-taken from the runs' own counts up to the target, whatever rule, trigger or stop decided how many passes they took.
+A step of SFPO, of the same size, costs 1 + K u. C(0) counts steps and C(1) counts optimizer steps. At u = 0 the ratio
+of C to a target is that of the steps saved. It falls with u if an arm takes more passes. R and O are the runs' own
+counts up to the target, whatever rule, trigger or stop determined the number of passes.
 
-The share of these runs, from the seconds that their steps recorded, with P of them in passes, T in all, and m times the
-baseline's optimizer steps in a step:
+The share u of these runs follows from the seconds of their steps: P seconds in passes, T in total, with m times the
+baseline's optimizer steps per step:
 
     u = (P / m) / (T - P + P / m)
 """
@@ -37,8 +37,10 @@ NEEDED = (CostAxis.responses, CostAxis.optimizer_steps)
 
 
 def break_even(comparison: Comparison, arms: Sequence[ArmSummary]) -> BreakEven | None:
-    """The shares and time ratios of a comparison; None where nothing is compared, no arm takes more or fewer passes
-    than the baseline, or a log does not tell how many."""
+    """Return the shares and time ratios of a comparison.
+
+    None if nothing is compared, if all arms take as many passes as the baseline, or if a log lacks their number.
+    """
     plan = comparison.plan
     base = next(arm for arm in arms if arm.name == plan.baseline)
     step = _step(base)
@@ -53,7 +55,7 @@ def break_even(comparison: Comparison, arms: Sequence[ArmSummary]) -> BreakEven 
 
 
 def _step(arm: ArmSummary) -> tuple[float, float] | None:
-    """Responses and optimizer steps of a step, mean over all steps of the runs; None before the first."""
+    """Return the mean responses and optimizer steps per step over all steps of the runs, or None before the first."""
     ends = [curve.points[-1] for curve in arm.counted()]
     steps = sum(point.step for point in ends)
     if steps == 0 or any(point.cost(axis) <= 0 for point in ends for axis in NEEDED if point.step):
@@ -78,7 +80,7 @@ def _share(arm: ArmSummary, runs: Sequence[SeedRun], passes: float | None) -> Pa
 
 
 def _run_share(run: SeedRun, passes: float) -> float | None:
-    """The share by the seconds of one run; None where it recorded none."""
+    """Return the share from the seconds of one run, or None if it recorded none."""
     if "step_seconds" not in run.metrics or "slow_seconds" not in run.metrics:
         return None
     in_all = float(np.nansum(run.metrics["step_seconds"].values))
@@ -112,7 +114,7 @@ def _point(share: float, said: Statement) -> TimeRatio:
 
 
 def _ends(arm: ArmSummary, target: float, step: tuple[float, float]) -> list[tuple[SeedCost, SeedCost]]:
-    """Each run's cost to the target at shares 0 and 1, in steps of the baseline."""
+    """Return each run's cost to the target at shares 0 and 1, in steps of the baseline."""
     found = [arm.seed_costs(target, axis.value) for axis in NEEDED]
     return [(_scaled(zero, step[0]), _scaled(one, step[1])) for zero, one in zip(*found, strict=True)]
 
@@ -122,7 +124,7 @@ def _scaled(cost: SeedCost, by: float) -> SeedCost:
 
 
 def _mixed(ends: Sequence[tuple[SeedCost, SeedCost]], share: float) -> list[SeedCost]:
-    """The costs at a share. A curve reaches its target at one place on every axis, so that costs mix as axes do."""
+    """Return the costs at a share: interpolated, because a curve reaches its target at one point on every axis."""
     return [
         replace(
             zero,
@@ -134,7 +136,7 @@ def _mixed(ends: Sequence[tuple[SeedCost, SeedCost]], share: float) -> list[Seed
 
 
 def _even(curve: Sequence[tuple[float, float]]) -> float | None:
-    """The share at which the ratio is 1: its inverse is a straight line of the share while passes are constant."""
+    """Return the share at which the ratio is 1. The inverse ratio is linear in it for a constant number of passes."""
     for (before, first), (after, second) in pairwise(curve):
         if (first - 1) * (second - 1) <= 0 and first != second:
             return before + (after - before) * (1 / first - 1) / (1 / first - 1 / second)

@@ -1,4 +1,4 @@
-"""The figure of time ratios over the share of one update pass in a step: a panel for each target.
+"""The figure of time ratios over the share of one update pass in a step, with a panel for each target.
 
 Equal summaries give equal bytes (`look.py`).
 """
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL, _SIDE, _ABOVE = (4.35, 2.9), 0.62, 0.62  # inches; above a panel stand its title and the published runs
+_PANEL, _SIDE, _ABOVE = (4.35, 2.9), 0.62, 0.62  # inches; a panel's title and the published runs are above it
 _COLUMNS, _POINTS = 2, 60
 _TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.95)
 _NUMBERS_APART = 0.033  # of a panel's width
 
 
 def break_even_bytes(summary: Summary) -> dict[str, bytes]:
-    """The figure as `png`, `pdf` and `svg`; empty where there is nothing to draw."""
+    """Return the figure as `png`, `pdf` and `svg`; empty if there is nothing to draw."""
     found = summary.break_even
     return {} if found is None or not drawn(found) else files_of(lambda: _figure(summary, found))
 
 
 def break_even_figure(summary: Summary) -> Figure:
-    """Time ratio over the share of one update pass; raises `ValueError` where passes do not differ."""
+    """Draw the time ratio over the share of one update pass. Raises `ValueError` if passes do not differ."""
     found = summary.break_even
     if found is None or not drawn(found):
         raise ValueError("found no two arms that take different numbers of passes and reach a target; nothing to draw")
@@ -115,7 +115,7 @@ def _draw(panel: Axes, summary: Summary, found: BreakEven, target: float) -> Non
 
 
 def _mark_own(panel: Axes, found: BreakEven, baseline: str) -> None:
-    """The share of these runs, with its interval."""
+    """Draw the share of these runs with its interval."""
     own = found.share_of(baseline)
     if own is None:
         return
@@ -129,7 +129,7 @@ def _mark_own(panel: Axes, found: BreakEven, baseline: str) -> None:
 
 
 def _mark_published(panel: Axes) -> None:
-    """Numbered triangles on the upper edge, the numbers moved apart."""
+    """Draw numbered triangles at the upper edge, with the numbers spread so that they do not overlap."""
     shares, inside = published_shares(), panel.transAxes
     scale = np.log(MOST_SHARE / LEAST_SHARE)
     places = [float(np.log(one.share / LEAST_SHARE) / scale) for one in shares]

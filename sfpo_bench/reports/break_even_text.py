@@ -1,4 +1,4 @@
-"""When saving steps saves time, as a section of the report and as a table of the curves."""
+"""The section of the report on when saving steps saves time, and a table of its curves."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sfpo_bench.reports.summary import BreakEven, BreakEvenRow, PassShare, Summa
 COLUMNS = ("arm", "target", "share", "time_ratio", "low", "high")
 CANNOT_SAY = (
     "What this cannot say: the steps saved are those of these runs. A larger model and longer responses change more "
-    "than what a pass costs: how far one batch can be followed before its responses are stale, how noisy its gradient "
-    "is, and with both how many steps further passes save. Every optimizer step is taken to cost as much as one of the "
-    "baseline's, everything else to go with the responses sampled, snapshot and reposition to cost nothing."
+    "than the cost of a pass. They also change how soon the responses of a batch are stale and how noisy its gradient "
+    "is, and so the number of steps that more passes save. Assumptions: every optimizer step costs as much as one of "
+    "the baseline's, everything else is proportional to the responses, and snapshot and reposition cost nothing."
 )
 
 
 def break_even_frame(summary: Summary) -> pd.DataFrame:
-    """The curves, one point per row: the columns of `COLUMNS`."""
+    """Return the curves, one point per row: the columns `COLUMNS`."""
     found = summary.break_even.rows if summary.break_even else ()
     rows = [(row.arm, row.target, one.share, one.ratio, one.low, one.high) for row in found for one in row.curve]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def break_even_blocks(summary: Summary, figure: str) -> list[Block]:
-    """Figure, what it shows and what it cannot, and the table; nothing where passes do not differ."""
+    """Return the figure, its explanation and limits, and the table; no blocks if passes do not differ."""
     if summary.break_even is None:
         return []
     found = summary.break_even
@@ -47,20 +47,20 @@ def break_even_blocks(summary: Summary, figure: str) -> list[Block]:
 
 
 def drawn(found: BreakEven) -> list[float]:
-    """The targets that the figure has a panel for."""
+    """Return the targets that have a panel in the figure."""
     return list(dict.fromkeys(row.target for row in found.rows if row.curve))
 
 
 def break_even_caption(summary: Summary) -> list[str]:
-    """What the figure shows, where published runs lie, and what it cannot say."""
+    """Return the explanation of the figure, the shares of published runs, and the limits of the result."""
     assert summary.break_even is not None
     base, own = summary.arm(summary.baseline).label, summary.break_even.share_of(summary.baseline)
     here = "" if own is None else f" Vertical line: u in the runs of {base} here, {share_text(own)}."
     shown = (
-        f"Time of {base} over that of the arm to the target, if one update pass took the share u of a step of {base} "
-        "and all else went with the responses sampled: the steps saved over 1 + (m - 1) u, with m passes of the arm to "
-        f"one of {base}, as counted in these runs (K + 1 for SFPO). Above 1 the arm takes less time. Bands: "
-        f"{level_text(summary.confidence)} Welch intervals over seeds.{here}"
+        f"Time of {base} to the target divided by that of the arm, if one update pass takes the share u of a step of "
+        f"{base} and the rest is proportional to the responses. This is the ratio of steps divided by 1 + (m - 1) u, "
+        f"with m passes of the arm for each pass of {base}, as counted in these runs (K + 1 for SFPO). Above 1 the arm "
+        f"takes less time. Bands: {level_text(summary.confidence)} Welch intervals over seeds.{here}"
     )
     return [shown, _published_text(published_shares()), CANNOT_SAY]
 
@@ -86,8 +86,9 @@ def _table_note(summary: Summary, found: BreakEven) -> list[str]:
     if not found.shares:
         return ["A pass here: these runs did not record how long their passes took."]
     return [
-        f"Passes: optimizer steps on the way to the target, over those of {base} for as many responses. A pass here: "
-        f"its share of a step of {base}, by the arm's own seconds (passes and steps), with a t interval over runs."
+        f"Passes: optimizer steps up to the target, divided by those of {base} for the same number of responses. A "
+        f"pass here: its share of a step of {base}, from the arm's own seconds (passes and steps), with a t interval "
+        "over runs."
     ]
 
 
@@ -108,7 +109,7 @@ def _ratio(one: TimeRatio) -> str:
 
 
 def _even(row: BreakEvenRow) -> str:
-    """`below 16.6 % (11.5 to 22.3)`; an end of the interval that never crosses 1 is 0 or 100 %."""
+    """Return `below 16.6 % (11.5 to 22.3)`. If an end of the interval never crosses 1, its share is 0 or 100 %."""
     first, last = row.curve[0], row.curve[-1]
     if first.ratio == last.ratio or abs((row.passes or 1.0) - 1) < 1e-9:
         return "as steps at any share"

@@ -147,7 +147,7 @@ def _row(run: SeedRun, evaluation: EvaluationRecord) -> dict[str, object]:
 
 
 def read_one_run(plan: ComparisonPlan, arm: str, seed: int, folder: RunFolder) -> SeedRun:
-    """The run in a folder as far as it has come; one whose files are damaged is `unreadable`."""
+    """Return the run in a folder with its results so far; a run with damaged files is `unreadable`."""
     try:
         status = folder.status()
         records = read_journal(folder.journal)

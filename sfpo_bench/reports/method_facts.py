@@ -1,4 +1,4 @@
-"""What methods cost beyond GRPO and how well their formulas are known, as words for tables."""
+"""Text for tables on what a method costs beyond GRPO, and how well its formula is verified."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ TRUST = {"V": "verified", "T": "stated by third parties", "?": "unverified"}
 
 @dataclass(frozen=True, slots=True)
 class MethodFacts:
-    """What the methods of a run need beyond GRPO's one pass, in words, and the least certain `trust` of its parts, as
-    its mark in `Facts`."""
+    """Passes and memory of a run's methods beyond GRPO's, as text.
+
+    `trust` is the mark of its least certain part; see `Facts`.
+    """
 
     passes: str
     memory: str
@@ -25,7 +27,7 @@ class MethodFacts:
 
 
 def facts_of(config: RunConfig) -> MethodFacts:
-    """The facts of everything that stands in the `algorithm` of a run."""
+    """Return the facts of all methods in the `algorithm` settings of a run."""
     parts = list(_parts(config.algorithm))
     trust = {str(getattr(part, "trust", Facts.trust)) for part in parts}
     memory = dict.fromkeys(text for part in parts if (text := _memory(part)) != NOTHING)
@@ -70,7 +72,7 @@ def _memory(part: object) -> str:
 
 
 def _parts(method: object) -> Iterator[object]:
-    """The methods in a tree of settings, each before those that stand inside it."""
+    """Yield the methods in a tree of settings, each before those nested in it."""
     if isinstance(method, Mapping):
         for inside in method.values():
             yield from _parts(inside)

@@ -1,8 +1,8 @@
-"""A figure of a comparison in the style of one's paper: which arms, in which order, called and coloured how.
+"""A figure of a comparison in your paper's style: selection, order, names and colors of arms.
 
     own_figure(summary, FigureStyle(arms=("grpo", "sfpo"), labels={"sfpo": "ours"}, columns=2, log_cost=True))
 
-Means, bands and their meaning are those of the report's figure.
+Means and bands have the same meaning as in the report's figure.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ _SPREADS: tuple[Spread, ...] = ("band", "seeds", "both", "none")
 
 @dataclass(frozen=True, slots=True)
 class FigureStyle:
-    """How a figure looks. `arms` are shown in this order (empty: all, as compared); `labels` and `colors` replace those
-    of an arm by its name. `axes` are keys of cost axes, a panel each; the figure is as wide as `columns` of a paper.
-    `spread` shows pointwise 95 % bands, single seeds, both or neither; `targets` draws the fixed ones."""
+    """The style of a figure.
+
+    `arms` are shown in this order (empty: all, in the comparison's order). `labels` and `colors` replace those of an
+    arm, by its name. `axes` are keys of cost axes, with one panel each. The figure is as wide as `columns` of a paper.
+    `spread` shows pointwise 95 % bands, single seeds, both or neither. `targets` draws the fixed targets.
+    """
 
     arms: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -74,9 +77,10 @@ def save_figure(figure: Figure, path: Path | str) -> None:
 
 
 def chosen(summary: Summary, arms: Iterable[str]) -> list[tuple[int, ArmSummary]]:
-    """Return the arms in the order asked for, each with its place in the comparison, which decides its marker.
+    """Return the arms in the requested order, each with its position in the comparison, which determines its marker.
 
-    Raises `ValueError` for a name that no arm has."""
+    Raises `ValueError` for a name that no arm has.
+    """
     places = {arm.name: (place, arm) for place, arm in enumerate(summary.arms)}
     names = tuple(arms) or tuple(places)
     known_names(summary, names)
@@ -132,7 +136,7 @@ def _draw_arm(panel: Axes, arm: ArmSummary, axis: CostAxis, own: Look, style: Fi
     mean = mean_curve(arm, axis.value)
     if mean is None:
         return
-    # Nothing has been spent at a run's start, which a logarithmic axis cannot show.
+    # The cost is 0 at a run's start, which a logarithmic axis cannot show.
     shown = [index for index, (x, y) in enumerate(zip(mean.x, mean.mean, strict=True)) if _on(x, y, style)]
     x = [mean.x[index] for index in shown]
     if style.spread in ("band", "both"):

@@ -1,10 +1,10 @@
-"""A table of a comparison in the style of one's paper: which arms and columns, which cells bold, which marked.
+"""A table of a comparison in your paper's style: selection of arms and columns, bold cells, marks.
 
     own_table(summary, TableStyle(columns=(Column("accuracy"), Column("ratio", target=0.5)), caption="Ours."))
 
-Bold are the best of a column and all that no test tells from it, not the highest number: with equal methods a table
-of the highest numbers is a table of noise. Nothing is bold where the test tells nothing from the best. The tests are
-those of the report's pairs, over all pairs of the comparison (Holm), whatever arms are shown.
+Bold are the best value of a column and all values that no test tells apart from it: with equal methods the highest
+value alone is noise. Nothing is bold if no value is told apart from the best. The tests are those of the report's
+pairs, adjusted by Holm over all pairs of the comparison, including arms that are not shown.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ TOLD_APART = "*"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: final `accuracy`, `greedy` accuracy, `cost` or `ratio` to the baseline on an axis to a `target` fixed
-    before the run, or the number of `seeds`. `heading` replaces its own."""
+    """A column of the table.
+
+    `what` is final `accuracy`, `greedy` accuracy, the number of `seeds`, or the `cost` to a `target` on an `axis` or
+    its `ratio` to the baseline. Targets are those fixed before the run. `heading` replaces the default heading.
+    """
 
     what: What
     axis: str = CostAxis.responses.value
@@ -42,8 +45,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableStyle:
-    """What a table shows. `arms` in this order (empty: all), `labels` by an arm's name; `bold_best` and `marks` follow
-    from tests, `marks` are stars where an arm is told apart from the baseline."""
+    """The style of a table.
+
+    `arms` are shown in this order (empty: all); `labels` replace those of an arm, by its name. `bold_best` and `marks`
+    follow from tests: `marks` puts a star where an arm is told apart from the baseline.
+    """
 
     columns: tuple[Column, ...] = (Column("accuracy"), Column("seeds"))
     arms: tuple[str, ...] = ()
@@ -55,7 +61,7 @@ class TableStyle:
 
 @dataclass(frozen=True, slots=True)
 class OwnTable:
-    """One table in every form; a notebook shows the Markdown."""
+    """A table in every format. A notebook shows the Markdown."""
 
     caption: str
     body: Table
@@ -67,11 +73,11 @@ class OwnTable:
 
     @property
     def html(self) -> str:
-        """A fragment for a page of one's own."""
+        """The table as an HTML fragment for your own page."""
         return fragment([*paragraphs([bold(self.caption)]), self.body, *paragraphs(self.notes)])
 
     def latex(self, columns: Literal[1, 2] = 1) -> str:
-        """A float (booktabs, tabularx) for a paper of one or two columns; the notes stand in its caption."""
+        """Return a float (booktabs, tabularx) for a paper with one or two columns; its caption has the notes."""
         blocks: list[Block] = [heading(2, " ".join((self.caption, *self.notes))), self.body]
         return tables_tex(blocks, Columns(columns))
 
@@ -128,7 +134,7 @@ def _cells(
 
 
 def _best(summary: Summary, arms: Sequence[ArmSummary], column: Column) -> set[str]:
-    """Return the best of a column and those that the test does not tell from it; or none where it tells nothing."""
+    """Return the best arm of a column and those not told apart from it; empty if no arm is told apart from it."""
     values = {arm.name: value for arm in arms if (value := _value(summary, arm, column)) is not None}
     if len(values) < 2:
         return set()
@@ -141,7 +147,7 @@ def _best(summary: Summary, arms: Sequence[ArmSummary], column: Column) -> set[s
 
 
 def _value(summary: Summary, arm: ArmSummary, column: Column) -> float | None:
-    """Return the number by which arms are ordered, larger is better; None where there is none to test."""
+    """Return the value that arms are sorted by, larger is better; None if there is no value to test."""
     if column.what == "accuracy":
         return None if arm.final is None else arm.final.mean
     if column.what not in ("cost", "ratio") or column.target is None:
@@ -196,7 +202,7 @@ def _notes(
     base, found = summary.arm(summary.baseline), [f"In brackets: {100 * summary.confidence:g} % intervals."]
     label = " ".join(style.labels.get(base.name, base.label).split())
     if any(column.what == "ratio" for column in style.columns):
-        found.append(f"Ratios: the cost of {label} over that of the method, above 1 the method is cheaper.")
+        found.append(f"Ratios: the cost of {label} divided by that of the method; above 1 the method is cheaper.")
     test = f"Holm's test over all pairs of the comparison, p at most {level}"
     if any(span.bold for span in spans):
         found.append(f"Bold: the best and what is not told apart from it ({test}).")

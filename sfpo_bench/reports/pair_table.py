@@ -73,10 +73,10 @@ def _introduction(summary: Summary, axes: Sequence[CostAxis]) -> str:
         )
     few = "" if pairs <= PAIRS_SHOWN else f" Of {pairs:,} pairs those with the baseline are shown; pairs.csv has all."
     return (
-        "Final accuracy: the second arm less the first, in points, over finished runs. Would detect: the smallest "
-        f"difference that these seeds, with the spread they showed, find with {100 * POWER:.0f} % power at the level "
-        f"of the smallest p-value of all pairs: {level}/{pairs} for accuracy{costs}. Seeds needed: per arm, were the "
-        f"seen difference true. Told apart: by Holm's test over all pairs.{few}"
+        "Final accuracy: the second arm minus the first, in points, over finished runs. Would detect: the smallest "
+        f"difference that these seeds, with their observed spread, find with {100 * POWER:.0f} % power at Holm's level "
+        f"for the smallest p-value of all pairs: {level}/{pairs} for accuracy{costs}. Seeds needed: per arm, if the "
+        f"observed difference is true. Told apart: by Holm's test over all pairs.{few}"
     )
 
 

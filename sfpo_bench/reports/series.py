@@ -27,7 +27,7 @@ class Series:
         return np.array_equal(self.steps, other.steps) and np.array_equal(self.values, other.values, equal_nan=True)
 
     def up_to(self, step: int) -> Series:
-        """What was recorded at that step and before."""
+        """Return the values recorded up to and including that step."""
         kept = self.steps <= step
         return self if kept.all() else Series(self.steps[kept], self.values[kept])
 

@@ -242,9 +242,11 @@ class PairRow:
 
 @dataclass(frozen=True, slots=True)
 class PassShare:
-    """The share u that one update pass of the baseline has, or would have, in a step of the baseline, by the seconds of
-    an arm's runs: its mean over `runs`, with a t interval (None: one run). `passes` are the optimizer steps of a step
-    of the arm over those of the baseline."""
+    """The share u of one update pass in a step of the baseline, computed from the seconds of an arm's runs.
+
+    It is the mean over `runs` with a t interval (None: one run). `passes` is the number of optimizer steps per step of
+    the arm divided by that of the baseline.
+    """
 
     arm: str
     passes: float
@@ -256,7 +258,7 @@ class PassShare:
 
 @dataclass(frozen=True, slots=True)
 class TimeRatio:
-    """Time of the baseline over that of an arm to a target, were one pass the `share` of a baseline's step."""
+    """The time of the baseline to a target divided by an arm's, if one pass takes `share` of a baseline's step."""
 
     share: float
     ratio: float
@@ -266,11 +268,13 @@ class TimeRatio:
 
 @dataclass(frozen=True, slots=True)
 class BreakEvenRow:
-    """What an arm's steps to a target come to in time. `passes`: optimizer steps a step on the way there, over those of
-    the baseline, by geometric means. The `curve` begins at share 0, where the ratio is that of the steps saved, and
-    ends at 1, where it is that of optimizer steps. `even` is the share at which times are equal, `even_low` and
-    `even_high` that of the ends of the interval; None where there is none between 0 and 1. A ratio without an estimate
-    has no curve, and `reason` says why."""
+    """The time ratio of an arm to a target as a function of the share of a pass.
+
+    `passes` is the number of optimizer steps per step up to the target divided by the baseline's (geometric means). The
+    `curve` goes from share 0, where it is the ratio of steps, to share 1, where it is the ratio of optimizer steps.
+    `even` is the share at which the times are equal, `even_low` and `even_high` those for the ends of the interval;
+    None if there is no such share between 0 and 1. A ratio without an estimate has no curve; `reason` states why.
+    """
 
     arm: str
     target: float
@@ -284,7 +288,7 @@ class BreakEvenRow:
     reason: str
 
     def at(self, share: float) -> TimeRatio:
-        """The ratio at a share; between points of the curve the inverse of the ratio is a straight line."""
+        """Return the ratio at a share. Between points of the curve its inverse is interpolated linearly."""
         return between(self.curve, share)
 
 
@@ -300,7 +304,7 @@ class BreakEven:
 
 
 def between(curve: Sequence[TimeRatio], share: float) -> TimeRatio:
-    """A point of a curve of time ratios, between its own points."""
+    """Return a point of a curve of time ratios, interpolated between its own points."""
     after = next(place for place, one in enumerate(curve) if one.share >= share)
     high, low = curve[after], curve[max(0, after - 1)]
     part = 1.0 if high.share == low.share else (share - low.share) / (high.share - low.share)

@@ -81,7 +81,7 @@ class ReportFiles:
 
     @property
     def break_even_figure(self) -> dict[str, Path]:
-        """By kind; not there where no two arms differ in passes."""
+        """The paths of the figure by format; the files do not exist if all arms take equally many passes."""
         png = self.break_even.with_name(BREAK_EVEN_FIGURE)
         return {kind: png.with_suffix(f".{kind}") for kind in ("png", "pdf", "svg")}
 
