@@ -76,14 +76,18 @@ def report(settings: ScoresSettings) -> None:
 
 
 def _logs(settings: ScoresSettings) -> ScoredLogs:
-    """What the sample logs of other programs stand for."""
+    """Return the evaluations in the sample logs of other programs."""
     of_logs = ("grade", "names", "cut_last_line")
     if not settings.logs and (unread := [name for name in of_logs if getattr(settings, name)]):
-        raise ConfigError(f"{unread[0]} is of sample logs, and there is none; add logs.NAME=[FILE], or leave it out")
+        raise ConfigError(
+            f"{unread[0]} is a setting for sample logs, and there are none; add logs.NAME=[FILE], or leave it out"
+        )
     if settings.logs and settings.choose_on:
-        raise ConfigError("choose_on beside logs: what is chosen is written into its folder, and a log has none")
+        raise ConfigError(
+            "choose_on together with logs: a choice is written into the evaluation's folder, and a log has none"
+        )
     if settings.grades is GradesBy.ours and settings.grade:
-        raise ConfigError("grade beside grades=ours: it names one of their grades; leave one of them out")
+        raise ConfigError("grade together with grades=ours: grade selects a grade of the logs; leave one of them out")
     options = LogOptions(
         settings.grades, tuple(settings.grade), settings.pair_by, dict(settings.names), settings.cut_last_line
     )
@@ -91,7 +95,7 @@ def _logs(settings: ScoresSettings) -> ScoredLogs:
 
 
 def _all(settings: ScoresSettings, logs: ScoredLogs) -> list[Evaluation]:
-    """The evaluations of the folders and of the logs."""
+    """Return the evaluations of the folders and of the logs."""
     if not settings.folders and not logs.evaluations:
         raise ConfigError(
             "name at least one folder that `sfpo-bench evaluate` wrote, folders=[A,B], or the sample logs of other "

@@ -44,7 +44,7 @@ def act(node: DictConfig) -> None:
 
 
 def costs_of(folder: RunFolder, step: int) -> list[str]:
-    """What the step cost, in words; empty where an older version recorded less."""
+    """Return the costs of the step as lines of text; empty if an older version did not record them."""
     records = (one for one in read_journal(folder.journal) if isinstance(one, StepRecord) and one.step == step)
     found = next((dict(record.metrics) for record in records), {})
     if not set(MACHINE_METRICS) & set(found):

@@ -60,8 +60,10 @@ def check_sqlite(path: Path) -> Finding:
 
 
 def _other_schema(connection: sqlite3.Connection) -> str:
-    """How the tables of an MLflow database differ in version from those of the installed MLflow; empty where they do
-    not, and of a database that is not MLflow's."""
+    """Return how the table version of an MLflow database differs from that of the installed MLflow.
+
+    Empty if the versions are equal, and for a database that is not MLflow's.
+    """
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
         return ""
     found, expected = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")], _schema()
@@ -74,7 +76,7 @@ def _other_schema(connection: sqlite3.Connection) -> str:
 
 
 def _schema() -> str | None:
-    """The version of the tables that the installed MLflow makes; None where that cannot be told."""
+    """Return the version of the tables that the installed MLflow creates, or None if it is unknown."""
     spec = find_spec("mlflow")
     if spec is None or spec.origin is None:
         return None
@@ -114,7 +116,7 @@ def _server(address: str, environ: Mapping[str, str]) -> Finding:
 
 
 def _fix_of(message: str) -> str:
-    """What to do where the store itself says it; empty where it does not."""
+    """Return the remedy that the store's own error names; empty if it names none."""
     if _OUTDATED not in message:
         return ""
     return "back up its database, then run `mlflow db upgrade ADDRESS_OF_THE_DATABASE` where it lies"

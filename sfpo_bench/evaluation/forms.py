@@ -1,4 +1,4 @@
-"""The forms of others that scores can be written in, and what the user has to say for them."""
+"""The formats of other projects that scores can be written in, and the settings they need."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from enum import StrEnum
 
 
 class Form(StrEnum):
-    """A form in which scores are collected elsewhere."""
+    """A format in which another project collects scores."""
 
     every_eval_ever = "every_eval_ever"
     eval_results = "eval_results"
 
 
 class Relationship(StrEnum):
-    """How whoever evaluated stands to the model's makers."""
+    """The relation of the evaluator to the model's makers."""
 
     first_party = "first_party"
     third_party = "third_party"
@@ -24,7 +24,7 @@ class Relationship(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Who evaluated."""
+    """The organization that evaluated, and its relation to the model's makers."""
 
     organization: str
     relationship: Relationship

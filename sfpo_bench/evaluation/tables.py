@@ -107,7 +107,7 @@ def scores_blocks(arms: Sequence[ScoredArm], baseline: str, k: int) -> list[Bloc
     found += [heading(2, "Scores on all problems"), *_scores_tables(arms, k, ())]
     if shared:
         found += [
-            heading(2, "Scores without problems that stand in a training set"),
+            heading(2, "Scores without problems that are in a training set"),
             paragraph(f"{len(shared)} problems are left out."),
             *_scores_tables(arms, k, shared),
         ]
@@ -117,7 +117,7 @@ def scores_blocks(arms: Sequence[ScoredArm], baseline: str, k: int) -> list[Bloc
         title = f"Differences to {baseline}"
         found += [heading(2, title), _difference_table(others, first, k, ())]
         if shared:
-            found.append(heading(2, f"{title} without problems that stand in a training set"))
+            found.append(heading(2, f"{title} without problems that are in a training set"))
             found.append(_difference_table(others, first, k, shared))
         found += bullets(_difference_notes(others, first, k))
     return [*found, heading(2, "Responses"), _responses_table(arms)]
@@ -193,7 +193,7 @@ def _notes(arms: Sequence[ScoredArm]) -> list[Line]:
     lines = [line(_sampling_text(one)) for one in found]
     different = unlike(found) if len(found) > 1 else []
     if different:
-        lines.append(line(bold("Not asked in the same way"), f": {'; '.join(different)}."))
+        lines.append(line(bold("Sampled or prompted differently"), f": {'; '.join(different)}."))
     for one in found:
         label = bold(one.owner.label)
         if one.choice_note:
@@ -203,10 +203,10 @@ def _notes(arms: Sequence[ScoredArm]) -> list[Line]:
         lines += [line(label, f": {note}") for note in one.notes]
     errors = [one for name in arms[0].benchmarks for one in _label_errors(found[0].graded[name])]
     if errors:
-        lines.append(line(f"Gold answers with known errors, counted all the same: {', '.join(errors)}."))
+        lines.append(line(f"Gold answers with known errors, which are not excluded: {', '.join(errors)}."))
     one_run = {len(arm.evaluations) for arm in arms} == {1}
     over = "over problems" if one_run else "over problems and training runs (over problems alone where there is one)"
-    lines.append(line(f"Intervals are 95 %, {over}. Averages weigh every benchmark alike."))
+    lines.append(line(f"Intervals are 95 %, {over}. Averages weight every benchmark equally."))
     return list(dict.fromkeys(lines))
 
 
@@ -229,9 +229,7 @@ def _sampling_text(one: Evaluation) -> str:
         *(name for name in (sampling.engine, sampling.precision) if name),
     ]
     if one.sources:
-        told.append(
-            f"from a log of {one.grades.form}, grades {one.grades.text}; what else it was asked is not known here"
-        )
+        told.append(f"from a log of {one.grades.form}, grades {one.grades.text}; other settings are unknown")
     return f"{', '.join(told)}."
 
 
@@ -339,7 +337,7 @@ def _missing(arm: ScoredArm, name: str, k: int, leave_out: Collection[str]) -> s
     if fewest < 2:
         return f"not defined: {fewest} problem{'' if fewest == 1 else 's'}, an interval needs two"
     if min(graded.samples for graded in arm.graded(name)) >= k:
-        return "not defined: the log does not tell it"
+        return "not defined: not in the log"
     return f"not defined: fewer than {k} samples of a problem"
 
 

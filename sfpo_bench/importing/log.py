@@ -93,7 +93,7 @@ def as_resumed(log: RunLog) -> RunLog:
         last |= {name: max(row.step, last.get(name, row.step)) for name in _names(row)}
     steps = [row.step for row in undone]
     notes = (
-        [f"{log.source}: {len(undone)} rows of steps {min(steps)} to {max(steps)} gave way to later ones"]
+        [f"{log.source}: {len(undone)} rows of steps {min(steps)} to {max(steps)} were replaced by later ones"]
         if undone
         else []
     )

@@ -56,7 +56,9 @@ def _log(info: StoredRunInfo, history: History, later_wins: bool) -> RunLog:
     metrics, again = _by_metric(history, later_wins)
     names = ", ".join(list(again)[:5]) + (f" and {len(again) - 5} more" if len(again) > 5 else "")
     what = "steps that were logged again or undone" if later_wins else "steps that were logged again"
-    notes = (f"{source}: {sum(again.values())} values at {what} gave way to later ones, of {names}",) if again else ()
+    notes = (
+        (f"{source}: {sum(again.values())} values at {what} were replaced by later ones, of {names}",) if again else ()
+    )
     rows = _rows(metrics, source)
     state = _STATES.get(info.status, RunState.running)
     return RunLog("", 0, source, rows, state, one_value_a_step=True, notes=notes)

@@ -62,7 +62,9 @@ class _Run:
         kept = [row for row in self.rows if row.step < step]
         if len(kept) < len(self.rows):
             gone = len(self.rows) - len(kept)
-            self.notes.append(f"{path}: restarted at step {step}; {gone} rows from there on gave way to later ones")
+            self.notes.append(
+                f"{path}: restarted at step {step}; {gone} rows from there on were replaced by later ones"
+            )
         self.rows = kept
 
 

@@ -136,30 +136,30 @@ def method_lines(summary: Summary) -> list[str]:
     """Return the estimand, units, censoring and n, one line each."""
     level, limit = level_text(summary.confidence), limit_level_text(summary.confidence)
     return [
-        "Cost to a target: each run's own cost at which its accuracy curve first reaches the target, interpolated "
-        "linearly between the evaluation before and the one that reached it. A noisy curve crosses early; arms are "
-        "evaluated at the same steps and with the same number of responses so that this is the same for all.",
-        f"Cost of an arm: the geometric mean over its seeds, with a {level} t interval on logs, its upper end farther "
-        f"by 1 + {SLOW_TAIL:g}/n because costs have slow tails, its lower end by 1 + 1/n where a run needed more than "
-        f"{100 * LATE:.0f} % of its budget. Ratio: geometric mean "
-        f"of the baseline over that of the arm, with a {level} Welch t interval on logs; above 1 the arm is cheaper. "
-        "Seeds are treated as independent, not as pairs.",
+        "Cost to a target: the cost at which a run's accuracy curve first reaches the target, interpolated linearly "
+        "between the evaluation that reached it and the one before. A noisy curve crosses early. All arms are "
+        "evaluated at the same steps and with the same number of responses, so that this effect is equal.",
+        f"Cost of an arm: the geometric mean over its seeds, with a {level} t interval on logs. Its upper end is "
+        f"farther by 1 + {SLOW_TAIL:g}/n because costs have slow tails, its lower end by 1 + 1/n if a run needed "
+        f"more than {100 * LATE:.0f} % of its budget. Ratio: the geometric mean of the baseline divided by that of the "
+        f"arm, with a {level} Welch t interval on logs. Above 1 the arm is cheaper. Seeds are treated as "
+        "independent, not as pairs.",
         *_verdict_lines(summary),
-        f"Would detect: the smallest ratio that these seeds, with the spread they showed, tell from 1 at {level} with "
-        "80 % power, on either side of 1.",
+        f"Would detect: the smallest ratio that these seeds, with their observed spread, distinguish from 1 at {level} "
+        "with 80 % power, on either side of 1.",
         *crossing_lines(summary),
         *stop_lines(summary),
         *_unseen_lines(summary),
-        "Where runs did not reach a target, the cost is at least the limit of the runs that did; the ratio is at most "
-        "(arm did not reach) or at least (baseline did not reach) what the budgets spent give, the runs that stopped "
-        f"with no less spread than the other arm. Limits are one-sided, {limit}. When both did not reach, nothing is "
-        "said. A run that was there at its first evaluation at no cost cannot be compared.",
+        "If some runs did not reach a target, the cost is at least the limit of the runs that did. The ratio is then "
+        "at most (if the arm did not reach it) or at least (if the baseline did not) the value from the spent budgets. "
+        "The runs that stopped get at least the spread of the other arm. Limits are one-sided, "
+        f"{limit}. If neither arm reached it, no ratio is stated. A run that reached it at its first evaluation at no "
+        "cost cannot be compared.",
         f"n: an accuracy of one run is the share correct among {responses_per_point(summary)} responses"
         f"{problems_per_point(summary)} ({measure_text(summary)}). Final accuracies are means over finished seeds with "
-        f"a {level} t interval over seeds; with one seed, a Wilson interval over its responses, or over its problems "
-        "where they are fewer (as if each were solved always or never), which is blind to other seeds. Intervals over "
-        "seeds cover the seeds and the sampling of responses, not another choice of problems, model or starting "
-        "weights.",
+        f"a {level} t interval over seeds. One seed has a Wilson interval over its responses, or over its problems if "
+        "they are fewer (as if each were solved always or never). It does not cover other seeds. Intervals over seeds "
+        "cover the seeds and the sampling of responses, not another choice of problems, model or initial weights.",
         *(f"{axis.words.capitalize()}: {axis.meaning}." for axis in known_axes(summary.axes)),
         *origin_lines(summary),
         *_device_lines(summary),
@@ -172,8 +172,8 @@ def origin_lines(summary: Summary) -> list[str]:
     if not summary.origin:
         return []
     absent = [axis.words for axis in CostAxis if axis.value not in summary.axes]
-    lacking = f" Not recorded there, and in no table or figure here: {', '.join(absent)}." if absent else ""
-    return [f"Imported from {summary.origin}; costs and accuracies are as they were logged.{lacking}"]
+    lacking = f" Not recorded there, so not in the tables and figures: {', '.join(absent)}." if absent else ""
+    return [f"Imported from {summary.origin}; costs and accuracies are as logged.{lacking}"]
 
 
 def stop_lines(summary: Summary) -> list[str]:
@@ -184,14 +184,14 @@ def stop_lines(summary: Summary) -> list[str]:
     lines = [
         f"Runs end at their target, {stop}, or after {summary.steps} steps: {summary.runs_stopped} of {runs} ended "
         "before. Their costs are those of the first crossing"
-        f"{', not of the evaluation that confirmed it' if stop.patience > 1 else ''}: the same numbers as of runs that "
-        "go on. A run that did not get there spent its whole budget, and counts as not reached within it."
+        f"{', not of the evaluation that confirmed it' if stop.patience > 1 else ''}: the same values as for runs that "
+        "continue. A run that did not reach the target spent its whole budget, and counts as not reached within it."
     ]
     if summary.runs_stopped:
         lines.append(
-            "Accuracies at the end are not compared: runs that ended at their target spent unlike budgets, and their "
-            "last accuracy is the one that ended them. Mean curves go to where the first run of an arm ended. How "
-            "early first crossings come is not estimated, for the curve behind them is missing."
+            "Final accuracies are not compared: runs that ended at their target spent different budgets, and their "
+            "last accuracy is the one that ended them. Mean curves end where the first run of an arm ended. The "
+            "bias of first crossings is not estimated, because the curves after them are missing."
         )
     if stop.split is Split.report:
         lines.append("The problems that end a run are those that are reported (training.stop_at.allow_report).")
@@ -204,9 +204,9 @@ def holm_lines(summary: Summary) -> list[str]:
     if family == 0:
         return []
     return [
-        f"{family} statements ({_family_text(summary)}): a difference is called only where it holds for all of them "
-        f"together at {level_text(summary.confidence)} (Holm), and where both arms have {FEWEST_SEEDS} seeds or more. "
-        "Each interval stands alone."
+        f"{family} statements ({_family_text(summary)}): a difference is stated only if it holds after Holm's "
+        f"adjustment over all of them at {level_text(summary.confidence)}, and if both arms have {FEWEST_SEEDS} "
+        "seeds or more. Intervals are not adjusted."
     ]
 
 
@@ -222,8 +222,8 @@ def _verdict_lines(summary: Summary) -> list[str]:
     if not holm_lines(summary):
         return []
     return [
-        f"Answers: an interval inside 1/{SMALL_FACTOR:g} to {SMALL_FACTOR:g} is called no difference larger than its "
-        "farther end. The seeds that would be needed are for 80 % power after Holm, were the observed ratio true."
+        f"Answers: for an interval inside 1/{SMALL_FACTOR:g} to {SMALL_FACTOR:g} the answer is no difference larger "
+        "than its farther end. The number of seeds needed is for 80 % power after Holm, if the observed ratio is true."
     ]
 
 
@@ -237,9 +237,9 @@ def crossing_lines(summary: Summary) -> list[str]:
     if not found:
         return []
     return [
-        "First crossings of noisy curves come early. Estimated from each run's isotonic fit, mean over runs, they lie "
+        "First crossings of noisy curves come early. Estimated from each run's isotonic fit, mean over runs, they are "
         f"at these shares of the responses at which curves without noise would cross: {'; '.join(found)}. Costs are "
-        "not corrected by it, on no axis; of a ratio it cancels as far as the shares of its arms are alike."
+        "not corrected for this bias. It cancels in a ratio if the shares of both arms are equal."
     ]
 
 
@@ -257,8 +257,7 @@ def crossing_shares(summary: Summary) -> dict[tuple[str, float], float]:
 def _crossing_share(arm: ArmSummary, target: float) -> float | None:
     """Return None also for an arm with runs that ended at their target.
 
-    The fit of such a curve would take its last point, which was selected, for the truth, and of the other runs only
-    slow ones remain."""
+    The fit of such a curve would be biased by its last point, which was selected, and only slow runs would remain."""
     if any(curve.planned_share < 1 for curve in arm.evaluated()):
         return None
     found = [
@@ -282,12 +281,11 @@ def _unseen_lines(summary: Summary) -> list[str]:
         return []
     n = min(full)
     return [
-        "A cost with an interval is that of seeds that reach the target, as all of its runs did: "
-        f"{n} of {n} leaves up to {100 * unseen_share(n):.0f} % of seeds possible that would not, or would be of "
-        "another, slower kind. Where costs fall into two kinds (a gap of a "
-        f"factor {GAP:g} and {SPREADS:g} standard deviations) a "
-        "bound stands instead. Intervals of a cost allow for a slow tail, those of a ratio do not: at 95 % they cover "
-        "91 to 96 % where one arm has such a tail and the other none."
+        f"A cost with an interval covers only seeds that reach the target, as all its runs did. With {n} of {n} runs, "
+        f"up to {100 * unseen_share(n):.0f} % of seeds may not reach it, or may be much slower. If the costs form two "
+        f"groups (a gap of a factor {GAP:g} and {SPREADS:g} standard deviations), a bound is stated instead. Intervals "
+        "of a cost allow for a slow tail, those of a ratio do not: at 95 % they cover 91 to 96 % if one arm has such a "
+        "tail and the other does not."
     ]
 
 

@@ -1,4 +1,4 @@
-"""Reading Parquet files without Arrow's background threads.
+"""Read Parquet files without Arrow's background threads.
 
 `pandas.read_parquet` and `pyarrow.parquet.read_table` use Arrow's dataset layer, whose threads outlive the call. A
 short program then aborts at exit in a few percent of its runs (apache/arrow issue 33975). The file reader with
@@ -33,7 +33,7 @@ def read_parquet(source: Path | bytes, columns: Sequence[str], categories: Seque
 
 
 def column_names(path: Path) -> frozenset[str]:
-    """The names of a Parquet file's columns; raises `DamagedFile` for what is none."""
+    """Return the names of a Parquet file's columns. Raises `DamagedFile` for an invalid file."""
     import pyarrow.parquet as pq
 
     with reading(path, "bring the whole file"), pq.ParquetFile(str(path), pre_buffer=False) as file:

@@ -1,4 +1,4 @@
-"""Differences of two arms over equal seeds, and the pairs that it takes to detect one.
+"""Differences of two arms over equal seeds, and the number of pairs needed to detect one.
 
 With d the differences of n pairs, s their standard deviation and t Student's quantile,
 
@@ -22,7 +22,7 @@ from sfpo_bench.statistics.power import POWER, SEEDS_AT_MOST
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """The mean of paired differences, its interval and p-value; neither with one pair."""
+    """The mean of paired differences, with its interval and p-value; both are None for one pair."""
 
     point: float
     pairs: int
@@ -33,8 +33,10 @@ class PairedDifference:
 
 
 def paired_difference(differences: Sequence[float], confidence: float = CONFIDENCE) -> PairedDifference:
-    """Mean, interval and p-value of the differences of pairs. Equal differences: the interval is their value, and p
-    is 1 where that is 0, else 0."""
+    """Return mean, interval and p-value of paired differences.
+
+    For equal differences the interval is their value, and p is 1 if it is 0, else 0.
+    """
     estimate, count = mean_interval(differences, confidence), len(differences)
     if estimate.interval is None:
         return PairedDifference(estimate.point, count)
@@ -48,17 +50,19 @@ def paired_difference(differences: Sequence[float], confidence: float = CONFIDEN
 
 
 def pairs_needed(spread: float, difference: float, confidence: float = CONFIDENCE, power: float = POWER) -> int | None:
-    """The fewest pairs, from 2 up, that detect `difference` with probability `power`, where differences of pairs have
-    the standard deviation `spread`; None when 1000 do not do."""
+    """Return the smallest number of pairs, at least 2, that detects `difference` with probability `power`.
+
+    `spread` is the standard deviation of the paired differences. None if 1000 pairs are too few.
+    """
     found = (n for n in range(2, SEEDS_AT_MOST + 1) if paired_power(spread, difference, n, confidence) >= power)
     return next(found, None)
 
 
 def paired_power(spread: float, difference: float, pairs: int, confidence: float = CONFIDENCE) -> float:
-    """The probability that the interval of so many pairs leaves 0 out, were `difference` the true mean."""
+    """Return the probability that the interval of that many pairs excludes 0 if `difference` is the true mean."""
     if spread == 0:
         return float(difference != 0)
     limit = float(stdtrit(pairs - 1, (1 + confidence) / 2))
     shift = abs(difference) * math.sqrt(pairs) / spread
-    # The chance to leave 0 out on the wrong side is negligible where power matters.
+    # The probability to exclude 0 on the wrong side is negligible for relevant powers.
     return float(1 - nctdtr(pairs - 1, shift, limit))

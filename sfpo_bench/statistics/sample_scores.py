@@ -25,7 +25,7 @@ def avg_at_k(classes: Sequence[int], k: int) -> float | None:
 
 
 def mean_at_k(grades: Sequence[float], k: int) -> float | None:
-    """The mean of the first k grades, shares in [0, 1]: avg@k where grades are 0 and 1. None when there are fewer."""
+    """Return the mean of the first k grades in [0, 1], which is avg@k for grades of 0 and 1, or None if too few."""
     return math.fsum(grades[:k]) / k if 1 <= k <= len(grades) else None
 
 

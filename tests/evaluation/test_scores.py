@@ -150,7 +150,7 @@ def test_shared_problems_are_left_out_of_every_arm_alike() -> None:
         ("a", "all"): 40, ("b", "all"): 40, ("a", "not in a training set"): 25, ("b", "not in a training set"): 25,
     }  # fmt: skip
     text = markdown(scores_blocks([trained, other], "b", 4))
-    assert "## Scores without problems that stand in a training set" in text and "15 problems are left out." in text
+    assert "## Scores without problems that are in a training set" in text and "15 problems are left out." in text
 
 
 def test_a_seed_may_stand_in_an_arm_once() -> None:
@@ -167,7 +167,7 @@ def test_what_was_asked_otherwise_is_named() -> None:
     assert unlike([first, second]) == []
     object.__setattr__(second, "sampling", SamplingIdentity("b", "vllm", "float32", 0.7, 1.0, 256, 0))
     assert unlike([first, second]) == ["temperature: 1.0 and 0.7", "engine: transformers and vllm"]
-    assert "Not asked in the same way" in markdown(
+    assert "Sampled or prompted differently" in markdown(
         scores_blocks([ScoredArm("a", (first,)), ScoredArm("b", (second,))], "a", 4)
     )
 

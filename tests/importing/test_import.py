@@ -242,7 +242,7 @@ def test_a_resumed_log_is_what_an_uninterrupted_one_would_have_been(tmp_path: Pa
     run = imported_run(as_resumed(log), fields, StatedCosts())
     [whole] = runs_of(head + "0,0.1,0\n10,0.2,80\n20,0.3,160\n" + after, tmp_path)
     assert run.evaluations == whole.evaluations
-    assert run.notes == (f"{tmp_path / 'log.csv'}: 2 rows of steps 30 to 40 gave way to later ones",)
+    assert run.notes == (f"{tmp_path / 'log.csv'}: 2 rows of steps 30 to 40 were replaced by later ones",)
 
 
 def test_of_two_values_at_one_step_the_later_one_counts_where_asked_for(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_a_resumed_run_of_a_store_and_what_is_no_number_in_it(tmp_path: Path) ->
     uri = resumed_store(tmp_path)
     [log] = mlflow_runs(uri, "maths", Names())
     assert [(row.step, row.values["accuracy"]) for row in log.rows] == [(0, 0.1), (10, 0.2), (20, 0.3), (30, 0.9)]
-    assert log.notes == ("run grpo: 1 values at steps that were logged again gave way to later ones, of accuracy",)
+    assert log.notes == ("run grpo: 1 values at steps that were logged again were replaced by later ones, of accuracy",)
     assert log.rows[2].unread == {"seconds": "nan", "tokens": "-inf"}
     [log] = mlflow_runs(uri, "maths", Names(), later_wins=True)
     assert [(row.step, row.values["accuracy"]) for row in log.rows] == [(0, 0.1), (10, 0.2), (20, 0.3)]

@@ -101,7 +101,7 @@ def test_a_resumption_undoes_late_evaluations_too() -> None:
     assert in_order(log) == log
     kept = as_resumed(log)
     assert [(row.step, row.place) for row in kept.rows] == [(1, "row 1"), (2, "resumed"), (2, "again")]
-    assert kept.notes == ("log: 3 rows of steps 2 to 3 gave way to later ones",)
+    assert kept.notes == ("log: 3 rows of steps 2 to 3 were replaced by later ones",)
 
 
 # --- arm and seed -----------------------------------------------------------------------------------------------------
@@ -462,7 +462,7 @@ def test_runs_of_tensorboard_are_the_folders_and_a_restart_gives_way(tmp_path: P
     assert [(log.arm, log.seed) for log in found] == [("grpo", 0), ("sfpo", 1)]
     accuracies = [[each.accuracy for each in run(log).evaluations] for log in found]
     assert accuracies == 2 * [[own["accuracy"] for _, own in CURVE]]
-    assert "restarted at step 20; 1 rows from there on gave way to later ones" in found[0].notes[0]
+    assert "restarted at step 20; 1 rows from there on were replaced by later ones" in found[0].notes[0]
 
 
 def test_a_damaged_event_file_is_refused_with_the_byte(tmp_path: Path) -> None:

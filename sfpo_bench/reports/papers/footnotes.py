@@ -14,7 +14,7 @@ from sfpo_bench.statistics.permutation import RUNS_ONLY
 
 _CHECKPOINTS = {
     PaperCheckpoint.last: "Checkpoint: the last one of each run",
-    PaperCheckpoint.best_on_select: "Checkpoint: of each run's kept ones the best on select problems, none of which is "
+    PaperCheckpoint.best_on_select: "Checkpoint: the best kept one of each run on select problems, none of which is "
     "shown here",
     PaperCheckpoint.equal_budget: "Checkpoint: of each run the one at the largest budget that all methods share",
     PaperCheckpoint.best_on_report: "Checkpoint: the one with the best average on these very benchmarks, which makes "

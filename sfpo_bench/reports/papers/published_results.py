@@ -64,8 +64,10 @@ class PublishedCost:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A publication. Scores use `samples` answers per problem; training steps have `prompts_a_step` prompts, and the
-    method takes `fast_passes` passes more than the baseline. `curves` and `references` name files of `published/`."""
+    """A publication. Scores use `samples` answers per problem, and training steps have `prompts_a_step` prompts.
+
+    The method takes `fast_passes` more passes than the baseline. `curves` and `references` name files of `published/`.
+    """
 
     source: str
     title: str
@@ -112,7 +114,7 @@ def published(name: str = DEFAULT) -> Published:
 
 @cache
 def published_data(place: str) -> object:
-    """The content of `published/PLACE.yaml`."""
+    """Return the content of `published/PLACE.yaml`."""
     return yaml.safe_load((_folder() / f"{place}.yaml").read_text(encoding="utf-8"))
 
 

@@ -126,7 +126,7 @@ def _of_curves(found: Published) -> list[str]:
 
 
 def _curve_blocks(found: Published) -> list[Block]:
-    """The authors' own curves beside their table and their printed ratios."""
+    """Return blocks with the values of the authors' own curves, their table and their printed ratios."""
     curves = authors_curves(found)
     if curves is None:
         return []
@@ -159,7 +159,7 @@ def _ratio_cells(one: CurveReading) -> tuple[str, ...]:
 
 
 def _reference_blocks(one: Reference) -> list[Block]:
-    """Another paper's rows; none of them is compared with the rows above."""
+    """Return blocks with another paper's rows, which are not compared with the rows above."""
     rows = [(row.model, row.method, *(f"{value:.1f}" for value in (*row.scores, row.average))) for row in one.rows]
     return [
         heading(2, f"Another paper: {one.title}, {one.source}"),
