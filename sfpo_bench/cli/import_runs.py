@@ -100,7 +100,7 @@ def _check_files(settings: ImportSettings) -> None:
 
 
 def _check_arms(found: Sequence[tuple[str, RunLog]]) -> None:
-    """Refuse a log that was given under an arm and tells another one itself."""
+    """Refuse a log that was given under an arm but names another arm itself."""
     for arm, log in found:
         if arm and log.arm != arm:
             raise ConfigError(
@@ -118,7 +118,7 @@ def _check_unread(settings: ImportSettings, read: Mapping[str, frozenset[str]]) 
             able = ", ".join(kind for kind, own in kinds.items() if name in own)
             raise ConfigError(
                 f"{name} = {str(getattr(settings, name))!r} is not read for this log, {' and '.join(read)}; it is for "
-                f"{able}. The arm and seed of a log that tells none are its place in files.ARM=[LOG,…]"
+                f"{able}. A log without arm and seed gets them from its place in files.ARM=[LOG,…]"
             )
 
 

@@ -55,7 +55,7 @@ def _what_makes_longer(folder: RunFolder, config: RunConfig) -> str:
         return "a larger training.steps makes it longer"
     return (
         f"and was at its target, {config.training.stop_at}, at step {at}: a larger training.steps changes nothing, "
-        "training.stop_at.accuracy=0 (or a higher one) lets it go on"
+        "training.stop_at.accuracy=0 (or a higher one) lets it continue"
     )
 
 

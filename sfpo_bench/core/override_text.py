@@ -78,7 +78,7 @@ def _advice(override: str, found: str) -> str:
             f"that begins so, {written(key, value)}"
         )
     reason = "".join(f" ({line.strip()})" for line in found.splitlines() if "function" in line)
-    return f"{override!r}: the value has signs that must stand in quotes{reason}; write {written(key, value)}"
+    return f"{override!r}: the value has characters that must be quoted{reason}; write {written(key, value)}"
 
 
 def _is_text(override: str, value: str) -> bool:

@@ -126,7 +126,7 @@ def leaderboard_blocks(found: Leaderboard) -> list[Block]:
             "that share a letter has no meaning."
         ),
         table(("arm", "group", f"{title}, %", "problems", "runs"), rows, left=2),
-        *([paragraph(RUNS_ONLY)] if "runs change places" in tests else []),
+        *([paragraph(RUNS_ONLY)] if "runs permuted" in tests else []),
     ]
 
 

@@ -76,7 +76,7 @@ def _benchmark(
     if twice:
         ids = ", ".join(one.problem.id for one in prompted if one.key == twice[0])
         raise ConfigError(
-            f"{found.origin}: {len(twice)} problems of {name} stand there more than once ({ids}); expected every text "
+            f"{found.origin}: {len(twice)} problems of {name} occur more than once ({ids}); expected every text "
             "once, for a problem that counts twice changes the score. Take the copies out"
         )
     return Benchmark(found.card, template, tuple(prompted), len(found.problems), found.verified)

@@ -156,10 +156,10 @@ def difference_of(pairs: Sequence[tuple[Scores, Scores]], samples: int, same: bo
     spread = difference_spread(ours, theirs, samples)
     runs = min(ours[0].shape[0], theirs[0].shape[0])
     if runs > 1:
-        p_value, test = run_permutation_p(_run_means(ours), _run_means(theirs)), "runs change places"
+        p_value, test = run_permutation_p(_run_means(ours), _run_means(theirs)), "runs permuted"
     else:
         gaps = [one.mean(axis=0) - two.mean(axis=0) for one, two in pairs]
-        p_value, test = sign_flip_p(gaps), "answers change places"
+        p_value, test = sign_flip_p(gaps), "answers permuted"
     interval = Interval(0.0, 0.0) if same else difference_interval(spread)
     detectable = detectable_difference(spread)
     return Difference(spread.mean, interval, p_value, test, None, detectable, spread.problems, same)

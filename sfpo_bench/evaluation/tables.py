@@ -290,7 +290,7 @@ def _difference_notes(others: Sequence[ScoredArm], baseline: ScoredArm, k: int) 
         f"p: permutation test ({' or '.join(tests)}), two-sided; by Holm over the benchmarks. What a "
         "comparison would detect is the smallest true difference that it would find with 80 % power."
     ]
-    if "runs change places" in tests:
+    if "runs permuted" in tests:
         several.append(RUNS_ONLY)
         several.append("With n and m runs the test's p cannot be below 1 / C(n + m, n), twice that where n = m.")
     return several

@@ -90,8 +90,8 @@ def _check_order(log: RunLog) -> None:
         if row.step < before:
             raise ConfigError(
                 f"{row.place}: step {row.step} comes after step {before} in arm {log.arm!r}, seed {log.seed}; expected "
-                "steps that rise: sort the rows, tell the runs apart with arm=NAME seed=NAME, or, where the run was "
-                "resumed, let what was logged later count: later_wins=true"
+                "increasing steps: sort the rows, or separate the runs with arm=NAME seed=NAME. If the run was "
+                "resumed, use the later rows: later_wins=true"
             )
         before = row.step
 
@@ -101,7 +101,9 @@ def _ends_early(log: RunLog, steps: list[int]) -> list[str]:
     end, apart = max(row.step for row in log.rows), max((b - a for a, b in pairwise(steps)), default=0)
     if end - steps[-1] <= apart or end == steps[-1]:
         return []
-    return [f"{log.source}: arm {log.arm}, seed {log.seed} goes on to step {end}; its last accuracy is of {steps[-1]}"]
+    return [
+        f"{log.source}: arm {log.arm}, seed {log.seed} continues to step {end}; its last accuracy is of {steps[-1]}"
+    ]
 
 
 def _unread_metrics(log: RunLog, fields: Fields) -> list[str]:

@@ -175,7 +175,7 @@ def _answer(summary: Summary) -> list[Block]:
 def _final_section(summary: Summary) -> list[Block]:
     if summary.runs_stopped:
         stopped = f"{summary.runs_stopped} runs ended at their target, after unlike budgets"
-        return [paragraph(f"Not compared: {stopped}; what it cost them stands below.")]
+        return [paragraph(f"Not compared: {stopped}; their costs are below.")]
     return [_final_table(summary)]
 
 

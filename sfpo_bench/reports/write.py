@@ -98,7 +98,7 @@ def write_report(source: Path | Comparison, out: Path | None = None, baseline: s
     folder = source if isinstance(source, Path) and not is_packed(source) else None
     out = out or (source if isinstance(source, Path) else None)
     if out is None:
-        raise ValueError("found a comparison that lies in no folder, and no `out`; expected a folder to write to")
+        raise ValueError("found a comparison without a folder, and no `out`; expected a folder to write to")
     if baseline is not None:
         comparison = comparison.with_baseline(baseline)
     files = ReportFiles.inside(out)

@@ -161,7 +161,7 @@ class RunFolder:
         """Return the recorded status, or `pending` if none was written."""
         if not self.status_file.is_file():
             return RunStatus(RunState.pending, 0, 0)
-        remedy = "remove it and run the command again: work goes on from the last checkpoint"
+        remedy = "remove it and run the command again: the run resumes from the last checkpoint"
         return read_record(RunStatus, self.status_file, remedy)
 
     def uid(self) -> str:

@@ -14,9 +14,9 @@ from sfpo_bench.core.seeding import generator
 DRAWS = 20_000
 # Limitation of `run_permutation_p`, stated wherever its p-value is shown.
 RUNS_ONLY = (
-    "Where runs change places p speaks of other training runs on these problems only: where an arm is better at some "
-    "problems and worse at others, it rejects equal arms more often than it says on another choice of problems; the "
-    "interval beside it covers both."
+    "A p-value from permuted runs covers other training runs on these problems only. If an arm is better at some "
+    "problems and worse at others, the test rejects equal arms too often for another choice of problems. The interval "
+    "covers both."
 )
 _EXACT_UP_TO = 2**14
 _ROUNDING = 1e-9

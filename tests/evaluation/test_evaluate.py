@@ -124,7 +124,7 @@ def test_a_checkpoint_of_a_run_is_tracked_beneath_it_and_compared_with_another(c
         for seed in (0, 1)
     }
     done = cli("scores", "folders=[results/arithmetic]")
-    assert "Differences to grpo" in done.stdout and "runs change places" in done.stdout
+    assert "Differences to grpo" in done.stdout and "runs permuted" in done.stdout
     scores = pd.read_csv(tmp_path / "results/scores/scores.csv")
     assert set(scores.runs) == {2} and set(scores.arm) == {"grpo", "sfpo"}
     text = (tmp_path / "results/scores/table.tex").read_text()

@@ -59,7 +59,7 @@ def test_the_prompt_hash_changes_with_template_and_problem_alone() -> None:
 def test_a_problem_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     rows = '{"problem": "What is 1 + 1?", "answer": "2"}\n{"problem": " What is  1 + 1?", "answer": "2"}\n'
     (tmp_path / "aime24.jsonl").write_text(rows)
-    with pytest.raises(ConfigError, match="1 problems of aime24 stand there more than once"):
+    with pytest.raises(ConfigError, match="1 problems of aime24 occur more than once"):
         prompted_benchmarks(suite("aime24"), DataSettings(str(tmp_path), unverified=True))
 
 

@@ -136,7 +136,7 @@ def test_several_runs_of_an_arm_are_averaged_and_widen_the_interval_when_they_di
     assert near.runs == far.runs == 5
     assert near.interval.high - near.interval.low < 0.2 < 0.5 < far.interval.high - far.interval.low
     found = differences(apart, alike, "avg", 4)["math500"]
-    assert found.test == "runs change places" and found.interval.contains(0.0)
+    assert found.test == "runs permuted" and found.interval.contains(0.0)
 
 
 def test_shared_problems_are_left_out_of_every_arm_alike() -> None:
@@ -226,7 +226,7 @@ def test_tables_are_tables_whatever_the_names() -> None:
 def test_runs_change_places_only_where_both_arms_have_several() -> None:
     several, single = arm("a", CHANCES, (1, 2, 3)), arm("b", CHANCES, (4,))
     for pair in ((several, single), (single, several), (single, single)):
-        assert {one.test for one in differences(*pair, "avg", 4).values()} == {"answers change places"}
+        assert {one.test for one in differences(*pair, "avg", 4).values()} == {"answers permuted"}
 
 
 def test_the_test_of_an_average_is_over_the_average_of_each_run() -> None:

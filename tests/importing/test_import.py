@@ -253,7 +253,7 @@ def test_of_two_values_at_one_step_the_later_one_counts_where_asked_for(tmp_path
 
 def test_a_log_that_goes_on_without_an_accuracy_says_so(tmp_path: Path) -> None:
     [run] = runs_of("step,accuracy,responses\n0,0.1,0\n10,0.9,80\n20,,160\n30,,240\n", tmp_path)
-    assert run.notes == (f"{tmp_path / 'log.csv'}: arm run, seed 0 goes on to step 30; its last accuracy is of 10",)
+    assert run.notes == (f"{tmp_path / 'log.csv'}: arm run, seed 0 continues to step 30; its last accuracy is of 10",)
 
 
 def test_arms_with_different_seeds_have_no_pending_runs(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_footnotes_tell_protocol_checkpoint_and_size() -> None:
     text = notes(TABLE)
     assert "avg@4: mean of 4 samples a problem, temperature 1, top-p 0.7, at most 3,072 tokens, prompt boxed." in text
     assert "Checkpoint: the last one of each run (60 steps, 15,360 responses)." in text
-    assert "Problems: MATH-500 500, AIME24 30. The average weighs every benchmark alike." in text
+    assert "Problems: MATH-500 500, AIME24 30. The average weights all benchmarks equally." in text
     assert "Training runs of a method: 3." in text
     assert (
         "Differences to GRPO are in points and paired by problem, with 95 % intervals over problems and training"
@@ -127,8 +127,8 @@ def test_footnotes_tell_what_each_arm_spent_where_they_differ() -> None:
 
 def test_what_is_not_told_is_said() -> None:
     bare = PaperScore("m", "a", PaperCheckpoint.unknown, "gsm8k_test", 0.5)
-    assert "top-p not told, token limit not told, prompt not told" in notes([bare])
-    assert only([bare]).caption == "avg@k in percent, checkpoint not told"
+    assert "top-p not stated, token limit not stated, prompt not stated" in notes([bare])
+    assert only([bare]).caption == "avg@k in percent, checkpoint not stated"
 
 
 def test_every_checkpoint_and_every_source_has_a_table_of_its_own() -> None:

@@ -87,7 +87,7 @@ def _check_names(arm: str, there: Collection[str], names: Mapping[str, str]) -> 
         if other := [one for one in renamed if one < name and renamed[one] == new]:
             raise ConfigError(
                 f"logs.{arm} has the benchmarks {other[0]} and {name}, which are both named {new}; expected two names, "
-                "for files of one name are taken for training seeds"
+                "because files of one benchmark are training seeds"
             )
 
 

@@ -139,23 +139,23 @@ class SweepLoop:
         """Raise `RunFailed` or `Interrupted` unless the sweep is complete."""
         if self._halted:
             raise RunFailed(
-                f"{self._halted}. That is no fault of the trial and counts for none; everything is kept in "
-                f"{self._plan.folder}. Mend it and run the same command again: the trial goes on"
+                f"{self._halted}. This is no fault of the trial and is not counted as one; everything is kept in "
+                f"{self._plan.folder}. Fix it and run the same command again: the trial continues"
             )
         if self._gave_up:
             raise RunFailed(
-                f"{self._gave_up}. Mend the cause and run the same command again with sweep.retry=true; "
-                "sweep.failures_in_a_row says how many are borne"
+                f"{self._gave_up}. Fix the cause and run the same command again with sweep.retry=true; "
+                "sweep.failures_in_a_row sets how many failures in a row are accepted"
             )
         if not stop.reason and (over := self._over()) and all(view.state == "failed" for view in over):
             raise RunFailed(
                 f"all {len(over)} trials failed, so there is nothing to choose from; {files.report} has their causes. "
-                "Mend them and run the same command again with sweep.retry=true"
+                "Fix them and run the same command again with sweep.retry=true"
             )
         if self._further_failures and not stop.reason:
             raise RunFailed(
                 f"{len(self._further_failures)} runs with further seeds of the best trials failed, the last with: "
-                f"{self._further_failures[-1]}. The trials stand as they are; mend the cause and run the same command "
+                f"{self._further_failures[-1]}. The trials are unchanged; fix the cause and run the same command "
                 "again for the missing seeds"
             )
         if stop.reason:
@@ -238,7 +238,7 @@ class SweepLoop:
             self._look_again_at = time.monotonic() + 1.0
             return False
         point = ", ".join(f"{name} = {short(value)}" for name, value in held.point.items())
-        self._say(f"trial {held.number}{' goes on' if held.taken_over else ''}: {point}")
+        self._say(f"trial {held.number}{' continues' if held.taken_over else ''}: {point}")
         folders = [self._plan.run_folder(held.number, seed) for seed in self._plan.seeds(self._settings.seeds)]
         live = LiveTrial(held, folders, self._plan.goals, self._settings)
         self._live[held.number] = live

@@ -20,7 +20,7 @@ _CHECKPOINTS = {
     PaperCheckpoint.best_on_report: "Checkpoint: the one with the best average on these very benchmarks, which makes "
     "every score of it the best of several tries",
     PaperCheckpoint.start: "The model as it was before training",
-    PaperCheckpoint.unknown: "Which checkpoint this is was not told",
+    PaperCheckpoint.unknown: "The checkpoint was not stated",
 }
 
 
@@ -50,13 +50,13 @@ def _protocol(table: Sequence[PaperRow], names: PaperNames) -> Iterator[str]:
 
 def _way(score: PaperScore) -> str:
     k = "k" if score.samples is None else f"{score.samples}"
-    number = "of an untold number of" if score.samples is None else f"of {k}"
+    number = "of an unknown number of" if score.samples is None else f"of {k}"
     parts = [
         f"mean {number} samples a problem",
-        "temperature not told" if score.temperature is None else f"temperature {score.temperature:g}",
-        "top-p not told" if score.top_p is None else f"top-p {score.top_p:g}",
-        "token limit not told" if score.max_tokens is None else f"at most {score.max_tokens:,} tokens",
-        f"prompt {score.prompt}" if score.prompt else "prompt not told",
+        "temperature not stated" if score.temperature is None else f"temperature {score.temperature:g}",
+        "top-p not stated" if score.top_p is None else f"top-p {score.top_p:g}",
+        "token limit not stated" if score.max_tokens is None else f"at most {score.max_tokens:,} tokens",
+        f"prompt {score.prompt}" if score.prompt else "prompt not stated",
     ]
     return f"avg@{k}: {', '.join(parts)}"
 
@@ -108,13 +108,13 @@ def _average(table: Sequence[PaperRow], names: PaperNames) -> str:
         return f"The average is of benchmarks that are not shown{f', {counts} problems' if counts else ''}."
     if benchmarks_differ([row.score for row in table]):
         return (
-            "The average of a row weighs every benchmark of that row alike; rows with other benchmarks have averages "
-            "that cannot be compared."
+            "The average of a row weights its benchmarks equally; rows with other benchmarks have averages that cannot "
+            "be compared."
         )
     measured = any(row.score.low is not None for row in table if row.score.benchmark != AVERAGE)
     unknown = measured and any(score.low is None for score in own)
     untold = " Its interval and test are known only for the benchmarks that were measured together." if unknown else ""
-    return f"The average weighs every benchmark alike.{untold}"
+    return f"The average weights all benchmarks equally.{untold}"
 
 
 def _range(values: Sequence[int | None]) -> str:

@@ -25,7 +25,7 @@ CHECKPOINT_TITLES: Mapping[str, str] = {
     PaperCheckpoint.equal_budget: "checkpoints at equal budget",
     PaperCheckpoint.best_on_report: "checkpoint with the best average on these benchmarks",
     PaperCheckpoint.start: "model before training",
-    PaperCheckpoint.unknown: "checkpoint not told",
+    PaperCheckpoint.unknown: "checkpoint not stated",
 }
 
 

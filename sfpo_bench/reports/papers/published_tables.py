@@ -26,14 +26,14 @@ from sfpo_bench.statistics import DifferenceError
 
 _NAMES = PaperNames()
 _MEANINGS = (
-    "What a difference is off by at 95 % follows from the number of problems and samples and from two things that are "
-    "not published: how much of the variance lies within a problem, and whether the two models fail on the same ones.",
-    "least: nothing is smaller. within: all variance within problems, each as hard as the mean. nested: all variance "
-    "between problems, each solved always or never, and the better model solves all that the other solves. unrelated: "
-    "the same, but which problems a model solves says nothing of the other. most: nothing is larger.",
-    "All of these speak of problems like these. On these very problems and no others the error lies between nothing "
-    "(each is solved always or never) and within.",
-    "Not in these numbers: other training runs of the same method, and the choice of the checkpoint by these scores.",
+    "The sampling error of a difference at 95 % depends on the number of problems and samples and on two unpublished "
+    "facts: the share of the variance within problems, and whether the two models fail on the same problems.",
+    "least: the lower bound. within: all variance within problems, all equally difficult. nested: all variance between "
+    "problems, each solved always or never, and the better model solves all problems that the other solves. unrelated: "
+    "the same, but the problems that the two models solve are independent. most: the upper bound.",
+    "All of these are for a random choice of similar problems. For exactly these problems the error is between 0 (each "
+    "is solved always or never) and within.",
+    "Not included: other training runs of the same method, and the choice of the checkpoint by these scores.",
 )
 
 
@@ -115,7 +115,7 @@ def published_blocks(found: Published) -> list[Block]:
         *(block for one in references(found) for block in _reference_blocks(one)),
         heading(2, "Share of one update pass in a step of the baseline"),
         _shares_table(),
-        heading(2, "What does not add up, and what is not told"),
+        heading(2, "Inconsistent and missing numbers"),
         *bullets([*(_readable(line) for line in disagreements(found)), *_of_curves(found), *found.notes]),
     ]
 
