@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from sfpo_bench.evaluation.sample_logs.arms import ArmAgreement
 from sfpo_bench.reports.document import Block, bullets, heading, line, paragraph, table
+from sfpo_bench.results.csv_text import rows_csv
 
 _SHOWN = 10
 _COLUMNS = ("arm", "benchmark", "problem", "sample", "their_grade", "theirs", "ours", "gold", "extracted", "status")
@@ -50,10 +49,9 @@ def _problems_text(one: ArmAgreement) -> str:
 
 def difference_csv(agreements: Sequence[ArmAgreement]) -> str:
     """Return a CSV with one row for each sample that only one grader calls correct."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for one in agreements:
-        for each in one.agreement.changed:
-            writer.writerow({**asdict(each), "arm": one.arm, "ours": not each.theirs, "status": each.status.value})
-    return out.getvalue()
+    rows = (
+        {**asdict(each), "arm": one.arm, "ours": not each.theirs, "status": each.status.value}
+        for one in agreements
+        for each in one.agreement.changed
+    )
+    return rows_csv(_COLUMNS, rows)

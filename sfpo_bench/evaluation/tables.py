@@ -18,6 +18,7 @@ from sfpo_bench.reports.latex import Columns, tables_tex
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.papers.score import PaperCheckpoint, PaperScore, write_paper_scores
 from sfpo_bench.results.codec import to_json
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.results.identity import Identity, refuse
 from sfpo_bench.results.names import PAPER_SCORES_TABLE, SCORES_TABLE
 from sfpo_bench.results.stored_files import read_object, write_atomically
@@ -88,13 +89,13 @@ def write_tables(
     write_paper_scores(files.paper_scores, _paper_scores(arms, baseline))
     write_atomically(files.sources, to_json(_sources(_evaluations(arms), baseline, k)))
     report = [*scores_blocks(arms, baseline, k), *more]
-    contents = {
+    contents: dict[Path, str | bytes] = {
         files.markdown: markdown(report),
-        files.csv: scores_frame(arms, k).to_csv(index=False),
+        files.csv: csv_bytes(scores_frame(arms, k)),
         files.latex: tables_tex(report, Columns.two),
     }
     if len(arms) > 1:
-        contents[files.differences] = differences_frame(arms, baseline, k).to_csv(index=False)
+        contents[files.differences] = csv_bytes(differences_frame(arms, baseline, k))
     for path, content in contents.items():
         write_atomically(path, content)
     return files

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
-
-import pandas as pd
 
 from sfpo_bench.reports.anatomy import anatomy_bytes, anatomy_frame
 from sfpo_bench.reports.break_even_figure import break_even_bytes
@@ -26,6 +23,7 @@ from sfpo_bench.reports.summarise import build_summary
 from sfpo_bench.reports.summary import SUMMARY_FILE, Summary
 from sfpo_bench.reports.tables import costs_table, final_table, report_blocks
 from sfpo_bench.results.comparison import run_place
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.results.names import BREAK_EVEN_FIGURE, FIGURE, PAGE, REPORT
 from sfpo_bench.results.stored_files import write_atomically
 
@@ -139,20 +137,6 @@ def _contents(comparison: Comparison, files: ReportFiles, place: Callable[[str, 
         files.page: page(shown).encode(),
         files.report: markdown(report).encode(),
     }
-
-
-def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """Return the frame as CSV; text that a spreadsheet would read as a formula gets a leading apostrophe."""
-    texts = {name: frame[name].map(_no_formula) for name in frame if not pd.api.types.is_numeric_dtype(frame[name])}
-    return frame.assign(**{str(name): column for name, column in texts.items()}).to_csv(index=False).encode()
-
-
-def _no_formula(value: object) -> object:
-    """Neutralize formulas and lone carriage returns, which pandas does not quote and readers take as new rows."""
-    if not isinstance(value, str):
-        return value
-    text = value.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{text}" if re.match(r"\s*[=+\-@\t]", text) else text
 
 
 def _places(folder: Path | None, out: Path) -> Callable[[str, int], str | None]:

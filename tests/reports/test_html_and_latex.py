@@ -19,7 +19,7 @@ from sfpo_bench.reports.document import Block, Span, bullets, heading, joined, l
 from sfpo_bench.reports.html import simple_page
 from sfpo_bench.reports.latex import Columns, tables_tex, tex
 from sfpo_bench.reports.markdown import markdown, plain_text
-from sfpo_bench.reports.write import csv_bytes
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.results.run_folder import RunState
 from tests.reports.comparison_folder import Folder, Run
 

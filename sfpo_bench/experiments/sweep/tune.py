@@ -24,6 +24,7 @@ from sfpo_bench.reports.document import Block, heading, paragraph, table
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.tables import value_text
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.search.space import Parameter, Point, Space
 from sfpo_bench.settings.comparison import ArmSettings
@@ -132,7 +133,7 @@ def write_tuning(folder: Path, tuned: Sequence[Tuned]) -> Path:
         for t in tuned
     ]
     table, page = tuning_files(folder)
-    write_atomically(table, pd.DataFrame(rows).to_csv(index=False))
+    write_atomically(table, csv_bytes(pd.DataFrame(rows)))
     write_atomically(page, markdown(tuning_blocks(tuned)))
     return page
 

@@ -11,7 +11,7 @@ from sfpo_bench.reports.league.blocks import Around, league_blocks, league_frame
 from sfpo_bench.reports.league.figure import league_figure
 from sfpo_bench.reports.league.standings import League
 from sfpo_bench.reports.markdown import markdown
-from sfpo_bench.reports.write import csv_bytes
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.results.stored_files import write_atomically
 
 

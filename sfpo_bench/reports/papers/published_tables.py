@@ -20,7 +20,7 @@ from sfpo_bench.reports.papers.published_curves import CurveReading, authors_cur
 from sfpo_bench.reports.papers.published_results import Gain, Published, disagreements, gains, published_scores
 from sfpo_bench.reports.papers.table import score_blocks
 from sfpo_bench.reports.papers.tex import paper_tex
-from sfpo_bench.reports.write import csv_bytes
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.statistics import DifferenceError
 

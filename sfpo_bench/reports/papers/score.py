@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError, MissingDataError
+from sfpo_bench.results.csv_text import rows_csv, text_of
 from sfpo_bench.results.names import PAPER_SCORES_TABLE
 from sfpo_bench.results.stored_files import write_atomically
 
@@ -83,12 +83,8 @@ _WHOLE = frozenset({"problems", "seeds", "samples", "max_tokens"})
 
 def write_paper_scores(path: Path, scores: Sequence[PaperScore]) -> None:
     """Write the rows as CSV with columns `PAPER_COLUMNS`; None is an empty cell, floats keep all digits."""
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(PAPER_COLUMNS)
-    for score in scores:
-        rows.writerow([_cell(getattr(score, name)) for name in PAPER_COLUMNS])
-    write_atomically(path, text.getvalue())
+    rows = ({name: getattr(score, name) for name in PAPER_COLUMNS} for score in scores)
+    write_atomically(path, rows_csv(PAPER_COLUMNS, rows))
 
 
 def read_paper_scores(path: Path) -> list[PaperScore]:
@@ -110,12 +106,6 @@ def read_paper_scores(path: Path) -> list[PaperScore]:
             raise BenchError(f"{path} is not a file of scores ({error}); write it again") from error
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return repr(value) if isinstance(value, float) else str(value)
-
-
 def _score(row: Mapping[str, str]) -> PaperScore:
     values: dict[str, object] = {name: _value(name, row[name]) for name in PAPER_COLUMNS}
     return PaperScore(**values)  # type: ignore[arg-type]  # by the fields' declared types
@@ -125,7 +115,7 @@ def _value(name: str, cell: str) -> object:
     if name == "checkpoint":
         return PaperCheckpoint(cell)
     if name in _TEXT:
-        return cell
+        return text_of(cell)
     if not cell:
         return None
     return int(cell) if name in _WHOLE else float(cell)

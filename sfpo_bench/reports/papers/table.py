@@ -20,7 +20,7 @@ from sfpo_bench.reports.papers.layout import Cell, PaperTable, lay_out, points_t
 from sfpo_bench.reports.papers.names import CHECKPOINT_TITLES, PaperNames
 from sfpo_bench.reports.papers.score import PaperScore
 from sfpo_bench.reports.papers.tex import paper_tex
-from sfpo_bench.reports.write import csv_bytes
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.results.stored_files import write_atomically
 
 _DETAILS = (

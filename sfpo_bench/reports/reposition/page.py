@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pandas as pd
 from sfpo_bench.reports.document import Block, Picture, heading, paragraph, table
 from sfpo_bench.reports.reposition.cells import Cell, Method
 from sfpo_bench.reports.reposition.table import Areas, BestRate, ComparedCell
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.statistics.paired import PairedDifference
 
 BEST_RATES, EQUAL_RATE = "best_rates.png", "equal_rate.png"
@@ -46,9 +46,9 @@ def holm_block(rows: Sequence[ComparedCell]) -> Block:
     )
 
 
-def compared_csv(rows: Sequence[ComparedCell]) -> str:
+def compared_csv(rows: Sequence[ComparedCell]) -> bytes:
     """Return a CSV with one row for each cell of SFPO and control."""
-    return _csv(
+    found = [
         {
             **_named(one.cell),
             "control": one.control.key,
@@ -63,22 +63,18 @@ def compared_csv(rows: Sequence[ComparedCell]) -> str:
             "p_holm": one.p_holm,
         }
         for one in rows
-    )
+    ]
+    return csv_bytes(pd.DataFrame(found))
 
 
-def areas_csv(areas: Areas) -> str:
+def areas_csv(areas: Areas) -> bytes:
     """Return a CSV with one row for each cell and seed."""
-    return _csv(
+    found = [
         {**_named(cell), "arm": cell.key, "seed": seed, "area": area}
         for cell, own in areas.items()
         for seed, area in sorted(own.items())
-    )
-
-
-def _csv(rows: object) -> str:
-    buffer = io.StringIO()
-    pd.DataFrame(list(rows)).to_csv(buffer, index=False, lineterminator="\n")  # type: ignore[call-overload]  # rows of plain values
-    return buffer.getvalue()
+    ]
+    return csv_bytes(pd.DataFrame(found))
 
 
 def _named(cell: Cell) -> dict[str, object]:

@@ -10,7 +10,7 @@ from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.sweep.figures import figure_names, sweep_figures
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.tables import sweep_blocks, trials_table
-from sfpo_bench.reports.write import csv_bytes
+from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.results.names import PAGE, REPORT
 from sfpo_bench.results.stored_files import write_atomically
 
