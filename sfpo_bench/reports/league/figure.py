@@ -78,7 +78,7 @@ def _figure(league: League, title: str) -> Figure:
         f"Cost of {base} to {target} divided by the method's, with 95 % intervals; colors and markers show tie groups"
     )
     figure.text(0.012, 1 - 0.36 / height, said, va="top", color=TEXT_GREY)
-    figure.text(0.012, 0.1 / height, _below(league, without), va="bottom", size=7.5, color=TEXT_GREY, wrap=True)
+    figure.text(0.012, 0.1 / height, _below(league, drawn, without), va="bottom", size=7.5, color=TEXT_GREY, wrap=True)
     panel.set_xlabel("ratio in responses (above 1: fewer)")
     panel.set_ylabel("ratio in optimizer steps (above 1: fewer)")
     return figure
@@ -171,12 +171,16 @@ def _share(panel: Axes, y: float) -> float:
     return log(y / low) / log(high / low)
 
 
-def _below(league: League, without: Sequence[str]) -> str:
-    said = "A triangle marks a one-sided bound: the ratio is at least, or at most, the value at the point."
+def _below(league: League, drawn: Sequence[Place], without: Sequence[str]) -> str:
+    said = []
+    if any(row.claim is not Claim.estimate for place in drawn for row in (place.x, place.y)):
+        said.append("Open triangles mark bounds: the ratio is at least (up, right) or at most (down, left) so large.")
     if without:
-        said += f" Without a point, because no ratio can be stated: {', '.join(without)}."
+        said.append(f"Without a point, because no ratio can be stated: {', '.join(without)}.")
     same = [row.label for row in league.rows if row.same is not None]
-    return said + (f" Not drawn, because they are the same as another method: {', '.join(same)}." if same else "")
+    if same:
+        said.append(f"Not drawn, because they are the same as another method: {', '.join(same)}.")
+    return " ".join(said)
 
 
 def _point(row: RatioRow) -> float:
