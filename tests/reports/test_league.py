@@ -112,9 +112,12 @@ def test_a_twin_is_said_to_be_one_and_is_ranked_nowhere(tmp_path: Path) -> None:
     assert by_curves.row("twin").same == Twin("grpo", bits=False, apart=0)
     assert by_bits.row("twin").group == by_bits.row("grpo").group and not by_bits.row("twin").ratios
     assert all("twin" not in (one.first, one.second) for one in by_bits.pairs)
-    text = markdown(league_blocks(by_bits, Around("made", "", {"left": "it cannot"}, 2), "league.png"))
+    text = markdown(
+        league_blocks(by_bits, Around("made", "", {"left": "it cannot"}, 2, ["made by two versions"]), "league.png")
+    )
     assert "TWIN is the same as GRPO on this task: for every seed the final weights have the same bits" in text
     assert "as GRPO" in text and "left: it cannot" in text and "2 runs were not trained here" in text
+    assert "made by two versions" in text
 
 
 def test_arms_at_other_rates_or_a_response_too_far_apart_are_no_twins(tmp_path: Path) -> None:

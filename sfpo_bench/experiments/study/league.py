@@ -22,6 +22,7 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.experiments.reuse import digest_of
 from sfpo_bench.experiments.study.design import DoneSoFar, Part, Settings, StudyReport
 from sfpo_bench.experiments.study.ledger import COMPARE, TUNE, Done
+from sfpo_bench.experiments.study.page import mixed_code
 from sfpo_bench.reports.league.blocks import Around
 from sfpo_bench.reports.league.standings import League, standings
 from sfpo_bench.reports.league.write import LeagueFiles, write_league
@@ -150,6 +151,7 @@ def _table(so_far: DoneSoFar) -> Done:
         study.config.description,
         found.left_out,
         sum(1 for run in so_far.runs if RunFolder(run.folder).taken_from() is not None),
+        mixed_code(so_far.versions()),
     )
     files = write_league(study.folder, league, around)
     return Done({"groups": {row.arm: row.group for row in league.rows}}, files.all())

@@ -102,7 +102,7 @@ def study_blocks(
 ) -> list[Block]:
     """Return the report: notes, paper tables, the figure, every score, costs and tuned settings of the arms."""
     found: list[Block] = [heading(1, study.name), *paragraphs([study.config.description])]
-    found += bullets([*_notes(study, scores, choice), *_mixed_code(versions)])
+    found += bullets([*_notes(study, scores, choice), *mixed_code(versions)])
     trained = [one for one in scores if one.checkpoint is not PaperCheckpoint.start]
     for one in lay_out(rows_of(trained), PaperNames()):
         found += [heading(2, one.caption), *score_blocks(one)]
@@ -139,7 +139,7 @@ def _notes(study: Study, scores: Sequence[PaperScore], choice: CheckpointChoice)
     return lines
 
 
-def _mixed_code(versions: Mapping[str, object]) -> list[str]:
+def mixed_code(versions: Mapping[str, object]) -> list[str]:
     """Return a warning if different code versions made the parts."""
     if len(set(versions.values())) < 2:
         return []

@@ -21,6 +21,7 @@ from sfpo_bench.core.override_text import parse_overrides
 from sfpo_bench.core.types import Split
 from sfpo_bench.experiments.study.design import DoneSoFar, Part, Settings, StudyReport
 from sfpo_bench.experiments.study.ledger import COMPARE, TUNE, Done
+from sfpo_bench.experiments.study.page import mixed_code
 from sfpo_bench.experiments.sweep.tune import tuning_blocks
 from sfpo_bench.reports.document import Block, heading, paragraphs
 from sfpo_bench.reports.html import simple_page
@@ -244,6 +245,7 @@ def _table(so_far: DoneSoFar) -> Done:
     }
     spread = largest_spread(rows)
     said = [] if spread is None else [f"The largest standard deviation over seeds of a difference was {spread:.4f}."]
+    said += mixed_code(so_far.versions())
     blocks = [
         heading(1, study.name), *paragraphs([study.config.description]), page.holm_block(rows), *paragraphs(said),
         *page.result_blocks(rows, best), *_design(study),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -33,13 +33,14 @@ class Around:
     description: str
     left_out: Mapping[str, str]
     taken_over: int
+    notes: Sequence[str] = ()
 
 
 def league_blocks(league: League, around: Around, figure: str) -> list[Block]:
     """Return the report: how to read it, the table, tie groups, differences to the baseline. `figure` is a path."""
     marks = _marks(league)
     found: list[Block] = [heading(1, around.title), *paragraphs([around.description])]
-    found += bullets(_how_to_read(league))
+    found += bullets([*around.notes, *_how_to_read(league)])
     found += [heading(2, "Methods"), _main_table(league, marks), *paragraphs([reasons_text(marks)])]
     found += bullets(_same_lines(league))
     found += [Picture(FIGURE_WORDS, figure), heading(2, "Tie groups"), _groups_table(league)]
