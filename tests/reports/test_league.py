@@ -13,9 +13,9 @@ import pytest
 from scipy.stats import ttest_rel
 
 from sfpo_bench.core.costs import CostAxis
-from sfpo_bench.reports.league.blocks import Around, league_blocks, league_frame, pairs_frame
+from sfpo_bench.reports.league.blocks import PageText, league_blocks, league_frame, pairs_frame
 from sfpo_bench.reports.league.figure import label_heights, places
-from sfpo_bench.reports.league.standings import League, Twin, Weights, standings
+from sfpo_bench.reports.league.standings import Duplicate, League, Weights, standings
 from sfpo_bench.reports.load import load_comparison
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.method_facts import MethodFacts
@@ -108,12 +108,12 @@ def test_a_twin_is_said_to_be_one_and_is_ranked_nowhere(tmp_path: Path) -> None:
     path = folder(tmp_path / "made")
     same = {arm: {seed: f"{seed}" for seed in SEEDS} for arm in ("grpo", "twin")}
     by_bits, by_curves = league_at(path, same), league_at(path)
-    assert by_bits.row("twin").same == Twin("grpo", bits=True)
-    assert by_curves.row("twin").same == Twin("grpo", bits=False, apart=0)
+    assert by_bits.row("twin").same == Duplicate("grpo", bits=True)
+    assert by_curves.row("twin").same == Duplicate("grpo", bits=False, apart=0)
     assert by_bits.row("twin").group == by_bits.row("grpo").group and not by_bits.row("twin").ratios
     assert all("twin" not in (one.first, one.second) for one in by_bits.pairs)
     text = markdown(
-        league_blocks(by_bits, Around("made", "", {"left": "it cannot"}, 2, ["made by two versions"]), "league.png")
+        league_blocks(by_bits, PageText("made", "", {"left": "it cannot"}, 2, ["made by two versions"]), "league.png")
     )
     assert "TWIN is the same as GRPO on this task: for every seed the final weights have the same bits" in text
     assert "as GRPO" in text and "left: it cannot" in text and "2 runs were not trained here" in text

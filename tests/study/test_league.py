@@ -13,7 +13,7 @@ from hydra import compose
 
 from sfpo_bench.algorithms.update_rules import OnePass
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.experiments.study.league import Entry, MethodsLeague, _field
+from sfpo_bench.experiments.study.league import Entry, MethodsLeague, _league_arms
 from sfpo_bench.settings.config import from_node
 from tests.methods.members import PRESETS
 from tests.study.tiny_league import FILES, IN_THE_TABLE, NO_TRAINING, league, place
@@ -104,7 +104,7 @@ def test_a_rule_is_taken_with_its_settings_and_without_its_trigger(hydra: None) 
 @pytest.mark.slow
 @pytest.mark.timeout(1_000)  # composes about 140 configurations
 def test_the_whole_grid_holds_every_preset_and_every_objective_under_the_rules_or_says_why_not(hydra: None) -> None:
-    found = _field("study", ("study=league",), ("all",), ("sfpo", "repeat"))
+    found = _league_arms("study", ("study=league",), ("all",), ("sfpo", "repeat"))
     labels = {arm.label for arm in found.arms.values()} | set(found.left_out)
     one_pass = [name for name in PRESETS if type(from_node(compose("train", [f"algorithm={name}"])).rule) is OnePass]
     assert labels == {*PRESETS, *(f"{name} under {rule}" for name in one_pass for rule in ("sfpo", "repeat"))}
@@ -126,7 +126,7 @@ def test_a_wrong_rule_is_refused_before_the_whole_grid_is_composed(hydra: None, 
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ConfigError, match=rf"study\.league\.under {said}"):
         patch.setattr("sfpo_bench.experiments.study.league._Presets.all", composed_presets)
-        _field("study", ("study=league",), ("all",), ("sfpo", rule))
+        _league_arms("study", ("study=league",), ("all",), ("sfpo", rule))
     assert asked == []
 
 

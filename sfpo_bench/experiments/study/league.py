@@ -23,7 +23,7 @@ from sfpo_bench.experiments.reuse import digest_of
 from sfpo_bench.experiments.study.design import DoneSoFar, Part, Settings, StudyReport
 from sfpo_bench.experiments.study.ledger import COMPARE, TUNE, Done
 from sfpo_bench.experiments.study.page import mixed_code
-from sfpo_bench.reports.league.blocks import Around
+from sfpo_bench.reports.league.blocks import PageText
 from sfpo_bench.reports.league.standings import League, standings
 from sfpo_bench.reports.league.write import LeagueFiles, write_league
 from sfpo_bench.reports.load import load_comparison
@@ -77,7 +77,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class LeagueArms:
     """The arms of a league, and the reason for each method that is left out, by label."""
 
     arms: Mapping[str, ArmSettings]
@@ -107,7 +107,7 @@ class MethodsLeague:
 
     def arms(self, config: RunConfig, config_name: str, overrides: Sequence[str]) -> Mapping[str, ArmSettings]:
         """Return an arm for each method that can run."""
-        return _field_of(config, config_name, overrides).arms
+        return _league_arms_of(config, config_name, overrides).arms
 
     def compared(self, config: RunConfig, tuned: Mapping[str, ArmSettings]) -> Mapping[str, ArmSettings]:
         """Return every arm with its tuned settings."""
@@ -115,7 +115,7 @@ class MethodsLeague:
 
     def settings(self, study: Study) -> Mapping[str, Settings]:
         """Return the settings that determine the table: its baseline, its labels, and what is left out."""
-        left_out = _field_of(study.config, study.config_name, study.overrides).left_out
+        left_out = _league_arms_of(study.config, study.config_name, study.overrides).left_out
         return {
             TABLE: {
                 "comparison.baseline": study.config.comparison.baseline,
@@ -145,15 +145,15 @@ def league_of(so_far: DoneSoFar) -> League:
 def _table(so_far: DoneSoFar) -> Done:
     """Write the table, the pairs, the figure and the page."""
     study, league = so_far.study, league_of(so_far)
-    found = _field_of(study.config, study.config_name, study.overrides)
-    around = Around(
+    found = _league_arms_of(study.config, study.config_name, study.overrides)
+    page_text = PageText(
         study.name,
         study.config.description,
         found.left_out,
         sum(1 for run in so_far.runs if RunFolder(run.folder).taken_from() is not None),
         mixed_code(so_far.versions()),
     )
-    files = write_league(study.folder, league, around)
+    files = write_league(study.folder, league, page_text)
     return Done({"groups": {row.arm: row.group for row in league.rows}}, files.all())
 
 
@@ -177,14 +177,16 @@ def _sha256(file: Path) -> str:
 # --- the methods --------------------------------------------------------------------------------------------------
 
 
-def _field_of(config: RunConfig, config_name: str, overrides: Sequence[str]) -> Field:
+def _league_arms_of(config: RunConfig, config_name: str, overrides: Sequence[str]) -> LeagueArms:
     league = config.study.league
     shared = tuple(text for text in overrides if not text.lstrip("+~").startswith("comparison."))
-    return _field(config_name, shared, tuple(league.methods), tuple(league.under))
+    return _league_arms(config_name, shared, tuple(league.methods), tuple(league.under))
 
 
 @lru_cache(maxsize=2)  # composing every method takes a minute, and each part of the study needs the result
-def _field(config_name: str, shared: tuple[str, ...], methods: tuple[str, ...], under: tuple[str, ...]) -> Field:
+def _league_arms(
+    config_name: str, shared: tuple[str, ...], methods: tuple[str, ...], under: tuple[str, ...]
+) -> LeagueArms:
     """Return the requested methods that can run, and the reasons for the others.
 
     Raises `ConfigError` for an unknown preset, and for a rule that is one pass.
@@ -209,7 +211,7 @@ def _field(config_name: str, shared: tuple[str, ...], methods: tuple[str, ...], 
             continue
         known[digest] = entry.label
         arms[entry.key] = ArmSettings(label=entry.label, overrides=own)
-    return Field(MappingProxyType(arms), MappingProxyType(left_out))
+    return LeagueArms(MappingProxyType(arms), MappingProxyType(left_out))
 
 
 @dataclass(frozen=True, slots=True)

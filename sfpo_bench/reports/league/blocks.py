@@ -11,7 +11,7 @@ import pandas as pd
 from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.reports.document import Block, Picture, Table, bullets, heading, paragraphs, table
 from sfpo_bench.reports.formats import accuracy_text, ratio_text, reason_marks, reasons_text, target_text
-from sfpo_bench.reports.league.standings import COUNTED, SAME_WITHIN, League, Standing
+from sfpo_bench.reports.league.standings import COUNTED, SAME_WITHIN, League, LeagueRow
 from sfpo_bench.reports.method_facts import TRUST
 from sfpo_bench.reports.summary import Accuracy, RatioRow
 from sfpo_bench.reports.tables import kind_text
@@ -26,28 +26,28 @@ _TOLD = 1 - CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class PageText:
     """The text of a league's page beside its numbers: methods left out with reasons, and the number of reused runs."""
 
     title: str
     description: str
     left_out: Mapping[str, str]
-    taken_over: int
+    reused: int
     notes: Sequence[str] = ()
 
 
-def league_blocks(league: League, around: Around, figure: str) -> list[Block]:
+def league_blocks(league: League, page_text: PageText, figure: str) -> list[Block]:
     """Return the report: how to read it, the table, tie groups, differences to the baseline. `figure` is a path."""
     marks = _marks(league)
-    found: list[Block] = [heading(1, around.title), *paragraphs([around.description])]
-    found += bullets([*around.notes, *_how_to_read(league)])
+    found: list[Block] = [heading(1, page_text.title), *paragraphs([page_text.description])]
+    found += bullets([*page_text.notes, *_how_to_read(league)])
     found += [heading(2, "Methods"), _main_table(league, marks), *paragraphs([reasons_text(marks)])]
     found += bullets(_same_lines(league))
     found += [Picture(FIGURE_WORDS, figure), heading(2, "Tie groups"), _groups_table(league)]
     found += [heading(2, f"Final accuracy against {league.row(league.baseline).label}"), _differences_table(league)]
-    if around.left_out:
-        found += [heading(2, "Left out"), *bullets(f"{name}: {why}" for name, why in around.left_out.items())]
-    return [*found, heading(2, "Other files"), *bullets(_places(around))]
+    if page_text.left_out:
+        found += [heading(2, "Left out"), *bullets(f"{name}: {why}" for name, why in page_text.left_out.items())]
+    return [*found, heading(2, "Other files"), *bullets(_places(page_text))]
 
 
 def league_frame(league: League) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def _main_table(league: League, marks: Mapping[str, str]) -> Table:
     return table(header, rows, left=(0, 1, last - 3, last - 2, last - 1), arms=[row.arm for row in league.rows])
 
 
-def _ratio_cell(league: League, row: Standing, axis: CostAxis, marks: Mapping[str, str]) -> str:
+def _ratio_cell(league: League, row: LeagueRow, axis: CostAxis, marks: Mapping[str, str]) -> str:
     if row.arm == league.baseline:
         return "baseline"
     if row.same is not None:
@@ -218,22 +218,22 @@ def _p_text(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _places(around: Around) -> list[str]:
+def _places(page_text: PageText) -> list[str]:
     lines = [
         "league.csv: every number of the table, with the ratios at every target on every counted axis",
         "league_pairs.csv: every pair that was tested, with its minimum detectable effect",
         "tuning.md and sweeps/: the learning rates, and every trial of their search",
         "comparison/report.html: curves, and ratios of time, which depend on the machine and its load",
     ]
-    if around.taken_over:
+    if page_text.reused:
         lines.append(
-            f"{around.taken_over} runs were not trained here but reused from other folders: taken_from.json in the "
+            f"{page_text.reused} runs were not trained here but reused from other folders: taken_from.json in the "
             "folder of each names its source"
         )
     return lines
 
 
-def _csv_row(league: League, row: Standing) -> dict[str, object]:
+def _csv_row(league: League, row: LeagueRow) -> dict[str, object]:
     score, difference = row.final, row.difference
     found: dict[str, object] = {
         "arm": row.arm, "label": row.label, "learning_rate": row.rate, "tie_group": row.group,

@@ -23,7 +23,7 @@ Weights = Mapping[str, Mapping[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class Duplicate:
     """The arm that another arm is the same as.
 
     `bits`: the final weights of every seed are equal. Otherwise no evaluation differs by more than the share `apart` of
@@ -36,7 +36,7 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LeagueRow:
     """The row of one arm.
 
     `ratios` are to the baseline, on the counted axes at every target. `group` has the letters of its tie groups; an arm
@@ -49,7 +49,7 @@ class Standing:
     ratios: tuple[RatioRow, ...]
     final: Accuracy | None
     group: str
-    same: Twin | None
+    same: Duplicate | None
     difference: PairedDifference | None
     facts: MethodFacts
 
@@ -66,15 +66,15 @@ class League:
     targets: tuple[float, ...]
     seeds: int
     responses: int
-    rows: tuple[Standing, ...]
+    rows: tuple[LeagueRow, ...]
     groups: tuple[tuple[str, ...], ...]
     pairs: tuple[PairedDifference, ...]
 
-    def row(self, arm: str) -> Standing:
+    def row(self, arm: str) -> LeagueRow:
         return next(row for row in self.rows if row.arm == arm)
 
     @property
-    def compared(self) -> tuple[Standing, ...]:
+    def compared(self) -> tuple[LeagueRow, ...]:
         """The rows of arms that are not the same as another."""
         return tuple(row for row in self.rows if row.same is None)
 
@@ -84,8 +84,8 @@ def standings(summary: Summary, facts: Mapping[str, MethodFacts], weights: Weigh
 
     Scores are not compared if runs stopped at a target, because their budgets then differ.
     """
-    twins = same_arms(summary, weights)
-    ranked = [arm for arm in summary.arms if arm.name not in twins]
+    duplicates = same_arms(summary, weights)
+    ranked = [arm for arm in summary.arms if arm.name not in duplicates]
     cut = any(curve.planned_share < 1 for arm in summary.arms for curve in arm.curves)
     scores = {arm.name: {} if cut else _scores(arm) for arm in ranked}
     pairs = paired_differences({arm: own for arm, own in scores.items() if own})
@@ -94,9 +94,10 @@ def standings(summary: Summary, facts: Mapping[str, MethodFacts], weights: Weigh
     groups = tie_groups(sorted(means, key=lambda arm: -means[arm]), separated)
     ratios = _ratios(summary, [arm.name for arm in ranked])
     rows = [
-        Standing(
+        LeagueRow(
             arm.name, arm.label, _rate(arm), ratios.get(arm.name, ()), arm.final,
-            _letters(groups, twins[arm.name].arm if arm.name in twins else arm.name), twins.get(arm.name),
+            _letters(groups, duplicates[arm.name].arm if arm.name in duplicates else arm.name),
+            duplicates.get(arm.name),
             _to_baseline(pairs, arm.name, summary.baseline), facts[arm.name],
         )
         for arm in summary.arms
@@ -112,33 +113,33 @@ def standings(summary: Summary, facts: Mapping[str, MethodFacts], weights: Weigh
     )
 
 
-def same_arms(summary: Summary, weights: Weights) -> dict[str, Twin]:
+def same_arms(summary: Summary, weights: Weights) -> dict[str, Duplicate]:
     """Return the arms that are the same as an earlier one, by name; the baseline counts as the first.
 
     The other arm is never itself a duplicate. Only arms with equal learning rate and equal finished seeds are compared.
     """
-    found: dict[str, Twin] = {}
+    found: dict[str, Duplicate] = {}
     arms = sorted(summary.arms, key=lambda arm: arm.name != summary.baseline)
     for place, arm in enumerate(arms):
         for other in arms[:place]:
-            twin = None if other.name in found else _twin(other, arm, weights)
-            if twin is not None:
-                found[arm.name] = twin
+            duplicate = None if other.name in found else _duplicate(other, arm, weights)
+            if duplicate is not None:
+                found[arm.name] = duplicate
                 break
     return found
 
 
-def _twin(other: ArmSummary, arm: ArmSummary, weights: Weights) -> Twin | None:
+def _duplicate(other: ArmSummary, arm: ArmSummary, weights: Weights) -> Duplicate | None:
     seeds = _ends(arm).keys()
     if not seeds or seeds != _ends(other).keys() or _rate(arm) != _rate(other):
         return None
     ours, theirs = (weights.get(one.name, {}) for one in (arm, other))
     if all(ours.get(seed, "") and ours.get(seed) == theirs.get(seed) for seed in seeds):
-        return Twin(other.name, bits=True)
+        return Duplicate(other.name, bits=True)
     apart = [_apart(_curve(arm, seed), _curve(other, seed)) for seed in seeds]
     if any(one is None or one > SAME_WITHIN for one in apart):
         return None
-    return Twin(other.name, bits=False, apart=max(one for one in apart if one is not None))
+    return Duplicate(other.name, bits=False, apart=max(one for one in apart if one is not None))
 
 
 def _apart(first: Sequence[CurvePoint], second: Sequence[CurvePoint]) -> float | None:
@@ -196,7 +197,7 @@ def turned(one: PairedDifference) -> PairedDifference:
     return replace(one, first=one.second, second=one.first, point=0.0 - one.point, low=low, high=high)
 
 
-def _place(groups: Sequence[Sequence[str]], row: Standing) -> tuple[int, int]:
+def _place(groups: Sequence[Sequence[str]], row: LeagueRow) -> tuple[int, int]:
     """Return the sort key of a row: the first and the last of its groups. Rows with equal keys keep their order."""
     arm = row.same.arm if row.same is not None else row.arm
     own = [number for number, group in enumerate(groups) if arm in group]

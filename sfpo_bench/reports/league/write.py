@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sfpo_bench.reports.html import simple_page
 from sfpo_bench.reports.latex import report_tex
-from sfpo_bench.reports.league.blocks import Around, league_blocks, league_frame, pairs_frame
+from sfpo_bench.reports.league.blocks import PageText, league_blocks, league_frame, pairs_frame
 from sfpo_bench.reports.league.figure import league_figure
 from sfpo_bench.reports.league.standings import League
 from sfpo_bench.reports.markdown import markdown
@@ -39,11 +39,11 @@ class LeagueFiles:
         return astuple(self)
 
 
-def write_league(folder: Path, league: League, around: Around) -> LeagueFiles:
+def write_league(folder: Path, league: League, page_text: PageText) -> LeagueFiles:
     """Write every file into `folder`."""
     files = LeagueFiles.inside(folder)
-    figures = league_figure(league, around.title)
-    report = league_blocks(league, around, files.figure_png.name)
+    figures = league_figure(league, page_text.title)
+    report = league_blocks(league, page_text, files.figure_png.name)
     for path, content in (
         (files.csv, csv_bytes(league_frame(league))),
         (files.pairs, csv_bytes(pairs_frame(league))),
@@ -51,7 +51,7 @@ def write_league(folder: Path, league: League, around: Around) -> LeagueFiles:
         (files.figure_pdf, figures["pdf"]),
         (files.figure_svg, figures["svg"]),
         (files.latex, report_tex(report, []).encode()),
-        (files.page, simple_page(around.title, report, {files.figure_png.name: figures["svg"]}).encode()),
+        (files.page, simple_page(page_text.title, report, {files.figure_png.name: figures["svg"]}).encode()),
         (files.report, markdown(report).encode()),
     ):
         write_atomically(path, content)
