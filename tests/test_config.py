@@ -36,6 +36,7 @@ from sfpo_bench.cli.hydra_store import VERB_SETTINGS
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.metric_keys import STEP_METRICS
 from sfpo_bench.core.options import Option, check_ranges, option, settings
+from sfpo_bench.core.tracking import TrackingStore
 from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.results.identity import Identity
 from sfpo_bench.settings import config as configuration
@@ -280,6 +281,15 @@ def test_identity_leaves_out_what_does_not_change_a_step() -> None:
     assert identity(first) == identity(second)
     third = configuration.flatten(configuration.to_plain(composed("learner.learning_rate=3e-4")))
     assert identity(first).differences(identity(third)) == ["learner.learning_rate: 0.0004 -> 0.0003"]
+
+
+@pytest.mark.parametrize(("mlflow", "store"), [("true", TrackingStore.mlflow), ("false", TrackingStore.none)])
+def test_a_configuration_saved_by_version_0_2_says_whether_it_is_delivered(
+    tmp_path: Path, mlflow: str, store: TrackingStore
+) -> None:
+    saved = tmp_path / "config.yaml"
+    saved.write_text(configuration.to_yaml(composed()).replace("store: mlflow", f"mlflow: {mlflow}"))
+    assert configuration.read(saved).tracking.store is store
 
 
 def test_a_saved_configuration_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import DoctorSettings
 from sfpo_bench.core.errors import BenchError
+from sfpo_bench.core.tracking import TrackingSettings
 from sfpo_bench.doctor.examination import examine
 from sfpo_bench.doctor.findings import Finding, Level
 from sfpo_bench.models import smollm2
@@ -22,9 +23,11 @@ from sfpo_bench.models import smollm2
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, DoctorSettings)
     cache = Path(settings.cache) if settings.cache else smollm2.default_cache()
+    tracking = TrackingSettings(settings.store, uri=settings.uri, folder=settings.folder)
+    tracking.check("")
     console = Console(soft_wrap=False)
     counts: Counter[Level] = Counter()
-    for finding in examine(Path(settings.output_root), settings.uri, cache, os.environ):
+    for finding in examine(Path(settings.output_root), tracking, cache, os.environ):
         show(console, finding)
         counts[finding.level] += 1
     say(", ".join(f"{counts[level]} {level.value}" for level in Level))

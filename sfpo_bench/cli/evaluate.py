@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +14,12 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation import run
 from sfpo_bench.evaluation.record import Evaluation, runs_of
 from sfpo_bench.evaluation.sample_board import SampleBoard
-from sfpo_bench.results.names import STORE_DATABASE
 from sfpo_bench.results.sample_store import SampleStore
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.launcher import LocalLauncher
 from sfpo_bench.tracking.store_warnings import StoreWarnings
+from sfpo_bench.tracking.stores import EMBEDDED, check_store, delivery_of
 from sfpo_bench.workers.build import slot_count
 
 _STOPPING = "stopping after the responses in progress, which are kept. Ctrl-C again ends at once"
@@ -28,10 +27,7 @@ _STOPPING = "stopping after the responses in progress, which are kept. Ctrl-C ag
 
 def act(node: DictConfig) -> None:
     settings = to_settings(node, EvaluateSettings)
-    if settings.tracking.mlflow:
-        from sfpo_bench.tracking.mlflow_store import check_tracking_uri
-
-        check_tracking_uri(settings.tracking.uri or None, _store_folder(settings), os.environ)
+    check_store(settings.tracking, _store_folder(settings))
     processes = settings.launching.processes_per_run
     if processes != 1:
         raise ConfigError(
@@ -82,7 +78,7 @@ def _evaluate_all(settings: EvaluateSettings, plans: Sequence[run.EvaluationPlan
 
 
 def _report(settings: EvaluateSettings, found: Evaluation, warnings: StoreWarnings) -> str:
-    from sfpo_bench.evaluation.publish import delivery_of, publish
+    from sfpo_bench.evaluation.publish import publish
 
     files = publish(found, delivery_of(settings.tracking, _store_folder(settings)), warnings)
     text = files.markdown.read_text(encoding="utf-8").replace("\\", "").replace("**", "").rstrip()
@@ -90,10 +86,11 @@ def _report(settings: EvaluateSettings, found: Evaluation, warnings: StoreWarnin
 
 
 def _store_folder(settings: EvaluateSettings) -> Path:
-    """Return the folder of the embedded tracking store: the nearest one above the run, else `output_root`."""
-    if settings.run:
+    """Return the folder of the tracking store's files: the nearest one above the run, else `output_root`."""
+    file = EMBEDDED.get(settings.tracking.store)
+    if settings.run and file:
         place = Path(settings.run).absolute()
         for above in place.parents:
-            if (above / STORE_DATABASE).is_file():
+            if (above / file).exists():
                 return above
     return Path(settings.output_root)

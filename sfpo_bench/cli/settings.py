@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sfpo_bench.core.options import option
+from sfpo_bench.core.tracking import TrackingStore
 from sfpo_bench.evaluation.forms import Form, Relationship
 from sfpo_bench.evaluation.sample_logs.record import GradesBy, PairBy
 from sfpo_bench.grading import DEADLINE_S
@@ -196,11 +197,13 @@ class FetchSettings:
 
 @dataclass
 class SyncSettings:
-    """sfpo-bench sync: deliver to MLflow what the store does not have yet."""
+    """sfpo-bench sync: deliver to the tracking store what it does not have yet."""
 
     output_root: str = option("results", "folder whose runs are delivered")
+    store: str = option("", "kind of tracking store, such as tensorboard; empty: that of each run, else mlflow")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
-    experiment: str = option("", "name of the MLflow experiment; empty: that of each run, else sfpo_bench")
+    folder: str = option("", "folder of event files; empty: that of each run, else tensorboard below output_root")
+    experiment: str = option("", "name of the experiment in the store; empty: that of each run, else sfpo_bench")
     untracked: bool = option(False, "also deliver runs made with tracking=none")
 
 
@@ -209,6 +212,8 @@ class DoctorSettings:
     """sfpo-bench doctor: check everything that runs need."""
 
     output_root: str = option("results", "folder for results")
+    store: TrackingStore = option(TrackingStore.mlflow, "the tracking store to check")
+    folder: str = option("", "folder of event files; empty: tensorboard below output_root")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
     cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")
 

@@ -12,21 +12,19 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import SyncSettings
-from sfpo_bench.core.errors import MissingDataError
+from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.tracking import TrackingSettings, TrackingStore
 from sfpo_bench.evaluation.tracked import is_evaluation
-from sfpo_bench.results.redaction import redact
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.study import StudyFolder
-from sfpo_bench.settings.comparison import TrackingSettings
 from sfpo_bench.tracking.cursor import Cursor
-from sfpo_bench.tracking.delivery import Delivery, SyncSummary, run_folders
+from sfpo_bench.tracking.delivery import SyncSummary, run_folders
 from sfpo_bench.tracking.feed import key_of
-from sfpo_bench.tracking.mlflow_store import check_tracking_uri, resolve_tracking_uri
-from sfpo_bench.tracking.outstanding import has_own_numbers, home_of, is_tracked
+from sfpo_bench.tracking.outstanding import Home, has_own_numbers, home_of, is_tracked
+from sfpo_bench.tracking.stores import address_of, at_address, check_store, delivery_of
 from sfpo_bench.training.checkpoint import covered_bytes
 
 _COUNTS = ("runs", "records", "already_complete")
-_EXPERIMENT = TrackingSettings().experiment
 
 
 def act(node: DictConfig) -> None:
@@ -34,23 +32,26 @@ def act(node: DictConfig) -> None:
     root = Path(settings.output_root)
     if not root.is_dir():
         raise MissingDataError(f"output_root = {root} does not exist; name the folder that holds the runs")
-    check_tracking_uri(settings.uri or None, root, os.environ)
-    chosen = bool(settings.uri or os.environ.get("MLFLOW_TRACKING_URI"))
-    store = redact(resolve_tracking_uri(settings.uri or None, root, os.environ), os.environ)
-    wanted: dict[str, set[Path]] = {}
+    chosen = bool(settings.uri or settings.folder or settings.store or os.environ.get("MLFLOW_TRACKING_URI"))
+    wanted: dict[tuple[TrackingStore, str, str, str], set[Path]] = {}
     elsewhere: Counter[str] = Counter()
     untracked = 0
     for folder in run_folders(root):
-        home = home_of(folder)
         if Cursor.load(folder) is None and not has_own_numbers(folder):
             continue
         if Cursor.load(folder) is None and not settings.untracked and not is_tracked(folder):
             untracked += 1
-        elif home.is_elsewhere(store) and not chosen:
+            continue
+        home = home_of(folder)
+        target = _target(settings, home)
+        if home.is_elsewhere(address_of(target, root)) and not chosen:
             elsewhere[home.store] += 1
         else:
-            wanted.setdefault(settings.experiment or home.experiment or _EXPERIMENT, set()).add(folder.path)
-    done = [_sync(settings, root, experiment, places) for experiment, places in wanted.items()]
+            wanted.setdefault((target.store, target.uri, target.experiment, target.folder), set()).add(folder.path)
+    targets = [(TrackingSettings(*of), places) for of, places in wanted.items()]
+    for target, _ in targets or [(_target(settings, Home()), set())]:
+        check_store(target, root)
+    done = [_sync(target, root, places) for target, places in targets]
     runs, records, complete = (sum(getattr(one, name) for one in done) for name in _COUNTS)
     say(f"{runs} runs: {records} records delivered, {complete} runs were complete")
     if untracked:
@@ -59,8 +60,19 @@ def act(node: DictConfig) -> None:
         say(f"{count} belong to {other} and were left alone; uri=URI delivers to the store that it names")
 
 
-def _sync(settings: SyncSettings, root: Path, experiment: str, places: Collection[Path]) -> SyncSummary:
-    delivery = Delivery(experiment, root, tracking_uri=settings.uri or None)
+def _target(settings: SyncSettings, home: Home) -> TrackingSettings:
+    """Return the store that a run is delivered to: the one asked for, else the run's own."""
+    kind = settings.store or ("mlflow" if settings.uri else "tensorboard" if settings.folder else home.kind.value)
+    if kind not in set(TrackingStore) - {TrackingStore.none}:
+        raise ConfigError(f"store = {kind!r}; expected mlflow, tensorboard, or empty for the store of each run")
+    own = at_address(home.store).folder if kind == home.kind else ""
+    experiment = settings.experiment or home.experiment or TrackingSettings().experiment
+    return TrackingSettings(TrackingStore(kind), settings.uri, experiment, settings.folder or own)
+
+
+def _sync(target: TrackingSettings, root: Path, places: Collection[Path]) -> SyncSummary:
+    delivery = delivery_of(target, root)
+    assert delivery is not None
     return delivery.sync(root, _covered, key_of, lambda folder: folder.path in places)
 
 

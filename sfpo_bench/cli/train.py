@@ -85,10 +85,9 @@ def check_before_torch(config: RunConfig) -> None:
     from sfpo_bench.models.load import locate
     from sfpo_bench.rollout.vllm_environment import require_vllm
     from sfpo_bench.settings.rollout import VllmRollout
-    from sfpo_bench.tracking.mlflow_store import check_tracking_uri
+    from sfpo_bench.tracking.stores import check_store
 
-    if config.tracking.mlflow:
-        check_tracking_uri(config.tracking.uri or None, Path(config.output_root), os.environ)
+    check_store(config.tracking, Path(config.output_root))
     if isinstance(config.rollout, VllmRollout):
         require_vllm(config.rollout)
     locate(config.model)
@@ -121,20 +120,15 @@ def _train(config: RunConfig, folder: RunFolder) -> None:
 
 
 class _Tracking:
-    """Delivers a run to MLflow at its checkpoints. A failing store causes one warning and never stops the run."""
+    """Delivers a run at its checkpoints. A failing store causes one warning and never stops the run."""
 
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
-        from sfpo_bench.tracking.delivery import Delivery
+        from sfpo_bench.tracking.stores import delivery_of
 
         self._warnings = StoreWarnings()
         self._folder = folder
         self._opened = False
-        settings = config.tracking
-        self._delivery = (
-            Delivery(settings.experiment, Path(config.output_root), tracking_uri=settings.uri or None)
-            if settings.mlflow
-            else None
-        )
+        self._delivery = delivery_of(config.tracking, Path(config.output_root))
 
     def deliver(self, covered_bytes: int) -> None:
         """Deliver the journal up to `covered_bytes`, the length that the new checkpoint covers."""

@@ -10,18 +10,38 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
-from sfpo_bench.core.errors import TrackingError
+from sfpo_bench.core.errors import ConfigError, TrackingError
+from sfpo_bench.core.tracking import TrackingSettings, TrackingStore
 from sfpo_bench.doctor.findings import Finding, green, in_background, red, yellow
 from sfpo_bench.doctor.storage import writable
 from sfpo_bench.doctor.versions import installed_version
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mlflow_store import MlflowStore, resolve_tracking_uri, sqlite_path
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
+from sfpo_bench.tracking.stores import check_store as check_can_deliver
+from sfpo_bench.tracking.stores import folder_of
 
 SERVER_SECONDS = 6.0
 _SUBJECT = "store"
 _OUTDATED = "out-of-date database schema"  # MLflow's own words
 _WITHOUT = "tracking=none (and `sfpo-bench sync` once there is a store)"
+
+
+def check_tracking(settings: TrackingSettings, output_root: Path, environ: Mapping[str, str]) -> Finding:
+    """Return the finding on the tracking store of the settings. Writes nothing."""
+    if settings.store is TrackingStore.mlflow:
+        return check_store(settings.uri, output_root, environ)
+    if not settings.delivers:
+        return green(_SUBJECT, "tracking=none: runs are not delivered; the journals hold everything")
+    try:
+        check_can_deliver(settings, output_root, environ)
+    except ConfigError as error:
+        return red(_SUBJECT, str(error), f"do that, or train with {_WITHOUT}")
+    folder = folder_of(settings, output_root)
+    cause = writable(folder)
+    if cause is None:
+        return green(_SUBJECT, f"{folder}: {settings.store.value} can be written there")
+    return red(_SUBJECT, f"{folder} cannot be made: {cause}", f"set folder=FOLDER to one with room, or use {_WITHOUT}")
 
 
 def check_store(uri: str, output_root: Path, environ: Mapping[str, str]) -> Finding:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import ScoredArm
 from sfpo_bench.evaluation.tables import TableFiles, scores_plain, write_tables
 from sfpo_bench.evaluation.tracked import deliver, write_journal
-from sfpo_bench.settings.comparison import TrackingSettings
 from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.store_warnings import StoreWarnings
-
-
-def delivery_of(tracking: TrackingSettings, store_folder: Path) -> Delivery | None:
-    """Return the delivery to the tracking store, or None without tracking."""
-    if not tracking.mlflow:
-        return None
-    return Delivery(tracking.experiment, store_folder, tracking_uri=tracking.uri or None)
 
 
 def publish(found: Evaluation, delivery: Delivery | None, warnings: StoreWarnings, parent_uid: str = "") -> TableFiles:

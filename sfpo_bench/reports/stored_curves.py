@@ -18,8 +18,8 @@ from sfpo_bench.core.costs import COST_TYPES, Costs
 from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord, Split
 from sfpo_bench.reports.series import Series, series, series_by_key
 from sfpo_bench.results.parquet import read_parquet
-from sfpo_bench.tracking.mlflow_store import MARKER
 from sfpo_bench.tracking.points import store_name
+from sfpo_bench.tracking.store import MARKER
 from sfpo_bench.tracking.stored_runs import History
 
 _EVALUATION = re.compile(rf"({'|'.join(Split)})/([^/]+)/(.+)")

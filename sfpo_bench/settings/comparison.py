@@ -1,4 +1,4 @@
-"""Settings of comparisons and of delivery to MLflow."""
+"""Settings of comparisons."""
 
 from __future__ import annotations
 
@@ -8,15 +8,6 @@ from typing import Any
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 from sfpo_bench.core.types import Split
-
-
-@dataclass
-class TrackingSettings:
-    """Delivery of journals to MLflow."""
-
-    mlflow: bool = option(True, "deliver runs to MLflow; the journal on disk is written in any case")
-    uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
-    experiment: str = option("sfpo_bench", "name of the MLflow experiment")
 
 
 @dataclass

@@ -27,6 +27,7 @@ from sfpo_bench.core.errors import ConfigError, DamagedFile
 from sfpo_bench.core.extras import install_extra
 from sfpo_bench.core.options import check_ranges, option
 from sfpo_bench.core.plugins import Custom
+from sfpo_bench.core.tracking import TrackingSettings, present_form
 from sfpo_bench.core.types import Split
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.problems.addition import Addition
@@ -38,7 +39,7 @@ from sfpo_bench.problems.suite_select import SuiteSelect
 from sfpo_bench.problems.training_sets import Countdown, DapoMath, DapoPlusMath, Gsm8k, Math
 from sfpo_bench.results import names
 from sfpo_bench.settings.collector_checks import check_collector
-from sfpo_bench.settings.comparison import ArmSettings, ComparisonSettings, TrackingSettings, check_comparison
+from sfpo_bench.settings.comparison import ArmSettings, ComparisonSettings, check_comparison
 from sfpo_bench.settings.composition_errors import explain
 from sfpo_bench.settings.launcher import LAUNCHERS, LauncherSettings
 from sfpo_bench.settings.learner_checks import check_batch, check_engine
@@ -112,7 +113,7 @@ class RunConfig:
     learner: LearnerSettings = option(LearnerSettings(), "optimizer and batching")
     training: TrainingSettings = option(TrainingSettings(), "steps, evaluations and checkpoints")
     evaluation: EvaluationSettings = option(EvaluationSettings(), "evaluation during training")
-    tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
+    tracking: TrackingSettings = option(TrackingSettings(), "delivery to a tracking store")
     launcher: Any = option(None, "launcher of the runs of `compare` and `sweep`")
     comparison: ComparisonSettings = option(ComparisonSettings(), "arms, seeds and targets of `compare`")
     sweep: SweepSettings = option(SweepSettings(), "space, goals and search of `sweep`")
@@ -303,6 +304,9 @@ def read_saved(path: Path) -> DictConfig:
     lacking = [key for key in ("algorithm", "model", "task", "rollout") if not isinstance(node.get(key), DictConfig)]
     if lacking:
         raise DamagedFile(f"{path} is damaged: it has no {', '.join(lacking)}; restore it, or remove the run's folder")
+    tracking = node.get("tracking")
+    if isinstance(tracking, DictConfig):
+        node.tracking = present_form(dict(tracking))
     return node
 
 
@@ -342,6 +346,7 @@ def check(config: RunConfig) -> None:
     learner = config.learner
     for name, phase in named_phases(config).items():
         check_ranges(phase, f"algorithm.phases.named.{name}.")
+    config.tracking.check()
     config.phases.check("algorithm.phases", config.training.steps)
     check_collector(config.collector, (config.method, *config.methods.used), config.rollouts, config.learner)
     _check_methods(config)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sfpo_bench.core.options import option
+from sfpo_bench.core.tracking import TrackingSettings
 from sfpo_bench.grading import DEADLINE_S
 from sfpo_bench.problems.sets import DataSettings
-from sfpo_bench.settings.comparison import TrackingSettings
 from sfpo_bench.settings.launcher import LauncherSettings
 from sfpo_bench.settings.rollout import RolloutSettings
 from sfpo_bench.settings.sampling import SampleSettings
@@ -57,7 +57,7 @@ class EvaluateSettings:
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     threads: int = option(0, "torch threads; 0: torch's default", low=0)
     output_root: str = option("results", "folder for evaluations of models without a run")
-    tracking: TrackingSettings = option(TrackingSettings(), "delivery to MLflow")
+    tracking: TrackingSettings = option(TrackingSettings(), "delivery to a tracking store")
 
     @property
     def engine(self) -> RolloutSettings:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.tracking import TrackingStore
 from sfpo_bench.settings.config import RunConfig
 
 
@@ -62,7 +63,7 @@ def own_settings(seed: int, run_name: str) -> dict[str, object]:
 
 def common_settings(threads: int) -> dict[str, object]:
     """The settings that all runs of a comparison or sweep share; the parent process delivers and reports."""
-    return {**{section: {} for section in _SECTIONS}, "threads": threads, "tracking.mlflow": False}
+    return {**{section: {} for section in _SECTIONS}, "threads": threads, "tracking.store": TrackingStore.none.value}
 
 
 _SECTIONS = ("comparison", "sweep", "study")

@@ -35,25 +35,17 @@ from sfpo_bench.results.containers import PLAN_FILES
 from sfpo_bench.results.redaction import REDACTED, looks_secret, redact
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.cursor import Cursor, Ending, JournalView, RunKey
-from sfpo_bench.tracking.mlflow_store import (
-    MARKER,
-    POINTS_PER_REQUEST,
-    MlflowStore,
-    StoredRun,
-    hold,
-    resolve_tracking_uri,
-)
-from sfpo_bench.tracking.points import MetricPoint, PrimaryEvaluation, RecordPoints, store_name, to_points
+from sfpo_bench.tracking.mlflow_store import MlflowStore, hold, resolve_tracking_uri
+from sfpo_bench.tracking.points import PrimaryEvaluation, store_name, to_points
+from sfpo_bench.tracking.store import Batch, Store, StoredRun, batches
 
 __all__ = ["Delivery", "PrimaryEvaluation", "RunKey", "SyncSummary"]
 
 _DELIVERED_TAG = "sfpo_bench.delivered"
 _PARENT_UID_TAG = "sfpo_bench.parent_uid"
-_LEFT_OUT_TAG = "sfpo_bench.non_finite_left_out"
 _STATE_TAG = "sfpo_bench.state"
 _CAUSE_TAG = "sfpo_bench.cause"
 CHANGED_PARAM_TAG = "sfpo_bench.changed_param."
-_PARENT_TAG = "mlflow.parentRunId"
 
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 5000
@@ -83,15 +75,6 @@ class SyncSummary:
     unknown: tuple[Path, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Points of one request. `records` is the number of records complete with it; None inside a very large record."""
-
-    points: tuple[MetricPoint, ...]
-    tags: Mapping[str, str]
-    records: int | None
-
-
 class Delivery:
     """Delivers run folders to an experiment of a tracking store, with the guarantees described in the module docstring.
 
@@ -113,12 +96,16 @@ class Delivery:
         tracking_uri: str | None = None,
         primary: PrimaryEvaluation | None = None,
         environ: Mapping[str, str] | None = None,
+        store: Store | None = None,
     ) -> None:
         self._environ = dict(os.environ if environ is None else environ)
-        self.tracking_uri = resolve_tracking_uri(tracking_uri, store_folder, self._environ)
         self._primary = primary or PrimaryEvaluation()
         self._experiment = experiment
-        self._store = MlflowStore(self.tracking_uri, experiment, self._environ)
+        if store is None:
+            uri = resolve_tracking_uri(tracking_uri, store_folder, self._environ)
+            store = MlflowStore(uri, experiment, self._environ)
+        self._store = store
+        self._address = redact(store.address, self._environ)
         self._keys: dict[Path, RunKey] = {}
         self._runs: dict[Path, StoredRun] = {}
 
@@ -132,7 +119,7 @@ class Delivery:
         with self._alone(folder):
             key = self._clean(key)
             self._keys[folder.path.resolve()] = key
-            cursor = Cursor.load(folder) or Cursor(key, redact(self.tracking_uri, self._environ))
+            cursor = Cursor.load(folder) or Cursor(key, self._address)
             replace(cursor, key=key, experiment=self._experiment).save(folder)
             if cursor.key != key:
                 self._runs.pop(folder.path.resolve(), None)
@@ -149,7 +136,7 @@ class Delivery:
             self._reopen(folder)
             sent = covered - cursor.records
             converted = list(to_points(journal.records(covered), self._primary))
-            for batch in _batches(converted, cursor.records):
+            for batch in batches(converted, cursor.records, self._store.points_per_request):
                 cursor = self._send(folder, cursor, batch, journal)
             return sent
 
@@ -214,14 +201,15 @@ class Delivery:
     def _found_or_created(self, folder: RunFolder, cursor: Cursor, journal: JournalView) -> Cursor:
         key = cursor.key
         run = self._store.find(key.uid)
+        parent = None if key.parent_uid is None else self._store.find(key.parent_uid)
         if run is None:
             start_ms = round(journal.records(1)[0].time_unix_s * 1000) if journal.ends else _now_ms()
-            run = self._store.create(key.uid, key.name, dict(key.tags), start_ms)
-        run = self._completed(run, key)
+            run = self._store.create(key.uid, key.name, dict(key.tags), start_ms, parent)
+        run = self._completed(run, key, parent)
         self._runs[folder.path.resolve()] = run
         cursor = replace(
             cursor,
-            store=redact(self.tracking_uri, self._environ),
+            store=self._address,
             run_id=run.run_id,
             artifacts=cursor.artifacts if cursor.run_id == run.run_id else {},
             **_delivered(run, journal),
@@ -229,14 +217,13 @@ class Delivery:
         cursor.save(folder)
         return cursor
 
-    def _completed(self, run: StoredRun, key: RunKey) -> StoredRun:
+    def _completed(self, run: StoredRun, key: RunKey, parent: StoredRun | None) -> StoredRun:
         """Add missing tags and parameters. MLflow parameters are immutable, so a changed value is stored as a tag."""
         tags = dict(key.tags)
         if key.parent_uid is not None:
             tags[_PARENT_UID_TAG] = key.parent_uid
-            parent = self._store.find(key.parent_uid)
-            if parent is not None:
-                tags[_PARENT_TAG] = parent.run_id
+        if parent is not None:
+            tags[self._store.parent_tag] = parent.run_id
         changed = {name: value for name, value in key.params.items() if run.params.get(name, value) != value}
         tags.update({f"{CHANGED_PARAM_TAG}{name}"[:250]: value[:_LONGEST_TAG] for name, value in changed.items()})
         lacking = {name: value for name, value in tags.items() if run.tags.get(name) != value}
@@ -252,21 +239,15 @@ class Delivery:
         if self._runs[folder.path.resolve()].status != "RUNNING":
             self._set_status(folder, "RUNNING", {_STATE_TAG: RunState.running.value, _CAUSE_TAG: ""}, _now_ms())
 
-    def _send(self, folder: RunFolder, cursor: Cursor, batch: _Batch, journal: JournalView) -> Cursor:
+    def _send(self, folder: RunFolder, cursor: Cursor, batch: Batch, journal: JournalView) -> Cursor:
         if batch.tags:
             self._store.set_tags(cursor.run_id, batch.tags)
-        if batch.records is None:
-            self._store.log(cursor.run_id, batch.points, {})
+        if batch.done is None:
+            self._store.log(cursor.run_id, batch, {})
             return cursor
-        size = journal.size(batch.records)
-        cursor = replace(cursor, records=batch.records, size=size, sha256=journal.sha256(size))
-        time_ms = max((point.time_ms for point in batch.points), default=_now_ms())
-        marker = MetricPoint(MARKER, float(cursor.records), time_ms, cursor.records)
-        self._store.log(
-            cursor.run_id,
-            (*batch.points, marker),
-            {_DELIVERED_TAG: f"{cursor.records} {cursor.size} {cursor.sha256}"},
-        )
+        size = journal.size(batch.done)
+        cursor = replace(cursor, records=batch.done, size=size, sha256=journal.sha256(size))
+        self._store.log(cursor.run_id, batch, {_DELIVERED_TAG: f"{cursor.records} {cursor.size} {cursor.sha256}"})
         cursor.save(folder)
         return cursor
 
@@ -287,7 +268,7 @@ class Delivery:
     def _end(self, folder: RunFolder, ending: Ending) -> bool:
         journal = JournalView.read(folder.journal)
         cursor = self._opened(folder, journal)
-        uploaded = [self._upload(folder, path) for path in _files(folder, ending)]
+        uploaded = [self._upload(folder, path) for path in _files(folder, ending) if self._store.keeps_files]
         run = self._runs[folder.path.resolve()]
         tags = {_STATE_TAG: ending.state.value, _CAUSE_TAG: ending.cause}
         status = _STATUS[ending.state]
@@ -351,7 +332,7 @@ class Delivery:
                 f"{folder.path} has no run in the tracking store: found no {folder.delivery.name}; expected `open_run` "
                 f"to have been called for it: call it, or give `sync` a way to make the key"
             )
-        return Cursor(key, redact(self.tracking_uri, self._environ), experiment=self._experiment)
+        return Cursor(key, self._address, experiment=self._experiment)
 
     def _clean(self, key: RunKey) -> RunKey:
         """Return the key in the form that is stored: flat parameters, valid MLflow names, redacted, truncated."""
@@ -383,29 +364,6 @@ def _delivered(run: StoredRun, journal: JournalView) -> dict[str, Any]:
         whole = journal.size(run.records)
         return {"records": run.records, "size": whole, "sha256": journal.sha256(whole)}
     return {**vouched, "records": run.records}
-
-
-def _batches(converted: Sequence[RecordPoints], first: int) -> Iterator[_Batch]:
-    """Yield batches of the records from index `first` on; complete records share a request while they fit."""
-    points: list[MetricPoint] = []
-    tags: dict[str, str] = {}
-    left_out = sum(record.left_out for record in converted[:first])
-    done = first
-    for record in converted[first:]:
-        if done > first and points and len(points) + len(record.points) > POINTS_PER_REQUEST:
-            yield _Batch(tuple(points), tags, done)
-            points, tags = [], {}
-        points += record.points
-        tags = {**tags, **record.tags}
-        left_out += record.left_out
-        if record.left_out:
-            tags[_LEFT_OUT_TAG] = str(left_out)
-        while len(points) > POINTS_PER_REQUEST:
-            yield _Batch(tuple(points[:POINTS_PER_REQUEST]), {}, None)
-            points = points[POINTS_PER_REQUEST:]
-        done += 1
-    if done > first:
-        yield _Batch(tuple(points), tags, done)
 
 
 def _files(folder: RunFolder, ending: Ending) -> list[Path]:

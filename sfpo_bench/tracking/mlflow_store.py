@@ -15,9 +15,8 @@ import re
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
@@ -26,17 +25,16 @@ from sfpo_bench.core.errors import ConfigError, DeliveredElsewhere, TrackingErro
 from sfpo_bench.results.names import ARTIFACTS, STORE_DATABASE
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
-from sfpo_bench.tracking.points import MetricPoint
+from sfpo_bench.tracking.store import MARKER, Batch, StoredRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
 UID_TAG = "sfpo_bench.run_uid"
-MARKER = "journal_records"
 
 # MLflow's limits per request: 1000 entities, at most 100 parameters and 100 tags among them.
-POINTS_PER_REQUEST = 990
+_POINTS_PER_REQUEST = 990
 NAMES_PER_REQUEST = 100
 
 _MIGRATION_SECONDS = 300.0
@@ -48,17 +46,6 @@ _REQUEST_LIMITS: dict[str, int | bool] = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": 30,
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A run in the store; `records` is the number of journal records delivered to it."""
-
-    run_id: str
-    status: str
-    records: int
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
 
 
 def resolve_tracking_uri(given: str | None, folder: Path, environ: Mapping[str, str]) -> str:
@@ -89,8 +76,12 @@ class MlflowStore:
     It sets MLFLOW_DISABLE_TELEMETRY, which must happen before MLflow is imported, unless the user has set the variable.
     """
 
+    points_per_request = _POINTS_PER_REQUEST
+    parent_tag = "mlflow.parentRunId"
+    keeps_files = True
+
     def __init__(self, uri: str, experiment: str, environ: Mapping[str, str]) -> None:
-        self.uri = uri
+        self.address = uri
         self._experiment = experiment
         self._environ = environ
         self._client: MlflowClient | None = None
@@ -115,18 +106,20 @@ class MlflowStore:
             runs = [run for run in found if run.data.tags.get(UID_TAG) == uid]
             return _stored(runs[0]) if runs else None
 
-    def create(self, uid: str, name: str, tags: Mapping[str, str], start_ms: int) -> StoredRun:
+    def create(
+        self, uid: str, name: str, tags: Mapping[str, str], start_ms: int, parent: StoredRun | None = None
+    ) -> StoredRun:
         """Create a run. The uid tag is part of the creation request, so `find` sees the run even after a kill."""
         with self._asking(f"creating run {name}") as client:
             run = client.create_run(self._id(client), start_ms, {**tags, UID_TAG: uid}, run_name=name)
             return _stored(run)
 
-    def log(self, run_id: str, points: Sequence[MetricPoint], tags: Mapping[str, str]) -> None:
+    def log(self, run_id: str, batch: Batch, tags: Mapping[str, str]) -> None:
         """Send one request: all points are stored in one transaction, the tags after them."""
         with self._asking("sending metrics") as client:
             from mlflow.entities import Metric, RunTag
 
-            metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
+            metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in batch.points()]
             client.log_batch(
                 run_id, metrics, tags=[RunTag(key, value) for key, value in tags.items()], synchronous=True
             )
@@ -184,7 +177,7 @@ class MlflowStore:
     def _create_experiment(self, client: MlflowClient) -> Experiment:
         from mlflow.exceptions import MlflowException
 
-        path = sqlite_path(self.uri)
+        path = sqlite_path(self.address)
         artifacts = None if path is None else artifact_folder(path).as_uri()
         try:
             client.create_experiment(self._experiment, artifacts)
@@ -221,7 +214,7 @@ class MlflowStore:
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
-            path = sqlite_path(self.uri)
+            path = sqlite_path(self.address)
             if path is not None:
                 refusal = network_refusal(path)
                 if refusal is not None:
@@ -232,7 +225,7 @@ class MlflowStore:
             from mlflow import MlflowClient
 
             silence()
-            self._client = MlflowClient(tracking_uri=self.uri)
+            self._client = MlflowClient(tracking_uri=self.address)
         return self._client
 
     def _message(self, doing: str, error: BaseException) -> str:
@@ -243,7 +236,7 @@ class MlflowStore:
         )
 
     def _shown(self) -> str:
-        return redact(self.uri, self._environ)
+        return redact(self.address, self._environ)
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -410,7 +403,8 @@ def in_plain_words(error: BaseException) -> str:
 
 def _stored(run: Run) -> StoredRun:
     records = int(run.data.metrics.get(MARKER, 0))
-    return StoredRun(run.info.run_id, run.info.status, records, dict(run.data.tags), dict(run.data.params))
+    tags, params = dict(run.data.tags), dict(run.data.params)
+    return StoredRun(run.info.run_id, run.info.run_name or "", run.info.status, records, tags, params)
 
 
 def _chunks(items: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

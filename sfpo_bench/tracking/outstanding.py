@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from sfpo_bench.core.tracking import TrackingSettings, TrackingStore, present_form
 from sfpo_bench.results.comparison import ComparisonFolder
 from sfpo_bench.results.containers import container_at, container_of
 from sfpo_bench.results.names import EVALUATIONS
@@ -13,19 +14,23 @@ from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.stored_files import reading
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.mlflow_store import sqlite_path
+from sfpo_bench.tracking.stores import address_of_folder, at_address
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Store (URI without credentials) and experiment of a run; empty if it was never delivered."""
+    """Store (its address without credentials) and experiment of a run; empty if it was never delivered."""
 
     store: str = ""
     experiment: str = ""
+    kind: TrackingStore = TrackingStore.mlflow
 
     def is_elsewhere(self, store: str) -> bool:
-        """Return True if the run belongs to a store other than `store`, except an sqlite file that is gone or moved."""
+        """Return True if the run belongs to a store other than `store`, except one in a file that is gone or moved."""
         if self.store in ("", store):
             return False
+        if self.kind is not TrackingStore.mlflow:
+            return bool(at_address(self.store).folder)
         file = sqlite_path(self.store)
         return file is None or file.is_file()
 
@@ -40,7 +45,7 @@ def is_tracked(folder: RunFolder) -> bool:
     if above is not None:
         found = (file.relative_to(above.path) for file in above.path.rglob(folder.delivery.name))
         return any(EVALUATIONS not in place.parts for place in found)
-    return bool(_settings(folder).get("mlflow"))
+    return _settings(folder).delivers
 
 
 def has_own_numbers(folder: RunFolder) -> bool:
@@ -58,17 +63,21 @@ def home_of(folder: RunFolder) -> Home:
     for place in (folder, above):
         cursor = Cursor.load(place) if place is not None else None
         if cursor is not None:
-            return Home(cursor.store, cursor.experiment)
+            return Home(cursor.store, cursor.experiment, at_address(cursor.store).store)
     if above is not None or not folder.config.is_file():
         return Home()
     settings = _settings(folder)
-    return Home(str(settings.get("uri") or ""), str(settings.get("experiment") or ""))
+    kind = settings.store if settings.delivers else TrackingStore.mlflow
+    return Home(address_of_folder(settings) or settings.uri, settings.experiment, kind)
 
 
-def _settings(folder: RunFolder) -> dict[str, object]:
-    """Return the run's tracking settings."""
+def _settings(folder: RunFolder) -> TrackingSettings:
+    """Return the run's tracking settings; a run without any is not delivered."""
     with reading(folder.config):
-        return dict(yaml.safe_load(folder.config.read_text(encoding="utf-8"))["tracking"])
+        found = present_form(yaml.safe_load(folder.config.read_text(encoding="utf-8"))["tracking"])
+        kind = TrackingStore(str(found.get("store", TrackingStore.none.value)))
+    texts = {name: str(found.get(name) or "") for name in ("uri", "experiment", "folder")}
+    return TrackingSettings(kind, **texts)
 
 
 def _container(folder: RunFolder) -> RunFolder | None:

@@ -19,7 +19,7 @@ MANY = (
     "sweep.sampler=random",
     "sweep.pruner=none",
     "sweep.lease_seconds=60",
-    "tracking.mlflow=true",
+    "tracking.store=mlflow",
 )
 
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from sfpo_bench.cli.hydra_store import register
 from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.resources import carried
+from sfpo_bench.core.tracking import TrackingStore
 from sfpo_bench.experiments.sweep.plan import PreparedSweep, composer, plan_of
 from sfpo_bench.search.overrides import split_overrides
 from sfpo_bench.settings.config import from_node
@@ -50,7 +51,7 @@ def test_a_packaged_sweep_is_what_its_file_says() -> None:
         node = plan.node({"fast_passes": 5, "alpha": 0.25, "learning_rate": 3e-4})
         assert node.algorithm.update_rule.fast_passes == 5 and node.algorithm.update_rule.alpha == 0.25
         assert node.algorithm.update_rule.trigger.kind == "none" and node.learner.learning_rate == 3e-4
-        assert node.training.steps == 60 and node.tracking.mlflow is False
+        assert node.training.steps == 60 and node.tracking.store is TrackingStore.none
 
 
 def test_equal_responses_mean_more_steps_for_smaller_batches() -> None:

@@ -246,7 +246,7 @@ def test_two_goals_are_searched_by_nsga2(tmp_path: Path) -> None:
 def test_runs_are_children_of_the_sweep_in_mlflow(tmp_path: Path, migrated_database: Path) -> None:
     (tmp_path / "results").mkdir()
     shutil.copy(migrated_database, tmp_path / "results" / "mlflow.db")
-    done = sweep(tmp_path, "tracking.mlflow=true", "sweep.trials=2")
+    done = sweep(tmp_path, "tracking.store=mlflow", "sweep.trials=2")
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
     with closing(sqlite3.connect(tmp_path / "results" / "mlflow.db")) as connection:
         names = dict(connection.execute("SELECT name, run_uuid FROM runs").fetchall())

@@ -15,7 +15,7 @@ name: tiny
 rollout: {prompts: 4, group: 4}
 training: {steps: 4, evaluate_every: 1, checkpoint_every: 2, samples_every: 4}
 evaluation: {responses: 0, select_responses: 16, greedy_problems: 0}
-tracking: {mlflow: false}
+tracking: {store: none}
 sweep:
   parameters:
     rate: {key: learner.learning_rate, kind: log, low: 1e-5, high: 1e-2}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.core.types import JournalRecord
-from sfpo_bench.tracking.mlflow_store import MARKER
 from sfpo_bench.tracking.points import PrimaryEvaluation, to_points
+from sfpo_bench.tracking.store import MARKER
 
 Row = tuple[str, float, int, int]
 

@@ -149,7 +149,7 @@ def delivered_whole(folder: RunFolder, delivery: Delivery) -> str:
 def test_killed_at_any_request_nothing_is_missing_and_nothing_twice(
     tmp_path: Path, migrated_database: Path, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
-    monkeypatch.setattr(delivery_module, "POINTS_PER_REQUEST", 90)
+    monkeypatch.setattr(MlflowStore, "points_per_request", 90)
     requests = 0
     while True:
         place = tmp_path / str(requests)
@@ -175,8 +175,9 @@ SLOW_DELIVERY = """
 import sys, time
 from pathlib import Path
 from sfpo_bench.tracking import delivery as module
+from sfpo_bench.tracking.mlflow_store import MlflowStore
 from sfpo_bench.results.run_folder import RunFolder
-module.POINTS_PER_REQUEST = 60
+MlflowStore.points_per_request = 60
 folder = RunFolder(Path(sys.argv[1]))
 delivery = module.Delivery("test", Path(sys.argv[2]), environ={})
 delivery.open_run(folder, module.RunKey("c1/sfpo/1", "sfpo seed 1"))

@@ -17,7 +17,6 @@ import pytest
 
 from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
-from sfpo_bench.tracking import delivery as delivery_module
 from sfpo_bench.tracking.delivery import Delivery, RunKey
 from sfpo_bench.tracking.mlflow_store import MlflowStore
 from tests.tracking import stored
@@ -64,7 +63,7 @@ def wait_until_up(port: int, process: subprocess.Popen[bytes]) -> None:
 def test_a_server_that_goes_down_in_the_middle_and_comes_back_ends_up_with_everything_once(
     tmp_path: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(delivery_module, "POINTS_PER_REQUEST", 90)
+    monkeypatch.setattr(MlflowStore, "points_per_request", 90)
     records = [step_record(step) for step in range(1, 41)]
     folder = run_folder(tmp_path / "c1" / "run", records)
     folder.write_status(RunStatus(RunState.finished, 40, 40))

@@ -20,9 +20,9 @@ from sfpo_bench.results.names import WORKERS_LOG
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import own_settings
-from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.store_warnings import StoreWarnings
+from sfpo_bench.tracking.stores import delivery_of
 from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.run import is_finished, plain_node, prepare, train
 from sfpo_bench.workers.build import build_launcher
@@ -130,11 +130,9 @@ def _train_all(comparison: PreparedComparison, stop: StopRequest) -> list[JobOut
 
 
 def _feed(comparison: PreparedComparison, warnings: StoreWarnings) -> Feed | None:
-    tracking = comparison.config.tracking
-    if not tracking.mlflow:
+    delivery = delivery_of(comparison.config.tracking, Path(comparison.config.output_root))
+    if delivery is None:
         return None
-    root = Path(comparison.config.output_root)
-    delivery = Delivery(tracking.experiment, root, tracking_uri=tracking.uri or None)
     runs = [RunFolder(run.folder) for run in comparison.runs]
     return Feed(delivery, RunFolder(comparison.folder), runs, covered_bytes, warnings)
 

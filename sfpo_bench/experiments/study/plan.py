@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from sfpo_bench.settings.config import RunConfig, flatten, from_node, to_plain
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel
 from sfpo_bench.settings.study import Redo
-from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
+from sfpo_bench.tracking.stores import fixed_place
 from sfpo_bench.training.run import identity
 
 
@@ -121,8 +120,7 @@ def study_of(config: RunConfig, config_name: str, overrides: Sequence[str], swee
     if sweep is not None:
         _check_sweep(sweep)
     own = [*overrides, f"name={COMPARISON}", f"output_root={quoted(str(config.study_folder))}"]
-    if config.tracking.mlflow and not (config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")):
-        own.append(f"tracking.uri={quoted(resolve_tracking_uri(None, Path(config.output_root), os.environ))}")
+    own += [f"{key}={quoted(value)}" for key, value in fixed_place(config.tracking, Path(config.output_root)).items()]
     inner = from_node(composer(config_name, own)([]))
     inner.comparison.arms = dict(design.arms(inner, config_name, own))
     check_comparison(inner.comparison)

@@ -11,7 +11,7 @@ from sfpo_bench.core.errors import BenchError, Interrupted
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation import run as evaluations
 from sfpo_bench.evaluation.in_slots import evaluate_in_slots
-from sfpo_bench.evaluation.publish import delivery_of, publish
+from sfpo_bench.evaluation.publish import publish
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.sample_board import SampleBoard
 from sfpo_bench.experiments.comparison.arms import Arm, PlannedRun, compose_arms, planned_runs
@@ -28,6 +28,7 @@ from sfpo_bench.results.study import PartRecord, StudyFolder
 from sfpo_bench.settings.comparison import ArmSettings, check_comparison
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.tracking.store_warnings import StoreWarnings
+from sfpo_bench.tracking.stores import delivery_of
 from sfpo_bench.workers.build import slot_count
 
 Say = Callable[[str], None]

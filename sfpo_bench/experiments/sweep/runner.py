@@ -30,9 +30,9 @@ from sfpo_bench.search.study import SharedStudy
 from sfpo_bench.search.trial_view import OVER, TrialView
 from sfpo_bench.settings.overruled import own_settings
 from sfpo_bench.settings.search import SweepSampler
-from sfpo_bench.tracking.delivery import Delivery
 from sfpo_bench.tracking.feed import Feed
 from sfpo_bench.tracking.store_warnings import StoreWarnings
+from sfpo_bench.tracking.stores import delivery_of
 from sfpo_bench.training.checkpoint import covered_bytes
 from sfpo_bench.training.run import is_finished, plain_node, prepare, train, training_of
 from sfpo_bench.workers.build import build_launcher
@@ -403,10 +403,9 @@ class SweepLoop:
     # --- progress and tracking ------------------------------------------------------------------------------------
 
     def _feed(self) -> Feed | None:
-        tracking = self._plan.config.tracking
-        if not tracking.mlflow:
+        delivery = delivery_of(self._plan.config.tracking, Path(self._plan.config.output_root))
+        if delivery is None:
             return None
-        delivery = Delivery(tracking.experiment, Path(self._plan.config.output_root), tracking_uri=tracking.uri or None)
         return Feed(delivery, RunFolder(self._plan.folder), self._runs, covered_bytes, self._warnings)
 
     def _snapshot_now_and_then(self) -> None:

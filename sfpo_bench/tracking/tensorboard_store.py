@@ -1,0 +1,300 @@
+"""Delivery to TensorBoard's event files: a folder for each run, below that of its parent.
+
+    FOLDER/EXPERIMENT/arithmetic/                       a comparison
+    FOLDER/EXPERIMENT/arithmetic/sfpo-seed-0001/        its run: one event file with the points
+    FOLDER/EXPERIMENT/.runs/UID.json                    name, tags, parameters and status of a run
+
+An event file has neither keys nor transactions, so exactly-once delivery rests on the end of the file: the points of a
+batch are followed by the marker, the number of records that are complete with them. What a kill leaves behind the last
+marker is cut off before the next batch is written. Numbers are written in double precision. Parameters, tags and the
+status are in a second event file, which is replaced whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sfpo_bench.core.errors import ConfigError, TrackingError
+from sfpo_bench.core.extras import install_extra
+from sfpo_bench.results.codec import read_record, to_json
+from sfpo_bench.results.stored_files import write_atomically
+from sfpo_bench.tracking.store import MARKER, Batch, StoredRun
+
+PREFIX = "tensorboard:"
+_RECORDS, _ABOUT = "events.out.tfevents.1.points", "events.out.tfevents.0.about"  # TensorBoard reads them in this order
+_LENGTH, _CRC = struct.Struct("<QI"), struct.Struct("<I")
+_STATES = {"RUNNING": "STATUS_RUNNING", "FINISHED": "STATUS_SUCCESS"}
+
+
+def require_tensorboard() -> None:
+    """Raise `ConfigError` unless TensorBoard is installed."""
+    try:
+        import tensorboard.compat.proto.event_pb2  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"tracking=tensorboard needs the package tensorboard, found none: {install_extra('tensorboard')}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What the store knows of a run beside its points; `place` is its folder below the experiment's."""
+
+    uid: str
+    place: str
+    name: str
+    status: str
+    start_ms: int
+    end_ms: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+class TensorBoardStore:
+    """The runs of an experiment as event files. The delivery's lock keeps other processes off a run."""
+
+    points_per_request = 1_000_000
+    parent_tag = "parent"
+    keeps_files = False
+
+    def __init__(self, folder: Path, experiment: str) -> None:
+        self.address = f"{PREFIX}{folder.resolve()}"
+        self._root = folder.resolve() / (_plain(experiment) or "_")
+        self._give_up_at = float("inf")
+        self._sizes: dict[str, int] = {}
+
+    def give_up_in(self, seconds: float) -> None:
+        self._give_up_at = time.monotonic() + seconds
+
+    def find(self, uid: str) -> StoredRun | None:
+        with self._writing():
+            about = self._about(uid)
+            if about is None:
+                return None
+            self._sizes.pop(uid, None)
+            if not self._records(about).is_file():  # it was retired, or its folder was removed
+                return None
+            return _stored(about, _complete(self._records(about).read_bytes())[1])
+
+    def create(
+        self, uid: str, name: str, tags: Mapping[str, str], start_ms: int, parent: StoredRun | None = None
+    ) -> StoredRun:
+        with self._writing():
+            before = self._about(uid)
+            above = self._about(parent.run_id) if parent is not None else None
+            place = before.place if before else self._new_folder(_plain(name), above.place if above else "")
+            about = _About(uid, place, name, "RUNNING", start_ms, tags=dict(tags))
+            self._save(about)
+            write_atomically(self._records(about), _framed(_opening(start_ms)))
+            return _stored(about, 0)
+
+    def log(self, run_id: str, batch: Batch, tags: Mapping[str, str]) -> None:
+        with self._writing():
+            about = self._known(run_id)
+            path = self._records(about)
+            with path.open("r+b") as file:
+                size = file.seek(0, os.SEEK_END)
+                if self._sizes.get(run_id) != size:
+                    size = _complete(path.read_bytes())[0]
+                    file.truncate(size)
+                self._sizes.pop(run_id, None)
+                file.seek(size)
+                file.write(_framed(_events(batch)))
+                file.flush()
+                os.fsync(file.fileno())
+                self._sizes[run_id] = file.tell()
+            if tags:
+                self._save(replace(about, tags={**about.tags, **tags}))
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        with self._writing():
+            about = self._known(run_id)
+            self._show(replace(about, tags={**about.tags, **tags}))
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        with self._writing():
+            about = self._known(run_id)
+            self._show(replace(about, params={**about.params, **params}))
+
+    def set_status(self, run_id: str, status: str, end_ms: int) -> None:
+        with self._writing():
+            self._show(replace(self._known(run_id), status=status, end_ms=0 if status == "RUNNING" else end_ms))
+
+    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
+        raise TrackingError(f"TensorBoard keeps no files such as {path.name}; expected none to be uploaded")
+
+    def retire(self, run_id: str, reason: str) -> None:
+        """Rename the event file so that TensorBoard no longer reads it."""
+        with self._writing():
+            path = self._records(self._known(run_id))
+            number = 1 + len(list(path.parent.glob("retired-*.points")))
+            os.replace(path, path.with_name(f"retired-{number}.points"))
+
+    def _new_folder(self, name: str, above: str) -> str:
+        """Make a folder below `above`, with a number if another run has one of that name."""
+        number = 1
+        while True:
+            place = f"{above}/{name if number == 1 else f'{name}-{number}'}".strip("/")
+            try:
+                (self._root / place).mkdir(parents=True)
+                return place
+            except FileExistsError:
+                number += 1
+
+    def _records(self, about: _About) -> Path:
+        return self._root / about.place / _RECORDS
+
+    def _file(self, uid: str) -> Path:
+        return self._root / ".runs" / f"{hashlib.sha256(uid.encode()).hexdigest()[:32]}.json"
+
+    def _about(self, uid: str) -> _About | None:
+        return read_record(_About, self._file(uid)) if self._file(uid).is_file() else None
+
+    def _known(self, uid: str) -> _About:
+        about = self._about(uid)
+        if about is None:
+            raise TrackingError(f"{self._file(uid)} is gone; expected the record of run {uid}: run `sfpo-bench sync`")
+        return about
+
+    def _save(self, about: _About) -> None:
+        self._file(about.uid).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._file(about.uid), to_json(about))
+
+    def _show(self, about: _About) -> None:
+        """Save the record and replace the event file that shows it."""
+        self._save(about)
+        write_atomically(self._root / about.place / _ABOUT, _framed(_shown(about)))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Convert the failures of the file system and of a missing package to `TrackingError`."""
+        if time.monotonic() > self._give_up_at:
+            raise TrackingError(f"the event files below {self._root} are too slow to take everything in time")
+        try:
+            require_tensorboard()
+            yield
+        except (OSError, ConfigError) as error:
+            self._sizes.clear()
+            raise TrackingError(
+                f"writing event files below {self._root} failed: {error}; expected a folder with room that can be "
+                "written: mend that, then run `sfpo-bench sync`. The journals on disk hold everything"
+            ) from error
+
+
+def _plain(name: str) -> str:
+    """Return a folder name without blanks and signs that a shell or a filter of TensorBoard reads otherwise."""
+    return re.sub(r"[^\w.=+-]+", "-", name).strip(".-") or "run"
+
+
+def _stored(about: _About, records: int) -> StoredRun:
+    return StoredRun(about.uid, about.name, about.status, records, about.tags, about.params)
+
+
+def _complete(content: bytes) -> tuple[int, int]:
+    """Return the length of a file up to its last marker (or its opening), and the marker's value."""
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    end = records = 0
+    for one, stop in _whole_records(content):
+        event: Any = Event.FromString(one)
+        marked = [value for value in event.summary.value if value.tag == MARKER]
+        if marked:
+            records = int(event.step)
+        if marked or not event.HasField("summary"):
+            end = stop
+    return end, records
+
+
+def _whole_records(content: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield the undamaged records from the beginning of a file, with their ends."""
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    at = 0
+    while at + _LENGTH.size <= len(content):
+        start = at + _LENGTH.size
+        length, crc = _LENGTH.unpack(content[at:start])
+        end = start + length
+        if masked_crc32c(content[at : at + 8]) != crc or end + _CRC.size > len(content):
+            return
+        if masked_crc32c(content[start:end]) != _CRC.unpack(content[end : end + _CRC.size])[0]:
+            return
+        at = end + _CRC.size
+        yield content[start:end], at
+
+
+def _framed(events: Sequence[Any]) -> bytes:
+    """Return the events as the records of an event file."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    for event in events:
+        writer.write(event.SerializeToString())
+    return buffer.getvalue()
+
+
+def _opening(start_ms: int) -> list[Any]:
+    """Return the events at the beginning of a file; the second makes TensorBoard drop the points of a retired one."""
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+    start = SessionLog(status=SessionLog.START)
+    return [
+        Event(wall_time=start_ms / 1000, file_version="brain.Event:2"),
+        Event(wall_time=start_ms / 1000, step=0, session_log=start),
+    ]
+
+
+def _events(batch: Batch) -> list[Any]:
+    """Return the points in double precision; those of one record, step and time share an event."""
+    import numpy as np
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.scalar.metadata import create_summary_metadata
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    metadata, events = create_summary_metadata("", ""), []
+    for record in (*batch.records, batch.marker()):
+        for (time_ms, step), points in groupby(record, key=lambda point: (point.time_ms, point.step)):
+            summary = Summary()
+            for point in points:
+                summary.value.add(tag=point.key, metadata=metadata, tensor=make_tensor_proto(np.float64(point.value)))
+            events.append(Event(wall_time=time_ms / 1000, step=step, summary=summary))
+    return events
+
+
+def _shown(about: _About) -> list[Any]:
+    """Return the events that show parameters and status (HPARAMS) and tags (TEXT)."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+    from tensorboard.plugins.text.metadata import create_summary_metadata
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    started, ended = about.start_ms / 1000, about.end_ms / 1000
+    begun: Any = plugin_data_pb2.SessionStartInfo(start_time_secs=started, group_name=about.place)
+    for name, value in about.params.items():
+        begun.hparams[name].string_value = value
+    summary = Summary()
+    data = [(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=begun))]
+    if ended:
+        status = getattr(api_pb2, _STATES.get(about.status, "STATUS_FAILURE"))
+        over = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
+        data.append((metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=over)))
+    for tag, one in data:
+        summary.value.add(tag=tag, metadata=metadata.create_summary_metadata(one), tensor=metadata.NULL_TENSOR)
+    rows = [f"| {name} | {value} |" for name, value in sorted({**about.tags, "status": about.status}.items())]
+    text = make_tensor_proto("\n".join(["| tag | value |", "|:--|:--|", *rows]))
+    summary.value.add(tag="about", metadata=create_summary_metadata("", ""), tensor=text)
+    opening = _opening(about.start_ms)[:1]
+    return [*opening, Event(wall_time=started, step=0, summary=summary)]
