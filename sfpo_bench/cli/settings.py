@@ -202,7 +202,7 @@ class SyncSettings:
     output_root: str = option("results", "folder whose runs are delivered")
     store: str = option("", "kind of tracking store, such as tensorboard; empty: that of each run, else mlflow")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
-    folder: str = option("", "folder of event files; empty: that of each run, else tensorboard below output_root")
+    folder: str = option("", "folder of TensorBoard's or W&B's files; empty: that of each run, else below output_root")
     experiment: str = option("", "name of the experiment in the store; empty: that of each run, else sfpo_bench")
     untracked: bool = option(False, "also deliver runs made with tracking=none")
 
@@ -213,7 +213,7 @@ class DoctorSettings:
 
     output_root: str = option("results", "folder for results")
     store: TrackingStore = option(TrackingStore.mlflow, "the tracking store to check")
-    folder: str = option("", "folder of event files; empty: tensorboard below output_root")
+    folder: str = option("", "folder of TensorBoard's or W&B's files; empty: below output_root")
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
     cache: str = option("", "cache folder; empty: $SFPO_BENCH_CACHE, else .cache/sfpo_bench in the home folder")
 

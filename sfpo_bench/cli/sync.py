@@ -63,8 +63,9 @@ def act(node: DictConfig) -> None:
 def _target(settings: SyncSettings, home: Home) -> TrackingSettings:
     """Return the store that a run is delivered to: the one asked for, else the run's own."""
     kind = settings.store or ("mlflow" if settings.uri else "tensorboard" if settings.folder else home.kind.value)
-    if kind not in set(TrackingStore) - {TrackingStore.none}:
-        raise ConfigError(f"store = {kind!r}; expected mlflow, tensorboard, or empty for the store of each run")
+    kinds = [one.value for one in TrackingStore if one is not TrackingStore.none]
+    if kind not in kinds:
+        raise ConfigError(f"store = {kind!r}; expected {', '.join(kinds)}, or empty for the store of each run")
     own = at_address(home.store).folder if kind == home.kind else ""
     experiment = settings.experiment or home.experiment or TrackingSettings().experiment
     return TrackingSettings(TrackingStore(kind), settings.uri, experiment, settings.folder or own)

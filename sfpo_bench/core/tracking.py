@@ -15,13 +15,14 @@ class TrackingStore(StrEnum):
 
     mlflow = "mlflow"
     tensorboard = "tensorboard"
+    wandb = "wandb"
     none = "none"
 
 
 # Settings that only some stores read.
 _READ_BY = {
     "uri": (TrackingStore.mlflow,),
-    "folder": (TrackingStore.tensorboard,),
+    "folder": (TrackingStore.tensorboard, TrackingStore.wandb),
 }
 
 
@@ -42,8 +43,8 @@ class TrackingSettings:
         TrackingStore.mlflow, "where runs are delivered; the journal on disk is written in any case"
     )
     uri: str = option("", "tracking server; empty: $MLFLOW_TRACKING_URI, else a sqlite file below output_root")
-    experiment: str = option("sfpo_bench", "name of the MLflow experiment, or the folder of TensorBoard's runs")
-    folder: str = option("", "folder of event files; empty: tensorboard below output_root")
+    experiment: str = option("sfpo_bench", "name of the MLflow experiment, W&B project or TensorBoard folder")
+    folder: str = option("", "folder of TensorBoard's or W&B's files; empty: below output_root")
 
     @property
     def delivers(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sfpo_bench.core.errors import ConfigError
 
 RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES = "runs", "sweeps", "studies", "evaluations", "scores"
-ARTIFACTS, STORE_DATABASE, EVENT_FILES = "mlartifacts", "mlflow.db", "tensorboard"
+ARTIFACTS, STORE_DATABASE, EVENT_FILES, WANDB_FILES = "mlartifacts", "mlflow.db", "tensorboard", "wandb"
 # Files of every report (comparison, sweep, study), and the score table of a study or an evaluation.
 REPORT, PAGE, FIGURE, SCORES_TABLE = "report.md", "report.html", "figure.png", "scores.csv"
 BREAK_EVEN_FIGURE = "break_even.png"
@@ -17,7 +17,7 @@ REGRADED_TABLE = "regraded.csv"  # samples that our grader and that of a sample 
 SAMPLES_TABLE = "samples.parquet"
 # Folders beside comparisons, whose names a comparison must not have.
 BESIDE_COMPARISONS = frozenset(
-    {RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES, ARTIFACTS, "mlruns", STORE_DATABASE, EVENT_FILES}
+    {RUNS, SWEEPS, STUDIES, EVALUATIONS, SCORES, ARTIFACTS, "mlruns", STORE_DATABASE, EVENT_FILES, WANDB_FILES}
 )
 _LONGEST_BYTES = 200
 

@@ -27,6 +27,8 @@ from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord, 
 from sfpo_bench.results.run_tables import curve_rows
 
 _LONGEST_NAME = 250
+# The metrics whose steps are costs, with the cost.
+BY_COST = {f"accuracy_by_{axis}": axis for axis in MAIN_AXES}
 
 
 class MetricPoint(NamedTuple):
@@ -106,5 +108,5 @@ def _first_time(record: JournalRecord, events: Counter[str]) -> dict[str, str]:
 
 def _accuracy_by_cost(record: JournalRecord, primary: PrimaryEvaluation) -> Iterator[tuple[str, float, int]]:
     if isinstance(record, EvaluationRecord) and primary.is_shown_by(record):
-        for axis in MAIN_AXES:
-            yield f"accuracy_by_{axis}", record.accuracy, int(record.costs.on(axis))
+        for key, axis in BY_COST.items():
+            yield key, record.accuracy, int(record.costs.on(axis))

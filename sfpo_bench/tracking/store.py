@@ -1,11 +1,13 @@
 """What a delivery asks of a tracking store, and the batches that it sends.
 
 A member of the seam is a class with the methods of `Store`: MLflow (`mlflow_store.py`), TensorBoard's event files
-(`tensorboard_store.py`). Every failure of a store is raised as `TrackingError`, with credentials redacted.
+(`tensorboard_store.py`), W&B (`wandb_store.py`). Every failure of a store is raised as `TrackingError`, without
+credentials.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,6 +115,11 @@ class Store(Protocol):
     def retire(self, run_id: str, reason: str) -> None:
         """Take a run out of sight, in a way that can be undone."""
         ...
+
+
+def plain_name(name: str) -> str:
+    """Return a name of a folder or project without blanks and signs that shells, TensorBoard or W&B misread."""
+    return re.sub(r"[^\w.=+-]+", "-", name).strip(".-") or "run"
 
 
 def batches(converted: Sequence[RecordPoints], first: int, most: int) -> Iterator[Batch]:

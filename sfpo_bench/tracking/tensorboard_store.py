@@ -12,53 +12,26 @@ status are in a second event file, which is replaced whole.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import re
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from sfpo_bench.core.errors import ConfigError, TrackingError
 from sfpo_bench.core.extras import install_extra
-from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.stored_files import write_atomically
-from sfpo_bench.tracking.store import MARKER, Batch, StoredRun
+from sfpo_bench.tracking.run_records import RunRecord, RunRecords
+from sfpo_bench.tracking.store import MARKER, Batch, StoredRun, plain_name
 
-PREFIX = "tensorboard:"
 _RECORDS, _ABOUT = "events.out.tfevents.1.points", "events.out.tfevents.0.about"  # TensorBoard reads them in this order
 _LENGTH, _CRC = struct.Struct("<QI"), struct.Struct("<I")
 _STATES = {"RUNNING": "STATUS_RUNNING", "FINISHED": "STATUS_SUCCESS"}
-
-
-def require_tensorboard() -> None:
-    """Raise `ConfigError` unless TensorBoard is installed."""
-    try:
-        import tensorboard.compat.proto.event_pb2  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"tracking=tensorboard needs the package tensorboard, found none: {install_extra('tensorboard')}"
-        ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _About:
-    """What the store knows of a run beside its points; `place` is its folder below the experiment's."""
-
-    uid: str
-    place: str
-    name: str
-    status: str
-    start_ms: int
-    end_ms: int = 0
-    tags: Mapping[str, str] = field(default_factory=dict)
-    params: Mapping[str, str] = field(default_factory=dict)
 
 
 class TensorBoardStore:
@@ -67,41 +40,53 @@ class TensorBoardStore:
     points_per_request = 1_000_000
     parent_tag = "parent"
     keeps_files = False
+    prefix = "tensorboard:"
 
     def __init__(self, folder: Path, experiment: str) -> None:
-        self.address = f"{PREFIX}{folder.resolve()}"
-        self._root = folder.resolve() / (_plain(experiment) or "_")
+        self.address = f"{self.prefix}{folder.resolve()}"
+        self._root = folder.resolve() / (plain_name(experiment))
+        self._about = RunRecords(self._root / ".runs")
         self._give_up_at = float("inf")
         self._sizes: dict[str, int] = {}
+
+    @staticmethod
+    def require() -> None:
+        """Raise `ConfigError` unless TensorBoard is installed."""
+        try:
+            import tensorboard.compat.proto.event_pb2  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                f"tracking=tensorboard needs the package tensorboard, found none: {install_extra('tensorboard')}"
+            ) from error
 
     def give_up_in(self, seconds: float) -> None:
         self._give_up_at = time.monotonic() + seconds
 
     def find(self, uid: str) -> StoredRun | None:
         with self._writing():
-            about = self._about(uid)
+            about = self._about.find(uid)
             if about is None:
                 return None
             self._sizes.pop(uid, None)
             if not self._records(about).is_file():  # it was retired, or its folder was removed
                 return None
-            return _stored(about, _complete(self._records(about).read_bytes())[1])
+            return about.stored(_complete(self._records(about).read_bytes())[1])
 
     def create(
         self, uid: str, name: str, tags: Mapping[str, str], start_ms: int, parent: StoredRun | None = None
     ) -> StoredRun:
         with self._writing():
-            before = self._about(uid)
-            above = self._about(parent.run_id) if parent is not None else None
-            place = before.place if before else self._new_folder(_plain(name), above.place if above else "")
-            about = _About(uid, place, name, "RUNNING", start_ms, tags=dict(tags))
-            self._save(about)
+            before = self._about.find(uid)
+            above = self._about.find(parent.run_id) if parent is not None else None
+            place = before.place if before else self._new_folder(plain_name(name), above.place if above else "")
+            about = RunRecord(uid, place, name, "RUNNING", start_ms, tags=dict(tags))
+            self._about.save(about)
             write_atomically(self._records(about), _framed(_opening(start_ms)))
-            return _stored(about, 0)
+            return about.stored(0)
 
     def log(self, run_id: str, batch: Batch, tags: Mapping[str, str]) -> None:
         with self._writing():
-            about = self._known(run_id)
+            about = self._about.known(run_id)
             path = self._records(about)
             with path.open("r+b") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -115,21 +100,21 @@ class TensorBoardStore:
                 os.fsync(file.fileno())
                 self._sizes[run_id] = file.tell()
             if tags:
-                self._save(replace(about, tags={**about.tags, **tags}))
+                self._about.save(replace(about, tags={**about.tags, **tags}))
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         with self._writing():
-            about = self._known(run_id)
+            about = self._about.known(run_id)
             self._show(replace(about, tags={**about.tags, **tags}))
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         with self._writing():
-            about = self._known(run_id)
+            about = self._about.known(run_id)
             self._show(replace(about, params={**about.params, **params}))
 
     def set_status(self, run_id: str, status: str, end_ms: int) -> None:
         with self._writing():
-            self._show(replace(self._known(run_id), status=status, end_ms=0 if status == "RUNNING" else end_ms))
+            self._show(replace(self._about.known(run_id), status=status, end_ms=0 if status == "RUNNING" else end_ms))
 
     def upload(self, run_id: str, path: Path, folder: str | None) -> None:
         raise TrackingError(f"TensorBoard keeps no files such as {path.name}; expected none to be uploaded")
@@ -137,7 +122,7 @@ class TensorBoardStore:
     def retire(self, run_id: str, reason: str) -> None:
         """Rename the event file so that TensorBoard no longer reads it."""
         with self._writing():
-            path = self._records(self._known(run_id))
+            path = self._records(self._about.known(run_id))
             number = 1 + len(list(path.parent.glob("retired-*.points")))
             os.replace(path, path.with_name(f"retired-{number}.points"))
 
@@ -152,28 +137,12 @@ class TensorBoardStore:
             except FileExistsError:
                 number += 1
 
-    def _records(self, about: _About) -> Path:
+    def _records(self, about: RunRecord) -> Path:
         return self._root / about.place / _RECORDS
 
-    def _file(self, uid: str) -> Path:
-        return self._root / ".runs" / f"{hashlib.sha256(uid.encode()).hexdigest()[:32]}.json"
-
-    def _about(self, uid: str) -> _About | None:
-        return read_record(_About, self._file(uid)) if self._file(uid).is_file() else None
-
-    def _known(self, uid: str) -> _About:
-        about = self._about(uid)
-        if about is None:
-            raise TrackingError(f"{self._file(uid)} is gone; expected the record of run {uid}: run `sfpo-bench sync`")
-        return about
-
-    def _save(self, about: _About) -> None:
-        self._file(about.uid).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._file(about.uid), to_json(about))
-
-    def _show(self, about: _About) -> None:
+    def _show(self, about: RunRecord) -> None:
         """Save the record and replace the event file that shows it."""
-        self._save(about)
+        self._about.save(about)
         write_atomically(self._root / about.place / _ABOUT, _framed(_shown(about)))
 
     @contextmanager
@@ -182,7 +151,7 @@ class TensorBoardStore:
         if time.monotonic() > self._give_up_at:
             raise TrackingError(f"the event files below {self._root} are too slow to take everything in time")
         try:
-            require_tensorboard()
+            self.require()
             yield
         except (OSError, ConfigError) as error:
             self._sizes.clear()
@@ -190,15 +159,6 @@ class TensorBoardStore:
                 f"writing event files below {self._root} failed: {error}; expected a folder with room that can be "
                 "written: mend that, then run `sfpo-bench sync`. The journals on disk hold everything"
             ) from error
-
-
-def _plain(name: str) -> str:
-    """Return a folder name without blanks and signs that a shell or a filter of TensorBoard reads otherwise."""
-    return re.sub(r"[^\w.=+-]+", "-", name).strip(".-") or "run"
-
-
-def _stored(about: _About, records: int) -> StoredRun:
-    return StoredRun(about.uid, about.name, about.status, records, about.tags, about.params)
 
 
 def _complete(content: bytes) -> tuple[int, int]:
@@ -273,7 +233,7 @@ def _events(batch: Batch) -> list[Any]:
     return events
 
 
-def _shown(about: _About) -> list[Any]:
+def _shown(about: RunRecord) -> list[Any]:
     """Return the events that show parameters and status (HPARAMS) and tags (TEXT)."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
