@@ -91,7 +91,7 @@ def cases() -> Mapping[str, Case]:
     found["compare"] = Case((*COMPARE, "comparison.slots=2"))
     for sampler in ("tpe", "random", "grid"):
         text = SWEEP.replace("high: 1e-2}", "high: 1e-2, points: 2}").replace("  trials: 5", "  trials: 4")
-        text = text.replace("tracking: {mlflow: false}\n", "") + f"  sampler: {sampler}\n"
+        text = text.replace("tracking: {store: none}\n", "") + f"  sampler: {sampler}\n"
         found[f"sweep {sampler}"] = Case(("sweep", "tiny.yaml"), (("tiny.yaml", text),))
     study = (("tiny.yaml", TINY_STUDY), ("tiny_sweep.yaml", TINY_SWEEP))
     found["study"] = Case(("study", "tiny.yaml", *TWO_ARMS), study)
