@@ -120,10 +120,11 @@ class WandbStore:
             self._about.save(replace(about, params={**about.params, **params}))
 
     def set_status(self, run_id: str, status: str, end_ms: int) -> None:
-        """Set the status; one that ends the run completes its file."""
+        """Set the status; one that ends the run completes its file. A run without rows, such as a comparison, has none:
+        W&B shows it as the group of its children."""
         with self._writing():
             about = replace(self._about.known(run_id), status=status, end_ms=0 if status == "RUNNING" else end_ms)
-            if status != "RUNNING":
+            if status != "RUNNING" and (run_id in self._live or self._newest(about)[1]):
                 self._close(about, self._opened(about))
             self._about.save(about)
 

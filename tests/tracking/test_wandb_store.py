@@ -135,11 +135,15 @@ def test_the_files_hold_exactly_what_the_journal_tells(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     one = delivery_of(WANDB, tmp_path, dict(os.environ))
     assert one is not None
-    one.open_run(folder, RunKey(KEY.uid, KEY.name, tags={"seed": "1"}, params=KEY.params))
+    above = RunFolder(tmp_path / "comparison")
+    one.open_run(above, RunKey("c1", "comparison"))
+    one.open_run(folder, RunKey(KEY.uid, KEY.name, "c1", tags={"seed": "1"}, params=KEY.params))
     for share in (2, 1):
         one.deliver(folder, folder.journal.stat().st_size // share)
     one.finish(folder, RunState.finished)
+    one.finish(above, RunState.finished)
     [log] = logs(tmp_path)
+    assert b"comparison" in Path(log.source).read_bytes(), "the group of its children"
     assert (log.arm, log.seed, log.state) == ("0.1", 1, RunState.finished)
     assert points(log) == told(short_run())
     assert [row.values[MARKER] for row in log.rows] == list(range(1, len(short_run()) + 1))
