@@ -81,9 +81,9 @@ def _library(found: Evaluation) -> dict[str, object]:
 def _model(found: Evaluation) -> dict[str, object]:
     model, engine = found.owner.model, found.sampling.engine
     details = {
-        "deployment_type": "unknown" if found.sources else "self_deployed",
+        "deployment_type": "unknown" if found.sources or found.server else "self_deployed",
         "model_availability": "unknown",
-        "sha256": model.sha256,
+        **({"server": found.server.text} if found.server else {"sha256": model.sha256}),
         "revision": model.revision,
         "training_run": found.owner.run,
         "training_step": "" if found.owner.step is None else str(found.owner.step),

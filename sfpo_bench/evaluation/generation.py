@@ -15,6 +15,7 @@ from sfpo_bench.rollout.protocol import NoiseStream, Request, RolloutEngine
 # Maps prompts to token ids, in the order of the problems.
 Encode = Callable[[Sequence[PromptedProblem]], Sequence[tuple[int, ...]]]
 SampleName = tuple[str, str, str, int]
+STOPPED = "stopped ({reason}); every finished sample is kept. Run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,11 @@ def asked_for(benchmarks: Sequence[Benchmark], samples: int, store: SampleStore)
     ]
 
 
+def noise_of(seed: int, benchmark: str) -> NoiseStream:
+    """Return the noise of a benchmark's samples."""
+    return NoiseStream(seed, f"evaluate/{benchmark}", 0)
+
+
 def _name(benchmark: Benchmark, prompted: PromptedProblem) -> tuple[str, str, str]:
     return benchmark.name, prompted.key, prompted.prompt_sha256
 
@@ -80,30 +86,17 @@ class Generation:
         Raises `ConfigError` for a prompt over the limit before generation starts, and `Interrupted` after the current
         batch if a stop was requested.
         """
-        ids = self._encoded(wanted)
+        ids = encoded(wanted, self.encode, self.max_prompt_tokens)
         for part in parts(wanted, self.batch_responses):
             if stop.reason:
-                raise Interrupted(f"stopped ({stop.reason}); every finished sample is kept. Run the same command again")
+                raise Interrupted(STOPPED.format(reason=stop.reason))
             samples = self._generate(part, ids)
             store.append(samples)
             done(len(samples))
 
-    def _encoded(self, wanted: Sequence[Wanted]) -> dict[str, tuple[int, ...]]:
-        """Return the token ids of each prompt by prompt hash."""
-        prompted_problems = list({one.prompted.prompt_sha256: one.prompted for one in wanted}.values())
-        encoded = dict(zip((q.prompt_sha256 for q in prompted_problems), self.encode(prompted_problems), strict=True))
-        longest = max(prompted_problems, key=lambda prompted: len(encoded[prompted.prompt_sha256]))
-        length = len(encoded[longest.prompt_sha256])
-        if length > self.max_prompt_tokens:
-            raise ConfigError(
-                f"the prompt of {longest.problem.id} has {length} tokens, more than rollout.max_prompt_tokens = "
-                f"{self.max_prompt_tokens}; a problem that is left out would change the score: raise the limit"
-            )
-        return encoded
-
     def _generate(self, part: Sequence[Wanted], ids: dict[str, tuple[int, ...]]) -> list[Sample]:
         """Generate the samples of one batch, which belongs to one benchmark."""
-        noise = NoiseStream(self.seed, f"evaluate/{part[0].benchmark}", 0)
+        noise = noise_of(self.seed, part[0].benchmark)
         requests = [Request(one.prompted.key, ids[one.prompted.prompt_sha256], one.samples) for one in part]
         completions = self.engine.generate(requests, self.sampling, noise)
         owners = [(one, number) for one in part for number in one.samples]
@@ -121,6 +114,20 @@ class Generation:
             )
             for (one, number), completion in zip(owners, completions, strict=True)
         ]
+
+
+def encoded(wanted: Sequence[Wanted], encode: Encode, limit: int) -> dict[str, tuple[int, ...]]:
+    """Return the token ids of each prompt by prompt hash; raises `ConfigError` for one over `limit` tokens."""
+    prompted_problems = list({one.prompted.prompt_sha256: one.prompted for one in wanted}.values())
+    found = dict(zip((one.prompt_sha256 for one in prompted_problems), encode(prompted_problems), strict=True))
+    longest = max(prompted_problems, key=lambda prompted: len(found[prompted.prompt_sha256]))
+    length = len(found[longest.prompt_sha256])
+    if length > limit:
+        raise ConfigError(
+            f"the prompt of {longest.problem.id} has {length} tokens, more than rollout.max_prompt_tokens = "
+            f"{limit}; a problem that is left out would change the score: raise the limit"
+        )
+    return found
 
 
 def parts(wanted: Sequence[Wanted], responses: int) -> Iterator[list[Wanted]]:

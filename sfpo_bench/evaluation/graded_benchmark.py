@@ -155,6 +155,7 @@ def graded_benchmarks(graded: Sequence[GradedSample]) -> dict[str, GradedBenchma
 
 def _problem(samples: Sequence[GradedSample]) -> GradedProblem:
     graded = sorted(samples, key=lambda one: one.sample.sample)
+    counted = tuple(one.sample.tokens for one in graded if one.sample.tokens is not None)
     return GradedProblem(
         key=graded[0].sample.problem_key,
         id=graded[0].sample.problem_id,
@@ -163,5 +164,5 @@ def _problem(samples: Sequence[GradedSample]) -> GradedProblem:
         answered=tuple(one.status is not GradeStatus.no_answer for one in graded),
         boxed=tuple("\\boxed{" in one.sample.text for one in graded),
         undecided=tuple(failed(one.status) for one in graded),
-        tokens=tuple(one.sample.tokens for one in graded),
+        tokens=counted if len(counted) == len(graded) else None,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sfpo_bench.core.errors import Interrupted, RunFailed
 from sfpo_bench.core.stop import StopRequest
+from sfpo_bench.evaluation.generation import STOPPED
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.run import EvaluationPlan, SampleProgress, begin, finish
 from sfpo_bench.evaluation.share import deal, generate_share
@@ -51,7 +52,7 @@ def evaluate_in_slots(
         if any(shares):
             _generate(plans[0], count, watch, stop)
     if stop.reason:
-        raise Interrupted(f"stopped ({stop.reason}); every finished sample is kept. Run the same command again")
+        raise Interrupted(STOPPED.format(reason=stop.reason))
     if watch.failures:
         causes = "; ".join(dict.fromkeys(outcome.message for outcome in watch.failures))
         raise RunFailed(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sfpo_bench.evaluation.graded_benchmark import GradedBenchmark, graded_benchmarks
 from sfpo_bench.evaluation.sample_logs.record import LoggedSampling
 from sfpo_bench.results.comparison import ComparisonFolder
-from sfpo_bench.results.evaluation import Asked, EvaluationFolder, Owner, graded_store, read_asked
-from sfpo_bench.results.sample_store import SamplingIdentity
+from sfpo_bench.results.evaluation import (
+    Asked,
+    EvaluationFolder,
+    Owner,
+    ServerRecord,
+    graded_store,
+    read_asked,
+    read_server,
+)
+from sfpo_bench.results.sample_store import GradedSample, SamplingIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,8 @@ class Grades:
 class Evaluation:
     """An evaluation: the graded samples of its benchmarks in the order of its suite.
 
-    For an evaluation by another program, `sources` are its log files, and `notes` list what was left out of them.
+    For an evaluation by another program, `sources` are its log files. `notes` list what was left out of them, or what
+    the responses of a server cost. `server` is the server that gave the samples, with rollout=openai.
     """
 
     folder: Path
@@ -43,6 +52,7 @@ class Evaluation:
     sources: tuple[Path, ...] = ()
     grades: Grades = Grades()
     notes: tuple[str, ...] = ()
+    server: ServerRecord | None = None
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -62,14 +72,31 @@ def read_evaluation(folder: Path) -> Evaluation:
     """
     store = graded_store(folder)
     record, about = read_asked(store), EvaluationFolder.of_store(store)
+    graded, server = store.graded(), read_server(store)
     return Evaluation(
         folder=store.path,
         owner=about.owner(),
         sampling=record.sampling,
         asked=record.asked,
-        graded=graded_benchmarks(store.graded()),
+        graded=graded_benchmarks(graded),
         choice_note=about.choice_note(),
+        notes=() if server is None else (_token_note(graded),),
+        server=server,
     )
+
+
+def _token_note(graded: Sequence[GradedSample]) -> str:
+    """Return what a server's responses cost, as it counted them."""
+    counted = [one.sample.tokens for one in graded if one.sample.tokens is not None]
+    told = f"the server counted {sum(counted):,} tokens in {len(counted):,} responses" if counted else ""
+    missing = len(graded) - len(counted)
+    if not missing:
+        return told
+    uncounted = (
+        f"the server did not count the tokens of {missing:,} of {len(graded):,} responses, so their length and cost in "
+        "tokens are unknown"
+    )
+    return f"{told}; {uncounted}" if told else uncounted
 
 
 def runs_of(folder: Path) -> list[Path]:

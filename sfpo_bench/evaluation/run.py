@@ -16,6 +16,8 @@ from sfpo_bench.evaluation.grading import Limits, grade_samples
 from sfpo_bench.evaluation.model_pin import pin_checkpoint, pin_model
 from sfpo_bench.evaluation.prompted_problems import Benchmark, prompted_benchmarks
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation
+from sfpo_bench.evaluation.served.sampling import generate_served, record_server
+from sfpo_bench.evaluation.served.settings import check_served, pin_served
 from sfpo_bench.models.load import ModelSettings
 from sfpo_bench.problems.sets import Suite, load_problem_set, overlaps, suite
 from sfpo_bench.problems.training_sets import TrainingSets
@@ -28,7 +30,7 @@ from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vll
 from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel
-from sfpo_bench.settings.rollout import VllmRollout
+from sfpo_bench.settings.rollout import OpenAiRollout, VllmRollout
 from sfpo_bench.settings.training import Which
 from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
 
@@ -90,9 +92,7 @@ def plan(settings: EvaluateSettings) -> EvaluationPlan:
     run = RunFolder.existing(Path(settings.run)) if settings.run else None
     trained = configuration.read(run.config) if run else None
     checkpoint = _checkpoint(run, settings) if run else None
-    model, pin = pin_model(trained.model if trained else settings.model)
-    if checkpoint is not None:
-        pin = pin_checkpoint(pin, checkpoint)
+    model, pin = _pinned(settings, trained, checkpoint)
     task = trained.task if trained else None
     trained_on = tuple(settings.trained_on) or (tuple(task.train) if isinstance(task, TrainingSets) else ())
     owner = _owner(settings, run, checkpoint, trained, pin)
@@ -107,6 +107,16 @@ def plan(settings: EvaluateSettings) -> EvaluationPlan:
         sampling=_identity(settings, pin),
         trained_on=trained_on,
     )
+
+
+def _pinned(
+    settings: EvaluateSettings, trained: configuration.RunConfig | None, checkpoint: Checkpoint | None
+) -> tuple[ModelSettings, ModelPin]:
+    """Return the model, of a server its tokenizer's, and what identifies its weights."""
+    if isinstance(settings.engine, OpenAiRollout):
+        return pin_served(settings.engine)
+    model, pin = pin_model(trained.model if trained else settings.model)
+    return model, pin if checkpoint is None else pin_checkpoint(pin, checkpoint)
 
 
 def check_what_is_evaluated(settings: EvaluateSettings) -> None:
@@ -125,6 +135,9 @@ def check_what_is_evaluated(settings: EvaluateSettings) -> None:
         raise ConfigError(
             f"first={settings.first} and problems={settings.problems} choose problems in two ways; give one of them"
         )
+    if isinstance(settings.engine, OpenAiRollout):
+        check_served(settings, settings.engine)
+        return
     is_default = isinstance(settings.model, HuggingFaceModel) and not settings.model.path
     if settings.run and not is_default:
         raise ConfigError(
@@ -132,8 +145,8 @@ def check_what_is_evaluated(settings: EvaluateSettings) -> None:
         )
     if not settings.run and is_default:
         raise ConfigError(
-            "nothing to evaluate: found no model and no run; expected run=FOLDER, model=embedded, model=smollm2, or "
-            "model=hf model.path=NAME_OR_FOLDER"
+            "nothing to evaluate: found no model and no run; expected run=FOLDER, model=embedded, model=smollm2, "
+            "model=hf model.path=NAME_OR_FOLDER, or a server with rollout=openai"
         )
 
 
@@ -159,11 +172,16 @@ def evaluate(plan: EvaluationPlan, stop: StopRequest, progress: SampleProgress) 
 def begin(plan: EvaluationPlan) -> list[Wanted]:
     """Write the owner of the samples and return those that are missing. The caller holds the folder's lock.
 
-    Raises `RunLocked` if a process of an earlier, killed call does not end.
+    With rollout=openai the server is asked what it is. Raises `RunLocked` if a process of an earlier, killed call does
+    not end, and the errors of `record_server`.
     """
     EvaluationFolder(plan.folder).write_owner(plan.owner)
     _clear_shares(plan.store)
-    return missing(plan.benchmarks, plan.settings.sampling.samples, plan.store)
+    settings, store = plan.settings, plan.store
+    wanted = missing(plan.benchmarks, settings.sampling.samples, store)
+    if wanted and isinstance(settings.engine, OpenAiRollout):
+        record_server(settings.engine, plan.model, settings.sampling, wanted, store)
+    return wanted
 
 
 def finish(plan: EvaluationPlan, started: float) -> Evaluation:
@@ -188,6 +206,11 @@ def _clear_shares(store: SampleStore) -> None:
 
 def generate(plan: EvaluationPlan, wanted: Sequence[Wanted], stop: StopRequest, progress: SampleProgress) -> None:
     """Generate `wanted` in this process, which loads the model; raises the errors of `Generation.run`."""
+    if isinstance(plan.settings.engine, OpenAiRollout):
+        generate_served(
+            plan.settings.engine, plan.model, plan.settings.sampling, wanted, plan.store, stop, progress.done
+        )
+        return
     if isinstance(plan.settings.engine, VllmRollout):
         prepare_environment(plan.settings.threads)
     from sfpo_bench.evaluation.model_engine import build_model_engine
@@ -212,7 +235,7 @@ def _identity(settings: EvaluateSettings, pin: ModelPin) -> SamplingIdentity:
     return SamplingIdentity(
         model_sha256=pin.sha256,
         engine=str(settings.engine.kind),
-        precision=settings.precision.value,
+        precision="" if isinstance(settings.engine, OpenAiRollout) else settings.precision.value,
         temperature=settings.sampling.temperature,
         top_p=settings.sampling.top_p,
         max_new_tokens=settings.sampling.max_new_tokens,

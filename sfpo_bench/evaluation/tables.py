@@ -228,6 +228,7 @@ def _sampling_text(one: Evaluation) -> str:
         *([] if sampling.max_new_tokens is None else [f"at most {sampling.max_new_tokens} tokens"]),
         *([f"prompt {', '.join(templates)}"] if templates else []),
         *(name for name in (sampling.engine, sampling.precision) if name),
+        *([one.server.text] if one.server else []),
     ]
     if one.sources:
         told.append(f"from a log of {one.grades.form}, grades {one.grades.text}; other settings are unknown")

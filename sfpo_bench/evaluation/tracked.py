@@ -19,6 +19,11 @@ from sfpo_bench.tracking.delivery import Delivery, RunKey
 def write_journal(evaluation: Evaluation, numbers: Mapping[str, float]) -> RunFolder:
     """Write the journal of an evaluation: one record with all scores, at the training step of its model."""
     folder, step = RunFolder(evaluation.folder), evaluation.owner.step or 0
+    uncounted = sum(
+        one.samples for graded in evaluation.graded.values() for one in graded.problems if one.tokens is None
+    )
+    if uncounted:  # else the costs would say that these responses had no tokens
+        numbers = {**numbers, "responses_of_unknown_length": float(uncounted)}
     found = read_journal(folder.journal)
     if len(found) == 1 and isinstance(found[0], StepRecord) and found[0].metrics == dict(numbers):
         return folder
@@ -52,6 +57,7 @@ def deliver(
             "samples": evaluation.asked.samples,
             "model": dataclasses.asdict(owner.model),
             "prompts": dict(evaluation.asked.templates),
+            **({"server": dataclasses.asdict(evaluation.server)} if evaluation.server else {}),
         },
     )
     delivery.open_run(folder, key)

@@ -5,12 +5,13 @@ EVALUATION/                 results/evaluations/LABEL-3f2a9c81, or RUN/evaluatio
   choice.json               `ChoiceRecord`, if the model was chosen by scores on a report suite
   SAMPLING/                 the samples of one sampling configuration (`sample_store`)
     sampling.json           `AskedRecord`
+    server.json             `ServerRecord`, if a server of OpenAI's API gave the samples
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
@@ -23,6 +24,7 @@ from sfpo_bench.results.stored_files import write_atomically
 
 SCHEMA_VERSION = 1
 _EXPECTED = "expected the folder of an evaluation, which has one"
+_NOT_SERVER = "restore it, or remove it if the server and its model are still those that gave the samples"
 _AGAIN = "restore it, or evaluate again, which writes it anew"
 
 
@@ -31,7 +33,8 @@ class ModelPin:
     """Identifies the weights of a model.
 
     `source` is a hub name or a folder's name, `revision` the hub's commit (empty for a folder), `sha256` the hash of
-    all files of the model: weights, configuration, tokenizer.
+    all files of the model: weights, configuration, tokenizer. Of a model on a server `source` is its name there, and
+    `sha256` the hash of that name, the server's address and the tokenizer, for its weights cannot be read.
     """
 
     source: str
@@ -81,6 +84,37 @@ class AskedRecord:
     sampling: SamplingIdentity
     asked: Asked
     schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """Contents of `server.json`: the server that samples are from, and what it says of itself; never a key.
+
+    `weights` and `owner` are from its list of models, `answers_as` is the model that its responses name. `refused` are
+    the parameters that it does not take, such as `seed`. The last two may change without making it another server.
+    """
+
+    base_url: str
+    model: str
+    weights: str
+    owner: str
+    answers_as: str
+    prompts: str
+    refused: tuple[str, ...]
+    most_tokens: int | None = None
+    fingerprint: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def identity(self) -> Identity:
+        """What must not change between samples that are kept together."""
+        return Identity.of(asdict(self)).without(("most_tokens", "fingerprint"))
+
+    @property
+    def text(self) -> str:
+        """A description for tables: `m of http://localhost:8000/v1, prompts as messages, without seed`."""
+        without = f", which takes no {', '.join(self.refused)}" if self.refused else ""
+        return f"{self.model} of {self.base_url}, prompts as {self.prompts}{without}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +201,23 @@ def read_asked(store: SampleStore) -> AskedRecord:
 def write_asked(store: SampleStore, sampling: SamplingIdentity, asked: Asked) -> None:
     """Write `sampling.json`."""
     write_atomically(store.identity_file, to_json(AskedRecord(sampling, asked)))
+
+
+def read_server(store: SampleStore) -> ServerRecord | None:
+    """Return the server that the samples of a store are from, or None if no server gave them."""
+    file = store.server_file
+    return read_record(ServerRecord, file, _NOT_SERVER) if file.is_file() else None
+
+
+def write_server(store: SampleStore, server: ServerRecord) -> None:
+    """Write `server.json`; raises `ComparisonChanged` if the store holds samples of another server or model."""
+    if (held := read_server(store)) is not None:
+        refuse(
+            f"{store.path} holds samples of another server or model",
+            held.identity.differences(server.identity),
+            "Serve that one again, or give this one another label=NAME",
+        )
+    write_atomically(store.server_file, to_json(server))
 
 
 def graded_store(folder: Path) -> SampleStore:

@@ -3,6 +3,7 @@
 EVALUATION/                 one model (`evaluation`)
   SAMPLING/                 one sampling configuration, named by 12 digits of its hash
     sampling.json           engine, precision, temperature, top-p, token limit, seed
+    server.json             with rollout=openai: the server that the samples are from
     parts/000000.parquet …  samples as they were generated, never changed
     samples.parquet         the samples of the last evaluation with their grades: `GRADED_COLUMNS`
     scores.json, scores.csv, table.md, table.tex
@@ -52,8 +53,8 @@ GRADED_COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One response. `seed` is the key of its sampling noise (vLLM gets its upper 63 bits); `tokens` includes the
-    end-of-sequence token."""
+    """One response. `seed` is the key of its sampling noise (vLLM gets its upper 63 bits, a server of OpenAI's API the
+    upper 31); `tokens` includes the end-of-sequence token, and is None where a server did not count them."""
 
     benchmark: str
     problem_id: str
@@ -62,7 +63,7 @@ class Sample:
     sample: int
     seed: int
     text: str
-    tokens: int
+    tokens: int | None
     finish_reason: FinishReason
 
 
@@ -131,6 +132,10 @@ class SampleStore:
     @property
     def identity_file(self) -> Path:
         return self.path / "sampling.json"
+
+    @property
+    def server_file(self) -> Path:
+        return self.path / "server.json"
 
     def append(self, samples: Sequence[Sample]) -> None:
         """Write a new part atomically; safe for several processes at once."""

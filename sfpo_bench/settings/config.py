@@ -47,7 +47,7 @@ from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel, SmolLM2M
 from sfpo_bench.settings.module_checks import check_modules
 from sfpo_bench.settings.own_classes import instance_of
 from sfpo_bench.settings.reposition import ConditionSettings
-from sfpo_bench.settings.rollout import RolloutSettings, TransformersRollout, VllmRollout
+from sfpo_bench.settings.rollout import OpenAiRollout, RolloutSettings, TransformersRollout, VllmRollout
 from sfpo_bench.settings.search import GoalSettings, ParameterSettings, SweepSettings
 from sfpo_bench.settings.stop_checks import check_stop
 from sfpo_bench.settings.study import StudySettings
@@ -68,7 +68,7 @@ TASKS: dict[str, type] = {
     "custom": Custom,
 }
 MODELS: dict[str, type] = {"embedded": EmbeddedModel, "hf": HuggingFaceModel, "smollm2": SmolLM2Model}
-ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRollout}
+ROLLOUTS: dict[str, type] = {"transformers": TransformersRollout, "vllm": VllmRollout, "openai": OpenAiRollout}
 
 # Nodes whose class depends on `kind`, by dotted key, inner ones first.
 KINDS: dict[str, dict[str, type]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.settings.rollout import Placement, RolloutSettings, VllmRollout
+from sfpo_bench.settings.rollout import OpenAiRollout, Placement, RolloutSettings, VllmRollout
 from sfpo_bench.settings.training import LearnerSettings, Precision
 
 
@@ -25,6 +25,11 @@ def check_batch(rollout: RolloutSettings, learner: LearnerSettings) -> None:
 
 def check_engine(rollout: RolloutSettings, learner: LearnerSettings) -> None:
     """Raise `ConfigError` for an engine that does not fit the learner."""
+    if isinstance(rollout, OpenAiRollout):
+        raise ConfigError(
+            "rollout=openai in training, whose new weights a server of this API cannot take; expected "
+            "rollout=transformers or rollout=vllm. Only sfpo-bench evaluate samples from such a server"
+        )
     corrected = learner.engine_correction is not Correction.none
     if 0 < learner.engine_correction_cap < 1:
         raise ConfigError(

@@ -96,3 +96,25 @@ class VllmRollout(RolloutSettings):
     def cut_vocabulary(self) -> bool:
         """True when top-p or top-k truncates the distribution."""
         return self.top_p < 1 or self.top_k > 0
+
+
+@dataclass
+class OpenAiRollout(RolloutSettings):
+    """Responses of a model that a server with OpenAI's API serves; only for `evaluate`."""
+
+    kind: str = option("openai", "name of the rollout engine")
+    base_url: str = option("", "address of the API with its version and without a key: http://localhost:8000/v1")
+    model: str = option("", "name of the model on the server")
+    tokenizer: str = option(
+        "",
+        "folder or hub name of the model's tokenizer: prompts are sent as its token ids; empty: as messages or text",
+    )
+    api_key_env: str = option("", "environment variable that holds the API key; empty: no key is sent")
+    concurrency: int = option(16, "requests open at once", low=1)
+    batch_responses: int = option(
+        32, "responses written at a time; a kill loses at most these and the open ones", low=1
+    )
+    timeout_seconds: float = option(600.0, "time limit of a request", above=0.0)
+    retry_seconds: float = option(
+        600.0, "how long a request is repeated after a 429, a 5xx or a lost connection, before the call ends", low=0.0
+    )

@@ -18,7 +18,17 @@ from sfpo_bench.results import codec
 from sfpo_bench.results.codec import to_json
 from sfpo_bench.results.comparison import ComparisonFolder, ComparisonPlan, PlannedArm
 from sfpo_bench.results.containers import container_at, container_of, study_of
-from sfpo_bench.results.evaluation import Asked, EvaluationFolder, ModelPin, Owner, read_asked, write_asked
+from sfpo_bench.results.evaluation import (
+    Asked,
+    EvaluationFolder,
+    ModelPin,
+    Owner,
+    ServerRecord,
+    read_asked,
+    read_server,
+    write_asked,
+    write_server,
+)
 from sfpo_bench.results.identity import Identity, refuse
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus, TakenFrom
 from sfpo_bench.results.sample_store import SampleStore, SamplingIdentity
@@ -34,6 +44,7 @@ STUDY = StudyPlan("t", "", {"sfpo": "SFPO"}, "sfpo", (0, 1), 60, "embedded", 4, 
 PART = PartRecord({"seeds": [0, 1]}, "up", {"rows": 3}, {"a.csv": "0" * 64})
 SAMPLING = SamplingIdentity("0" * 64, "transformers", "float32", 1.0, 0.9, 256, 7)
 ASKED = Asked("embedded", "report", 4, {"a": "boxed"}, {"a": 40}, ("a",), {"t": ("1", "2")}, 1.5)
+SERVER = ServerRecord("http://h/v1", "m", "folder/m", "vllm", "m", "messages", ("seed",), 4096, "é")
 OWNER = Owner("sfpo 0", "sfpo", 0, None, "uid", ModelPin("m", "", "1" * 64))
 
 
@@ -58,6 +69,7 @@ def written_and_read(folder: Path) -> dict[str, tuple[object, Callable[[], objec
     study.write_part("tune", PART)
     evaluation.write_owner(OWNER)
     write_asked(store, SAMPLING, ASKED)
+    write_server(store, SERVER)
     run.write_status(status)
     taken = TakenFrom("results/studies/é/comparison/runs/sfpo/seed-0003")
     write_atomically(run.taken_from_file, to_json(taken))
@@ -69,6 +81,7 @@ def written_and_read(folder: Path) -> dict[str, tuple[object, Callable[[], objec
         "part": (PART, lambda: study.part("tune"), study.part_file("tune")),
         "owner": (OWNER, evaluation.owner, evaluation.owner_file),
         "asked": (ASKED, lambda: read_asked(store).asked, store.identity_file),
+        "server": (SERVER, lambda: read_server(store), store.server_file),
         "status": (status, run.status, run.status_file),
         "taken from": (taken, run.taken_from, run.taken_from_file),
     }

@@ -1,0 +1,1 @@
+"""Evaluation of a model that a server with OpenAI's API serves (rollout=openai)."""
