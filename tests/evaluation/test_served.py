@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sfpo_bench.core.errors import BenchError, ComparisonChanged, ConfigError, EngineFailed
+from sfpo_bench.core.errors import BenchError, ComparisonChanged, ConfigError, EngineFailed, Interrupted
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.types import FinishReason, Sampling
 from sfpo_bench.evaluation.generation import asked_for, missing, noise_of
@@ -93,6 +93,28 @@ def test_what_was_finished_before_a_failure_is_kept_and_not_asked_again(server: 
     server.fault = lambda body, before: None
     assert fill(server, store, 2) == whole
     assert kept.isdisjoint(body["seed"] for body in server.asked) and len(server.asked) == 32 - len(kept)
+
+
+def test_a_stop_keeps_what_was_answered_and_waits_for_no_pause(server: Server, tmp_path: Path) -> None:
+    record = server_record(rollout_of(server), list(PROMPTS.values()), SAMPLING)
+    store, stop = SampleStore(tmp_path / "store"), StopRequest(file=tmp_path / "stop")
+    server.given.clear()
+
+    def fault(body: Body, before: int) -> str | None:
+        if len(server.given) < 5:
+            return None
+        (tmp_path / "stop").touch()
+        return "429 30"
+
+    server.fault = fault
+    client = OpenAiClient(server.url, "", 10.0, Retries(60.0), 4)
+    started = time.monotonic()
+    with pytest.raises(Interrupted, match="every finished sample is kept"):
+        made = ServedGeneration(client, record, PROMPTS, SAMPLING, 0, 4, 100)
+        made.run(missing(MIXED, 1, store), store, stop, lambda n: None)
+    client.close()
+    assert time.monotonic() - started < 20
+    assert {one.seed >> 33 for one in store.samples()} == {body["seed"] for body in server.given}
 
 
 def test_requests_are_open_at_once(server: Server, tmp_path: Path) -> None:

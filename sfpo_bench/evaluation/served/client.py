@@ -48,11 +48,15 @@ class _Failure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How a failed call is repeated: for `seconds` after its first failure, after pauses that double up to a limit."""
+    """How a failed call is repeated: for `seconds` after its first failure, after pauses that double up to a limit.
+
+    `remedy` is what to do when that was not enough.
+    """
 
     seconds: float
     first_pause: float = 0.5
     longest_pause: float = 30.0
+    remedy: str = "Look at the server, raise rollout.retry_seconds, or lower rollout.concurrency"
 
     def pause(self, attempt: int, key: int) -> float:
         """Seconds before the next attempt, between half and all of the doubled pause, so that calls spread out."""
@@ -101,9 +105,8 @@ class OpenAiClient:
                 if now + pause > give_up:
                     wish = f" and asks to wait {failure.pause:.0f} s" if failure.pause else ""
                     raise EngineFailed(
-                        f"{failure}{wish}; tried {attempt + 1} times, until rollout.retry_seconds = "
-                        f"{self._retries.seconds:g} were over. Look at the server, raise rollout.retry_seconds, or "
-                        "lower rollout.concurrency"
+                        f"{failure}{wish}; tried {attempt + 1} times, for at most {self._retries.seconds:g} s. "
+                        f"{self._retries.remedy}"
                     ) from failure
                 attempt += 1
                 if self._halt.wait(pause):

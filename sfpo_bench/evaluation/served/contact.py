@@ -16,6 +16,7 @@ from sfpo_bench.settings.rollout import OpenAiRollout
 
 # A server that does not run should be said at once, not after all of rollout.retry_seconds.
 _FIRST_SECONDS = 20.0
+_IS_IT_RUNNING = "Start the server, look at rollout.base_url, and run the same command again once the server answers"
 _PROBE_TOKENS = 16
 _MODELS = "/models"
 Get = Callable[[str], Mapping[str, object]]
@@ -30,9 +31,8 @@ class Listed:
     most_tokens: int | None = None
 
 
-def client_of(rollout: OpenAiRollout, seconds: float | None = None) -> OpenAiClient:
-    """Return a client with the settings' limits; `seconds` replaces the time of repetitions."""
-    retries = Retries(rollout.retry_seconds if seconds is None else seconds)
+def client_of(rollout: OpenAiRollout, retries: Retries) -> OpenAiClient:
+    """Return a client with the settings' address, key and limits."""
     return OpenAiClient(base_url(rollout), api_key(rollout), rollout.timeout_seconds, retries, rollout.concurrency)
 
 
@@ -51,7 +51,7 @@ def server_record(rollout: OpenAiRollout, prompts: Sequence[ServedPrompt], sampl
     Raises `ConfigError` for an unknown model, a missing key, a limit over the model's and an answer of another shape,
     and `EngineFailed` if the server cannot be reached.
     """
-    client = client_of(rollout, min(rollout.retry_seconds, _FIRST_SECONDS))
+    client = client_of(rollout, Retries(min(rollout.retry_seconds, _FIRST_SECONDS), remedy=_IS_IT_RUNNING))
     try:
         listed = listed_model(client.ask, rollout.model)
         if listed.most_tokens is not None and sampling.max_new_tokens >= listed.most_tokens:

@@ -10,6 +10,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.evaluation.generation import Wanted, encoded
 from sfpo_bench.evaluation.prompted_problems import PromptedProblem
 from sfpo_bench.evaluation.served.api import ServedPrompt
+from sfpo_bench.evaluation.served.client import Retries
 from sfpo_bench.evaluation.served.contact import client_of, server_record
 from sfpo_bench.evaluation.served.generation import ServedGeneration
 from sfpo_bench.models.load import ModelSettings, locate, revision_of
@@ -52,7 +53,7 @@ def generate_served(
     server = read_server(store)
     if server is None:
         raise MissingDataError(f"{store.server_file} is not there; evaluate again, which asks the server anew")
-    client = client_of(rollout)
+    client = client_of(rollout, Retries(rollout.retry_seconds))
     generation = ServedGeneration(
         client=client,
         server=server,
