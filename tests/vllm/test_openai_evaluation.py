@@ -22,7 +22,7 @@ from tests.in_process import sfpo_bench
 from tests.vllm.engines import ON_VLLM, random_model, saved
 
 pytestmark = ON_VLLM
-START_SECONDS = 300.0
+START_SECONDS = 600.0
 
 
 @pytest.fixture(scope="module")
