@@ -14,7 +14,7 @@ from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
 from sfpo_bench.experiments.comparison.runner import PreparedComparison, run_comparison
 from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
-from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name
+from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_unlike
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled
 from sfpo_bench.settings.written import everything
@@ -28,6 +28,7 @@ def act(node: DictConfig) -> None:
     refuse_overruled(Reader.compare, everything(name, overrides), {"threads": node.comparison.threads})
     config = from_node(node)
     check_name("name", config.name, BESIDE_COMPARISONS)
+    check_unlike(config.comparison_folder)
     arms = compose_arms(config, name, overrides)
     for arm in arms:
         own = from_node(arm.node)

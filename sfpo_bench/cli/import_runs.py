@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from sfpo_bench.importing.log import RunLog, as_resumed
 from sfpo_bench.importing.naming import Names
 from sfpo_bench.importing.reader import Form, Given
 from sfpo_bench.importing.readers import READERS, recognised
-from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_root
+from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_root, check_unlike, folder_name, key_of
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
 
 
@@ -42,6 +41,7 @@ def act(node: DictConfig) -> None:
     name = settings.name or _name(settings)
     check_name("name", name, BESIDE_COMPARISONS)
     folder = Path(settings.output_root) / name
+    check_unlike(folder)
     about = About(name, origin, fields.accuracy, settings.baseline, tuple(settings.targets), settings.temperature)
     plan = write_comparison(folder, runs, about)
     counts = {arm: sum(run.arm == arm for run in runs) for arm in dict.fromkeys(run.arm for run in runs)}
@@ -166,5 +166,5 @@ def _run(log: RunLog, fields: Fields, settings: ImportSettings) -> ImportedRun:
 def _name(settings: ImportSettings) -> str:
     """Return a folder name made from the name of the log or the experiment."""
     text = Path(settings.log).stem if settings.log else settings.mlflow
-    name = re.sub(r"[^\w.-]+", "-", text).strip(".-")[:60]
-    return name if name and name.casefold() not in BESIDE_COMPARISONS else f"{name}-imported".lstrip("-")
+    name = folder_name(text[:60], "imported")
+    return name if key_of(name) not in BESIDE_COMPARISONS else f"{name}-imported"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from sfpo_bench.cli.usage import POSITIONAL
 from sfpo_bench.core.override_text import quoted
@@ -17,7 +17,8 @@ def is_place(argument: str) -> bool:
     """Return True for a name or path, not a setting or flag: True for `results/runs/my run a=1`, False for `run=1`."""
     if argument.startswith(("-", "+", "~")) or not argument:
         return False
-    return "=" not in argument or Path(argument).exists() or not _SETTING.fullmatch(argument)
+    # `Path.exists` raises for a name that no file system allows, such as one of 300 characters.
+    return "=" not in argument or os.path.exists(argument) or not _SETTING.fullmatch(argument)
 
 
 def with_names(verb: str, arguments: Sequence[str]) -> list[str]:

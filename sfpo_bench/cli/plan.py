@@ -76,7 +76,7 @@ def longest_prompt(config: RunConfig) -> int | None:
         problems = config.policy_task.problems(Split.train)
     except MissingDataError:
         return None
-    tokenizer = AutoTokenizer.from_pretrained(locate(config.model))
+    tokenizer = AutoTokenizer.from_pretrained(locate(config.model), trust_remote_code=False)
     limit = config.rollouts.max_prompt_tokens
     encoded = encode_problems(tokenizer, config.policy_task, problems, limit, OverLong.drop)
     return max(len(item.prompt_ids) for item in encoded)

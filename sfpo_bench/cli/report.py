@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,6 +12,7 @@ from sfpo_bench.cli.settings import ReportSettings
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.reports import ReportFiles, load_from_mlflow, write_report, write_sweep_report
 from sfpo_bench.reports.sweep.write import SweepFiles
+from sfpo_bench.results.names import folder_name
 from sfpo_bench.results.study import StudyFolder
 from sfpo_bench.results.sweep import SweepFolder
 
@@ -39,7 +39,7 @@ def act(node: DictConfig) -> None:
 
 def _new_folder(name: str) -> Path:
     """Return a folder name made from the comparison's name; raise `ConfigError` if it exists."""
-    folder = Path(re.sub(r"[^\w.-]+", "-", name).strip(".-") or "report")
+    folder = Path(folder_name(name, "report"))
     if folder.exists():
         raise ConfigError(f"found {folder} here already; expected a name that is free: say where with out=FOLDER")
     return folder

@@ -12,6 +12,7 @@ from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.experiments.study.design import StudyReport
 from sfpo_bench.experiments.study.plan import Study, require_sweep, study_of
+from sfpo_bench.results.names import check_unlike
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled
 from sfpo_bench.settings.written import everything
@@ -39,6 +40,7 @@ def composed_study(node: DictConfig) -> Study:
 
 def _check(study: Study) -> None:
     """Raise for missing data, models and tracking stores before training starts."""
+    check_unlike(study.folder)
     check_before_torch(study.config)
     for arm in study.arms:
         own = from_node(arm.node)

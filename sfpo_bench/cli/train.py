@@ -13,6 +13,7 @@ from sfpo_bench.cli.progress import RunProgress, say
 from sfpo_bench.core.errors import TrackingError
 from sfpo_bench.core.types import Split
 from sfpo_bench.models.load import pinned
+from sfpo_bench.results.names import check_unlike
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled
@@ -30,6 +31,7 @@ def act(node: DictConfig) -> None:
     refuse_ignored()
     config = from_node(node)
     folder = RunFolder(config.run_folder)
+    check_unlike(folder.path)
     check_before_torch(config)
     prepared = resolved(node, {"comparison": {}, "sweep": {}, "study": {}, **pinned(config.model)})
     if not is_first(os.environ):

@@ -11,6 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 
+_MOST_VALUES, _DEEPEST = 50_000, 50
+
 
 def read_yaml(path: Path) -> DictConfig:
     """The settings in a YAML file, with interpolations unresolved.
@@ -21,7 +23,9 @@ def read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; expected a YAML file of settings")
     try:
-        node = OmegaConf.load(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        text = path.read_text(encoding="utf-8-sig")
+        check_yaml_size(text, str(path))
+        node = OmegaConf.load(io.StringIO(text))
     except PermissionError as error:
         raise MissingDataError(f"{path} cannot be read ({error}); expected a YAML file of settings") from error
     except UnicodeDecodeError as error:
@@ -36,6 +40,39 @@ def read_yaml(path: Path) -> DictConfig:
     if not isinstance(node, DictConfig):
         raise ConfigError(f"{path} holds a list; expected a mapping, names with values such as `seed: 1`")
     return node
+
+
+def plain_yaml(path: Path) -> object:
+    """Return the content of a YAML file as plain values; raises `OSError`, `yaml.YAMLError` or `ConfigError`."""
+    text = path.read_text(encoding="utf-8")
+    check_yaml_size(text, str(path))
+    return yaml.safe_load(text)
+
+
+def check_yaml_size(text: str, place: str) -> None:
+    """Raise `ConfigError` for YAML that is nested too deeply, or too large once its aliases are written out.
+
+    A few lines of aliases to aliases stand for billions of values. Raises `yaml.YAMLError` for what is not YAML.
+    """
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, and how many values came before
+    values = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            sizes |= {anchor: values - before} if anchor else {}
+            continue
+        values += sizes.get(anchor, 1) if isinstance(event, yaml.AliasEvent) and anchor else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((anchor, values - 1))
+        elif isinstance(event, yaml.ScalarEvent) and anchor:
+            sizes[anchor] = 1
+        if values > _MOST_VALUES or len(open_nodes) > _DEEPEST:
+            raise ConfigError(
+                f"{place} would unfold to more than {_MOST_VALUES:,} values or {_DEEPEST} levels; expected settings: "
+                "take out aliases (*name) that contain one another"
+            )
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:

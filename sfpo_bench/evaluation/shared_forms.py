@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from sfpo_bench.evaluation.every_eval_ever import every_eval_ever, record_path
 from sfpo_bench.evaluation.forms import Evaluator, Form
 from sfpo_bench.evaluation.hub_results import hub_results
 from sfpo_bench.evaluation.record import Evaluation
+from sfpo_bench.results.names import folder_name
 from sfpo_bench.results.stored_files import write_atomically
 
 
@@ -39,7 +39,7 @@ def write_forms(
     files: list[Path] = []
     left_out: list[str] = []
     for one in found:
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", one.owner.label).strip(".-") or "model"
+        name = folder_name(one.owner.label, "model")
         if Form.every_eval_ever in forms:
             files.append(_new(folder / "every_eval_ever" / record_path(one, written), files))
             write_atomically(files[-1], every_eval_ever(one, k, evaluator, written))

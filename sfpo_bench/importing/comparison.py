@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sfpo_bench.core.types import EvaluationRecord, Split, StepRecord
 from sfpo_bench.importing.curves import ImportedRun
 from sfpo_bench.results.comparison import SCHEMA_VERSION, ComparisonFolder, ComparisonPlan, PlannedArm
 from sfpo_bench.results.journal import encode
+from sfpo_bench.results.names import folder_name, key_of
 from sfpo_bench.results.run_folder import RunFolder, RunStatus
 from sfpo_bench.results.stored_files import write_atomically
 
@@ -113,8 +113,8 @@ def _check_runs(runs: Sequence[ImportedRun]) -> None:
 
 def _arm_keys(runs: Sequence[ImportedRun]) -> dict[str, str]:
     """Return a valid folder name for each arm."""
-    keys = {run.arm: re.sub(r"[^\w-]+", "-", run.arm).strip("-") or "arm" for run in runs}
-    if len(set(keys.values())) < len(keys):
+    keys = {run.arm: folder_name(run.arm.replace(".", "-"), "arm") for run in runs}
+    if len({key_of(key) for key in keys.values()}) < len(keys):
         raise ConfigError(
             f"found the arms {', '.join(map(repr, keys))}; expected names that differ in letters or digits"
         )

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 from sfpo_bench.core.content import MODEL_CONFIG
@@ -157,6 +158,16 @@ def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
         model = AutoModelForCausalLM.from_pretrained(
             place, revision=revision, trust_remote_code=False, dtype=getattr(torch, precision.value)
         )
+    except UnpicklingError as error:
+        raise DamagedFile(
+            f"the weights of {place} are a pickle that holds more than tensors, which is not read; "
+            "get the model with safetensors files"
+        ) from error
+    except (RecursionError, TypeError, LookupError, AttributeError) as error:
+        raise DamagedFile(
+            f"a JSON file of {place} has content that transformers cannot read ({type(error).__name__}: "
+            f"{str(error)[:200]}); copy or download the model again"
+        ) from error
     except SafetensorError as error:
         raise DamagedFile(
             f"the weights of {place} are damaged ({str(error).splitlines()[0]}): a file is cut or not safetensors; "

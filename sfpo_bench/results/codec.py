@@ -52,7 +52,7 @@ def decoded(text: str | bytes, where: str, remedy: str = WRITE_AGAIN) -> dict[st
     """Parse JSON text whose top level must be an object; raises `ConfigError`."""
     try:
         content: object = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not JSON ({error}); {remedy}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{where} holds a JSON {type(content).__name__}, expected named values; {remedy}")

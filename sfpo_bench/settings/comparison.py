@@ -8,6 +8,7 @@ from typing import Any
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import option
 from sfpo_bench.core.types import Split
+from sfpo_bench.results import names
 
 
 @dataclass
@@ -53,6 +54,8 @@ def check_comparison(comparison: ComparisonSettings) -> None:
             raise ConfigError(
                 f"comparison.arms has the key {arm!r}; expected letters, digits, - and _, since it names a folder"
             )
+        names.check_name("an arm of comparison.arms", arm)
+    names.check_distinct("comparison.arms", comparison.arms)
     labels = [settings.label.strip() or arm for arm, settings in comparison.arms.items()]
     if len(set(labels)) < len(labels):
         raise ConfigError(f"comparison.arms has the labels {', '.join(labels)}; expected every one once")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from sfpo_bench.core.errors import BenchError, CheckpointError, DeliveredElsewhere
+from sfpo_bench.core.yaml_files import plain_yaml
 from sfpo_bench.results.codec import to_plain
 from sfpo_bench.results.comparison import ComparisonFolder, ComparisonPlan
 from sfpo_bench.results.containers import container_at, container_of, study_of
@@ -66,7 +66,7 @@ def _key(
 
 def _key_of_run(folder: RunFolder) -> RunKey:
     with reading(folder.config):
-        settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+        settings: Any = plain_yaml(folder.config)
         seed, algorithm = str(settings["seed"]), str(settings["algorithm"]["name"])
     tags = {"algorithm": algorithm, "seed": seed, "sfpo_bench.kind": "run"}
     above, own = container_of(folder), folder.path.parent.name

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import yaml
+from typing import Any
 
 from sfpo_bench.core.tracking import TrackingSettings, TrackingStore, present_form
+from sfpo_bench.core.yaml_files import plain_yaml
 from sfpo_bench.results.comparison import ComparisonFolder
 from sfpo_bench.results.containers import container_at, container_of
 from sfpo_bench.results.names import EVALUATIONS
@@ -74,7 +74,8 @@ def home_of(folder: RunFolder) -> Home:
 def _settings(folder: RunFolder) -> TrackingSettings:
     """Return the run's tracking settings; a run without any is not delivered."""
     with reading(folder.config):
-        found = present_form(yaml.safe_load(folder.config.read_text(encoding="utf-8"))["tracking"])
+        settings: Any = plain_yaml(folder.config)
+        found = present_form(settings["tracking"])
         kind = TrackingStore(str(found.get("store", TrackingStore.none.value)))
     texts = {name: str(found.get(name) or "") for name in ("uri", "experiment", "folder")}
     return TrackingSettings(kind, **texts)

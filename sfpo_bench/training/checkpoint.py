@@ -100,7 +100,7 @@ class Checkpoint:
         try:
             raw = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
             return TrainingState(**{**raw, "costs": Costs(**raw["costs"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"{self.path / _STATE} cannot be read ({error}); remove that folder to resume from the one before"
             ) from error

@@ -8,7 +8,14 @@ import pytest
 
 from sfpo_bench.cli import main
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, is_name
+from sfpo_bench.results.names import (
+    BESIDE_COMPARISONS,
+    check_distinct,
+    check_name,
+    check_unlike,
+    folder_name,
+    is_name,
+)
 
 BAD = (
     "",
@@ -24,6 +31,10 @@ BAD = (
     " begin",
     "two\nlines",
     "a" * 201,
+    "名" * 100,
+    *("end.", "a:b", "a?", "a*", "a|b", "a<b", 'a"b', "tab\there", "line\u2028", "\u200bgrpo", "grpo\u202e"),
+    *("con", "NUL", "aux.txt", "Com1", "lpt9.log", "con .a"),
+    *("gr\u0440\u043e", "\u0441\u043e\u0440", "sfp\u03bf", "\u0391B", "\uff47rpo", "u\u0308", "\ufb01t", "\U0001d422"),
 )
 
 
@@ -34,7 +45,10 @@ def test_what_is_no_name_of_one_folder_is_refused(name: str) -> None:
         check_name("name", name)
 
 
-@pytest.mark.parametrize("name", ["a", "my run ü=1", "v1.5", "50 % (half)", "-x", "名"])
+GOOD = ("a", "my run ü=1", "v1.5", "50 % (half)", "-x", "名", "опыт", "sfpo-\u03b1", "console", "com10", "\u03b1\u03b2")
+
+
+@pytest.mark.parametrize("name", GOOD)
 def test_a_name_makes_one_folder_just_inside(name: str, tmp_path: Path) -> None:
     check_name("name", name)
     (tmp_path / name).mkdir()
@@ -45,6 +59,26 @@ def test_the_names_that_are_taken_are_refused_in_every_case_of_letters() -> None
     for name in (*BESIDE_COMPARISONS, "Runs", "SWEEPS"):
         with pytest.raises(ConfigError, match="holds something else"):
             check_name("name", name, BESIDE_COMPARISONS)
+
+
+@pytest.mark.parametrize(
+    "text", [*BAD, "a b/c", "..\\..\\up", "x" * 300, "ab.c", "50 %", "\u0441\u043e\u0440 x", "名前"]
+)
+def test_any_text_makes_a_name_of_one_folder(text: str) -> None:
+    made = folder_name(text, "other")
+    assert is_name(made) and folder_name(made, "other") == made
+
+
+def test_names_that_differ_in_capitals_alone_are_refused_together_and_beside_each_other(tmp_path: Path) -> None:
+    check_distinct("arms", ["grpo", "sfpo", "grpo"])
+    with pytest.raises(ConfigError, match="'grpo' and 'GRPO'"):
+        check_distinct("arms", ["sfpo", "grpo", "GRPO"])
+    (tmp_path / "Runs of May").mkdir()
+    check_unlike(tmp_path / "Runs of May")
+    check_unlike(tmp_path / "Runs of June")
+    check_unlike(tmp_path / "nowhere" / "a")
+    with pytest.raises(ConfigError, match="Runs of May"):
+        check_unlike(tmp_path / "runs of may")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +111,8 @@ def test_every_verb_refuses_them_before_it_writes(
         (["train", "algorithm.name=a/b"], "algorithm.name, = 'arithmetic-a/b-seed0' cannot be the name of a folder"),
         (["compare", "name=runs"], "name = 'runs' is the name of a folder that holds something else"),
         (["compare", "comparison.arms.other.label=GRPO", "comparison.arms.more.label=GRPO"], "has the labels"),
+        (["compare", "comparison.arms.GRPO.label=other"], "differ in more than capitals"),
+        (["compare", f"comparison.arms.{'a' * 300}.label=other"], "it has 300 bytes"),
         (["evaluate", "label=../up"], "label = '../up' cannot be the name of a folder"),
         (["import", "{runs}", "arm=method", "name=../up"], "name = '../up' cannot be the name of a folder"),
         (["import", "{runs}", "arm=method", "name=runs"], "name = 'runs' is the name of a folder"),

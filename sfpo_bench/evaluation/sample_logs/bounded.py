@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from sfpo_bench.core.errors import ConfigError, DamagedFile
 
@@ -91,9 +92,11 @@ def opened_zip(path: Path) -> zipfile.ZipFile:
 
 def _fault(path: Path, members: Sequence[zipfile.ZipInfo]) -> str:
     names = [one.filename for one in members]
-    leaving = [one for one in names if ".." in PurePosixPath(one).parts or one.startswith("/") or "\\" in one]
+    leaving = [one for one in names if ".." in PurePosixPath(one).parts or "\\" in one or PureWindowsPath(one).anchor]
     if leaving:
         return f"holds a member that leaves the folder it is in ({leaving[0]!r})"
+    if links := [one.filename for one in members if stat.S_ISLNK(one.external_attr >> 16)]:
+        return f"holds a link ({links[0]!r})"
     if len(set(names)) < len(names):
         return f"holds {next(one for one in names if names.count(one) > 1)!r} twice"
     if any(one.flag_bits & 1 for one in members):

@@ -10,11 +10,11 @@ from sfpo_bench.core.errors import ConfigError, DamagedFile
 from sfpo_bench.evaluation.sample_logs.bounded import MOST_SAMPLES
 from sfpo_bench.evaluation.sample_logs.record import Beginning, LoggedSample, LoggedSampling, SampleLog
 from sfpo_bench.evaluation.sample_logs.values import count_of, grade, inside, text_of, texts_of
+from sfpo_bench.results.parquet import bounded_batches
 
 _COLUMNS = ("doc", "metric", "model_response")
 _NAME = re.compile(r"details_(?P<task>.+)_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?")
 _ROWS_AT_ONCE = 64
-_LARGEST_RATIO, _ALWAYS_ALLOWED = 500, 64 * 2**20
 
 
 class LightevalLog:
@@ -46,19 +46,13 @@ def _rows(path: Path) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     try:
         with pq.ParquetFile(str(path), pre_buffer=False) as file:
-            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-            whole = sum(group.total_byte_size for group in groups)
-            if file.metadata.num_rows > MOST_SAMPLES or whole > max(
-                _ALWAYS_ALLOWED, _LARGEST_RATIO * path.stat().st_size
-            ):
+            if file.metadata.num_rows > MOST_SAMPLES:
                 raise DamagedFile(
-                    f"{path} says that it holds {file.metadata.num_rows:,} rows of {whole / 2**20:,.0f} MiB, out of "
-                    f"proportion to its size; expected details of lighteval, at most {MOST_SAMPLES:,} rows"
+                    f"{path} says that it holds {file.metadata.num_rows:,} rows, out of proportion to its size; "
+                    f"expected details of lighteval, at most {MOST_SAMPLES:,} rows"
                 )
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(_COLUMNS), use_threads=False):
+            for batch in bounded_batches(file, path.stat().st_size, _COLUMNS, _ROWS_AT_ONCE):
                 found += batch.to_pylist()
-            if len(found) != file.metadata.num_rows:
-                raise ValueError(f"{len(found)} rows of {file.metadata.num_rows}")
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise DamagedFile(f"{path} is damaged ({str(error)[:120]}); bring the whole file") from error
     return found
