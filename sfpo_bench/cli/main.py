@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -22,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits with 0, or with the exit code of the error (2 for a wrong setting)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _dispatch(arguments)
+        try:
+            _dispatch(arguments)
+        except OSError as error:
+            raise _too_long(error) from error
     except BenchError as error:
         # Every rank finds the same configuration errors; only rank 0 prints them.
         if is_first(os.environ) or error.exit_code == BenchError.exit_code:
@@ -37,6 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whatever reads our output is gone. Point stdout at /dev/null so that the flush at exit does not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _too_long(error: OSError) -> Exception:
+    """Return the error for a name that was looked up as a file and is too long for one; any other error unchanged."""
+    if error.errno != errno.ENAMETOOLONG:
+        return error
+    name = os.path.basename(str(error.filename))
+    return ConfigError(f"{name[:60]}... is a name of {len(name)} characters; expected 200 at most")
 
 
 def _dispatch(arguments: list[str]) -> None:

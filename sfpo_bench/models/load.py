@@ -163,7 +163,7 @@ def load(settings: ModelSettings, precision: Precision, device: str) -> Policy:
             f"the weights of {place} are a pickle that holds more than tensors, which is not read; "
             "get the model with safetensors files"
         ) from error
-    except (RecursionError, TypeError, LookupError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise DamagedFile(
             f"a JSON file of {place} has content that transformers cannot read ({type(error).__name__}: "
             f"{str(error)[:200]}); copy or download the model again"
