@@ -59,6 +59,12 @@ def test_the_packaged_league_holds_every_method_of_its_list_and_asks_for_no_suit
     assert not [key for key in found.settings()["table"] if key.startswith("left out")]
 
 
+def test_the_words_for_a_condition_belong_to_the_table_and_not_to_its_runs() -> None:
+    found = planned("study=reposition").settings()
+    assert "condition.base.note" in found["table"] and "condition.base.fast_passes" in found["compare"]
+    assert not [key for key in found["compare"] if key.endswith(".note")]
+
+
 def test_what_a_study_asks_of_a_trained_run_is_an_evaluation(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("")
     check_what_is_evaluated(planned("study=arithmetic").evaluation_of(tmp_path, 4))

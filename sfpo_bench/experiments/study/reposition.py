@@ -104,7 +104,8 @@ class RepositionStudy:
         conditions = flatten(design.pop("conditions"), "condition.")
         for key, value in conditions.items():
             conditions[key] = [getattr(one, "value", one) for one in value] if isinstance(value, list) else value
-        return {COMPARE: conditions, TABLE: flatten(design, "reposition.")}
+        notes = {key: conditions.pop(key) for key in list(conditions) if key.endswith(".note")}  # no run reads them
+        return {COMPARE: conditions, TABLE: {**notes, **flatten(design, "reposition.")}}
 
     def check_inputs(self, study: Study) -> None:
         """Check nothing: the study needs no data beyond that of its runs."""
