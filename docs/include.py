@@ -1,7 +1,8 @@
 """Write into the pages what other files own: `python -m docs.include`.
 
 A page marks the place: the code block behind `<!-- include: FILE -->` is the text of that file, the table behind
-`<!-- include: arrows -->` is the one by which tests/test_structure.py holds the imports, behind `methods` that of every
+`<!-- include: REPORT.md#HEADING -->` the first one below that heading of a report, spaces written as hyphens, behind
+`<!-- include: arrows -->` the one by which tests/test_structure.py holds the imports, behind `methods` that of every
 registered method, behind `presets` that of the packaged algorithms.
 """
 
@@ -30,7 +31,19 @@ def _content(name: str) -> str:
     tables = {"arrows": arrows, "methods": methods, "presets": presets}
     if name in tables:
         return tables[name]()
+    file, hash_sign, heading = name.partition("#")
+    if hash_sign:
+        return table_below((ROOT / file).read_text(encoding="utf-8"), heading)
     return f"```python\n{(ROOT / name).read_text(encoding='utf-8')}```\n"
+
+
+def table_below(report: str, heading: str) -> str:
+    """The first table below a heading of a report; raises `ValueError` where there is none."""
+    words = "[- ]".join(map(re.escape, heading.split("-")))
+    found = re.search(rf"^#+ {words}\n.*?((?:^\|[^\n]*\n)+)", report, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise ValueError(f"no table below a heading {heading}")
+    return found[1]
 
 
 def arrows() -> str:
