@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,24 +25,30 @@ def frame(name: str) -> pd.DataFrame:
     return pd.read_csv(SWEEPS / f"{name}.csv")
 
 
+def records(name: str) -> list[dict[str, Any]]:
+    """A mapping for each row."""
+    return [dict(zip(row.keys(), row, strict=True)) for _, row in frame(name).iterrows()]
+
+
 def areas() -> pd.DataFrame:
     """A row for each seed, a column for each arm."""
     return frame("reposition_areas").pivot(index="seed", columns="arm", values="area")
 
 
-def key(row: pd.Series) -> str:
-    return f"{row.condition}-k{row.fast_passes}-sfpo-a{100 * row.alpha:g}-x{100 * row.rate_factor:g}"
+def key(row: dict[str, Any]) -> str:
+    return f"{row['condition']}-k{row['fast_passes']}-sfpo-a{100 * row['alpha']:g}-x{100 * row['rate_factor']:g}"
 
 
 def test_every_difference_is_that_of_the_areas_seed_by_seed() -> None:
-    runs, rows = areas(), frame("reposition")
-    assert len(rows) > 10 and set(rows["control"]) <= set(runs.columns)
-    for row in rows.itertuples():
-        apart = (runs[key(row)] - runs[row.control]).dropna()
+    runs, rows = areas(), records("reposition")
+    assert len(rows) > 10 and {row["control"] for row in rows} <= set(runs.columns)
+    for row in rows:
+        apart = (runs[key(row)] - runs[row["control"]]).dropna()
         reach = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
-        assert (row.seeds, row.difference) == (len(apart), pytest.approx(apart.mean(), abs=1e-12))
-        assert (row.low, row.high) == pytest.approx((apart.mean() - reach, apart.mean() + reach), abs=1e-9)
-        assert row.p == pytest.approx(ttest_rel(runs[key(row)], runs[row.control], nan_policy="omit").pvalue, abs=1e-9)
+        assert (row["seeds"], row["difference"]) == (len(apart), pytest.approx(apart.mean(), abs=1e-12))
+        assert (row["low"], row["high"]) == pytest.approx((apart.mean() - reach, apart.mean() + reach), abs=1e-9)
+        own = ttest_rel(runs[key(row)], runs[row["control"]], nan_policy="omit").pvalue
+        assert row["p"] == pytest.approx(own, abs=1e-9)
 
 
 def test_the_p_values_are_adjusted_over_the_whole_study() -> None:
@@ -51,13 +58,13 @@ def test_the_p_values_are_adjusted_over_the_whole_study() -> None:
 
 
 def test_the_league_compares_every_pair_of_methods_that_differ() -> None:
-    rows, pairs = frame("league"), frame("league_pairs")
+    rows, pairs = frame("league"), records("league_pairs")
     own = rows[rows["same_as"].isna()]
     assert len(pairs) == len(own) * (len(own) - 1) // 2
     finals = own.set_index("arm")["final"]
-    for pair in pairs.itertuples():
-        assert pair.difference == pytest.approx(finals[pair.first] - finals[pair.second], abs=1e-9)
-        assert pair.told_apart == (pair.p_holm <= 0.05)
+    for pair in pairs:
+        assert pair["difference"] == pytest.approx(finals[pair["first"]] - finals[pair["second"]], abs=1e-9)
+        assert pair["told_apart"] == (pair["p_holm"] <= 0.05)
 
 
 def results() -> tuple[list[float], list[tuple[float, float, float]]]:
@@ -94,7 +101,7 @@ def prose() -> str:
 
 def near(text: str, value: float) -> bool:
     """Whether a number of the page is a result, rounded as the page has it."""
-    return abs(number(text) - value) <= 0.5 * 10 ** -len(text.partition(".")[2]) + 1e-9
+    return bool(abs(number(text) - value) <= 0.5 * 10 ** -len(text.partition(".")[2]) + 1e-9)
 
 
 def test_every_interval_of_the_page_is_a_result() -> None:
