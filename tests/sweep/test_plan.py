@@ -51,7 +51,7 @@ def test_a_packaged_sweep_is_what_its_file_says() -> None:
         node = plan.node({"fast_passes": 5, "alpha": 0.25, "learning_rate": 3e-4})
         assert node.algorithm.update_rule.fast_passes == 5 and node.algorithm.update_rule.alpha == 0.25
         assert node.algorithm.update_rule.trigger.kind == "none" and node.learner.learning_rate == 3e-4
-        assert node.training.steps == 60 and node.tracking.store is TrackingStore.none
+        assert node.training.steps == 60 and node.tracking.store == TrackingStore.none.value
 
 
 def test_equal_responses_mean_more_steps_for_smaller_batches() -> None:
