@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.tracking.framed_records import FramedRecords
+
+
+def whole_records(
+    path: Path, read: Callable[[bytes], FramedRecords], cut_last_line: bool, notes: list[str]
+) -> Sequence[bytes]:
+    """Return the records of the file; a truncated last one is dropped with a note if requested."""
+    content = path.read_bytes()
+    found = read(content)
+    if found.damaged_at is not None:
+        raise damaged(path, found.damaged_at)
+    if found.whole_to < len(content):
+        notes.append(note_of_cut_end(path, len(content), cut_last_line))
+    return found.contents
 
 
 def damaged(path: Path, at: int) -> ConfigError:

@@ -1,14 +1,12 @@
 """Reads runs from TensorBoard's event files: one run per folder with such files.
 
-An event file is a sequence of records (length, its checksum, content, its checksum), each a protocol buffer `Event`. A
-restart states the step at which it continues (`purge_step` of the writers); as in TensorBoard, earlier records from
-that step on are dropped.
+Each record of an event file is a protocol buffer `Event`. A restart states the step at which it continues (`purge_step`
+of the writers); as in TensorBoard, earlier records from that step on are dropped.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +20,10 @@ from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import LogRow, RunLog
 from sfpo_bench.importing.naming import NamedRun, identified
 from sfpo_bench.importing.reader import Given
-from sfpo_bench.importing.records import damaged, note_of_cut_end
+from sfpo_bench.importing.records import whole_records
+from sfpo_bench.tracking.framed_records import event_file_records
 
 _VERSION = b"brain.Event:"
-_LENGTH = struct.Struct("<QI")
-_CRC = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class TensorBoardFolder:
     in_folders = True
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        return _VERSION in head[:64] and len(head) > _LENGTH.size
+        return _VERSION in head[12:64]  # behind the length of the first record and its checksum
 
     def runs(self, root: Path, files: Sequence[Path], given: Given) -> list[RunLog]:
         runs = []
@@ -102,7 +99,7 @@ def _read(path: Path, run: _Run, cut_last_line: bool) -> None:
         raise MissingDataError(f"{path} is a log that TensorBoard reads: {install_extra('tensorboard')}") from error
     from google.protobuf.message import DecodeError
 
-    for number, content in enumerate(_records(path, cut_last_line, run.notes)):
+    for number, content in enumerate(whole_records(path, event_file_records, cut_last_line, run.notes)):
         try:
             event: Any = Event.FromString(content)
         except DecodeError as error:
@@ -130,23 +127,3 @@ def _scalars(summary: Any) -> Iterator[_Scalar]:
 def _shortest(value: float) -> float:
     """Return the shortest decimal that is equal in single precision: 0.7 instead of 0.699999988."""
     return float(str(np.float32(value)))
-
-
-def _records(path: Path, cut_last_line: bool, notes: list[str]) -> Iterator[bytes]:
-    """Yield the records of the file; a truncated last one is dropped with a note if requested."""
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
-    content, at = path.read_bytes(), 0
-    while at < len(content):
-        start = at + _LENGTH.size
-        length, crc = _LENGTH.unpack(content[at:start]) if start <= len(content) else (0, None)
-        if crc is not None and masked_crc32c(content[at : at + 8]) != crc:
-            raise damaged(path, at)
-        end = start + length
-        if end + _CRC.size > len(content):
-            notes.append(note_of_cut_end(path, len(content), cut_last_line))
-            return
-        if masked_crc32c(content[start:end]) != _CRC.unpack(content[end : end + _CRC.size])[0]:
-            raise damaged(path, at)
-        yield content[start:end]
-        at = end + _CRC.size

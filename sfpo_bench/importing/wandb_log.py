@@ -1,16 +1,12 @@
 """Reads runs from W&B's offline folder: files `run-ID.wandb` of framed protocol buffers.
 
-The framing is LevelDB's log format: a header of 7 bytes, then blocks of 32 KiB with chunks of (CRC32 of type and
-content, length, type, content). A record that does not fit is split into a first, middle and last chunk. The records
-are those of `wandb.proto`, which the package W&B ships without a reader in Python.
+The records are those of `wandb.proto`, which the package W&B ships without a reader in Python.
 """
 
 from __future__ import annotations
 
 import json
-import struct
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +18,11 @@ from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import RunLog
 from sfpo_bench.importing.naming import NamedRun, identified
 from sfpo_bench.importing.reader import Given
-from sfpo_bench.importing.records import damaged, note_of_cut_end
+from sfpo_bench.importing.records import whole_records
 from sfpo_bench.results.run_folder import RunState
+from sfpo_bench.tracking.framed_records import wandb_file_records
 
 _MAGIC = b":W&B"
-_HEADER_BYTES, _BLOCK_BYTES = 7, 32768
-_CHUNK = struct.Struct("<IHB")
-_WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 
 @dataclass(slots=True)
@@ -81,7 +75,7 @@ def _read(path: Path, runs: dict[str, _Found], cut_last_line: bool) -> None:
 
     own, count = _Found(), 0
     notes: list[str] = []
-    for number, content in enumerate(_records(path, cut_last_line, notes)):
+    for number, content in enumerate(whole_records(path, wandb_file_records, cut_last_line, notes)):
         try:
             record: Any = Record.FromString(content)
         except DecodeError as error:
@@ -111,29 +105,3 @@ def _values(path: Path, number: int, items: Sequence[Any]) -> Mapping[str, Any]:
         return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
     except ValueError as error:
         raise ConfigError(f"{path}, record {number} holds what is not JSON: {error}") from error
-
-
-def _records(path: Path, cut_last_line: bool, notes: list[str]) -> Iterator[bytes]:
-    """Yield the records of the file; a truncated last one is dropped with a note if requested."""
-    content = path.read_bytes()
-    at, parts, whole_to = _HEADER_BYTES, b"", _HEADER_BYTES
-    while at < len(content):
-        room = _BLOCK_BYTES - at % _BLOCK_BYTES
-        if room < _CHUNK.size or (len(content) - at >= _CHUNK.size and content[at + 6] == 0):
-            at += room  # padding at the end of a block, or preallocated space
-            whole_to = at if not parts else whole_to
-            continue
-        end = at + _CHUNK.size
-        crc, length, kind = _CHUNK.unpack(content[at:end]) if end <= len(content) else (0, len(content), _WHOLE)
-        if end + length > len(content):
-            break
-        chunk = content[end : end + length]
-        if zlib.crc32(bytes([kind]) + chunk) != crc:
-            raise damaged(path, at)
-        parts = chunk if kind in (_WHOLE, _FIRST) else parts + chunk
-        at = end + length
-        if kind in (_WHOLE, _LAST):
-            yield parts
-            parts, whole_to = b"", at
-    if whole_to < len(content):
-        notes.append(note_of_cut_end(path, len(content), cut_last_line))

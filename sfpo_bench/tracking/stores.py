@@ -21,7 +21,7 @@ EMBEDDED = {
     TrackingStore.tensorboard: EVENT_FILES,
     TrackingStore.wandb: WANDB_FILES,
 }
-_OF_FILES: Mapping[TrackingStore, type[TensorBoardStore | WandbStore]] = {
+_OF_FILES: Mapping[TrackingStore, type[TensorBoardStore] | type[WandbStore]] = {
     TrackingStore.tensorboard: TensorBoardStore,
     TrackingStore.wandb: WandbStore,
 }

@@ -14,39 +14,33 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sfpo_bench.core.errors import ConfigError, TrackingError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.extras import install_extra
 from sfpo_bench.results.stored_files import write_atomically
-from sfpo_bench.tracking.run_records import RunRecord, RunRecords
+from sfpo_bench.tracking.file_store import FileStore
+from sfpo_bench.tracking.framed_records import event_file_records
+from sfpo_bench.tracking.run_records import RunRecord
 from sfpo_bench.tracking.store import MARKER, Batch, StoredRun, plain_name
 
 _RECORDS, _ABOUT = "events.out.tfevents.1.points", "events.out.tfevents.0.about"  # TensorBoard reads them in this order
-_LENGTH, _CRC = struct.Struct("<QI"), struct.Struct("<I")
 _STATES = {"RUNNING": "STATUS_RUNNING", "FINISHED": "STATUS_SUCCESS"}
 
 
-class TensorBoardStore:
+class TensorBoardStore(FileStore):
     """The runs of an experiment as event files. The delivery's lock keeps other processes off a run."""
 
-    points_per_request = 1_000_000
-    parent_tag = "parent"
-    keeps_files = False
     prefix = "tensorboard:"
+    files = "event files"
 
     def __init__(self, folder: Path, experiment: str) -> None:
-        self.address = f"{self.prefix}{folder.resolve()}"
-        self._root = folder.resolve() / (plain_name(experiment))
-        self._about = RunRecords(self._root / ".runs")
-        self._give_up_at = float("inf")
+        self._root = folder.resolve() / plain_name(experiment)
+        super().__init__(folder, self._root / ".runs")
         self._sizes: dict[str, int] = {}
 
     @staticmethod
@@ -58,9 +52,6 @@ class TensorBoardStore:
             raise ConfigError(
                 f"tracking=tensorboard needs the package tensorboard, found none: {install_extra('tensorboard')}"
             ) from error
-
-    def give_up_in(self, seconds: float) -> None:
-        self._give_up_at = time.monotonic() + seconds
 
     def find(self, uid: str) -> StoredRun | None:
         with self._writing():
@@ -102,22 +93,9 @@ class TensorBoardStore:
             if tags:
                 self._about.save(replace(about, tags={**about.tags, **tags}))
 
-    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        with self._writing():
-            about = self._about.known(run_id)
-            self._show(replace(about, tags={**about.tags, **tags}))
-
-    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        with self._writing():
-            about = self._about.known(run_id)
-            self._show(replace(about, params={**about.params, **params}))
-
     def set_status(self, run_id: str, status: str, end_ms: int) -> None:
         with self._writing():
-            self._show(replace(self._about.known(run_id), status=status, end_ms=0 if status == "RUNNING" else end_ms))
-
-    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
-        raise TrackingError(f"TensorBoard keeps no files such as {path.name}; expected none to be uploaded")
+            self._keep(replace(self._about.known(run_id), status=status, end_ms=0 if status == "RUNNING" else end_ms))
 
     def retire(self, run_id: str, reason: str) -> None:
         """Rename the event file so that TensorBoard no longer reads it."""
@@ -140,33 +118,21 @@ class TensorBoardStore:
     def _records(self, about: RunRecord) -> Path:
         return self._root / about.place / _RECORDS
 
-    def _show(self, about: RunRecord) -> None:
+    def _keep(self, about: RunRecord) -> None:
         """Save the record and replace the event file that shows it."""
         self._about.save(about)
         write_atomically(self._root / about.place / _ABOUT, _framed(_shown(about)))
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Convert the failures of the file system and of a missing package to `TrackingError`."""
-        if time.monotonic() > self._give_up_at:
-            raise TrackingError(f"the event files below {self._root} are too slow to take everything in time")
-        try:
-            self.require()
-            yield
-        except (OSError, ConfigError) as error:
-            self._sizes.clear()
-            raise TrackingError(
-                f"writing event files below {self._root} failed: {error}; expected a folder with room that can be "
-                "written: mend that, then run `sfpo-bench sync`. The journals on disk hold everything"
-            ) from error
+    def _forget(self) -> None:
+        self._sizes.clear()
 
 
 def _complete(content: bytes) -> tuple[int, int]:
     """Return the length of a file up to its last marker (or its opening), and the marker's value."""
     from tensorboard.compat.proto.event_pb2 import Event
 
-    end = records = 0
-    for one, stop in _whole_records(content):
+    found, end, records = event_file_records(content), 0, 0
+    for one, stop in zip(found.contents, found.ends, strict=True):
         event: Any = Event.FromString(one)
         marked = [value for value in event.summary.value if value.tag == MARKER]
         if marked:
@@ -174,23 +140,6 @@ def _complete(content: bytes) -> tuple[int, int]:
         if marked or not event.HasField("summary"):
             end = stop
     return end, records
-
-
-def _whole_records(content: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield the undamaged records from the beginning of a file, with their ends."""
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
-    at = 0
-    while at + _LENGTH.size <= len(content):
-        start = at + _LENGTH.size
-        length, crc = _LENGTH.unpack(content[at:start])
-        end = start + length
-        if masked_crc32c(content[at : at + 8]) != crc or end + _CRC.size > len(content):
-            return
-        if masked_crc32c(content[start:end]) != _CRC.unpack(content[end : end + _CRC.size])[0]:
-            return
-        at = end + _CRC.size
-        yield content[start:end], at
 
 
 def _framed(events: Sequence[Any]) -> bytes:

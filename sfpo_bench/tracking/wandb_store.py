@@ -16,23 +16,21 @@ import hashlib
 import json
 import os
 import shutil
-import struct
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sfpo_bench.core.errors import ConfigError, TrackingError
 from sfpo_bench.core.extras import install_extra
+from sfpo_bench.tracking.file_store import FileStore
+from sfpo_bench.tracking.framed_records import wandb_file_records
 from sfpo_bench.tracking.points import BY_COST, MetricPoint
-from sfpo_bench.tracking.run_records import RunRecord, RunRecords
+from sfpo_bench.tracking.run_records import RunRecord
 from sfpo_bench.tracking.store import MARKER, Batch, StoredRun, plain_name
 
-_HEADER_BYTES, _BLOCK_BYTES, _CHUNK = 7, 32768, struct.Struct("<IHB")
-_WHOLE, _FIRST, _LAST = 1, 2, 4
 _RETIRED = "RETIRED"
 _WRITTEN_SECONDS = 30.0
 
@@ -47,20 +45,15 @@ class _Live:
     rows: int
 
 
-class WandbStore:
+class WandbStore(FileStore):
     """A project of W&B as offline files. The delivery's lock keeps other processes off a run."""
 
-    points_per_request = 1_000_000
-    parent_tag = "parent"
-    keeps_files = False
     prefix = "wandb:"
+    files = "W&B's files"
 
     def __init__(self, folder: Path, experiment: str) -> None:
-        self.address = f"{self.prefix}{folder.resolve()}"
-        self._folder = folder.resolve()
         self._project = plain_name(experiment)
-        self._about = RunRecords(self._folder / "wandb" / ".runs" / self._project)
-        self._give_up_at = float("inf")
+        super().__init__(folder, folder.resolve() / "wandb" / ".runs" / self._project)
         self._live: dict[str, _Live] = {}
 
     @staticmethod
@@ -73,9 +66,6 @@ class WandbStore:
             raise ConfigError(
                 f"tracking=wandb needs the package wandb, found none that can be imported: {install_extra('wandb')}"
             ) from error
-
-    def give_up_in(self, seconds: float) -> None:
-        self._give_up_at = time.monotonic() + seconds
 
     def find(self, uid: str) -> StoredRun | None:
         with self._writing():
@@ -109,16 +99,6 @@ class WandbStore:
             if tags:
                 self._about.save(replace(about, tags={**about.tags, **tags}))
 
-    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        with self._writing():
-            about = self._about.known(run_id)
-            self._about.save(replace(about, tags={**about.tags, **tags}))
-
-    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        with self._writing():
-            about = self._about.known(run_id)
-            self._about.save(replace(about, params={**about.params, **params}))
-
     def set_status(self, run_id: str, status: str, end_ms: int) -> None:
         """Set the status; one that ends the run completes its file. A run without rows, such as a comparison, has none:
         W&B shows it as the group of its children."""
@@ -127,9 +107,6 @@ class WandbStore:
             if status != "RUNNING" and (run_id in self._live or self._newest(about)[1]):
                 self._close(about, self._opened(about))
             self._about.save(about)
-
-    def upload(self, run_id: str, path: Path, folder: str | None) -> None:
-        raise TrackingError(f"offline runs of W&B keep no files such as {path.name}; expected none to be uploaded")
 
     def retire(self, run_id: str, reason: str) -> None:
         """Rename the run's folders so that `wandb sync` does not upload them; the next run gets another id."""
@@ -200,29 +177,18 @@ class WandbStore:
         found = [(file, _rows(file.read_bytes())) for file in self._files(about)]
         return max(found, key=lambda one: len(one[1]), default=(None, []))
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Convert the failures of W&B, of the file system and of a missing package to `TrackingError`."""
-        if time.monotonic() > self._give_up_at:
-            raise TrackingError(f"W&B's files below {self._folder} are too slow to take everything in time")
-        try:
-            self.require()
-            yield
-        except _failures() as error:
-            for live in self._live.values():
-                with contextlib.suppress(Exception):  # it is being given up; the next call reads what its file holds
-                    live.run.finish(exit_code=1)
-            self._live.clear()
-            raise TrackingError(
-                f"writing W&B's files below {self._folder} failed: {error}; expected a folder with room that can be "
-                "written: mend that, then run `sfpo-bench sync`. The journals on disk hold everything"
-            ) from error
+    def _keep(self, about: RunRecord) -> None:
+        self._about.save(about)
 
+    def _forget(self) -> None:
+        for live in self._live.values():
+            with contextlib.suppress(Exception):  # it is being given up
+                live.run.finish(exit_code=1)
+        self._live.clear()
 
-def _failures() -> tuple[type[Exception], ...]:
-    """Return the exceptions of a failing store; those of W&B once it is imported."""
-    wandb = sys.modules.get("wandb")
-    return (OSError, ConfigError) if wandb is None else (OSError, ConfigError, wandb.Error)
+    def _failures(self) -> tuple[type[Exception], ...]:
+        wandb = sys.modules.get("wandb")  # its errors are known once it is imported
+        return super()._failures() if wandb is None else (*super()._failures(), wandb.Error)
 
 
 def _axis(key: str) -> str:
@@ -245,28 +211,9 @@ def _rows(content: bytes) -> list[Row]:
     from wandb.proto.wandb_internal_pb2 import Record
 
     rows: list[Row] = []
-    for one in _whole_records(content):
+    for one in wandb_file_records(content).contents:
         record: Any = Record.FromString(one)
         if record.HasField("history"):
             items = {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
             rows.append({key: value for key, value in items.items() if key not in ("_step", "_runtime")})
     return rows
-
-
-def _whole_records(content: bytes) -> Iterator[bytes]:
-    """Yield the records of a file (LevelDB's framing) up to its first damage."""
-    at, parts = _HEADER_BYTES, b""
-    while at + _CHUNK.size <= len(content):
-        room = _BLOCK_BYTES - at % _BLOCK_BYTES
-        if room < _CHUNK.size:
-            at += room  # padding at the end of a block
-            continue
-        _, length, kind = _CHUNK.unpack(content[at : at + _CHUNK.size])
-        start = at + _CHUNK.size
-        if not kind or start + length > len(content):
-            return
-        chunk = content[start : start + length]
-        parts = chunk if kind in (_WHOLE, _FIRST) else parts + chunk
-        at = start + length
-        if kind in (_WHOLE, _LAST):
-            yield parts
