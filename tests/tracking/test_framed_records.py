@@ -82,3 +82,16 @@ def test_a_changed_byte_ends_the_reading_before_its_record(write: Writer, read: 
         found = read(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
         assert list(found.contents) == records[: sum(end <= at for end in ends)]
         assert found.damaged_at is not None or found.whole_to < len(content)
+
+
+@pytest.mark.parametrize("room", range(10))
+def test_a_block_whose_end_has_no_room_for_a_frame_is_padded(room: int) -> None:
+    records = [b"x" * (BLOCK - 7 - CHUNK - room), b"two"]
+    found = wandb_file_records(wandb_file(records))
+    assert list(found.contents) == records and found.damaged_at is None
+
+
+def test_a_record_that_ends_in_space_of_zeros_was_cut_off() -> None:
+    content = wandb_file([b"one", b"two" * BLOCK])
+    found = wandb_file_records(content[:BLOCK] + b"\0" * BLOCK)
+    assert list(found.contents) == [b"one"] and found.whole_to == found.ends[0]
