@@ -34,6 +34,7 @@ from tests.campaigns.left_behind import Content, differences, left_behind
 from tests.comparison.test_compare import COMPARE
 from tests.conftest import TINY, command
 from tests.evaluation.test_evaluate import EVALUATE
+from tests.processes import descendants
 from tests.study.tiny_study import TINY_STUDY, TINY_SWEEP, TWO_ARMS
 from tests.sweep.tiny import TINY_SWEEP as SWEEP
 
@@ -177,21 +178,6 @@ def _kill(parent: int, draw: random.Random) -> list[str]:
         os.kill(victim, signal.SIGKILL)
         return ["the command" if victim == parent else "a process below it"]
     return []
-
-
-def descendants(parent: int) -> list[int]:
-    """The processes below a process, however deep."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, IndexError, ValueError):
-            above = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            children.setdefault(above, []).append(int(entry.name))
-    found, open_ones = list[int](), [parent]
-    while open_ones:
-        below = children.get(open_ones.pop(), [])
-        found += below
-        open_ones += below
-    return found
 
 
 def _progress(folder: Path) -> tuple[int, int]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.kills import campaign, cases, descendants, said
+from tests.campaigns.kills import campaign, cases, said
 from tests.campaigns.left_behind import differences, left_behind
+from tests.processes import children, descendants
 
 
 def results(folder: Path) -> Path:
@@ -46,7 +47,7 @@ def test_processes_below_a_process_are_found_however_deep(tmp_path: Path) -> Non
         [sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None and parent.stdout.readline() == "1\n"
-        assert len(descendants(parent.pid)) == 1
+        assert descendants(parent.pid) == children(parent.pid) and len(children(parent.pid)) == 1
         parent.communicate("\n", timeout=60)
 
 

@@ -9,13 +9,14 @@ import signal
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import TINY, command
+from tests.processes import children
 
 ARMS = ("~comparison.arms.repeat", "~comparison.arms.grpo_sfpo_rate", "comparison.targets=[0.05,0.9]")
 COMPARE = ("compare", *TINY, *ARMS, "comparison.seeds=2", "comparison.slots=2")
@@ -140,16 +141,12 @@ def test_killed_as_a_whole_and_started_again_nothing_is_lost_or_doubled(
     assert tracked(tmp_path) == tracked(finished)
 
 
-def worker_pids() -> list[int]:
+def workers_of(parent: int) -> list[int]:
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"sfpo_bench.workers.worker" in line:
-                found.append(int(entry.name))
+    for pid in children(parent):
+        with suppress(OSError):
+            if b"sfpo_bench.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
     return found
 
 
@@ -161,8 +158,8 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_resumed(finished: Path,
         runs = tmp_path / "results" / "arithmetic" / "runs"
         while not list(runs.rglob("step-000002")):
             time.sleep(0.02)
-        children = [pid for pid in worker_pids() if int(Path(f"/proc/{pid}/stat").read_text().split()[3]) == parent.pid]
-        os.kill(children[0], signal.SIGKILL)
+        workers = workers_of(parent.pid)
+        os.kill(workers[0], signal.SIGKILL)
         _, errors = parent.communicate(timeout=300)
     assert parent.returncode == 0, errors
     assert curves(tmp_path) == curves(finished)
@@ -178,13 +175,13 @@ def test_workers_end_when_their_parent_is_gone(tmp_path: Path) -> None:
         runs = tmp_path / "results" / "arithmetic" / "runs"
         while len(list(runs.rglob("checkpoints"))) < 2:
             time.sleep(0.02)
-        children = [pid for pid in worker_pids() if int(Path(f"/proc/{pid}/stat").read_text().split()[3]) == parent.pid]
+        workers = workers_of(parent.pid)
         parent.kill()
-    assert len(children) == 2
+    assert len(workers) == 2
     deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     states = [json.loads(path.read_text())["state"] for path in runs.rglob("status.json")]
     assert sorted(states) == ["interrupted", "interrupted"]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import command
+from tests.processes import children
 from tests.sweep.tiny import TINY_SWEEP, sweep, trials
 
 
@@ -119,16 +120,6 @@ def test_killed_at_many_moments_it_equals_an_uninterrupted_sweep(sampler: str, t
     assert kills == KILLS
     assert trials(killed) == trials(whole)
     assert len(runs(killed)) == 8
-
-
-def children(parent: int) -> list[int]:
-    """Worker processes of a parent."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, IndexError, ValueError):
-            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(entry.name))
-    return found
 
 
 @pytest.mark.slow

@@ -47,7 +47,8 @@ FORMS = [
     pytest.param(event_file, event_file_records, 0, id="event file"),
     pytest.param(wandb_file, wandb_file_records, 7, id="file of W&B"),
 ]
-Writer, Reader = Callable[[Sequence[bytes]], bytes], Callable[[bytes], FramedRecords]
+Writer = Callable[[Sequence[bytes]], bytes]
+Reader = Callable[[bytes], FramedRecords]
 
 
 @pytest.mark.parametrize(("write", "read", "header"), FORMS)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from torch import Tensor
 from sfpo_bench.training.checkpoint import CheckpointStore
 from tests.campaigns.left_behind import without_seconds
 from tests.conftest import TINY, Cli
+from tests.processes import children
 
 RUN = Path("results/runs/arithmetic-sfpo-seed0")
 TRAIN = ("train", "algorithm=sfpo", "tracking=none", *TINY)
@@ -124,16 +126,10 @@ def test_when_a_rank_is_killed_the_others_end_and_the_run_goes_on_to_the_same_bi
 
 def rank_of(torchrun_pid: int, rank: int) -> int:
     """The process id of a rank, a child of torchrun."""
-    for place in Path("/proc").iterdir():
-        if not place.name.isdigit():
-            continue
-        try:
-            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            environment = (place / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # It ended meanwhile.
-        if parent == torchrun_pid and f"RANK={rank}".encode() in environment:
-            return int(place.name)
+    for pid in children(torchrun_pid):
+        with suppress(OSError):  # it ended meanwhile
+            if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                return pid
     raise AssertionError(f"torchrun has no rank {rank}")
 
 
