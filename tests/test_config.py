@@ -276,7 +276,7 @@ def test_options_do_not_share_mutable_defaults() -> None:
 def test_identity_leaves_out_what_does_not_change_a_step() -> None:
     first = configuration.flatten(configuration.to_plain(composed()))
     second = configuration.flatten(
-        configuration.to_plain(composed("training.steps=9", "output_root=x", "tracking=none"))
+        configuration.to_plain(composed("training.steps=9", "output_root=x", "tracking=none", "description=other"))
     )
     assert identity(first) == identity(second)
     third = configuration.flatten(configuration.to_plain(composed("learner.learning_rate=3e-4")))

@@ -23,8 +23,8 @@ from sfpo_bench.settings.config import flatten, read_saved, to_plain, to_yaml
 from sfpo_bench.training.checkpoint import CheckpointStore
 from sfpo_bench.training.run import code_changed, identity, started_with, training_of
 
-# Settings that only name or describe a run. No result depends on them.
-_NAMES = ("name", "description", "algorithm.name")
+# Settings that only name a run. No result depends on them.
+_NAMES = ("name", "algorithm.name")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ NOT_IDENTITY = (
     *(
         "output_root",
         "run_name",
+        "description",
         "training.steps",
         "training.stop_at.",
         "training.peak_tflops",

@@ -84,6 +84,7 @@ def test_data_is_read_from_one_folder_in_training_and_in_evaluations() -> None:
         ("study.budget_axis=tokens", {"choose"}),
         ("study.evaluation.sampling.temperature=0.6", {"start", "evaluate"}),
         ("comparison.baseline=repeat", {"score"}),
+        ("description=other", {"score"}),
         ("comparison.slots=1", set()),
         ("tracking=none", set()),
         ("output_root=elsewhere", set()),

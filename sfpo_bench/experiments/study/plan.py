@@ -104,6 +104,7 @@ class Study:
                 **arms,
             },
         }
+        shared[self.parts[-1]] = {"description": self.config.description}  # only the page has it
         own, version = self.design.settings(self), {CODE_VERSION: code_version(Work.study)}
         return {part: {**version, **shared.get(part, {}), **own.get(part, {})} for part in self.parts}
 
