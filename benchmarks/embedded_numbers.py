@@ -91,6 +91,28 @@ PARTS = {
         16,
         (("sweeps/k_alpha_lr/response.png", "k_alpha_lr.png"),),
     ),
+    "league": Part(
+        ("sfpo-bench study league tracking=none",
+         *(f"cp results/studies/league/{name} sweeps/{name}"
+           for name in ("league.md", "league.csv", "league_pairs.csv")),
+         "python -m docs.include"),
+        ("docs/finding.md: Which update", "docs/studies.md: The league", "sweeps/league.md", "sweeps/league.csv",
+         "sweeps/league_pairs.csv"),
+        107,
+        (("studies/league/league.png", "league.png"),),
+    ),
+    "reposition_study": Part(
+        ("sfpo-bench study reposition tracking=none",
+         "cp results/studies/reposition/report.md sweeps/reposition.md",
+         "cp results/studies/reposition/reposition.csv sweeps/reposition.csv",
+         "cp results/studies/reposition/areas.csv sweeps/reposition_areas.csv",
+         "python -m docs.include"),
+        ("docs/finding.md: When reposition helps", "docs/studies.md: When does reposition help?",
+         "sweeps/reposition.md", "sweeps/reposition.csv", "sweeps/reposition_areas.csv"),
+        120,
+        tuple((f"studies/reposition/{name}.png", f"reposition_{name}.png")
+              for name in ("equal_rate", "equal_displacement", "conditions")),
+    ),
     "notebooks": Part(
         ("python notebooks/run.py 1 3 4 5",),
         ("docs/notebooks/1_convergence.md, 3_anatomy.md, 4_sweep.md, 5_own_style.md and their pictures",),
