@@ -11,13 +11,11 @@ from pathlib import Path
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import check_ranges
 from sfpo_bench.core.stop import StopRequest
-from sfpo_bench.evaluation.generation import Generation, Wanted, asked_for, missing
+from sfpo_bench.evaluation.generation import Wanted, asked_for, missing
 from sfpo_bench.evaluation.grading import Limits, grade_samples
-from sfpo_bench.evaluation.model_pin import pin_checkpoint, pin_model
 from sfpo_bench.evaluation.prompted_problems import Benchmark, prompted_benchmarks
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation
-from sfpo_bench.evaluation.served.sampling import generate_served, record_server
-from sfpo_bench.evaluation.served.settings import check_served, pin_served
+from sfpo_bench.evaluation.sample_source import source_of
 from sfpo_bench.models.load import ModelSettings
 from sfpo_bench.problems.sets import Suite, load_problem_set, overlaps, suite
 from sfpo_bench.problems.training_sets import TrainingSets
@@ -26,11 +24,8 @@ from sfpo_bench.results.evaluation import Asked, EvaluationFolder, ModelPin, Own
 from sfpo_bench.results.names import EVALUATIONS, check_name, check_root
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.sample_store import SampleStore, SamplingIdentity
-from sfpo_bench.rollout.vllm_environment import prepare_environment, require_vllm
 from sfpo_bench.settings import config as configuration
 from sfpo_bench.settings.evaluation import EvaluateSettings
-from sfpo_bench.settings.models import HuggingFaceModel
-from sfpo_bench.settings.rollout import OpenAiRollout, VllmRollout
 from sfpo_bench.settings.training import Which
 from sfpo_bench.training.checkpoint import Checkpoint, checkpoint_at, chosen_checkpoint
 
@@ -79,8 +74,6 @@ def plan(settings: EvaluateSettings) -> EvaluationPlan:
     check_root(settings.output_root)
     if settings.label:
         check_name("label", settings.label)
-    if isinstance(settings.engine, VllmRollout):
-        require_vllm(settings.engine)
     if settings.sampling.temperature == 0 and settings.sampling.samples > 1:
         raise ConfigError(
             f"sampling.temperature = 0 with sampling.samples = {settings.sampling.samples}: greedy decoding gives the "
@@ -92,7 +85,7 @@ def plan(settings: EvaluateSettings) -> EvaluationPlan:
     run = RunFolder.existing(Path(settings.run)) if settings.run else None
     trained = configuration.read(run.config) if run else None
     checkpoint = _checkpoint(run, settings) if run else None
-    model, pin = _pinned(settings, trained, checkpoint)
+    model, pin = source_of(settings).pinned(trained, checkpoint)
     task = trained.task if trained else None
     trained_on = tuple(settings.trained_on) or (tuple(task.train) if isinstance(task, TrainingSets) else ())
     owner = _owner(settings, run, checkpoint, trained, pin)
@@ -107,16 +100,6 @@ def plan(settings: EvaluateSettings) -> EvaluationPlan:
         sampling=_identity(settings, pin),
         trained_on=trained_on,
     )
-
-
-def _pinned(
-    settings: EvaluateSettings, trained: configuration.RunConfig | None, checkpoint: Checkpoint | None
-) -> tuple[ModelSettings, ModelPin]:
-    """Return the model, of a server its tokenizer's, and what identifies its weights."""
-    if isinstance(settings.engine, OpenAiRollout):
-        return pin_served(settings.engine)
-    model, pin = pin_model(trained.model if trained else settings.model)
-    return model, pin if checkpoint is None else pin_checkpoint(pin, checkpoint)
 
 
 def check_what_is_evaluated(settings: EvaluateSettings) -> None:
@@ -135,19 +118,7 @@ def check_what_is_evaluated(settings: EvaluateSettings) -> None:
         raise ConfigError(
             f"first={settings.first} and problems={settings.problems} choose problems in two ways; give one of them"
         )
-    if isinstance(settings.engine, OpenAiRollout):
-        check_served(settings, settings.engine)
-        return
-    is_default = isinstance(settings.model, HuggingFaceModel) and not settings.model.path
-    if settings.run and not is_default:
-        raise ConfigError(
-            f"model={settings.model.kind} beside run={settings.run}: the run has its own model; leave one of them out"
-        )
-    if not settings.run and is_default:
-        raise ConfigError(
-            "nothing to evaluate: found no model and no run; expected run=FOLDER, model=embedded, model=smollm2, "
-            "model=hf model.path=NAME_OR_FOLDER, or a server with rollout=openai"
-        )
+    source_of(settings).check()
 
 
 def _checkpoint(run: RunFolder, settings: EvaluateSettings) -> Checkpoint:
@@ -172,15 +143,13 @@ def evaluate(plan: EvaluationPlan, stop: StopRequest, progress: SampleProgress) 
 def begin(plan: EvaluationPlan) -> list[Wanted]:
     """Write the owner of the samples and return those that are missing. The caller holds the folder's lock.
 
-    With rollout=openai the server is asked what it is. Raises `RunLocked` if a process of an earlier, killed call does
-    not end, and the errors of `record_server`.
+    Raises `RunLocked` if a process of an earlier, killed call does not end, and the errors of the source of samples.
     """
     EvaluationFolder(plan.folder).write_owner(plan.owner)
     _clear_shares(plan.store)
-    settings, store = plan.settings, plan.store
-    wanted = missing(plan.benchmarks, settings.sampling.samples, store)
-    if wanted and isinstance(settings.engine, OpenAiRollout):
-        record_server(settings.engine, plan.model, settings.sampling, wanted, store)
+    wanted = missing(plan.benchmarks, plan.settings.sampling.samples, plan.store)
+    if wanted:
+        source_of(plan.settings).prepare(plan, wanted)
     return wanted
 
 
@@ -205,37 +174,15 @@ def _clear_shares(store: SampleStore) -> None:
 
 
 def generate(plan: EvaluationPlan, wanted: Sequence[Wanted], stop: StopRequest, progress: SampleProgress) -> None:
-    """Generate `wanted` in this process, which loads the model; raises the errors of `Generation.run`."""
-    if isinstance(plan.settings.engine, OpenAiRollout):
-        generate_served(
-            plan.settings.engine, plan.model, plan.settings.sampling, wanted, plan.store, stop, progress.done
-        )
-        return
-    if isinstance(plan.settings.engine, VllmRollout):
-        prepare_environment(plan.settings.threads)
-    from sfpo_bench.evaluation.model_engine import build_model_engine
-
-    made = build_model_engine(plan.settings, plan.model, plan.checkpoint, plan.benchmarks)
-    generation = Generation(
-        engine=made.engine,
-        encode=made.encode,
-        sampling=plan.settings.sampling.sampling(),
-        seed=plan.settings.sampling.seed,
-        batch_responses=plan.settings.engine.batch_responses,
-        max_prompt_tokens=plan.settings.engine.max_prompt_tokens,
-    )
-    try:
-        with stop.listening():
-            generation.run(wanted, plan.store, stop, progress.done)
-    finally:
-        made.engine.close()
+    """Generate `wanted` in this process; raises the errors of the source of samples."""
+    source_of(plan.settings).generate(plan, wanted, stop, progress.done)
 
 
 def _identity(settings: EvaluateSettings, pin: ModelPin) -> SamplingIdentity:
     return SamplingIdentity(
         model_sha256=pin.sha256,
         engine=str(settings.engine.kind),
-        precision="" if isinstance(settings.engine, OpenAiRollout) else settings.precision.value,
+        precision=source_of(settings).precision,
         temperature=settings.sampling.temperature,
         top_p=settings.sampling.top_p,
         max_new_tokens=settings.sampling.max_new_tokens,

@@ -19,6 +19,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.evaluation.generation import Wanted, missing
 from sfpo_bench.evaluation.run import EvaluationPlan, SampleProgress, generate, plan
+from sfpo_bench.evaluation.sample_source import source_of
 from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.sample_store import SampleStore
@@ -26,7 +27,6 @@ from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.settings.config import to_settings
 from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.settings.models import HuggingFaceModel
-from sfpo_bench.settings.rollout import OpenAiRollout
 
 _QUESTIONS, _SETTINGS = "share.json", "evaluate.yaml"
 
@@ -106,18 +106,13 @@ def _write(asked: EvaluationPlan, part: Sequence[Wanted], number: int) -> Path:
 
 def _found_from_anywhere(asked: EvaluationPlan) -> EvaluateSettings:
     """Return the settings with absolute paths, since the process of a share may start in another folder."""
-    settings, model, rollout = asked.settings, asked.model, asked.settings.engine
+    settings, model = asked.settings, asked.model
     if isinstance(model, HuggingFaceModel) and model.path and Path(model.path).is_dir():
         model = replace(model, path=str(Path(model.path).absolute()))
-    if isinstance(rollout, OpenAiRollout):  # its model is the tokenizer's
-        assert isinstance(model, HuggingFaceModel)
-        rollout, model = replace(rollout, tokenizer=model.path), settings.model
     data = settings.data.folder
     return replace(
-        settings,
+        source_of(settings).at(model),
         run=str(Path(settings.run).absolute()) if settings.run else "",
-        model=settings.model if settings.run else model,
-        rollout=rollout,
         data=replace(settings.data, dir=str(data.absolute()) if data else ""),
         output_root=str(Path(settings.output_root).absolute()),
     )
