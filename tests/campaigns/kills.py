@@ -5,8 +5,8 @@
 A round starts a command in an empty folder and sends SIGKILL at a uniform moment of its time, to the process itself or
 to a process below it (worker, evaluator, rank, delivery); the same command then resumes it, and is killed again, one to
 three times in all. At its end weights, journals, samples, trials, tables and the rows of the MLflow store must equal
-those of a command that was not killed. FOLDER/rounds.jsonl has a line a round; the same call goes on where it was.
-Ends with 1 where a round differs.
+those of a command that was not killed. FOLDER/rounds-SEED.jsonl has a line a round; the same call goes on where it
+was, and another seed or selection has a file of its own. Ends with 1 where a round differs.
 """
 
 from __future__ import annotations
@@ -186,11 +186,16 @@ def _progress(folder: Path) -> tuple[int, int]:
     return sum(sizes), sum(1 for _ in folder.rglob("parts/*.parquet"))
 
 
+def record_of(folder: Path, seed: int, only: Sequence[str]) -> Path:
+    """The file with the rounds of a seed and a selection of commands."""
+    return folder / ("-".join(["rounds", str(seed), *(text.replace(" ", "_") for text in only)]) + ".jsonl")
+
+
 def campaign(folder: Path, kills: int, seed: int, only: Sequence[str]) -> list[Round]:
     """Rounds until so many kills were tried; those that are done are read from the record."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "whole").mkdir(exist_ok=True)
-    database, record = folder / "empty.db", folder / "rounds.jsonl"
+    database, record = folder / "empty.db", record_of(folder, seed, only)
     if not database.exists():
         create_sqlite(database)
     rounds = _read(record)

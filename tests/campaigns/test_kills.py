@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.kills import campaign, cases, said
+from tests.campaigns.kills import campaign, cases, record_of, said
 from tests.campaigns.left_behind import differences, left_behind
 from tests.processes import children, descendants
 
@@ -64,6 +64,6 @@ def test_a_short_campaign_finds_equal_results_and_goes_on_where_it_was(tmp_path:
     rounds = campaign(tmp_path, 6, seed, only)
     assert not [one for one in rounds if one.wrong], f"seed {seed}: {said(rounds)}"
     assert sum(len(one.kills) for one in rounds) >= 6
-    with (tmp_path / "rounds.jsonl").open("a") as lines:
+    with record_of(tmp_path, seed, only).open("a") as lines:
         lines.write(json.dumps({"number": len(rounds)})[:5])  # as a kill leaves it
     assert campaign(tmp_path, 6, seed, only) == rounds
