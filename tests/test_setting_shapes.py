@@ -60,10 +60,30 @@ def test_lists_and_single_values_are_no_other_shapes_either() -> None:
     }.items():
         with pytest.raises(ConfigError, match=re.escape(message)):
             check_shapes(parse_overrides([override]), RunConfig())
-    right = ["comparison.targets=[0.5]", "training={steps: 3}", "learner=adamw", "model=hf", "sweep.parameters={}"]
+    right = [
+        "comparison.targets=[0.5]",
+        "training={steps: 3}",
+        "learner=adamw",
+        "model=hf",
+        "task.options={}",
+        "comparison.arms.mine={}",
+    ]
     check_shapes(
         parse_overrides([*right, "comparison.arms.mine={overrides: ['a=1']}", "task.options={a: [1]}"]), RunConfig()
     )
+
+
+def test_an_empty_mapping_that_would_change_nothing_is_refused(tmp_path: Path) -> None:
+    """Mappings are merged: `comparison.arms={}` would train every arm that it seems to remove."""
+    for key in ("comparison.arms", "study.reposition.conditions", "sweep.parameters"):
+        with pytest.raises(ConfigError, match=f"{key} is an empty mapping, .* changes nothing: remove .* ~{key}.NAME"):
+            check_shapes(parse_overrides([f"{key}={{}}"]), RunConfig())
+    for override in ("training={}", "learner={}", "comparison={arms: {}}", "algorithm.phases={}"):
+        with pytest.raises(ConfigError, match=r"is an empty mapping, .* changes nothing"):
+            check_shapes(parse_overrides([override]), RunConfig())
+    (tmp_path / "mine.yaml").write_text("defaults: [compare, _self_]\ncomparison:\n  arms: {}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: comparison\.arms is an empty mapping"):
+        hydra_arguments(tmp_path / "mine.yaml", "compare")
 
 
 @pytest.mark.parametrize("key", [key for key in groups("compare") if not key.startswith("algorithm.")])

@@ -22,7 +22,8 @@ def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
         return f"{key}: {text}" if key else text
     close = difflib.get_close_matches(str(error.key), known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    return f"{key} is not a setting; {hint}Known in {cls.__name__ if cls else ''}: {', '.join(known)}"
+    group = key.rpartition(".")[0]
+    return f"{key} is not a setting; {hint}{f'{group} has' if group else 'there are'} {', '.join(known)}"
 
 
 def explain_composition(error: Exception) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.options import IsDataclass, settings
@@ -16,22 +16,29 @@ from sfpo_bench.settings.config import KINDS, OPEN
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """The expected shape of a key and an example."""
+    """The expected shape of a key, an example, and what to do instead of an empty mapping (empty: it is accepted)."""
 
     shape: str
     example: str
+    instead: str = ""
 
 
 def check_shape(schema: IsDataclass, key: str, value: object, place: str, *, chooses: bool = False) -> None:
     """Raise `ConfigError` when `value` does not have the shape of `key`; `place` is where it was written.
 
-    With `chooses` a text is the name of a group, as in `model=hf`.
+    Also for an empty mapping in place of a group's settings or of named entries: it would be merged with them, and so
+    change nothing. With `chooses` a text is the name of a group, as in `model=hf`.
     """
     expected = _expected(schema, key)
     if expected is None or (chooses and isinstance(value, str)):
         return
     if expected.shape == _kind(value) and value is not None:
         if isinstance(value, Mapping):
+            if not value and expected.instead:
+                raise ConfigError(
+                    f"{place}: {key} is an empty mapping, which is merged with what is there and changes nothing: "
+                    f"{expected.instead}"
+                )
             for name, inner in value.items():
                 check_shape(schema, f"{key}.{name}", inner, place)
         return
@@ -39,6 +46,7 @@ def check_shape(schema: IsDataclass, key: str, value: object, place: str, *, cho
 
 
 _GROUP, _LIST, _VALUE = "a group of settings", "a list", "one value"
+_LEAVE_OUT = "set one of its settings, or leave it out"
 
 
 def _kind(value: object) -> str:
@@ -60,14 +68,16 @@ def _found(value: object) -> str:
 def _expected(schema: IsDataclass, key: str) -> _Expected | None:
     """The expected shape, or None for keys inside nodes of several kinds and for unknown keys."""
     if key in KINDS:
-        return _Expected(_GROUP, f"{key.replace('.', '/')}=NAME, one of {', '.join(KINDS[key])}")
+        return _Expected(_GROUP, f"{key.replace('.', '/')}=NAME, one of {', '.join(KINDS[key])}", _LEAVE_OUT)
     for holder, name, cls in OPEN:
         above = f"{holder}.{name}."
         if f"{key}." == above:
-            return _Expected(_GROUP, f"{key}.NAME=..., or {key}={{NAME: ...}}")
+            remove = f"remove entries on the command line with ~{key}.NAME, or leave it out"
+            return _Expected(_GROUP, f"{key}.NAME=..., or {key}={{NAME: ...}}", remove)
         if key.startswith(above):
             _, dot, inner = key.removeprefix(above).partition(".")
-            return _of(cls(), inner, key) if dot else _group(cls(), key)
+            # An entry without settings is an entry: it has the defaults.
+            return _of(cls(), inner, key) if dot else replace(_group(cls(), key), instead="")
     return _of(schema, key, key)
 
 
@@ -88,4 +98,4 @@ def _of(schema: IsDataclass, inner: str, key: str) -> _Expected | None:
 
 def _group(node: IsDataclass, key: str) -> _Expected:
     names = [field.name for field in dataclasses.fields(node)]
-    return _Expected(_GROUP, f"{key}.{names[0]}=VALUE and the like; it has {', '.join(names)}")
+    return _Expected(_GROUP, f"{key}.{names[0]}=VALUE and the like; it has {', '.join(names)}", _LEAVE_OUT)

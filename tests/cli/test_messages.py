@@ -24,7 +24,7 @@ WRONG = {
     "train algorithm=sfpoo": "Could not find 'algorithm/sfpoo' Available options in 'algorithm': ",
     "train algorithm=gspo algorithm/objective=cispo": "algorithm=gspo sets algorithm.objective.clip_low, which the chosen",
     "train experiment=paper/none": "arithmetic own own_quick smollm2_addition paper/deepseek-r1-distill-qwen-1.5b",
-    "train algorithm=sfpo algorithm.update_rule.alph=1": "did you mean alpha? Known in SlowFast",
+    "train algorithm=sfpo algorithm.update_rule.alph=1": "did you mean alpha? algorithm.update_rule has ",
     "train algorithm=sfpo algorithm.update_rule.alpha=1.5": "algorithm.update_rule.alpha = 1.5 is out of range: expected [0, 1]",
     "train algorithm=sfpo algorithm.update_rule.alpha=nan": "algorithm.update_rule.alpha = nan is out of range",
     "train algorithm=sfpo algorithm.update_rule.fast_passes=-1": "expected [0, inf)",
