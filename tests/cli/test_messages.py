@@ -81,7 +81,7 @@ def test_wrong_input_gets_one_message_and_exit_code_two_without_torch(line: str,
 @pytest.mark.parametrize(
     "line",
     ["--help", "train --help", "compare --help", "show --help", "--version", "train --cfg job", "train --info defaults",
-     "train --hydra-help", "list"],
+     pytest.param("train --hydra-help", marks=pytest.mark.slow), "list"],
 )  # fmt: skip
 def test_help_needs_no_torch_and_no_time(line: str, cli: Cli) -> None:
     # CPU seconds of the child: on an idle core they are what a user waits, on a busy one the clock says nothing.

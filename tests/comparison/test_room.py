@@ -32,9 +32,8 @@ def composed(*overrides: str) -> RunConfig:
         return from_node(compose("train", list(overrides)))
 
 
-@pytest.mark.parametrize(
-    "keep_every", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(3, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("keep_every", [0, 1, 3])
 def test_a_run_keeps_as_much_as_was_said(keep_every: int, cli: Cli, tmp_path: Path) -> None:
     overrides = (*TINY, f"training.keep_every={keep_every}", "training.keep_last=1")
     cli("train", *overrides, "tracking=none", "run_name=kept")

@@ -192,6 +192,7 @@ def test_phases_and_a_moving_reference_survive_a_kill(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_further_rounds_of_problems_and_dropped_rows_are_those_of_the_step_after_a_kill(tmp_path: Path) -> None:
     """Dynamic sampling and pruning draw from streams of the step: nothing but its number need be remembered."""
     method = ("train", "algorithm=dapo", "algorithm/selection=dppo_prune", "tracking=none", *TINY)

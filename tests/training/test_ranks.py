@@ -81,6 +81,7 @@ def displacement(name: str, found: Found) -> float:
     return math.sqrt(sum(float((w.double() - start[n]).square().sum()) for n, w in found.weights.items()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", PROCESSES)
 @pytest.mark.parametrize("name", [name for name, case in cases().items() if case.dtype == torch.float64])
 def test_in_fp64_the_weights_are_those_of_one_process(name: str, processes: int, found_by: FoundBy) -> None:

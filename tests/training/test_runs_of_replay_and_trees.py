@@ -23,7 +23,6 @@ METHODS = {
     "branches": ("algorithm=branch_grpo_pruned", "algorithm.selection.slide_every=1"),
     "prompts": ("algorithm=dppo_prune", "algorithm.selection.prompt_rate=0.9"),
 }
-EVERY = [pytest.param(name, marks=() if name == "replay" else pytest.mark.slow) for name in METHODS]
 
 
 def arguments(name: str, *more: str) -> tuple[str, ...]:
@@ -41,7 +40,8 @@ def kept(run: Path) -> dict[str, Any]:
     return {"rule": state["rule"], "collector": state["collector"]}
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
 def test_a_killed_run_ends_with_the_bits_of_one_that_was_not(name: str, tmp_path: Path) -> None:
     """Killed in step 3, taken up from step 2."""
     for folder in ("whole", "killed"):

@@ -7,6 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import command
 from tests.in_process import sfpo_bench
 from tests.training.test_kill_and_resume import _DIE
@@ -19,6 +21,7 @@ PPO_BR = (
 )
 
 
+@pytest.mark.slow
 def test_a_clip_range_that_follows_entropy_and_reward_survives_a_kill(tmp_path: Path) -> None:
     """Killed in step 3, taken up from step 2."""
     for name in ("whole", "killed", "plain"):

@@ -55,6 +55,7 @@ def ended(run: Path) -> tuple[dict[str, str], list[object], str]:
     )
 
 
+@pytest.mark.slow
 def test_a_run_with_a_critic_that_is_killed_ends_with_the_bits_of_one_that_was_not(tmp_path: Path) -> None:
     """Killed in step 3, taken up from step 2."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
