@@ -150,7 +150,7 @@ def _batch(vocabulary: int, prompts: int, tokens: int) -> TrainBatch:
                    (0.0,) * tokens, "", FinishReason.truncated)
         for row in range(len(drawn))
     ]  # fmt: skip
-    return assemble(completions, torch.randn(len(drawn)), tokens, torch.device("cpu"))
+    return assemble(completions, torch.randn(len(drawn)), tokens)
 
 
 def _resident_bytes() -> int:

@@ -137,7 +137,7 @@ def ours(name: str, tokens: int, steps: int) -> None:
         completions = engine.generate(requests, Sampling(1.0, tokens), NoiseStream(0, "rollout", step))
         clock.read("sampling")
         rewards_PG = torch.tensor(rewards(len(completions))).view(PROMPTS, GROUP)
-        batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), tokens, torch.device("cpu"))
+        batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), tokens)
         learner.begin_step(step, batch)
         rule.update(learner, batch)
         readings = learner.end_step()

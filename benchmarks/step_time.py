@@ -54,7 +54,7 @@ def ours(rule: UpdateRule, schedule: ProblemSchedule, steps: int) -> float:
         requests = [Request(item.problem.id, item.prompt_ids, tuple(range(GROUP))) for item in chosen]
         completions = engine.generate(requests, Sampling(1.0, NEW_TOKENS), NoiseStream(0, "rollout", step))
         rewards_PG = rewards(chosen, completions)
-        batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), NEW_TOKENS, torch.device("cpu"))
+        batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), NEW_TOKENS)
         learner.begin_step(step, batch)
         rule.update(learner, batch)
         learner.end_step()

@@ -20,6 +20,7 @@ from sfpo_bench.settings.evaluation import EvaluateSettings
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.build import EngineHost, build_engine
 from sfpo_bench.training.checkpoint import Checkpoint
+from sfpo_bench.training.layout import placed
 from sfpo_bench.training.scoring import Scorer
 
 _PROBES = 8
@@ -67,7 +68,8 @@ def _score(scorer: Scorer, device: torch.device) -> Score:
 
     def score(completions: Sequence[Completion]) -> list[list[float]]:
         with torch.no_grad():
-            found = scorer.score(assemble(completions, torch.zeros(len(completions)), 1, device))
+            [batch] = placed([assemble(completions, torch.zeros(len(completions)), 1)], device)
+            found = scorer.score(batch)
         rows = zip(found.log_probs_BT, found.mask_BT, strict=True)
         return [values[mask].tolist() for values, mask in rows]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,12 +11,14 @@ from torch import Tensor
 
 from sfpo_bench.algorithms.protocols import BatchCounts
 from sfpo_bench.core.types import Completion
-from sfpo_bench.training.ranks import Ranks, with_dummies
 
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
     """Prompts [P, L] and responses [B, T] of one step, right-padded with zeros; the tokens are exactly the engine's.
+
+    A batch is on the host, where it is divided into mini-batches and micro-batches; `layout.placed` brings those to the
+    device of the model.
 
     `owners_B` is the row of each response's prompt in `prompts_PL`; equal prompts share a row. Rows of a group
     (`groups_B`) are adjacent. `rows_B` numbers the responses within the step's whole batch, so that a mini-batch finds
@@ -135,10 +137,10 @@ class TrainBatch:
         places_T = torch.arange(self.responses_BT.shape[1], device=self.responses_BT.device)
         return self.response_mask_BT() & (places_T >= self.loss_from_B[:, None])
 
-    def sequences_BS(self) -> Tensor:
-        """Prompt and response of each row as one right-padded sequence."""
+    def sequences_BS(self, width: int | None = None) -> Tensor:
+        """Prompt and response of each row as one right-padded sequence, `width` tokens wide (default: the longest)."""
         prompt_tokens_B = self.prompt_tokens_P[self.owners_B]
-        width = int((prompt_tokens_B + self.response_tokens_B).max())
+        width = int((prompt_tokens_B + self.response_tokens_B).max()) if width is None else width
         places_S = torch.arange(width, device=self.responses_BT.device).expand(len(self), -1)
         prompt_BS = self.prompts_PL[self.owners_B].gather(1, places_S.clamp(max=self.prompts_PL.shape[1] - 1))
         inside_BS = (places_S - prompt_tokens_B[:, None]).clamp(min=0, max=self.responses_BT.shape[1] - 1)
@@ -151,7 +153,6 @@ def assemble(
     completions: Sequence[Completion],
     advantages: Tensor,
     max_response_tokens: int,
-    device: torch.device,
     loss_from: Sequence[int] = (),
     groups: Sequence[int] = (),
 ) -> TrainBatch:
@@ -164,16 +165,16 @@ def assemble(
     prompts: dict[tuple[int, ...], int] = {}
     owners = [prompts.setdefault(completion.prompt_ids, len(prompts)) for completion in completions]
     return TrainBatch(
-        prompts_PL=right_pad(list(prompts)).to(device),
-        prompt_tokens_P=torch.tensor([len(prompt) for prompt in prompts]).to(device),
-        responses_BT=right_pad([completion.response_ids for completion in completions]).to(device),
-        response_tokens_B=torch.tensor([len(completion.response_ids) for completion in completions]).to(device),
-        owners_B=torch.tensor(owners).to(device),
-        advantages_BT=(advantages if advantages.ndim == 2 else advantages[:, None]).to(device),
-        rows_B=torch.arange(len(completions), device=device),
-        loss_from_B=torch.tensor(loss_from or [0] * len(completions)).to(device),
-        groups_B=torch.tensor(groups or owners).to(device),
-        engine_log_probs_BT=right_pad([_engine_log_probs(one) for one in completions], torch.float64).to(device),
+        prompts_PL=right_pad(list(prompts)),
+        prompt_tokens_P=torch.tensor([len(prompt) for prompt in prompts]),
+        responses_BT=right_pad([completion.response_ids for completion in completions]),
+        response_tokens_B=torch.tensor([len(completion.response_ids) for completion in completions]),
+        owners_B=torch.tensor(owners),
+        advantages_BT=(advantages if advantages.ndim == 2 else advantages[:, None]),
+        rows_B=torch.arange(len(completions)),
+        loss_from_B=torch.tensor(loss_from or [0] * len(completions)),
+        groups_B=torch.tensor(groups or owners),
+        engine_log_probs_BT=right_pad([_engine_log_probs(one) for one in completions], torch.float64),
         max_response_tokens=max_response_tokens,
     )
 
@@ -195,17 +196,16 @@ def share_of_rows(batch: TrainBatch, rank: int, count: int) -> Tensor:
     exactly one share; a share may be empty.
     """
     if count == 1:
-        return torch.arange(len(batch), device=batch.rows_B.device)
-    # On the CPU every rank computes the same bits. With different rounding, two ranks could disagree about a row.
-    owners_B, response_tokens_B = batch.owners_B.cpu(), batch.response_tokens_B.cpu()
-    prompt_tokens_P = batch.prompt_tokens_P.cpu()
+        return torch.arange(len(batch))
+    # On the host every rank computes the same bits. With different rounding, two ranks could disagree about a row.
+    owners_B, response_tokens_B, prompt_tokens_P = batch.owners_B, batch.response_tokens_B, batch.prompt_tokens_P
     order_B = torch.argsort(owners_B, stable=True)
     siblings_P = torch.bincount(owners_B, minlength=len(prompt_tokens_P))
     work_B = (response_tokens_B + (prompt_tokens_P / siblings_P)[owners_B])[order_B].double()
     # The midpoint of a row's work decides which rank's share of the total it falls into.
     middle_B = work_B.cumsum(0) - work_B / 2
     share_B = (middle_B / work_B.sum() * count).long()
-    return order_B[share_B == rank].sort().values.to(batch.rows_B.device)
+    return order_B[share_B == rank].sort().values
 
 
 def micro_batches(batch: TrainBatch, token_budget: int, window: int = 1) -> list[TrainBatch]:
@@ -240,14 +240,5 @@ def micro_batches(batch: TrainBatch, token_budget: int, window: int = 1) -> list
             rows.append(row)
             prompts.add(owners[row])
             room -= sizes[row]
-        found.append(batch.select(torch.tensor(rows, device=batch.rows_B.device)))
+        found.append(batch.select(torch.tensor(rows)))
     return found
-
-
-def micro_batches_of_rank(
-    batch: TrainBatch, token_budget: int, window: int, ranks: Ranks
-) -> Iterator[tuple[TrainBatch, bool]]:
-    """This rank's micro-batches of `batch`, padded with dummies to the largest number on any rank (`with_dummies`)."""
-    rows = share_of_rows(batch, ranks.rank, ranks.count)
-    mine = micro_batches(batch.select(rows), token_budget, window) if len(rows) else []
-    return with_dummies(mine, lambda: batch.select(torch.zeros_like(batch.rows_B[:1])), ranks)

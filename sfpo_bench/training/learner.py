@@ -28,8 +28,9 @@ from sfpo_bench.algorithms.references import StartReference
 from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.types import Completion, StageStats
 from sfpo_bench.settings.training import LearnerSettings, NonFinite, OptimizerKind
-from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches, micro_batches_of_rank
+from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches
 from sfpo_bench.training.checkpoint import ReadPart
+from sfpo_bench.training.layout import PlacedBatch, micro_batches_of_rank, placed, to_device
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.probe import WeightProbe
@@ -104,6 +105,7 @@ class LocalLearner:
         self._log_prob_format = torch.float64 if model.dtype == torch.float64 else torch.float32
         self._scorer = PlacedScorer(model, temperature, ranks, recompute=settings.recompute_layers)
         self.placed = self._scorer.placed
+        self._device = self.placed.device
         self.masters = MasterWeights(
             model, lambda weights: make_optimizer(weights, settings), anchor_on_host=settings.anchor_on_host
         )
@@ -141,12 +143,13 @@ class LocalLearner:
         # A collector may change the batch size between steps; the batch has M mini-batches as long as M divides it.
         if settings.mini_batches > 1:
             self._mini_batch_groups = math.ceil(len(batch.group_sizes()) / settings.mini_batches)
-        self._block_lengths_B = torch.cat(
-            [part.block_lengths_B(settings.block_responses) for part in self.mini_batches(batch)]
+        [self._block_lengths_B] = to_device(
+            [torch.cat([part.block_lengths_B(settings.block_responses) for part in self.mini_batches(batch)])],
+            self._device,
         )
-        self._start = StepScores(batch, self._log_prob_format, self._ranks)
+        self._start = StepScores(batch, self._device, self._log_prob_format, self._ranks)
         self._weights_at_start = self.probe.read()
-        started = time.perf_counter()
+        started = self._now()
         if self._reference is not None and self._objective.uses_reference:
             with torch.no_grad():
                 for micro, counts in self._micro_batches(batch):
@@ -159,7 +162,7 @@ class LocalLearner:
             self._score_start(batch)
         # All passes of the step use the same correction weights.
         self._weights_BT = self._start.weights(settings) if corrected else None
-        self._readings.old_log_prob_seconds = time.perf_counter() - started
+        self._readings.old_log_prob_seconds = self._now() - started
 
     def _score_start(self, batch: TrainBatch) -> None:
         assert self._start is not None
@@ -205,14 +208,15 @@ class LocalLearner:
 
         Every rank must call this, each with its own completions.
         """
-        batch = assemble(completions, torch.zeros(len(completions)), 1, self.placed.device)
+        batch = assemble(completions, torch.zeros(len(completions)), 1)
         rows: list[list[float]] = [[] for _ in completions]
         with torch.no_grad():
-            mine = micro_batches(batch, self._settings.micro_batch_tokens)
+            mine = placed(micro_batches(batch, self._settings.micro_batch_tokens), self._device)
             for micro, _ in with_dummies(mine, lambda: mine[0], self._ranks):
-                scores = self._scorer.score(micro)
-                for row, values, mask in zip(micro.rows_B, scores.log_probs_BT, scores.mask_BT, strict=True):
-                    rows[int(row)] = values[mask].tolist()
+                log_probs: list[list[float]] = self._scorer.score(micro).log_probs_BT.tolist()
+                lengths = micro.host.response_tokens_B.tolist()
+                for row, values, length in zip(micro.host.rows_B.tolist(), log_probs, lengths, strict=True):
+                    rows[row] = values[:length]
         return rows
 
     def entropies(self, completions: Sequence[Completion]) -> list[float]:
@@ -220,15 +224,15 @@ class LocalLearner:
 
         Every rank must call this with the same completions; each computes some of them.
         """
-        batch = assemble(completions, torch.zeros(len(completions)), 1, self.placed.device)
-        sums_B = torch.zeros(len(batch), dtype=torch.float64, device=self.placed.device)
+        batch = assemble(completions, torch.zeros(len(completions)), 1)
+        sums_B = torch.zeros(len(batch), dtype=torch.float64, device=self._device)
         with torch.no_grad():
             for micro, counts in self._micro_batches(batch):
                 scores = self._scorer.score(micro)
                 if counts:
-                    sums_B[micro.rows_B] = scores.entropies_BT.double().sum(dim=1)
+                    sums_B[micro.rows.rows_B] = scores.entropies_BT.double().sum(dim=1)
         self._ranks.add(sums_B)
-        means: list[float] = (sums_B / batch.response_tokens_B).tolist()
+        means: list[float] = (sums_B.cpu() / batch.response_tokens_B).tolist()
         return means
 
     # The operations of an update rule.
@@ -238,7 +242,7 @@ class LocalLearner:
         sizes, count = batch.group_sizes(), self._mini_batch_groups
         if not count or len(sizes) <= count:
             return [batch]
-        rows = torch.arange(len(batch), device=batch.rows_B.device)
+        rows = torch.arange(len(batch))
         runs = [sum(sizes[start : start + count]) for start in range(0, len(sizes), count)]
         return [batch.select(part) for part in rows.split(runs)]
 
@@ -247,11 +251,11 @@ class LocalLearner:
 
         Raises `NonFiniteError` for a non-finite loss or gradient norm, unless `learner.non_finite` is `skip`.
         """
-        started = time.perf_counter()
+        started = self._now()
         totals = _PassTotals()
         for mini_batch in self.mini_batches(batch):
             self._optimizer_step(mini_batch, totals, stage)
-        return totals.stats(stage, time.perf_counter() - started, self._ranks)
+        return totals.stats(stage, self._now() - started, self._ranks)
 
     def snapshot(self, moments: Moments) -> None:
         with self._reposition_clock():
@@ -272,19 +276,19 @@ class LocalLearner:
     def _optimizer_step(self, mini_batch: TrainBatch, totals: _PassTotals, stage: str) -> None:
         # Inside, gradients are stored in the masters' memory, so masters must not be read.
         with self.masters.split():
-            [loss] = self._ranks.sums([self._gradients(mini_batch, totals)])
+            [loss] = self._ranks.sums([float(self._gradients(mini_batch, totals))])
             norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
             taken = self._may_step(loss, norm, stage)
             if taken:
                 self.masters.step()
         totals.add_step(loss, norm, taken=taken)
 
-    def _gradients(self, mini_batch: TrainBatch, totals: _PassTotals) -> float:
-        """Return this rank's share of the loss and add its gradient to the masters' gradients."""
+    def _gradients(self, mini_batch: TrainBatch, totals: _PassTotals) -> Tensor:
+        """Return this rank's share of the loss, on the device, and add its gradient to the masters' gradients."""
         counts = mini_batch.counts()
         # Over the whole mini-batch on all ranks, before the first micro-batch, so that the split does not change them.
         statistics = self._statistics(mini_batch) if self._objective.uses_statistics else {}
-        loss = 0.0
+        loss = torch.zeros((), dtype=torch.float64, device=self._device)
         for micro, needs_gradient, counted in self._work(mini_batch):
             with torch.set_grad_enabled(needs_gradient):
                 scores = self._scorer.score(micro, entropy_gradient=self._objective.uses_entropy)
@@ -297,8 +301,8 @@ class LocalLearner:
             if needs_gradient:
                 share.value.backward()
                 self.masters.collect_gradients()
-            loss += float(share.value.detach())
-            totals.add_tokens(scores, old_BT, int(share.clipped_tokens))
+            loss += share.value.detach()
+            totals.add_tokens(micro, scores, old_BT, share.clipped_tokens)
         return loss
 
     def _zero_backward(self, scores: Scores, needs_gradient: bool) -> None:
@@ -307,7 +311,7 @@ class LocalLearner:
             (scores.log_probs_BT.sum() * 0.0).backward()
             self.masters.collect_gradients()
 
-    def _work(self, mini_batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool, bool]]:
+    def _work(self, mini_batch: TrainBatch) -> Iterator[tuple[PlacedBatch, bool, bool]]:
         """This rank's micro-batches, each with whether it needs a gradient and whether it counts (else it is a dummy).
 
         Equal calls give equal layouts, so a row's values are computed the same way in every pass.
@@ -320,12 +324,13 @@ class LocalLearner:
                 for micro, counts in self._micro_batches(mini_batch.select(rows)):
                     yield micro, needs_gradient, counts
 
-    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
+    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[PlacedBatch, bool]]:
         """This rank's micro-batches of `batch`, padded with dummies to the largest number on any rank."""
         settings = self._settings
-        return micro_batches_of_rank(batch, settings.micro_batch_tokens, settings.packing_window, self._ranks)
+        budget, window = settings.micro_batch_tokens, settings.packing_window
+        return micro_batches_of_rank(batch, budget, window, self._ranks, self._device)
 
-    def _old(self, micro: TrainBatch, scores: Scores) -> tuple[Tensor, Tensor | None]:
+    def _old(self, micro: PlacedBatch, scores: Scores) -> tuple[Tensor, Tensor | None]:
         """Old and reference log-probs of these rows; in the step's first pass `scores` are the old ones."""
         assert self._start is not None
         if not self._start.has(micro):
@@ -343,38 +348,40 @@ class LocalLearner:
         now = self._start.blank(with_entropies=True)
         self._score(mini_batch, now)
         now.share()
-        scores = now.scores(mini_batch)
-        reference_BT = self._start.reference(mini_batch) if self._objective.uses_reference else None
-        inputs = self._loss_inputs(mini_batch, scores, self._start.old(mini_batch), reference_BT, counts)
+        [rows] = placed([mini_batch], self._device)
+        scores = now.scores(rows)
+        reference_BT = self._start.reference(rows) if self._objective.uses_reference else None
+        inputs = self._loss_inputs(rows, scores, self._start.old(rows), reference_BT, counts)
         with torch.no_grad():
             return self._objective.statistics(inputs)
 
     def _loss_inputs(
-        self, micro: TrainBatch, scores: Scores, old_BT: Tensor, reference_BT: Tensor | None, counts: BatchCounts
+        self, micro: PlacedBatch, scores: Scores, old_BT: Tensor, reference_BT: Tensor | None, counts: BatchCounts
     ) -> LossInputs:
+        rows = micro.rows
         return LossInputs(
             log_probs_BT=scores.log_probs_BT,
             old_log_probs_BT=old_BT,
-            advantages_BT=micro.advantages_BT.to(scores.log_probs_BT.dtype),
+            advantages_BT=rows.advantages_BT.to(scores.log_probs_BT.dtype),
             mask_BT=scores.mask_BT,
             counts=counts,
             reference_log_probs_BT=reference_BT,
             entropies_BT=scores.entropies_BT if self._objective.uses_entropy else None,
-            block_lengths_B=self._block_lengths_B[micro.rows_B],
-            weights_BT=self._weights(micro),
-            row_weights_B=None if micro.row_weights_B is None else micro.row_weights_B.to(scores.log_probs_BT.dtype),
-            scores=micro.scores,
-            groups_B=micro.groups_B,
-            rows_B=micro.rows_B,
+            block_lengths_B=self._block_lengths_B[rows.rows_B],
+            weights_BT=self._weights(rows),
+            row_weights_B=None if rows.row_weights_B is None else rows.row_weights_B.to(scores.log_probs_BT.dtype),
+            scores=rows.scores,
+            groups_B=rows.groups_B,
+            rows_B=rows.rows_B,
             vocabulary=self._scorer.vocabulary,
         )
 
-    def _weights(self, micro: TrainBatch) -> Tensor | None:
+    def _weights(self, rows: TrainBatch) -> Tensor | None:
         """The token weights: those of the engine correction times those of the selection; None without either."""
-        chosen_BT = None if micro.token_weights_BT is None else micro.token_weights_BT.to(self._log_prob_format)
+        chosen_BT = None if rows.token_weights_BT is None else rows.token_weights_BT.to(self._log_prob_format)
         if self._weights_BT is None:
             return chosen_BT
-        corrected_BT = self._weights_BT[micro.rows_B, : micro.responses_BT.shape[1]]
+        corrected_BT = self._weights_BT[rows.rows_B, : rows.responses_BT.shape[1]]
         return corrected_BT if chosen_BT is None else corrected_BT * chosen_BT
 
     def _may_step(self, loss: float, norm: float, stage: str) -> bool:
@@ -390,29 +397,38 @@ class LocalLearner:
 
     @contextmanager
     def _reposition_clock(self) -> Iterator[None]:
-        started = time.perf_counter()
+        started = self._now()
         yield
-        self._readings.reposition_seconds += time.perf_counter() - started
+        self._readings.reposition_seconds += self._now() - started
+
+    def _now(self) -> float:
+        """The clock, in seconds, once the device has done what it was told."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
 
 
 class _PassTotals:
-    """Sums over the tokens and optimizer steps of one pass."""
+    """Sums over the tokens and optimizer steps of one pass; those over tokens stay on the device until `stats`."""
 
     def __init__(self) -> None:
-        self.tokens = self.clipped = self.steps = self.skipped = 0
-        self.ratio = self.kl = self.entropy = self.loss = self.norm = 0.0
-        self.ratio_max = 0.0
+        self.tokens = self.steps = self.skipped = 0
+        self.loss = self.norm = 0.0
+        self._sums: list[Tensor] | None = None
+        self._ratio_max: Tensor | None = None
 
-    def add_tokens(self, scores: Scores, old_BT: Tensor, clipped: int) -> None:
+    def add_tokens(self, micro: PlacedBatch, scores: Scores, old_BT: Tensor, clipped: Tensor) -> None:
         with torch.no_grad():
-            mask_BT = scores.mask_BT
-            ratios_N = (scores.log_probs_BT - old_BT).exp()[mask_BT]
-            self.tokens += ratios_N.numel()
-            self.clipped += clipped
-            self.ratio += float(ratios_N.double().sum())
-            self.ratio_max = max(self.ratio_max, float(ratios_N.max()))
-            self.kl += float(k3(old_BT, scores.log_probs_BT)[mask_BT].double().sum())
-            self.entropy += float(scores.entropies_BT.double().sum())
+            places = (micro.layout.rows_N, micro.layout.places_N)
+            ratios_N = (scores.log_probs_BT - old_BT).exp()[places]
+            self.tokens += len(ratios_N)
+            kl_N = k3(old_BT, scores.log_probs_BT)[places]
+            found = [clipped.double(), ratios_N.double().sum(), kl_N.double().sum(), scores.entropies_BT.double().sum()]
+            if self._sums is None or self._ratio_max is None:
+                self._sums, self._ratio_max = found, ratios_N.max()
+            else:
+                self._sums = [before + one for before, one in zip(self._sums, found, strict=True)]
+                self._ratio_max = self._ratio_max.maximum(ratios_N.max())
 
     def add_step(self, loss: float, norm: float, *, taken: bool) -> None:
         self.loss += loss
@@ -423,13 +439,16 @@ class _PassTotals:
     def stats(self, stage: str, seconds: float, ranks: Ranks) -> StageStats:
         """The statistics of the pass over all ranks' tokens; losses and norms are already global."""
         attempted = self.steps + self.skipped
-        tokens, clipped, ratio, kl, entropy = ranks.sums([self.tokens, self.clipped, self.ratio, self.kl, self.entropy])
+        found, ratio_max = [0.0] * 4, 0.0
+        if self._sums is not None and self._ratio_max is not None:
+            *found, ratio_max = torch.stack([*self._sums, self._ratio_max.double()]).tolist()
+        tokens, clipped, ratio, kl, entropy = ranks.sums([self.tokens, *found])
         return StageStats(
             stage=stage,
             loss=self.loss / attempted,
             clip_fraction=clipped / tokens,
             ratio_mean=ratio / tokens,
-            ratio_max=ranks.largest(self.ratio_max),
+            ratio_max=ranks.largest(ratio_max),
             kl_to_start=kl / tokens,
             gradient_norm=self.norm / attempted,
             entropy=entropy / tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -155,12 +156,12 @@ class MasterWeights:
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.masters.values() if p.grad is not None])
         if isinstance(norm, DTensor):
             norm = norm.full_tensor()
-        factor = float(max_norm / (norm + 1e-6))
-        self._clip_factor = factor if torch.isfinite(norm) and factor < 1 else 1.0
+        size, factor = torch.stack([norm, max_norm / (norm + 1e-6)]).tolist()
+        self._clip_factor = factor if math.isfinite(size) and factor < 1 else 1.0
         # Without clipping, torch would still multiply all gradients by 1.
         if self._clip_factor < 1:
             torch.nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, norm)
-        return float(norm)
+        return float(size)
 
     def step(self) -> None:
         """Take one optimizer step, publish it to the module, and free the gradients."""

@@ -18,8 +18,9 @@ from sfpo_bench.core.errors import NonFiniteError
 from sfpo_bench.core.seeding import generator
 from sfpo_bench.core.types import Completion
 from sfpo_bench.settings.training import LearnerSettings, NonFinite
-from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches_of_rank
+from sfpo_bench.training.batch import TrainBatch, assemble
 from sfpo_bench.training.checkpoint import ReadPart
+from sfpo_bench.training.layout import PlacedBatch, micro_batches_of_rank
 from sfpo_bench.training.learner import make_optimizer
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.ranks import ALONE, Ranks
@@ -50,16 +51,16 @@ class TrainedModule:
                 found_BT = self._scorer.score(micro)
                 if counts:
                     # Rows of other ranks stay zero; the all-reduce fills them.
-                    scores_BT[micro.rows_B, : found_BT.shape[1]] = found_BT.double()
+                    scores_BT[micro.rows.rows_B, : found_BT.shape[1]] = found_BT.double()
         self._ranks.add(scores_BT)
         return scores_BT
 
-    def step(self, batch: TrainBatch, rate: float, losses: Callable[[TrainBatch, Tensor], Tensor]) -> _Step:
+    def step(self, batch: TrainBatch, rate: float, losses: Callable[[PlacedBatch, Tensor], Tensor]) -> _Step:
         """Take one optimizer step on the mean of `losses` over all ranks' tokens of `batch`."""
         for group in self.masters.optimizer.param_groups:
             group["lr"] = rate
         with self.masters.split():
-            [loss] = self._ranks.sums([self._gradients(batch, losses)])
+            [loss] = self._ranks.sums([float(self._gradients(batch, losses))])
             norm = self.masters.clip_gradients(self._settings.gradient_clip_norm or math.inf)
             finite = math.isfinite(loss) and math.isfinite(norm)
             if finite:
@@ -71,22 +72,23 @@ class TrainedModule:
                 )
         return _Step(loss, norm, finite)
 
-    def _gradients(self, batch: TrainBatch, losses: Callable[[TrainBatch, Tensor], Tensor]) -> float:
-        """Return this rank's share of the loss and add its gradient to the masters' gradients."""
-        tokens, loss = batch.counts().tokens, 0.0
+    def _gradients(self, batch: TrainBatch, losses: Callable[[PlacedBatch, Tensor], Tensor]) -> Tensor:
+        """Return this rank's share of the loss, on the device, and add its gradient to the masters' gradients."""
+        tokens, loss = batch.counts().tokens, torch.zeros((), dtype=torch.float64, device=self.device)
         for micro, counts in self._micro_batches(batch):
             scores_BT = self._scorer.score(micro)
             # Padding and dummy micro-batches go through the backward pass and add zero.
-            mask_BT = micro.loss_mask_BT() & counts
+            mask_BT = micro.layout.mask_BT & counts
             share = losses(micro, scores_BT).masked_fill(~mask_BT, 0.0).sum() / tokens
             share.backward()
             self.masters.collect_gradients()
-            loss += float(share.detach())
+            loss += share.detach()
         return loss
 
-    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[TrainBatch, bool]]:
+    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[PlacedBatch, bool]]:
         settings = self._settings
-        return micro_batches_of_rank(batch, settings.micro_batch_tokens, settings.packing_window, self._ranks)
+        budget, window = settings.micro_batch_tokens, settings.packing_window
+        return micro_batches_of_rank(batch, budget, window, self._ranks, self.device)
 
     def tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """The module's tensors for the checkpoint, by part."""
@@ -137,7 +139,7 @@ class TrainedModules:
 
     def scores(self, completions: Sequence[Completion]) -> dict[str, Tensor]:
         """By module, the scores of every response token from its prefix, float64 [B, T], equal on all ranks."""
-        return {name: one.scores(_batch(completions, one.device)).cpu() for name, one in self._trained.items()}
+        return {name: one.scores(_batch(completions)).cpu() for name, one in self._trained.items()}
 
     def train(
         self, step: int, completions: Sequence[Completion], rewarded: Rewarded, advantage: Advantage
@@ -171,10 +173,10 @@ class TrainedModules:
         rate = self._modules.rate_of(one.name, settings.learning_rate) * min(1.0, step / max(1, settings.warmup_steps))
         taken: list[_Step] = []
         if len(rows):
-            batch = _batch(completions, one.device, loss_from).select(rows.to(one.device))
+            batch = _batch(completions, loss_from).select(rows)
 
-            def losses(micro: TrainBatch, scores_BT: Tensor) -> Tensor:
-                target_BT = towards_BT[micro.rows_B, : scores_BT.shape[1]].to(scores_BT.dtype)
+            def losses(micro: PlacedBatch, scores_BT: Tensor) -> Tensor:
+                target_BT = towards_BT[micro.rows.rows_B, : scores_BT.shape[1]].to(scores_BT.dtype)
                 return self._modules.losses(one.name, scores_BT, target_BT)
 
             taken = [one.step(batch, rate, losses) for _ in range(self._modules.passes_of(one.name))]
@@ -208,5 +210,5 @@ def explained_variance(scores_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -
     return 1 - float((returns_N - scores_BT[mask_BT]).var(correction=0)) / spread if spread > 0 else None
 
 
-def _batch(completions: Sequence[Completion], device: torch.device, loss_from: Sequence[int] = ()) -> TrainBatch:
-    return assemble(completions, torch.zeros(len(completions)), 1, device, loss_from)
+def _batch(completions: Sequence[Completion], loss_from: Sequence[int] = ()) -> TrainBatch:
+    return assemble(completions, torch.zeros(len(completions)), 1, loss_from)

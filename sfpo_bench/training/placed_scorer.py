@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.layout import PlacedBatch
 from sfpo_bench.training.ranks import PlacedModel, Ranks
 from sfpo_bench.training.scoring import Scorer, Scores
 
@@ -29,7 +29,7 @@ class PlacedScorer:
         """See `Scorer.lead_head`."""
         self._scorer.lead_head(leaf_of)
 
-    def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
+    def score(self, batch: PlacedBatch, *, entropy_gradient: bool = False) -> Scores:
         """Scores of the batch's responses; every rank must call this equally often."""
 
         def work() -> tuple[Tensor, ...]:

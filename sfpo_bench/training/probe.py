@@ -44,7 +44,7 @@ class WeightProbe:
         """The cosine of two differences, computed in fp64; None when either is zero."""
         a, b = a.double(), b.double()
         product, a_squares, b_squares = self._ranks.sums(
-            [float(a @ b), float(a.square().sum()), float(b.square().sum())]
+            torch.stack([a @ b, a.square().sum(), b.square().sum()]).tolist()
         )
         scale = math.sqrt(a_squares) * math.sqrt(b_squares)
         return product / scale if scale > 0 else None

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.anchor import local
 from sfpo_bench.algorithms.protocols import Reference
-from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.layout import PlacedBatch
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.ranks import PlacedModel, Ranks
 from sfpo_bench.training.scoring import Scores
@@ -92,7 +92,7 @@ class ReferenceModel(FollowingWeights):
         self._scorer = PlacedScorer(frozen, temperature, ranks)
         super().__init__(frozen, masters, rule)
 
-    def score(self, batch: TrainBatch) -> Scores:
+    def score(self, batch: PlacedBatch) -> Scores:
         """Scores of the batch's responses under the reference; every rank must call this equally often."""
         return self._scorer.score(batch)
 

@@ -12,10 +12,9 @@ from torch.nn import Linear, Module
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from sfpo_bench.attention.interface import packs, positions_of, run
-from sfpo_bench.attention.packing import Packing
+from sfpo_bench.attention.interface import packs, run
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.layout import PlacedBatch
 from sfpo_bench.training.token_statistics import token_statistics
 
 
@@ -59,13 +58,12 @@ class Scorer:
         if self._head is not None:
             self._head_leaf = leaf_of(self._head.weight)
 
-    def score(self, batch: TrainBatch, *, entropy_gradient: bool = False) -> Scores:
+    def score(self, batch: PlacedBatch, *, entropy_gradient: bool = False) -> Scores:
         """Scores of the response tokens with a loss, zeros elsewhere; differentiable where the caller enables
         gradients."""
-        mask_BT = batch.loss_mask_BT()
         # N valid response tokens of the [B, T] grid, row by row; everything below works on [N].
-        rows_N, places_N = mask_BT.nonzero(as_tuple=True)
-        targets_N = batch.responses_BT[rows_N, places_N]
+        layout = batch.layout
+        mask_BT, targets_N, places = layout.mask_BT, layout.targets_N, (layout.rows_N, layout.places_N)
         with training_mode(self._layers if torch.is_grad_enabled() else []):
             hidden_NH = packed_states(self._model, batch) if self.packs else at_predictors(self._own_rows(batch), batch)
         if self._head is not None:
@@ -82,18 +80,18 @@ class Scorer:
             log_probs_N, entropies_N = self._statistics(hidden_NH, targets_N, entropy_gradient)
         zeros_BT = log_probs_N.new_zeros(mask_BT.shape)
         return Scores(
-            zeros_BT.index_put((rows_N, places_N), log_probs_N),
-            zeros_BT.index_put((rows_N, places_N), entropies_N),
+            zeros_BT.index_put(places, log_probs_N),
+            zeros_BT.index_put(places, entropies_N),
             mask_BT,
         )
 
-    def _own_rows(self, batch: TrainBatch) -> Tensor:
+    def _own_rows(self, batch: PlacedBatch) -> Tensor:
         """Hidden states [B, S, H], or logits where the head is not plain, of unpacked rows with their own prompts.
 
         Right padding needs no mask in a causal model.
         """
         if self._head is None:
-            logits_BSV: Tensor = self._model(input_ids=batch.sequences_BS(), use_cache=False).logits
+            logits_BSV: Tensor = self._model(input_ids=_sequences_BS(batch), use_cache=False).logits
             return logits_BSV
         return own_row_states(self._model, batch)
 
@@ -119,67 +117,29 @@ class Scorer:
             return bool(torch.equal(self._head(hidden), self._model(input_ids=ids, use_cache=False).logits))
 
 
-def packed_states(model: PreTrainedModel, batch: TrainBatch) -> Tensor:
-    """Hidden states that predict each response token, response by response, [N, H], from one packed row.
-
-    A response's last token predicts nothing and is not run.
-    """
-    # Packing needs responses grouped by prompt; a stable sort keeps the order within a group.
-    order_B = torch.argsort(batch.owners_B, stable=True)
-    owners_B, run_B = batch.owners_B[order_B], batch.response_tokens_B[order_B] - 1
-    prompt_ids_N = batch.prompts_PL[_real(batch.prompt_tokens_P)]
-    response_ids_N = batch.responses_BT[order_B][:, : max(1, int(run_B.max()))][_real(run_B)]
-    # Positions of a response continue after its prompt.
-    first_B = batch.prompt_tokens_P[owners_B]
-    positions_N = torch.cat(
-        [
-            positions_of(batch.prompt_tokens_P, torch.zeros_like(batch.prompt_tokens_P)),
-            positions_of(run_B, first_B),
-        ]
-    )
-    packing = Packing.of(batch.prompt_tokens_P, run_B, owners_B)
-    ids_N = torch.cat([prompt_ids_N, response_ids_N])
-    hidden_NH: Tensor = run(model.base_model, ids_N, positions_N, packing).last_hidden_state[0]
-    return hidden_NH.index_select(0, _predictors(batch, order_B, run_B))
+def packed_states(model: PreTrainedModel, batch: PlacedBatch) -> Tensor:
+    """Hidden states that predict each response token, response by response, [N, H], from one packed row."""
+    layout = batch.layout
+    hidden_MH: Tensor = run(model.base_model, layout.ids_M, layout.positions_M, layout.packing).last_hidden_state[0]
+    return hidden_MH.index_select(0, layout.predictors_N)
 
 
-def own_row_states(model: PreTrainedModel, batch: TrainBatch) -> Tensor:
+def own_row_states(model: PreTrainedModel, batch: PlacedBatch) -> Tensor:
     """Hidden states of unpacked rows, each with its own copy of the prompt, [B, S, H]."""
-    hidden_BSH: Tensor = model.base_model(input_ids=batch.sequences_BS(), use_cache=False).last_hidden_state
+    hidden_BSH: Tensor = model.base_model(input_ids=_sequences_BS(batch), use_cache=False).last_hidden_state
     return hidden_BSH
 
 
-def at_predictors(of_tokens_BSH: Tensor, batch: TrainBatch) -> Tensor:
+def at_predictors(of_tokens_BSH: Tensor, batch: PlacedBatch) -> Tensor:
     """The entries at the positions that predict the response tokens, [N, H]."""
-    rows_N, places_N = batch.loss_mask_BT().nonzero(as_tuple=True)
-    # Token t is predicted at the position before it.
-    return of_tokens_BSH[rows_N, _first_positions(batch)[rows_N] + places_N]
+    rows_N, places_N = batch.layout.rows_N, batch.layout.places_N
+    # Token t is predicted at the position before it, so the first one at the prompt's last.
+    first_B = batch.rows.prompt_tokens_P[batch.rows.owners_B] - 1
+    return of_tokens_BSH[rows_N, first_B[rows_N] + places_N]
 
 
-def _predictors(batch: TrainBatch, order_B: Tensor, run_B: Tensor) -> Tensor:
-    """The index in the packed row of the position that predicts each response token, row by row, [N].
-
-    This is the prompt's last token for a first response token, and the preceding token for the others.
-    """
-    # Index of each prompt's last token, which predicts the first token of all its responses.
-    last_P = batch.prompt_tokens_P.cumsum(0) - 1
-    packed_B = torch.empty_like(run_B)
-    # Index of each response's first token, in batch order.
-    packed_B[order_B] = int(last_P[-1]) + 1 + run_B.cumsum(0) - run_B
-    places_T = torch.arange(batch.responses_BT.shape[1], device=run_B.device)
-    places_BT = packed_B[:, None] + places_T - 1
-    places_BT[:, 0] = last_P[batch.owners_B]
-    return places_BT[batch.loss_mask_BT()]
-
-
-def _real(tokens_B: Tensor) -> Tensor:
-    """The mask [B, longest, at least 1] of valid tokens for rows of these lengths."""
-    return torch.arange(max(1, int(tokens_B.max())), device=tokens_B.device) < tokens_B[:, None]
-
-
-def _first_positions(batch: TrainBatch) -> Tensor:
-    """The position in each row's sequence that predicts the first response token, [B]."""
-    return batch.prompt_tokens_P[batch.owners_B] - 1
+def _sequences_BS(batch: PlacedBatch) -> Tensor:
+    return batch.rows.sequences_BS(batch.layout.sequence_tokens)
 
 
 def recomputing(model: PreTrainedModel) -> list[Module]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from sfpo_bench.algorithms.correction import Mismatch, loss_weights, mismatch
 from sfpo_bench.settings.training import LearnerSettings
 from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.layout import PlacedBatch
 from sfpo_bench.training.ranks import Ranks
 from sfpo_bench.training.scoring import Scores
 
@@ -21,9 +22,16 @@ class StepScores:
     """
 
     def __init__(
-        self, batch: TrainBatch, log_prob_format: torch.dtype, ranks: Ranks, *, with_entropies: bool = False
+        self,
+        batch: TrainBatch,
+        device: torch.device,
+        log_prob_format: torch.dtype,
+        ranks: Ranks,
+        *,
+        with_entropies: bool = False,
     ) -> None:
         self._batch = batch
+        self._device = device
         self._format = log_prob_format
         self._ranks = ranks
         self._shared = False
@@ -33,32 +41,30 @@ class StepScores:
         self._with_entropies = with_entropies
         self._entropies_BT: Tensor | None = None
         # Rows scored by this rank; after `share`, by any rank.
-        self._known_B = torch.zeros(len(batch), dtype=torch.bool, device=batch.rows_B.device)
-        self._entropy_sum = 0.0
+        self._known_B = torch.zeros(len(batch), dtype=torch.bool)
+        self._entropy_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._tokens = 0
 
     def blank(self, *, with_entropies: bool = False) -> StepScores:
         """Empty tables for the same batch, with per-token entropies where `with_entropies`."""
-        return StepScores(self._batch, self._format, self._ranks, with_entropies=with_entropies)
+        return StepScores(self._batch, self._device, self._format, self._ranks, with_entropies=with_entropies)
 
-    def scores(self, rows: TrainBatch) -> Scores:
+    def scores(self, micro: PlacedBatch) -> Scores:
         """Log-probs and entropies of these rows; call after `share`."""
-        assert self._entropies_BT is not None
-        mask_BT = rows.loss_mask_BT()
-        return Scores(self._of(self._old_BT, rows), self._entropies_BT[rows.rows_B, : mask_BT.shape[1]], mask_BT)
+        return Scores(self._of(self._old_BT, micro), self._of(self._entropies_BT, micro), micro.layout.mask_BT)
 
-    def has(self, micro: TrainBatch) -> bool:
-        return bool(self._known_B[micro.rows_B].all())
+    def has(self, micro: PlacedBatch) -> bool:
+        return bool(self._known_B[micro.host.rows_B].all())
 
-    def keep(self, micro: TrainBatch, scores: Scores) -> None:
+    def keep(self, micro: PlacedBatch, scores: Scores) -> None:
         self._old_BT = self._put(self._old_BT, micro, scores.log_probs_BT)
         if self._with_entropies:
             self._entropies_BT = self._put(self._entropies_BT, micro, scores.entropies_BT)
-        self._known_B[micro.rows_B] = True
-        self._entropy_sum += float(scores.entropies_BT.detach().double().sum())
-        self._tokens += int(scores.mask_BT.sum())
+        self._known_B[micro.host.rows_B] = True
+        self._entropy_sum += scores.entropies_BT.detach().double().sum()
+        self._tokens += len(micro.layout.rows_N)
 
-    def keep_reference(self, micro: TrainBatch, scores: Scores) -> None:
+    def keep_reference(self, micro: PlacedBatch, scores: Scores) -> None:
         self._reference_BT = self._put(self._reference_BT, micro, scores.log_probs_BT)
 
     def share(self) -> None:
@@ -71,8 +77,8 @@ class StepScores:
             known_B = self._known_B.int()
             self._ranks.add(known_B)
             self._known_B = known_B > 0
-            self._entropy_sum, tokens = self._ranks.sums([self._entropy_sum, self._tokens])
-            self._tokens = int(tokens)
+            entropy_sum, tokens = self._ranks.sums([float(self._entropy_sum), self._tokens])
+            self._entropy_sum, self._tokens = torch.tensor(entropy_sum, dtype=torch.float64), int(tokens)
         self._shared = True
 
     def share_reference(self) -> None:
@@ -82,24 +88,24 @@ class StepScores:
     def _added(self, table_BT: Tensor | None) -> Tensor:
         """The all-reduced table; each row is nonzero on one rank only."""
         if table_BT is None:
-            table_BT = self._batch.engine_log_probs_BT.new_zeros(self._shape, dtype=self._format)
+            table_BT = torch.zeros(self._shape, dtype=self._format, device=self._device)
         self._ranks.add(table_BT)
         return table_BT
 
-    def old(self, micro: TrainBatch) -> Tensor:
+    def old(self, micro: PlacedBatch) -> Tensor:
         """The denominators of the ratios: stored log-probs of replayed or stale responses, else the scored ones."""
-        scored_BT, brought_BT = self._of(self._old_BT, micro), micro.old_log_probs_BT
+        scored_BT, brought_BT = self._of(self._old_BT, micro), micro.rows.old_log_probs_BT
         return scored_BT if brought_BT is None else brought_BT.to(scored_BT.dtype).where(~brought_BT.isnan(), scored_BT)
 
-    def reference(self, micro: TrainBatch) -> Tensor:
+    def reference(self, micro: PlacedBatch) -> Tensor:
         return self._of(self._reference_BT, micro)
 
-    def _of(self, table_BT: Tensor | None, micro: TrainBatch) -> Tensor:
+    def _of(self, table_BT: Tensor | None, micro: PlacedBatch) -> Tensor:
         assert table_BT is not None
-        return table_BT[micro.rows_B, : micro.responses_BT.shape[1]]
+        return table_BT[micro.rows.rows_B, : micro.rows.responses_BT.shape[1]]
 
     def mean_entropy(self) -> float:
-        return self._entropy_sum / self._tokens if self._tokens else math.nan
+        return float(self._entropy_sum) / self._tokens if self._tokens else math.nan
 
     def mismatch(self) -> Mismatch:
         """The mismatch of trainer and engine over the tokens of this step's scored responses, without replayed ones."""
@@ -115,23 +121,23 @@ class StepScores:
         weights_BT[known_B] = loss_weights(
             log_ratios_BT[known_B], mask_BT[known_B], settings.engine_correction, settings.engine_correction_cap
         )
-        return weights_BT.to(self._format)
+        return weights_BT.to(self._device, self._format)
 
     def _log_ratios_BT(self) -> Tensor:
-        """Log-ratios of trainer to engine, [B, T]; 0 where there is nothing to correct."""
+        """Log-ratios of trainer to engine on the host, [B, T]; 0 where there is nothing to correct."""
         engine_BT = self._batch.engine_log_probs_BT
         if self._old_BT is None:
             return engine_BT.new_zeros(self._shape)
         # No engine sampled these tokens.
-        log_ratios_BT = (self._old_BT - engine_BT).masked_fill(engine_BT.isnan(), 0.0)
+        log_ratios_BT = (self._old_BT.cpu() - engine_BT).masked_fill(engine_BT.isnan(), 0.0)
         brought_BT = self._batch.old_log_probs_BT
         # The ratio of a replayed response is already to the engine that sampled it.
         return log_ratios_BT if brought_BT is None else log_ratios_BT.where(brought_BT.isnan(), 0.0)
 
-    def _put(self, table_BT: Tensor | None, micro: TrainBatch, values_BT: Tensor) -> Tensor:
+    def _put(self, table_BT: Tensor | None, micro: PlacedBatch, values_BT: Tensor) -> Tensor:
         values_BT = values_BT.detach()
         if table_BT is None:
             table_BT = values_BT.new_zeros(self._shape)
         # A micro-batch is only as wide as its longest response.
-        table_BT[micro.rows_B, : values_BT.shape[1]] = values_BT
+        table_BT[micro.rows.rows_B, : values_BT.shape[1]] = values_BT
         return table_BT

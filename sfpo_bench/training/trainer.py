@@ -235,18 +235,18 @@ class Trainer:
     ) -> TrainBatch:
         """The training batch with the selection's weights, or with None where all weights are 1."""
         parts = self._parts
-        device, limit = parts.learner.placed.device, parts.sampler.sampling.max_new_tokens
+        limit = parts.sampler.sampling.max_new_tokens
         loss_from, groups = zip(*((one.loss_from, one.group) for one in rollouts.trajectories), strict=True)
         joined_BT = rollouts.with_brought(advantages_BT)
-        batch = assemble(rollouts.completions, joined_BT, limit, device, loss_from, groups)
-        batch = replace(batch, scores={name: scores_BT.to(device) for name, scores_BT in scores.items()})
+        batch = assemble(rollouts.completions, joined_BT, limit, loss_from, groups)
+        batch = replace(batch, scores=scores)
         brought_BT = rollouts.old_log_probs_BT()
         if brought_BT is not None:
-            batch = replace(batch, old_log_probs_BT=brought_BT.to(device))
+            batch = replace(batch, old_log_probs_BT=brought_BT)
         draws = generator(parts.seed, "selection", step)  # by step, so that a resumed run draws the same numbers
         weights = method.selection.weights(rollouts.fresh.candidates(advantages_BT, draws))
         weights = rollouts.fresh.without_left_out(weights)
-        return batch if weights is None else batch.weighted(rollouts.with_ones(weights).to(device))
+        return batch if weights is None else batch.weighted(rollouts.with_ones(weights))
 
     def _add_costs(self, sampled: Costs, stages: Sequence[StageStats], seconds: float, cpu_seconds: float) -> None:
         spent = self._costs

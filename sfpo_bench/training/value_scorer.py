@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from sfpo_bench.attention.interface import packs
-from sfpo_bench.training.batch import TrainBatch
+from sfpo_bench.training.layout import PlacedBatch
 from sfpo_bench.training.ranks import PlacedModel, Ranks
 from sfpo_bench.training.scoring import at_predictors, own_row_states, packed_states, recomputing, training_mode
 
@@ -28,12 +28,12 @@ class ValueScorer:
         self._layers = recomputing(model) if recompute else []
         self.placed: PlacedModel = ranks.place(model)
 
-    def score(self, batch: TrainBatch) -> Tensor:
+    def score(self, batch: PlacedBatch) -> Tensor:
         """The value of each response token, [B, T], zero on padding; every rank must call this equally often."""
         [scores_BT] = self.placed.run(lambda: (self._score(batch),))
         return scores_BT
 
-    def _score(self, batch: TrainBatch) -> Tensor:
+    def _score(self, batch: PlacedBatch) -> Tensor:
         with training_mode(self._layers if torch.is_grad_enabled() else []):
             if self._packs:
                 hidden_NH = packed_states(self._model, batch)
@@ -41,5 +41,5 @@ class ValueScorer:
                 hidden_NH = at_predictors(own_row_states(self._model, batch), batch)
         wide = torch.float64 if hidden_NH.dtype == torch.float64 else torch.float32
         scores_N = linear(hidden_NH.to(wide), self._head.weight.to(wide), self._head.bias.to(wide))[:, 0]
-        rows_N, places_N = (mask_BT := batch.loss_mask_BT()).nonzero(as_tuple=True)
-        return scores_N.new_zeros(mask_BT.shape).index_put((rows_N, places_N), scores_N)
+        layout = batch.layout
+        return scores_N.new_zeros(layout.mask_BT.shape).index_put((layout.rows_N, layout.places_N), scores_N)

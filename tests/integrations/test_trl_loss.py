@@ -11,7 +11,7 @@ import torch
 from sfpo_bench.algorithms.objectives import Clipped, Normalization
 from sfpo_bench.settings.training import LearnerSettings, OptimizerKind
 from sfpo_bench.training.learner import LocalLearner
-from tests.training.policies import batch, policy
+from tests.training.policies import batch, on_cpu, policy
 
 pytest.importorskip("trl", reason="TRL lives in an environment of its own: make test-trl")
 from tests.integrations.test_trl import Seen, grpo
@@ -34,7 +34,7 @@ def test_loss_and_gradient_in_fp32_are_trls(loss_type: str, normalization: Norma
     )
     learner.begin_step(1, data)
     with torch.no_grad():
-        old_BT = learner._scorer.score(data).log_probs_BT
+        old_BT = learner._scorer.score(on_cpu(data)).log_probs_BT
         learner._score_start(data)
     learner.masters.load({name: p.detach() for name, p in policy(dtype=torch.float32).named_parameters()})
     before = {name: master.detach().clone() for name, master in learner.masters.masters.items()}

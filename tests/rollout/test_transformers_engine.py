@@ -16,7 +16,7 @@ from sfpo_bench.rollout.protocol import NoiseStream, Request
 from sfpo_bench.rollout.transformers_engine import TransformersEngine, choose_tokens, chunks, nucleus
 from sfpo_bench.training.batch import assemble
 from sfpo_bench.training.scoring import Scorer
-from tests.training.policies import policy
+from tests.training.policies import on_cpu, policy
 
 NOISE = NoiseStream(seed=0, purpose="test", step=1)
 REQUESTS = [
@@ -172,9 +172,9 @@ def test_greedy_decoding_is_that_of_transformers() -> None:
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_engine_log_probs_are_the_trainers(temperature: float) -> None:
     completions = engine().generate(REQUESTS, Sampling(temperature, 9), NOISE)
-    batch = assemble(completions, torch.zeros(len(completions)), 9, torch.device("cpu"))
+    batch = assemble(completions, torch.zeros(len(completions)), 9)
     with torch.no_grad():
-        scores = Scorer(policy().eval(), temperature).score(batch)
+        scores = Scorer(policy().eval(), temperature).score(on_cpu(batch))
     for row, completion in enumerate(completions):
         length = len(completion.response_ids)
         assert scores.log_probs_BT[row, :length].tolist() == pytest.approx(completion.log_probs, abs=1e-5)

@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Co
 
 from sfpo_bench.core.types import Completion, FinishReason
 from sfpo_bench.training.batch import TrainBatch, assemble
+from sfpo_bench.training.layout import PlacedBatch, placed
 
 VOCABULARY = 23
 GROUP = 4
@@ -82,4 +83,10 @@ def batch(groups: int = 4, seed: int = 0, *, silent_groups: int = 1) -> TrainBat
     advantages = torch.randn(groups, GROUP, generator=source, dtype=torch.float64)
     advantages[:silent_groups] = 0
     groups_B = [int(one.problem_id) for one in completions]
-    return assemble(completions, advantages.reshape(-1), 8, torch.device("cpu"), groups=groups_B)
+    return assemble(completions, advantages.reshape(-1), 8, groups=groups_B)
+
+
+def on_cpu(data: TrainBatch) -> PlacedBatch:
+    """The batch as a model on the processor takes it."""
+    [found] = placed([data], torch.device("cpu"))
+    return found

@@ -22,7 +22,7 @@ from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.rollouts import GradedRollouts
 from sfpo_bench.training.scoring import Scorer
-from tests.training.policies import batch, policy
+from tests.training.policies import batch, on_cpu, policy
 from tests.training.rollout_sources import problems
 from tests.training.test_learner import SGD, largest_difference
 
@@ -31,7 +31,7 @@ BROUGHT = (2, 5, 6, 11)  # rows of earlier steps
 
 def present(data: TrainBatch) -> Tensor:
     with torch.no_grad():
-        return Scorer(policy(), 1.0).score(data).log_probs_BT
+        return Scorer(policy(), 1.0).score(on_cpu(data)).log_probs_BT
 
 
 def brought(data: TrainBatch, away: float, seed: int = 0) -> TrainBatch:

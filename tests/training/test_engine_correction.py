@@ -17,7 +17,7 @@ from sfpo_bench.settings.training import LearnerSettings, OptimizerKind
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner, StepReadings
 from sfpo_bench.training.scoring import Scorer
-from tests.training.policies import batch, policy
+from tests.training.policies import batch, on_cpu, policy
 from tests.training.test_learner import largest_difference, same_bits
 
 
@@ -25,7 +25,7 @@ def sampled_by_the_trainer(shift: Tensor | None = None) -> TrainBatch:
     """A batch whose engine log-probs are the trainer's, plus `shift` on every token of a row."""
     data = batch(silent_groups=0)
     with torch.no_grad():
-        scores = Scorer(policy(), 1.0).score(data)
+        scores = Scorer(policy(), 1.0).score(on_cpu(data))
     shifts_B1 = torch.zeros(len(data), 1) if shift is None else shift[:, None]
     return replace(data, engine_log_probs_BT=(scores.log_probs_BT + shifts_B1) * scores.mask_BT)
 

@@ -23,7 +23,7 @@ from sfpo_bench.settings.training import LearnerSettings, NonFinite, OptimizerKi
 from sfpo_bench.training.batch import TrainBatch
 from sfpo_bench.training.learner import LocalLearner
 from sfpo_bench.training.scoring import Scorer
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import GROUP, batch, on_cpu, policy
 
 ADAMW: dict[str, Any] = {"learning_rate": 5e-3}
 SGD: dict[str, Any] = {"learning_rate": 0.5, "optimizer": OptimizerKind.sgd, "gradient_clip_norm": 0.0}
@@ -426,7 +426,7 @@ def test_the_kl_penalty_has_no_gradient_at_the_start_and_pulls_back_later() -> N
             **{**SGD, "learning_rate": 0.05},
         )
         with torch.no_grad():
-            now, then = Scorer(model, 1.0).score(data), start.score(data)
+            now, then = Scorer(model, 1.0).score(on_cpu(data)), start.score(on_cpu(data))
         drifts.append(float(k3(now.log_probs_BT, then.log_probs_BT).sum()))
     assert drifts[1] < 0.5 * drifts[0]
 

@@ -22,7 +22,7 @@ from sfpo_bench.training.learner import LocalLearner, make_optimizer
 from sfpo_bench.training.master_weights import MasterWeights
 from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.training.scoring import Scorer
-from tests.training.policies import GROUP, batch, policy
+from tests.training.policies import GROUP, batch, on_cpu, policy
 from tests.training.test_learner import largest_difference, same_bits
 
 
@@ -254,7 +254,7 @@ def test_the_divergence_is_the_mean_of_r_minus_1_minus_log_r_with_the_start_belo
 
 def scores(model: Any, data: TrainBatch) -> Tensor:
     with torch.no_grad():
-        found = Scorer(model, 1.0).score(data)
+        found = Scorer(model, 1.0).score(on_cpu(data))
     return found.log_probs_BT[found.mask_BT]
 
 
@@ -309,7 +309,7 @@ def test_the_policy_and_its_reference_are_scored_at_the_temperature_of_the_rollo
     made.begin_step(1, data)
     stats = made.optimize(data, "pass_1")
     with torch.no_grad():
-        expected = Scorer(policy(), 0.6).score(data)
+        expected = Scorer(policy(), 0.6).score(on_cpu(data))
     assert stats.entropy == pytest.approx(float(expected.entropies_BT[expected.mask_BT].mean()), rel=1e-9)
     assert stats.gradient_norm < 1e-9 and stats.loss == pytest.approx(0.0, abs=1e-12)
 

@@ -39,10 +39,9 @@ def batches() -> tuple[TrainBatch, TrainBatch]:
             )
         )
     advantages = torch.randn(len(ROWS), generator=source, dtype=torch.float64)
-    device = torch.device("cpu")
     return (
-        assemble(whole, advantages, 8, device, [first for _, first in ROWS]),
-        assemble(moved, advantages, 8, device),
+        assemble(whole, advantages, 8, [first for _, first in ROWS]),
+        assemble(moved, advantages, 8),
     )
 
 

@@ -11,7 +11,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
 
 from sfpo_bench.training.batch import micro_batches
 from sfpo_bench.training.scoring import Scorer
-from tests.training.policies import VOCABULARY, batch, policy
+from tests.training.policies import VOCABULARY, batch, on_cpu, policy
 
 
 def soft_capped() -> PreTrainedModel:
@@ -46,7 +46,7 @@ def expected(model: PreTrainedModel, temperature: float) -> tuple[list[float], l
 def test_scores_are_those_of_the_models_own_logits(make, chunk_logits: int, temperature: float) -> None:  # type: ignore[no-untyped-def]  # `make` is any of them
     model = make().eval()
     with torch.no_grad():
-        scores = Scorer(model, temperature, chunk_logits).score(batch(3))
+        scores = Scorer(model, temperature, chunk_logits).score(on_cpu(batch(3)))
         log_probs, entropies = expected(model, temperature)
     assert scores.log_probs_BT[scores.mask_BT].tolist() == pytest.approx(log_probs, abs=1e-10)
     assert scores.entropies_BT[scores.mask_BT].tolist() == pytest.approx(entropies, abs=1e-10)
@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_models_own_logits(make, chunk_logits: int, temp
 
 def gradients(chunk_logits: int) -> list[Tensor]:
     model = policy()
-    scores = Scorer(model, 1.0, chunk_logits).score(batch(3), entropy_gradient=True)
+    scores = Scorer(model, 1.0, chunk_logits).score(on_cpu(batch(3)), entropy_gradient=True)
     (scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()).backward()
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
@@ -68,7 +68,7 @@ def test_chunks_do_not_change_the_gradient() -> None:
 @pytest.mark.parametrize("chunk_logits", [2**25, 3 * VOCABULARY])
 def test_a_second_backward_pass_brings_the_same_gradient(chunk_logits: int) -> None:
     model = policy()
-    scores = Scorer(model, 1.0, chunk_logits).score(batch(3), entropy_gradient=True)
+    scores = Scorer(model, 1.0, chunk_logits).score(on_cpu(batch(3)), entropy_gradient=True)
     loss = scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()
     weights = list(model.parameters())
     first, second = (torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True) for _ in range(2))
@@ -101,7 +101,7 @@ def test_gradients_are_those_of_every_row_on_its_own(  # type: ignore[no-untyped
         model = make(dtype=dtype).eval()
         scorer = Scorer(model, 0.7, chunk_logits, recompute=recompute)
         scorer.packs = scorer.packs and packed
-        scores = scorer.score(batch(3), entropy_gradient=True)
+        scores = scorer.score(on_cpu(batch(3)), entropy_gradient=True)
         (scores.log_probs_BT.square().sum() + scores.entropies_BT.sum()).backward()
         found = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         scale = max(float(a.abs().max()) for a in expected)

@@ -110,6 +110,6 @@ def test_a_token_without_weight_is_no_reason_to_run_a_row_backward() -> None:
     weights_BT[:8, :2] = 0.0
     one, other = (replace(data, advantages_BT=values).weighted(weights_BT) for values in (silent_BT, loud_BT))
     made = LocalLearner(policy(), Clipped(), LearnerSettings(**SGD), 1.0)
-    backward = [[(len(rows), needs) for rows, needs, _ in made._work(data)] for data in (one, other)]
+    backward = [[(len(micro.host), needs) for micro, needs, _ in made._work(data)] for data in (one, other)]
     assert backward[0] == backward[1] and {needs for _, needs in backward[0]} == {True, False}
     assert largest_difference(learned(one), learned(other)) < 1e-12

@@ -92,7 +92,7 @@ def stepped(
 ) -> tuple[LocalLearner, StepReadings, float]:
     settings = LearnerSettings(**{**SGD, "engine_correction": correction, "gradient_clip_norm": 0.0})
     learner = LocalLearner(policy(), Clipped(), settings, 1.0)
-    rows = assemble(done, torch.tensor(advantages, dtype=torch.float64), 8, torch.device("cpu"))
+    rows = assemble(done, torch.tensor(advantages, dtype=torch.float64), 8)
     learner.begin_step(1, rows)
     stage = learner.optimize(rows, "pass_1")
     return learner, learner.end_step(), stage.ratio_max

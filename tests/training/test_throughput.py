@@ -21,7 +21,7 @@ def batch(advantages: list[float]) -> TrainBatch:
         Completion("p", row, (prompt,) * prompt, (1,) * length, (-1.0,) * length, "", FinishReason.stopped)
         for row, (prompt, length) in enumerate(LENGTHS)
     ]
-    return assemble(completions, torch.tensor(advantages), 8, torch.device("cpu"))
+    return assemble(completions, torch.tensor(advantages), 8)
 
 
 def through(rows: list[int]) -> tuple[float, float]:

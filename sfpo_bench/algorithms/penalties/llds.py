@@ -71,8 +71,9 @@ class Llds(Penalty):
             return None
         kept_BT = self._preserved(inputs) & self._open(inputs)
         fallen_B = _fall(inputs).clamp(min=0).masked_fill(~kept_BT, 0.0).sum(dim=1)
-        tokens = inputs.counts.tokens if self.divisor is Divisor.every else int(inputs.statistics["tokens"])
-        return self.weight * fallen_B / max(tokens, 1)
+        if self.divisor is Divisor.every:
+            return self.weight * fallen_B / max(inputs.counts.tokens, 1)
+        return self.weight * fallen_B / inputs.statistics["tokens"].clamp(min=1)
 
     def _preserved(self, inputs: LossInputs) -> Tensor:
         return (inputs.advantages_BT >= 0) & inputs.mask_BT
@@ -85,7 +86,8 @@ class Llds(Penalty):
         mask_BT = inputs.mask_BT.long()
         # Number the actions: a new one starts where a token follows a masked one.
         number_BT = mask_BT.diff(dim=1, prepend=mask_BT.new_zeros(len(mask_BT), 1)).clamp(min=0).cumsum(dim=1)
-        sums_BA = fall_BT.new_zeros(len(fall_BT), int(number_BT.max()) + 1).scatter_add(1, number_BT, fall_BT)
+        # At most one action per token; their true number would have to be read from the device.
+        sums_BA = fall_BT.new_zeros(len(fall_BT), mask_BT.shape[1] + 1).scatter_add(1, number_BT, fall_BT)
         return sums_BA.gather(1, number_BT) > 0
 
 
