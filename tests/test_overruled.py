@@ -22,6 +22,7 @@ VALUES: dict[str, object] = {
     "seed": 3, "run_name": "mine", "threads": 3, "name": "mine", "description": "mine", "output_root": "there",
     "training.steps": 3, "comparison": {"seeds": 3}, "sweep": {"seeds": 3}, "study": {"model": "mine"},
     "tracking": {"experiment": "mine"}, "launcher": {"gpus_per_run": 1}, "sweep.slots": 3, "device": "cpu",
+    "training.stop_at": {"accuracy": 0.5},
     **{key: {"kind": "custom"} for key in ("algorithm", "model", "task", "rollout", "learner", "training")},
 }  # fmt: skip
 VERBS = (Reader.train, Reader.compare, Reader.sweep, Reader.budgeted_sweep, Reader.study)

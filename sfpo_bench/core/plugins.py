@@ -58,7 +58,7 @@ def find(name: str, key: str, beside: Path | None = None) -> Any:
     except ImportError as error:
         raise ConfigError(
             f"{key} = {name!r}: importing {module_name} failed ({error}); install the package that has it into this "
-            "environment, or put the module beside the file that names it"
+            "environment, put the module beside the file that names it, or name its folder in PYTHONPATH"
         ) from error
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{key} = {name!r}: importing {module_name} {raised(error)}; fix the module") from error
@@ -87,8 +87,8 @@ def called(function: Callable[..., Any], name: str, check: Check, *arguments: An
         found = function(*arguments, **named)
     except BenchError:
         raise
-    except Exception as error:
-        # User code may raise anything.
+    except (Exception, SystemExit) as error:
+        # User code may raise anything; an exit would end the run as if it were done.
         raise PluginError(f"{name} {raised(error)}; fix it, and run the same command again") from error
     expected = check(found, *arguments)
     if expected:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.json_text import strict_json
 from sfpo_bench.core.output_names import is_written_through
 from sfpo_bench.core.types import Grade, GradeStatus
 from sfpo_bench.grading.failures import LIMIT, failed
@@ -187,7 +188,7 @@ def read_lines(file: Path, default: Pair) -> Iterator[Line]:
 
 def _line(text: str, where: str, number: int, default: Pair) -> Line:
     try:
-        row = json.loads(text)
+        row = strict_json(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: found no JSON ({error}), expected one object per line") from error
     if not isinstance(row, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,10 @@ class StatedCosts:
     responses_per_step: float = 0.0
     responses_per_prompt: float = 0.0
     evaluation_responses: int = 0
+
+
+# May be a whole number with a separator of thousands as well as one with three decimals.
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,9 @@ def _value(row: LogRow, name: str) -> float:
         return row.values[name]
     text = row.unread[name]
     hint = ""
-    if number(text, Decimal.comma) is not None:
+    if _THOUSANDS.fullmatch(text.strip()):
+        hint = ": does the comma separate thousands? Take it out; decimal=comma would read three decimals"
+    elif number(text, Decimal.comma) is not None:
         hint = ": say decimal=comma"
     elif text.strip('"+-').lower() in ("nan", "inf", "infinity"):
         hint = ": give what was measured in its place (0 where no answer was right), or take the row out"

@@ -97,9 +97,9 @@ def _check_order(log: RunLog) -> None:
 
 
 def _ends_early(log: RunLog, steps: list[int]) -> list[str]:
-    """Return a note if the log continues after the last evaluation for longer than the interval of evaluations."""
+    """Return a note if the log continues after the last evaluation to where another was due, or further."""
     end, apart = max(row.step for row in log.rows), max((b - a for a, b in pairwise(steps)), default=0)
-    if end - steps[-1] <= apart or end == steps[-1]:
+    if end - steps[-1] < apart or end == steps[-1]:
         return []
     return [
         f"{log.source}: arm {log.arm}, seed {log.seed} continues to step {end}; its last accuracy is of {steps[-1]}"

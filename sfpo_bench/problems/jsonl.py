@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from sfpo_bench.core.options import option
 from sfpo_bench.core.plugins import called, find
 from sfpo_bench.core.types import Completion, Grade, Message, Problem, Prompt, Split
 from sfpo_bench.grading import DEADLINE_S, Pair, grade_math, shared_grader
+from sfpo_bench.problems.jsonl_rows import jsonl_objects
 from sfpo_bench.problems.protocol import check_grade
 from sfpo_bench.problems.splits import split_of
 
@@ -118,7 +118,7 @@ class Jsonl:
                 f"{key} = {path!r}: found no such file, expected one JSON object per line with the fields "
                 f"{self.problem_field!r} and {self.answer_field!r}. Set {key}=FILE (looked in {Path.cwd()})"
             )
-        found = [self._problem(row, where) for where, row in _rows(file)]
+        found = [self._problem(row, where) for where, row in jsonl_objects(file)]
         if self.grader == "math" and not self.keep_unreadable:
             self._check_golds(found, file)
         return found
@@ -189,25 +189,6 @@ class Jsonl:
 def _plain(text: str) -> str:
     """The text that identifies a problem, without case and white space differences."""
     return " ".join(text.split()).casefold()
-
-
-def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The position (`FILE line 3`) and object of each line; blank lines are skipped."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: found bytes that are not UTF-8 at {error.start}, expected UTF-8 text") from error
-    for number, line in enumerate(lines, start=1):
-        where = f"{file} line {number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(f"{where}: found no JSON ({error}), expected one object per line") from error
-        if not isinstance(row, dict):
-            raise ConfigError(f"{where}: found a JSON {type(row).__name__}, expected an object such as {{...}}")
-        yield where, row
 
 
 def _check_ids(found: Mapping[Split, Sequence[Problem]]) -> None:

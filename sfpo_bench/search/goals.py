@@ -8,7 +8,7 @@ A curve is sampled accuracy against cost, one point per evaluation. With c the c
 
 A run that did not reach the target within B has no cost. It is scored B * (2 - best / target), with `best` its best
 accuracy: worse than every run that reached the target, and better the closer it came. This score only ranks trials;
-tables show such trials as censored.
+reports call it a score.
 
 The budget is divided into rungs. A trial reports the goal at each rung that its curve has passed, for the budget up to
 that rung, so that trials with different batch sizes or passes are compared at equal cost.

@@ -116,3 +116,20 @@ def test_a_packed_sweep_is_the_sweep(folder: Path, tmp_path: Path) -> None:
     for name in ("sweep.json", "trials.json"):
         (out / name).write_bytes((folder / name).read_bytes())
     assert repr(replace(load_sweep(out), folder=folder)) == repr(load_sweep(folder))  # NaN is not equal to itself
+
+
+def test_a_cost_that_was_not_reached_is_a_score_wherever_it_is_shown(folder: Path) -> None:
+    about = json.loads((folder / "sweep.json").read_text())
+    about["goals"]["area"] |= {"measure": "cost"}
+    (folder / "sweep.json").write_text(json.dumps(about))
+    content = json.loads((folder / "trials.json").read_text())
+    content["trials"] = [
+        trial(0, "complete", 0.5, [163.88], censored=True),
+        trial(1, "complete", 0.4, [171.2], censored=True),
+    ]
+    (folder / "trials.json").write_text(json.dumps(content))
+    write_sweep_report(folder)
+    text = (folder / "report.md").read_text()
+    assert text.count("163.9") == text.count("163.9 (score: not reached)") > 1
+    assert text.count("171.2") == text.count("171.2 (score: not reached)") > 1
+    assert "is no cost" in text and "best accuracy / target" in text

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sfpo_bench.core.costs import CostAxis
+from sfpo_bench.core.errors import BenchError
 from sfpo_bench.experiments.study.checkpoints import CheckpointChoice, ChosenCheckpoint
 from sfpo_bench.experiments.study.frame import Evaluated, score_rows
 from sfpo_bench.reports.papers.score import (
     AVERAGE,
+    PAPER_COLUMNS,
     PaperCheckpoint,
     PaperScore,
     read_paper_scores,
@@ -88,3 +92,37 @@ def test_rows_come_back_from_the_file_as_they_were(two_arms: list[Evaluated], tm
     found = rows(two_arms)
     write_paper_scores(tmp_path / "scores.csv", found)
     assert read_paper_scores(tmp_path / "scores.csv") == found
+
+
+WRONG_CELLS = {
+    "a decimal comma": (("avg_at_k", "0,5"), "found 28 cells, expected 27; a decimal comma"),
+    "percent": (("avg_at_k", "55"), "column avg_at_k: found '55', expected a share in [0, 1], not percent"),
+    "no number": (("low", "abc"), "column low: found 'abc', expected a number"),
+    "nan": (("high", "nan"), "column high: found 'nan', expected a share"),
+    "no score": (("avg_at_k", ""), "column avg_at_k: found '', expected a number"),
+    "half a problem": (("problems", "2.5"), "column problems: found '2.5', expected a number"),
+    "another checkpoint": (("checkpoint", "best"), "column checkpoint: found 'best', expected one of last"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CELLS)
+def test_a_wrong_cell_is_refused_by_line_and_column(name: str, two_arms: list[Evaluated], tmp_path: Path) -> None:
+    (column, text), message = WRONG_CELLS[name]
+    file = tmp_path / "scores.csv"
+    write_paper_scores(file, rows(two_arms))
+    lines = file.read_text().splitlines()
+    cells = next(csv.reader([lines[2]]))
+    cells[PAPER_COLUMNS.index(column)] = text
+    lines[2] = ",".join(cells)
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(BenchError, match=re.escape(message)) as caught:
+        read_paper_scores(file)
+    assert "scores.csv line 3" in str(caught.value)
+
+
+def test_a_cut_row_is_refused(two_arms: list[Evaluated], tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    write_paper_scores(file, rows(two_arms))
+    file.write_text(file.read_text().rstrip()[:-30].rpartition(",")[0])
+    with pytest.raises(BenchError, match=r"found \d+ cells, expected 27"):
+        read_paper_scores(file)

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.options import check_ranges
 from sfpo_bench.core.types import Split
 from sfpo_bench.models.load import pinned
 from sfpo_bench.results.sweep import SweepFolder
@@ -80,6 +81,9 @@ def plan_of(config: RunConfig, composing: Compose, folder: Path | None = None) -
     for parameter in space.parameters:
         refuse_parameter(parameter.key, f"sweep.parameters.{parameter.name}")
     named = settings.goals or {"area": GoalSettings()}
+    for place, nodes in {"parameters": settings.parameters, "goals": named}.items():
+        for name, node in nodes.items():
+            check_ranges(node, f"sweep.{place}.{name}.")
     rollout, steps = config.rollouts, config.training.steps
     responses, prompts = rollout.prompts * rollout.group * steps, rollout.prompts * steps
     goals = tuple(settled(name, goal, responses, prompts) for name, goal in named.items())

@@ -332,8 +332,10 @@ class SweepLoop:
         else:
             self._failures_in_a_row = 0
             values = live.values()
-            self._study.complete(held, values, censored=live.is_censored())
-            self._report(held.number, f"complete: {', '.join(f'{value:.4g}' for value in values)}")
+            censored = live.is_censored()
+            self._study.complete(held, values, censored=censored)
+            score = " (a score: the target was not reached)" if censored else ""
+            self._report(held.number, f"complete: {', '.join(f'{value:.4g}' for value in values)}{score}")
         del self._live[held.number]
         self._snapshot_at = 0.0
 

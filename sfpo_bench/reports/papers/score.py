@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +80,11 @@ class PaperScore:
 PAPER_COLUMNS = tuple(field.name for field in fields(PaperScore))
 _TEXT = frozenset({"model", "arm", "benchmark", "baseline", "prompt", "axis", "source"})
 _WHOLE = frozenset({"problems", "seeds", "samples", "max_tokens"})
+_NEEDED = frozenset({"checkpoint", "avg_at_k"})
+_DIFFERENCES = frozenset({"difference", "difference_low", "difference_high"})
+_SHARES = _DIFFERENCES | frozenset(
+    ("avg_at_k", "low", "high", "p_value", "p_holm", "smallest_detectable", "truncated_share", "no_answer_share")
+)
 
 
 def write_paper_scores(path: Path, scores: Sequence[PaperScore]) -> None:
@@ -90,32 +96,49 @@ def write_paper_scores(path: Path, scores: Sequence[PaperScore]) -> None:
 def read_paper_scores(path: Path) -> list[PaperScore]:
     """Return the rows of a file written by `write_paper_scores`.
 
-    Raises `MissingDataError` if there is no file, and `BenchError` for other columns or a non-numeric cell.
+    Raises `MissingDataError` if there is no file, and `BenchError`, with line and column, for other columns, a row of
+    another length, and a cell that is not what its column holds.
     """
     if not path.is_file():
-        raise MissingDataError(f"{path} is not there; expected the scores.csv of a study")
-    with path.open(encoding="utf-8", newline="") as handle:
-        table = csv.DictReader(handle)
-        if tuple(table.fieldnames or ()) != PAPER_COLUMNS:
-            beside = path.with_name(PAPER_SCORES_TABLE)
-            hint = f"; {beside} beside it has them" if beside.is_file() and beside != path else ""
-            raise BenchError(f"{path} has the columns {table.fieldnames}, expected {', '.join(PAPER_COLUMNS)}{hint}")
+        raise MissingDataError(
+            f"{path} is not there; expected the scores.csv of a study or the {PAPER_SCORES_TABLE} of `scores`"
+        )
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        table = csv.reader(handle, strict=True)
         try:
-            return [_score(row) for row in table]
-        except ValueError as error:
-            raise BenchError(f"{path} is not a file of scores ({error}); write it again") from error
+            header = next(table, [])
+            if tuple(header) != PAPER_COLUMNS:
+                beside = path.with_name(PAPER_SCORES_TABLE)
+                hint = f"; {beside} beside it has them" if beside.is_file() and beside != path else ""
+                raise BenchError(f"{path} has the columns {header}, expected {', '.join(PAPER_COLUMNS)}{hint}")
+            return [_score(row, f"{path} line {table.line_num}") for row in table if row]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise BenchError(f"{path} line {table.line_num}: found no CSV in UTF-8 ({error})") from error
 
 
-def _score(row: Mapping[str, str]) -> PaperScore:
-    values: dict[str, object] = {name: _value(name, row[name]) for name in PAPER_COLUMNS}
+def _score(row: Sequence[str], where: str) -> PaperScore:
+    if len(row) != len(PAPER_COLUMNS):
+        raise BenchError(
+            f"{where}: found {len(row)} cells, expected {len(PAPER_COLUMNS)}; a decimal comma cuts a cell in two"
+        )
+    values = {name: _value(name, cell, where) for name, cell in zip(PAPER_COLUMNS, row, strict=True)}
     return PaperScore(**values)  # type: ignore[arg-type]  # by the fields' declared types
 
 
-def _value(name: str, cell: str) -> object:
-    if name == "checkpoint":
-        return PaperCheckpoint(cell)
+def _value(name: str, cell: str, where: str) -> object:
     if name in _TEXT:
         return text_of(cell)
-    if not cell:
+    if not cell and name not in _NEEDED:
         return None
-    return int(cell) if name in _WHOLE else float(cell)
+    try:
+        if name == "checkpoint":
+            return PaperCheckpoint(cell)
+        number = int(cell) if name in _WHOLE else float(cell)
+    except ValueError:
+        expected = "one of " + ", ".join(PaperCheckpoint) if name == "checkpoint" else "a number"
+        raise BenchError(f"{where}, column {name}: found {cell!r:.80}, expected {expected}") from None
+    low, high = (-1.0 if name in _DIFFERENCES else 0.0, 1.0 if name in _SHARES else math.inf)
+    if not low <= number <= high or not math.isfinite(number):
+        expected = f"a share in [{low:g}, 1], not percent" if name in _SHARES else "a finite number, 0 or more"
+        raise BenchError(f"{where}, column {name}: found {cell!r:.80}, expected {expected}")
+    return number

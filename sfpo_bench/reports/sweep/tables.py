@@ -109,11 +109,25 @@ def _summary(sweep: Sweep) -> Iterator[Part]:
         same = f" trials {numbers} have exactly the value of trial {best.number}, the first of them."
         yield line(bold("Tied:"), same)
     point = ", ".join(f"{name} = {value_text(value)}" for name, value in best.point.items())
-    shown = (bold(f"trial {best.number}"), f" with {point}: ", bold(goal_value_text(best.value)))
+    shown = (bold(f"trial {best.number}"), f" with {point}: ", bold(_values(sweep, best)[0]))
     yield line("Best: ", *shown, _fresh(sweep, best))
+    if any(trial.censored for trial in sweep.complete):
+        yield (
+            "A score marked `not reached` is no cost: in at least one run of that trial the accuracy was not reached "
+            "within the budget B. Such a run scores B x (2 - best accuracy / target), which only ranks trials."
+        )
     edges = [text for axis in sweep.axes if (text := _edge(axis, best))]
     if edges:
         yield line(bold("At the edge of the space:"), f" {'; '.join(edges)}. A better value may lie beyond.")
+
+
+def _values(sweep: Sweep, trial: SweepTrial) -> list[str]:
+    """Return the value of each goal; of a cost that was not reached it is a score, and says so."""
+    is_score = [trial.censored and goal.minimise for goal in sweep.goals]
+    return [
+        f"{goal_value_text(value)} (score: not reached)" if scored else goal_value_text(value)
+        for value, scored in zip(trial.values, is_score, strict=True)
+    ]
 
 
 def _fresh(sweep: Sweep, trial: SweepTrial) -> str:
@@ -146,8 +160,7 @@ def _best(sweep: Sweep) -> Iterator[Block]:
 
 def _row(sweep: Sweep, trial: SweepTrial, more: bool) -> list[str]:
     point = [value_text(trial.point[axis.name]) if axis.name in trial.point else "" for axis in sweep.axes]
-    values = [goal_value_text(value) + (" (censored)" if trial.censored else "") for value in trial.values]
-    cells = [str(trial.number), *point, *values]
+    cells = [str(trial.number), *point, *_values(sweep, trial)]
     if more:
         fresh = sweep.fresh_values(trial)
         interval = goal_interval(sweep.goal, list(trial.seed_values.values()))
@@ -175,7 +188,7 @@ def _all(sweep: Sweep) -> Iterator[Block]:
     rows = []
     for trial in sweep.trials:
         point = [value_text(trial.point[axis.name]) if axis.name in trial.point else "" for axis in sweep.axes]
-        values = [goal_value_text(value) for value in trial.values] or [""] * len(sweep.goals)
+        values = _values(sweep, trial) if trial.values else [""] * len(sweep.goals)
         why = trial.cause if trial.retry_of is None else f"{trial.cause} (trial {trial.retry_of} again)".strip()
         rows.append([str(trial.number), trial.state, *point, *values, why])
     yield table(header, rows, left=(1, len(header) - 1))

@@ -1,0 +1,35 @@
+"""Reads JSON that somebody wrote by hand or by a program, and nothing that JSON does not have."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+
+def strict_json(text: str) -> object:
+    """The value of a JSON text.
+
+    Raises `ValueError`, with what was found, also for what Python's reader takes in silence: NaN and Infinity, a number
+    too large for a float, and a name twice in one object.
+    """
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_distinct)
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text:.40} is too large")
+    return value
+
+
+def _distinct(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
