@@ -97,3 +97,27 @@ def test_a_run_is_not_resumed_from_other_weights(tmp_path: Path) -> None:
     content[-1] ^= 1
     weights.write_bytes(content)
     prepare(run, node, "cpu")
+
+
+def test_files_in_options_of_a_class_in_lists_and_in_unverified_folders_belong_to_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.txt").write_text("1")
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "mine.jsonl").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    settings: dict[str, object] = {
+        "task.options.data": "data.txt", "task.options.several": ["data.txt", "no file"], "task.options.number": 3,
+        "task.options.text": "x" * 300, "task.data.dir": ".", "task.data.unverified": True,
+        "evaluation.data.dir": ".", "evaluation.data.unverified": False,
+    }  # fmt: skip
+    before = with_inputs(settings)
+    assert before["task.options.data"] == str(tmp_path / "data.txt")
+    assert before["task.options.several"] == [str(tmp_path / "data.txt"), "no file"]
+    assert with_inputs({**settings, "task.options.data": str(tmp_path / "data.txt")}) == before
+    (tmp_path / "data.txt").write_text("2")
+    changed = {key for key, value in with_inputs(settings).items() if value != before[key]}
+    assert changed == {"task.options.data (content)", "task.options.several (content of data.txt)"}
+    (tmp_path / "eval" / "mine.jsonl").write_text("{} ")
+    changed = {key for key, value in with_inputs(settings).items() if value != before[key]}
+    assert "task.data.dir (content)" in changed and not any(key.startswith("evaluation") for key in changed)

@@ -55,6 +55,7 @@ def test_lists_and_single_values_are_no_other_shapes_either() -> None:
         "comparison.targets={a: 1}": "is a mapping (a), expected a list",
         "training.steps=[3]": "training.steps is a list (3), expected one value: write training.steps=VALUE (",
         "training.steps=null": "is null, expected one value",
+        "learner.recompute_layers=7": "is a number (7), expected true or false",
         "training={steps: {a: 1}}": "training.steps is a mapping (a), expected one value",
         "comparison.arms.mine={overrides: x}": "comparison.arms.mine.overrides is a text (x), expected a list",
     }.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.hydra_store import verb_settings
+from sfpo_bench.cli.places import named_run
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ExportSettings
 from sfpo_bench.core.errors import ConfigError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ExportSettings)
-    folder = RunFolder.existing(Path(settings.run))
+    folder = named_run(settings.run, "export")
     out = Path(settings.out) if settings.out else folder.path / f"export-{settings.checkpoint.value}"
     if out.exists():
         raise ConfigError(f"out = {out} exists already; name a folder that does not, out=FOLDER")

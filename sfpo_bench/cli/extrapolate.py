@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.export import export
 from sfpo_bench.cli.hydra_store import verb_settings
+from sfpo_bench.cli.places import named_run
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ExtrapolateSettings
 from sfpo_bench.core.errors import CheckpointError, ConfigError
@@ -20,7 +21,7 @@ from sfpo_bench.training.checkpoint import Checkpoint, CheckpointStore
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ExtrapolateSettings)
-    folder = RunFolder.existing(Path(settings.run))
+    folder = named_run(settings.run, "extrapolate")
     default = folder.path / f"extrapolated-{settings.method.value}-{settings.to_step:06d}"
     out = Path(settings.out) if settings.out else default
     if out.exists():

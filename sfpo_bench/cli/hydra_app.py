@@ -79,6 +79,9 @@ def _checked(verb: str, overrides: Sequence[str], searches: bool) -> list[str]:
     """Check the overrides and return them in Hydra's syntax, with `+` for new mapping keys. Raises `ConfigError`."""
     parsed = parse_overrides(overrides)
     mappings = mappings_of(VERB_SETTINGS[verb]()) if verb in VERB_SETTINGS else MAPPINGS
+    for override in parsed:
+        if not override.key_or_group:
+            raise ConfigError(f"{override.input_line} has no name of a setting; expected KEY=VALUE")
     check_additions(parsed, mappings)
     check_shapes(parsed, schema_of(verb)())
     if not searches:

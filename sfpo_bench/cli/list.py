@@ -73,6 +73,8 @@ def describe(folder: RunFolder) -> str:
         curve = [r for r in read_journal(folder.journal) if isinstance(r, EvaluationRecord)]
         latest = next((r for r in reversed(curve) if r.split is Split.report and r.mode == "sampled"), None)
         accuracy = f", accuracy {latest.accuracy:.3f} (n = {latest.n}) at step {latest.step}" if latest else ""
+    if curve and not folder.status_file.is_file():
+        return f"status.json is gone (the same command resumes the run){accuracy}"
     cause = f": {status.cause}" if status.cause else ""
     target = " at its target" if status.at_target else ""
     return f"{_alive(folder, status.state)}{target}, step {status.step} of {status.steps}{accuracy}{cause}"

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sfpo_bench.cli.hydra_store import verb_settings
+from sfpo_bench.cli.places import named_run
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ShowSettings
 from sfpo_bench.core.errors import MissingDataError
@@ -24,10 +25,10 @@ from sfpo_bench.results.run_folder import RunFolder
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ShowSettings)
-    if is_imported(RunFolder(Path(settings.run))):
+    if settings.run and is_imported(RunFolder(Path(settings.run))):
         show_numbers(RunFolder(Path(settings.run)), settings.step)
         return
-    folder = RunFolder.existing(Path(settings.run))
+    folder = named_run(settings.run, "show")
     samples = read_samples(folder.samples)
     steps = sorted({sample.step for sample in samples})
     if not steps:

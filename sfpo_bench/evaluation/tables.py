@@ -116,7 +116,9 @@ def scores_blocks(arms: Sequence[ScoredArm], baseline: str, k: int) -> list[Bloc
     if others:
         first = next(arm for arm in arms if arm.name == baseline)
         title = f"Differences to {baseline}"
-        found += [heading(2, title), _difference_table(others, first, k, ())]
+        found += [heading(2, title)]
+        if any(differences(arm, first, "avg", k) for arm in others):
+            found.append(_difference_table(others, first, k, ()))
         if shared:
             found.append(heading(2, f"{title} without problems that are in a training set"))
             found.append(_difference_table(others, first, k, shared))
@@ -287,8 +289,13 @@ def _average_name(covered: Sequence[str], arms: Sequence[ScoredArm]) -> str:
 
 
 def _difference_notes(others: Sequence[ScoredArm], baseline: ScoredArm, k: int) -> list[str]:
-    tests = dict.fromkeys(one.test for arm in others for one in differences(arm, baseline, "avg", k).values())
-    several = [
+    by_arm = {arm.name: differences(arm, baseline, "avg", k) for arm in others}
+    apart = [name for name, found in by_arm.items() if not found]
+    several = [f"No difference of {name} to {baseline.name}: no problem was answered by both." for name in apart]
+    tests = dict.fromkeys(one.test for found in by_arm.values() for one in found.values())
+    if not tests:
+        return several
+    several += [
         f"p: permutation test ({' or '.join(tests)}), two-sided; by Holm over the benchmarks. What a "
         "comparison would detect is the smallest true difference that it would find with 80 % power."
     ]

@@ -19,7 +19,7 @@ import pandas as pd
 
 from sfpo_bench.core.costs import AXIS_KEYS, COST_TYPES, Costs
 from sfpo_bench.core.errors import BenchError, ConfigError
-from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord
+from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord, StepRecord
 from sfpo_bench.reports.axes import known_axes
 from sfpo_bench.reports.packed_runs import PackedRun, is_packed, read_packed
 from sfpo_bench.reports.series import Series, series_of_journal
@@ -185,7 +185,9 @@ def seed_run(
     metrics: Mapping[str, Series],
     provenance: Mapping[str, object],
 ) -> SeedRun:
-    """Return a planned run from its records; raises `ValueError` for an impossible curve."""
+    """Return a planned run from its records; raises `ValueError` for an impossible curve and for missing records."""
+    if not plan.origin:
+        _check_complete(progress, records)
     return SeedRun(
         arm,
         seed,
@@ -201,6 +203,20 @@ def seed_run(
         provenance,
         _planned_share(plan, progress, records),
     )
+
+
+def _check_complete(progress: Progress, records: Iterable[JournalRecord]) -> None:
+    """Raise `ValueError` for a journal without a step, or of a finished run without its last evaluation."""
+    steps = {record.step for record in records if isinstance(record, StepRecord)}
+    missing = sorted(set(range(1, max(steps, default=0))) - steps)
+    if missing:
+        raise ValueError(f"the journal has step {max(steps)} and not step {missing[0]}; it was cut or edited")
+    evaluated = max((record.step for record in _evaluations(records)), default=0)
+    if progress.status is SeedStatus.finished and evaluated < progress.step:
+        raise ValueError(
+            f"the run finished at step {progress.step}, and the last evaluation in the journal is of step {evaluated}; "
+            "it was cut or edited"
+        )
 
 
 def _planned_share(plan: ComparisonPlan, progress: Progress, records: Iterable[JournalRecord]) -> float:

@@ -82,6 +82,8 @@ def encode_problems(
 
     Raises `ConfigError` for an over-long prompt under `OverLong.refuse`, and when dropping leaves nothing.
     """
+    if not problems:
+        raise ConfigError("the task has no problem in a split that the run needs; expected at least one")
     encoded = encode_prompts(tokenizer, [task.prompt(problem) for problem in problems])
     kept = [EncodedProblem(p, ids) for p, ids in zip(problems, encoded, strict=True) if len(ids) <= limit]
     dropped = len(problems) - len(kept)

@@ -9,6 +9,16 @@ from importlib.resources import files
 
 from omegaconf.errors import OmegaConfBaseException
 
+# What OmegaConf says, and how this package says it.
+_PLAIN = (
+    (r"Value '(.*)' of type '\w+' could not be converted to Float", r"found '\1', expected a number"),
+    (r"Value '(.*)' of type '\w+' could not be converted to Integer", r"found '\1', expected a whole number"),
+    (r"Value '(.*)' is not a valid bool", r"found '\1', expected true or false"),
+    (r"Interpolation key '(.*)' not found", r"${\1} names no setting; expected the full name of one, as in ${seed}"),
+    (r"Environment variable '(.*)' not found", r"the environment variable \1 is not set; expected one, or a default: "
+     r"${oc.env:\1,DEFAULT}"),
+)  # fmt: skip
+
 
 def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
     """The message for an OmegaConf error: what was found, its key, and the known keys."""
@@ -16,6 +26,10 @@ def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
     text = str(error.msg or error).splitlines()[0]
     if no_group := re.search(r"(?:value assigned|assigned|error): \w+ is not a subclass of \w+\. value: (.*)", text):
         return f"{key or 'a setting'} is {no_group[1]}, expected a group of settings: write {key or 'it'}.NAME=VALUE"
+    for pattern, message in _PLAIN:
+        if found := re.search(pattern, text):
+            said = found.expand(message)
+            return f"{key}: {said}" if key else said
     cls = error.object_type
     known = [f.name for f in dataclasses.fields(cls)] if cls is not None and dataclasses.is_dataclass(cls) else []
     if not known or (error.key is not None and str(error.key) in known):

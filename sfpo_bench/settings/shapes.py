@@ -16,11 +16,13 @@ from sfpo_bench.settings.config import KINDS, OPEN
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """The expected shape of a key, an example, and what to do instead of an empty mapping (empty: it is accepted)."""
+    """The expected shape of a key, an example, what to do instead of an empty mapping (empty: it is accepted), and
+    whether it is true or false."""
 
     shape: str
     example: str
     instead: str = ""
+    is_switch: bool = False
 
 
 def check_shape(schema: IsDataclass, key: str, value: object, place: str, *, chooses: bool = False) -> None:
@@ -32,6 +34,8 @@ def check_shape(schema: IsDataclass, key: str, value: object, place: str, *, cho
     expected = _expected(schema, key)
     if expected is None or (chooses and isinstance(value, str)):
         return
+    if expected.is_switch and isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ConfigError(f"{place}: {key} is {_found(value)}, expected true or false")
     if expected.shape == _kind(value) and value is not None:
         if isinstance(value, Mapping):
             if not value and expected.instead:
@@ -93,7 +97,9 @@ def _of(schema: IsDataclass, inner: str, key: str) -> _Expected | None:
     if isinstance(value, list):
         return _Expected(_LIST, f"{key}=[...]")
     # A setting without default accepts any shape.
-    return None if value is None else _Expected(_VALUE, f"{key}=VALUE ({found.option.doc})")
+    if value is None:
+        return None
+    return _Expected(_VALUE, f"{key}=VALUE ({found.option.doc})", is_switch=isinstance(value, bool))
 
 
 def _group(node: IsDataclass, key: str) -> _Expected:

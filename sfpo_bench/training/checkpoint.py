@@ -224,12 +224,18 @@ class CheckpointStore:
 
 
 def chosen_checkpoint(folder: RunFolder, which: Which) -> Checkpoint:
-    """The last or best checkpoint of a run; raises `CheckpointError` when there is none."""
+    """The last or best checkpoint of a run; raises `CheckpointError` when there is none, or the last is incomplete."""
     store = CheckpointStore(folder.checkpoints)
     newest = store.newest()
     if newest is None:
         raise CheckpointError(f"{folder.path} has no checkpoint yet; train it further first")
     if which is Which.last:
+        last = folder.status().step
+        if newest.step < last:
+            raise CheckpointError(
+                f"{folder.path} has no complete checkpoint of step {last}, its last; the newest is of step "
+                f"{newest.step}. Run the command that trained it again: it resumes there"
+            )
         return newest
     best = store.at(newest.state().best_step)
     if best is None:

@@ -20,6 +20,11 @@ sys.meta_path.insert(0, Refuse())
 
 WRONG = {
     "trian": "'trian' is not a verb; expected one of train, compare",
+    "train description=${nope}": "${nope} names no setting; expected the full name of one",
+    "train description=${oc.env:SFPO_NOPE}": "the environment variable SFPO_NOPE is not set",
+    "train =3": "=3 has no name of a setting; expected KEY=VALUE",
+    "train learner.recompute_layers=abc": "learner.recompute_layers: found 'abc', expected true or false",
+    "show": "no run is named; expected sfpo-bench show RUN",
     "train algoritm=sfpo": "algoritm is not a setting; did you mean algorithm?",
     "train algorithm=sfpoo": "Could not find 'algorithm/sfpoo' Available options in 'algorithm': ",
     "train algorithm=gspo algorithm/objective=cispo": "algorithm=gspo sets algorithm.objective.clip_low, which the chosen",
@@ -30,7 +35,7 @@ WRONG = {
     "train algorithm=sfpo algorithm.update_rule.fast_passes=-1": "expected [0, inf)",
     "train algorithm=sfpo algorithm.update_rule.moments=carried": "expected one of [carry, restore, interpolate]",
     "train algorithm=sfpo algorithm.update_rule.trigger.threshold=6": "largest z-score is sqrt(window - 1) = 5.385",
-    "train learner.learning_rate=fast": "learner.learning_rate: Value 'fast' of type 'str' could not be converted to Float",
+    "train learner.learning_rate=fast": "learner.learning_rate: found 'fast', expected a number",
     "train learner.learning_rate=0": "learner.learning_rate = 0 is out of range: expected (0, inf)",
     "train learner.mini_batch_prompts=5": "does not divide into mini-batches of learner.mini_batch_prompts = 5",
     "train rollout.group=1": "set rollout.group to at least 2",

@@ -43,6 +43,7 @@ AT_ONCE = {
     "def f(:": "importing NAME raised SyntaxError",
     "import no_such_module": "importing NAME failed",
     MODULE.format(body="def prompt(self, problem): return 1 / 0"): "Mine.prompt() raised ZeroDivisionError",
+    MODULE.format(body="def prompt(self, problem): raise SystemExit(0)"): "Mine.prompt() raised SystemExit (0)",
     MODULE.format(body="def prompt(self, problem): return problem.text"): "Mine.prompt() returned a str",
     MODULE.format(body="def problems(self, split): return None"): "Mine.problems() returned a NoneType",
     MODULE.format(body="def problems(self, split): return open('gone')"): "Mine.problems() raised FileNotFoundError",

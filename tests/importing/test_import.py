@@ -256,6 +256,18 @@ def test_a_log_that_goes_on_without_an_accuracy_says_so(tmp_path: Path) -> None:
     assert run.notes == (f"{tmp_path / 'log.csv'}: arm run, seed 0 continues to step 30; its last accuracy is of 10",)
 
 
+@pytest.mark.parametrize("last", ["20,,160", "19,,152"])
+def test_a_missing_last_evaluation_is_said_where_one_was_due(last: str, tmp_path: Path) -> None:
+    [run] = runs_of(f"step,accuracy,responses\n0,0.1,0\n10,0.9,80\n{last}\n", tmp_path)
+    assert len(run.notes) == (last == "20,,160")
+
+
+def test_thousands_are_not_advised_to_be_read_as_decimals(tmp_path: Path) -> None:
+    for cell, hint in (("1,000", "does the comma separate thousands"), ("0,125", "say decimal=comma")):
+        with pytest.raises(ConfigError, match=hint):
+            runs_of(f'step,accuracy,responses\n0,0.1,0\n10,0.9,"{cell}"\n', tmp_path)
+
+
 def test_arms_with_different_seeds_have_no_pending_runs(tmp_path: Path) -> None:
     rows = "".join(
         f"{step},{arm},{seed},{step / 100 + seed / 50},{8 * step}\n"

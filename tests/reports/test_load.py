@@ -78,6 +78,16 @@ def test_a_damaged_journal_makes_its_run_unreadable_and_no_other(tmp_path: Path,
     assert whole.status is SeedStatus.finished
 
 
+def test_a_finished_run_without_its_last_evaluation_is_unreadable(tmp_path: Path) -> None:
+    """A shorter curve would look like one that ended earlier."""
+    folder = Folder({"grpo": {0: RUN}}).write(tmp_path)
+    lines = journal(folder).read_text().splitlines(keepends=True)
+    journal(folder).write_text("".join(line for line in lines if '"step":4' not in line.replace(" ", "")))
+    run = load_comparison(folder).runs[0]
+    assert run.status is SeedStatus.unreadable
+    assert "finished at step 4, and the last evaluation in the journal is of step 2" in run.cause
+
+
 def test_costs_that_fall_make_a_run_unreadable(tmp_path: Path) -> None:
     folder = Folder({"grpo": {0: RUN}}).write(tmp_path)
     with JournalWriter(journal(folder)) as writer:
