@@ -125,6 +125,8 @@ def test_the_presets_say_what_they_are() -> None:
         (["algorithm=asyppo", "rollout.group=5"], "critics = 2 does not divide 5 responses to a prompt"),
         (["algorithm=grpo", "algorithm/modules=mini_critics"], "trains critic_1, critic_2, .*no advantage needs"),
         (["algorithm/objective=dpo", "algorithm/selection=dppo_prune"], "a pair of which one is dropped has no loss"),
+        (["learner=sgd", "learner.beta2=0.5"], "learner.beta2 = 0.5 has no effect with learner.optimizer=sgd"),
+        (["learner=sgd", "learner.weight_decay=0.1"], "leave it at 0, or use learner=adamw"),
         (["algorithm/objective=dpo", "learner.engine_correction=truncate"], "does not say that it applies"),
         (
             ["algorithm/objective=dpo", "algorithm/advantage=gae", "algorithm/modules=critic", "rollout.group=1"],

@@ -42,7 +42,7 @@ from sfpo_bench.settings.collector_checks import check_collector
 from sfpo_bench.settings.comparison import ArmSettings, ComparisonSettings, check_comparison
 from sfpo_bench.settings.composition_errors import explain
 from sfpo_bench.settings.launcher import LAUNCHERS, LauncherSettings
-from sfpo_bench.settings.learner_checks import check_batch, check_engine
+from sfpo_bench.settings.learner_checks import check_batch, check_engine, check_optimizer
 from sfpo_bench.settings.models import EmbeddedModel, HuggingFaceModel, SmolLM2Model
 from sfpo_bench.settings.module_checks import check_modules
 from sfpo_bench.settings.own_classes import instance_of
@@ -351,6 +351,7 @@ def check(config: RunConfig) -> None:
     check_collector(config.collector, (config.method, *config.methods.used), config.rollouts, config.learner)
     _check_methods(config)
     check_modules(config.modules, config.methods.used, config.collector.trained(config.rollouts.group))
+    check_optimizer(learner)
     check_batch(config.rollouts, learner)
     if learner.lora_rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(

@@ -5,7 +5,20 @@ from __future__ import annotations
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.settings.rollout import OpenAiRollout, Placement, RolloutSettings, VllmRollout
-from sfpo_bench.settings.training import LearnerSettings, Precision
+from sfpo_bench.settings.training import LearnerSettings, OptimizerKind, Precision
+
+
+def check_optimizer(learner: LearnerSettings) -> None:
+    """Raise `ConfigError` for a setting of AdamW that the optimizer does not have."""
+    own, plain = ("beta1", "beta2", "eps", "weight_decay"), LearnerSettings()
+    if learner.optimizer is OptimizerKind.sgd:
+        for name in own:
+            value = getattr(learner, name)
+            if value != getattr(plain, name):
+                raise ConfigError(
+                    f"learner.{name} = {value:g} has no effect with learner.optimizer=sgd: it is AdamW's; leave it at "
+                    f"{getattr(plain, name):g}, or use learner=adamw"
+                )
 
 
 def check_batch(rollout: RolloutSettings, learner: LearnerSettings) -> None:
