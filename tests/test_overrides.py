@@ -131,7 +131,7 @@ def test_options_are_set_as_a_mapping_too(place: Any) -> None:
         ("++learner.beta2=0.9", "write learner.beta2=VALUE"),
         ("~learner.beta2", "settings cannot be removed"),
         ("learner.beta3=0.9", "beta3 is not a setting; did you mean beta2"),
-        ("learner.beta2", "sets nothing; expected key=value"),
+        ("learner.beta2", "sets nothing; expected KEY=VALUE"),
         ("learner.beta2=0.9,0.99", "is several values; expected one"),
     ),
 )

@@ -9,9 +9,9 @@ from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.report import announce
 from sfpo_bench.cli.sweep_file import sweep_file
 from sfpo_bench.cli.train import check_before_torch, warn_of_few_problems
-from sfpo_bench.core.errors import MissingDataError
 from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
 from sfpo_bench.experiments.comparison.runner import PreparedComparison, run_comparison
+from sfpo_bench.experiments.study.plan import require_sweep
 from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_unlike
@@ -51,11 +51,8 @@ def act(node: DictConfig) -> None:
 
 def _tuned(config: RunConfig, arms: list[Arm], slots: int, warnings: StoreWarnings) -> tuple[list[Arm], list[Tuned]]:
     """Tune every arm with its sweep; return the arms at their best settings, and the results of the tuning."""
-    file = sweep_file(config.comparison.tune)
-    if file is None:
-        raise MissingDataError(
-            f"comparison.tune = {config.comparison.tune!r} is neither a file nor a packaged sweep; see sweeps/README.md"
-        )
+    file = require_sweep(config.comparison.tune, sweep_file(config.comparison.tune))
+    assert file is not None  # a sweep is named
     hydra = HydraConfig.get()
 
     def run(plan: PreparedSweep) -> None:

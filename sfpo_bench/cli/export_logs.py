@@ -22,6 +22,8 @@ from sfpo_bench.settings import config as configuration
 
 def act(node: DictConfig) -> None:
     settings = verb_settings(node, ExportLogsSettings)
+    if not settings.folder:
+        raise ConfigError("no folder is named; expected sfpo-bench export-logs FORM FOLDER, of a run or a comparison")
     folder = Path(settings.folder)
     found, targets = _exported(folder)
     out = Path(settings.out or f"{folder.resolve().name}-{settings.form.value}")

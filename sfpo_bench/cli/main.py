@@ -76,7 +76,9 @@ def _dispatch(arguments: list[str]) -> None:
     costs: dict[str, str] = {}
     for argument in [argument for argument in rest if argument == "--plan" or argument.startswith("--plan=")]:
         if verb not in _PLANS or (verb == "study" and argument != "--plan"):
-            raise ConfigError(f"{argument} after {verb}; expected --plan after train or study only, costs after train")
+            raise ConfigError(
+                f"{argument} after {verb}; expected --plan after train or study, or --plan=COSTS after train"
+            )
         action = _PLANS[verb]
         rest = [other for other in rest if other != argument]
         costs = {"costs": argument.partition("=")[2]} if verb == "train" else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from sfpo_bench.cli.places import is_place
 from sfpo_bench.cli.user_file import hydra_arguments, is_yaml
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.core.resources import carried
+from sfpo_bench.core.resources import carried, packaged_sweeps
 
 
 def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -16,8 +16,7 @@ def primary(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
     Raises `ConfigError` if no sweep is named and `MissingDataError` if it does not exist.
     """
-    folder = carried("sweeps")
-    known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    known = packaged_sweeps()
     if not arguments or not is_place(arguments[0]):
         raise ConfigError(f"no sweep is named; expected sfpo-bench sweep NAME, one of {known}, or FILE.yaml")
     wanted, rest = arguments[0], list(arguments[1:])

@@ -68,7 +68,7 @@ def _parse(override: str) -> Override | str:
 def _advice(override: str, found: str) -> str:
     key, equals, value = override.partition("=")
     if not equals:
-        return f"{override!r} sets nothing; expected key=value"
+        return f"{override!r} sets nothing; expected KEY=VALUE with a setting of the verb, which its --help lists"
     if not re.fullmatch(r"[+~]{0,2}[\w./@:-]+", key):
         return f"{override!r}: {key!r} is no name of a setting; expected key=value, the key without spaces and quotes"
     if re.match(r"[\[{(]", value.strip()):

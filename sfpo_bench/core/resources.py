@@ -12,6 +12,11 @@ CARRIED = ("sweeps", "evaluations")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+def packaged_sweeps() -> str:
+    """The names of the packaged sweeps, for messages."""
+    return ", ".join(sorted(path.stem for path in carried("sweeps").glob("*.yaml")))
+
+
 def carried(name: str, package: Path = _PACKAGE) -> Path:
     """The folder `name`, one of `CARRIED`: `sfpo_bench/<name>` of an install, else `<name>` of the checkout."""
     for place in (package / name, package.parent / name):

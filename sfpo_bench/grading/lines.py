@@ -116,8 +116,10 @@ def grade_file(answers: Path, grades: Path, grader: Grader, default: Pair) -> Su
             f"answers = {str(answers)!r}: found no such file, expected one JSON object per line with gold and pred "
             f"(looked in {Path.cwd()})"
         )
-    if not grades.name or grades.is_dir():
-        raise ConfigError(f"grades = {str(grades)!r} is no name for a file; expected grades=FILE")
+    if not grades.name:
+        raise ConfigError("no file for the grades is named; expected sfpo-bench grade ANSWERS.jsonl GRADES.jsonl")
+    if grades.is_dir():
+        raise ConfigError(f"grades = {str(grades)!r} is a folder; expected the name of a file")
     if grades.exists() and grades.samefile(answers):
         raise ConfigError(f"grades = {str(grades)!r} is the file of answers itself; name another file")
     if not grades.absolute().parent.is_dir():

@@ -43,7 +43,7 @@ WRONG = {
     "train +learner.speed=3": "`+` may add whole groups only",
     "train ++learner.speed=3": "`+` may add whole groups only",
     "train ~learner.learning_rate": "settings cannot be removed",
-    "train learner.learning_rate": "sets nothing; expected key=value",
+    "train learner.learning_rate": "sets nothing; expected KEY=VALUE",
     "train run_name=a=b": """write "run_name='a=b'\"""",
     "train seed=1,2": "search over them with `sfpo-bench train --multirun`",
     "report ü=x": "ü=x is not a comparison folder",

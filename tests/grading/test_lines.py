@@ -137,7 +137,7 @@ def test_wrong_files_are_refused_at_once_with_exit_code_two(tmp_path: Path, cli:
         (("nowhere.jsonl", "grades.jsonl"), "found no such file"),
         (("answers.jsonl", "answers.jsonl"), "is the file of answers itself"),
         (("empty.jsonl", "grades.jsonl"), "found no line"),
-        (("answers.jsonl",), "is no name for a file"),
+        (("answers.jsonl",), "no file for the grades is named"),
         (("answers.jsonl", "no/such/folder.jsonl"), "no such folder"),
     ):
         run = cli("grade", *arguments, check=False)

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.core.override_text import quoted
+from sfpo_bench.core.resources import packaged_sweeps
 from sfpo_bench.core.types import Split
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
@@ -230,6 +231,7 @@ def require_sweep(name: str, file: Path | None) -> Path | None:
     """Return the sweep file that `comparison.tune` names, None if it is empty; raises `MissingDataError` if missing."""
     if name and file is None:
         raise MissingDataError(
-            f"comparison.tune = {name!r} is neither a file nor a packaged sweep; see sweeps/README.md"
+            f"comparison.tune = {name!r} is neither a file nor a packaged sweep; expected one of "
+            f"{packaged_sweeps()}, or FILE.yaml"
         )
     return file
