@@ -85,6 +85,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNERS)
 def test_so_do_mini_batches_and_corrections(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_constant([seen(monkeypatch, SFPO, Clipped(kl_coefficient=0.1), size, **LEARNERS[name]) for size in SIZES])
