@@ -68,7 +68,10 @@ def _exported(folder: Path) -> tuple[list[tuple[str, ExportedRun]], tuple[float,
     plan = _plan_of(config)
     one = read_one_run(plan, plan.baseline, config.seed, run)
     settings = configuration.flatten(configuration.to_plain(configuration.read_saved(file)))
-    return [(one.arm, ExportedRun(one, one.arm, AXIS_KEYS, settings))], (config.training.stop_at.accuracy,)
+    # The log has the evaluations of `plan`; a rule on others says nothing about them.
+    stop = config.training.stop_at
+    alike = stop.split is plan.split and stop.mode.value == plan.mode
+    return [(one.arm, ExportedRun(one, one.arm, AXIS_KEYS, settings))], (stop.accuracy,) if alike else ()
 
 
 def _steps(plan: ComparisonPlan) -> dict[str, object]:

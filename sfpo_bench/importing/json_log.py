@@ -20,6 +20,7 @@ from sfpo_bench.importing.reader import Given
 _SUFFIX = ".json"
 _PRIME_RL = "progress/"
 _WRITTEN = "time"
+_CHECKPOINT = "progress/ckpt_step"
 
 
 def json_run(path: Path, arm: str, seed: int, step: str = "", cut_last_line: bool = False) -> RunLog:
@@ -41,6 +42,13 @@ def json_run(path: Path, arm: str, seed: int, step: str = "", cut_last_line: boo
     entries = list(_lines(path, text) if lines else _document(path, text))
     if not entries:
         raise ConfigError(f"{path} holds no logged row; expected at least one")
+    for name in ("arm", "seed"):
+        found = list(dict.fromkeys(str(row[name]) for _, row in entries if row.get(name) is not None))
+        if len(found) > 1:
+            raise ConfigError(
+                f"{path} holds rows of several runs: {name} is {', '.join(found[:5])}; expected one run in a file of "
+                "JSON. Write a file for each, or all of them as CSV with arm=NAME seed=NAME"
+            )
     return RunLog(arm, seed, str(path), rows_of(entries, step), notes=notes)
 
 
@@ -148,7 +156,8 @@ class PrimeRlFile(JsonFile):
 
 
 def _ends_of_steps(rows: Sequence[LogRow]) -> tuple[LogRow, ...]:
-    is_training = [any(name.startswith(_PRIME_RL) for name in row.values) for row in rows]
+    # An evaluation may say which checkpoint it is of.
+    is_training = [any(name.startswith(_PRIME_RL) and name != _CHECKPOINT for name in row.values) for row in rows]
     first = min((row.step for row, own in zip(rows, is_training, strict=True) if own), default=1)
     later = 1 if first == 0 else 0
     return tuple(

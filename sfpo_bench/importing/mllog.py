@@ -8,6 +8,7 @@ for GRPO these are responses.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -103,7 +104,7 @@ def _event(place: str, raw: object) -> Event:
     kind, metadata, time_ms = raw.get("event_type", Kind.point.value), raw.get("metadata"), raw["time_ms"]
     if kind not in [one.value for one in Kind]:
         raise ConfigError(f"{place}: event_type is {kind!r}; expected one of {', '.join(Kind)}")
-    if isinstance(time_ms, bool) or not isinstance(time_ms, (int, float)):
+    if isinstance(time_ms, bool) or not isinstance(time_ms, (int, float)) or not math.isfinite(time_ms):
         raise ConfigError(f"{place}: time_ms is {time_ms!r}; expected milliseconds")
     told = metadata if isinstance(metadata, dict) else {}
     return Event(str(raw["key"]), raw["value"], int(time_ms), Kind(kind), told, place)

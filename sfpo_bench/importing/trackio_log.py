@@ -65,6 +65,8 @@ def _runs(path: Path, step: str) -> list[NamedRun]:
         raise ConfigError(f"{path} cannot be read as a project of Trackio: {error}") from error
     if not logged:
         raise ConfigError(f"{path} holds no logged row; expected at least one")
+    if not all(isinstance(name, str) and name for _, name, _, _ in logged):
+        raise ConfigError(f"{path} has a row without the name of its run; expected one in every row")
     return [
         _run(path, name, list(_entries(path, key, logged)), settings.get(key, {}), step)
         for key, name in {row[0]: row[1] for row in logged}.items()
@@ -97,7 +99,7 @@ def _settings(database: sqlite3.Connection, key: str) -> dict[str, Mapping[str, 
 def _object(place: str, text: str | bytes) -> Mapping[str, object]:
     try:
         raw = json.loads(text)
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{place}: found what is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{place}: found {str(raw)!r:.80}; expected a JSON object")

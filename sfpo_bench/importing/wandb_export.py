@@ -36,7 +36,16 @@ class WandbChart:
 
 
 def _chart(path: Path) -> list[NamedRun]:
-    lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig", "replace"), newline="")))
+    try:
+        lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no CSV in UTF-8: {error}") from error
+    twice = [name for name in lines[0] if lines[0].count(name) > 1]
+    if twice:
+        raise ConfigError(
+            f"{path} has the column {twice[0]!r} twice: two runs of one name, which nothing tells apart; give each a "
+            "name of its own in W&B and export again"
+        )
     header, body = lines[0], [(at, cells) for at, cells in enumerate(lines[1:], 2) if any(cells)]
     for at, cells in body:
         if len(cells) != len(header):

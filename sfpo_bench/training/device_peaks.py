@@ -16,10 +16,12 @@ TERA = 1e12
 PEAKS: Mapping[str, Mapping[str, float]] = {
     "GB200": {"bfloat16": 2500.0},
     "B200": {"bfloat16": 2250.0},
+    "H200 NVL": {"bfloat16": 835.0, "float32": 60.0},
     "H200": {"bfloat16": 989.0, "float32": 67.0},
     "H100 NVL": {"bfloat16": 835.0, "float32": 60.0},
     "H100 PCIe": {"bfloat16": 756.0, "float32": 51.0},
     "H100": {"bfloat16": 989.0, "float32": 67.0},
+    "H800 PCIe": {"bfloat16": 756.0, "float32": 51.0},
     "H800": {"bfloat16": 989.0, "float32": 67.0},
     "H20": {"bfloat16": 148.0, "float32": 44.0},
     "A100": {"bfloat16": 312.0, "float32": 19.5},
@@ -58,7 +60,9 @@ def peak_of(device: torch.device, dtype: torch.dtype, stated_tflops: float = 0.0
 
 def listed_peak(name: str, number_format: str) -> Peak:
     """What the table holds of a device of that name."""
-    known = next((key for key in PEAKS if re.search(rf"\b{key}\b", name)), None)
+    # A part of a device (MIG) computes less than the whole that its name begins with.
+    is_whole = not re.search(r"\bMIG\b", name)
+    known = next((key for key in PEAKS if is_whole and re.search(rf"\b{key}\b", name)), None)
     tflops = PEAKS[known].get(number_format, 0.0) if known is not None else 0.0
     if known is None or not tflops:
         return Peak(0.0, f"not known of {name} in {number_format}; training.peak_tflops states it")

@@ -210,6 +210,35 @@ def test_problems_are_paired_by_text_or_by_name(tmp_path: Path) -> None:
     assert len(set(twice.evaluations[0].graded["v"].keys)) == 3  # a problem that stands there thrice counts thrice
 
 
+def test_problems_with_one_text_are_not_paired_crosswise(tmp_path: Path) -> None:
+    """The same grades in another order, or without one of the two, give no difference."""
+    same = [replace(one, text="the same") for one in answered([[1], [0]])]
+    whole = [*same, *answered([[1], [0], [1], [0]])[2:]]
+    turned = [whole[1], whole[0], *whole[2:]]
+    for other in (turned, whole[1:]):
+        files = {
+            "a": [write_lines(tmp_path / "t.jsonl", qwen_rows(whole))],
+            "b": [write_lines(tmp_path / "u" / "t.jsonl", qwen_rows(other))],
+        }
+        arms = arms_of(score(files).evaluations)
+        assert differences(arms[1], arms[0], "avg", 1)["t"].mean == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"question": "Another?"}, "the problem 0 has another text"),
+        ({"gt": "77"}, "the problem 0 has another gold answer"),
+        ({"data_name": "gsm8k"}, "the benchmark is 'gsm8k', and '' in"),
+        ({"idx": None}, "expected the name of the problem on every line"),
+    ],
+)
+def test_different_problems_under_one_name_are_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    rows = qwen_rows(answered([[1], [0]]))
+    with pytest.raises(ConfigError, match=message):
+        score({"a": [write_lines(tmp_path / "t.jsonl", [*rows, {**rows[0], **change}])]})
+
+
 def test_the_verb_writes_tables_and_the_samples_that_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -166,6 +166,11 @@ def test_a_run_by_itself_is_exported_with_its_sampled_evaluations_on_the_report_
     register()
     with initialize_config_module("sfpo_bench.conf", **VERSION_BASE):
         node = compose("train", ["seed=5", "rollout.prompts=4", "rollout.group=8", "training.stop_at.accuracy=0.9"])
+        by_report = compose(
+            "train",
+            ["seed=5", "rollout.prompts=4", "rollout.group=8", "training.stop_at.accuracy=0.9",
+             "training.stop_at.split=report", "training.stop_at.allow_report=true"],
+        )  # fmt: skip
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     folder.config.write_text(OmegaConf.to_yaml(node, resolve=True))
@@ -174,6 +179,10 @@ def test_a_run_by_itself_is_exported_with_its_sampled_evaluations_on_the_report_
     last = replace(one, step=10, accuracy=0.75, costs=Costs(responses=320, train_seconds=20.5, total_seconds=30.0))
     others = [replace(last, mode="greedy"), replace(last, split=Split.select, accuracy=0.95)]
     folder.journal.write_bytes(b"".join(encode(record) for record in (one, last, *others)))
+    main(["export-logs", "mllog", "run", "out=other"])
+    [file] = (tmp_path / "other").rglob("*.txt")
+    assert "target_accuracy" not in file.read_text(), "a rule on select problems says nothing of report problems"
+    folder.config.write_text(OmegaConf.to_yaml(by_report, resolve=True))
     main(["export-logs", "mllog", "run", "out=logs"])
     [file] = (tmp_path / "logs").rglob("*.txt")
     lines = parsed(file.read_text())

@@ -338,6 +338,36 @@ def test_totals_of_prime_rl_that_counts_from_zero_hold_at_the_end_of_their_step(
     assert [(c.responses, c.prompts, c.train_seconds, c.tokens) for c in costs] == [(0, 0, 0, 0), (128, 16, 16, 12800)]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_evaluation_of_prime_rl_that_names_its_checkpoint_is_no_step(first: int, tmp_path: Path) -> None:
+    found = []
+    for named in (False, True):
+        lines: list[dict[str, float]] = []
+        for step in range(first, first + 4):
+            lines.append({"step": step, "progress/total_samples": 64.0 * (step + 1 - first)})
+        for step in (0, 2, 4):
+            lines.append(
+                {"step": step, "eval/math/avg@4": 0.1 * step} | ({"progress/ckpt_step": step} if named else {})
+            )
+        path = tmp_path / f"{named}" / "metrics.jsonl"
+        path.parent.mkdir()
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        evaluations = run(logs(path)[0], PRESETS[Preset.prime_rl]).evaluations
+        found.append([(one.step, one.costs.responses) for one in evaluations])
+    assert found[0] == found[1] == [(0, 0), (2, 128), (4, 256)]
+
+
+def test_runs_of_one_name_in_a_chart_and_several_runs_in_a_file_of_json_are_refused(tmp_path: Path) -> None:
+    twice = tmp_path / "chart.csv"
+    twice.write_text('"Step","grpo - acc","grpo - acc__MIN","grpo - acc","grpo - acc__MIN"\n0,0.1,0.1,0.5,0.5\n')
+    with pytest.raises(ConfigError, match="has the column 'grpo - acc' twice"):
+        logs(twice)
+    rows = [{"step": 10 * at, "accuracy": 0.1, "arm": "a" if at < 2 else "b"} for at in range(4)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    with pytest.raises(ConfigError, match="several runs: arm is a, b"):
+        logs(tmp_path / "rows.json")
+
+
 # --- MLPerf -----------------------------------------------------------------------------------------------------------
 
 

@@ -237,7 +237,7 @@ TAKER = """
 import sys
 from pathlib import Path
 from tests.search.test_study import *
-one = study(Path(sys.argv[1]), Sampler.tpe, __import__("time").time)
+one = study(Path(sys.argv[1]), SweepSampler.tpe, __import__("time").time)
 work(one, 24)
 """
 

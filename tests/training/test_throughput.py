@@ -106,3 +106,4 @@ def test_a_cpu_is_measured_and_says_so_and_a_stated_peak_counts() -> None:
     assert torch.equal(before, torch.get_rng_state())
     assert peak_of(torch.device("cpu"), torch.float32, 2.5) == Peak(2.5e12, "stated: training.peak_tflops")
     assert listed_peak("NVIDIA H100 PCIe", "float64").flops_per_second == 0.0
+    assert listed_peak("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "bfloat16").flops_per_second == 0.0, "a part of a device"

@@ -39,11 +39,24 @@ class GoldAndPrediction:
     def read(self, path: Path, cut_last_line: bool) -> SampleLog:
         """Return the log: one sample for each response if each has its own grade, else one for each line."""
         samples: list[LoggedSample] = []
-        benchmark = ""
+        benchmarks: dict[str, str] = {}
+        named: dict[bool, str] = {}
         for place, row in json_lines(path, cut_last_line):
-            benchmark = benchmark or text_of(_first(row, _BENCHMARKS)) or ""
+            benchmarks.setdefault(text_of(_first(row, _BENCHMARKS)) or "", place)
+            named.setdefault(text_of(_first(row, _PROBLEMS)) is not None, place)
             samples += _samples(place, len(samples), row)
-        return SampleLog(path, "gold and prediction", benchmark or path.stem, "", tuple(samples))
+        if len(benchmarks) > 1:
+            names, places = list(benchmarks), list(benchmarks.values())
+            raise ConfigError(
+                f"{places[1]}: the benchmark is {names[1]!r}, and {names[0]!r} in {places[0]}; expected one in a file: "
+                "write a file for each"
+            )
+        if len(named) > 1:
+            raise ConfigError(
+                f"{named[False]}: found none of {', '.join(_PROBLEMS)}, which {named[True]} has; expected the "
+                "name of the problem on every line, or on none"
+            )
+        return SampleLog(path, "gold and prediction", next(iter(benchmarks), "") or path.stem, "", tuple(samples))
 
 
 def _samples(place: str, before: int, row: Mapping[str, object]) -> list[LoggedSample]:

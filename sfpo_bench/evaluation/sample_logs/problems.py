@@ -21,26 +21,41 @@ class LoggedProblem:
 
 
 def logged_problems(log: SampleLog, pair_by: PairBy) -> tuple[LoggedProblem, ...]:
-    """Return the problems of a log in its order. When paired by text, two problems with the same text stay separate.
+    """Return the problems of a log in its order. When paired by text, problems with the same text are
+    paired by their names too.
 
     Raises `ConfigError` if two samples of a problem have the same number, or if there is no text to pair by.
     """
     found: dict[str, list[LoggedSample]] = {}
     for one in log.samples:
         found.setdefault(one.problem, []).append(one)
+    for samples in found.values():
+        _check_one_problem(samples)
     if pair_by is PairBy.text and (lacking := [name for name, samples in found.items() if not samples[0].text]):
         raise ConfigError(
             f"{log.path}: {len(lacking)} of {len(found)} problems have no text to pair them by (the first is "
             f"{lacking[0]}); pair them by their names in the log, pair_by=id"
         )
-    seen: Counter[str] = Counter()
-    problems = []
-    for name, samples in found.items():
-        key = problem_key(samples[0].text) if pair_by is PairBy.text else name
-        seen[key] += 1
-        own = key if seen[key] == 1 else f"{key}#{seen[key]}"
-        problems.append(LoggedProblem(own, name, _in_order(samples)))
-    return tuple(problems)
+    keys = {name: problem_key(own[0].text) if pair_by is PairBy.text else name for name, own in found.items()}
+    times = Counter(keys.values())
+    # Of two problems with one text only the names say which is which: by their order they could be paired crosswise.
+    return tuple(
+        LoggedProblem(key if times[key] == 1 else f"{key}#{name}", name, _in_order(found[name]))
+        for name, key in keys.items()
+    )
+
+
+def _check_one_problem(samples: Sequence[LoggedSample]) -> None:
+    """Raise `ConfigError` for samples of one name that answer different problems."""
+    first = samples[0]
+    for one in samples:
+        for what, own, other in (("text", first.text, one.text), ("gold answer", first.golds, one.golds)):
+            if own != other:
+                raise ConfigError(
+                    f"{one.place}: the problem {one.problem} has another {what} than in {first.place} "
+                    f"({str(other)[:60]!r} and {str(own)[:60]!r}); expected names that tell problems apart: rename "
+                    "one, or put the problems of each benchmark into a file of their own"
+                )
 
 
 def _in_order(samples: Sequence[LoggedSample]) -> tuple[LoggedSample, ...]:
