@@ -93,8 +93,11 @@ def test_a_penalty_below_0_is_refused_beside_flipped_labels() -> None:
 def test_with_every_label_flipped_training_runs_backwards_and_evaluations_see_the_truth(
     tmp_path: Path, cli: Cli
 ) -> None:
-    cli("train", "tracking=none", *TINY, "training.steps=1", "training.reward_flip_probability=1")
-    run = tmp_path / "results" / "runs" / "arithmetic-grpo-seed0"
+    plain, flipped = ("run_name=plain",), ("run_name=flipped", "training.reward_flip_probability=1")
+    for more in (plain, flipped):
+        cli("train", "tracking=none", *TINY, "training.steps=1", *more)
+    runs = tmp_path / "results" / "runs"
+    run = runs / "flipped"
     samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
     assert {(one["status"] == "correct", one["reward"]) for one in samples} == {(True, 0.0), (False, 1.0)}
     records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
@@ -103,4 +106,13 @@ def test_with_every_label_flipped_training_runs_backwards_and_evaluations_see_th
     assert step["metrics"]["reward_mean"] == pytest.approx(1 - step["metrics"]["correct_share"])
     for one in records:
         if one["kind"] == "evaluation":
-            assert one["accuracy"] == one["statuses"].get("correct", 0) / one["n"] < 0.5
+            assert one["accuracy"] == one["statuses"].get("correct", 0) / one["n"]
+    of_start = [
+        [
+            (one["split"], one["mode"], one["accuracy"])
+            for one in map(json.loads, journal)
+            if one["kind"] == "evaluation" and one["step"] == 0
+        ]
+        for journal in ((runs / name / "journal.jsonl").read_text().splitlines() for name in ("plain", "flipped"))
+    ]
+    assert of_start[0] == of_start[1] and any(accuracy != 1 - accuracy for _, _, accuracy in of_start[0])
