@@ -156,7 +156,7 @@ def test_the_plan_is_printed_and_nothing_is_started(tmp_path: Path, cli: Cli) ->
     assert re.search(r"108,224 parameters; longest prompt \d tokens", done.stdout) and "one checkpoint" in done.stdout
     assert not (tmp_path / "results").exists()
     refused = cli("compare", "--plan", check=False)
-    assert refused.returncode == 2 and "after train or study only" in refused.stderr
+    assert refused.returncode == 2 and "expected --plan after train or study" in refused.stderr
 
 
 def test_on_more_devices_each_holds_less_but_never_less_than_all_weights_to_generate() -> None:
