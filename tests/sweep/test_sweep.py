@@ -61,9 +61,13 @@ def test_again_it_keeps_what_is_there_and_more_trials_are_added(finished: Path, 
 def events(folder: Path) -> int:
     """Grows with everything that a sweep writes down."""
     root = folder / "results" / "sweeps" / "tiny"
-    return sum(
-        path.stat().st_size for name in ("study.log", "journal.jsonl", "state.json") for path in root.rglob(name)
-    )
+    while True:
+        with suppress(FileNotFoundError):  # a checkpoint was replaced meanwhile: look again
+            return sum(
+                path.stat().st_size
+                for name in ("study.log", "journal.jsonl", "state.json")
+                for path in root.rglob(name)
+            )
 
 
 def wait_for_progress(parent: subprocess.Popen[str], folder: Path, changes: int) -> None:
