@@ -7,11 +7,10 @@ from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.report import announce
-from sfpo_bench.cli.sweep_file import sweep_file
+from sfpo_bench.cli.sweep_file import tuning_file
 from sfpo_bench.cli.train import check_before_torch, warn_of_few_problems
 from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
 from sfpo_bench.experiments.comparison.runner import PreparedComparison, run_comparison
-from sfpo_bench.experiments.study.plan import require_sweep
 from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_unlike
@@ -51,7 +50,7 @@ def act(node: DictConfig) -> None:
 
 def _tuned(config: RunConfig, arms: list[Arm], slots: int, warnings: StoreWarnings) -> tuple[list[Arm], list[Tuned]]:
     """Tune every arm with its sweep; return the arms at their best settings, and the results of the tuning."""
-    file = require_sweep(config.comparison.tune, sweep_file(config.comparison.tune))
+    file = tuning_file(config.comparison.tune)
     assert file is not None  # a sweep is named
     hydra = HydraConfig.get()
 

@@ -8,10 +8,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import say
-from sfpo_bench.cli.sweep_file import sweep_file
+from sfpo_bench.cli.sweep_file import tuning_file
 from sfpo_bench.cli.train import check_before_torch
 from sfpo_bench.experiments.study.design import StudyReport
-from sfpo_bench.experiments.study.plan import Study, require_sweep, study_of
+from sfpo_bench.experiments.study.plan import Study, study_of
 from sfpo_bench.results.names import check_unlike
 from sfpo_bench.settings.config import from_node
 from sfpo_bench.settings.overruled import Reader, refuse_overruled
@@ -34,7 +34,7 @@ def composed_study(node: DictConfig) -> Study:
     refuse_overruled(Reader.study, written, {"threads": node.comparison.threads})
     config = from_node(node)
     refuse_overruled(Reader(f"study.design={config.study.design}"), written)
-    sweep = require_sweep(config.comparison.tune, sweep_file(config.comparison.tune))
+    sweep = tuning_file(config.comparison.tune)
     return study_of(config, name, overrides, sweep)
 
 

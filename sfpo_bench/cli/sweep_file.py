@@ -35,3 +35,14 @@ def sweep_file(wanted: str) -> Path | None:
         return Path(wanted) if Path(wanted).is_file() else None
     packaged = carried("sweeps") / f"{wanted}.yaml"
     return packaged if packaged.is_file() else None
+
+
+def tuning_file(name: str) -> Path | None:
+    """Return the sweep file that `comparison.tune` names, None if it is empty; raises `MissingDataError` if missing."""
+    file = sweep_file(name) if name else None
+    if name and file is None:
+        raise MissingDataError(
+            f"comparison.tune = {name!r} is neither a file nor a packaged sweep; expected one of {packaged_sweeps()}, "
+            "or FILE.yaml"
+        )
+    return file

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from typing import Any
+
+from sfpo_bench.core.errors import ConfigError
 
 
 def strict_json(text: str) -> object:
@@ -14,6 +17,17 @@ def strict_json(text: str) -> object:
     too large for a float, and a name twice in one object.
     """
     return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_distinct)
+
+
+def json_object(text: str, where: str, such_as: str = "such as {...}") -> dict[str, Any]:
+    """The object of a line of JSON; raises `ConfigError`, with `where`, for anything else. `such_as` describes one."""
+    try:
+        row = strict_json(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: found no JSON ({error}), expected one object per line") from error
+    if not isinstance(row, dict):
+        raise ConfigError(f"{where}: found a JSON {type(row).__name__}, expected an object {such_as}")
+    return row
 
 
 def _no_constant(name: str) -> object:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.core.json_text import strict_json
+from sfpo_bench.core.json_text import json_object
 from sfpo_bench.core.output_names import is_written_through
 from sfpo_bench.core.types import Grade, GradeStatus
 from sfpo_bench.grading.failures import LIMIT, failed
@@ -189,12 +189,7 @@ def read_lines(file: Path, default: Pair) -> Iterator[Line]:
 
 
 def _line(text: str, where: str, number: int, default: Pair) -> Line:
-    try:
-        row = strict_json(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: found no JSON ({error}), expected one object per line") from error
-    if not isinstance(row, dict):
-        raise ConfigError(f"{where}: found a JSON {type(row).__name__}, expected an object with gold and pred")
+    row = json_object(text, where, "with gold and pred")
     name = row.get("id", number)
     if isinstance(name, bool) or not isinstance(name, (str, int)):
         raise ConfigError(f"{where}: id is {name!r:.80}, expected text or an integer")

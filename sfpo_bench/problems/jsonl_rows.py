@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.core.json_text import strict_json
+from sfpo_bench.core.json_text import json_object
 
 
 def jsonl_objects(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -20,16 +20,9 @@ def jsonl_objects(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: found bytes that are not UTF-8 at {error.start}, expected UTF-8 text") from error
     for number, line in enumerate(lines, start=1):
-        where = f"{file} line {number}"
-        if not line.strip():
-            continue
-        try:
-            row = strict_json(line)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{where}: found no JSON ({error}), expected one object per line") from error
-        if not isinstance(row, dict):
-            raise ConfigError(f"{where}: found a JSON {type(row).__name__}, expected an object such as {{...}}")
-        yield where, row
+        if line.strip():
+            where = f"{file} line {number}"
+            yield where, json_object(line, where)
 
 
 def jsonl_rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:

@@ -98,7 +98,7 @@ WRONG_CELLS = {
     "a decimal comma": (("avg_at_k", "0,5"), "found 28 cells, expected 27; a decimal comma"),
     "percent": (("avg_at_k", "55"), "column avg_at_k: found '55', expected a share in [0, 1], not percent"),
     "no number": (("low", "abc"), "column low: found 'abc', expected a number"),
-    "nan": (("high", "nan"), "column high: found 'nan', expected a share"),
+    "nan": (("high", "nan"), "column high: found 'nan', expected a finite number"),
     "no score": (("avg_at_k", ""), "column avg_at_k: found '', expected a number"),
     "half a problem": (("problems", "2.5"), "column problems: found '2.5', expected a number"),
     "another checkpoint": (("checkpoint", "best"), "column checkpoint: found 'best', expected one of last"),

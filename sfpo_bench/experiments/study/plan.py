@@ -8,9 +8,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from sfpo_bench.core.errors import ConfigError, MissingDataError
+from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.override_text import quoted
-from sfpo_bench.core.resources import packaged_sweeps
 from sfpo_bench.core.types import Split
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.experiments.comparison.arms import Arm, compose_arms
@@ -225,13 +224,3 @@ def check_labels(arms: Sequence[Arm]) -> None:
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
         raise ConfigError(f"two arms have the label {twice[0]!r}; tables know arms by their labels: give each its own")
-
-
-def require_sweep(name: str, file: Path | None) -> Path | None:
-    """Return the sweep file that `comparison.tune` names, None if it is empty; raises `MissingDataError` if missing."""
-    if name and file is None:
-        raise MissingDataError(
-            f"comparison.tune = {name!r} is neither a file nor a packaged sweep; expected one of "
-            f"{packaged_sweeps()}, or FILE.yaml"
-        )
-    return file

@@ -81,10 +81,7 @@ PAPER_COLUMNS = tuple(field.name for field in fields(PaperScore))
 _TEXT = frozenset({"model", "arm", "benchmark", "baseline", "prompt", "axis", "source"})
 _WHOLE = frozenset({"problems", "seeds", "samples", "max_tokens"})
 _NEEDED = frozenset({"checkpoint", "avg_at_k"})
-_DIFFERENCES = frozenset({"difference", "difference_low", "difference_high"})
-_SHARES = _DIFFERENCES | frozenset(
-    ("avg_at_k", "low", "high", "p_value", "p_holm", "smallest_detectable", "truncated_share", "no_answer_share")
-)
+_SHARES = frozenset(("avg_at_k", "p_value", "p_holm", "truncated_share", "no_answer_share"))
 
 
 def write_paper_scores(path: Path, scores: Sequence[PaperScore]) -> None:
@@ -137,8 +134,8 @@ def _value(name: str, cell: str, where: str) -> object:
     except ValueError:
         expected = "one of " + ", ".join(PaperCheckpoint) if name == "checkpoint" else "a number"
         raise BenchError(f"{where}, column {name}: found {cell!r:.80}, expected {expected}") from None
-    low, high = (-1.0 if name in _DIFFERENCES else 0.0, 1.0 if name in _SHARES else math.inf)
-    if not low <= number <= high or not math.isfinite(number):
-        expected = f"a share in [{low:g}, 1], not percent" if name in _SHARES else "a finite number, 0 or more"
+    # Ends of intervals and detectable effects of few problems may lie outside of [0, 1].
+    if not math.isfinite(number) or (name in _SHARES and not 0 <= number <= 1):
+        expected = "a share in [0, 1], not percent" if name in _SHARES else "a finite number"
         raise BenchError(f"{where}, column {name}: found {cell!r:.80}, expected {expected}")
     return number
