@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.cli.hydra_store import VERB_SETTINGS, register, schema_of
+from sfpo_bench.cli.verb_help import other_places
 from sfpo_bench.core.errors import BenchError, ConfigError
 from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.core.override_text import parse_overrides
@@ -55,7 +57,7 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
         except OSError as error:
             raised.append(BenchError(f"{error}; check that the path is right and may be written, and the disk"))
         except OmegaConfBaseException as error:
-            raised.append(ConfigError(explain(error)))
+            raised.append(ConfigError(explain(error, hint_for=partial(other_places, verb))))
         except Exception as error:
             # Re-raised below, outside Hydra.
             raised.append(error)
@@ -66,11 +68,11 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
     except BenchError:
         raise
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(_of_files(error, flags)) from error
+        raise ConfigError(_of_files(verb, error, flags)) from error
     except (ValueError, TypeError) as error:  # Hydra raises these for an invalid `defaults` list
         if searches:  # the error may come from `act`, which then runs inside Hydra's call
             raise
-        raise ConfigError(_of_files(error, flags)) from error
+        raise ConfigError(_of_files(verb, error, flags)) from error
     if raised:
         raise raised[0]
 
@@ -89,13 +91,13 @@ def _checked(verb: str, overrides: Sequence[str], searches: bool) -> list[str]:
     return [opened(override, mappings) for override in overrides]
 
 
-def _of_files(error: Exception, flags: Sequence[str]) -> str:
+def _of_files(verb: str, error: Exception, flags: Sequence[str]) -> str:
     """Return the message for an error in composing the configuration."""
     if isinstance(error, yaml.YAMLError):
         mark = getattr(error, "problem_mark", None)
         return f"{mark.name if mark is not None else 'a configuration'}{explain_yaml(error)}"
     if not isinstance(error, UnicodeDecodeError):
-        return explain_composition(error)
+        return explain_composition(error, partial(other_places, verb))
     folders = [flag.partition("=")[2] for flag in flags if flag.startswith(("--config-dir=", "-cd="))]
     for file in (file for folder in folders for file in sorted(Path(folder).rglob("*.yaml"))):
         read_yaml(file)  # raises for the file that is not UTF-8

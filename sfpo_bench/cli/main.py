@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import os
@@ -64,7 +65,9 @@ def _dispatch(arguments: list[str]) -> None:
         return
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
-        raise ConfigError(f"{verb!r} is not a verb; expected one of {', '.join(VERBS)} (sfpo-bench --help)")
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ConfigError(f"{verb!r} is not a verb; {hint}expected one of {', '.join(VERBS)} (sfpo-bench --help)")
     if any(argument in ("-h", "--help") for argument in rest):
         from sfpo_bench.cli.verb_help import verb_help
 

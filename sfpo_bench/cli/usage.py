@@ -27,7 +27,8 @@ VERBS = {
 # Settings that may be given by position: `show RUN` is `show run=RUN`.
 POSITIONAL = {
     "show": ("run",),
-    "export": ("run",),
+    "evaluate": ("run",),
+    "export": ("run", "out"),
     "export-logs": ("form", "folder"),
     "extrapolate": ("run",),
     "report": ("folder",),
@@ -61,11 +62,11 @@ examples:
   sfpo-bench report run=arithmetic uri=http://127.0.0.1:5000     from MLflow alone
   sfpo-bench show results/runs/arithmetic-sfpo-seed0 step=20
   sfpo-bench evaluate model=smollm2 suite=quick data.dir=DATA sampling.max_new_tokens=256 precision=bfloat16
-  sfpo-bench evaluate run=results/runs/arithmetic-sfpo-seed0 suite=embedded sampling.max_new_tokens=12
+  sfpo-bench evaluate results/runs/arithmetic-sfpo-seed0 suite=embedded sampling.max_new_tokens=12
   sfpo-bench scores folders=[results/evaluations/A,results/evaluations/B]
   sfpo-bench scores logs.A=[a.eval] logs.B=[b.eval] grades=ours     sample logs of other programs
   sfpo-bench overlap data.dir=DATA training=[dapo17k]
-  sfpo-bench export results/runs/arithmetic-sfpo-seed0 checkpoint=best out=my-model
+  sfpo-bench export results/runs/arithmetic-sfpo-seed0 my-model checkpoint=best
   sfpo-bench export-logs mllog results/arithmetic target=0.6
   sfpo-bench extrapolate results/runs/arithmetic-sfpo-seed0 to_step=100     from kept checkpoints: training.keep_every
   sfpo-bench published out=FOLDER                      the SFPO paper's results with their sampling error

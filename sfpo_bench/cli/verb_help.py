@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -21,6 +21,7 @@ from sfpo_bench.settings.overruled import Reader, overruled
 
 # Packaged config groups that are not registered kinds, for the verbs that train.
 _PACKAGED = ("experiment", "algorithm", "learner", "tracking")
+_MOST_PLACES = 3  # settings named in one hint
 _OWN_SECTION = {"compare": "comparison"}  # other verbs: a section named like the verb, or none
 
 
@@ -30,19 +31,46 @@ def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     The settings of a kind appear when `arguments` choose it, for example `task=jsonl`.
     """
     lines = [f"sfpo-bench {verb}: {VERBS[verb]}", *_examples(verb)]
+    read, kinds = settings_of(verb)
     if verb in VERB_SETTINGS:
-        return "\n".join([*lines, "", *_described(settings(VERB_SETTINGS[verb]()))])
+        return "\n".join([*lines, "", *_described(read)])
     if verb == "evaluate":
         lines += ["", "choices:"]
         lines += [f"  {what:20} {' '.join(known_sets(what))}" for what in ("suites", "benchmarks", "prompts")]
-        read, kinds = list(settings(EvaluateSettings())), {key: KINDS[key] for key in ("model", "rollout", "launcher")}
     else:
         lines += ["", "groups (choose with group=name):", *_packaged(verb)]
-        read = [setting for setting in settings(RunConfig()) if _reads(verb, setting.key)]
-        kinds = {key: found for key, found in reversed(KINDS.items()) if _reads(verb, key)}
     lines += ["", "kinds (choose with group=kind; the settings of a kind: the same with --help behind it):"]
     lines += [f"  {key.replace('.', '/'):32} {' '.join(found)}" for key, found in kinds.items()]
     return "\n".join([*lines, *_sections(verb, read), *_chosen_kinds(kinds, arguments)])
+
+
+def settings_of(verb: str) -> tuple[list[Setting], Mapping[str, Mapping[str, type]]]:
+    """Return the settings that a verb reads, and its groups: by key, the class of each kind."""
+    if verb in VERB_SETTINGS:
+        return list(settings(VERB_SETTINGS[verb]())), {}
+    if verb == "evaluate":
+        return list(settings(EvaluateSettings())), {key: KINDS[key] for key in ("model", "rollout", "launcher")}
+    read = [setting for setting in settings(RunConfig()) if _reads(verb, setting.key)]
+    return read, {key: found for key, found in reversed(KINDS.items()) if _reads(verb, key)}
+
+
+def other_places(verb: str, key: str) -> str:
+    """Return the hint for an unknown key whose last word a setting of the verb has; empty if none does.
+
+    `model.path` is a setting of another kind of the model, and `steps` one of `training`.
+    """
+    read, kinds = settings_of(verb)
+    of_kinds = {
+        f"{group.replace('.', '/')}={kind}": {setting.key for setting in settings(cls(), f"{group}.")}
+        for group, classes in kinds.items()
+        for kind, cls in classes.items()
+    }
+    if having := [choice for choice, keys in of_kinds.items() if key in keys]:
+        return f"it is one with {' or '.join(having)}; "
+    last = key.rpartition(".")[2]
+    places = {setting.key for setting in read}.union(*of_kinds.values())
+    close = sorted(place for place in places if "." in place and place.rpartition(".")[2] == last)
+    return f"did you mean {' or '.join(close)}? " if 0 < len(close) <= _MOST_PLACES else ""
 
 
 def _examples(verb: str) -> list[str]:
@@ -89,7 +117,7 @@ def _section(key: str) -> str:
     return first if dot else ""
 
 
-def _chosen_kinds(kinds: dict[str, dict[str, type]], arguments: Sequence[str]) -> Iterator[str]:
+def _chosen_kinds(kinds: Mapping[str, Mapping[str, type]], arguments: Sequence[str]) -> Iterator[str]:
     for key, found in kinds.items():
         for kind, cls in found.items():
             if f"{key.replace('.', '/')}={kind}" in arguments:

@@ -114,8 +114,9 @@ class Jsonl:
     def _read(self, path: str, key: str) -> list[Problem]:
         file = Path(os.path.expanduser(path))
         if not path or not file.is_file():
+            there = "names no file" if not path else "found a folder" if file.is_dir() else "found no such file"
             raise MissingDataError(
-                f"{key} = {path!r}: found no such file, expected one JSON object per line with the fields "
+                f"{key} = {path!r}: {there}, expected a file with one JSON object per line with the fields "
                 f"{self.problem_field!r} and {self.answer_field!r}. Set {key}=FILE (looked in {Path.cwd()})"
             )
         found = [self._problem(row, where) for where, row in jsonl_objects(file)]

@@ -105,9 +105,9 @@ class ComparisonFolder:
     def plan(self) -> ComparisonPlan:
         """Return the plan that the comparison was started with; raises `MissingDataError` or `ConfigError`."""
         if not self.exists():
+            found = f"found no {self.plan_file.name} there" if self.path.is_dir() else "it does not exist"
             raise MissingDataError(
-                f"{self.path} is not a comparison folder: found no {self.plan_file.name} there; "
-                "give the folder that `sfpo-bench compare` wrote"
+                f"{self.path} is not a comparison folder: {found}; give the folder that `sfpo-bench compare` wrote"
             )
         return ComparisonPlan.from_plain(read_object(self.plan_file), str(self.plan_file))
 

@@ -142,9 +142,8 @@ class RunFolder:
         """Return the folder of a run that was started; raises `MissingDataError` if `path` is not one."""
         folder = cls(path)
         if not folder.config.is_file():
-            raise MissingDataError(
-                f"{path} is not a run folder: found no config.yaml there; `sfpo-bench list` shows the runs that exist"
-            )
+            found = "found no config.yaml there" if path.is_dir() else "it does not exist"
+            raise MissingDataError(f"{path} is not a run folder: {found}; `sfpo-bench list` shows the runs that exist")
         return folder
 
     def above(self, levels: int) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from collections.abc import Callable
 from importlib.resources import files
 
 from omegaconf.errors import OmegaConfBaseException
@@ -20,8 +21,15 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
-    """The message for an OmegaConf error: what was found, its key, and the known keys."""
+def _no_hint(key: str) -> str:
+    return ""
+
+
+def explain(error: OmegaConfBaseException, prefix: str = "", hint_for: Callable[[str], str] = _no_hint) -> str:
+    """The message for an OmegaConf error: what was found, its key, and the known keys.
+
+    `hint_for` returns a hint for an unknown key, or an empty text; then a known key of similar spelling is named.
+    """
     key = ".".join(part for part in (prefix, str(error.full_key or "")) if part)
     text = str(error.msg or error).splitlines()[0]
     if no_group := re.search(r"(?:value assigned|assigned|error): \w+ is not a subclass of \w+\. value: (.*)", text):
@@ -35,19 +43,19 @@ def explain(error: OmegaConfBaseException, prefix: str = "") -> str:
     if not known or (error.key is not None and str(error.key) in known):
         return f"{key}: {text}" if key else text
     close = difflib.get_close_matches(str(error.key), known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = hint_for(key) or (f"did you mean {close[0]}? " if close else "")
     group = key.rpartition(".")[0]
     return f"{key} is not a setting; {hint}{f'{group} has' if group else 'there are'} {', '.join(known)}"
 
 
-def explain_composition(error: Exception) -> str:
-    """The message for Hydra's chain of errors."""
+def explain_composition(error: Exception, hint_for: Callable[[str], str] = _no_hint) -> str:
+    """The message for Hydra's chain of errors; `hint_for` as in `explain`."""
     chain: list[BaseException] = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
     for link in chain:
         if isinstance(link, OmegaConfBaseException):
-            return explain(link)
+            return explain(link, hint_for=hint_for)
     lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith("See https"))
     return _of_preset(text) or text.split(" Config search path:")[0] + _nested_options(text)

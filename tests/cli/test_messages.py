@@ -19,7 +19,16 @@ sys.meta_path.insert(0, Refuse())
 """
 
 WRONG = {
-    "trian": "'trian' is not a verb; expected one of train, compare",
+    "trian": "'trian' is not a verb; did you mean train? expected one of train, compare",
+    "xyz": "'xyz' is not a verb; expected one of train, compare",
+    "train steps=3": "steps is not a setting; did you mean training.steps?",
+    "train learning_rate=3": "did you mean algorithm.modules.learning_rate or learner.learning_rate?",
+    "train model.path=x": "model.path is not a setting; it is one with model=hf; model has kind",
+    "train algorithm.update_rule.alpha=0.3": "it is one with algorithm/update_rule=lookahead or algorithm/update_rule=",
+    "evaluate samples=3": "samples is not a setting; did you mean sampling.samples?",
+    "evaluate nowhere": "nowhere is not a run folder: it does not exist",
+    "train experiment=own model=embedded task.path=.": "task.path = '.': found a folder, expected a file",
+    "train experiment=own model=embedded": "task.path = '': names no file",
     "train description=${nope}": "${nope} names no setting; expected the full name of one",
     "train description=${oc.env:SFPO_NOPE}": "the environment variable SFPO_NOPE is not set",
     "train =3": "=3 has no name of a setting; expected KEY=VALUE",
@@ -67,7 +76,7 @@ WRONG = {
     "report nowhere": "nowhere is not a comparison folder",
     "show nowhere": "nowhere is not a run folder",
     "show nowhere step=-1": "step = -1 is out of range",
-    "export nowhere": "nowhere is not a run folder",
+    "export nowhere out": "nowhere is not a run folder",
     "export nowhere checkpoint=first": "expected one of [last, best]",
     "sync output_root=nowhere": "output_root = nowhere does not exist",
     "fetch gpt": "name = 'gpt' cannot be fetched",
