@@ -9,7 +9,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.settings.overruled import OVERRULED, Reader, Written, common_settings, own_settings, refuse_overruled
+from sfpo_bench.settings.overruled import (
+    OVERRULED,
+    SettingsReader,
+    Written,
+    common_settings,
+    own_settings,
+    refuse_overruled,
+)
 from sfpo_bench.settings.study import DesignName, StudySettings
 from tests.in_process import Done, sfpo_bench
 
@@ -25,10 +32,16 @@ VALUES: dict[str, object] = {
     "training.stop_at": {"accuracy": 0.5},
     **{key: {"kind": "custom"} for key in ("algorithm", "model", "task", "rollout", "learner", "training")},
 }  # fmt: skip
-VERBS = (Reader.train, Reader.compare, Reader.sweep, Reader.budgeted_sweep, Reader.study)
+VERBS = (
+    SettingsReader.train,
+    SettingsReader.compare,
+    SettingsReader.sweep,
+    SettingsReader.budgeted_sweep,
+    SettingsReader.study,
+)
 
 
-def entries(*readers: Reader) -> list[tuple[Reader, str]]:
+def entries(*readers: SettingsReader) -> list[tuple[SettingsReader, str]]:
     return [(reader, key) for reader in readers for key in OVERRULED[reader]]
 
 
@@ -48,7 +61,7 @@ def nested(key: str) -> str:
     return OmegaConf.to_yaml(content)
 
 
-def refused(done: Done, key: str, reader: Reader, folder: Path) -> None:
+def refused(done: Done, key: str, reader: SettingsReader, folder: Path) -> None:
     """The key is named with what to do, and nothing was written."""
     entry = OVERRULED[reader][key]
     assert done.code == 2, done
@@ -56,30 +69,30 @@ def refused(done: Done, key: str, reader: Reader, folder: Path) -> None:
     assert not (folder / "results").exists()
 
 
-def call_of(reader: Reader, folder: Path) -> list[str]:
+def call_of(reader: SettingsReader, folder: Path) -> list[str]:
     (folder / "own_sweep.yaml").write_text(SWEEP)
     (folder / "budget.yaml").write_text(SWEEP.replace("sweep: {", "sweep: {goals: {area: {budget: 64}}, "))
     (folder / "own_comparison.yaml").write_text(COMPARISON)
     (folder / "own_study.yaml").write_text(STUDY)
     return {
-        Reader.train: ["train"],
-        Reader.compare: ["compare", "own_comparison.yaml"],
-        Reader.sweep: ["sweep", "own_sweep.yaml"],
-        Reader.budgeted_sweep: ["sweep", "budget.yaml"],
-        Reader.study: ["study", "own_study.yaml"],
+        SettingsReader.train: ["train"],
+        SettingsReader.compare: ["compare", "own_comparison.yaml"],
+        SettingsReader.sweep: ["sweep", "own_sweep.yaml"],
+        SettingsReader.budgeted_sweep: ["sweep", "budget.yaml"],
+        SettingsReader.study: ["study", "own_study.yaml"],
     }[reader]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("reader", "key"), entries(*VERBS), ids=str)
-def test_on_the_command_line(reader: Reader, key: str, tmp_path: Path) -> None:
+def test_on_the_command_line(reader: SettingsReader, key: str, tmp_path: Path) -> None:
     name, value = leaf(key)
     refused(sfpo_bench(tmp_path, *call_of(reader, tmp_path), f"{name}={value}"), key, reader, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("reader", "key"), entries(*VERBS[1:]), ids=str)
-def test_in_the_file_of_the_verb(reader: Reader, key: str, tmp_path: Path) -> None:
+def test_in_the_file_of_the_verb(reader: SettingsReader, key: str, tmp_path: Path) -> None:
     verb, file = call_of(reader, tmp_path)
     content = OmegaConf.merge(OmegaConf.load(tmp_path / file), OmegaConf.create(nested(key)))
     (tmp_path / file).write_text(OmegaConf.to_yaml(content))
@@ -88,7 +101,7 @@ def test_in_the_file_of_the_verb(reader: Reader, key: str, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("reader", "key"), [(r, k) for r, k in entries(*VERBS[1:]) if k == "seed" or k == "threads"])
-def test_in_an_experiment_of_ones_own(reader: Reader, key: str, tmp_path: Path) -> None:
+def test_in_an_experiment_of_ones_own(reader: SettingsReader, key: str, tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     mine = tmp_path / "experiment" / "mine.yaml"
     head = "# @package _global_\ndefaults: [/experiment/arithmetic, _self_]\n"
@@ -99,45 +112,45 @@ def test_in_an_experiment_of_ones_own(reader: Reader, key: str, tmp_path: Path) 
 
 def test_an_experiment_may_serve_several_verbs() -> None:
     threads = Written("threads", 2, "mine.yaml", is_shared=True)
-    refuse_overruled(Reader.compare, [threads], {"threads": 2})
+    refuse_overruled(SettingsReader.compare, [threads], {"threads": 2})
     refuse_overruled(
-        Reader.compare, [threads, Written("comparison.threads", 4, "comparison.threads=4")], {"threads": 4}
+        SettingsReader.compare, [threads, Written("comparison.threads", 4, "comparison.threads=4")], {"threads": 4}
     )
-    refuse_overruled(Reader.sweep, [Written("comparison.seeds", 3, "mine.yaml", is_shared=True)])
+    refuse_overruled(SettingsReader.sweep, [Written("comparison.seeds", 3, "mine.yaml", is_shared=True)])
     with pytest.raises(ConfigError, match=r"set comparison\.threads instead"):
-        refuse_overruled(Reader.compare, [threads], {"threads": 1})
+        refuse_overruled(SettingsReader.compare, [threads], {"threads": 1})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", OVERRULED[Reader.arm])
+@pytest.mark.parametrize("key", OVERRULED[SettingsReader.arm])
 def test_in_an_arm(key: str, tmp_path: Path) -> None:
     name, value = leaf(key)
     (tmp_path / "a.yaml").write_text(f"{COMPARISON}comparison:\n  arms: {{grpo: {{overrides: ['{name}={value}']}}}}\n")
-    refused(sfpo_bench(tmp_path, "compare", "a.yaml"), key, Reader.arm, tmp_path)
+    refused(sfpo_bench(tmp_path, "compare", "a.yaml"), key, SettingsReader.arm, tmp_path)
     if key == "seed":  # the command line writes into the same arms
         call = ("compare", f"comparison.arms.grpo.overrides=['{name}={value}']")
-        refused(sfpo_bench(tmp_path, *call), key, Reader.arm, tmp_path)
-        refused(sfpo_bench(tmp_path, "study", "arithmetic", *call[1:]), key, Reader.arm, tmp_path)
+        refused(sfpo_bench(tmp_path, *call), key, SettingsReader.arm, tmp_path)
+        refused(sfpo_bench(tmp_path, "study", "arithmetic", *call[1:]), key, SettingsReader.arm, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", OVERRULED[Reader.parameter])
+@pytest.mark.parametrize("key", OVERRULED[SettingsReader.parameter])
 def test_as_a_parameter_of_a_search(key: str, tmp_path: Path) -> None:
     name, value = leaf(key)
     (tmp_path / "s.yaml").write_text(
         f"{SWEEP}".replace(SPACE, f"{{x: {{key: {name}, kind: categorical, choices: [1, 2]}}}}")
     )
-    refused(sfpo_bench(tmp_path, "sweep", "s.yaml"), key, Reader.parameter, tmp_path)
+    refused(sfpo_bench(tmp_path, "sweep", "s.yaml"), key, SettingsReader.parameter, tmp_path)
     done = sfpo_bench(tmp_path, "train", "--multirun", f"{name}={value},another")
-    refused(done, key, Reader.parameter, tmp_path)
+    refused(done, key, SettingsReader.parameter, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", OVERRULED[Reader.tuning])
+@pytest.mark.parametrize("key", OVERRULED[SettingsReader.tuning])
 def test_in_the_file_that_tunes(key: str, tmp_path: Path) -> None:
     content = OmegaConf.merge(OmegaConf.create(SWEEP), OmegaConf.create(nested(key)))
     (tmp_path / "t.yaml").write_text(OmegaConf.to_yaml(content))
-    refused(sfpo_bench(tmp_path, "compare", "tune=t.yaml"), key, Reader.tuning, tmp_path)
+    refused(sfpo_bench(tmp_path, "compare", "tune=t.yaml"), key, SettingsReader.tuning, tmp_path)
 
 
 def test_one_of_each_source(tmp_path: Path) -> None:
@@ -168,7 +181,7 @@ def test_the_fixed_settings_of_a_multirun(tmp_path: Path) -> None:
 
 def test_what_runs_are_given_is_in_the_table() -> None:
     """Every value that is set for a run by its parent is refused from the user, arm by arm and point by point."""
-    for reader in (Reader.arm, Reader.parameter):
+    for reader in (SettingsReader.arm, SettingsReader.parameter):
         for given in (*own_settings(0, ""), *common_settings(1)):
             with pytest.raises(ConfigError, match="has no effect"):
                 refuse_overruled(reader, [Written(given, None, given)])
@@ -176,7 +189,7 @@ def test_what_runs_are_given_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("design", DesignName)
 def test_a_design_of_a_study_refuses_what_only_others_read(design: DesignName) -> None:
-    reader = Reader(f"study.design={design}")
+    reader = SettingsReader(f"study.design={design}")
     sections = {"league", "reposition", "evaluation", "data", "budget_axis", "model"}
     read = {"suite": {"evaluation", "data", "budget_axis", "model"}, "league": {"league"}, "reposition": {"reposition"}}
     assert {key for key in OVERRULED[reader] if key.startswith("study.")} == {
@@ -189,7 +202,7 @@ def test_a_design_of_a_study_refuses_what_only_others_read(design: DesignName) -
 
 
 def test_every_setting_of_a_study_is_read_by_some_design() -> None:
-    unread = [set(OVERRULED[Reader(f"study.design={design}")]) for design in DesignName]
+    unread = [set(OVERRULED[SettingsReader(f"study.design={design}")]) for design in DesignName]
     every = {f"study.{field.name}" for field in fields(StudySettings)}
     assert not set.intersection(*unread) & every and {key for keys in unread for key in keys} - every == {
         "comparison.arms"

@@ -15,7 +15,7 @@ from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.experiments.sweep.tune import Tuned, tune_arms, write_tuning
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_unlike
 from sfpo_bench.settings.config import RunConfig, from_node
-from sfpo_bench.settings.overruled import Reader, refuse_overruled
+from sfpo_bench.settings.overruled import SettingsReader, refuse_overruled
 from sfpo_bench.settings.written import everything
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.workers.build import slot_count
@@ -24,7 +24,7 @@ from sfpo_bench.workers.build import slot_count
 def act(node: DictConfig) -> None:
     hydra = HydraConfig.get()
     name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
-    refuse_overruled(Reader.compare, everything(name, overrides), {"threads": node.comparison.threads})
+    refuse_overruled(SettingsReader.compare, everything(name, overrides), {"threads": node.comparison.threads})
     config = from_node(node)
     check_name("name", config.name, BESIDE_COMPARISONS)
     check_unlike(config.comparison_folder)

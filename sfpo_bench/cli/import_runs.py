@@ -22,7 +22,7 @@ from sfpo_bench.importing.curves import ImportedRun, imported_run
 from sfpo_bench.importing.fields import OWN_NAMES, PRESETS, Fields, Preset, as_logged, settle_accuracy
 from sfpo_bench.importing.log import RunLog, as_resumed
 from sfpo_bench.importing.naming import Names
-from sfpo_bench.importing.reader import Form, Given
+from sfpo_bench.importing.reader import Given, TextFormat
 from sfpo_bench.importing.readers import READERS, recognised
 from sfpo_bench.results.names import BESIDE_COMPARISONS, check_name, check_root, check_unlike, folder_name, key_of
 from sfpo_bench.tracking.mlflow_store import resolve_tracking_uri
@@ -72,7 +72,7 @@ def _logs(settings: ImportSettings) -> tuple[list[RunLog], str, Preset]:
     paths = settings.files or {"": [settings.log]}
     sources = [(arm, at, recognised(Path(path))) for arm, own in paths.items() for at, path in enumerate(own)]
     _check_unread(settings, {one.reader.kind: one.reader.settings for _, _, one in sources})
-    form = Form(settings.separator, settings.decimal, settings.cut_last_line)
+    form = TextFormat(settings.separator, settings.decimal, settings.cut_last_line)
     found = [
         (arm, log)
         for arm, at, source in sources

@@ -14,7 +14,7 @@ from sfpo_bench.cli.hydra_store import verb_settings
 from sfpo_bench.cli.progress import say
 from sfpo_bench.cli.settings import ScoresSettings
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.evaluation.forms import Evaluator
+from sfpo_bench.evaluation.forms import EvaluatingOrganization
 from sfpo_bench.evaluation.grader_difference import difference_blocks, difference_csv
 from sfpo_bench.evaluation.record import Evaluation, read_evaluation, runs_of
 from sfpo_bench.evaluation.sample_logs.arms import LogOptions, ScoredLogs, score_logs
@@ -42,7 +42,7 @@ def report(settings: ScoresSettings) -> None:
     choice = choice_on(settings.choose_on, settings.allow_report, "choose_on") if settings.choose_on else None
     if settings.metric not in METRICS:
         raise ConfigError(f"metric = {settings.metric!r}; expected one of {', '.join(METRICS)}")
-    evaluator = Evaluator(settings.organization, settings.relationship)
+    evaluator = EvaluatingOrganization(settings.organization, settings.relationship)
     check_forms(settings.forms, evaluator)
     logs = _logs(settings)
     found = _all(settings, logs)

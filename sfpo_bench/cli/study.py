@@ -14,7 +14,7 @@ from sfpo_bench.experiments.study.design import StudyReport
 from sfpo_bench.experiments.study.plan import Study, study_of
 from sfpo_bench.results.names import check_unlike
 from sfpo_bench.settings.config import from_node
-from sfpo_bench.settings.overruled import Reader, refuse_overruled
+from sfpo_bench.settings.overruled import SettingsReader, refuse_overruled
 from sfpo_bench.settings.written import everything
 
 
@@ -31,9 +31,9 @@ def composed_study(node: DictConfig) -> Study:
     hydra = HydraConfig.get()
     name, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
     written = everything(name, overrides)
-    refuse_overruled(Reader.study, written, {"threads": node.comparison.threads})
+    refuse_overruled(SettingsReader.study, written, {"threads": node.comparison.threads})
     config = from_node(node)
-    refuse_overruled(Reader(f"study.design={config.study.design}"), written)
+    refuse_overruled(SettingsReader(f"study.design={config.study.design}"), written)
     sweep = tuning_file(config.comparison.tune)
     return study_of(config, name, overrides, sweep)
 

@@ -16,7 +16,7 @@ from sfpo_bench.models.load import pinned
 from sfpo_bench.results.names import check_unlike
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.settings.config import RunConfig, from_node
-from sfpo_bench.settings.overruled import Reader, refuse_overruled
+from sfpo_bench.settings.overruled import SettingsReader, refuse_overruled
 from sfpo_bench.settings.written import everything
 from sfpo_bench.tracking.store_warnings import StoreWarnings
 from sfpo_bench.training.processes import is_first, world_size
@@ -65,7 +65,7 @@ def refuse_ignored() -> None:
     """Raise `ConfigError` for a setting on the command line that a single run does not read."""
     hydra = HydraConfig.get()
     written = everything(str(hydra.job.config_name), list(hydra.overrides.task), primary_is_shared=True)
-    refuse_overruled(Reader.train, written)
+    refuse_overruled(SettingsReader.train, written)
 
 
 def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:

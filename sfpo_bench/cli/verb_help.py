@@ -17,7 +17,7 @@ from sfpo_bench.core.options import Setting, settings
 from sfpo_bench.problems.sets import known_sets
 from sfpo_bench.settings.config import KINDS, RunConfig
 from sfpo_bench.settings.evaluation import EvaluateSettings
-from sfpo_bench.settings.overruled import Reader, overruled
+from sfpo_bench.settings.overruled import SettingsReader, overruled
 
 # Packaged config groups that are not registered kinds, for the verbs that train.
 _PACKAGED = ("experiment", "algorithm", "learner", "tracking")
@@ -78,7 +78,7 @@ def _examples(verb: str) -> list[str]:
 
 
 def _reads(verb: str, key: str) -> bool:
-    return overruled(Reader(verb), key) is None
+    return overruled(SettingsReader(verb), key) is None
 
 
 def _packaged(verb: str) -> Iterator[str]:

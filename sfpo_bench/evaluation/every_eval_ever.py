@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sfpo_bench import __version__
-from sfpo_bench.evaluation.forms import Evaluator
+from sfpo_bench.evaluation.forms import EvaluatingOrganization
 from sfpo_bench.evaluation.graded_benchmark import METRICS
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.scores import AVERAGE, Score, ScoredArm, arm_scores
@@ -23,7 +23,7 @@ from sfpo_bench.statistics import CONFIDENCE
 SCHEMA = "0.3.0"
 
 
-def every_eval_ever(found: Evaluation, k: int, evaluator: Evaluator, written: int) -> str:
+def every_eval_ever(found: Evaluation, k: int, evaluator: EvaluatingOrganization, written: int) -> str:
     """Return the record as JSON, with every score that is defined at k. `written` is its Unix time in seconds."""
     record: dict[str, object] = {
         "schema_version": SCHEMA,

@@ -23,7 +23,7 @@ class Relationship(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluator:
+class EvaluatingOrganization:
     """The organization that evaluated, and its relation to the model's makers."""
 
     organization: str

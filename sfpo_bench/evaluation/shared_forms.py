@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.evaluation.every_eval_ever import every_eval_ever, record_path
-from sfpo_bench.evaluation.forms import Evaluator, Form
+from sfpo_bench.evaluation.forms import EvaluatingOrganization, Form
 from sfpo_bench.evaluation.hub_results import hub_results
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.results.names import folder_name
@@ -16,14 +16,14 @@ from sfpo_bench.results.stored_files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFiles:
     """The files that were written, and the benchmarks that are in none of them, with the reason."""
 
     files: tuple[Path, ...]
     left_out: tuple[str, ...]
 
 
-def check_forms(forms: Sequence[Form], evaluator: Evaluator) -> None:
+def check_forms(forms: Sequence[Form], evaluator: EvaluatingOrganization) -> None:
     """Raise `ConfigError` if a format needs a setting that the user has not given."""
     if Form.every_eval_ever in forms and not evaluator.organization:
         raise ConfigError(
@@ -33,8 +33,13 @@ def check_forms(forms: Sequence[Form], evaluator: Evaluator) -> None:
 
 
 def write_forms(
-    found: Sequence[Evaluation], k: int, forms: Sequence[Form], evaluator: Evaluator, folder: Path, written: int
-) -> Written:
+    found: Sequence[Evaluation],
+    k: int,
+    forms: Sequence[Form],
+    evaluator: EvaluatingOrganization,
+    folder: Path,
+    written: int,
+) -> WrittenFiles:
     """Write every evaluation in every format below `folder`. `written` is the Unix time in seconds."""
     files: list[Path] = []
     left_out: list[str] = []
@@ -49,7 +54,7 @@ def write_forms(
             if made.content:
                 files.append(_new(folder / "eval_results" / name / ".eval_results" / "sfpo_bench.yaml", files))
                 write_atomically(files[-1], made.content)
-    return Written(tuple(files), tuple(left_out))
+    return WrittenFiles(tuple(files), tuple(left_out))
 
 
 def _new(path: Path, files: Sequence[Path]) -> Path:

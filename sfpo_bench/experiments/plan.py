@@ -36,7 +36,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MemoryPart:
     """A part of the training process's memory.
 
     `host` parts are in host memory even with a GPU. `spread` parts are divided among GPUs although they are not held
@@ -54,7 +54,7 @@ class ResourcePlan:
     """The memory parts and disk sizes of a run."""
 
     parameters: int
-    parts: tuple[Part, ...]
+    parts: tuple[MemoryPart, ...]
     kv_bytes_per_token: int
     sequence_tokens: int
     checkpoint_bytes: int
@@ -85,13 +85,13 @@ class ResourcePlan:
         here = [part for part in self.parts if not part.host]
         spread = sum(part.size_bytes for part in here if part.phase is Phase.always) // devices
         weights = sum(part.size_bytes for part in here if part.name.startswith("weights "))
-        gathered = Part("gathered weights", weights, Phase.generation)
+        gathered = MemoryPart("gathered weights", weights, Phase.generation)
         others = [part for part in here if part.phase is not Phase.always]
         own = [replace(part, size_bytes=part.size_bytes // devices) if part.spread else part for part in others]
         return spread + _peak((gathered, *own))
 
 
-def _peak(parts: tuple[Part, ...]) -> int:
+def _peak(parts: tuple[MemoryPart, ...]) -> int:
     held = {phase: sum(part.size_bytes for part in parts if part.phase is phase) for phase in Phase}
     return held[Phase.always] + max(held[phase] for phase in Phase if phase is not Phase.always)
 
@@ -123,51 +123,51 @@ def _master_bytes(precision: Precision) -> int:
     return 8 if precision is Precision.float64 else 4
 
 
-def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterator[Part]:
+def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterator[MemoryPart]:
     learner, rollout = config.learner, config.rollouts
     count, trained, size = shape.parameters, _trained(config, shape), _BYTES[learner.precision]
     master = _master_bytes(learner.precision)
     copies = learner.precision is Precision.bfloat16
     moments = 2 if learner.optimizer is OptimizerKind.adamw else 0
     vllm = isinstance(rollout, VllmRollout) and rollout.placement is Placement.in_process
-    yield Part("process", _PROCESS_WITH_VLLM if vllm else _PROCESS, Phase.always, host=True)
-    yield Part(f"weights ({learner.precision.value})", size * count, Phase.always)
+    yield MemoryPart("process", _PROCESS_WITH_VLLM if vllm else _PROCESS, Phase.always, host=True)
+    yield MemoryPart(f"weights ({learner.precision.value})", size * count, Phase.always)
     if learner.lora_rank:
-        yield Part(f"adapters ({learner.precision.value})", size * trained, Phase.always)
-    yield Part("master weights (float32)", master * trained * copies, Phase.always)
+        yield MemoryPart(f"adapters ({learner.precision.value})", size * trained, Phase.always)
+    yield MemoryPart("master weights (float32)", master * trained * copies, Phase.always)
     # Gradients are stored in the memory of the master weights.
-    yield Part("master weights: what bfloat16 lacks", 2 * trained * copies, Phase.always)
+    yield MemoryPart("master weights: what bfloat16 lacks", 2 * trained * copies, Phase.always)
     for phase in (Phase.update, Phase.step):
-        yield Part("gradients", master * trained * (not copies), phase, spread=True)
-    yield Part("optimizer moments", moments * master * trained, Phase.always)
+        yield MemoryPart("gradients", master * trained * (not copies), phase, spread=True)
+    yield MemoryPart("optimizer moments", moments * master * trained, Phase.always)
     needs = config.methods.needs
     anchors = master * trained * (needs.copies + needs.state_copies * moments)
-    yield Part("copies of the weights for the update rule", anchors, Phase.always, host=learner.anchor_on_host)
-    yield Part("reference weights for the KL term", size * count * config.methods.uses_reference, Phase.always)
+    yield MemoryPart("copies of the weights for the update rule", anchors, Phase.always, host=learner.anchor_on_host)
+    yield MemoryPart("reference weights for the KL term", size * count * config.methods.uses_reference, Phase.always)
     precise = master * trained * (copies and config.moving_reference)
-    yield Part("reference weights in float32, which follow the policy", precise, Phase.always)
+    yield MemoryPart("reference weights in float32, which follow the policy", precise, Phase.always)
     beside = size * count + master * trained * copies
-    yield Part("weights to sample from beside the policy's", beside * config.samples_beside, Phase.always)
+    yield MemoryPart("weights to sample from beside the policy's", beside * config.samples_beside, Phase.always)
     earlier = size * count * (config.earlier_copies > 0) + size * trained * rollout.stale_steps
-    yield Part("weights of earlier steps, to sample from", earlier, Phase.always)
+    yield MemoryPart("weights of earlier steps, to sample from", earlier, Phase.always)
     longest = rollout.max_prompt_tokens if prompt_tokens is None else prompt_tokens
     batch_tokens = rollout.prompts * (longest + rollout.group * rollout.max_new_tokens)
     tokens = min(learner.micro_batch_tokens, batch_tokens)
     # Master weights take over gradients one tensor at a time; the head has the largest.
     head = 0 if learner.lora_rank else shape.embedding
-    yield Part("gradient of the head", size * head * copies, Phase.update)
-    yield Part("gradient of the embedding beside its master", master * head * copies, Phase.step)
-    yield Part(f"activations of {tokens} tokens (estimate)", _activations(config, shape, tokens), Phase.update)
+    yield MemoryPart("gradient of the head", size * head * copies, Phase.update)
+    yield MemoryPart("gradient of the embedding beside its master", master * head * copies, Phase.step)
+    yield MemoryPart(f"activations of {tokens} tokens (estimate)", _activations(config, shape, tokens), Phase.update)
     logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
-    yield Part("logits, then their gradient", logits * size, Phase.update)
+    yield MemoryPart("logits, then their gradient", logits * size, Phase.update)
     yield from _module_parts(config, shape, tokens)
     # The serializer copies what it writes, one file at a time.
     largest = max((trained, *modules_beside(config, shape).values()))
-    yield Part("writing a checkpoint", max(1, moments) * master * largest, Phase.checkpoint, host=True)
+    yield MemoryPart("writing a checkpoint", max(1, moments) * master * largest, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)
 
 
-def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[Part]:
+def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[MemoryPart]:
     """Yield the memory of the modules beside the policy, which are updated in sequence after the policy."""
     learner, beside = config.learner, modules_beside(config, shape)
     size, master = _BYTES[learner.precision], _master_bytes(learner.precision)
@@ -176,12 +176,12 @@ def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[Part
     for name, own in beside.items():
         # Master weights and their bfloat16 remainder, as for the policy.
         held = size + master * moments + (master + 2) * copies
-        yield Part(f"{name}: weights and moments", held * own, Phase.always)
+        yield MemoryPart(f"{name}: weights and moments", held * own, Phase.always)
     if beside:
         gradients = master * max(beside.values()) * (not copies)
         activations = _activations(config, _module_shape(config, shape), tokens)
-        yield Part("gradients of a module", gradients, Phase.modules, spread=True)
-        yield Part(f"its activations of {tokens} tokens (estimate)", activations, Phase.modules)
+        yield MemoryPart("gradients of a module", gradients, Phase.modules, spread=True)
+        yield MemoryPart(f"its activations of {tokens} tokens (estimate)", activations, Phase.modules)
 
 
 def _module_shape(config: RunConfig, policy: Shape) -> Shape:
@@ -197,7 +197,7 @@ def modules_beside(config: RunConfig, policy: Shape) -> dict[str, int]:
     return {name: modules.parameters(name, body, shape.hidden) for name in modules.names}
 
 
-def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[Part]:
+def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[MemoryPart]:
     rollout = config.rollouts
     if isinstance(rollout, VllmRollout):
         if rollout.placement is not Placement.in_process:
@@ -205,13 +205,13 @@ def _generation(config: RunConfig, shape: Shape, size: int) -> Iterator[Part]:
         on_gpu = config.device not in ("cpu",) and rollout.sleep
         phase = Phase.generation if on_gpu else Phase.always
         own_head = shape.embedding if shape.tied else 0
-        yield Part("vLLM: weights, the head on its own", size * (shape.parameters + own_head), phase)
-        yield Part("vLLM: key-value cache", rollout.kv_cache_mib * 2**20, phase)
+        yield MemoryPart("vLLM: weights, the head on its own", size * (shape.parameters + own_head), phase)
+        yield MemoryPart("vLLM: key-value cache", rollout.kv_cache_mib * 2**20, phase)
         return
     # A prompt is stored once; space for response tokens is doubled when it is full.
     prompts = -(-rollout.batch_responses // rollout.group)
     tokens = prompts * rollout.max_prompt_tokens + 2 * rollout.batch_responses * rollout.max_new_tokens
-    yield Part("key-value cache of the rollouts, at most", tokens * shape.kv_per_token * size, Phase.generation)
+    yield MemoryPart("key-value cache of the rollouts, at most", tokens * shape.kv_per_token * size, Phase.generation)
 
 
 def _trained(config: RunConfig, shape: Shape) -> int:

@@ -13,7 +13,7 @@ from sfpo_bench.importing.entries import STEP_NAMES
 from sfpo_bench.importing.fields import Preset
 from sfpo_bench.importing.log import LogRow, RunLog, number
 from sfpo_bench.importing.naming import Names
-from sfpo_bench.importing.reader import Form, Given, Separator
+from sfpo_bench.importing.reader import Given, Separator, TextFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class _Table:
     notes: tuple[str, ...]
 
 
-def csv_runs(path: Path, names: Names, arm: str = "run", seed: int = 0, form: Form | None = None) -> list[RunLog]:
+def csv_runs(path: Path, names: Names, arm: str = "run", seed: int = 0, form: TextFormat | None = None) -> list[RunLog]:
     """Return the runs of the file, in order of appearance; `arm` and `seed` are used for a file without these columns.
 
     Empty cells are skipped. A cell that is not a finite number is kept as text, and is an error only if that number is
@@ -70,7 +70,7 @@ def csv_runs(path: Path, names: Names, arm: str = "run", seed: int = 0, form: Fo
     table, a row with another number of cells than the header, a missing column, a step or seed that is not an integer,
     and an empty arm.
     """
-    form = form or Form()
+    form = form or TextFormat()
     table = _read(path, names, form)
     keys = table.keys
     if not table.lines:
@@ -81,7 +81,7 @@ def csv_runs(path: Path, names: Names, arm: str = "run", seed: int = 0, form: Fo
     return [RunLog(name, own, str(path), tuple(rows), notes=table.notes) for (name, own), rows in found.items()]
 
 
-def _read(path: Path, names: Names, form: Form) -> _Table:
+def _read(path: Path, names: Names, form: TextFormat) -> _Table:
     """Return the stripped cells by the names in the header; empty rows are skipped."""
     text, notes = _text(path, form)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=form.separator.character, strict=True)
@@ -103,7 +103,7 @@ def _read(path: Path, names: Names, form: Form) -> _Table:
     return _Table(keys, tuple(lines), notes)
 
 
-def _text(path: Path, form: Form) -> tuple[str, tuple[str, ...]]:
+def _text(path: Path, form: TextFormat) -> tuple[str, tuple[str, ...]]:
     """Return the file's text, without an incomplete last line if requested, and notes on that."""
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; expected a CSV file with a header")
@@ -132,7 +132,7 @@ def _check_length(place: str, cells: int, names: int, is_last: bool) -> None:
         )
 
 
-def _check_header(path: Path, header: Sequence[str], keys: _Keys, names: Names, form: Form) -> None:
+def _check_header(path: Path, header: Sequence[str], keys: _Keys, names: Names, form: TextFormat) -> None:
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise ConfigError(f"{path} has the column {', '.join(twice)} twice; expected every name once")
@@ -150,7 +150,7 @@ def _check_header(path: Path, header: Sequence[str], keys: _Keys, names: Names, 
             )
 
 
-def _run_of(line: _Line, keys: _Keys, usual: tuple[str, int], form: Form) -> tuple[str, int]:
+def _run_of(line: _Line, keys: _Keys, usual: tuple[str, int], form: TextFormat) -> tuple[str, int]:
     """Return arm and seed of a row, or those in `usual` if the file has no such column."""
     arm = line.cells.get(keys.arm, usual[0])
     if not arm:
@@ -158,7 +158,7 @@ def _run_of(line: _Line, keys: _Keys, usual: tuple[str, int], form: Form) -> tup
     return arm, _whole(line, keys.seed, form) if keys.seed in line.cells else usual[1]
 
 
-def _row(line: _Line, keys: _Keys, form: Form) -> LogRow:
+def _row(line: _Line, keys: _Keys, form: TextFormat) -> LogRow:
     texts = {
         name: text
         for name, text in line.cells.items()
@@ -170,7 +170,7 @@ def _row(line: _Line, keys: _Keys, form: Form) -> LogRow:
     return LogRow(_whole(line, keys.step, form), values, line.place, unread)
 
 
-def _whole(line: _Line, name: str, form: Form) -> int:
+def _whole(line: _Line, name: str, form: TextFormat) -> int:
     text = line.cells[name]
     value = number(text, form.decimal)
     if value is None or value != int(value) or value < 0:

@@ -18,7 +18,7 @@ from sfpo_bench.core.errors import ConfigError
 TOKEN = ":::MLLOG "
 
 
-class Kind(StrEnum):
+class EventType(StrEnum):
     """The `event_type` of a line."""
 
     start = "INTERVAL_START"
@@ -61,7 +61,7 @@ class Event:
     key: str
     value: object
     time_ms: int
-    kind: Kind = Kind.point
+    kind: EventType = EventType.point
     metadata: Mapping[str, object] = field(default_factory=dict)
     place: str = ""
 
@@ -101,10 +101,10 @@ def _event(place: str, raw: object) -> Event:
     wanted = "expected an object with key, value, metadata, time_ms and event_type"
     if not isinstance(raw, dict) or not {"key", "value", "time_ms"} <= raw.keys():
         raise ConfigError(f"{place}: found {json.dumps(raw)[:80]}; {wanted}")
-    kind, metadata, time_ms = raw.get("event_type", Kind.point.value), raw.get("metadata"), raw["time_ms"]
-    if kind not in [one.value for one in Kind]:
-        raise ConfigError(f"{place}: event_type is {kind!r}; expected one of {', '.join(Kind)}")
+    kind, metadata, time_ms = raw.get("event_type", EventType.point.value), raw.get("metadata"), raw["time_ms"]
+    if kind not in [one.value for one in EventType]:
+        raise ConfigError(f"{place}: event_type is {kind!r}; expected one of {', '.join(EventType)}")
     if isinstance(time_ms, bool) or not isinstance(time_ms, (int, float)) or not math.isfinite(time_ms):
         raise ConfigError(f"{place}: time_ms is {time_ms!r}; expected milliseconds")
     told = metadata if isinstance(metadata, dict) else {}
-    return Event(str(raw["key"]), raw["value"], int(time_ms), Kind(kind), told, place)
+    return Event(str(raw["key"]), raw["value"], int(time_ms), EventType(kind), told, place)

@@ -13,7 +13,19 @@ from pathlib import Path
 from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.types import EvaluationRecord
-from sfpo_bench.importing.mllog import ABORTED, ARM, SAMPLES, STATE, STATUS, STEP, SUCCESS, TARGET, Event, Key, Kind
+from sfpo_bench.importing.mllog import (
+    ABORTED,
+    ARM,
+    SAMPLES,
+    STATE,
+    STATUS,
+    STEP,
+    SUCCESS,
+    TARGET,
+    Event,
+    EventType,
+    Key,
+)
 from sfpo_bench.reports.load import SeedRun, SeedStatus
 from sfpo_bench.results.run_folder import RunFolder
 
@@ -80,23 +92,23 @@ def _events(exported: ExportedRun, about: Submission) -> Iterator[Event]:
     started = exported.run.provenance.get("started_unix_s")
     start = round(1000 * started) if isinstance(started, (int, float)) else 0
     yield Event(Key.cache_clear, True, start)
-    yield Event(Key.init_start, None, start, Kind.start)
+    yield Event(Key.init_start, None, start, EventType.start)
     for key, value in _facts(exported, about).items():
         yield Event(key, value, start)
-    yield Event(Key.init_stop, None, start, Kind.end)
-    yield Event(Key.run_start, None, start, Kind.start)
+    yield Event(Key.init_stop, None, start, EventType.end)
+    yield Event(Key.run_start, None, start, EventType.start)
     end, trained = start, 0
     for record in exported.run.curve:
         begins = max(end, start + round(1000 * _clock(exported, record)))
-        yield Event(Key.block_start, None, end, Kind.start, {SAMPLES: trained})
+        yield Event(Key.block_start, None, end, EventType.start, {SAMPLES: trained})
         trained, end = record.costs.responses, begins + round(1000 * record.seconds)
-        yield Event(Key.block_stop, None, begins, Kind.end, {SAMPLES: trained})
-        yield Event(Key.eval_start, None, begins, Kind.start, {SAMPLES: trained})
+        yield Event(Key.block_stop, None, begins, EventType.end, {SAMPLES: trained})
+        yield Event(Key.eval_start, None, begins, EventType.start, {SAMPLES: trained})
         yield Event(Key.eval_accuracy, record.accuracy, end, metadata=_told(exported, record))
-        yield Event(Key.eval_stop, None, end, Kind.end, {SAMPLES: trained})
+        yield Event(Key.eval_stop, None, end, EventType.end, {SAMPLES: trained})
     if exported.run.status in _ENDED:
         yield Event(
-            Key.run_stop, None, end, Kind.end, {STATUS: _status(exported.run, about), STATE: exported.run.status}
+            Key.run_stop, None, end, EventType.end, {STATUS: _status(exported.run, about), STATE: exported.run.status}
         )
 
 

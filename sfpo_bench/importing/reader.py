@@ -29,7 +29,7 @@ class Separator(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class TextFormat:
     """Format of a file. `cut_last_line`: drop its last line or record if it is incomplete."""
 
     separator: Separator = Separator.comma
@@ -44,7 +44,7 @@ class Given:
     They are empty and None for a log that is given alone."""
 
     names: Names = field(default_factory=Names)
-    form: Form = field(default_factory=Form)
+    form: TextFormat = field(default_factory=TextFormat)
     arm: str = ""
     seed: int | None = None
 

@@ -32,7 +32,7 @@ _HEAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LogSource:
     """A log, its files, and its reader."""
 
     root: Path
@@ -44,7 +44,7 @@ class Source:
         return self.reader.runs(self.root, self.files, given)
 
 
-def recognised(path: Path, readers: Sequence[Reader] = READERS) -> Source:
+def recognised(path: Path, readers: Sequence[Reader] = READERS) -> LogSource:
     """Return the source for a file, or for the logs in a folder.
 
     Raises `MissingDataError` if the path does not exist, and `ConfigError` for a file that no reader recognizes, with
@@ -54,7 +54,7 @@ def recognised(path: Path, readers: Sequence[Reader] = READERS) -> Source:
         reader = _reader_of(path, readers)
         if reader is None:
             raise ConfigError(f"{path} is of no kind of log that is known; looked for {_looked_for(readers)}")
-        return Source(path, (path,), reader)
+        return LogSource(path, (path,), reader)
     if not path.is_dir():
         raise MissingDataError(f"{path} is not there; expected a log: {', '.join(one.kind for one in readers)}")
     in_folders = [one for one in readers if one.in_folders]
@@ -69,7 +69,7 @@ def recognised(path: Path, readers: Sequence[Reader] = READERS) -> Source:
             "other logs are given file by file: files.ARM=[LOG,…]"
         )
     [(kind, files)] = found.items()
-    return Source(path, tuple(files), next(one for one in in_folders if one.kind == kind))
+    return LogSource(path, tuple(files), next(one for one in in_folders if one.kind == kind))
 
 
 def _reader_of(path: Path, readers: Sequence[Reader]) -> Reader | None:

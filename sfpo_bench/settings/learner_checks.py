@@ -61,8 +61,11 @@ def check_engine(rollout: RolloutSettings, learner: LearnerSettings) -> None:
             f"{learner.engine_correction.value}: ratios are to the log-probs that stale responses were sampled with, "
             "and leave no mismatch to correct; use learner.engine_correction=none, or rollout.stale_steps=0"
         )
-    if not isinstance(rollout, VllmRollout):
-        return
+    if isinstance(rollout, VllmRollout):
+        _check_vllm(rollout, learner)
+
+
+def _check_vllm(rollout: VllmRollout, learner: LearnerSettings) -> None:
     if rollout.stale_steps:
         raise ConfigError(
             f"rollout.stale_steps = {rollout.stale_steps} with rollout=vllm, whose engine has only the current weights "

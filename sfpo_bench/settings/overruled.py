@@ -16,7 +16,7 @@ from sfpo_bench.core.tracking import TrackingStore
 from sfpo_bench.settings.config import RunConfig
 
 
-class Reader(StrEnum):
+class SettingsReader(StrEnum):
     """A reader of settings: a verb, or a part of its configuration with further settings."""
 
     train = "train"
@@ -105,8 +105,8 @@ _OTHER_DESIGN = Overruled(
 _OWN_ARMS = Overruled("the design makes its arms", remedy="leave it out", is_section=True)
 _SCORING = ("study.evaluation", "study.data", "study.budget_axis", "study.model")
 _READ_BY_TUNING = ("name", "description", "sweep", "evaluation")  # the first two belong to the file's own sweep
-OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
-    Reader.train: {
+OVERRULED: Mapping[SettingsReader, Mapping[str, Overruled]] = {
+    SettingsReader.train: {
         "comparison": _section("compare"),
         "sweep": _section("sweep", " or train --multirun"),
         "study": _section("study"),
@@ -116,30 +116,30 @@ OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
             is_section=True,
         ),
     },
-    Reader.compare: {
+    SettingsReader.compare: {
         **_each(_COMPARISON, "comparison.threads"),
         "sweep": _TUNED_BY_FILE,
         "study": _section("study"),
     },
-    Reader.sweep: {
+    SettingsReader.sweep: {
         **_each(_SWEEP, "sweep.threads"),
         "comparison": _section("compare"),
         "study": _section("study"),
     },
-    Reader.study: {
+    SettingsReader.study: {
         **_each(_COMPARISON, "comparison.threads"),
         "sweep": _TUNED_BY_FILE,
     },
-    Reader.suite_design: {key: _OTHER_DESIGN for key in ("study.league", "study.reposition")},
-    Reader.league_design: {
+    SettingsReader.suite_design: {key: _OTHER_DESIGN for key in ("study.league", "study.reposition")},
+    SettingsReader.league_design: {
         **{key: _OTHER_DESIGN for key in (*_SCORING, "study.reposition")},
         "comparison.arms": _OWN_ARMS,
     },
-    Reader.reposition_design: {
+    SettingsReader.reposition_design: {
         **{key: _OTHER_DESIGN for key in (*_SCORING, "study.league")},
         "comparison.arms": _OWN_ARMS,
     },
-    Reader.arm: {
+    SettingsReader.arm: {
         **_each(_COMPARISON, "comparison.threads"),
         "training.steps": Overruled(
             "all arms are trained for the same number of steps", remedy="set training.steps outside of the arms"
@@ -149,7 +149,7 @@ OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
         ),
         **_whole("the comparison", "the arms"),
     },
-    Reader.parameter: {
+    SettingsReader.parameter: {
         **_each(_SWEEP, "sweep.threads"),
         "training.steps": _BUDGET,
         "training.stop_at": Overruled(
@@ -157,21 +157,23 @@ OVERRULED: Mapping[Reader, Mapping[str, Overruled]] = {
         ),
         **_whole("the sweep", "sweep.parameters"),
     },
-    Reader.tuning: {
+    SettingsReader.tuning: {
         "sweep.slots": Overruled("the comparison's slots train the trials", ("comparison.slots",)),
         **{field.name: _NOT_TUNED for field in fields(RunConfig) if field.name not in _READ_BY_TUNING},
     },
 }
-OVERRULED = {**OVERRULED, Reader.budgeted_sweep: {**OVERRULED[Reader.sweep], "training.steps": _BUDGET}}
+OVERRULED = {**OVERRULED, SettingsReader.budgeted_sweep: {**OVERRULED[SettingsReader.sweep], "training.steps": _BUDGET}}
 
 
-def overruled(reader: Reader, key: str) -> tuple[str, Overruled] | None:
+def overruled(reader: SettingsReader, key: str) -> tuple[str, Overruled] | None:
     """The table's key that equals or contains `key`, with its entry; None when `key` is effective."""
     found = (name for name in OVERRULED[reader] if f"{key}.".startswith(f"{name}."))
     return next(((name, OVERRULED[reader][name]) for name in found), None)
 
 
-def refuse_overruled(reader: Reader, written: Iterable[Written], has: Mapping[str, object] | None = None) -> None:
+def refuse_overruled(
+    reader: SettingsReader, written: Iterable[Written], has: Mapping[str, object] | None = None
+) -> None:
     """Raise `ConfigError` for the first setting without effect; `has` are the runs' actual values.
 
     A shared file may contain a setting that equals the actual value.

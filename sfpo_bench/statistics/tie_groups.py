@@ -30,7 +30,7 @@ Pair = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class PairedDifference:
+class DifferenceOfArms:
     """The mean of `first - second` over the `n` common seeds, with Student's interval and two-sided p-value.
 
     Values are None if there are too few seeds. `adjusted_p` is adjusted by Holm over all pairs. `detectable` is the
@@ -53,7 +53,7 @@ class PairedDifference:
         return self.adjusted_p <= 1 - CONFIDENCE
 
 
-def paired_differences(scores: Mapping[str, Mapping[int, float]]) -> list[PairedDifference]:
+def paired_differences(scores: Mapping[str, Mapping[int, float]]) -> list[DifferenceOfArms]:
     """Return the difference of every pair of arms, in the order of the arms, from the scores of each arm by seed.
 
     Pairs without a common seed are left out. A pair with fewer than `FEWEST_SEEDS` common seeds has no p-value; Holm's
@@ -116,13 +116,13 @@ def detectable_difference(differences: Sequence[float], level: float) -> float |
     return float(brentq(lacking, 0.0, high)) * spread / math.sqrt(n)
 
 
-def _difference(first: str, second: str, values: Sequence[float], pairs: int) -> PairedDifference:
+def _difference(first: str, second: str, values: Sequence[float], pairs: int) -> DifferenceOfArms:
     estimate, n = mean_interval(values), len(values)
     low, high = (None, None) if estimate.interval is None else (estimate.interval.low, estimate.interval.high)
     if n < FEWEST_SEEDS:
-        return PairedDifference(first, second, estimate.point, low, high, n, None)
+        return DifferenceOfArms(first, second, estimate.point, low, high, n, None)
     detectable = detectable_difference(values, (1 - CONFIDENCE) / pairs)
-    return PairedDifference(first, second, estimate.point, low, high, n, _paired_p(values), detectable=detectable)
+    return DifferenceOfArms(first, second, estimate.point, low, high, n, _paired_p(values), detectable=detectable)
 
 
 def _paired_p(values: Sequence[float]) -> float:

@@ -21,7 +21,6 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from sfpo_bench.algorithms.correction import PERFECT_MATCH, Correction, Mismatch
-from sfpo_bench.algorithms.objectives import k3
 from sfpo_bench.algorithms.protocols import BatchCounts, LossInputs, Moments, Objective, Reference
 from sfpo_bench.algorithms.recorded import Elementwise, StepQuantity
 from sfpo_bench.algorithms.references import StartReference
@@ -32,6 +31,7 @@ from sfpo_bench.training.batch import TrainBatch, assemble, micro_batches
 from sfpo_bench.training.checkpoint import ReadPart
 from sfpo_bench.training.layout import PlacedBatch, micro_batches_of_rank, placed, to_device
 from sfpo_bench.training.master_weights import MasterWeights
+from sfpo_bench.training.pass_totals import PassTotals
 from sfpo_bench.training.placed_scorer import PlacedScorer
 from sfpo_bench.training.probe import WeightProbe
 from sfpo_bench.training.ranks import ALONE, Ranks, with_dummies
@@ -252,7 +252,7 @@ class LocalLearner:
         Raises `NonFiniteError` for a non-finite loss or gradient norm, unless `learner.non_finite` is `skip`.
         """
         started = self._now()
-        totals = _PassTotals()
+        totals = PassTotals(self._device)
         for mini_batch in self.mini_batches(batch):
             self._optimizer_step(mini_batch, totals, stage)
         return totals.stats(stage, self._now() - started, self._ranks)
@@ -273,7 +273,7 @@ class LocalLearner:
 
     # One optimizer step.
 
-    def _optimizer_step(self, mini_batch: TrainBatch, totals: _PassTotals, stage: str) -> None:
+    def _optimizer_step(self, mini_batch: TrainBatch, totals: PassTotals, stage: str) -> None:
         # Inside, gradients are stored in the masters' memory, so masters must not be read.
         with self.masters.split():
             [loss] = self._ranks.sums([float(self._gradients(mini_batch, totals))])
@@ -283,7 +283,7 @@ class LocalLearner:
                 self.masters.step()
         totals.add_step(loss, norm, taken=taken)
 
-    def _gradients(self, mini_batch: TrainBatch, totals: _PassTotals) -> Tensor:
+    def _gradients(self, mini_batch: TrainBatch, totals: PassTotals) -> Tensor:
         """Return this rank's share of the loss, on the device, and add its gradient to the masters' gradients."""
         counts = mini_batch.counts()
         # Over the whole mini-batch on all ranks, before the first micro-batch, so that the split does not change them.
@@ -406,56 +406,6 @@ class LocalLearner:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
-
-
-class _PassTotals:
-    """Sums over the tokens and optimizer steps of one pass; those over tokens stay on the device until `stats`."""
-
-    def __init__(self) -> None:
-        self.tokens = self.steps = self.skipped = 0
-        self.loss = self.norm = 0.0
-        self._sums: list[Tensor] | None = None
-        self._ratio_max: Tensor | None = None
-
-    def add_tokens(self, micro: PlacedBatch, scores: Scores, old_BT: Tensor, clipped: Tensor) -> None:
-        with torch.no_grad():
-            places = (micro.layout.rows_N, micro.layout.places_N)
-            ratios_N = (scores.log_probs_BT - old_BT).exp()[places]
-            self.tokens += len(ratios_N)
-            kl_N = k3(old_BT, scores.log_probs_BT)[places]
-            found = [clipped.double(), ratios_N.double().sum(), kl_N.double().sum(), scores.entropies_BT.double().sum()]
-            if self._sums is None or self._ratio_max is None:
-                self._sums, self._ratio_max = found, ratios_N.max()
-            else:
-                self._sums = [before + one for before, one in zip(self._sums, found, strict=True)]
-                self._ratio_max = self._ratio_max.maximum(ratios_N.max())
-
-    def add_step(self, loss: float, norm: float, *, taken: bool) -> None:
-        self.loss += loss
-        self.norm += norm
-        self.steps += taken
-        self.skipped += not taken
-
-    def stats(self, stage: str, seconds: float, ranks: Ranks) -> StageStats:
-        """The statistics of the pass over all ranks' tokens; losses and norms are already global."""
-        attempted = self.steps + self.skipped
-        found, ratio_max = [0.0] * 4, 0.0
-        if self._sums is not None and self._ratio_max is not None:
-            *found, ratio_max = torch.stack([*self._sums, self._ratio_max.double()]).tolist()
-        tokens, clipped, ratio, kl, entropy = ranks.sums([self.tokens, *found])
-        return StageStats(
-            stage=stage,
-            loss=self.loss / attempted,
-            clip_fraction=clipped / tokens,
-            ratio_mean=ratio / tokens,
-            ratio_max=ranks.largest(ratio_max),
-            kl_to_start=kl / tokens,
-            gradient_norm=self.norm / attempted,
-            entropy=entropy / tokens,
-            optimizer_steps=self.steps,
-            skipped_optimizer_steps=self.skipped,
-            seconds=seconds,
-        )
 
 
 def make_optimizer(weights: list[Tensor], settings: LearnerSettings) -> Optimizer:

@@ -136,6 +136,16 @@ def test_this_project_has_what_is_measured(house: ModuleType) -> None:
     assert all(any(name.startswith(f"{part}/") for name in sources) for part in house.COMMENTED)
 
 
+def test_functions_and_files_stay_short_and_a_class_name_means_one_class(house: ModuleType) -> None:
+    """The limits that docs/architecture.md states; the graders keep their names, which are in their fingerprint."""
+    sources = house.read(house.ROOT / house.PACKAGE)
+    assert house.longest_function(sources) <= (42, "~")
+    assert {name: source.lines for name, source in sources.items() if source.lines > 470} == {}
+    repeated = house.repeated_classes(sources)
+    assert set(repeated) == {"Evaluation", "Request", "Summary", "Unit"}
+    assert all(any(place.startswith("grading/") for place in places) for places in repeated.values())
+
+
 @pytest.mark.slow
 def test_few_files_lie_between_the_command_and_the_first_pass_of_the_rule(house: ModuleType) -> None:
     called = house.calls_to_the_rule(house.ROOT)

@@ -10,7 +10,7 @@ import pytest
 from sfpo_bench.cli.verb_help import verb_help
 from sfpo_bench.core.options import settings
 from sfpo_bench.settings.config import KINDS, RunConfig
-from sfpo_bench.settings.overruled import Reader, overruled
+from sfpo_bench.settings.overruled import SettingsReader, overruled
 
 OF_RUNS = ("train", "compare", "sweep", "study")
 
@@ -23,7 +23,7 @@ def listed(text: str) -> list[str]:
 def test_a_setting_is_listed_exactly_where_it_counts(verb: str) -> None:
     every = [setting for setting in settings(RunConfig()) if setting.value is not None]
     leaves = [setting.key for setting in every if not dataclasses.is_dataclass(setting.value)]
-    counts = [key for key in leaves if overruled(Reader(verb), key) is None]
+    counts = [key for key in leaves if overruled(SettingsReader(verb), key) is None]
     assert sorted(listed(verb_help(verb))) == sorted(counts) and len(counts) < len(leaves)
 
 

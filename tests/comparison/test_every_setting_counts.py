@@ -15,7 +15,7 @@ from sfpo_bench.core.errors import ConfigError
 from sfpo_bench.core.hydra_version import VERSION_BASE
 from sfpo_bench.experiments.comparison.arms import compose_arms
 from sfpo_bench.settings.config import RunConfig, from_node
-from sfpo_bench.settings.overruled import Reader, Written, overruled, refuse_overruled
+from sfpo_bench.settings.overruled import SettingsReader, Written, overruled, refuse_overruled
 
 # What the parent of the runs reads; each has tests of its own.
 PARENTS = {"comparison", "sweep", "study", "launcher", "tracking", "name", "description", "output_root", "device"}
@@ -71,7 +71,7 @@ def default(key: str) -> object:
 def in_arms(key: str, value: object) -> list[object]:
     """The setting in each arm of the default comparison, as composed when the caller sets it."""
     override = f"{key}={shown(value)}"
-    refuse_overruled(Reader.compare, [Written(key, shown(value), override)])
+    refuse_overruled(SettingsReader.compare, [Written(key, shown(value), override)])
     config: RunConfig = from_node(compose("train", [override]))
     arms = compose_arms(config, "train", [override])
     return [OmegaConf.select(arm.node, key) for arm in arms]
@@ -94,4 +94,4 @@ def test_a_setting_of_a_comparison_is_that_of_all_its_arms_or_is_refused_by_name
 
 @pytest.mark.parametrize("key", keys())
 def test_what_a_sweep_overrules_is_no_parameter_of_it_either(key: str) -> None:
-    assert overruled(Reader.sweep, key) is None or overruled(Reader.parameter, key) is not None
+    assert overruled(SettingsReader.sweep, key) is None or overruled(SettingsReader.parameter, key) is not None

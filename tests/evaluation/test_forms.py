@@ -12,7 +12,7 @@ from huggingface_hub import EvalResultEntry
 from huggingface_hub._eval_results import parse_eval_result_entries
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.evaluation.forms import Evaluator, Form, Relationship
+from sfpo_bench.evaluation.forms import EvaluatingOrganization, Form, Relationship
 from sfpo_bench.evaluation.graded_benchmark import METRICS
 from sfpo_bench.evaluation.record import Evaluation
 from sfpo_bench.evaluation.sample_logs.record import LoggedSampling
@@ -20,7 +20,7 @@ from sfpo_bench.evaluation.scores import ScoredArm, arm_scores
 from sfpo_bench.evaluation.shared_forms import check_forms, write_forms
 from tests.evaluation.test_scores import evaluation
 
-WHO = Evaluator("Some University", Relationship.third_party)
+WHO = EvaluatingOrganization("Some University", Relationship.third_party)
 
 
 def of_thirty() -> Evaluation:
@@ -81,7 +81,7 @@ def test_results_for_the_hub_are_of_whole_benchmarks_alone(tmp_path: Path) -> No
 
 def test_who_evaluated_is_asked_for_and_names_do_not_collide(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="organization=NAME"):
-        check_forms([Form.every_eval_ever], Evaluator("", Relationship.other))
-    check_forms([Form.eval_results], Evaluator("", Relationship.other))
+        check_forms([Form.every_eval_ever], EvaluatingOrganization("", Relationship.other))
+    check_forms([Form.eval_results], EvaluatingOrganization("", Relationship.other))
     with pytest.raises(ConfigError, match="two evaluations would be written to"):
         write_forms([of_thirty(), of_thirty()], 4, [Form.every_eval_ever], WHO, tmp_path, 0)

@@ -21,7 +21,7 @@ from sfpo_bench.importing.fields import PRESETS, Fields, Preset, settle_accuracy
 from sfpo_bench.importing.json_log import json_run
 from sfpo_bench.importing.log import Decimal, LogRow, RunLog, as_resumed
 from sfpo_bench.importing.naming import Names
-from sfpo_bench.importing.reader import Form, Separator
+from sfpo_bench.importing.reader import Separator, TextFormat
 from sfpo_bench.reports import Summary, compare, curves_frame, load_comparison, metrics_frame, write_report
 
 HERE = Path(__file__).parent
@@ -207,13 +207,13 @@ def test_every_separator_and_decimal_reads_the_same_numbers(
         table = csv.writer(handle, delimiter=separator.character)
         table.writerow(["step", "arm", "accuracy", "seconds"])
         table.writerows([[step, arm, *(str(one).replace(".", point) for one in told)] for step, arm, *told in rows])
-    [log] = csv_runs(tmp_path / "log.csv", Names(), form=Form(separator, decimal))
+    [log] = csv_runs(tmp_path / "log.csv", Names(), form=TextFormat(separator, decimal))
     assert [(row.step, log.arm, row.values["accuracy"], row.values["seconds"]) for row in log.rows] == rows
 
 
 def test_with_decimal_commas_a_point_is_no_number(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step;accuracy;seconds\n1;0,5;1.234\n", encoding="utf-8")
-    [log] = csv_runs(tmp_path / "log.csv", Names(), form=Form(Separator.semicolon, Decimal.comma))
+    [log] = csv_runs(tmp_path / "log.csv", Names(), form=TextFormat(Separator.semicolon, Decimal.comma))
     with pytest.raises(ConfigError, match=r"line 2, column seconds: found '1.234'"):
         imported_run(log, replace(OWN, accuracy="accuracy"), StatedCosts())
 
@@ -221,11 +221,11 @@ def test_with_decimal_commas_a_point_is_no_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["2,0.", "2,0.6,9", "2", '2,"0.6'])
 def test_a_cut_last_line_is_left_out_where_asked_for(end: str, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(f"step,accuracy,responses\n1,0.5,80\n{end}", encoding="utf-8")
-    [log] = csv_runs(tmp_path / "log.csv", Names(), form=Form(cut_last_line=True))
+    [log] = csv_runs(tmp_path / "log.csv", Names(), form=TextFormat(cut_last_line=True))
     assert [row.step for row in log.rows] == [1]
     assert log.notes == (f"{tmp_path / 'log.csv'}: line 3 was cut off and is left out",)
     (tmp_path / "log.csv").write_text("step,accuracy,responses\n1,0.5,80\n2,0.6,90\n", encoding="utf-8")
-    [log] = csv_runs(tmp_path / "log.csv", Names(), form=Form(cut_last_line=True))
+    [log] = csv_runs(tmp_path / "log.csv", Names(), form=TextFormat(cut_last_line=True))
     assert [row.step for row in log.rows] == [1, 2] and not log.notes
 
 

@@ -24,7 +24,7 @@ from sfpo_bench.importing.curves import ImportedRun, imported_run
 from sfpo_bench.importing.fields import PRESETS, Fields, Preset, as_logged, settle_accuracy
 from sfpo_bench.importing.log import LogRow, RunLog, as_resumed, in_order
 from sfpo_bench.importing.naming import Names
-from sfpo_bench.importing.reader import Form, Given
+from sfpo_bench.importing.reader import Given, TextFormat
 from sfpo_bench.importing.readers import READERS, recognised
 from sfpo_bench.reports import load_comparison
 from sfpo_bench.results.run_folder import RunState
@@ -317,7 +317,7 @@ def test_a_log_that_was_cut_off_is_read_without_its_end_where_asked_for(kind: st
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(ConfigError, match="cut_last_line=true"):
         logs(path)
-    [log] = logs(path, form=Form(cut_last_line=True))
+    [log] = logs(path, form=TextFormat(cut_last_line=True))
     assert any("was cut off and is left out" in note for note in log.notes)
     assert len(run(log, WRITERS[kind][1]).evaluations) >= 2
 
@@ -564,7 +564,7 @@ def test_offline_runs_of_wandb_are_read_with_settings_states_and_what_is_no_numb
     first.write_bytes(content[:-5])
     with pytest.raises(ConfigError, match=r"ends within a record, at byte .*cut_last_line=true"):
         logs(first)
-    [cut] = logs(first, form=Form(cut_last_line=True))
+    [cut] = logs(first, form=TextFormat(cut_last_line=True))
     assert cut.state is RunState.running and "was cut off" in cut.notes[0]
     first.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
     with pytest.raises(ConfigError, match=r"is damaged at byte \d+: its checksum differs"):

@@ -10,7 +10,7 @@ import pytest
 from sfpo_bench.core.yaml_files import read_yaml
 from sfpo_bench.experiments.study import reposition
 from sfpo_bench.experiments.study.reposition import RepositionStudy, cells_of
-from sfpo_bench.reports.reposition.cells import Cell, Method
+from sfpo_bench.reports.reposition.cells import StudyCell, StudyMethod
 from sfpo_bench.reports.reposition.design import cell_seconds
 from sfpo_bench.reports.reposition.table import best_rates, choosing_seeds, compared
 from sfpo_bench.settings.comparison import ArmSettings
@@ -19,7 +19,7 @@ from sfpo_bench.settings.reposition import ConditionSettings, Control, Repositio
 from sfpo_bench.statistics import holm_adjusted
 from sfpo_bench.statistics.paired import pairs_needed
 
-SFPO = Cell("base", Method.sfpo, 3, 0.8, 2.0)
+SFPO = StudyCell("base", StudyMethod.sfpo, 3, 0.8, 2.0)
 
 
 def settings(*, scale: float = 1.0) -> RepositionSettings:
@@ -35,7 +35,7 @@ def test_every_cell_is_there_once_with_both_of_its_controls() -> None:
     cells = cells_of(settings())
     assert len(cells) == len({cell.key for cell in cells}) == 1 + 2 * (2 * (1 + 1 + 2 * 2) + 2) + 3
     for cell in cells:
-        if cell.method is Method.sfpo:
+        if cell.method is StudyMethod.sfpo:
             assert {cell.at_equal_rate, cell.at_equal_displacement} <= set(cells)
 
 
@@ -71,7 +71,7 @@ def test_differences_are_paired_by_seed_and_holms_family_is_all_of_them() -> Non
 
 def test_a_best_rate_is_reported_on_seeds_that_did_not_choose_it() -> None:
     """On seeds 0 and 1 the rate 2 is best, on 2 to 4 the rate 1."""
-    low, high = Cell("base", Method.sfpo, 3, 0.8, 1.0), Cell("base", Method.sfpo, 3, 0.8, 2.0)
+    low, high = StudyCell("base", StudyMethod.sfpo, 3, 0.8, 1.0), StudyCell("base", StudyMethod.sfpo, 3, 0.8, 2.0)
     repeat = low.at_equal_rate
     areas = {
         low: {0: 0.1, 1: 0.1, 2: 0.9, 3: 0.9, 4: 0.9},
@@ -80,16 +80,16 @@ def test_a_best_rate_is_reported_on_seeds_that_did_not_choose_it() -> None:
     }
     assert choosing_seeds(range(5)) == [0, 1]
     found = {one.cell.method: one for one in best_rates(areas)}
-    best = found[Method.sfpo]
+    best = found[StudyMethod.sfpo]
     assert best.cell == high and best.area.point == pytest.approx(0.4) and best.area.pairs == 3 and best.at_end
     assert best.difference is not None and best.difference.point == pytest.approx(0.05)
-    assert found[Method.repeat].difference is None and not found[Method.repeat].at_end
+    assert found[StudyMethod.repeat].difference is None and not found[StudyMethod.repeat].at_end
 
 
 def test_a_run_takes_as_long_as_its_passes_and_prompts() -> None:
     assert cell_seconds(settings(), SFPO, 60, 32) == pytest.approx(60 * (0.1 + 4 * 0.05))
     assert cell_seconds(settings(), SFPO, 60, 8) == pytest.approx(60 * (0.1 + 4 * 0.05) / 4)
-    assert cell_seconds(settings(), Cell("", Method.grpo), 60, 32) == pytest.approx(60 * 0.15)
+    assert cell_seconds(settings(), StudyCell("", StudyMethod.grpo), 60, 32) == pytest.approx(60 * 0.15)
 
 
 @pytest.mark.parametrize("name", ["reduced", "full", "long"])

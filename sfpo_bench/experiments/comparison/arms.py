@@ -15,7 +15,7 @@ from sfpo_bench.results.comparison import ComparisonFolder
 from sfpo_bench.settings.comparison import ArmSettings
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overrides import composed
-from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
+from sfpo_bench.settings.overruled import SettingsReader, Written, common_settings, refuse_overruled
 from sfpo_bench.settings.stop_checks import check_stopped_comparison
 from sfpo_bench.settings.training import TrainingSettings
 from sfpo_bench.settings.written import in_overrides
@@ -62,7 +62,7 @@ def compose_arms(config: RunConfig, config_name: str, overrides: Sequence[str]) 
     arms = []
     for key, settings in config.comparison.arms.items():
         own = overrides_of(config.comparison.arms, key)
-        refuse_overruled(Reader.arm, in_overrides(own, f"comparison.arms.{key}.overrides: "))
+        refuse_overruled(SettingsReader.arm, in_overrides(own, f"comparison.arms.{key}.overrides: "))
         _refuse_conflicts(key, own, shared)
         try:
             node = composed(config_name, [*shared, *own])
@@ -84,7 +84,7 @@ def _refuse_own_length(arm: str, node: DictConfig, training: TrainingSettings) -
     for key in ("steps", "stop_at"):
         if getattr(own, key) != getattr(training, key):
             place = f"comparison.arms.{arm}.overrides lead to training.{key} = {getattr(own, key)}"
-            refuse_overruled(Reader.arm, [Written(f"training.{key}", getattr(own, key), place)])
+            refuse_overruled(SettingsReader.arm, [Written(f"training.{key}", getattr(own, key), place)])
 
 
 def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[PlannedRun]:

@@ -27,7 +27,7 @@ from sfpo_bench.reports.document import Block, heading, paragraphs
 from sfpo_bench.reports.html import simple_page
 from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.reposition import figures, page
-from sfpo_bench.reports.reposition.cells import Cell, Method
+from sfpo_bench.reports.reposition.cells import StudyCell, StudyMethod
 from sfpo_bench.reports.reposition.design import design_blocks
 from sfpo_bench.reports.reposition.table import Areas, best_rates, compared, largest_spread
 from sfpo_bench.results.journal import read_journal
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 TABLE = "table"
 _RATE = "learner.learning_rate"
-_ALONE: Mapping[Control, Method] = {Control.gxpo: Method.gxpo, Control.lookahead: Method.lookahead}
+_ALONE: Mapping[Control, StudyMethod] = {Control.gxpo: StudyMethod.gxpo, Control.lookahead: StudyMethod.lookahead}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,32 +121,32 @@ class RepositionStudy:
         return _design(study)
 
 
-def cells_of(settings: RepositionSettings) -> list[Cell]:
+def cells_of(settings: RepositionSettings) -> list[StudyCell]:
     """Return every cell once: GRPO, then the cells of each condition."""
-    found = [Cell("", Method.grpo)]
+    found = [StudyCell("", StudyMethod.grpo)]
     for name, condition in settings.conditions.items():
         found += _cells(name, condition)
     return list(dict.fromkeys(found))
 
 
-def _cells(name: str, condition: ConditionSettings) -> Iterator[Cell]:
+def _cells(name: str, condition: ConditionSettings) -> Iterator[StudyCell]:
     for passes, factor in product(condition.fast_passes, condition.rate_factors):
-        yield Cell(name, Method.repeat, passes, 0.0, factor)
+        yield StudyCell(name, StudyMethod.repeat, passes, 0.0, factor)
         if Control.kl_stop in condition.controls:
-            yield Cell(name, Method.kl_stop, passes, 0.0, factor)
+            yield StudyCell(name, StudyMethod.kl_stop, passes, 0.0, factor)
         for alpha in condition.alphas:
-            yield Cell(name, Method.sfpo, passes, alpha, factor)
-            yield Cell(name, Method.shortened, passes, alpha, factor)
+            yield StudyCell(name, StudyMethod.sfpo, passes, alpha, factor)
+            yield StudyCell(name, StudyMethod.shortened, passes, alpha, factor)
     for control, factor in product(condition.controls, condition.rate_factors):
         if control in _ALONE:
-            yield Cell(name, _ALONE[control], rate_factor=factor)
+            yield StudyCell(name, _ALONE[control], rate_factor=factor)
 
 
 @dataclass(frozen=True, slots=True)
 class _Arm:
     """The training settings of a cell."""
 
-    cell: Cell
+    cell: StudyCell
 
     @property
     def tuned_key(self) -> str:
@@ -164,13 +164,13 @@ class _Arm:
         """Return the overrides for rule, condition and learning rate."""
         cell, rate = self.cell, tuned_rate * condition.rate_scale * self.cell.rate_share
         rule = self.rule_overrides
-        if cell.method is Method.sfpo:
+        if cell.method is StudyMethod.sfpo:
             rule = ["algorithm=sfpo", "algorithm/update_rule/trigger=none", *condition.sfpo_overrides]
             rule += [
                 f"algorithm.update_rule.fast_passes={cell.fast_passes}",
                 f"algorithm.update_rule.alpha={cell.alpha:g}",
             ]
-        elif cell.method is Method.kl_stop:
+        elif cell.method is StudyMethod.kl_stop:
             rule = ["algorithm=repeat_kl_stop", f"algorithm.update_rule.passes={cell.fast_passes + 1}"]
         return [*rule, *condition.overrides, f"{_RATE}={rate:.6g}"]
 
@@ -219,10 +219,10 @@ class RepositionFiles:
         return (self.compared, self.areas, self.report, self.page, *self.pictures)
 
 
-def areas_of(runs: Sequence[PlannedRun], cells: Sequence[Cell]) -> Areas:
+def areas_of(runs: Sequence[PlannedRun], cells: Sequence[StudyCell]) -> Areas:
     """Return the area under the curve of every run, by cell and seed, from its journal."""
     by_key = {cell.key: cell for cell in cells}
-    found: dict[Cell, dict[int, float]] = {cell: {} for cell in cells}
+    found: dict[StudyCell, dict[int, float]] = {cell: {} for cell in cells}
     # The budget of each run is its total cost, so no curve is extrapolated.
     goal = Goal("area", Measure.area, CostAxis.responses, math.inf, 0.0)
     for run in runs:
@@ -240,8 +240,8 @@ def _table(so_far: DoneSoFar) -> Done:
     files = RepositionFiles(study.folder)
     drawn = {
         page.BEST_RATES: figures.best_rate_figure(best, first),
-        page.EQUAL_RATE: figures.robustness_figure(rows, first, Method.repeat),
-        page.EQUAL_DISPLACEMENT: figures.robustness_figure(rows, first, Method.shortened),
+        page.EQUAL_RATE: figures.robustness_figure(rows, first, StudyMethod.repeat),
+        page.EQUAL_DISPLACEMENT: figures.robustness_figure(rows, first, StudyMethod.shortened),
         page.CONDITIONS: figures.condition_figure(rows),
     }
     spread = largest_spread(rows)

@@ -19,7 +19,7 @@ from sfpo_bench.search.goals import Goal, budgets_set_steps, settled, steps_with
 from sfpo_bench.search.space import Point, Space
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overrides import composed as compose
-from sfpo_bench.settings.overruled import Reader, Written, common_settings, refuse_overruled
+from sfpo_bench.settings.overruled import SettingsReader, Written, common_settings, refuse_overruled
 from sfpo_bench.settings.search import GoalSettings, Kind, Measure, Pruner, SweepSampler, SweepSettings
 from sfpo_bench.settings.stop_checks import check_stopped_curves
 from sfpo_bench.training.run import plain_node
@@ -121,14 +121,16 @@ def refuse_for_sweep(node: DictConfig, written: Sequence[Written]) -> None:
     goals = OmegaConf.to_container(node.sweep.goals)
     assert isinstance(goals, dict)
     reader = (
-        Reader.budgeted_sweep if budgets_set_steps({str(name): goal for name, goal in goals.items()}) else Reader.sweep
+        SettingsReader.budgeted_sweep
+        if budgets_set_steps({str(name): goal for name, goal in goals.items()})
+        else SettingsReader.sweep
     )
     refuse_overruled(reader, written, {"threads": node.sweep.threads})
 
 
 def refuse_parameter(key: str, place: str) -> None:
     """Raise `ConfigError` for a parameter whose key a sweep ignores."""
-    refuse_overruled(Reader.parameter, [Written(key.replace("/", "."), None, place)])
+    refuse_overruled(SettingsReader.parameter, [Written(key.replace("/", "."), None, place)])
 
 
 def refuse_conflicts(space: Space, written: Iterable[Written]) -> None:

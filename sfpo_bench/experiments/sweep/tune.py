@@ -29,7 +29,7 @@ from sfpo_bench.results.stored_files import write_atomically
 from sfpo_bench.search.space import Parameter, Point, Space
 from sfpo_bench.settings.comparison import ArmSettings
 from sfpo_bench.settings.config import RunConfig, from_node
-from sfpo_bench.settings.overruled import Reader, refuse_overruled
+from sfpo_bench.settings.overruled import SettingsReader, refuse_overruled
 from sfpo_bench.settings.search import SweepSampler
 from sfpo_bench.settings.written import in_file
 from sfpo_bench.training.run import plain_node
@@ -161,7 +161,7 @@ def _section(file: Path) -> DictConfig:
     loaded = read_yaml(file)
     if "sweep" not in loaded:
         raise ConfigError(f"{file} has no `sweep`; expected the file of a sweep")
-    refuse_overruled(Reader.tuning, in_file(file))
+    refuse_overruled(SettingsReader.tuning, in_file(file))
     return loaded
 
 

@@ -16,7 +16,7 @@ from sfpo_bench.reports.method_facts import TRUST
 from sfpo_bench.reports.summary import Accuracy, RatioRow
 from sfpo_bench.reports.tables import kind_text
 from sfpo_bench.statistics import CONFIDENCE, FEWEST_SEEDS
-from sfpo_bench.statistics.tie_groups import Pair, PairedDifference, group_letter
+from sfpo_bench.statistics.tie_groups import DifferenceOfArms, Pair, group_letter
 
 SHOWN = (CostAxis.responses, CostAxis.optimizer_steps, CostAxis.tokens)
 FIGURE_WORDS = (
@@ -203,7 +203,7 @@ def _differences_table(league: League) -> Table:
     return table(header, rows, left=1)
 
 
-def _difference_text(one: PairedDifference) -> str:
+def _difference_text(one: DifferenceOfArms) -> str:
     text = f"{100 * one.point:+.1f}"
     return text if one.low is None or one.high is None else f"{text} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
 

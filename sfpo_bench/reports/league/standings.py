@@ -11,7 +11,7 @@ from sfpo_bench.reports.load import SeedStatus
 from sfpo_bench.reports.method_facts import MethodFacts
 from sfpo_bench.reports.summary import Accuracy, ArmSummary, CurvePoint, RatioRow, Summary
 from sfpo_bench.statistics import holm_adjusted
-from sfpo_bench.statistics.tie_groups import Pair, PairedDifference, letters, paired_differences, tie_groups
+from sfpo_bench.statistics.tie_groups import DifferenceOfArms, Pair, letters, paired_differences, tie_groups
 
 # The cost axes of the table. Seconds depend on the machine and on interruptions; the comparison's own report has them.
 COUNTED = tuple(axis for axis in CostAxis if not axis.is_time)
@@ -50,7 +50,7 @@ class LeagueRow:
     final: Accuracy | None
     group: str
     same: Duplicate | None
-    difference: PairedDifference | None
+    difference: DifferenceOfArms | None
     facts: MethodFacts
 
     def ratio(self, target: float, axis: CostAxis) -> RatioRow | None:
@@ -68,7 +68,7 @@ class League:
     responses: int
     rows: tuple[LeagueRow, ...]
     groups: tuple[tuple[str, ...], ...]
-    pairs: tuple[PairedDifference, ...]
+    pairs: tuple[DifferenceOfArms, ...]
 
     def row(self, arm: str) -> LeagueRow:
         return next(row for row in self.rows if row.arm == arm)
@@ -181,7 +181,7 @@ def _rate(arm: ArmSummary) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _to_baseline(pairs: Sequence[PairedDifference], arm: str, baseline: str) -> PairedDifference | None:
+def _to_baseline(pairs: Sequence[DifferenceOfArms], arm: str, baseline: str) -> DifferenceOfArms | None:
     """Return the arm's score minus the baseline's."""
     for one in pairs:
         if (one.first, one.second) == (arm, baseline):
@@ -191,7 +191,7 @@ def _to_baseline(pairs: Sequence[PairedDifference], arm: str, baseline: str) -> 
     return None
 
 
-def turned(one: PairedDifference) -> PairedDifference:
+def turned(one: DifferenceOfArms) -> DifferenceOfArms:
     """Return the difference with its arms swapped."""
     low, high = (None if end is None else 0.0 - end for end in (one.high, one.low))
     return replace(one, first=one.second, second=one.first, point=0.0 - one.point, low=low, high=high)

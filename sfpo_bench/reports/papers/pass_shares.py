@@ -28,7 +28,7 @@ class StepHours:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ReferencePaper:
     """Another paper under the same protocol: `published/references/NAME.yaml`."""
 
     source: str
@@ -50,10 +50,10 @@ class PublishedShare:
     share: float
 
 
-def references(found: Published) -> list[Reference]:
+def references(found: Published) -> list[ReferencePaper]:
     """Return the papers that a publication is compared with."""
     places = [f"references/{name}" for name in found.references]
-    return [from_plain(Reference, published_data(place), f"published {place}") for place in places]
+    return [from_plain(ReferencePaper, published_data(place), f"published {place}") for place in places]
 
 
 @cache
@@ -75,7 +75,7 @@ def _of_costs(found: Published) -> list[PublishedShare]:
     ]
 
 
-def _of_hours(found: Reference) -> list[PublishedShare]:
+def _of_hours(found: ReferencePaper) -> list[PublishedShare]:
     return [
         PublishedShare(found.title, found.source, one.model, one.training / (one.training + one.rollout + one.other))
         for one in found.hours

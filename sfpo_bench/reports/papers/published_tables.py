@@ -15,7 +15,7 @@ from sfpo_bench.reports.markdown import markdown
 from sfpo_bench.reports.papers.frame import rows_of
 from sfpo_bench.reports.papers.layout import lay_out, points_text
 from sfpo_bench.reports.papers.names import PaperNames
-from sfpo_bench.reports.papers.pass_shares import Reference, published_shares, references
+from sfpo_bench.reports.papers.pass_shares import ReferencePaper, published_shares, references
 from sfpo_bench.reports.papers.published_curves import CurveReading, authors_curves, curve_disagreements, readings
 from sfpo_bench.reports.papers.published_results import Gain, Published, disagreements, gains, published_scores
 from sfpo_bench.reports.papers.table import score_blocks
@@ -158,7 +158,7 @@ def _ratio_cells(one: CurveReading) -> tuple[str, ...]:
     return (printed, f"{marks.baseline} and {marks.method}", f"{marks.ratio:.2f}", first, crossing)
 
 
-def _reference_blocks(one: Reference) -> list[Block]:
+def _reference_blocks(one: ReferencePaper) -> list[Block]:
     """Return blocks with another paper's rows, which are not compared with the rows above."""
     rows = [(row.model, row.method, *(f"{value:.1f}" for value in (*row.scores, row.average))) for row in one.rows]
     return [

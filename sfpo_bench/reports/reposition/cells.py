@@ -9,7 +9,7 @@ from sfpo_bench.algorithms.update_rules import SlowFast
 from sfpo_bench.reports.formats import ratio_text
 
 
-class Method(StrEnum):
+class StudyMethod(StrEnum):
     """The rule of a cell.
 
     `repeat` is Repeat(K + 1) at SFPO's learning rate. `shortened` is the same rule at equal displacement: its rate is
@@ -26,23 +26,23 @@ class Method(StrEnum):
 
 
 _NAMES = {
-    Method.grpo: "GRPO",
-    Method.gxpo: "GXPO",
-    Method.lookahead: "Lookahead",
+    StudyMethod.grpo: "GRPO",
+    StudyMethod.gxpo: "GXPO",
+    StudyMethod.lookahead: "Lookahead",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class StudyCell:
     """One arm of the study. `rate_factor` multiplies the tuned learning rate.
 
     `fast_passes` is 0 for rules without K, `alpha` is 0 for rules without alpha.
 
-        Cell("base", Method.sfpo, 3, 0.8, 0.5)      SFPO with K = 3, alpha = 0.8 at half the tuned rate
+        StudyCell("base", StudyMethod.sfpo, 3, 0.8, 0.5)      SFPO with K = 3, alpha = 0.8 at half the tuned rate
     """
 
     condition: str
-    method: Method
+    method: StudyMethod
     fast_passes: int = 0
     alpha: float = 0.0
     rate_factor: float = 1.0
@@ -50,7 +50,7 @@ class Cell:
     @property
     def key(self) -> str:
         """The key of the arm, which is also its folder name: `base-k3-sfpo-a80-x50`."""
-        if self.method is Method.grpo:
+        if self.method is StudyMethod.grpo:
             return self.method.value
         passes = f"-k{self.fast_passes}" if self.fast_passes else ""
         alpha = f"-a{_percent(self.alpha)}" if self.alpha else ""
@@ -59,7 +59,7 @@ class Cell:
     @property
     def label(self) -> str:
         """The name of the arm in tables."""
-        if self.method is Method.grpo:
+        if self.method is StudyMethod.grpo:
             return _NAMES[self.method]
         return f"{self.condition}: {self.rule} × {ratio_text(self.rate_factor)}"
 
@@ -69,30 +69,30 @@ class Cell:
         count = self.fast_passes + 1
         return {
             **_NAMES,
-            Method.sfpo: f"SFPO, K = {self.fast_passes}, alpha = {self.alpha:g}",
-            Method.repeat: f"Repeat({count})",
-            Method.shortened: f"Repeat({count}) at the displacement of alpha = {self.alpha:g}",
-            Method.kl_stop: f"Repeat({count}), KL stop",
+            StudyMethod.sfpo: f"SFPO, K = {self.fast_passes}, alpha = {self.alpha:g}",
+            StudyMethod.repeat: f"Repeat({count})",
+            StudyMethod.shortened: f"Repeat({count}) at the displacement of alpha = {self.alpha:g}",
+            StudyMethod.kl_stop: f"Repeat({count}), KL stop",
         }[self.method]
 
     @property
     def rate_share(self) -> float:
         """The learning rate of the cell divided by the tuned one."""
-        if self.method is not Method.shortened:
+        if self.method is not StudyMethod.shortened:
             return self.rate_factor
         return (
             self.rate_factor * SlowFast(fast_passes=self.fast_passes, alpha=self.alpha).reach / (self.fast_passes + 1)
         )
 
     @property
-    def at_equal_rate(self) -> Cell:
+    def at_equal_rate(self) -> StudyCell:
         """The control at the same learning rate: Repeat(K + 1)."""
-        return Cell(self.condition, Method.repeat, self.fast_passes, 0.0, self.rate_factor)
+        return StudyCell(self.condition, StudyMethod.repeat, self.fast_passes, 0.0, self.rate_factor)
 
     @property
-    def at_equal_displacement(self) -> Cell:
+    def at_equal_displacement(self) -> StudyCell:
         """The control with equal displacement under constant gradients: Repeat(K + 1) at a lower learning rate."""
-        return Cell(self.condition, Method.shortened, self.fast_passes, self.alpha, self.rate_factor)
+        return StudyCell(self.condition, StudyMethod.shortened, self.fast_passes, self.alpha, self.rate_factor)
 
 
 def _percent(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sfpo_bench.reports.document import Block, bullets, heading, paragraph, table
-from sfpo_bench.reports.reposition.cells import Cell, Method
+from sfpo_bench.reports.reposition.cells import StudyCell, StudyMethod
 from sfpo_bench.settings.reposition import ConditionSettings, RepositionSettings
 from sfpo_bench.statistics.intervals import CONFIDENCE
 from sfpo_bench.statistics.paired import paired_power, pairs_needed
@@ -15,7 +15,12 @@ _PROMPTS_OF_TIMES = 32  # the number of prompts at which `step_seconds` and `pas
 
 
 def design_blocks(
-    settings: RepositionSettings, cells: Sequence[Cell], seeds: int, steps: int, prompts: Mapping[str, int], slots: int
+    settings: RepositionSettings,
+    cells: Sequence[StudyCell],
+    seeds: int,
+    steps: int,
+    prompts: Mapping[str, int],
+    slots: int,
 ) -> list[Block]:
     """Return the cells by condition with their estimated time, the power of the seeds, and the dropped cells.
 
@@ -30,7 +35,7 @@ def design_blocks(
     first = next(iter(prompts.values()))
     every = sum(cell_seconds(settings, cell, steps, prompts.get(cell.condition, first)) for cell in cells)
     hours = every * seeds / 3600
-    tested = 2 * sum(cell.method is Method.sfpo for cell in cells)
+    tested = 2 * sum(cell.method is StudyMethod.sfpo for cell in cells)
     said = (
         f"{len(cells)} cells with {seeds} seeds each are {len(cells) * seeds} runs of {steps} steps. They take about "
         f"{hours:.1f} core-hours, or {hours / max(1, slots):.1f} hours on {slots} slots, without tuning."
@@ -56,9 +61,9 @@ def power_text(settings: RepositionSettings, seeds: int, tested: int) -> str:
     )
 
 
-def cell_seconds(settings: RepositionSettings, cell: Cell, steps: int, prompts: int) -> float:
+def cell_seconds(settings: RepositionSettings, cell: StudyCell, steps: int, prompts: int) -> float:
     """Return the estimated core-seconds of one run of the cell."""
-    passes = {Method.grpo: 1, Method.lookahead: 1, Method.gxpo: 3}.get(cell.method, cell.fast_passes + 1)
+    passes = {StudyMethod.grpo: 1, StudyMethod.lookahead: 1, StudyMethod.gxpo: 3}.get(cell.method, cell.fast_passes + 1)
     step = settings.step_seconds + passes * settings.pass_seconds
     return steps * step * prompts / _PROMPTS_OF_TIMES
 

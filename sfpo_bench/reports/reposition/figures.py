@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sfpo_bench.reports.look import TEXT_GREY, empty_figure, files_of, look
-from sfpo_bench.reports.reposition.cells import Method
+from sfpo_bench.reports.reposition.cells import StudyMethod
 from sfpo_bench.reports.reposition.table import BestRate, ComparedCell
 from sfpo_bench.statistics.paired import PairedDifference
 
@@ -23,7 +23,7 @@ def best_rate_figure(rows: Sequence[BestRate], condition: str) -> dict[str, byte
     return files_of(lambda: _forest([(one.cell.rule, one.area) for one in shown], "area under the learning curve"))
 
 
-def robustness_figure(rows: Sequence[ComparedCell], condition: str, method: Method) -> dict[str, bytes]:
+def robustness_figure(rows: Sequence[ComparedCell], condition: str, method: StudyMethod) -> dict[str, bytes]:
     """Draw the area of SFPO minus that of its control over the rate: a panel for each K, a line for each alpha."""
     shown = [one for one in rows if one.cell.condition == condition and one.control.method is method]
     return files_of(lambda: _over_rates(shown, method))
@@ -34,7 +34,7 @@ def condition_figure(rows: Sequence[ComparedCell]) -> dict[str, bytes]:
 
     The cells are those K, alpha and rates that other conditions have too; with a single condition, all its cells.
     """
-    own = [one for one in rows if one.control.method is Method.shortened]
+    own = [one for one in rows if one.control.method is StudyMethod.shortened]
     further = {_kind(one) for one in own if one.cell.condition != own[0].cell.condition}
     shown = [one for one in own if _kind(one) in further] if further else own
     return files_of(lambda: _by_condition(shown))
@@ -56,7 +56,7 @@ def _forest(rows: Sequence[tuple[str, PairedDifference]], words: str) -> Figure:
     return figure
 
 
-def _over_rates(rows: Sequence[ComparedCell], method: Method) -> Figure:
+def _over_rates(rows: Sequence[ComparedCell], method: StudyMethod) -> Figure:
     every = sorted({one.cell.fast_passes for one in rows})
     figure = empty_figure(_WIDTH, 3.9)
     panels = figure.subplots(1, max(1, len(every)), sharey=True, squeeze=False)[0]
@@ -72,7 +72,7 @@ def _over_rates(rows: Sequence[ComparedCell], method: Method) -> Figure:
         panel.minorticks_off()
         panel.set_title(f"K = {passes}", fontsize=9)
         panel.set_xlabel("rate / rate tuned for Repeat(K + 1)", fontsize=8)
-    against = "the same rate" if method is Method.repeat else "equal displacement"
+    against = "the same rate" if method is StudyMethod.repeat else "equal displacement"
     panels[0].set_ylabel(f"area, SFPO minus Repeat(K + 1)\nat {against}", fontsize=8)
     handles, words = panels[0].get_legend_handles_labels()
     figure.legend(handles, words, loc="lower left", ncols=4, fontsize=8, frameon=False)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from sfpo_bench.reports.document import Block, Picture, heading, paragraph, table
-from sfpo_bench.reports.reposition.cells import Cell, Method
+from sfpo_bench.reports.reposition.cells import StudyCell, StudyMethod
 from sfpo_bench.reports.reposition.table import Areas, BestRate, ComparedCell
 from sfpo_bench.results.csv_text import csv_bytes
 from sfpo_bench.statistics.paired import PairedDifference
@@ -27,8 +27,8 @@ def result_blocks(rows: Sequence[ComparedCell], best: Sequence[BestRate]) -> lis
     """Return the results: each rule at its best rate, differences at equal rate and equal displacement, figures."""
     found: list[Block] = [heading(2, "Each rule at its best rate"), _best_table(best), _picture(BEST_RATES)]
     for title, method, figure in (
-        ("SFPO and Repeat(K + 1) at the same rate", Method.repeat, EQUAL_RATE),
-        ("SFPO and Repeat(K + 1) at equal displacement", Method.shortened, EQUAL_DISPLACEMENT),
+        ("SFPO and Repeat(K + 1) at the same rate", StudyMethod.repeat, EQUAL_RATE),
+        ("SFPO and Repeat(K + 1) at equal displacement", StudyMethod.shortened, EQUAL_DISPLACEMENT),
     ):
         found += [heading(2, title), _picture(figure)]
         found.append(_difference_table([one for one in rows if one.control.method is method]))
@@ -77,7 +77,7 @@ def areas_csv(areas: Areas) -> bytes:
     return csv_bytes(pd.DataFrame(found))
 
 
-def _named(cell: Cell) -> dict[str, object]:
+def _named(cell: StudyCell) -> dict[str, object]:
     return {
         "condition": cell.condition,
         "method": cell.method.value,

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from sfpo_bench.reports.reposition.cells import Cell, Method
+from sfpo_bench.reports.reposition.cells import StudyCell, StudyMethod
 from sfpo_bench.statistics import holm_adjusted
 from sfpo_bench.statistics.paired import PairedDifference, paired_difference
 
 # The area under the learning curve by cell and seed: the mean accuracy over the responses of the run.
-Areas = Mapping[Cell, Mapping[int, float]]
+Areas = Mapping[StudyCell, Mapping[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedCell:
     """A cell of SFPO compared with one of its two controls. `p_holm` is adjusted over all differences of the study."""
 
-    cell: Cell
-    control: Cell
+    cell: StudyCell
+    control: StudyCell
     area: float
     control_area: float
     difference: PairedDifference
@@ -34,7 +34,7 @@ class BestRate:
     highest of its range.
     """
 
-    cell: Cell
+    cell: StudyCell
     area: PairedDifference
     difference: PairedDifference | None
     at_end: bool
@@ -44,7 +44,7 @@ def compared(areas: Areas) -> list[ComparedCell]:
     """Return every cell of SFPO compared with both its controls over their common seeds, adjusted by Holm over all."""
     found = []
     for cell, own in areas.items():
-        if cell.method is not Method.sfpo:
+        if cell.method is not StudyMethod.sfpo:
             continue
         for control in (cell.at_equal_rate, cell.at_equal_displacement):
             seeds = sorted(own.keys() & areas.get(control, {}).keys())
@@ -67,18 +67,20 @@ def best_rates(areas: Areas) -> list[BestRate]:
     seeds = sorted(set[int]().union(*(own.keys() for own in areas.values())))
     choose = choosing_seeds(seeds)
     report = [seed for seed in seeds if seed not in choose]
-    groups: dict[tuple[str, int, Method], list[Cell]] = {}
+    groups: dict[tuple[str, int, StudyMethod], list[StudyCell]] = {}
     for cell in areas:
         groups.setdefault((cell.condition, cell.fast_passes, cell.method), []).append(cell)
-    best = {group: _best(areas, cells, choose) for group, cells in groups.items() if group[2] is not Method.shortened}
+    best = {
+        group: _best(areas, cells, choose) for group, cells in groups.items() if group[2] is not StudyMethod.shortened
+    }
     found = []
     for (condition, passes, method), cell in best.items():
-        control = best.get((condition, passes, Method.repeat))
+        control = best.get((condition, passes, StudyMethod.repeat))
         own = [areas[cell][seed] for seed in report if seed in areas[cell]]
         if not own:
             continue
         difference = None
-        if control is not None and method is not Method.repeat:
+        if control is not None and method is not StudyMethod.repeat:
             pairs = [seed for seed in report if seed in areas[cell] and seed in areas[control]]
             difference = paired_difference([areas[cell][one] - areas[control][one] for one in pairs]) if pairs else None
         factors = {one.rate_factor for one in groups[condition, passes, method]}
@@ -87,7 +89,7 @@ def best_rates(areas: Areas) -> list[BestRate]:
     return found
 
 
-def _best(areas: Areas, cells: Sequence[Cell], seeds: Sequence[int]) -> Cell:
+def _best(areas: Areas, cells: Sequence[StudyCell], seeds: Sequence[int]) -> StudyCell:
     """Return the cell with the largest mean over these seeds; the first of equal ones."""
     return max(cells, key=lambda cell: fmean([areas[cell][one] for one in seeds if one in areas[cell]] or [-1.0]))
 
