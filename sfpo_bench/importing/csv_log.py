@@ -11,7 +11,7 @@ from pathlib import Path
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.importing.entries import STEP_NAMES
 from sfpo_bench.importing.fields import Preset
-from sfpo_bench.importing.log import LogRow, RunLog, number
+from sfpo_bench.importing.log import LogRow, RunLog, number, whole_number
 from sfpo_bench.importing.naming import Names
 from sfpo_bench.importing.reader import Given, Separator, TextFormat
 
@@ -172,7 +172,7 @@ def _row(line: _Line, keys: _Keys, form: TextFormat) -> LogRow:
 
 def _whole(line: _Line, name: str, form: TextFormat) -> int:
     text = line.cells[name]
-    value = number(text, form.decimal)
-    if value is None or value != int(value) or value < 0:
+    value = whole_number(text, form.decimal)
+    if value is None or value < 0:
         raise ConfigError(f"{line.place}: {name} is {text!r}; expected a whole number, 0 or more")
-    return int(value)
+    return value

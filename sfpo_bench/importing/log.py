@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 import re
 from collections.abc import Mapping
@@ -30,6 +31,17 @@ def number(text: str, decimal: Decimal = Decimal.point) -> float | None:
         return None
     value = float(text.replace(",", "."))
     return value if math.isfinite(value) else None
+
+
+def whole_number(text: str, separator: Decimal = Decimal.point) -> int | None:
+    """Return the whole number that `text` is, exactly, or None for any other text: 100 for `100`, `100.0` and `1e2`.
+
+    Not through a float: from 2^53 on it is not every whole number, and two seeds would become one.
+    """
+    if number(text, separator) is None:
+        return None
+    exact = decimal.Decimal(text.replace(",", "."))
+    return int(exact) if exact == exact.to_integral_value() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sfpo_bench.core.errors import ConfigError
-from sfpo_bench.importing.log import RunLog, number
+from sfpo_bench.importing.log import RunLog, whole_number
 
 _USUAL_SEED = "seed"
 _PARTS = {"{arm}": r"(?P<arm>.+)", "{seed}": r"(?P<seed>[0-9]+)"}
@@ -56,10 +56,10 @@ def _seed(name: str, settings: Mapping[str, str], names: Names, parts: Mapping[s
         return given
     key = names.seed or _USUAL_SEED
     text = _setting(name, settings, key, "seed")
-    value = number(text.strip())
-    if value is None or value != int(value) or value < 0:
+    value = whole_number(text.strip())
+    if value is None or value < 0:
         raise ConfigError(f"run {name}: {key} is {text!r}; expected a whole number, 0 or more")
-    return int(value)
+    return value
 
 
 def _parts(name: str, template: str) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from sfpo_bench.importing.csv_log import csv_runs
 from sfpo_bench.importing.curves import ImportedRun, imported_run
 from sfpo_bench.importing.fields import PRESETS, Fields, Preset, settle_accuracy
 from sfpo_bench.importing.json_log import json_run
-from sfpo_bench.importing.log import Decimal, LogRow, RunLog, as_resumed
+from sfpo_bench.importing.log import Decimal, LogRow, RunLog, as_resumed, whole_number
 from sfpo_bench.importing.naming import Names
 from sfpo_bench.importing.reader import Separator, TextFormat
 from sfpo_bench.reports import Summary, compare, curves_frame, load_comparison, metrics_frame, write_report
@@ -141,6 +141,21 @@ def test_a_total_is_interpolated_between_rows_and_known_no_further(tmp_path: Pat
 def test_bad_input_is_refused_with_its_place(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         runs_of(text, tmp_path)
+
+
+def test_seeds_that_a_float_cannot_tell_apart_are_two_runs(tmp_path: Path) -> None:
+    seeds = (2**53, 2**53 + 1, 2**64 + 1)
+    rows = [f"1,{seed},0.5,80\n" for seed in seeds] + [f"2,{seeds[1]}.0,0.5,90\n"]
+    assert [run.seed for run in runs_of("step,seed,accuracy,responses\n" + "".join(rows), tmp_path)] == list(seeds)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("100", 100), ("100.0", 100), ("1e2", 100), ("1.5", None), ("1e-400", None), ("1e400", None), ("-3", -3),
+     ("9007199254740993.5", None), ("0", 0), ("", None), ("1_0", None)],
+)  # fmt: skip
+def test_whole_numbers_are_read_exactly(text: str, expected: int | None) -> None:
+    assert whole_number(text) == expected
 
 
 @pytest.mark.parametrize(
