@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
@@ -22,27 +22,66 @@ Content = dict[str, str]
 
 
 def left_behind(results: Path) -> Content:
-    """By path: journals, samples, trials and weights of the last checkpoint, tables, and the rows of the store."""
+    """By path: journals, samples, trials and weights of the last checkpoint, tables, and the rows of the store.
+
+    Of a pruned trial only what it had done when it was judged: how many steps its run takes until it hears of the
+    verdict is a matter of time.
+    """
     found = Content()
     names = _run_names(results / "mlflow.db")
+    judged = _judged(results)
+    pruned = {f"{folder.parent.name} {folder.name}": step for folder, step in judged.items()}
     for path in sorted(path for path in results.rglob("*") if path.is_file()):
         # Artifacts lie below the id that the store drew for their run.
         key = re.sub("[0-9a-f]{32}", lambda uid: names.get(uid[0], uid[0]), str(path.relative_to(results)))
         if path.name == "journal.jsonl":
-            found[key] = _digest([without_seconds(json.loads(line)) for line in path.read_text().splitlines()])
+            rows = _rows(path)
+            if (step := judged.get(path.parent)) is not None:
+                rows = [row for row in rows if int(str(row["step"])) <= step]
+            found[key] = _digest([without_seconds(row) for row in rows])
+        elif path.parent in judged or any(f"/{name}/" in f"/{key}" for name in pruned):
+            continue
         elif path.name == "samples.jsonl" or path.name in _HASHED:
             found[key] = hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.name == "samples.parquet":
             found[key] = _digest(pd.read_parquet(path, engine="pyarrow", use_threads=False).to_json())
         elif path.name == "trials.json":
             found[key] = _digest(without_seconds(json.loads(path.read_text())))
-    for checkpoints in sorted(results.rglob("checkpoints")):
+    for checkpoints in sorted(path for path in results.rglob("checkpoints") if path.parent not in judged):
         last = max((path for path in checkpoints.glob("step-*")), default=None)
         for path in sorted(last.rglob("*.safetensors")) if last else ():
             found[str(path.relative_to(results))] = hashlib.sha256(path.read_bytes()).hexdigest()
     if (results / "mlflow.db").is_file():
-        found["mlflow.db"] = _digest(sorted(_stored(results / "mlflow.db")))
+        found["mlflow.db"] = _digest(sorted(_stored(results / "mlflow.db", pruned)))
     return found
+
+
+def _rows(journal: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+def _judged(results: Path) -> dict[Path, int]:
+    """The folders of pruned runs, with the step of the evaluation at which each was judged: the first one that has
+    spent the share of the budget which belongs to the trial's last rung."""
+    found = dict[Path, int]()
+    for trials in results.rglob("trials.json"):
+        plan = json.loads((trials.parent / "sweep.json").read_text())
+        goal, search = next(iter(plan["goals"].values())), plan["search"]
+        assert search["seeds"] == 1, "rungs of several seeds are numbered one after another"
+        for trial in json.loads(trials.read_text())["trials"]:
+            if trial["state"] != "pruned":
+                continue
+            spent = goal["budget"] * max(map(int, trial["rungs"])) / search["rungs"]
+            [journal] = (trials.parent / "trials" / f"trial-{trial['number']:04d}").glob("seed-*/journal.jsonl")
+            evaluations = [row for row in _rows(journal) if row["kind"] == "evaluation"]
+            found[journal.parent] = next(int(str(row["step"])) for row in evaluations if _cost(row, goal) >= spent)
+    return found
+
+
+def _cost(row: dict[str, object], goal: dict[str, str]) -> float:
+    costs = row["costs"]
+    assert isinstance(costs, dict)
+    return float(costs[goal["axis"]])
 
 
 def differences(whole: Content, killed: Content) -> list[str]:
@@ -73,7 +112,7 @@ def _run_names(database: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT run_uuid, name FROM runs").fetchall())
 
 
-def _stored(database: Path) -> Iterator[tuple[str, ...]]:
+def _stored(database: Path, pruned: Mapping[str, int]) -> Iterator[tuple[str, ...]]:
     """Every run once, with its parent, status and numbers; of what measures time, that it is there."""
     with closing(connect(database)) as connection:
         runs = connection.execute("SELECT run_uuid, name, status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
@@ -84,7 +123,9 @@ def _stored(database: Path) -> Iterator[tuple[str, ...]]:
             for key, value, step in connection.execute(
                 "SELECT key, value, step FROM metrics WHERE run_uuid = ?", (uuid,)
             ):
-                if not key.startswith(_NOT_COMPARED):
+                # Steps on the other axes are costs, which do not say whether the run was judged by then.
+                late = name in pruned and (step > pruned[name] or key.startswith("accuracy_by"))
+                if not late and not key.startswith(_NOT_COMPARED):
                     shown = "" if timed(key.rpartition("/")[2]) else repr(value)
                     yield "metric", name, key, shown, str(step)
 

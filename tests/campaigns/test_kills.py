@@ -41,6 +41,35 @@ def test_results_are_equal_but_for_times(tmp_path: Path, file: str, content: str
     assert [one.partition(":")[0] for one in found] == said
 
 
+def pruned_trial(folder: Path, steps: int, loss: float) -> Path:
+    """A trial of 8 responses a step, judged at half of a budget of 32, whose run heard of it after `steps` steps."""
+    sweep = folder / "results" / "sweeps" / "tiny"
+    run = sweep / "trials" / "trial-0000" / "seed-0100"
+    (run / "checkpoints" / f"step-{steps:06d}").mkdir(parents=True)
+    (run / "checkpoints" / f"step-{steps:06d}" / "weights.safetensors").write_text(f"weights {steps}")
+    rows: list[dict[str, object]] = [
+        {"kind": kind, "step": step, "loss": loss, "costs": {"responses": 8 * step}}
+        for step in range(1, steps + 1)
+        for kind in ("step", "evaluation")
+    ]
+    (run / "journal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    goals = {"area": {"axis": "responses", "budget": 32.0}}
+    (sweep / "sweep.json").write_text(json.dumps({"goals": goals, "search": {"seeds": 1, "rungs": 4}}))
+    trials = [{"number": 0, "state": "pruned", "rungs": {"1": 0.1, "2": 0.2}}]
+    (sweep / "trials.json").write_text(json.dumps({"trials": trials}))
+    return folder / "results"
+
+
+def test_pruned_runs_are_equal_up_to_the_step_at_which_they_were_judged(tmp_path: Path) -> None:
+    found = {
+        (steps, loss): left_behind(pruned_trial(tmp_path / f"{steps} {loss}", steps, loss))
+        for steps, loss in ((2, 0.5), (3, 0.5), (4, 0.5), (3, 0.6))
+    }
+    assert found[2, 0.5] == found[3, 0.5] == found[4, 0.5]
+    [said] = differences(found[2, 0.5], found[3, 0.6])
+    assert said.startswith("differs") and said.endswith("journal.jsonl")
+
+
 def test_processes_below_a_process_are_found_however_deep(tmp_path: Path) -> None:
     nested = f"import subprocess, sys; subprocess.run([{sys.executable!r}, '-c', 'print(1, flush=True); input()'])"
     with subprocess.Popen(
