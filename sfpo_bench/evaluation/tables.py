@@ -240,7 +240,11 @@ def _sampling_text(one: Evaluation) -> str:
 def _scores_tables(arms: Sequence[ScoredArm], k: int, leave_out: Collection[str]) -> list[Block]:
     """Return a table of avg, pass and maj at k, and one of how often k answers are correct together."""
     tables: list[Block] = [_scores_table(arms, ONE_RIGHT, k, leave_out)]
-    return tables if k == 1 else [*tables, paragraph(TOGETHER_TEXT), _scores_table(arms, TOGETHER, k, leave_out)]
+    if k == 1:
+        return tables
+    # A heading of its own, from which LaTeX makes the caption.
+    together = heading(3, "Several answers right together"), paragraph(TOGETHER_TEXT)
+    return [*tables, *together, _scores_table(arms, TOGETHER, k, leave_out)]
 
 
 def _scores_table(arms: Sequence[ScoredArm], metrics: Sequence[str], k: int, leave_out: Collection[str]) -> Table:

@@ -128,7 +128,11 @@ def test_a_checkpoint_of_a_run_is_tracked_beneath_it_and_compared_with_another(c
     scores = pd.read_csv(tmp_path / "results/scores/scores.csv")
     assert set(scores.runs) == {2} and set(scores.arm) == {"grpo", "sfpo"}
     text = (tmp_path / "results/scores/table.tex").read_text()
-    assert text.count(r"\begin{table}") + text.count(r"\begin{table*}") == 3
+    page = (tmp_path / "results/scores/table.md").read_text()
+    captions = re.findall(r"\\caption\{([^}]*)\}", text)
+    tables = len(re.findall(r"^\| :---", page, re.MULTILINE))
+    assert len(captions) == len(set(captions)) == tables == len(re.findall(r"\\begin\{table\*?\}", text))
+    assert "Leaderboard" in captions and "Responses" in captions
 
 
 @pytest.mark.slow
