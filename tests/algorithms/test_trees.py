@@ -82,11 +82,12 @@ def test_equal_log_probs_make_both_fusions_equal_and_others_do_not() -> None:
 
 def test_softmax_fusion_is_written_out() -> None:
     """Of two leaves below a stem, by the sums and by the means of their tokens' log-probs."""
-    rows = grown([(None, 0, 4), (0, 2, 7), (None, 0, 3)], [1.0, 0.0, 0.5], 3)
+    # Three nodes of depth 1: the scores of two are the same whatever their values.
+    rows = grown([(None, 0, 4), (0, 2, 7), (None, 0, 3), (None, 0, 2)], [1.0, 0.0, 0.5, 0.2], 4)
     for choice, of in ((EdgeLogProb.sum, sum), (EdgeLogProb.token_mean, fmean)):
         a, b = (math.exp(of(rows[row].completion.log_probs[2:])) for row in (0, 1))
-        expected = z([a / (a + b), 0.5])
-        found = TreeAdvantage(fusion=Fusion.softmax, edge_log_prob=choice).advantages(rewarded(rows, 3))
+        expected = z([a / (a + b), 0.5, 0.2])
+        found = TreeAdvantage(fusion=Fusion.softmax, edge_log_prob=choice).advantages(rewarded(rows, 4))
         assert found[0, :2].tolist() == pytest.approx([expected[0]] * 2) and found[2, 0] == pytest.approx(expected[1])
 
 

@@ -96,6 +96,11 @@ def test_the_table_is_what_the_journals_say(tmp_path: Path) -> None:
         assert bool(letters[0] & letters[1]) is (not told) and told is bool(holm[p] <= 0.05)
 
 
+def test_the_first_group_is_that_of_the_best_whatever_the_arms_are_called(tmp_path: Path) -> None:
+    league = league_at(folder(tmp_path / "made", {"grpo": (0.0, 1), "a slow one": (-0.2, 2), "z far": (0.25, 4)}))
+    assert {row.arm: row.group for row in league.rows} == {"z far": "a", "grpo": "b", "a slow one": "c"}
+
+
 def test_every_ratio_is_of_one_family(tmp_path: Path) -> None:
     league = league_at(folder(tmp_path / "made"))
     rows = [ratio for row in league.compared for ratio in row.ratios]
@@ -110,6 +115,8 @@ def test_a_twin_is_said_to_be_one_and_is_ranked_nowhere(tmp_path: Path) -> None:
     by_bits, by_curves = league_at(path, same), league_at(path)
     assert by_bits.row("twin").same == Duplicate("grpo", bits=True)
     assert by_curves.row("twin").same == Duplicate("grpo", bits=False, apart=0)
+    one_seed = {"grpo": same["grpo"], "twin": {**same["twin"], 3: "other bits"}}
+    assert league_at(path, one_seed).row("twin").same == Duplicate("grpo", bits=False, apart=0)
     assert by_bits.row("twin").group == by_bits.row("grpo").group and not by_bits.row("twin").ratios
     assert all("twin" not in (one.first, one.second) for one in by_bits.pairs)
     text = markdown(

@@ -37,6 +37,12 @@ def test_the_power_is_the_share_of_experiments_that_find_it(spread: float, diffe
     assert power == pytest.approx(found, abs=4 * math.sqrt(power * (1 - power) / 20_000) + 1e-3)
 
 
+@pytest.mark.parametrize("pairs", [2, 3, 6, 20])
+def test_the_power_is_the_tail_of_the_noncentral_t_with_a_degree_less_than_pairs(pairs: int) -> None:
+    shift, limit = 0.8 * math.sqrt(pairs) / 1.3, stats.t.ppf(0.975, pairs - 1)
+    assert paired_power(1.3, 0.8, pairs) == pytest.approx(float(stats.nct.sf(limit, pairs - 1, shift)), rel=1e-6)
+
+
 def test_the_pairs_needed_are_the_fewest_that_do() -> None:
     for spread in (0.004, 0.0099, 0.0187):
         n = pairs_needed(spread, 0.015)

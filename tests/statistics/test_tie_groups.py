@@ -10,7 +10,14 @@ from scipy.stats import t as student
 from scipy.stats import ttest_rel
 
 from sfpo_bench.statistics import holm_adjusted
-from sfpo_bench.statistics.tie_groups import Pair, detectable_difference, letters, paired_differences, tie_groups
+from sfpo_bench.statistics.tie_groups import (
+    DifferenceOfArms,
+    Pair,
+    detectable_difference,
+    letters,
+    paired_differences,
+    tie_groups,
+)
 
 ARMS = ("p", "q", "r", "s", "t", "u")
 
@@ -78,6 +85,12 @@ def test_only_common_seeds_count_and_too_few_of_them_tell_nothing() -> None:
     assert (one.n, one.p_value, one.adjusted_p, one.separated) == (2, None, 1.0, False)
     assert one.point == pytest.approx(0.7)
     assert paired_differences({"a": {0: 1.0}, "b": {1: 1.0}}) == []
+
+
+@pytest.mark.parametrize(("adjusted", "separated"), [(0.049, True), (0.051, False), (0.3, False), (0.951, False)])
+def test_only_an_adjusted_p_of_a_twentieth_or_less_tells_arms_apart(adjusted: float, separated: bool) -> None:
+    one = DifferenceOfArms("a", "b", 0.1, 0.0, 0.2, 6, 0.01, adjusted_p=adjusted)
+    assert one.separated is separated
 
 
 def test_arms_whose_scores_are_the_same_are_not_told_apart() -> None:

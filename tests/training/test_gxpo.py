@@ -94,6 +94,17 @@ def test_micro_batches_do_not_change_it_and_k_does(mini_batches: int, unit: Unit
     assert largest_difference(found(16384), found(16384, passes=2)) > 1e-4
 
 
+def test_the_ratio_is_of_the_quantity_that_is_named() -> None:
+    def found(ratio: StepQuantity, **settings: Any) -> dict[str, Tensor]:
+        return learn(Gxpo(fast_passes=8, floor=0.0, trigger=never(), ratio=ratio), **settings)[0]
+
+    clipped = {**SGD, "learning_rate": 1.0, "gradient_clip_norm": 0.01}
+    assert not same_bits(found(StepQuantity.raw_gradient, **clipped), found(StepQuantity.clipped_gradient, **clipped))
+    assert same_bits(found(StepQuantity.raw_gradient, **SGD), found(StepQuantity.clipped_gradient, **SGD))
+    steps, gradients = (found(one, **ADAMW) for one in (StepQuantity.optimizer_step, StepQuantity.clipped_gradient))
+    assert largest_difference(steps, gradients) > 1e-6
+
+
 OBJECTIVES: list[Objective] = [
     Clipped(kl_coefficient=0.1, entropy_coefficient=0.01),
     Clipped(ratio=SequenceRatio(), clip_low=3e-4, clip_high=4e-4),

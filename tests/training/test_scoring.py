@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
 
 from sfpo_bench.training.batch import micro_batches
+from sfpo_bench.training.layout import micro_batches_of_rank
+from sfpo_bench.training.ranks import Ranks
 from sfpo_bench.training.scoring import Scorer
 from tests.training.policies import VOCABULARY, batch, on_cpu, policy
 
@@ -136,3 +138,19 @@ def test_responses_to_a_prompt_stay_together_in_whatever_order_they_come() -> No
             met = [owner for owner, _ in groupby(data.owners_B[rows].tolist())]
             assert sorted(met) == list(range(5)), "each prompt once"
             assert [longest_P[owner] for owner in met] == sorted(longest_P)
+
+
+class OneBehind(Ranks):
+    """A rank that has one micro-batch less than another one."""
+
+    def largest(self, value: float) -> float:
+        return value + 1
+
+
+def test_a_rank_with_fewer_micro_batches_scores_a_row_of_its_batch_that_counts_nowhere() -> None:
+    data, model = batch(3), policy()
+    *mine, (dummy, counts) = micro_batches_of_rank(data, 64, 8, OneBehind(), torch.device("cpu"))
+    assert [counted for _, counted in mine] == [True] * len(mine) and not counts
+    assert sorted(row for micro, _ in mine for row in micro.host.rows_B.tolist()) == list(range(len(data)))
+    assert dummy.host.rows_B.tolist() == [0]
+    assert bool(Scorer(model, 1.0).score(dummy).log_probs_BT.isfinite().all())

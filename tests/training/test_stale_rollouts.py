@@ -79,12 +79,13 @@ def test_a_step_samples_from_the_weights_that_a_step_so_many_before_it_began_wit
     again = LocalLearner(policy(dtype=dtype), Clipped(), LearnerSettings(**ADAMW), 1.0, stale_steps=stale_steps)
     kept = {name: weight.clone() for name, weight in learner.tensors_beside()["earlier"].items()}
     again.load_beside(lambda part, like: kept)
-    for one in (learner, again):
-        assert one.earlier is not None
-        for step in range(3):
-            shifted = {name: weight + step for name, weight in learner.masters.masters.items()}
+    for step in range(3):
+        shifted = {name: weight + step for name, weight in learner.masters.masters.items()}
+        for one in (learner, again):
+            assert one.earlier is not None
             one.earlier.follow(STEPS + 1 + step, shifted)
-    assert same(sampled(again), sampled(learner)) and not same(sampled(again), began[-1])
+        assert same(sampled(again), sampled(learner)), f"{step} steps later"
+    assert not same(sampled(again), began[-1])
 
 
 def test_a_learner_without_stale_rollouts_holds_no_copies() -> None:
