@@ -54,6 +54,8 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
         # Hydra prints an extra line about any exception that leaves this function.
         try:
             act(node)
+        except BrokenPipeError as error:  # who read the output has gone: no fault, see `cli.main`
+            raised.append(error)
         except OSError as error:
             raised.append(BenchError(f"{error}; check that the path is right and may be written, and the disk"))
         except OmegaConfBaseException as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import Cli, command
 
 # Ends the process loudly when torch is imported, and says at the end which heavy modules were.
 NO_TORCH = """
@@ -142,3 +145,13 @@ def test_completion_knows_verbs_groups_and_settings(cli: Cli) -> None:
 
 def test_completion_can_be_installed(cli: Cli) -> None:
     assert "complete -o" in cli("train", "-sc", "install=bash").stdout
+
+
+@pytest.mark.parametrize("line", ["train --plan", "doctor", "methods", "--help"])
+def test_a_reader_that_has_gone_is_no_fault(line: str, tmp_path: Path) -> None:
+    """As `sfpo-bench methods | head -1`: no message, and the exit code of SIGPIPE."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command(tuple(line.split())), cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
