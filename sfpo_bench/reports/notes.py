@@ -203,8 +203,9 @@ def holm_lines(summary: Summary) -> list[str]:
     family = max((row.family for row in summary.absolute.ratios), default=0)
     if family == 0:
         return []
+    noun = "statements" if family > 1 else "statement"
     return [
-        f"{family} statements ({_family_text(summary)}): a difference is stated only if it holds after Holm's "
+        f"{family} {noun} ({_family_text(summary)}): a difference is stated only if it holds after Holm's "
         f"adjustment over all of them at {level_text(summary.confidence)}, and if both arms have {FEWEST_SEEDS} "
         "seeds or more. Intervals are not adjusted."
     ]
