@@ -54,10 +54,8 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
         # Hydra prints an extra line about any exception that leaves this function.
         try:
             act(node)
-        except BrokenPipeError as error:  # who read the output has gone: no fault, see `cli.main`
-            raised.append(error)
         except OSError as error:
-            raised.append(BenchError(f"{error}; check that the path is right and may be written, and the disk"))
+            raised.append(_of_system(error))
         except OmegaConfBaseException as error:
             raised.append(ConfigError(explain(error, hint_for=partial(other_places, verb))))
         except Exception as error:
@@ -77,6 +75,13 @@ def run(verb: str, arguments: Sequence[str], act: Callable[[DictConfig], None], 
         raise ConfigError(_of_files(verb, error, flags)) from error
     if raised:
         raise raised[0]
+
+
+def _of_system(error: OSError) -> Exception:
+    """Return the message for an error of the system; a broken pipe stays, since `cli.main` ends it without one."""
+    if isinstance(error, BrokenPipeError):
+        return error
+    return BenchError(f"{error}; check that the path is right and may be written, and the disk")
 
 
 def _checked(verb: str, overrides: Sequence[str], searches: bool) -> list[str]:
