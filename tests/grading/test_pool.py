@@ -18,9 +18,9 @@ from sfpo_bench.grading import Grader, Pair, grade_math
 from sfpo_bench.grading.pool import Pool
 from sfpo_bench.grading.records import Question, Request
 
-# What math-verify does not finish in a minute: deadlines are tried on its second opinions, as every verdict of ours has
-# an end. The same integral up to 1 takes it about six seconds.
-ENDLESS = r"\boxed{\int_0^{\infty} \sin(\sin(\sin(x^{7})))^{x^x} dx}"
+# What math-verify does not finish: deadlines are tried on its second opinions, as every verdict of ours has an end. It
+# is a whole number, because the time of an integral depends on the seed of Python's hashes.
+ENDLESS = r"\boxed{7^{9^{9}}}"
 RIGHT, WRONG = Pair("5", r"\boxed{5.0}"), Pair("5", r"\boxed{6}")
 
 
