@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
 import os
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from sfpo_bench.cli.usage import USAGE, VERBS
-from sfpo_bench.core.errors import BenchError, ConfigError
+from sfpo_bench.core.errors import BenchError, ConfigError, did_you_mean
 from sfpo_bench.training.processes import is_first
 
 _WAIT_FOR_FIRST_RANK_SECONDS = 20.0
@@ -65,8 +64,7 @@ def _dispatch(arguments: list[str]) -> None:
         return
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
-        close = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = did_you_mean(verb, VERBS)
         raise ConfigError(f"{verb!r} is not a verb; {hint}expected one of {', '.join(VERBS)} (sfpo-bench --help)")
     if any(argument in ("-h", "--help") for argument in rest):
         from sfpo_bench.cli.verb_help import verb_help

@@ -25,6 +25,9 @@ Messages say what was found, what was expected and what to do.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class BenchError(Exception):
     """Base class; the command line prints the message alone and exits with `exit_code`."""
@@ -106,3 +109,9 @@ class TrackingError(BenchError):
 
 class DeliveredElsewhere(TrackingError):
     """Another process delivers the same run or creates the store, and the wait for it timed out."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the hint `did you mean X? ` for the known word of similar spelling; empty without one."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]}? " if close else ""

@@ -5,7 +5,6 @@ One YAML file per set in `evaluations/benchmarks` and `evaluations/training_sets
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -15,7 +14,7 @@ from typing import TypeVar, cast
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sfpo_bench.core.errors import ConfigError
+from sfpo_bench.core.errors import ConfigError, did_you_mean
 from sfpo_bench.core.resources import carried
 from sfpo_bench.core.yaml_files import read_yaml
 
@@ -107,8 +106,7 @@ def named_file(kinds: tuple[str, ...], name: str, what: str, setting: str = "") 
     """The YAML file of a named entry; raises `ConfigError` with the known names, and with the setting if given."""
     known = {path.stem: path for kind in kinds for path in sorted((carried("evaluations") / kind).glob("*.yaml"))}
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = did_you_mean(name, known)
         place = f"{setting} = " if setting else ""
         raise ConfigError(f"{place}{name!r} is not {what}; {hint}expected one of {', '.join(known)}")
     return known[name]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable
 from importlib.resources import files
 
 from omegaconf.errors import OmegaConfBaseException
+
+from sfpo_bench.core.errors import did_you_mean
 
 # What OmegaConf says, and how this package says it.
 _PLAIN = (
@@ -42,8 +43,7 @@ def explain(error: OmegaConfBaseException, prefix: str = "", hint_for: Callable[
     known = [f.name for f in dataclasses.fields(cls)] if cls is not None and dataclasses.is_dataclass(cls) else []
     if not known or (error.key is not None and str(error.key) in known):
         return f"{key}: {text}" if key else text
-    close = difflib.get_close_matches(str(error.key), known, n=1)
-    hint = hint_for(key) or (f"did you mean {close[0]}? " if close else "")
+    hint = hint_for(key) or did_you_mean(str(error.key), known)
     group = key.rpartition(".")[0]
     return f"{key} is not a setting; {hint}{f'{group} has' if group else 'there are'} {', '.join(known)}"
 
