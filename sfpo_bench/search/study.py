@@ -2,7 +2,9 @@
 
 Every process renews a lease on the study (a heartbeat with a timeout). A trial belongs to the process that took it. If
 the lease of that process expires, its trials are orphans, and the next process that asks for a trial takes one over
-with its parameters. Process ids are not used, since they may belong to another machine or to a zombie.
+with its parameters. Process ids are not used, since they may belong to another machine or to a zombie. A lease is
+stored as the time at which it expires, with its length. Clocks may be set back or forward: a process renews a lease
+that ends too late by its clock, and takes no lease of others for longer than its length.
 
 Every decision (taking over an orphan, creating a trial, recording its end) is made under one file lock in the sweep's
 folder, which all processes share for the checkpoints anyway. The kernel releases the lock of a killed process. A kill
@@ -87,6 +89,7 @@ class SharedStudy:
         self._now = now
         self._owner = uuid.uuid4().hex[:12]
         self._lease_until = 0.0
+        self._seen: dict[str, tuple[float, float]] = {}  # by owner: the expiry as stored, and as this process takes it
         self._held: dict[int, HeldTrial] = {}
         with self._lock(), warnings.catch_warnings():
             # Optuna has marked Hyperband as experimental for years.
@@ -105,15 +108,17 @@ class SharedStudy:
     def renew(self) -> bool:
         """Renew this process's lease; cheap to call often. Returns False if the lease had expired."""
         now, before = self._now(), self._lease_until
-        if now > before - self._lease_seconds * 2 / 3:
-            self._study.set_user_attr(f"{_LEASE}{self._owner}", now + self._lease_seconds)
-            self._lease_until = now + self._lease_seconds
+        if not self._lease_seconds * 2 / 3 <= before - now <= self._lease_seconds:
+            self._set_lease(now + self._lease_seconds)
         return before == 0.0 or now <= before
 
     def release(self) -> None:
         """Release the lease, so that other processes may take over its trials immediately."""
-        self._lease_until = 0.0
-        self._study.set_user_attr(f"{_LEASE}{self._owner}", 0.0)
+        self._set_lease(0.0)
+
+    def _set_lease(self, until: float) -> None:
+        self._study.set_user_attr(f"{_LEASE}{self._owner}", [until, self._lease_seconds])
+        self._lease_until = until
 
     def others_until(self) -> float:
         """Return the time at which the last lease of other processes expires, in Unix seconds; 0 if there are none."""
@@ -124,8 +129,13 @@ class SharedStudy:
         return max(self._leases().values(), default=0.0)
 
     def _leases(self) -> dict[str, float]:
-        attributes = self._study.user_attrs
-        return {key.removeprefix(_LEASE): float(v) for key, v in attributes.items() if key.startswith(_LEASE)}
+        """Return by process when its lease expires; at most its length after this process first saw it."""
+        now = self._now()
+        leases = {key: value for key, value in self._study.user_attrs.items() if key.startswith(_LEASE)}
+        for key, (stored, seconds) in leases.items():
+            before, until = self._seen.get(key, (stored, stored))
+            self._seen[key] = (stored, min(until if before == stored else stored, now + seconds))
+        return {key.removeprefix(_LEASE): until for key, (_, until) in self._seen.items()}
 
     # --- taking trials --------------------------------------------------------------------------------------------
 

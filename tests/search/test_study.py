@@ -186,6 +186,30 @@ def test_a_lease_that_was_released_lets_others_go_on_at_once(tmp_path: Path) -> 
     assert one.others_until() > clock.now and other.others_until() == 0.0
 
 
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_clock_that_is_set_by_a_day_keeps_no_trial_from_others_and_takes_none_away(
+    jump: float, tmp_path: Path
+) -> None:
+    clock = Clock()
+    clock.now = 2e9
+    one, other = study(tmp_path, SweepSampler.random, clock), study(tmp_path, SweepSampler.random, clock)
+    held = one.take(space, 1)
+    assert held is not None and other.take(space, 1) is None
+    clock.now += jump
+    one.renew()
+    for _ in range(20):  # alive, it keeps its trial
+        clock.now += 5.0
+        assert one.renew() and other.take(space, 1) is None
+    clock.now += jump
+    one.renew()  # its last sign of life, at the new time; then the clock is set right
+    clock.now -= jump
+    late = study(tmp_path, SweepSampler.random, clock)
+    assert late.others_until() <= clock.now + 30.0
+    clock.now += 31.0
+    taken = late.take(space, 1)
+    assert taken is not None and taken.number == held.number
+
+
 def test_failed_trials_are_tried_again_once_and_only_on_request(tmp_path: Path) -> None:
     one = study(tmp_path, SweepSampler.random, Clock())
     for _ in range(2):
