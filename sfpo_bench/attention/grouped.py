@@ -6,6 +6,7 @@ and the caller discards the output there.
 
 For short contexts on a CPU, scores are explicit matrix products over all responses of a prompt, which is faster there.
 Longer contexts, and all on a GPU, use torch's `scaled_dot_product_attention`, whose kernels do not store the scores.
+Packed rows on a GPU use `sfpo_bench/attention/blocks.py` instead, where that works.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sfpo_bench.attention.blocks import SharedPromptMask, works
 from sfpo_bench.attention.grouped import attend_prompts, attend_responses
 from sfpo_bench.attention.slots import Slots
 
@@ -15,14 +16,15 @@ from sfpo_bench.attention.slots import Slots
 class Packing:
     """The layout of a packed row: all prompts, then all responses grouped by prompt.
 
-    Attention uses grids, [P, L] of prompts and [P, G, T] of responses, with G the largest number of responses to a
-    prompt. The rest of the model sees only the N packed tokens. `context` is the length up to which attention uses
-    matrix products; None chooses the faster way.
+    Attention uses `mask` where FlexAttention works; elsewhere grids, [P, L] of prompts and [P, G, T] of responses, with
+    G the largest number of responses to a prompt. The rest of the model sees only the N packed tokens. `context` is the
+    length up to which attention on grids uses matrix products; None chooses the faster way.
     """
 
     prompts: Slots
     responses: Slots | None
     prompt_padding_PL: Tensor | None
+    mask: SharedPromptMask
     context: int | None = None
 
     @classmethod
@@ -44,17 +46,23 @@ class Packing:
         group, width = int(counts_P.max()), real_BT.shape[1]
         # Flat indices into [P, G, T]; None when no response has a token.
         grid = Slots(place_B[rows_N] * width + tokens_N, (prompts, group, width)) if len(rows_N) else None
-        return cls(alone.prompts, grid, alone.prompt_padding_PL, context)
+        mask = alone.mask.with_responses(response_tokens_B, owners_B)
+        return cls(alone.prompts, grid, alone.prompt_padding_PL, mask, context)
 
     @classmethod
     def of_prompts(cls, prompt_tokens_P: Tensor, context: int | None = None) -> Packing:
         """The packing of prompts of these lengths, without responses."""
         real_PL = _real(prompt_tokens_P)
         places_N = real_PL.flatten().nonzero()[:, 0]
-        return cls(Slots(places_N, tuple(real_PL.shape)), None, None if bool(real_PL.all()) else ~real_PL, context)
+        padding_PL = None if bool(real_PL.all()) else ~real_PL
+        mask = SharedPromptMask.of_prompts(prompt_tokens_P)
+        return cls(Slots(places_N, tuple(real_PL.shape)), None, padding_PL, mask, context)
 
     def attend(self, layer: int, queries_NHD: Tensor, keys_NKD: Tensor, values_NKD: Tensor, scale: float) -> Tensor:
         """The attention output of every packed token, [N, H, D]; equal in form for all layers."""
+        heads, kv_heads, size = queries_NHD.shape[1], *keys_NKD.shape[1:]
+        if works(queries_NHD.device, queries_NHD.dtype, heads, kv_heads, size):
+            return self.mask.attend(queries_NHD, keys_NKD, values_NKD, scale)
         # The first `split` of the N packed tokens are prompts, the rest responses.
         split = len(self.prompts.places_N)
         queries, keys, values = (self.prompts.place(x[:split]) for x in (queries_NHD, keys_NKD, values_NKD))

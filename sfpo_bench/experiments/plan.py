@@ -157,7 +157,10 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     head = 0 if learner.lora_rank else shape.embedding
     yield MemoryPart("gradient of the head", size * head * copies, Phase.update)
     yield MemoryPart("gradient of the embedding beside its master", master * head * copies, Phase.step)
-    yield MemoryPart(f"activations of {tokens} tokens (estimate)", _activations(config, shape, tokens), Phase.update)
+    # Neither way stores the scores of long contexts; padded grids copy a prompt's keys and values for each response.
+    attention = "padded grids" if config.device == "cpu" else "FlexAttention where it runs, else padded grids"
+    activations = f"activations of {tokens} tokens (estimate; attention by {attention})"
+    yield MemoryPart(activations, _activations(config, shape, tokens), Phase.update)
     logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
     yield MemoryPart("logits, then their gradient", logits * size, Phase.update)
     yield from _module_parts(config, shape, tokens)
