@@ -29,13 +29,14 @@ from sfpo_bench.core.types import (
     StageStats,
     StepRecord,
 )
-from sfpo_bench.results.stored_files import reading
+from sfpo_bench.results.stored_files import reading, sync_folder
 
 _KIND = {StepRecord: "step", EvaluationRecord: "evaluation", EventRecord: "event", SampleRecord: "sample"}
 
 
 class JournalWriter:
-    """Appends records to a JSONL file. `length()` flushes them to disk and returns the file's size in bytes.
+    """Appends records to a JSONL file. `length()` flushes them to disk and returns the file's size in bytes; so does
+    leaving a `with` block.
 
     An incomplete last line is removed on opening, since a record appended to it would be unreadable.
     """
@@ -44,6 +45,7 @@ class JournalWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         _drop_torn_line(path)
         self._handle = open(path, "ab")  # noqa: SIM115 - closed by close()
+        sync_folder(path.parent)
 
     def append(self, records: Iterable[JournalRecord | SampleRecord]) -> None:
         """Append the records; raises `DiskFullError` if writing fails."""
@@ -77,7 +79,11 @@ class JournalWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+        try:
+            if error is None:
+                self.length()
+        finally:
+            self.close()
 
 
 def cut(path: Path, length: int) -> None:

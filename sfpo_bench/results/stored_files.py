@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import uuid
@@ -51,7 +52,10 @@ def read_object(path: Path, remedy: str = MAKE_AGAIN) -> dict[str, object]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path` by `content` atomically: a reader, or a kill at any time, sees the old file or the new one."""
+    """Replace `path` by `content` atomically: a reader, or a kill at any time, sees the old file or the new one.
+
+    When it returns, the new file outlasts a loss of power.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -60,6 +64,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException:  # also remove the temporary file on KeyboardInterrupt
         temporary.unlink(missing_ok=True)
         raise
@@ -69,12 +74,16 @@ def write_once(path: Path, content: str) -> None:
     """Create `path` with this content unless it exists; of several processes or threads, exactly one creates it.
 
     A complete temporary file is hard-linked to `path`, which fails if `path` exists. File systems without hard links
-    use an exclusive open instead; a kill in that moment leaves an empty file, which readers report as damaged.
+    use an exclusive open instead; a kill in that moment leaves an empty file, which readers report as damaged. When it
+    returns, the file outlasts a loss of power.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        temporary.write_text(content, encoding="utf-8")
+        with open(temporary, "w", encoding="utf-8") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
         with suppress(FileExistsError):
             try:
                 os.link(temporary, path)
@@ -83,5 +92,30 @@ def write_once(path: Path, content: str) -> None:
             except OSError:
                 with open(path, "x", encoding="utf-8") as handle:
                     handle.write(content)
+                    handle.flush()
+                    os.fsync(handle.fileno())
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file that a library wrote, and its name, outlast a loss of power."""
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` outlast a loss of power: those of new files, and the results of renames.
+
+    Some network file systems cannot do this for a folder, and refuse; their servers decide.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlparse
 from sfpo_bench.core.errors import ConfigError, DeliveredElsewhere, TrackingError
 from sfpo_bench.results.names import ARTIFACTS, STORE_DATABASE
 from sfpo_bench.results.redaction import redact
+from sfpo_bench.results.stored_files import sync_file
 from sfpo_bench.tracking.mounts import ELSEWHERE, network_refusal
 from sfpo_bench.tracking.store import MARKER, Batch, StoredRun
 
@@ -149,6 +150,12 @@ class MlflowStore:
     def upload(self, run_id: str, path: Path, folder: str | None) -> None:
         with self._asking(f"uploading {path.name}") as client:
             client.log_artifact(run_id, str(path), folder)
+            if sqlite_path(self.address) is not None:
+                # MLflow copies the file without syncing it: after a loss of power the store would name a file that is
+                # not there, and nothing would deliver it again.
+                place = urlparse(client.get_run(run_id).info.artifact_uri)
+                if place.scheme in ("", "file"):
+                    sync_file(Path(unquote(place.path), folder or "", path.name))
 
     def retire(self, run_id: str, reason: str) -> None:
         """Delete a run in MLflow, which can be undone, and tag it with the reason."""

@@ -32,6 +32,7 @@ from sfpo_bench.algorithms.protocols import RuleState
 from sfpo_bench.core.costs import Costs
 from sfpo_bench.core.errors import CheckpointError, DiskFullError
 from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.stored_files import sync_folder
 from sfpo_bench.settings.training import Which
 
 if TYPE_CHECKING:
@@ -295,16 +296,8 @@ def _publish(partial: Path, final: Path, state: TrainingState) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     for folder in (*(path for path in partial.iterdir() if path.is_dir()), partial):
-        _sync_folder(folder)
+        sync_folder(folder)
     if final.exists():
         shutil.rmtree(final)
     os.replace(partial, final)
-    _sync_folder(final.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(final.parent)

@@ -8,7 +8,6 @@ Any number of processes can read either form; nothing is unpickled.
 
 from __future__ import annotations
 
-import os
 import shutil
 import warnings
 from collections.abc import Collection, Mapping
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from sfpo_bench.results.stored_files import sync_file
 from sfpo_bench.training.ranks import Ranks
 
 # The sharded format has no zero-dimensional tensors, such as an optimizer's step count. They are stored as [1], with
@@ -100,8 +100,7 @@ def _write_file(file: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, file)
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    with open(file, "rb") as handle:
-        os.fsync(handle.fileno())
+    sync_file(file)
 
 
 def _write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:

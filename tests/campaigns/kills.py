@@ -1,12 +1,14 @@
 """Kill commands at random moments, resume them, and compare what they leave with uninterrupted ones.
 
-    python tests/campaigns/kills.py FOLDER [--kills 1000] [--seed 0] [--only TEXT ...]
+    python tests/campaigns/kills.py FOLDER [--kills 1000] [--seed 0] [--fault kill] [--only TEXT ...]
 
 A round starts a command in an empty folder and sends SIGKILL at a uniform moment of its time, to the process itself or
 to a process below it (worker, evaluator, rank, delivery); the same command then resumes it, and is killed again, one to
 three times in all. At its end weights, journals, samples, trials, tables and the rows of the MLflow store must equal
-those of a command that was not killed. FOLDER/rounds-SEED.jsonl has a line a round; the same call goes on where it
-was, and another seed or selection has a file of its own. Ends with 1 where a round differs.
+those of a command that was not killed. With another fault of `tests/campaigns/faults.py` that comes in the place of the
+kill; a command that ends because of it must say so without a traceback. FOLDER/rounds-SEED.jsonl has a line a round;
+the same call goes on where it was, and another seed, fault or selection has a file of its own. Ends with 1 where a
+round differs.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -30,11 +31,11 @@ if __name__ == "__main__":  # the package of the tests lies above this folder
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sfpo_bench.tracking.mlflow_store import create_sqlite
+from tests.campaigns.faults import FAULTS, Fault
 from tests.campaigns.left_behind import Content, differences, left_behind
 from tests.comparison.test_compare import COMPARE
 from tests.conftest import TINY, command
 from tests.evaluation.test_evaluate import EVALUATE
-from tests.processes import descendants
 from tests.study.tiny_study import TINY_STUDY, TINY_SWEEP, TWO_ARMS
 from tests.sweep.tiny import TINY_SWEEP as SWEEP
 
@@ -120,64 +121,62 @@ def whole(folder: Path, name: str, case: Case, database: Path) -> Whole | str:
     return found
 
 
-def kill_and_resume(folder: Path, number: int, name: str, case: Case, expected: Whole, seed: int) -> Round:
-    """One round in a folder of its own, which is kept where something is wrong."""
+def kill_and_resume(
+    folder: Path, number: int, name: str, case: Case, expected: Whole, seed: int, fault: Fault
+) -> tuple[Round, Path]:
+    """One round in a folder of its own, and where that folder is in the end."""
     draw = random.Random(f"{seed} {number}")
     wanted, kills, back = draw.randint(1, _MOST_KILLS), list[str](), list[float]()
+
+    def round_of(*wrong: str) -> tuple[Round, Path]:
+        return Round(number, name, tuple(kills), tuple(back), wrong), folder
+
     for _ in range(_STARTS):
         at = draw.uniform(0, expected.seconds) if len(kills) < wanted else None
-        ended = _start(case, folder, at, draw)
+        ended = _start(case, folder, at, draw, fault)
         back += ended.back_s if kills else ()
-        kills += ended.killed
+        kills += ended.struck
+        if ended.struck:
+            folder = fault.after(folder, draw)
+        # The launcher of ranks answers the end of a rank with a traceback of its own.
+        if "Traceback" in ended.errors and not fault.kills and case.ranks == 1:
+            return round_of(f"ended with a traceback: {ended.errors[-1000:]}")
         if ended.code == 0:
-            break
-        if not ended.killed and _IN_USE in ended.errors:
+            return round_of(*differences(expected.content, left_behind(folder / "results")))
+        if not ended.struck and _IN_USE in ended.errors:
             time.sleep(1.0)
-        elif not ended.killed:
-            return Round(number, name, tuple(kills), tuple(back), (f"ended with {ended.code}: {ended.errors[-400:]}",))
-    else:
-        return Round(number, name, tuple(kills), tuple(back), (f"was not done after {_STARTS} starts",))
-    return Round(
-        number, name, tuple(kills), tuple(back), tuple(differences(expected.content, left_behind(folder / "results")))
-    )
+        elif not ended.struck:
+            return round_of(f"ended with {ended.code}: {ended.errors[-400:]}")
+    return round_of(f"was not done after {_STARTS} starts")
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
     code: int
     errors: str
-    killed: tuple[str, ...]
+    struck: tuple[str, ...]
     back_s: tuple[float, ...]
 
 
-def _start(case: Case, folder: Path, at: float | None, draw: random.Random) -> _Ended:
-    """Start the command; kill it, or a process below it, after `at` seconds."""
-    before, begun, back, killed = _progress(folder), time.monotonic(), list[float](), list[str]()
+def _start(case: Case, folder: Path, at: float | None, draw: random.Random, fault: Fault) -> _Ended:
+    """Start the command; the fault strikes after `at` seconds."""
+    before, begun, back, struck = _progress(folder), time.monotonic(), list[float](), list[str]()
+    environment = {**os.environ, **fault.environment(folder)}
     with (folder / "errors.txt").open("w+") as errors:
-        process = subprocess.Popen(case.line(), cwd=folder, stdout=subprocess.DEVNULL, stderr=errors)
+        process = subprocess.Popen(case.line(), cwd=folder, stdout=subprocess.DEVNULL, stderr=errors, env=environment)
         while process.poll() is None and time.monotonic() < begun + _LONGEST_S:
             time.sleep(0.02)
             passed = time.monotonic() - begun
             if not back and _progress(folder) != before:
                 back.append(round(passed, 2))
-            if at is not None and not killed and passed >= at:
-                killed += _kill(process.pid, draw)
+            if at is not None and not struck and passed >= at:
+                struck += fault.strike(process.pid, folder, draw)
         if process.poll() is None:
             process.kill()
             errors.write(f"did not end within {_LONGEST_S:g} s")
         code = process.wait()
         errors.seek(0)
-        return _Ended(code, errors.read(), tuple(killed), tuple(back))
-
-
-def _kill(parent: int, draw: random.Random) -> list[str]:
-    """SIGKILL to the command or, as likely as each other, to one of the processes below it."""
-    below = descendants(parent)
-    victim = draw.choice([parent, *below])
-    with suppress(ProcessLookupError):
-        os.kill(victim, signal.SIGKILL)
-        return ["the command" if victim == parent else "a process below it"]
-    return []
+        return _Ended(code, errors.read(), tuple(struck), tuple(back))
 
 
 def _progress(folder: Path) -> tuple[int, int]:
@@ -186,16 +185,17 @@ def _progress(folder: Path) -> tuple[int, int]:
     return sum(sizes), sum(1 for _ in folder.rglob("parts/*.parquet"))
 
 
-def record_of(folder: Path, seed: int, only: Sequence[str]) -> Path:
-    """The file with the rounds of a seed and a selection of commands."""
-    return folder / ("-".join(["rounds", str(seed), *(text.replace(" ", "_") for text in only)]) + ".jsonl")
+def record_of(folder: Path, seed: int, only: Sequence[str], fault: str = "kill") -> Path:
+    """The file with the rounds of a seed, a fault and a selection of commands."""
+    about = ["rounds", str(seed), *([fault] if fault != "kill" else []), *(text.replace(" ", "_") for text in only)]
+    return folder / ("-".join(about) + ".jsonl")
 
 
-def campaign(folder: Path, kills: int, seed: int, only: Sequence[str]) -> list[Round]:
-    """Rounds until so many kills were tried; those that are done are read from the record."""
+def campaign(folder: Path, kills: int, seed: int, only: Sequence[str], fault: str = "kill") -> list[Round]:
+    """Rounds until so many kills or other faults were tried; those that are done are read from the record."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "whole").mkdir(exist_ok=True)
-    database, record = folder / "empty.db", record_of(folder, seed, only)
+    database, record = folder / "empty.db", record_of(folder, seed, only, fault)
     if not database.exists():
         create_sqlite(database)
     rounds = _read(record)
@@ -211,16 +211,17 @@ def campaign(folder: Path, kills: int, seed: int, only: Sequence[str]) -> list[R
             left_out.add(name)
             found = Round(number, name, (), (), ())
         else:
-            place = folder / f"round-{number:05d}"
-            shutil.rmtree(place, ignore_errors=True)
+            place = folder / f"{record.stem}-{number:05d}"
+            for old in folder.glob(f"{place.name}*/"):
+                shutil.rmtree(old)
             chosen[name].prepare(place, database)
-            found = kill_and_resume(place, number, name, chosen[name], expected, seed)
+            found, place = kill_and_resume(place, number, name, chosen[name], expected, seed, FAULTS[fault])
             if not found.wrong:
                 shutil.rmtree(place)
         with record.open("a") as lines:
             lines.write(json.dumps(asdict(found)) + "\n")
         rounds.append(found)
-        print(f"{number}: {name}: {len(found.kills)} kills{': ' + '; '.join(found.wrong) if found.wrong else ''}")
+        print("; ".join([f"{number}: {name}: {', '.join(found.kills) or 'none'}", *found.wrong]), flush=True)
     return rounds
 
 
@@ -242,9 +243,9 @@ def said(rounds: Sequence[Round]) -> str:
     kills = [kill for one in rounds for kill in one.kills]
     back = sorted(seconds for one in rounds for seconds in one.back_s)
     wrong = [one for one in rounds if one.wrong]
+    each = ", ".join(f"{kills.count(kind)} x {kind}" for kind in sorted(set(kills)))
     lines = [
-        f"{len(kills)} kills ({kills.count('the command')} of the command, "
-        f"{kills.count('a process below it')} of a process below it) in "
+        f"{len(kills)} kills or other faults ({each}) in "
         f"{sum(bool(one.kills) for one in rounds)} rounds of {len({one.case for one in rounds if one.kills})} commands",
         f"{len(wrong)} rounds differ from uninterrupted ones"
         + "".join(f"\n  round {one.number}, {one.case}: {'; '.join(one.wrong)}" for one in wrong),
@@ -266,9 +267,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fault", choices=sorted(FAULTS), default="kill")
     parser.add_argument("--only", nargs="*", default=[], help="commands whose name contains one of these")
     asked = parser.parse_args()
-    rounds = campaign(asked.folder, asked.kills, asked.seed, asked.only)
+    rounds = campaign(asked.folder, asked.kills, asked.seed, asked.only, asked.fault)
     print(said(rounds))
     sys.exit(any(one.wrong for one in rounds))
 

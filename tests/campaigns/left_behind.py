@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlite3 import connect
 
 import pandas as pd
+import pyarrow as pa
 
 from sfpo_bench.core.metric_keys import is_timed
 
@@ -44,7 +45,7 @@ def left_behind(results: Path) -> Content:
         elif path.name == "samples.jsonl" or path.name in _HASHED:
             found[key] = hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.name == "samples.parquet":
-            found[key] = _digest(pd.read_parquet(path, engine="pyarrow", use_threads=False).to_json())
+            found[key] = _table(path)
         elif path.name == "trials.json":
             found[key] = _digest(without_seconds(json.loads(path.read_text())))
     for checkpoints in sorted(path for path in results.rglob("checkpoints") if path.parent not in judged):
@@ -54,6 +55,13 @@ def left_behind(results: Path) -> Content:
     if (results / "mlflow.db").is_file():
         found["mlflow.db"] = _digest(sorted(_stored(results / "mlflow.db", pruned)))
     return found
+
+
+def _table(path: Path) -> str:
+    try:
+        return _digest(pd.read_parquet(path, engine="pyarrow", use_threads=False).to_json())
+    except pa.ArrowInvalid:
+        return "cannot be read"
 
 
 def _rows(journal: Path) -> list[dict[str, object]]:
@@ -119,7 +127,9 @@ def _stored(database: Path, pruned: Mapping[str, int]) -> Iterator[tuple[str, ..
         names = {uuid: name for uuid, name, _ in runs}
         parents = dict(connection.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.parentRunId'"))
         for uuid, name, status in runs:
-            yield "run", name, status, str(names.get(parents.get(uuid, ""), ""))
+            # Whether a pruned run had ended by itself when it heard of the verdict is a matter of time as well.
+            ended = "" if name in pruned else status
+            yield "run", name, ended, str(names.get(parents.get(uuid, ""), ""))
             for key, value, step in connection.execute(
                 "SELECT key, value, step FROM metrics WHERE run_uuid = ?", (uuid,)
             ):
