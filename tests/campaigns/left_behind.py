@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
 
 import pandas as pd
 import pyarrow as pa
+import torch
+from safetensors import SafetensorError, safe_open
 
 from sfpo_bench.core.metric_keys import is_timed
 
@@ -50,11 +52,28 @@ def left_behind(results: Path) -> Content:
             found[key] = _digest(without_seconds(json.loads(path.read_text())))
     for checkpoints in sorted(path for path in results.rglob("checkpoints") if path.parent not in judged):
         last = max((path for path in checkpoints.glob("step-*")), default=None)
-        for path in sorted(last.rglob("*.safetensors")) if last else ():
-            found[str(path.relative_to(results))] = hashlib.sha256(path.read_bytes()).hexdigest()
+        for part in sorted(last.iterdir()) if last else ():
+            if files := [part] if part.suffix == ".safetensors" else sorted(part.glob("*.safetensors")):
+                found[str(part.relative_to(results))] = _digest(sorted(_tensors(files)))
     if (results / "mlflow.db").is_file():
         found["mlflow.db"] = _digest(sorted(_stored(results / "mlflow.db", pruned)))
     return found
+
+
+def _tensors(files: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
+    """Every tensor, or shard of one, with its place in the tensor.
+
+    Which rank writes what all of them hold, and the order of names in a file, differ from run to run.
+    """
+    for file in files:
+        try:
+            with safe_open(file, "pt") as opened:
+                about = json.loads((opened.metadata() or {}).get("DCP_SHARDING_INFO", "{}"))
+                for name in opened.keys():  # noqa: SIM118 - no mapping
+                    content = opened.get_tensor(name).contiguous().flatten().view(torch.uint8).numpy().tobytes()
+                    yield name, json.dumps(about.get(name)), hashlib.sha256(content).hexdigest()
+        except SafetensorError:
+            yield file.name, "", "cannot be read"
 
 
 def _table(path: Path) -> str:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.campaigns.kills import campaign, cases, record_of, said
 from tests.campaigns.left_behind import differences, left_behind
@@ -18,7 +20,7 @@ from tests.processes import children, descendants
 def results(folder: Path) -> Path:
     run = folder / "results" / "runs" / "one"
     (run / "checkpoints" / "step-000002").mkdir(parents=True)
-    (run / "checkpoints" / "step-000002" / "weights.safetensors").write_bytes(b"weights")
+    save_file({"weights": torch.zeros(2)}, run / "checkpoints" / "step-000002" / "weights.safetensors")
     (run / "journal.jsonl").write_text('{"step": 1, "loss": 0.5, "time_unix_s": 5.0}\n')
     return folder / "results"
 
@@ -41,12 +43,28 @@ def test_results_are_equal_but_for_times(tmp_path: Path, file: str, content: str
     assert [one.partition(":")[0] for one in found] == said
 
 
+def test_shards_are_equal_whichever_rank_wrote_what_all_of_them_hold(tmp_path: Path) -> None:
+    places: dict[str, list[dict[str, torch.Tensor]]] = {
+        "one": [{"weights": torch.zeros(2), "step": torch.ones(1)}, {"weights": torch.ones(2)}],
+        "other": [{"weights": torch.zeros(2)}, {"step": torch.ones(1), "weights": torch.ones(2)}],
+        "exchanged": [{"weights": torch.ones(2), "step": torch.ones(1)}, {"weights": torch.zeros(2)}],
+    }
+    for name, shards in places.items():
+        folder = tmp_path / name / "checkpoints" / "step-000002" / "optimizer"
+        folder.mkdir(parents=True)
+        for rank, tensors in enumerate(shards):
+            about = json.dumps({"weights": {"saved_offsets": [2 * rank]}})
+            save_file(tensors, folder / f"shard-{rank}.safetensors", {"DCP_SHARDING_INFO": about})
+    one, other, exchanged = (left_behind(tmp_path / name) for name in places)
+    assert one == other and differences(one, exchanged) == ["differs: checkpoints/step-000002/optimizer"]
+
+
 def pruned_trial(folder: Path, steps: int, loss: float) -> Path:
     """A trial of 8 responses a step, judged at half of a budget of 32, whose run heard of it after `steps` steps."""
     sweep = folder / "results" / "sweeps" / "tiny"
     run = sweep / "trials" / "trial-0000" / "seed-0100"
     (run / "checkpoints" / f"step-{steps:06d}").mkdir(parents=True)
-    (run / "checkpoints" / f"step-{steps:06d}" / "weights.safetensors").write_text(f"weights {steps}")
+    save_file({"weights": torch.tensor([steps])}, run / "checkpoints" / f"step-{steps:06d}" / "weights.safetensors")
     rows: list[dict[str, object]] = [
         {"kind": kind, "step": step, "loss": loss, "costs": {"responses": 8 * step}}
         for step in range(1, steps + 1)
