@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _MOST_VALUES, _DEEPEST = 50_000, 50
 
@@ -20,6 +22,10 @@ def read_yaml(path: Path) -> DictConfig:
     Raises `MissingDataError` for a file that cannot be opened, and `ConfigError` for one that is not UTF-8, not YAML (a
     tab that indents, a key twice) or not a mapping.
     """
+    # Only here: engine and learner need no settings in YAML, and so not this library.
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; expected a YAML file of settings")
     try:
