@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.campaigns.faults import FAULTS, PowerLoss, lose_unsynced
 from tests.campaigns.kills import campaign, cases, record_of, said
 from tests.campaigns.left_behind import differences, left_behind
 from tests.processes import children, descendants
@@ -101,6 +103,51 @@ def test_processes_below_a_process_are_found_however_deep(tmp_path: Path) -> Non
 def test_every_packaged_algorithm_is_killed() -> None:
     assert {"train sfpo", "train grpo", "compare", "study", "sweep tpe", "evaluate"} <= cases().keys()
     assert len(cases()) > 50
+
+
+def test_what_was_synced_outlasts_a_loss_of_power_and_nothing_else_has_to(tmp_path: Path) -> None:
+    results, synced = tmp_path / "results", tmp_path / "synced"
+    results.mkdir()
+    code = f"""
+import os, pathlib
+from sfpo_bench.results.stored_files import write_atomically
+folder = pathlib.Path({str(results)!r})
+write_atomically(folder / "whole", "whole")
+with open(folder / "begun", "wb") as out:
+    out.write(b"synced"); out.flush(); os.fsync(out.fileno())
+    out.write(b", and more")
+(folder / "never").write_bytes(b"never synced")
+for content in (b"old", b"new"):
+    with open(folder / "partial", "wb") as out:
+        out.write(content); out.flush(); os.fsync(out.fileno())
+    os.replace(folder / "partial", folder / "renamed")
+"""
+    left: dict[str, set[bytes | None]] = {name: set() for name in ("whole", "begun", "never", "renamed")}
+    for seed in range(60):
+        for path in (*results.iterdir(), *(synced.iterdir() if synced.exists() else ())):
+            path.unlink()
+        environment = {**os.environ, **PowerLoss().environment(tmp_path)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        lose_unsynced(results, synced, random.Random(seed))
+        for name, found in left.items():
+            path = results / name
+            found.add(path.read_bytes() if path.exists() else None)
+        if seed == 20 and all(len(left[name]) > 1 for name in ("begun", "never", "renamed")):
+            break
+    assert left["whole"] == {b"whole"}
+    assert b"synced" in left["begun"] and all(found and found.startswith(b"synced") for found in left["begun"])
+    assert {None, b"", b"never synced"} <= left["never"]
+    # The first rename is not synced either: nothing need be left of both.
+    assert left["renamed"] == {None, b"new"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - {"kill"}))
+def test_a_command_goes_on_after_any_fault_of_the_machine(fault: str, tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    rounds = campaign(tmp_path, 3, seed, ["train sfpo_paper", "sweep grid"], fault)
+    assert not [one for one in rounds if one.wrong], f"seed {seed}: {said(rounds)}"
 
 
 @pytest.mark.slow

@@ -187,6 +187,21 @@ def test_workers_end_when_their_parent_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_of_two_that_start_at_the_same_moment_one_trains_and_the_other_says_so(finished: Path, tmp_path: Path) -> None:
+    line = command((*COMPARE, "tracking=none"))
+    both = [
+        subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = {process.communicate(timeout=600)[1]: process.returncode for process in both}
+    assert sorted(said.values()) == [0, 2], said
+    [refused] = [errors for errors, code in said.items() if code == 2]
+    assert len(refused.splitlines()) == 1 and "in use by another process" in refused
+    assert curves(tmp_path) == curves(finished)
+    sessions = list((tmp_path / "results").rglob("sessions.jsonl"))
+    assert len(sessions) == 4 and all(len(path.read_text().splitlines()) == 1 for path in sessions)
+
+
 def test_seeds_and_steps_are_added_to_what_is_there(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "copy")
     done = compare(tmp_path / "copy", "comparison.seeds=3", "training.steps=9")

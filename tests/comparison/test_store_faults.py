@@ -11,9 +11,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
 
@@ -152,12 +153,30 @@ def test_a_server_that_takes_five_seconds_for_every_answer(
     store = copied(migrated_database, tmp_path)
     port = free_port()
     with server(store, port):
-        with slow_proxy(port, 5.0) as slow:
+        with proxy(port, 5.0) as slow:
             done = run(tmp_path, *COMPARE, f"tracking.uri=http://127.0.0.1:{slow}")
         assert_same(tmp_path, undisturbed, done, "it is too slow to take everything within 12 s")
         complete(tmp_path, f"http://127.0.0.1:{port}")
     assert_complete(store / "mlflow.db", tmp_path)
     assert train_seconds(tmp_path) < 5.0, "no step waited for the store"
+
+
+@pytest.mark.parametrize("kind", ["500", "429", "half"])
+def test_a_server_that_answers_every_second_request_wrongly(
+    kind: str, undisturbed: Path, tmp_path: Path, migrated_database: Path
+) -> None:
+    """With an error, or with half of an answer to what it did: that must not be done a second time."""
+    store = copied(migrated_database, tmp_path)
+    port = free_port()
+    with server(store, port):
+        with proxy(port, spoiled=lambda number: kind if number % 2 else "") as between:
+            done = run(tmp_path, *COMPARE, f"tracking.uri=http://127.0.0.1:{between}")
+        assert done.returncode == 0, done.stderr
+        assert curves(tmp_path) == curves(undisturbed)
+        warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
+        assert len(warnings) <= 1 and "Traceback" not in done.stderr + done.stdout, done.stderr
+        complete(tmp_path, f"http://127.0.0.1:{port}")
+    assert_complete(store / "mlflow.db", tmp_path)
 
 
 def test_a_database_on_a_read_only_disk(
@@ -215,15 +234,23 @@ def train_seconds(folder: Path) -> float:
 
 
 @contextmanager
-def slow_proxy(port: int, seconds: float) -> Iterator[int]:
-    """Hands every request to the server at `port`, `seconds` late; yields the proxy's own port."""
+def proxy(port: int, seconds: float = 0.0, spoiled: Callable[[int], str] = lambda number: "") -> Iterator[int]:
+    """Hands every request to the server at `port`, `seconds` late; yields the proxy's own port.
 
-    class Late(BaseHTTPRequestHandler):
+    `spoiled` says by the number of a request whether it is answered with an error (its status) or with half an answer.
+    """
+    numbers = count()
+
+    class Between(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def pass_on(self) -> None:
             time.sleep(seconds)
+            kind = spoiled(next(numbers))
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if kind.isdigit():
+                self.send_error(int(kind))
+                return
             kept = {
                 name: value for name, value in self.headers.items() if name.lower() in ("content-type", "user-agent")
             }
@@ -239,7 +266,8 @@ def slow_proxy(port: int, seconds: float) -> Iterator[int]:
             self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if kind == "half" else content)
+            self.close_connection = kind == "half"
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on
 
@@ -250,11 +278,11 @@ def slow_proxy(port: int, seconds: float) -> Iterator[int]:
             with suppress(OSError):  # The client may have left.
                 super().handle()
 
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Late)
-    proxy.daemon_threads = True
-    Thread(target=proxy.serve_forever, daemon=True).start()
+    between = ThreadingHTTPServer(("127.0.0.1", 0), Between)
+    between.daemon_threads = True
+    Thread(target=between.serve_forever, daemon=True).start()
     try:
-        yield proxy.server_address[1]
+        yield between.server_address[1]
     finally:
-        proxy.shutdown()
-        proxy.server_close()
+        between.shutdown()
+        between.server_close()
