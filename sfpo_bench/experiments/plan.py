@@ -157,10 +157,7 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     head = 0 if learner.lora_rank else shape.embedding
     yield MemoryPart("gradient of the head", size * head * copies, Phase.update)
     yield MemoryPart("gradient of the embedding beside its master", master * head * copies, Phase.step)
-    # Neither way stores the scores of long contexts; padded grids copy a prompt's keys and values for each response.
-    attention = "padded grids" if config.device == "cpu" else "FlexAttention where it runs, else padded grids"
-    activations = f"activations of {tokens} tokens (estimate; attention by {attention})"
-    yield MemoryPart(activations, _activations(config, shape, tokens), Phase.update)
+    yield _activation_part(config, shape, tokens)
     logits = min(_CHUNK_LOGITS, tokens * shape.vocabulary)
     yield MemoryPart("logits, then their gradient", logits * size, Phase.update)
     yield from _module_parts(config, shape, tokens)
@@ -168,6 +165,13 @@ def _parts(config: RunConfig, shape: Shape, prompt_tokens: int | None) -> Iterat
     largest = max((trained, *modules_beside(config, shape).values()))
     yield MemoryPart("writing a checkpoint", max(1, moments) * master * largest, Phase.checkpoint, host=True)
     yield from _generation(config, shape, size)
+
+
+def _activation_part(config: RunConfig, shape: Shape, tokens: int) -> MemoryPart:
+    # Padded grids copy a prompt's keys and values for each response, which is not counted.
+    attention = "padded grids" if config.device == "cpu" else "FlexAttention where it runs, else padded grids"
+    name = f"activations of {tokens} tokens (estimate; {attention})"
+    return MemoryPart(name, _activations(config, shape, tokens), Phase.update)
 
 
 def _module_parts(config: RunConfig, shape: Shape, tokens: int) -> Iterator[MemoryPart]:
