@@ -1,4 +1,4 @@
-"""The page of the finding and the results behind it say what the runs of the two studies said."""
+"""The page of the finding and the results behind it say what the runs of the three studies said."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from docs.include import table_below
 ROOT = Path(__file__).parents[1]
 SWEEPS = ROOT / "sweeps"
 PAGE = (ROOT / "docs" / "finding.md").read_text(encoding="utf-8")
+RESULTS = (
+    "league", "league_pairs", "reposition", "reposition_areas", "league_smollm2", "league_smollm2_pairs",
+)  # fmt: skip
 MINUS = "\N{MINUS SIGN}"
 RESULT = rf"[+{MINUS}-]?\d+\.\d+"  # settings and counts are whole numbers
 
@@ -57,8 +60,9 @@ def test_the_p_values_are_adjusted_over_the_whole_study() -> None:
     assert rows["p_holm"].tolist() == pytest.approx(stepped.tolist())
 
 
-def test_the_league_compares_every_pair_of_methods_that_differ() -> None:
-    rows, pairs = frame("league"), records("league_pairs")
+@pytest.mark.parametrize("league", ["league", "league_smollm2"])
+def test_a_league_compares_every_pair_of_methods_that_differ(league: str) -> None:
+    rows, pairs = frame(league), records(f"{league}_pairs")
     own = rows[rows["same_as"].isna()]
     assert len(pairs) == len(own) * (len(own) - 1) // 2
     finals = own.set_index("arm")["final"]
@@ -69,7 +73,7 @@ def test_the_league_compares_every_pair_of_methods_that_differ() -> None:
 
 def results() -> tuple[list[float], list[tuple[float, float, float]]]:
     """Every number of the results, as it is and in percent, and every value with its interval."""
-    frames = [frame(name) for name in ("league", "league_pairs", "reposition", "reposition_areas")]
+    frames = [frame(name) for name in RESULTS]
     numbers = [value for one in frames for value in one.select_dtypes("number").to_numpy().ravel() if value == value]
     threes = []
     for one in frames:
@@ -78,7 +82,7 @@ def results() -> tuple[list[float], list[tuple[float, float, float]]]:
                 threes += list(one[[point, low, high]].itertuples(index=False, name=None))
         for name in [column.removesuffix("_ratio") for column in one.columns if column.endswith("_ratio")]:
             threes += list(one[[f"{name}_ratio", f"{name}_low", f"{name}_high"]].itertuples(index=False, name=None))
-    for report in ("league.md", "reposition.md"):
+    for report in ("league.md", "reposition.md", "league_smollm2.md"):
         text = (SWEEPS / report).read_text(encoding="utf-8")
         numbers += map(number, re.findall(RESULT, text))
         threes += [tuple(map(number, found)) for found in _threes(text)]
