@@ -109,7 +109,7 @@ PARTS = {
          "python -m docs.include"),
         ("docs/finding.md: When reposition helps", "docs/studies.md: When does reposition help?",
          "sweeps/reposition.md", "sweeps/reposition.csv", "sweeps/reposition_areas.csv"),
-        120,
+        76,
         tuple((f"studies/reposition/{name}.png", f"reposition_{name}.png")
               for name in ("equal_rate", "equal_displacement", "conditions")),
     ),
