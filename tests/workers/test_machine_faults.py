@@ -13,6 +13,7 @@ from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.workers.job import Job, run_job
 from sfpo_bench.workers.machine_faults import is_of_machine
+from tests.campaigns.left_behind import differences, left_behind
 from tests.sweep.tiny import sweep, trials
 
 # Every worker finds the disk full as soon as `full` is there: nothing can be made durable any more.
@@ -82,3 +83,39 @@ def test_a_full_disk_spends_no_trial_and_changes_no_search(tmp_path: Path, monke
     assert sweep(rough).returncode == 0
     assert trials(rough) == trials(calm)
     shutil.rmtree(rough)
+
+
+# No worker can publish the checkpoint of the last step, behind which the journal already has the last evaluation.
+NO_LAST_CHECKPOINT = """
+import errno, os, sys
+if "sfpo_bench.workers.worker" in sys.orig_argv:
+    really = os.replace
+
+    def replace(source, target, **options):
+        if os.path.exists({flag!r}) and str(target).endswith("step-{step:06d}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        really(source, target, **options)
+
+    os.replace = replace
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_its_last_checkpoint_is_finished_though_its_budget_seemed_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm, rough, patches = tmp_path / "calm", tmp_path / "rough", tmp_path / "patches"
+    for folder in (calm, rough, patches):
+        folder.mkdir()
+    alone = ("sweep.trials=1", "sweep.sampler=random")
+    assert sweep(calm, *alone).returncode == 0
+    step = max(int(path.name[-6:]) for path in calm.rglob("checkpoints/step-*"))
+    flag = tmp_path / "full"
+    flag.touch()
+    (patches / "sitecustomize.py").write_text(NO_LAST_CHECKPOINT.format(flag=str(flag), step=step))
+    monkeypatch.setenv("PYTHONPATH", str(patches))
+    stopped = sweep(rough, *alone)
+    assert stopped.returncode == 1 and "No space left on device" in stopped.stderr, stopped.stderr
+    flag.unlink()
+    assert sweep(rough, *alone).returncode == 0
+    assert differences(left_behind(calm / "results"), left_behind(rough / "results")) == []
