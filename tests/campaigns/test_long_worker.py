@@ -11,7 +11,7 @@ from tests.campaigns.long_worker import Reading, readings, verdict
 
 @pytest.mark.parametrize(
     ("growth_mb", "descriptors", "processes", "flat"),
-    [(0.0, 0, 1, True), (0.1, 0, 1, True), (0.3, 0, 1, False), (0.0, 1, 1, False), (0.0, 0, 2, False)],
+    [(0.0, 0, 1, True), (0.05, 0, 1, True), (0.3, 0, 1, False), (0.0, 1, 1, False), (0.0, 0, 2, False)],
 )
 def test_the_verdict_sees_growth_and_a_second_process(
     growth_mb: float, descriptors: int, processes: int, flat: bool

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 from omegaconf import DictConfig
 
+from sfpo_bench.core.errors import CheckpointError, RunLocked
 from sfpo_bench.core.types import EvaluationRecord
-from sfpo_bench.results.journal import decode
-from sfpo_bench.results.run_folder import RunFolder
+from sfpo_bench.results.journal import cut, decode
+from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.search.goals import Curve, Goal
 from sfpo_bench.search.study import HeldTrial
 from sfpo_bench.settings.search import Pruner, SweepSettings
+from sfpo_bench.training.checkpoint import covered_bytes
 
 
 class CurveReader:
@@ -138,3 +141,14 @@ class LiveTrial:
         )
         if gives_up and not last:
             self.pruned = f"{self.settings.pruner.value} pruner {when}: {value:.4g}"
+
+
+def forget_uncovered(run: RunFolder) -> None:
+    """Cut a run that a kill or a fault ended to what its last checkpoint covers, as its resumption does.
+
+    Otherwise an evaluation behind that checkpoint could spend the budget, and the run would never be finished.
+    """
+    if run.status().state not in (RunState.pending, RunState.finished):
+        # A worker of a killed parent may still be at it; and what is wrong with a checkpoint, its resumption says.
+        with suppress(RunLocked, CheckpointError), run.locked():
+            cut(run.journal, covered_bytes(run))

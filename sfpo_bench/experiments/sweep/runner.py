@@ -9,27 +9,17 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from sfpo_bench.core.errors import (
-    BenchError,
-    CheckpointError,
-    ConfigError,
-    Interrupted,
-    MissingDataError,
-    RunFailed,
-    RunLocked,
-)
+from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, MissingDataError, RunFailed, RunLocked
 from sfpo_bench.core.progress import Board, State
 from sfpo_bench.core.stop import StopRequest
 from sfpo_bench.experiments.reuse import finished_runs
 from sfpo_bench.experiments.sweep import identity
-from sfpo_bench.experiments.sweep.live import LiveTrial
+from sfpo_bench.experiments.sweep.live import LiveTrial, forget_uncovered
 from sfpo_bench.experiments.sweep.plan import PreparedSweep
 from sfpo_bench.reports.sweep.load import load_sweep
 from sfpo_bench.reports.sweep.write import SweepFiles, write_sweep_report
-from sfpo_bench.results.journal import cut
 from sfpo_bench.results.names import WORKERS_LOG
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.results.sweep import SweepFolder, TrialsRecord
@@ -251,7 +241,7 @@ class SweepLoop:
         self._say(f"trial {held.number}{' continues' if held.taken_over else ''}: {point}")
         folders = [self._plan.run_folder(held.number, seed) for seed in self._plan.seeds(self._settings.seeds)]
         for folder in folders:
-            _forget_uncovered(RunFolder(folder))
+            forget_uncovered(RunFolder(folder))
         live = LiveTrial(held, folders, self._plan.goals, self._settings)
         self._live[held.number] = live
         try:
@@ -461,14 +451,3 @@ def _steps_done(folders: Sequence[Path]) -> State:
     states = [RunFolder(folder).status() for folder in folders]
     done, wanted = sum(state.step for state in states), sum(state.wanted for state in states)
     return done / wanted if wanted else 1.0, f"further seeds: {done:,} of {wanted:,} steps done"
-
-
-def _forget_uncovered(run: RunFolder) -> None:
-    """Cut a run that a kill or a fault ended to what its last checkpoint covers, as its resumption does.
-
-    Otherwise an evaluation behind that checkpoint could spend the budget, and the run would never be finished.
-    """
-    if run.status().state not in (RunState.pending, RunState.finished):
-        # A worker of a killed parent may still be at it; and what is wrong with a checkpoint, its resumption says.
-        with suppress(RunLocked, CheckpointError), run.locked():
-            cut(run.journal, covered_bytes(run))
