@@ -4,7 +4,7 @@
 
 A step samples a group of responses of fixed length to each prompt and updates the weights: GRPO with one pass over the
 batch, SFPO with four. Beside them a plain loop over transformers (`generate`, padded rows, each with its own prompt)
-and, where TRL is installed, its GRPOTrainer. Everything that is needed is torch, transformers and this package. Each
+and, where TRL is installed, its GRPOTrainer. It needs torch, transformers, OmegaConf and this package. Each
 contestant is a process of its own, a first step warms it up, and the numbers are medians of STEPS (3) more.
 
     sampled tokens/s   response tokens over the seconds of sampling

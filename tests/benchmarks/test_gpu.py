@@ -12,16 +12,16 @@ import pytest
 from benchmarks.gpu import CONTESTANTS, SETTINGS, Measured, rows
 
 ROOT = Path(__file__).parents[2]
-# What a machine with torch and transformers alone lacks.
+# What a machine with torch, transformers and OmegaConf alone lacks.
 ABSENT = [
     "hydra",
-    "omegaconf",
     "optuna",
     "mlflow",
     "pandas",
     "matplotlib",
     "pyarrow",
     "scipy",
+    "sklearn",
     "math_verify",
     "vllm",
     "trl",
