@@ -20,6 +20,7 @@ such as for want of memory, has its last message in the table.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import os
@@ -416,10 +417,10 @@ if __name__ == "__main__":
         name, contestant, count, where = sys.argv[2:]
         print(json.dumps(asdict(one(name, contestant, int(count), where))))
     else:
-        given = sys.argv[2:]
-        main(
-            Path(sys.argv[1]),
-            int(given[0]) if given else 3,
-            given[1] if len(given) > 1 else "cuda",
-            given[2:],
-        )
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("out", type=Path, metavar="OUT")
+        parser.add_argument("steps", type=int, nargs="?", default=3, metavar="STEPS")
+        parser.add_argument("device", nargs="?", default="cuda", metavar="DEVICE")
+        parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=", ".join(SETTINGS))
+        asked = parser.parse_args()
+        main(asked.out, asked.steps, asked.device, asked.shapes)
