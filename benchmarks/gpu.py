@@ -4,8 +4,8 @@
 
 A step samples a group of responses of fixed length to each prompt and updates the weights: GRPO with one pass over the
 batch, SFPO with four. Beside them a plain loop over transformers (`generate`, padded rows, each with its own prompt)
-and, where TRL is installed, its GRPOTrainer. It needs torch, transformers, OmegaConf and this package. Each
-contestant is a process of its own, a first step warms it up, and the numbers are medians of STEPS (3) more.
+and, where TRL is installed, its GRPOTrainer. It needs torch, transformers and this package. Each contestant
+is a process of its own, a first step warms it up, and the numbers are medians of STEPS (3) more.
 
     sampled tokens/s   response tokens over the seconds of sampling
     trained tokens/s   tokens of a pass times passes, over the seconds of the update; prompts count as often as they are
@@ -29,12 +29,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import trl_loop
 from sfpo_bench.models.shapes import PUBLISHED, Shape
 
 if TYPE_CHECKING:
@@ -58,6 +60,11 @@ class Setting:
     @property
     def responses(self) -> int:
         return self.prompts * GROUP
+
+    @property
+    def length(self) -> int:
+        """Tokens of a prompt and its response."""
+        return self.prompt_tokens + self.response_tokens
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -222,13 +229,12 @@ def plain_step(model: PreTrainedModel, setting: Setting, passes: int, device: to
 
     generate: Any = model.generate  # transformers types it as a tensor
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
-    length = setting.prompt_tokens + setting.response_tokens
-    rows_at_once = max(1, setting.micro_batch_tokens // length)
+    rows_at_once = max(1, setting.micro_batch_tokens // setting.length)
     kept: dict[str, Any] = {
         "do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "pad_token_id": 0, "eos_token_id": None,
         "min_new_tokens": setting.response_tokens, "max_new_tokens": setting.response_tokens,
     }  # fmt: skip
-    flops = training_flops(setting.shape, [length] * setting.responses)
+    flops = training_flops(setting.shape, [setting.length] * setting.responses)
 
     def step(number: int) -> Step:
         begun = _now(device)
@@ -250,67 +256,54 @@ def plain_step(model: PreTrainedModel, setting: Setting, passes: int, device: to
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         updated = _now(device)
-        return Step(sampled - begun, updated - sampled, float(setting.responses * length), flops)
+        return Step(sampled - begun, updated - sampled, float(setting.responses * setting.length), flops)
 
     return step
 
 
 def trl_steps(model: PreTrainedModel, setting: Setting, steps: int, device: torch.device) -> list[Step]:
     """Steps of TRL's GRPOTrainer on the same model and lengths; of its step, what is not sampling is its update."""
-    from tempfile import TemporaryDirectory
-
-    from datasets import Dataset
-    from transformers import TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
-
-    from sfpo_bench.models.flops import training_flops
-
-    length = setting.prompt_tokens + setting.response_tokens
-    rows_at_once = max(GROUP, 2 ** ((setting.micro_batch_tokens // length).bit_length() - 1))
+    watch = Timed(setting, device)
+    rows_at_once = max(GROUP, 2 ** ((setting.micro_batch_tokens // setting.length).bit_length() - 1))
     rows_at_once = min(rows_at_once, setting.responses)
-    seconds: dict[str, float] = {}
-    found: list[Step] = []
-
-    class Timed(TrainerCallback):
-        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            seconds["begun"] = _now(device)
-
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            update = _now(device) - seconds["begun"] - seconds["sampling"]
-            work = training_flops(setting.shape, [length] * setting.responses)
-            found.append(Step(seconds["sampling"], update, float(setting.responses * length), work))
-
-    def reward(completions: list[Any], **_: Any) -> list[float]:
-        return [float(number % 2) for number in range(len(completions))]
-
+    settings = {
+        **trl_loop.fixed_lengths(setting.response_tokens, GROUP, RATE),
+        "max_steps": steps + 1,
+        "per_device_train_batch_size": rows_at_once,
+        "gradient_accumulation_steps": setting.responses // rows_at_once,
+        "gradient_checkpointing": False,
+        "bf16": str(model.dtype).endswith("bfloat16"),
+        "use_cpu": device.type == "cpu",
+    }
     texts = [" ".join(f"w{token}" for token in row) for number in range(steps + 1) for row in _prompts(setting, number)]
-    with TemporaryDirectory() as folder:
-        trainer = GRPOTrainer(
-            model=model,
-            reward_funcs=reward,
-            args=GRPOConfig(
-                output_dir=folder, max_steps=steps + 1, per_device_train_batch_size=rows_at_once,
-                gradient_accumulation_steps=setting.responses // rows_at_once, num_generations=GROUP,
-                max_completion_length=setting.response_tokens, learning_rate=RATE,
-                bf16=str(model.dtype).endswith("bfloat16"),
-                generation_kwargs={"min_new_tokens": setting.response_tokens}, gradient_checkpointing=False,
-                use_cpu=device.type == "cpu", save_strategy="no", report_to="none", disable_tqdm=True,
-            ),
-            train_dataset=Dataset.from_list([{"prompt": text} for text in texts]),
-            processing_class=_tokenizer(setting.shape.vocabulary),
-            callbacks=[Timed()],
-        )  # fmt: skip
-        sample = trainer._generate
+    trl_loop.train(model, _tokenizer(setting.shape.vocabulary), texts, settings, watch)
+    return watch.steps[1:]
 
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            begun = _now(device)
-            sampled = sample(*args, **kwargs)
-            seconds["sampling"] = _now(device) - begun
-            return sampled
 
-        trainer._generate = timed
-        trainer.train()
-    return found[1:]
+class Timed:
+    """The steps of TRL's trainer, as they end."""
+
+    def __init__(self, setting: Setting, device: torch.device) -> None:
+        self.steps: list[Step] = []
+        self._setting, self._device = setting, device
+        self._begun = self._sampled_s = 0.0
+
+    def begin(self) -> None:
+        self._begun = _now(self._device)
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        begun = _now(self._device)
+        yield
+        self._sampled_s = _now(self._device) - begun
+
+    def end(self) -> None:
+        from sfpo_bench.models.flops import training_flops
+
+        update_s = _now(self._device) - self._begun - self._sampled_s
+        lengths = [self._setting.length] * self._setting.responses
+        work = training_flops(self._setting.shape, lengths)
+        self.steps.append(Step(self._sampled_s, update_s, float(sum(lengths)), work))
 
 
 def rows(found: list[Measured]) -> list[str]:
@@ -382,7 +375,7 @@ def _rewards(setting: Setting) -> Tensor:
     """Half of every group is right, [P, G]."""
     import torch
 
-    return (torch.arange(setting.responses) % 2).float().view(setting.prompts, GROUP)
+    return torch.tensor(trl_loop.rewards(setting.responses)).view(setting.prompts, GROUP)
 
 
 def _now(device: torch.device) -> float:

@@ -1,6 +1,6 @@
 """Seconds and memory of a training step of SmolLM2-135M-Instruct beside TRL's GRPOTrainer, in one run.
 
-    python benchmarks/learner_step.py TRL_PYTHON [ROUNDS] [STEPS] [TOKENS ...]
+    python -m benchmarks.learner_step TRL_PYTHON [ROUNDS] [STEPS] [TOKENS ...]
 
 TRL_PYTHON is the interpreter of an environment with TRL (`make test-trl` makes .venv-trl/bin/python). A step samples 8
 responses to each of 8 prompts and updates the weights once, as TRL's own step does; every response has exactly TOKENS
@@ -17,9 +17,13 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from benchmarks.trl_loop import fixed_lengths, rewards, train
 
 PROMPTS, GROUP, RATE, THREADS = 8, 8, 1e-6, int(os.environ.get("THREADS", "2"))
 # Micro-batches by tokens: the smallest that cost no time to speak of, and those of a step with the least memory.
@@ -67,7 +71,7 @@ def main(trl_python: str, rounds: int = 2, steps: int = 2, *lengths: int) -> Non
 def _contest(python: str, name: str, tokens: int, steps: int) -> list[dict[str, float]]:
     """The counted steps of one contestant's process."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    command = [python, __file__, "--contestant", name, str(tokens), str(steps)]
+    command = [python, "-m", "benchmarks.learner_step", "--contestant", name, str(tokens), str(steps)]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True)
     records = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith('{"sampling_s"')]
     if ran.returncode or len(records) != steps + 1:
@@ -81,7 +85,7 @@ class Clock:
     def __init__(self) -> None:
         self.record: dict[str, float] = {}
 
-    def start(self) -> None:
+    def begin(self) -> None:
         self._started = time.perf_counter(), time.process_time()
 
     def read(self, name: str, since: tuple[float, float] | None = None) -> None:
@@ -89,7 +93,13 @@ class Clock:
         self.record[f"{name}_s"] = time.perf_counter() - wall
         self.record[f"{name}_cpu_s"] = time.process_time() - cpu
 
-    def write(self) -> None:
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        since = time.perf_counter(), time.process_time()
+        yield
+        self.read("sampling", since)
+
+    def end(self) -> None:
         self.read("step")
         self.record["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
         print(json.dumps(self.record), flush=True)
@@ -131,23 +141,18 @@ def ours(name: str, tokens: int, steps: int) -> None:
     learner = LocalLearner(model, objective, settings, 1.0)
     rule = OnePass() if name.startswith("GRPO") else SlowFast(fast_passes=3, alpha=0.8)
     for step in range(1, steps + 2):
-        clock.start()
+        clock.begin()
         chosen = [(PROMPTS * step + number) % len(QUESTIONS) for number in range(PROMPTS)]
         requests = [Request(QUESTIONS[i], prompts[i], tuple(range(GROUP))) for i in chosen]
-        completions = engine.generate(requests, Sampling(1.0, tokens), NoiseStream(0, "rollout", step))
-        clock.read("sampling")
+        with clock.sampling():
+            completions = engine.generate(requests, Sampling(1.0, tokens), NoiseStream(0, "rollout", step))
         rewards_PG = torch.tensor(rewards(len(completions))).view(PROMPTS, GROUP)
         batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), tokens)
         learner.begin_step(step, batch)
         rule.update(learner, batch)
         readings = learner.end_step()
         clock.record["reposition_s"] = readings.reposition_seconds
-        clock.write()
-
-
-def rewards(count: int) -> list[float]:
-    """Half of every group is right."""
-    return [float(number % 2) for number in range(count)]
+        clock.end()
 
 
 def trl_settings(name: str, tokens: int) -> dict[str, Any]:
@@ -159,60 +164,22 @@ def trl_settings(name: str, tokens: int) -> dict[str, Any]:
         layout["gradient_checkpointing"] = False
     return {
         "model_init_kwargs": {"dtype": "bfloat16"},
-        "num_generations": GROUP,
-        "max_completion_length": tokens,
-        "generation_kwargs": {"min_new_tokens": tokens},
-        "learning_rate": RATE,
         "bf16": True,
         "use_cpu": True,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
+        **fixed_lengths(tokens, GROUP, RATE),
         **layout,
     }
 
 
 def trl(name: str, tokens: int, steps: int) -> None:
     """The steps of TRL's trainer."""
-    import tempfile
-
     import torch
-    from datasets import Dataset
-    from transformers import AutoTokenizer, TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from transformers import AutoTokenizer
 
     torch.set_num_threads(THREADS)
-    clock = Clock()
-
-    class Timed(TrainerCallback):  # type: ignore[misc]  # the class of a library without types
-        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            clock.start()
-
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            clock.write()
-
-    def reward(completions: list[Any], **_: Any) -> list[float]:
-        return rewards(len(completions))
-
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = GRPOTrainer(
-            model=model_folder(),
-            reward_funcs=reward,
-            args=GRPOConfig(output_dir=folder, max_steps=steps + 1, **trl_settings(name, tokens)),
-            train_dataset=Dataset.from_list([{"prompt": [{"role": "user", "content": q}]} for q in QUESTIONS]),
-            processing_class=AutoTokenizer.from_pretrained(model_folder()),
-            callbacks=[Timed()],
-        )
-        sample = trainer._generate
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter(), time.process_time()
-            found = sample(*args, **kwargs)
-            clock.read("sampling", started)
-            return found
-
-        trainer._generate = timed
-        trainer.train()
+    settings = {"max_steps": steps + 1, **trl_settings(name, tokens)}
+    prompts = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    train(model_folder(), AutoTokenizer.from_pretrained(model_folder()), prompts, settings, Clock())
 
 
 if __name__ == "__main__":

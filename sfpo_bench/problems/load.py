@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,33 +10,18 @@ from functools import cache
 from pathlib import Path
 
 from sfpo_bench.core.errors import ConfigError, MissingDataError
-from sfpo_bench.core.options import option
 from sfpo_bench.core.resources import carried
 from sfpo_bench.core.types import Problem
 from sfpo_bench.problems.canonical import content_sha256
 from sfpo_bench.problems.card import AnswerForm, AnswerType, Card, card
+from sfpo_bench.problems.data_settings import VARIABLE, DataSettings
 from sfpo_bench.problems.hub import hub_rows
 from sfpo_bench.problems.jsonl_rows import jsonl_rows
 
-VARIABLE = "SFPO_BENCH_DATA"
 _INTEGER = re.compile(r"[+-]?[0-9]+(?:,[0-9]{3})*(?:\.0+)?")
 _BOXED = "\\boxed{"
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 _WITH_SOLUTION = (AnswerForm.after_hashes, AnswerForm.last_boxed)  # the column holds a solution with the answer
-
-
-@dataclass
-class DataSettings:
-    """The source of problem sets."""
-
-    dir: str = option("", "folder with NAME.jsonl files (also below eval/ or train/); empty: $SFPO_BENCH_DATA, or hub")
-    unverified: bool = option(False, "use a set even if its row count or content hash differs from its card")
-
-    @property
-    def folder(self) -> Path | None:
-        """The local folder, or None for the hub."""
-        place = self.dir or os.environ.get(VARIABLE, "")
-        return Path(os.path.expanduser(place)) if place else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, cast
 from sfpo_bench.core.options import option
 from sfpo_bench.core.tracking import TrackingSettings
 from sfpo_bench.grading import DEADLINE_S
-from sfpo_bench.problems.sets import DataSettings
+from sfpo_bench.problems.data_settings import DataSettings
 from sfpo_bench.settings.launcher import LauncherSettings
 from sfpo_bench.settings.rollout import RolloutSettings
 from sfpo_bench.settings.sampling import SampleSettings

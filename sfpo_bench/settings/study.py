@@ -8,7 +8,7 @@ from enum import StrEnum
 from sfpo_bench.core.costs import CostAxis
 from sfpo_bench.core.options import option
 from sfpo_bench.grading import DEADLINE_S
-from sfpo_bench.problems.sets import DataSettings
+from sfpo_bench.problems.data_settings import DataSettings
 from sfpo_bench.settings.reposition import RepositionSettings
 from sfpo_bench.settings.sampling import SampleSettings
 

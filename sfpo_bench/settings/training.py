@@ -8,7 +8,7 @@ from enum import StrEnum
 from sfpo_bench.algorithms.correction import Correction
 from sfpo_bench.core.options import option
 from sfpo_bench.core.stop_at import StopAt
-from sfpo_bench.problems.sets import DataSettings
+from sfpo_bench.problems.data_settings import DataSettings
 
 
 class OptimizerKind(StrEnum):

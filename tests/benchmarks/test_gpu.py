@@ -12,8 +12,9 @@ import pytest
 from benchmarks.gpu import CONTESTANTS, SETTINGS, Measured, rows
 
 ROOT = Path(__file__).parents[2]
-# What a machine with torch, transformers and OmegaConf alone lacks.
+# What a machine with torch and transformers alone lacks.
 ABSENT = [
+    "omegaconf",
     "hydra",
     "optuna",
     "mlflow",
@@ -23,6 +24,7 @@ ABSENT = [
     "scipy",
     "sklearn",
     "math_verify",
+    "flint",
     "vllm",
     "trl",
 ]
