@@ -41,6 +41,7 @@ def act(node: DictConfig) -> None:
     prepare(folder, prepared, config.device)
     if is_finished(folder, config.training):
         say(f"{folder.path} is finished already; `sfpo-bench list` shows it, {_what_makes_longer(folder, config)}")
+        _Tracking(config, folder).complete()
         return
     warn_of_few_problems(config, Split.report)
     if changed:
@@ -148,6 +149,17 @@ class _Tracking:
         except TrackingError as error:
             self._warnings.tracking(error)
             self._delivery = None
+
+    def complete(self) -> None:
+        """Deliver what the store lacks of a finished run: a kill can come between the run's end and its delivery."""
+        from sfpo_bench.tracking.cursor import Cursor
+        from sfpo_bench.training.checkpoint import covered_bytes
+
+        known = Cursor.load(self._folder)
+        if self._delivery is None or (known is not None and known.ended):
+            return
+        self.deliver(covered_bytes(self._folder))
+        self.finish()
 
     def finish(self) -> None:
         """Set the final state of the run in the store, if the run was opened there and has ended."""

@@ -55,7 +55,8 @@ class Cursor:
     """Contents of `delivery.json`. `records` were delivered; `sha256` covers the first `size` bytes of the journal.
 
     `artifacts` maps each uploaded file to the sha256 of the uploaded content. `store` is the tracking URI without
-    credentials, `experiment` the experiment that the run was created in.
+    credentials, `experiment` the experiment that the run was created in. `ended` says that the store has the run's end
+    with its files; it is written last, so a kill before leaves it False.
     """
 
     key: RunKey
@@ -67,6 +68,7 @@ class Cursor:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     ending: Ending | None = None
     experiment: str = ""
+    ended: bool = False
 
     def save(self, folder: RunFolder) -> None:
         write_atomically(folder.delivery, to_json(self))

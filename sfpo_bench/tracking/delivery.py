@@ -133,6 +133,9 @@ class Delivery:
             covered = journal.records_within(covered_bytes)
             if covered <= cursor.records:
                 return 0
+            if cursor.ended:
+                cursor = replace(cursor, ended=False)
+                cursor.save(folder)
             self._reopen(folder)
             sent = covered - cursor.records
             converted = list(to_points(journal.records(covered), self._primary))
@@ -152,7 +155,7 @@ class Delivery:
         with self._alone(folder):
             names = tuple(os.path.relpath(path, folder.path) for path in artifacts)
             ending = Ending(state, redact(cause, self._environ)[:_LONGEST_TAG], names)
-            replace(self._cursor(folder), ending=ending).save(folder)
+            replace(self._cursor(folder), ending=ending, ended=False).save(folder)
             return self._end(folder, ending)
 
     def sync(
@@ -212,6 +215,7 @@ class Delivery:
             store=self._address,
             run_id=run.run_id,
             artifacts=cursor.artifacts if cursor.run_id == run.run_id else {},
+            ended=cursor.ended and cursor.run_id == run.run_id,
             **_delivered(run, journal),
         )
         cursor.save(folder)
@@ -266,6 +270,11 @@ class Delivery:
             return self._end(folder, ending)
 
     def _end(self, folder: RunFolder, ending: Ending) -> bool:
+        changed = self._end_in_store(folder, ending)
+        replace(self._cursor(folder), ended=True).save(folder)
+        return changed
+
+    def _end_in_store(self, folder: RunFolder, ending: Ending) -> bool:
         journal = JournalView.read(folder.journal)
         cursor = self._opened(folder, journal)
         uploaded = [self._upload(folder, path) for path in _files(folder, ending) if self._store.keeps_files]

@@ -87,6 +87,40 @@ def test_sync_delivers_what_was_not(trained: Path, tmp_path: Path, cli: Cli, mig
     assert {"config.yaml", "provenance.json", "curves.parquet", "samples.parquet"} <= names
 
 
+def test_a_run_that_ended_before_its_delivery_did_is_delivered_by_the_same_command(
+    tmp_path: Path, cli: Cli, migrated_database: Path
+) -> None:
+    """As a kill leaves it: after the run's end, before or within the delivery of that end."""
+    database = tmp_path / "results" / "mlflow.db"
+    database.parent.mkdir()
+    shutil.copy(migrated_database, database)
+    tracked = [argument for argument in TRAIN if argument != "tracking=none"]
+
+    def stored() -> tuple[list[str], int, set[str]]:
+        with closing(sqlite3.connect(database)) as connection:
+            statuses = [status for (status,) in connection.execute("SELECT status FROM runs")]
+            [(points,)] = connection.execute("SELECT count(*) FROM metrics").fetchall()
+        return statuses, points, {path.name for path in (tmp_path / "results" / "mlartifacts").rglob("*.*")}
+
+    cli(*tracked)
+    delivery = tmp_path / RUN / "delivery.json"
+    whole, written = stored(), json.loads(delivery.read_text())
+    assert whole[0] == ["FINISHED"] and {"config.yaml", "curves.parquet", "samples.parquet"} <= whole[2]
+    before = database.read_bytes()
+    assert "is finished already" in cli(*tracked).stdout and database.read_bytes() == before
+
+    shutil.rmtree(tmp_path / "results" / "mlartifacts")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL")
+    delivery.write_text(json.dumps({**written, "artifacts": {}, "ending": None, "ended": False}))
+    assert "is finished already" in cli(*tracked).stdout and stored() == whole
+
+    (tmp_path / "results" / "mlartifacts").rename(tmp_path / "gone")
+    delivery.write_text(json.dumps({**written, "artifacts": {}, "ended": False}))
+    assert "is finished already" in cli(*tracked).stdout and stored() == whole
+    assert json.loads(delivery.read_text()) == written
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = cli(*TRAIN, "output_root=file", check=False)
