@@ -316,7 +316,11 @@ def _factorial(_: Evaluation, value: Ball) -> Ball:
 def _binom(at: Evaluation, above: Ball, below: Ball) -> Ball:
     first, second = _whole(above), _whole(below)
     if first is not None and second is not None and second >= 0 and abs(first) < 5000:
-        return at._ball_of(Fraction(comb(first, second))) if first >= 0 else _falling(above, second)
+        if first >= 0:
+            return at._ball_of(Fraction(comb(first, second)))
+        # C(-n, k) = (-1)^k C(n + k - 1, k), of which n - 1 factors are enough where k is large.
+        from_below = at._ball_of(Fraction(second - first - 1))
+        return _falling(from_below, min(second, -first - 1)) * (-1) ** (second % 2)
     if second is not None and 0 <= second < 50:
         return _falling(above, second)
     return (above + 1).gamma() * (below + 1).rgamma() * (above - below + 1).rgamma()

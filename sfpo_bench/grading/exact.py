@@ -151,7 +151,8 @@ def _binom(above: Fraction, below: Fraction) -> Fraction | None:
         if min(below, above - below) * int(above).bit_length() > _MOST_BITS:
             return None
         return Fraction(comb(int(above), int(below)))
-    return None
+    reflected = _binom(below - above - 1, below)  # C(-n, k) = (-1)^k C(n + k - 1, k)
+    return None if reflected is None else reflected * (-1) ** int(below)
 
 
 def _mod(value: Fraction, modulus: Fraction) -> Fraction | None:

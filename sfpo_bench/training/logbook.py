@@ -14,6 +14,7 @@ from sfpo_bench.core.types import EvaluationRecord, EventRecord, JournalRecord, 
 from sfpo_bench.grading import GradingFailures, failures_so_far
 from sfpo_bench.results.journal import JournalWriter, cut, read_journal
 from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
+from sfpo_bench.results.run_tables import write_curves_table, write_samples_table
 
 Observer = Callable[[JournalRecord], None]
 
@@ -59,7 +60,7 @@ class Logbook(Protocol):
         ...
 
     def status(self, state: RunState, cause: str = "", step: int | None = None, *, at_target: bool = False) -> None:
-        """Write the status of the run; without `step` the last step is kept.
+        """Write the status of the run, and before `finished` its tables; without `step` the last step is kept.
 
         `at_target` is True when the stop rule ended the run.
         """
@@ -112,6 +113,10 @@ class FolderLogbook:
         return Covered(self._journal.length(), self._samples.length())
 
     def status(self, state: RunState, cause: str = "", step: int | None = None, *, at_target: bool = False) -> None:
+        if state is RunState.finished:
+            # Whoever finds a run finished finds its tables too: a delivery, a report, the same command again.
+            write_curves_table(self._folder)
+            write_samples_table(self._folder)
         done = self._folder.status().step if step is None else step
         self._folder.write_status(RunStatus(state, done, self._steps, cause, at_target))
 

@@ -177,7 +177,7 @@ def code_changed(folder: RunFolder) -> bool:
 
 
 def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
-    """Train the prepared run at `path` from its last checkpoint, if any, and write its tables at the end.
+    """Train the prepared run at `path` from its last checkpoint, if any.
 
     Under torchrun every process calls this; together they train the run.
     """
@@ -186,7 +186,6 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
     if isinstance(config.rollout, VllmRollout):
         require_vllm(config.rollout)
         prepare_environment(config.threads)
-    from sfpo_bench.results.run_tables import write_curves_table, write_samples_table
     from sfpo_bench.training.build import build_trainer
     from sfpo_bench.training.process_group import joined
 
@@ -204,9 +203,6 @@ def train(path: Path, stop: StopRequest, hooks: Hooks | None = None) -> None:
                 status = folder.status()
                 folder.write_status(RunStatus(RunState.failed, status.step, config.training.steps, str(lost)))
             raise
-    if ranks.is_first:
-        write_curves_table(folder)
-        write_samples_table(folder)
 
 
 def wait_until_prepared(folder: RunFolder, node: DictConfig) -> None:

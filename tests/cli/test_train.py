@@ -87,6 +87,19 @@ def test_sync_delivers_what_was_not(trained: Path, tmp_path: Path, cli: Cli, mig
     assert {"config.yaml", "provenance.json", "curves.parquet", "samples.parquet"} <= names
 
 
+# The process dies at the moment when its run is finished.
+KILLED_WHEN_FINISHED = """
+import os, signal
+from sfpo_bench.results.run_folder import RunFolder
+write = RunFolder.write_status
+def write_and_die(folder, status):
+    write(folder, status)
+    if status.state == "finished":
+        os.kill(os.getpid(), signal.SIGKILL)
+RunFolder.write_status = write_and_die
+"""
+
+
 def test_a_run_that_ended_before_its_delivery_did_is_delivered_by_the_same_command(
     tmp_path: Path, cli: Cli, migrated_database: Path
 ) -> None:
@@ -102,18 +115,14 @@ def test_a_run_that_ended_before_its_delivery_did_is_delivered_by_the_same_comma
             [(points,)] = connection.execute("SELECT count(*) FROM metrics").fetchall()
         return statuses, points, {path.name for path in (tmp_path / "results" / "mlartifacts").rglob("*.*")}
 
-    cli(*tracked)
+    assert cli(*tracked, prelude=KILLED_WHEN_FINISHED, check=False).returncode == -9
+    assert stored()[0] == ["RUNNING"]
+    assert "is finished already" in cli(*tracked).stdout
     delivery = tmp_path / RUN / "delivery.json"
     whole, written = stored(), json.loads(delivery.read_text())
     assert whole[0] == ["FINISHED"] and {"config.yaml", "curves.parquet", "samples.parquet"} <= whole[2]
     before = database.read_bytes()
     assert "is finished already" in cli(*tracked).stdout and database.read_bytes() == before
-
-    shutil.rmtree(tmp_path / "results" / "mlartifacts")
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL")
-    delivery.write_text(json.dumps({**written, "artifacts": {}, "ending": None, "ended": False}))
-    assert "is finished already" in cli(*tracked).stdout and stored() == whole
 
     (tmp_path / "results" / "mlartifacts").rename(tmp_path / "gone")
     delivery.write_text(json.dumps({**written, "artifacts": {}, "ended": False}))
