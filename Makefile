@@ -1,9 +1,10 @@
 # make venv | compare | format | lint | check | test | test-slow | docs | coverage | mutants | test-notebooks | test-vllm |
-#      test-trl | test-harnesses | test-hydra | league-smollm2 | constraints | constraints-vllm | clean
+#      test-trl | test-harnesses | test-hydra | test-versions | league-smollm2 | constraints | constraints-vllm | clean
 #
 #   PYTHON       the interpreter that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_INDEX    a package index other than pip's own default, for everything
 #   TORCH_INDEX  another index for torch alone, such as the one that serves CPU-only or other CUDA builds
+#   TORCH, TRANSFORMERS   the versions that `make test-versions` tries; those of constraints.txt unless named
 #   ARGS         what `make compare`, `mutants` and `league-smollm2` add to the command line, such as ARGS="comparison.seeds=3"
 #   BASE         the commit `make check` compares with; without it, where this branch left main
 
@@ -18,6 +19,10 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PIP_FROM := $(if $(PIP_INDEX),--index-url $(PIP_INDEX))
 TORCH_FROM := $(if $(or $(TORCH_INDEX),$(PIP_INDEX)),--index-url $(or $(TORCH_INDEX),$(PIP_INDEX)))
 TORCH_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+TORCH ?= $(TORCH_PIN:torch==%=%)
+TRANSFORMERS ?= $(shell sed -n 's/^transformers==//p' constraints.txt)
+VERSIONS = .venv-torch-$(TORCH)-transformers-$(TRANSFORMERS)
 
 TORCH_VLLM_PIN = $(shell sed -n 's/^torch==/torch==/p' constraints-vllm.txt)
 # vLLM installs these for pictures and sound; beside a torch from elsewhere they break every import of transformers.
@@ -35,7 +40,7 @@ $(BIN)/mypy
 endef
 
 .PHONY: venv compare format lint check test test-slow docs coverage mutants test-notebooks test-vllm test-trl test-hydra \
-  test-harnesses league-smollm2 constraints constraints-vllm clean
+  test-harnesses test-versions league-smollm2 constraints constraints-vllm clean
 
 venv: .venv/.runtime
 
@@ -98,6 +103,10 @@ test-hydra: .venv-hydra/.made
 	.venv-hydra/bin/python -m pytest -n 2 -ra -q tests/test_config.py tests/test_overrides.py tests/test_overruled.py \
 	  tests/test_inputs.py tests/test_plan.py tests/cli tests/sweep tests/study --ignore tests/cli/test_doctor.py
 
+# What loads, samples from and trains a model, under other versions than the tested ones.
+test-versions: $(VERSIONS)/.made
+	$(VERSIONS)/bin/python -m pytest -n 2 -ra -q tests/attention tests/models tests/rollout tests/training tests/cli/test_train.py
+
 # So have the programs whose sample logs are read: inspect asks for an older fsspec.
 test-harnesses: .venv-harnesses/.made
 	HF_HUB_OFFLINE=1 .venv-harnesses/bin/python -m pytest -m "slow or not slow" --timeout 3600 -W default -ra -q tests/harnesses
@@ -150,6 +159,15 @@ test-harnesses: .venv-harnesses/.made
 	.venv-harnesses/bin/python $(PIP) $(PIP_FROM) -e '.[dev,harnesses]'
 	touch $@
 
+# Both versions are free; what they bring along follows them.
+$(VERSIONS)/.made: pyproject.toml constraints.txt
+	$(call INSTALLING,$(VERSIONS),2 GB)
+	$(PYTHON) -m venv $(VERSIONS)
+	$(VERSIONS)/bin/python $(PIP) $(TORCH_FROM) torch==$(TORCH)
+	grep -Ev '^(torch|transformers|tokenizers|huggingface_hub|hf-xet|sympy|setuptools)==' constraints.txt > $(VERSIONS)/constraints.txt
+	$(VERSIONS)/bin/python $(PIP) $(PIP_FROM) -c $(VERSIONS)/constraints.txt torch==$(TORCH) transformers==$(TRANSFORMERS) -e '.[dev,lora]'
+	touch $@
+
 # A fresh resolution of everything in pyproject.toml, then the pins of what it gave. `+cpu` and the like are dropped:
 # torch==2.13.0 is met by every build of 2.13.0.
 constraints:
@@ -178,4 +196,4 @@ constraints-vllm:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-vllm .venv-trl .venv-hydra .venv-harnesses .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-vllm .venv-trl .venv-hydra .venv-harnesses .venv-torch-* .venv-constraints build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

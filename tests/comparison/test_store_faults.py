@@ -147,15 +147,18 @@ def test_a_server_that_was_never_there(undisturbed: Path, tmp_path: Path, migrat
     assert_complete(store / "mlflow.db", tmp_path)
 
 
-def test_a_server_that_takes_five_seconds_for_every_answer(
-    undisturbed: Path, tmp_path: Path, migrated_database: Path
+@pytest.mark.parametrize(
+    ("seconds", "cause"), [(5.0, "it is too slow to take everything within 12 s"), (60.0, "failed while")]
+)
+def test_a_server_that_takes_seconds_or_a_minute_for_every_answer(
+    seconds: float, cause: str, undisturbed: Path, tmp_path: Path, migrated_database: Path
 ) -> None:
     store = copied(migrated_database, tmp_path)
     port = free_port()
     with server(store, port):
-        with proxy(port, 5.0) as slow:
+        with proxy(port, seconds) as slow:
             done = run(tmp_path, *COMPARE, f"tracking.uri=http://127.0.0.1:{slow}")
-        assert_same(tmp_path, undisturbed, done, "it is too slow to take everything within 12 s")
+        assert_same(tmp_path, undisturbed, done, cause)
         complete(tmp_path, f"http://127.0.0.1:{port}")
     assert_complete(store / "mlflow.db", tmp_path)
     assert train_seconds(tmp_path) < 5.0, "no step waited for the store"
