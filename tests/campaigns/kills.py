@@ -4,7 +4,7 @@
 
 A round starts a command in an empty folder and sends SIGKILL at a uniform moment of its time, to the process itself or
 to a process below it (worker, evaluator, rank, delivery); the same command then resumes it, and is killed again, one to
-six times in all. At its end weights, journals, samples, trials, tables and the rows of the MLflow store must equal
+twelve times in all. At its end weights, journals, samples, trials, tables and the rows of the MLflow store must equal
 those of a command that was not killed. With another fault of `tests/campaigns/faults.py` that comes in the place of the
 kill; a command that ends because of it must say so without a traceback. FOLDER/rounds-SEED.jsonl has a line a round;
 the same call goes on where it was, and another seed, fault or selection has a file of its own. Ends with 1 where a
@@ -40,7 +40,7 @@ from tests.study.tiny_study import TINY_STUDY, TINY_SWEEP, TWO_ARMS
 from tests.sweep.tiny import TINY_SWEEP as SWEEP
 
 ROOT = Path(__file__).parents[2]
-_MOST_KILLS, _STARTS, _LONGEST_S = 6, 20, 900.0
+_MOST_KILLS, _STARTS, _LONGEST_S = 12, 30, 900.0
 # How long a command whose parent was killed may find its own orphans at work.
 _IN_USE = "another process"
 
