@@ -320,7 +320,8 @@ def _binom(at: Evaluation, above: Ball, below: Ball) -> Ball:
             return at._ball_of(Fraction(comb(first, second)))
         # C(-n, k) = (-1)^k C(n + k - 1, k), of which n - 1 factors are enough where k is large.
         from_below = at._ball_of(Fraction(second - first - 1))
-        return _falling(from_below, min(second, -first - 1)) * (-1) ** (second % 2)
+        found = _falling(from_below, min(second, -first - 1))
+        return -found if second % 2 else found
     if second is not None and 0 <= second < 50:
         return _falling(above, second)
     return (above + 1).gamma() * (below + 1).rgamma() * (above - below + 1).rgamma()

@@ -30,6 +30,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sfpo_bench.core.errors import MissingDataError, RunLocked
+from sfpo_bench.core.file_lock import NoFileLocks, try_lock
 from sfpo_bench.results.codec import read_record, to_json
 from sfpo_bench.results.names import RUNS, SAMPLES_TABLE
 from sfpo_bench.results.stored_files import reading, write_atomically, write_once
@@ -191,28 +192,21 @@ class RunFolder:
 
     def is_held(self) -> bool:
         """Return True while a live process holds the folder's lock; writes nothing."""
-        import fcntl
-
         if not self.lock_file.is_file():
             return False
         with open(self.lock_file, "rb") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-        return False
+                return not try_lock(handle, exclusive=False)
+            except NoFileLocks:
+                return False  # nobody can hold one there
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the file lock, which the kernel releases if this process dies; raises `RunLocked` if it is taken."""
-        import fcntl
-
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.lock_file, "a", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            if not try_lock(handle):
                 raise RunLocked(
                     f"{self.path} is in use by another process; wait for it to end, or stop it, then run again"
-                ) from error
+                )
             yield

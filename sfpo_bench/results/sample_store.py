@@ -15,13 +15,13 @@ EVALUATION/                 one model (`evaluation`)
 
 from __future__ import annotations
 
-import fcntl
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sfpo_bench.core.file_lock import take_lock
 from sfpo_bench.core.types import FinishReason, GradeStatus
 from sfpo_bench.results.identity import Identity
 from sfpo_bench.results.names import SAMPLES_TABLE
@@ -142,7 +142,7 @@ class SampleStore:
         content = _parquet(SAMPLE_COLUMNS, [_row(one) for one in samples])
         self.parts.mkdir(parents=True, exist_ok=True)
         with open(self.path / "append.lock", "ab") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            take_lock(handle)
             number = max((int(path.stem) for path in self.parts.glob("*.parquet")), default=-1) + 1
             write_atomically(self.parts / f"{number:06d}.parquet", content)
 

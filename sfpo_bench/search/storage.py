@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -12,6 +11,7 @@ from optuna.storages.journal import JournalFileOpenLock
 from sqlalchemy.exc import DBAPIError
 
 from sfpo_bench.core.errors import ConfigError, StudyStoreError
+from sfpo_bench.core.file_lock import take_lock
 from sfpo_bench.search.address import check_url
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class FileLock(JournalFileOpenLock):
 
     def acquire(self) -> bool:
         handle = open(self._file.with_name(f"{self._file.name}.lock"), "ab")  # noqa: SIM115 - closed by release()
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        take_lock(handle)
         self._handle = handle
         _cut_torn_line(self._file)
         return True

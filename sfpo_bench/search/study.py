@@ -19,7 +19,6 @@ at any point leaves the storage in a recoverable state:
 
 from __future__ import annotations
 
-import fcntl
 import time
 import uuid
 import warnings
@@ -29,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfpo_bench.core.file_lock import take_lock
 from sfpo_bench.search.space import Space, Value
 from sfpo_bench.search.trial_view import TrialView
 
@@ -279,5 +279,5 @@ class SharedStudy:
     def _lock(self) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True)
         with open(self._folder / "claim.lock", "ab") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            take_lock(handle)
             yield

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from sfpo_bench.core.errors import ConfigError, DeliveredElsewhere, TrackingError
+from sfpo_bench.core.file_lock import try_lock
 from sfpo_bench.results.names import ARTIFACTS, STORE_DATABASE
 from sfpo_bench.results.redaction import redact
 from sfpo_bench.results.stored_files import sync_file
@@ -320,21 +321,15 @@ def create_sqlite(path: Path) -> None:
 @contextmanager
 def hold(path: Path, seconds: float) -> Iterator[None]:
     """Hold the file lock at `path`, waiting at most `seconds`. The kernel releases it if this process dies."""
-    import fcntl
-
     deadline = time.monotonic() + seconds
     with open(path, "a", encoding="utf-8") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise DeliveredElsewhere(
-                        f"{path} has been held by another process for more than {seconds:g} s; expected it to be free: "
-                        f"one process delivers at a time, let the other one end or stop it"
-                    ) from error
-                time.sleep(0.05)
+        while not try_lock(handle):
+            if time.monotonic() > deadline:
+                raise DeliveredElsewhere(
+                    f"{path} has been held by another process for more than {seconds:g} s; expected it to be free: "
+                    f"one process delivers at a time, let the other one end or stop it"
+                )
+            time.sleep(0.05)
         yield
 
 
