@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sfpo_bench.cli.progress import RunProgress, say
-from sfpo_bench.core.errors import TrackingError
+from sfpo_bench.core.errors import CheckpointError, TrackingError
 from sfpo_bench.core.types import Split
 from sfpo_bench.models.load import pinned
 from sfpo_bench.results.names import check_unlike
@@ -151,20 +152,23 @@ class _Tracking:
             self._delivery = None
 
     def complete(self) -> None:
-        """Deliver what the store lacks of a finished run: a kill can come between the run's end and its delivery."""
+        """Deliver the end of a finished run unless the store has it: a kill can come between the two."""
         from sfpo_bench.tracking.cursor import Cursor
-        from sfpo_bench.training.checkpoint import covered_bytes
 
         known = Cursor.load(self._folder)
-        if self._delivery is None or (known is not None and known.ended):
-            return
-        self.deliver(covered_bytes(self._folder))
-        self.finish()
+        if known is None or not known.ended:
+            self.finish()
 
     def finish(self) -> None:
-        """Set the final state of the run in the store, if the run was opened there and has ended."""
+        """Deliver the rest of a run that has ended, and its end; a process that wrote no checkpoint opens it first."""
+        from sfpo_bench.training.checkpoint import covered_bytes
+
         status = self._folder.status()
-        if self._delivery is None or not self._opened or status.state in (RunState.pending, RunState.running):
+        if self._delivery is None or status.state in (RunState.pending, RunState.running):
+            return
+        with suppress(CheckpointError):  # of a run that failed by it
+            self.deliver(covered_bytes(self._folder))
+        if self._delivery is None or not self._opened:
             return
         try:
             self._delivery.finish(self._folder, status.state, cause=status.cause)

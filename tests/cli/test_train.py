@@ -124,7 +124,15 @@ def test_a_run_that_ended_before_its_delivery_did_is_delivered_by_the_same_comma
     before = database.read_bytes()
     assert "is finished already" in cli(*tracked).stdout and database.read_bytes() == before
 
-    (tmp_path / "results" / "mlartifacts").rename(tmp_path / "gone")
+    # A process that is left nothing but the end, because the last checkpoint is there, has opened no run.
+    (tmp_path / "results" / "mlartifacts").rename(tmp_path / "first")
+    delivery.write_text(json.dumps({**written, "artifacts": {}, "ending": None, "ended": False}))
+    status = tmp_path / RUN / "status.json"
+    status.write_text(status.read_text().replace("finished", "running"))
+    assert "finished: " in cli(*tracked).stdout and stored() == whole
+    written = json.loads(delivery.read_text())
+
+    (tmp_path / "results" / "mlartifacts").rename(tmp_path / "second")
     delivery.write_text(json.dumps({**written, "artifacts": {}, "ended": False}))
     assert "is finished already" in cli(*tracked).stdout and stored() == whole
     assert json.loads(delivery.read_text()) == written
