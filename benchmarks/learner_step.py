@@ -21,9 +21,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.trl_loop import fixed_lengths, rewards, train
+
+if TYPE_CHECKING:
+    from sfpo_bench.core.types import Completion
 
 PROMPTS, GROUP, RATE, THREADS = 8, 8, 1e-6, int(os.environ.get("THREADS", "2"))
 # Micro-batches by tokens: the smallest that cost no time to speak of, and those of a step with the least memory.
@@ -109,49 +112,66 @@ def model_folder() -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sfpo_bench" / "SmolLM2-135M-Instruct")
 
 
+class OwnStep:
+    """The engine and the learner of this project: `sample`, then `update`."""
+
+    def __init__(self, name: str, tokens: int) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from sfpo_bench.algorithms.objectives import Clipped
+        from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
+        from sfpo_bench.core.types import Message, Prompt
+        from sfpo_bench.rollout.encoding import encode_prompts
+        from sfpo_bench.rollout.transformers_engine import TransformersEngine
+        from sfpo_bench.settings.training import LearnerSettings, Precision
+        from sfpo_bench.training.learner import LocalLearner
+
+        torch.set_num_threads(THREADS)
+        tokenizer = AutoTokenizer.from_pretrained(model_folder())
+        model = AutoModelForCausalLM.from_pretrained(model_folder(), dtype=torch.bfloat16).eval()
+        self._tokens = tokens
+        self._prompts = encode_prompts(tokenizer, [Prompt(text, (Message("user", text),)) for text in QUESTIONS])
+        # No token ends a response, so that all have the same length.
+        self._engine = TransformersEngine(model, tokenizer, frozenset(), PROMPTS * GROUP)
+        settings = LearnerSettings(
+            learning_rate=RATE,
+            precision=Precision.bfloat16,
+            micro_batch_tokens=LEAST_MICRO_BATCH_TOKENS if name.endswith("least_memory") else MICRO_BATCH_TOKENS,
+        )
+        self._learner = LocalLearner(model, Clipped(), settings, 1.0)
+        self._rule = OnePass() if name.startswith("GRPO") else SlowFast(fast_passes=3, alpha=0.8)
+
+    def sample(self, step: int) -> list[Completion]:
+        from sfpo_bench.core.types import Sampling
+        from sfpo_bench.rollout.protocol import NoiseStream, Request
+
+        chosen = [(PROMPTS * step + number) % len(QUESTIONS) for number in range(PROMPTS)]
+        requests = [Request(QUESTIONS[i], self._prompts[i], tuple(range(GROUP))) for i in chosen]
+        return list(self._engine.generate(requests, Sampling(1.0, self._tokens), NoiseStream(0, "rollout", step)))
+
+    def update(self, step: int, completions: list[Completion]) -> float:
+        """Update the weights, and return the seconds of the reposition."""
+        import torch
+
+        from sfpo_bench.algorithms.advantages.group import group_advantages
+        from sfpo_bench.training.batch import assemble
+
+        rewards_PG = torch.tensor(rewards(len(completions))).view(PROMPTS, GROUP)
+        batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), self._tokens)
+        self._learner.begin_step(step, batch)
+        self._rule.update(self._learner, batch)
+        return self._learner.end_step().reposition_seconds
+
+
 def ours(name: str, tokens: int, steps: int) -> None:
     """The steps of this project's engine and learner."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from sfpo_bench.algorithms.advantages.group import group_advantages
-    from sfpo_bench.algorithms.objectives import Clipped
-    from sfpo_bench.algorithms.update_rules import OnePass, SlowFast
-    from sfpo_bench.core.types import Message, Prompt, Sampling
-    from sfpo_bench.rollout.encoding import encode_prompts
-    from sfpo_bench.rollout.protocol import NoiseStream, Request
-    from sfpo_bench.rollout.transformers_engine import TransformersEngine
-    from sfpo_bench.settings.training import LearnerSettings, Precision
-    from sfpo_bench.training.batch import assemble
-    from sfpo_bench.training.learner import LocalLearner
-
-    torch.set_num_threads(THREADS)
-    folder, clock = model_folder(), Clock()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
-    prompts = encode_prompts(tokenizer, [Prompt(text, (Message("user", text),)) for text in QUESTIONS])
-    # No token ends a response, so that all have the same length.
-    engine = TransformersEngine(model, tokenizer, frozenset(), PROMPTS * GROUP)
-    settings = LearnerSettings(
-        learning_rate=RATE,
-        precision=Precision.bfloat16,
-        micro_batch_tokens=LEAST_MICRO_BATCH_TOKENS if name.endswith("least_memory") else MICRO_BATCH_TOKENS,
-    )
-    objective = Clipped()
-    learner = LocalLearner(model, objective, settings, 1.0)
-    rule = OnePass() if name.startswith("GRPO") else SlowFast(fast_passes=3, alpha=0.8)
+    own, clock = OwnStep(name, tokens), Clock()
     for step in range(1, steps + 2):
         clock.begin()
-        chosen = [(PROMPTS * step + number) % len(QUESTIONS) for number in range(PROMPTS)]
-        requests = [Request(QUESTIONS[i], prompts[i], tuple(range(GROUP))) for i in chosen]
         with clock.sampling():
-            completions = engine.generate(requests, Sampling(1.0, tokens), NoiseStream(0, "rollout", step))
-        rewards_PG = torch.tensor(rewards(len(completions))).view(PROMPTS, GROUP)
-        batch = assemble(completions, group_advantages(rewards_PG).reshape(-1), tokens)
-        learner.begin_step(step, batch)
-        rule.update(learner, batch)
-        readings = learner.end_step()
-        clock.record["reposition_s"] = readings.reposition_seconds
+            completions = own.sample(step)
+        clock.record["reposition_s"] = own.update(step, completions)
         clock.end()
 
 

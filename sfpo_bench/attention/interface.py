@@ -105,22 +105,20 @@ def _agrees(model: PreTrainedModel) -> bool:
     prompt_tokens, response_tokens = (torch.tensor([len(x) for x in xs], device=device) for xs in (prompts, responses))
     owners_B = torch.tensor(owners, device=device)
     first_B = prompt_tokens[owners_B]
+    packing = Packing.of(prompt_tokens, response_tokens, owners_B)
+    positions_N = torch.cat(
+        [positions_of(prompt_tokens, torch.zeros_like(prompt_tokens)), positions_of(response_tokens, first_B)]
+    )
+    rows = [torch.cat([prompts[p], r]) for p, r in zip(owners, responses, strict=True)]
     with torch.no_grad():
-        own_NH = torch.cat(
-            [
-                base(input_ids=torch.cat([prompts[p], r])[None], use_cache=False).last_hidden_state[0, -len(r) :]
-                for p, r in zip(owners, responses, strict=True)
-            ]
-        )
-        positions_N = torch.cat(
-            [positions_of(prompt_tokens, torch.zeros_like(prompt_tokens)), positions_of(response_tokens, first_B)]
-        )
-        packing = Packing.of(prompt_tokens, response_tokens, owners_B)
         try:
+            own = [base(input_ids=row[None], use_cache=False).last_hidden_state[0] for row in rows]
+            own_NH = torch.cat([hidden[-len(r) :] for hidden, r in zip(own, responses, strict=True)])
             packed_NH = run(base, torch.cat(prompts + responses), positions_N, packing).last_hidden_state[0]
             sampled_NH = _sampled(base, prompts, responses, owners_B)
         except (AttributeError, TypeError, ValueError, NotImplementedError):
             return False  # another attention, or a state other than keys and values
+
     # Relative to the largest hidden state: bfloat16 has 8 bits, and sums are in another order.
     tolerance = 0.1 if own_NH.dtype == torch.bfloat16 else 1e-3
     scale = float(own_NH.float().abs().max())

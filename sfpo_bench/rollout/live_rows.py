@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from inspect import signature
 from typing import Self
 
 import torch
@@ -88,6 +89,7 @@ class PaddedRows(LiveRows):
     """Left-padded rows: every response has its own copy of the prompt's keys and values."""
 
     _cache: DynamicCache
+    _held: dict[str, DynamicCache]
     _mask_BL: Tensor | None
 
     @classmethod
@@ -98,18 +100,20 @@ class PaddedRows(LiveRows):
         # Positions count valid tokens only, so left padding does not shift them.
         positions_PL = (mask_PL.cumsum(dim=1) - 1).clamp_(min=0)
         cache = DynamicCache(config=model.config)
+        held = _holding(model, cache)
         logits_PV = model(
             input_ids=ids_PL,
             attention_mask=mask_PL if padded else None,
             position_ids=positions_PL,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **held,
         ).logits[:, -1]
         owners_B = owners(requests, model.device)
         cache.batch_select_indices(owners_B)
         rows = cls(logits_PV[owners_B], positions_PL[owners_B, -1])
-        rows._cache, rows._mask_BL = cache, mask_PL[owners_B] if padded else None
+        rows._cache, rows._held = cache, held
+        rows._mask_BL = mask_PL[owners_B] if padded else None
         return rows
 
     def _keep(self, chosen_B: Tensor) -> None:
@@ -124,11 +128,16 @@ class PaddedRows(LiveRows):
             input_ids=tokens_B[:, None],
             attention_mask=self._mask_BL,
             position_ids=self.positions_B[:, None],
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **self._held,
         ).logits[:, -1]
         return logits_BV
+
+
+def _holding(model: PreTrainedModel, cache: DynamicCache) -> dict[str, DynamicCache]:
+    """The argument with the keys and values; versions of transformers name it otherwise."""
+    return {"cache" if "cache" in signature(model.forward).parameters else "past_key_values": cache}
 
 
 def owners(requests: Sequence[Request], device: torch.device) -> Tensor:

@@ -153,7 +153,9 @@ def recomputing(model: PreTrainedModel) -> list[Module]:
             f"learner.recompute_layers = true, but {type(model).__name__} cannot compute its layers again in the "
             "backward pass; set learner.recompute_layers=false and lower learner.micro_batch_tokens"
         )
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    # Newer versions of transformers call it activation checkpointing.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
