@@ -1,10 +1,10 @@
 """Seconds and memory of a training step of SmolLM2-135M-Instruct beside TRL's GRPOTrainer, in one run.
 
-    python -m benchmarks.learner_step TRL_PYTHON [ROUNDS] [STEPS] [TOKENS ...]
+    python -m benchmarks.learner_step TRL_PYTHON [ROUNDS] [STEPS] [TOKENS ...] [CONTESTANT ...]
 
 TRL_PYTHON is the interpreter of an environment with TRL (`make test-trl` makes .venv-trl/bin/python). A step samples 8
 responses to each of 8 prompts and updates the weights once, as TRL's own step does; every response has exactly TOKENS
-tokens (12 and 64 unless told) and every group carries a signal. Model, prompts, bf16, AdamW, clipping and threads are
+tokens (12 and 64 unless told; all CONTESTANTs unless some are named) and every group carries a signal. Model, prompts, bf16, AdamW, clipping and threads are
 the same. Each contestant is a process of its own, started in turn, ROUNDS times; its first step is not counted. `peak`
 is the process's largest resident memory, start and loading included.
 """
@@ -44,12 +44,12 @@ CONTESTANTS = {
 }
 
 
-def main(trl_python: str, rounds: int = 2, steps: int = 2, *lengths: int) -> None:
+def main(trl_python: str, rounds: int, steps: int, lengths: list[int], names: list[str]) -> None:
     print(f"{THREADS} threads, {rounds} rounds of 1 + {steps} steps; medians of steps; load {os.getloadavg()[0]:.1f}")
-    for tokens in lengths or (12, 64):
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+    for tokens in lengths:
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
         for _ in range(rounds):
-            for name in CONTESTANTS:
+            for name in names:
                 python = sys.executable if name in OURS else trl_python
                 found[name] += _contest(python, name, tokens, steps)
         print(f"\n8 x 8 responses of {tokens} tokens; load {os.getloadavg()[0]:.1f}")
@@ -66,7 +66,7 @@ def main(trl_python: str, rounds: int = 2, steps: int = 2, *lengths: int) -> Non
         for key in ("step_s", "step_cpu_s"):
             mine = median(record[key] for record in found["GRPO"])
             ratios = [
-                f"{median(r[key] for r in found[name]) / mine:.2f} ({name})" for name in CONTESTANTS if name not in OURS
+                f"{median(r[key] for r in found[name]) / mine:.2f} ({name})" for name in names if name not in OURS
             ]
             print(f"{key} of TRL over GRPO here: {', '.join(ratios)}", flush=True)
 
@@ -207,4 +207,15 @@ if __name__ == "__main__":
         name, tokens, steps = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
         (ours if name in OURS else trl)(name, tokens, steps)
     else:
-        main(sys.argv[1], *map(int, sys.argv[2:]))
+        numbers = [int(asked) for asked in sys.argv[2:] if asked.isdigit()]
+        rounds, steps, *lengths = [*numbers, 2, 2][: max(2, len(numbers))]
+        wanted = [asked for asked in sys.argv[2:] if not asked.isdigit()]
+        if unknown := set(wanted) - set(CONTESTANTS):
+            raise SystemExit(f"no contestants: {', '.join(unknown)}; expected some of {', '.join(CONTESTANTS)}")
+        main(
+            sys.argv[1],
+            rounds,
+            steps,
+            lengths or [12, 64],
+            list(dict.fromkeys(["GRPO", *wanted])) if wanted else list(CONTESTANTS),
+        )
