@@ -4,9 +4,9 @@
 
 TRL_PYTHON is the interpreter of an environment with TRL (`make test-trl` makes .venv-trl/bin/python). A step samples 8
 responses to each of 8 prompts and updates the weights once, as TRL's own step does; every response has exactly TOKENS
-tokens (12 and 64 unless told; all CONTESTANTs unless some are named) and every group carries a signal. Model, prompts, bf16, AdamW, clipping and threads are
-the same. Each contestant is a process of its own, started in turn, ROUNDS times; its first step is not counted. `peak`
-is the process's largest resident memory, start and loading included.
+tokens (12 and 64 unless told) and every group carries a signal. Model, prompts, bf16, AdamW, clipping and threads are
+the same. Each CONTESTANT (all, unless some are named) is a process of its own, started in turn, ROUNDS times; its first
+step is not counted. `peak` is the process's largest resident memory, start and loading included.
 """
 
 from __future__ import annotations
