@@ -69,7 +69,10 @@ def main(folder: Path, sizes: tuple[int, ...]) -> None:
 def measure(folder: Path, template: Path, size: int) -> dict[str, Spent]:
     """The costs of every command on a comparison of so many runs."""
     if not folder.exists():
-        multiply(template / "results" / NAME, folder / "results" / NAME, size // len(ARMS))
+        begun = folder.with_name(f"{folder.name}.begun")
+        shutil.rmtree(begun, ignore_errors=True)
+        multiply(template / "results" / NAME, begun / "results" / NAME, size // len(ARMS))
+        begun.rename(folder)
     (folder / "results" / "mlflow.db").unlink(missing_ok=True)
     for left in folder.rglob("delivery.json"):
         left.unlink()
@@ -90,7 +93,6 @@ def multiply(source: Path, target: Path, seeds: int) -> None:
             config = copy / "config.yaml"
             config.write_text(config.read_text().replace("\nseed: 0\n", f"\nseed: {seed}\n"))
     (target / "comparison.json").write_text(json.dumps({**plan, "seeds": list(range(seeds))}))
-    shutil.copy(source / "status.json", target / "status.json")
 
 
 def _link_weights(source: str, target: str) -> str:
