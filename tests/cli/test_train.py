@@ -138,6 +138,29 @@ def test_a_run_that_ended_before_its_delivery_did_is_delivered_by_the_same_comma
     assert json.loads(delivery.read_text()) == written
 
 
+FAILING = """
+from sfpo_bench.core.errors import RunFailed
+from sfpo_bench.training.trainer import Trainer
+def fail(self, step):
+    raise RunFailed("no step here")
+Trainer._step = fail
+"""
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_is_in_the_store_with_its_cause(
+    tmp_path: Path, cli: Cli, migrated_database: Path
+) -> None:
+    (tmp_path / "results").mkdir()
+    shutil.copy(migrated_database, tmp_path / "results" / "mlflow.db")
+    tracked = [argument for argument in TRAIN if argument != "tracking=none"]
+    done = cli(*tracked, prelude=FAILING, check=False)
+    assert done.returncode == 1 and done.stderr.count("no step here") == 1 and "Traceback" not in done.stderr
+    with closing(sqlite3.connect(tmp_path / "results" / "mlflow.db")) as connection:
+        assert connection.execute("SELECT name, status FROM runs").fetchall() == [(RUN.name, "FAILED")]
+        cause = connection.execute("SELECT value FROM tags WHERE key = 'sfpo_bench.cause'").fetchall()
+    assert cause == [("no step here",)]
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = cli(*TRAIN, "output_root=file", check=False)
