@@ -169,7 +169,7 @@ def _unit(tokens: Tokens, before: Token) -> tuple[Unit | None, Fraction, int]:
 
 def _phrase(tokens: Tokens, before: Token) -> Unit | None:
     """A phrase of words, or a product of powers of units."""
-    if all(token.kind == "word" or token.text in ("-", ".") for token in tokens):
+    if _is_words(tokens):
         words = [token.text.lower() for token in tokens if token.kind == "word"]
         if not words or any(not _is_noun(word) and word not in ("per", "squared", "cubed") for word in words):
             return None
@@ -184,6 +184,10 @@ def _phrase(tokens: Tokens, before: Token) -> Unit | None:
             else _power_product(tokens, before)
         )
     return _power_product(tokens, before)
+
+
+def _is_words(tokens: Tokens) -> bool:
+    return all(token.kind == "word" or token.text in ("-", ".") for token in tokens)
 
 
 def _power_product(tokens: Tokens, before: Token, *, inside: bool = False) -> Unit | None:
@@ -226,7 +230,10 @@ def _in_fraction(token: Token, before: Token) -> Unit | None:
     """The unit above or below a fraction bar, where single letters are units."""
     if token.kind != "group":
         return None
-    return _power_product(token.inner[0], before, inside=True) or _phrase(token.inner[0], before)
+    content = token.inner[0]
+    found = _power_product(content, before, inside=True)
+    # Of anything but words a phrase is the same product again, and fractions within fractions would take 2^depth steps.
+    return _phrase(content, before) if found is None and _is_words(content) else found
 
 
 def _named_unit(tokens: Tokens, place: int, before: Token, *, first: bool) -> tuple[Unit | None, int]:

@@ -64,6 +64,8 @@ def seconds_of(gold: str, response: str) -> tuple[float, GradeStatus]:
         r"(x+1)^{100000}",
         "1e-999999999",
         r"\sum_{k=1}^{10^9} " * 20 + "k",
+        r"\bino" + r"\frac{1}{" * 50 + "2" + "}" * 50 + "m{n}{3}",
+        r"5\frac{" * 50 + r"\text{m}" + r"}{\text{s}}" * 50,
         r"\int_0^1 " * 40 + "x" + " dx" * 40,
         r"\binom{-1}{2^{100}}",
         r"\binom{-4999}{2^{60}+\sqrt{2}-\sqrt{2}}",
