@@ -27,9 +27,10 @@ def as_matrix(node: Node) -> Matrix | None:
 
 
 def _scaled(name: str, arguments: tuple[Node, ...]) -> Matrix | None:
-    matrices = [matrix for argument in arguments if (matrix := as_matrix(argument)) is not None]
-    others = [argument for argument in arguments if as_matrix(argument) is None]
-    if len(matrices) != 1 or (name == "div" and as_matrix(arguments[0]) is None):
+    read = [as_matrix(argument) for argument in arguments]  # once: products lie within products
+    matrices = [matrix for matrix in read if matrix is not None]
+    others = [argument for argument, matrix in zip(arguments, read, strict=True) if matrix is None]
+    if len(matrices) != 1 or (name == "div" and read[0] is None):
         return None
     if name == "div":
         return Matrix(tuple(tuple(Apply("div", (entry, *others)) for entry in row) for row in matrices[0].rows))

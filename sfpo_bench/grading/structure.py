@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 
+from sfpo_bench.grading.effort import TooMuch, limited, spend
 from sfpo_bench.grading.items import (
     CLOSERS,
     OPENERS,
@@ -71,6 +72,8 @@ _HARMLESS = words(
     "integer integers number numbers constant constants positive negative nonnegative natural even odd "
     "arbitrary complex value values and function"
 )
+# Parts that one reading may try: an answer within answers has more readings than anybody means.
+_PARTS = 5_000
 _DENIALS = words("not false wrong incorrect or and also either no isn neither is maybe perhaps possibly unsure")
 
 
@@ -80,8 +83,9 @@ def read(text: str, *, is_gold: bool = False) -> Node:
     readings: list[Node] = []
     for spelling, comma in spellings(text, is_gold=is_gold):
         try:
-            node = statements(with_usual_brackets(tokens_of(spelling, decimal_comma=comma)))
-        except (Unreadable, RecursionError):
+            with limited(_PARTS):
+                node = statements(with_usual_brackets(tokens_of(spelling, decimal_comma=comma)))
+        except (Unreadable, RecursionError, TooMuch):
             continue
         if node not in readings:
             readings.append(node)
@@ -107,6 +111,7 @@ def spellings(text: str, *, is_gold: bool) -> list[tuple[str, bool]]:
 
 def statements(tokens: Tokens) -> Node:
     """All of an answer: what commas, semicolons, line breaks, `and` and `or` separate."""
+    spend()
     tokens = without_ends(tokens)
     if not tokens:
         raise Unreadable("nothing")

@@ -66,6 +66,9 @@ def seconds_of(gold: str, response: str) -> tuple[float, GradeStatus]:
         r"\sum_{k=1}^{10^9} " * 20 + "k",
         r"\bino" + r"\frac{1}{" * 50 + "2" + "}" * 50 + "m{n}{3}",
         r"5\frac{" * 50 + r"\text{m}" + r"}{\text{s}}" * 50,
+        "a/" * 60 + "m",
+        r"\frac{1}{" * 40 + "a b" + "}" * 40,
+        r"x \in (" * 17 + "a b" + r" \text{ or } 2)" * 17,
         r"\int_0^1 " * 40 + "x" + " dx" * 40,
         r"\binom{-1}{2^{100}}",
         r"\binom{-4999}{2^{60}+\sqrt{2}-\sqrt{2}}",
@@ -79,6 +82,8 @@ def seconds_of(gold: str, response: str) -> tuple[float, GradeStatus]:
 )
 def test_an_answer_that_is_slow_to_read_or_work_out_is_wrong_at_once(gold: str, answer: str) -> None:
     spent, status = seconds_of(gold, rf"\boxed{{{answer}}}")
+    assert spent < SECONDS and status is not GradeStatus.correct
+    spent, status = seconds_of(answer, rf"\boxed{{{gold}}}")
     assert spent < SECONDS and status is not GradeStatus.correct
 
 
