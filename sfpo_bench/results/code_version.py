@@ -58,6 +58,7 @@ NUMBER_FREE = (
     "sfpo_bench.cli",
     "sfpo_bench.conf",
     "sfpo_bench.core.extras",
+    "sfpo_bench.core.file_lock",
     "sfpo_bench.core.hydra_version",
     "sfpo_bench.core.override_text",
     "sfpo_bench.core.progress",
