@@ -11,6 +11,7 @@ step is not counted. `peak` is the process's largest resident memory, start and 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -203,19 +204,20 @@ def trl(name: str, tokens: int, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--contestant":
+    if sys.argv[1:2] == ["--contestant"]:
         name, tokens, steps = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
         (ours if name in OURS else trl)(name, tokens, steps)
     else:
-        numbers = [int(asked) for asked in sys.argv[2:] if asked.isdigit()]
-        rounds, steps, *lengths = [*numbers, 2, 2][: max(2, len(numbers))]
-        wanted = [asked for asked in sys.argv[2:] if not asked.isdigit()]
-        if unknown := set(wanted) - set(CONTESTANTS):
-            raise SystemExit(f"no contestants: {', '.join(unknown)}; expected some of {', '.join(CONTESTANTS)}")
-        main(
-            sys.argv[1],
-            rounds,
-            steps,
-            lengths or [12, 64],
-            list(dict.fromkeys(["GRPO", *wanted])) if wanted else list(CONTESTANTS),
-        )
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("trl_python", metavar="TRL_PYTHON")
+        parser.add_argument("rounds", type=int, nargs="?", default=2, metavar="ROUNDS")
+        parser.add_argument("steps", type=int, nargs="?", default=2, metavar="STEPS")
+        parser.add_argument("rest", nargs="*", metavar="TOKENS or CONTESTANT", help=", ".join(CONTESTANTS))
+        asked = parser.parse_args()
+        lengths = [int(word) for word in asked.rest if word.isdigit()]
+        names = [word for word in asked.rest if not word.isdigit()]
+        if unknown := set(names) - set(CONTESTANTS):
+            parser.error(f"no contestants: {', '.join(unknown)}; expected some of {', '.join(CONTESTANTS)}")
+        # All ratios are to GRPO here.
+        chosen = list(dict.fromkeys(["GRPO", *(names or CONTESTANTS)]))
+        main(asked.trl_python, asked.rounds, asked.steps, lengths or [12, 64], chosen)

@@ -10,8 +10,8 @@ product of bfloat16 among some sizes, measured before.
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "optimizer and gradient norm": ("adamw", "_foreach", "linalg_vector_norm", "aten::lerp"),
     "copies and layout": ("copy", "aten::cat", "index", "aten::clone", "aten::contiguous", "aten::fill", "aten::zero"),
 }
-REST = "other operations"
+REST, UNCOVERED = "other operations", "Python and what no operation covers"
 SIZES = (512, 1024, 2048, 4096)
 
 
@@ -52,7 +52,7 @@ def main(*lengths: int) -> None:
         sampling = profiled(lambda: completions.extend(own.sample(2)))  # noqa: B023 - called before the next one
         update = profiled(lambda: own.update(2, completions))  # noqa: B023
         print(f"\n8 x 8 responses of {tokens} tokens\n\n| | sampling | update |\n|:--|--:|--:|")
-        for kind in (*KINDS, REST, "Python and what no operation covers"):
+        for kind in (*KINDS, REST, UNCOVERED):
             print(f"| {kind} | {sampling.shares.get(kind, 0.0):.0%} | {update.shares.get(kind, 0.0):.0%} |")
         print(f"| seconds, with the profiler | {sampling.seconds:.2f} | {update.seconds:.2f} |")
         print(f"| matrix products, GFLOP/s | {sampling.rate:.0f} | {update.rate:.0f} |")
@@ -64,10 +64,8 @@ class Profile:
 
     def __init__(self, seconds: float, by_kind: Mapping[str, float], products_flops: float) -> None:
         self.seconds = seconds
-        rest = max(0.0, seconds - sum(by_kind.values()))
-        self.shares = {
-            kind: spent / seconds for kind, spent in {**by_kind, "Python and what no operation covers": rest}.items()
-        }
+        uncovered = max(0.0, seconds - sum(by_kind.values()))
+        self.shares = {kind: spent / seconds for kind, spent in {**by_kind, UNCOVERED: uncovered}.items()}
         self.rate = products_flops / by_kind["matrix products"] / 1e9
 
 
@@ -107,4 +105,6 @@ def _product_rate(size: int) -> float:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tokens", type=int, nargs="*", metavar="TOKENS")
+    main(*parser.parse_args().tokens)
