@@ -212,7 +212,7 @@ if __name__ == "__main__":
         parser.add_argument("trl_python", metavar="TRL_PYTHON")
         parser.add_argument("rounds", type=int, nargs="?", default=2, metavar="ROUNDS")
         parser.add_argument("steps", type=int, nargs="?", default=2, metavar="STEPS")
-        parser.add_argument("rest", nargs="*", metavar="TOKENS or CONTESTANT", help=", ".join(CONTESTANTS))
+        parser.add_argument("rest", nargs="*", default=[], metavar="TOKENS or CONTESTANT", help=", ".join(CONTESTANTS))
         asked = parser.parse_args()
         lengths = [int(word) for word in asked.rest if word.isdigit()]
         names = [word for word in asked.rest if not word.isdigit()]

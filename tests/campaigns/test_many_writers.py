@@ -33,4 +33,4 @@ def test_three_writers_two_of_them_killed_leave_every_run_once(tmp_path: Path) -
             [(uid,)] = connection.execute("SELECT run_uuid FROM runs WHERE name = 'writer-0-00000'").fetchall()
             connection.execute(statement, (uid,))
         assert any(fault in line for line in wrong(folder)[1]), statement
-    assert ALONE not in " ".join(wrong(folder)[1]).split()
+    assert not any(line.startswith(f"{ALONE} ") for line in wrong(folder)[1])
