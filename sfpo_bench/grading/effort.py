@@ -1,4 +1,4 @@
-"""How much arithmetic one verdict may take: counted in operations, so that a verdict does not depend on the machine."""
+"""How much work one verdict may take: counted in operations, so that a verdict does not depend on the machine."""
 
 from __future__ import annotations
 

@@ -218,6 +218,7 @@ def _same_function(first: Node, second: Node) -> bool:
     if leaves(first, second) > _MOST_LEAVES or has(first, "int") or has(second, "int"):
         return False  # an integral at each of many points would take too long
     different: set[bool] = set()  # readings of `log` in which real values differ, whatever complex ones do
+    enough = needed(first, second)
     for is_complex, natural in modes(first, second):
         if natural in different:
             continue
@@ -228,7 +229,7 @@ def _same_function(first: Node, second: Node) -> bool:
                 different.add(natural)
                 break
             agreed += same is True
-            if agreed >= needed(first, second):
+            if agreed >= enough:
                 return True
     return False
 
@@ -268,6 +269,7 @@ def ratio_is_constant(first: Node, second: Node) -> int:
 def _ratios(first: Node, second: Node, is_complex: bool, natural: bool) -> Sequence[Ball]:
     """first / second at enough points; an empty list as soon as two of them differ."""
     ratios: list[Ball] = []
+    enough = needed(first, second)
     ctx.prec = _POINT_PRECISIONS[1]
     for point in points(first, second, is_complex, natural):
         try:
@@ -279,7 +281,7 @@ def _ratios(first: Node, second: Node, is_complex: bool, natural: bool) -> Seque
         ratios.append(one / other)
         if not _equal_balls(ratios[-1], ratios[0]):
             return []
-        if len(ratios) >= needed(first, second):
+        if len(ratios) >= enough:
             break
     return ratios
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from sfpo_bench.grading.effort import spend
 from sfpo_bench.grading.lexer import Token, Unreadable, times_power_of_ten
 from sfpo_bench.grading.terms import is_proper, mixed, negative, power_of_ten, primed, product
 from sfpo_bench.grading.tree import Apply, Node, Number, Symbol
@@ -82,6 +83,7 @@ class Operators:
 
     def sum(self) -> Node:
         """Terms and their signs."""
+        spend()
         terms = [self._product()]
         while (sign := self._peek()) in ("+", "-", r"\pm", r"\mp"):
             self.place += 1

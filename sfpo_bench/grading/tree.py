@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from sfpo_bench.grading.effort import spend
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -189,9 +191,10 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and everything below it."""
+    """The node and everything below it; each counts as an operation of the verdict."""
     pending = [node]
     while pending:
+        spend()
         here = pending.pop()
         yield here
         pending += children(here)

@@ -7,7 +7,8 @@ Answers come in blocks. Each block is graded by a process of its own, and a line
 the same command goes on after a kill, and the same seed gives the same answers. Of eight answers one has the gold in a
 frame, two are other formulas of the grammar in tests/grading/generated_answers.py, one is noise, two are mutations of
 responses that models and people wrote (the packed runs of notebooks/data and tests/grading/*.txt), one holds code that
-would write a file or start a program where anything ran it, and one is nested, repeated or raised to powers.
+would write a file or start a program where anything ran it, and one is nested, repeated or raised to powers,
+also by several notations in turn.
 
 What a grading process does beside grading is seen by an audit hook in it, compared with what it does over one plain
 answer: programs started, sockets, files written or removed, code that was compiled. `--show` prints one answer again.
@@ -70,6 +71,17 @@ GROWING = (
     (r"\begin{pmatrix}", "1", r"\end{pmatrix}"), ("and ", "1", " or "), ("|", "x", "|"), (r"\text{", "a", "}"),
     (r"\boxed{", "7", "}"), ("<think>", "7", "</think>"), ("", "7", "$"), ("#### ", "7", "\n"), ("1:", "1", ""),
 )  # fmt: skip
+# Notation that goes around other notation, and what it may go around.
+AROUND = (
+    *((before, after) for before, _, after in GROWING), (r"\frac{", "}{2}"), (r"\dfrac{3}{", r"}\text{ cm}"),
+    (r"\sqrt[3]{", "}"), ("x_{", "}"), (r"\int_0^1 ", " dx"), (r"\prod_{k=1}^{3}{", "}"), (r"\binom{", "}{2}"),
+    ("[", "]"), (r"\{", r"\}"), ("x=", ""), (r"\sin(", ")"), (r"\log_{", "}2"), (r"\lim_{x\to ", "}"),
+    ("", r" \text{ m}"), ("2 m", ""), ("", "%"), (r"\$", ""), (r"\overline{", "}"), ("f(", ")"), ("a/", ""),
+    (r"\cup ", ""), ("", r" \text{ or } 2"), (r"x \in ", ""), (r"5\frac{1}{", "}"), (r"\lfloor ", r"\rfloor "),
+    (r"1 \frac{1}{2} ", ""), (r"\max(1,", ")"), ("x<", ""), (r"\neg ", ""), (r"\{x:", r"\}"),
+)  # fmt: skip
+CORES = ("1", "x", "k", "cm", "2 m", r"\text{m}", "5!", "a b")
+TAILS = ("", "", "", "m", "{n}{3}", " m^2", "%", "!", r" \text{ cm}")
 _HOOK = f"""
 import os, sys
 _out = os.open(os.environ["{MARK}"], os.O_WRONLY | os.O_APPEND)
@@ -152,7 +164,12 @@ def mutated(draw: random.Random, text: str) -> str:
 
 
 def grown(draw: random.Random) -> str:
-    """A piece of notation, nested or repeated up to some thousand times, closed or not."""
+    """A piece of notation, nested or repeated up to some thousand times, closed or not; or up to three in turn."""
+    if draw.random() < 0.5:
+        depth, turn = draw.choice([12, 20, 30, 50, 80]), draw.choices(AROUND, k=draw.choice([1, 1, 2, 2, 3]))
+        sides = [turn[place % len(turn)] for place in range(depth)]
+        first = draw.choice(["", "2", "x", r"\bino"]) + "".join(before for before, _ in sides)
+        return first + draw.choice(CORES) + "".join(after for _, after in reversed(sides)) + draw.choice(TAILS)
     before, core, after = draw.choice(GROWING)
     times = int(10 ** draw.uniform(0, 3.7))
     return before * times + core + after * (times if draw.random() < 0.8 else draw.randrange(times + 1))

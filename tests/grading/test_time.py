@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from sfpo_bench.core.types import GradeStatus
 from sfpo_bench.grading.effort import OPERATIONS, TooMuch, limited, spend
+from sfpo_bench.grading.items import expression
+from sfpo_bench.grading.lexer import tokens_of
 from sfpo_bench.grading.records import Question, Request
 from sfpo_bench.grading.verdicts import reply
 
@@ -124,3 +126,20 @@ def test_operations_are_counted_within_one_verdict_alone() -> None:
             spend()
     with limited(3):
         spend(3)
+
+
+@pytest.mark.parametrize("gold", ["x,y", "x^2, 5"])
+def test_looking_through_a_tree_costs_as_working_it_out_does(gold: str) -> None:
+    """Sums of a thousand million terms cannot be worked out: at each of many points the trees alone were walked."""
+    answer = r"\sum_{k=1}^{10^9} 1 \pm " * 60 + "2 m"
+    for expected, written in ((gold, answer), (answer, gold)):
+        spent, status = seconds_of(expected, rf"\boxed{{{written}}}")
+        assert spent < SECONDS and status is not GradeStatus.correct
+
+
+def test_the_expressions_within_one_reading_are_counted() -> None:
+    tokens = tokens_of("a+(b+(c+d))")
+    with limited(3):
+        expression(tokens)
+    with limited(2), pytest.raises(TooMuch):
+        expression(tokens)
