@@ -31,7 +31,7 @@ from typing import Any
 
 from sfpo_bench.core.errors import BenchError, MissingDataError, TrackingError
 from sfpo_bench.results.comparison import ComparisonFolder
-from sfpo_bench.results.containers import PLAN_FILES
+from sfpo_bench.results.containers import PLAN_FILES, container_at
 from sfpo_bench.results.redaction import REDACTED, looks_secret, redact
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.cursor import Cursor, Ending, JournalView, RunKey
@@ -50,6 +50,7 @@ CHANGED_PARAM_TAG = "sfpo_bench.changed_param."
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 5000
 _LOCK_SECONDS = 120.0
+_REPORT_SUFFIXES = frozenset({".csv", ".html", ".md", ".pdf", ".png", ".svg", ".tex"})
 _TEXT_SUFFIXES = frozenset(
     {".csv", ".diff", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".tex", ".txt", ".yaml", ".yml"}
 )
@@ -376,8 +377,12 @@ def _delivered(run: StoredRun, journal: JournalView) -> dict[str, Any]:
 
 
 def _files(folder: RunFolder, ending: Ending) -> list[Path]:
-    """Return the existing files of a run, and the extra artifacts of its end."""
-    extra = [folder.path / name for name in ending.artifacts]
+    """Return the existing files of a run, and the extra artifacts of its end; of a comparison, sweep or study whose end
+    named none, made with tracking=none, the files of its report."""
+    named = ending.artifacts
+    if not named and ending.state is RunState.finished and container_at(folder.path) is not None:
+        named = tuple(sorted(path.name for path in folder.path.iterdir() if path.suffix in _REPORT_SUFFIXES))
+    extra = [folder.path / name for name in named]
     plan = ComparisonFolder(folder.path).plan_file
     every = [folder.config, folder.provenance, folder.curves, folder.samples_table, plan, *extra]
     return [path for path in dict.fromkeys(every) if path.is_file()]

@@ -223,6 +223,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_resume(finished: Path, tmp_path
         _, errors = parent.communicate(timeout=120)
     assert parent.returncode == 130
     assert "Run the same command again to resume" in errors
+    assert json.loads((tmp_path / "results" / "arithmetic" / "status.json").read_text())["state"] == "interrupted"
     assert compare(tmp_path, "tracking=none").returncode == 0
     assert curves(tmp_path) == curves(finished)
 
@@ -245,3 +246,36 @@ def test_a_run_that_fails_is_named_and_the_others_are_reported(tmp_path: Path) -
     assert "2 of 6 runs did not finish" in done.stderr and "bad seed 0" in done.stderr
     report = (tmp_path / "results" / "arithmetic" / "report.md").read_text()
     assert "failed at step" in report and "the policy's logits are not finite" in report
+
+
+def delivered_later(folder: Path, database: Path) -> None:
+    """`sfpo-bench sync` of results that no store has heard of."""
+    shutil.copy(database, folder / "results" / "mlflow.db")
+    shutil.rmtree(folder / "results" / "mlartifacts", ignore_errors=True)
+    for left in folder.rglob("delivery.json"):
+        left.unlink()
+    subprocess.run(command(("sync", "untracked=true")), cwd=folder, check=True, capture_output=True)
+
+
+def test_made_without_tracking_it_is_delivered_later_with_its_end_and_its_report(
+    finished: Path, tmp_path: Path, migrated_database: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    delivered_later(tmp_path / "copy", migrated_database)
+    assert tracked(tmp_path / "copy") == tracked(finished)
+    [figure] = (tmp_path / "copy" / "results").rglob("mlartifacts/*/artifacts/figure.png")
+    assert figure.read_bytes() == (finished / "results" / "arithmetic" / "figure.png").read_bytes()
+
+
+@pytest.mark.slow
+def test_when_every_run_fails_the_comparison_has_failed_in_the_store_too(
+    tmp_path: Path, migrated_database: Path
+) -> None:
+    (tmp_path / "results").mkdir()
+    shutil.copy(migrated_database, tmp_path / "results" / "mlflow.db")
+    broken = "['algorithm=grpo','learner.learning_rate=1e30','learner.gradient_clip_norm=0']"
+    done = compare(tmp_path, *(f"comparison.arms.{arm}.overrides={broken}" for arm in ("grpo", "sfpo")))
+    assert done.returncode == 1 and "every run failed" in done.stderr
+    assert {status for status, _ in tracked(tmp_path).values()} == {"FAILED"} and len(tracked(tmp_path)) == 5
+    delivered_later(tmp_path, migrated_database)
+    assert {status for status, _ in tracked(tmp_path).values()} == {"FAILED"} and len(tracked(tmp_path)) == 5

@@ -251,6 +251,21 @@ def test_runs_are_children_of_the_sweep_in_mlflow(tmp_path: Path, migrated_datab
 
 
 @pytest.mark.slow
+def test_made_without_tracking_it_is_delivered_later_with_its_end_and_its_report(
+    finished: Path, tmp_path: Path, migrated_database: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    shutil.copy(migrated_database, tmp_path / "copy" / "results" / "mlflow.db")
+    subprocess.run(command(("sync", "untracked=true")), cwd=tmp_path / "copy", check=True, capture_output=True)
+    with closing(sqlite3.connect(tmp_path / "copy" / "results" / "mlflow.db")) as connection:
+        [(status,)] = connection.execute("SELECT status FROM runs WHERE name = 'tiny'").fetchall()
+    assert status == "FINISHED"
+    for name in ("report.md", "trials.csv"):
+        [uploaded] = (tmp_path / "copy" / "results").rglob(f"mlartifacts/*/artifacts/{name}")
+        assert uploaded.read_bytes() == (finished / "results" / "sweeps" / "tiny" / name).read_bytes()
+
+
+@pytest.mark.slow
 def test_ctrl_c_keeps_everything_and_the_next_call_goes_on_at_once(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY_SWEEP)
     with subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from sfpo_bench.experiments.comparison.room import require_room
 from sfpo_bench.experiments.reuse import finished_runs
 from sfpo_bench.reports import ReportFiles, write_report
 from sfpo_bench.results.names import WORKERS_LOG
-from sfpo_bench.results.run_folder import RunFolder, RunState
+from sfpo_bench.results.run_folder import RunFolder, RunState, RunStatus
 from sfpo_bench.settings.config import RunConfig, from_node
 from sfpo_bench.settings.overruled import own_settings
 from sfpo_bench.tracking.feed import Feed
@@ -85,20 +85,20 @@ def run_comparison(comparison: PreparedComparison, warnings: StoreWarnings | Non
     """
     feed = _feed(comparison, warnings or StoreWarnings())
     stop = StopRequest()
+    _set_state(comparison, RunState.running)
     if feed is not None:
         feed.start()
     failures = _train_all(comparison, stop)
     if stop.reason:
-        if feed is not None:
-            feed.close(RunState.interrupted, [])
+        _end(comparison, feed, RunState.interrupted)
         raise Interrupted(
             f"stopped ({stop.reason}); everything is kept in {comparison.folder}. Run the same command again to resume"
         )
     if len(failures) == len(comparison.runs):
+        _end(comparison, feed, RunState.failed)
         raise RunFailed(f"every run failed, the first with: {failures[0].message}")
     files = write_report(comparison.folder)
-    if feed is not None:
-        feed.close(RunState.failed if failures else RunState.finished, astuple(files))
+    _end(comparison, feed, RunState.failed if failures else RunState.finished, astuple(files))
     if failures:
         named = {run.folder: run for run in comparison.runs}
         causes = "; ".join(f"{named[o.folder].arm} seed {named[o.folder].seed}: {o.message}" for o in failures)
@@ -107,6 +107,20 @@ def run_comparison(comparison: PreparedComparison, warnings: StoreWarnings | Non
             "run the same command again to try these once more"
         )
     return files
+
+
+def _set_state(comparison: PreparedComparison, state: RunState) -> None:
+    """Record the state with the number of finished runs."""
+    training = comparison.config.training
+    done = sum(is_finished(RunFolder(run.folder), training) for run in comparison.runs)
+    RunFolder(comparison.folder).write_status(RunStatus(state, done, len(comparison.runs)))
+
+
+def _end(comparison: PreparedComparison, feed: Feed | None, state: RunState, files: Sequence[Path] = ()) -> None:
+    """Record the end, tracked or not, and deliver it."""
+    _set_state(comparison, state)
+    if feed is not None:
+        feed.close(state, files)
 
 
 def _train_all(comparison: PreparedComparison, stop: StopRequest) -> list[JobOutcome]:

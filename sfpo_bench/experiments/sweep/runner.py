@@ -116,6 +116,7 @@ class SweepLoop:
         if self._settings.retry:
             self._say(f"{self._study.retry_failed()} failed trials are tried again")
         stop = StopRequest()
+        self._set_state(RunState.running)
         feed = self._feed()
         log = self._plan.folder / WORKERS_LOG
         launcher = build_launcher(self._plan.config.launching, self._settings.threads, log)
@@ -176,11 +177,17 @@ class SweepLoop:
         except STORE_ERRORS as error:
             self._warnings.sweep(error)
         files = write_sweep_report(self._plan.folder)
+        self._set_state(state)
         if feed is not None:
             feed.close(state, files.all())
         if not self._settings.keep_pruned:
             self._drop_pruned()
         return files
+
+    def _set_state(self, state: RunState) -> None:
+        """Record the state with the number of trials that are over."""
+        done = sum(trial["state"] in OVER for trial in SweepFolder(self._plan.folder).trials().trials)
+        RunFolder(self._plan.folder).write_status(RunStatus(state, done, max(done, self._plan.trials)))
 
     def _drop_pruned(self) -> None:
         """Remove the checkpoints of pruned trials, whose journals have been delivered."""
