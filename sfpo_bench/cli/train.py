@@ -78,10 +78,13 @@ def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:
 
 
 def _stop_request(folder: RunFolder) -> StopRequest:
-    """Return a stop request by signal and, with several ranks, by file, since torchrun kills soon after a signal."""
+    """Return a stop request by signal; with several ranks also by file, since torchrun kills soon after a signal, and
+    by the end of torchrun."""
     from sfpo_bench.core.stop import StopRequest
 
-    return StopRequest(file=folder.stop_file if world_size(os.environ) > 1 else None)
+    if world_size(os.environ) == 1:
+        return StopRequest()
+    return StopRequest(parent_pid=os.getppid(), file=folder.stop_file)
 
 
 def check_before_torch(config: RunConfig) -> None:

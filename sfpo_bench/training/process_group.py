@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import math
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +23,7 @@ from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, RankLos
 from sfpo_bench.training.processes import world_size
 from sfpo_bench.training.ranks import ALONE, Item, PlacedModel, Ranks
 
+_STORE_SECONDS = 20.0
 # Words in the messages of torch, gloo and NCCL for a lost rank; their exceptions have no common base class.
 _LOST_RANK_WORDS = (
     "gloo",
@@ -38,7 +41,7 @@ _LOST_RANK_WORDS = (
 def joined(timeout_seconds: float) -> Iterator[Ranks]:
     """Join the process group that torchrun's environment describes and yield its ranks; one rank without torchrun.
 
-    Raises `RankLost` when another rank dies or does not respond for `timeout_seconds`.
+    Raises `RankLost` when another rank dies or does not respond for `timeout_seconds`, or torchrun is gone.
     """
     if world_size(os.environ) == 1:
         yield ALONE
@@ -46,6 +49,7 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
     try:
         # Objects and scalars are gathered on the CPU, weights and gradients on GPUs.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+        _require_store(os.environ)
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         yield ProcessRanks()
     except (RuntimeError, OSError) as error:
@@ -60,6 +64,26 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
         raise
     else:
         _leave()
+
+
+def _require_store(environ: Mapping[str, str]) -> None:
+    """Raise `RankLost` if the store that torchrun holds before it starts ranks is gone: torch would look for it until
+    its timeout."""
+    if environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    address = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
+    deadline = time.monotonic() + _STORE_SECONDS
+    while True:
+        try:
+            socket.create_connection(address, timeout=_STORE_SECONDS).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise RankLost(
+                    f"rank {environ['RANK']}: torchrun's store at {address[0]}:{address[1]} does not answer ({error}); "
+                    "torchrun was probably killed. Run the same command again to resume"
+                ) from error
+            time.sleep(0.5)
 
 
 def _leave() -> None:

@@ -134,6 +134,28 @@ def rank_of(torchrun_pid: int, rank: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("have_met", [False, True])
+def test_when_torchrun_is_killed_its_ranks_end(have_met: bool, tmp_path: Path) -> None:
+    """Before the ranks have met they would look for each other for half an hour, later train to the end unseen."""
+    with subprocess.Popen(
+        torchrun(2, *TRAIN, "training.steps=600"), cwd=tmp_path, stderr=subprocess.DEVNULL
+    ) as process:
+        while len(ranks := children(process.pid)) < 2 or (
+            have_met and not (tmp_path / RUN / "checkpoints" / "step-000002").is_dir()
+        ):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    deadline = time.monotonic() + BOUND_SECONDS
+    while any(Path(f"/proc/{rank}/cwd").exists() for rank in ranks):
+        assert time.monotonic() < deadline, "ranks are left behind"
+        time.sleep(0.05)
+    if have_met:
+        assert json.loads((tmp_path / RUN / "status.json").read_text())["state"] == "interrupted"
+
+
+@pytest.mark.slow
 def test_a_stop_file_ends_all_ranks_after_the_same_step(by_two: Path, tmp_path: Path) -> None:
     with subprocess.Popen(torchrun(2, *TRAIN), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         while not (tmp_path / RUN / "checkpoints" / "step-000002").is_dir():
