@@ -92,6 +92,7 @@ def multiply(source: Path, target: Path, seeds: int) -> None:
             )
             config = copy / "config.yaml"
             config.write_text(config.read_text().replace("\nseed: 0\n", f"\nseed: {seed}\n"))
+    shutil.copy2(source / "status.json", target)
     (target / "comparison.json").write_text(json.dumps({**plan, "seeds": list(range(seeds))}))
 
 
