@@ -2,6 +2,7 @@
 
 COMPARISON/                    results/NAME, or STUDY/comparison
   comparison.json              `ComparisonPlan`, written before the first run
+  status.json                  the comparison's state, as in the folder of a run; its steps are runs
   runs/ARM/seed-0003/          one run (`run_folder`) per arm and seed; absent if runs are stored packed
   summary.json, table.md, …    the report
 """

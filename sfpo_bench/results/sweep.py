@@ -4,6 +4,7 @@ SWEEP/                              results/sweeps/NAME, or STUDY/sweeps/NAME
   sweep.json                        `SweepPlan`, written before the first trial
   trials.json                       `TrialsRecord`: a copy of every trial with its state, readable without Optuna or
                                     its database
+  status.json                       the sweep's state, as in the folder of a run; its steps are trials
   study.log                         the Optuna study, unless it is in a database
   claim.lock                        file lock while trials are claimed and ended
   trials/trial-0007/seed-0100/      one run (`run_folder`) per trial and seed; absent if runs are stored packed
