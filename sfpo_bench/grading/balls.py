@@ -22,7 +22,8 @@ from sfpo_bench.grading.vocabulary import words
 
 Ball = arb | acb
 _MOST_TERMS = 500
-_OF_AN_INTEGRAND = 50  # operations that one evaluation of an integrand counts for, beside its own
+# Operations that one evaluation counts for beside its own, by the time that it takes.
+_OF_AN_INTEGRAND, _OF_AN_UNKNOWN, _OF_A_TERM = 50, 12, 3
 _MOST_OPERATIONS = 60_000  # of one evaluation, sums in sums included
 
 
@@ -144,6 +145,7 @@ class Evaluation:
         total = self._ball_of(Fraction(name == "prod"))
         outer = self.values
         for place in range(int(lower), int(upper) + 1):
+            spend(_OF_A_TERM)
             self.values = {**outer, variable.name: Fraction(place)}
             try:
                 term = self._value(body)
@@ -184,6 +186,7 @@ class Evaluation:
 
     def _unknown(self, name: str, balls: list[Ball]) -> Ball:
         """A smooth function with random coefficients that depend on its name and number of arguments alone."""
+        spend(_OF_AN_UNKNOWN + len(balls))
         draw = random.Random(f"{self.seed} {name} {len(balls)}")
         total = self._ball_of(Fraction(draw.randrange(1, 1 << 30), 1 << 28))
         for _ in range(3):
@@ -197,6 +200,7 @@ class Evaluation:
 
 def _expanded(rows: list[list[Ball]]) -> Ball:
     """The determinant, along the first row."""
+    spend()
     if len(rows) == 1:
         return rows[0][0]
     total = None

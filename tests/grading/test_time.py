@@ -76,6 +76,9 @@ def seconds_of(gold: str, response: str) -> tuple[float, GradeStatus]:
         r"\binom{-4999}{2^{60}+\sqrt{2}-\sqrt{2}}",
         ",".join([r"\sum_{a=1}^{400}\sum_{b=1}^{400} a^b"] * 40),
         "9" * 1900,
+        r"\neg \prod_{k=1}^{3}{(" * 12 + "f(k)" + ")}" * 12,
+        r"\neg \prod_{k=1}^{3}{" * 12 + "x" + "}" * 12,
+        r"\sum_{a=1}^{50}" * 3 + r"\begin{vmatrix}" + r"\\".join(["&".join(["a"] * 6)] * 6) + r"\end{vmatrix}",
     ],
     ids=lambda answer: answer[:24],
 )
