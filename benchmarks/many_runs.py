@@ -47,7 +47,7 @@ class Spent:
 
 def main(folder: Path, sizes: tuple[int, ...]) -> None:
     template = folder / "template"
-    if not (template / "results" / NAME / "figure.png").exists():
+    if not (template / "results" / NAME / "status.json").exists():
         shutil.rmtree(template, ignore_errors=True)
         template.mkdir(parents=True)
         run(template, TRAIN)

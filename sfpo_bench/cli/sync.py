@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import astuple
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -15,8 +16,11 @@ from sfpo_bench.cli.settings import SyncSettings
 from sfpo_bench.core.errors import ConfigError, MissingDataError
 from sfpo_bench.core.tracking import TrackingSettings, TrackingStore
 from sfpo_bench.evaluation.tracked import is_evaluation
+from sfpo_bench.results.comparison import ComparisonFolder
+from sfpo_bench.results.containers import container_at
 from sfpo_bench.results.run_folder import RunFolder
 from sfpo_bench.results.study import StudyFolder
+from sfpo_bench.results.sweep import SweepFolder
 from sfpo_bench.tracking.cursor import Cursor
 from sfpo_bench.tracking.delivery import SyncSummary, run_folders
 from sfpo_bench.tracking.feed import key_of
@@ -74,7 +78,25 @@ def _target(settings: SyncSettings, home: Home) -> TrackingSettings:
 def _sync(target: TrackingSettings, root: Path, places: Collection[Path]) -> SyncSummary:
     delivery = delivery_of(target, root)
     assert delivery is not None
-    return delivery.sync(root, _covered, key_of, lambda folder: folder.path in places)
+    return delivery.sync(root, _covered, key_of, lambda folder: folder.path in places, _report_of)
+
+
+def _report_of(folder: RunFolder) -> tuple[Path, ...]:
+    """Return the files of the report of a comparison, sweep or study, which need not exist."""
+    match container_at(folder.path):
+        case ComparisonFolder():
+            from sfpo_bench.reports import ReportFiles
+
+            return astuple(ReportFiles.inside(folder.path))
+        case SweepFolder():
+            from sfpo_bench.reports.sweep.write import SweepFiles
+
+            return SweepFiles.inside(folder.path).all()
+        case StudyFolder():
+            from sfpo_bench.experiments.study.page import StudyFiles
+
+            return StudyFiles.inside(folder.path).tracked()
+    return ()
 
 
 def _covered(folder: RunFolder) -> int:

@@ -79,12 +79,13 @@ def _follow(folder: RunFolder, prepared: DictConfig, config: RunConfig) -> None:
 
 def _stop_request(folder: RunFolder) -> StopRequest:
     """Return a stop request by signal; with several ranks also by file, since torchrun kills soon after a signal, and
-    by the end of torchrun."""
+    by the end of torchrun. Ranks that were started by hand may outlive the shell that started them."""
     from sfpo_bench.core.stop import StopRequest
 
     if world_size(os.environ) == 1:
         return StopRequest()
-    return StopRequest(parent_pid=os.getppid(), file=folder.stop_file)
+    torchrun = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+    return StopRequest(parent_pid=torchrun, file=folder.stop_file)
 
 
 def check_before_torch(config: RunConfig) -> None:

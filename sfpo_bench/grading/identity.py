@@ -18,6 +18,7 @@ from functools import lru_cache
 from flint import acb, arb, ctx
 
 from sfpo_bench.grading.balls import Ball, Evaluation, NoValue, fraction_ball
+from sfpo_bench.grading.effort import spend
 from sfpo_bench.grading.exact import exact
 from sfpo_bench.grading.tree import Apply, Node, Number, Symbol, children, free_symbols, has, walk
 
@@ -28,6 +29,7 @@ _POINT_PRECISIONS = (192, 1_200)
 _FEWEST_POINTS = 8
 _POINTS_OF_STEPS = 80  # where a floor is: functions of whole numbers may agree at most of them
 _MOST_LEAVES = 400
+_OF_A_POINT = 10  # operations that a point counts for beside what is evaluated there
 _WHOLE_BY_CUSTOM = frozenset("ijklmnpq")
 _COMPLEX_PARTS = ("conj", "Re", "Im", "arg")
 
@@ -166,6 +168,7 @@ def points(first: Node, second: Node, is_complex: bool, natural: bool) -> Iterat
         has(node, part) for node in (first, second) for part in (*_COMPLEX_PARTS, "abs")
     )
     for _ in range(4 * needed(first, second)):
+        spend(_OF_A_POINT)
         values: dict[str, Fraction | acb] = {}
         scale = draw.choice(scales)
         for name in names:

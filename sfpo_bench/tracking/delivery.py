@@ -31,7 +31,7 @@ from typing import Any
 
 from sfpo_bench.core.errors import BenchError, MissingDataError, TrackingError
 from sfpo_bench.results.comparison import ComparisonFolder
-from sfpo_bench.results.containers import PLAN_FILES, container_at
+from sfpo_bench.results.containers import PLAN_FILES
 from sfpo_bench.results.redaction import REDACTED, looks_secret, redact
 from sfpo_bench.results.run_folder import RunFolder, RunState
 from sfpo_bench.tracking.cursor import Cursor, Ending, JournalView, RunKey
@@ -50,7 +50,6 @@ CHANGED_PARAM_TAG = "sfpo_bench.changed_param."
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 5000
 _LOCK_SECONDS = 120.0
-_REPORT_SUFFIXES = frozenset({".csv", ".html", ".md", ".pdf", ".png", ".svg", ".tex"})
 _TEXT_SUFFIXES = frozenset(
     {".csv", ".diff", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".tex", ".txt", ".yaml", ".yml"}
 )
@@ -165,11 +164,13 @@ class Delivery:
         covered_bytes: Callable[[RunFolder], int],
         key_of: Callable[[RunFolder], RunKey | None] | None = None,
         wanted: Callable[[RunFolder], bool] = lambda folder: True,
+        report_of: Callable[[RunFolder], Sequence[Path]] = lambda folder: (),
     ) -> SyncSummary:
         """Deliver all missing records, artifacts and statuses of the runs in and below `root`, parents first.
 
         A run's key is the one that `open_run` saved; `key_of` makes the key of a run or comparison that has none.
-        Folders for which `wanted` is False are skipped.
+        Folders for which `wanted` is False are skipped. `report_of` names the files of a report, which are delivered
+        with an end that no delivering process recorded.
         """
         runs = records = complete = 0
         unknown: list[Path] = []
@@ -182,7 +183,7 @@ class Delivery:
             existed = bool(known and known.run_id)
             before = self.open_run(folder, key)
             sent = self.deliver(folder, covered_bytes(folder)) if folder.journal.is_file() else 0
-            ended = self._end_as_recorded(folder)
+            ended = self._end_as_recorded(folder, report_of(folder))
             runs += 1
             records += sent
             complete += existed and known is not None and known.run_id == before and not sent and not ended
@@ -258,14 +259,15 @@ class Delivery:
 
     # --- end of a run -----------------------------------------------------------------------------------------------
 
-    def _end_as_recorded(self, folder: RunFolder) -> bool:
+    def _end_as_recorded(self, folder: RunFolder, report: Sequence[Path]) -> bool:
         """Deliver the end of a run from `status.json` or, without one, from the last `finish`."""
         with self._alone(folder):
             ending = self._cursor(folder).ending
             if folder.status_file.is_file():
                 status = folder.status()
                 cause = redact(status.cause, self._environ)[:_LONGEST_TAG]
-                ending = Ending(status.state, cause, ending.artifacts if ending else ())
+                unrecorded = tuple(os.path.relpath(path, folder.path) for path in report)
+                ending = Ending(status.state, cause, (ending.artifacts if ending else ()) or unrecorded)
             if ending is None or ending.state in (RunState.pending, RunState.running):
                 return False
             return self._end(folder, ending)
@@ -377,12 +379,8 @@ def _delivered(run: StoredRun, journal: JournalView) -> dict[str, Any]:
 
 
 def _files(folder: RunFolder, ending: Ending) -> list[Path]:
-    """Return the existing files of a run, and the extra artifacts of its end; of a comparison, sweep or study whose end
-    named none, made with tracking=none, the files of its report."""
-    named = ending.artifacts
-    if not named and ending.state is RunState.finished and container_at(folder.path) is not None:
-        named = tuple(sorted(path.name for path in folder.path.iterdir() if path.suffix in _REPORT_SUFFIXES))
-    extra = [folder.path / name for name in named]
+    """Return the existing files of a run, and the extra artifacts of its end."""
+    extra = [folder.path / name for name in ending.artifacts]
     plan = ComparisonFolder(folder.path).plan_file
     every = [folder.config, folder.provenance, folder.curves, folder.samples_table, plan, *extra]
     return [path for path in dict.fromkeys(every) if path.is_file()]

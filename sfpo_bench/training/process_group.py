@@ -67,8 +67,8 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
 
 
 def _require_store(environ: Mapping[str, str]) -> None:
-    """Raise `RankLost` if the store that torchrun holds before it starts ranks is gone: torch would look for it until
-    its timeout."""
+    """Raise `RankLost` if the host of torchrun's store refuses connections: torchrun opens it before it starts ranks,
+    and torch would look for it until its timeout. A name that is not known yet, or a slow network, is left to torch."""
     if environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
     address = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
@@ -77,13 +77,15 @@ def _require_store(environ: Mapping[str, str]) -> None:
         try:
             socket.create_connection(address, timeout=_STORE_SECONDS).close()
             return
-        except OSError as error:
+        except ConnectionRefusedError as error:
             if time.monotonic() > deadline:
                 raise RankLost(
                     f"rank {environ['RANK']}: torchrun's store at {address[0]}:{address[1]} does not answer ({error}); "
                     "torchrun was probably killed. Run the same command again to resume"
                 ) from error
             time.sleep(0.5)
+        except OSError:
+            return
 
 
 def _leave() -> None:

@@ -141,8 +141,8 @@ def kill_and_resume(
         # The launcher of ranks answers the end of a rank with a traceback of its own.
         if "Traceback" in ended.errors and not fault.kills and case.ranks == 1:
             return round_of(f"ended with a traceback: {ended.errors[-1000:]}")
-        if ended.code == 0 and ended.struck and not fault.kills:
-            continue  # such a command warns of what it could not deliver; the next one delivers it
+        if ended.code == 0 and ended.struck and not fault.kills and "warning: " in ended.errors:
+            continue  # it warned of what it could not deliver; the next one delivers it
         if ended.code == 0:
             return round_of(*differences(expected.content, left_behind(folder / "results")))
         if not ended.struck and _IN_USE in ended.errors:

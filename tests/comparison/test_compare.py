@@ -52,6 +52,15 @@ def tracked(folder: Path) -> dict[str, tuple[str, int]]:
     return {name: (status, count) for name, status, count in rows}
 
 
+def delivered_later(folder: Path, database: Path) -> None:
+    """`sfpo-bench sync` of results that no store has heard of."""
+    shutil.copy(database, folder / "results" / "mlflow.db")
+    shutil.rmtree(folder / "results" / "mlartifacts", ignore_errors=True)
+    for left in folder.rglob("delivery.json"):
+        left.unlink()
+    subprocess.run(command(("sync", "untracked=true")), cwd=folder, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
     folder = tmp_path_factory.mktemp("finished")
@@ -237,7 +246,7 @@ def test_settings_can_be_compared_on_select_problems_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_is_named_and_the_others_are_reported(tmp_path: Path) -> None:
+def test_a_run_that_fails_is_named_and_the_others_are_reported(tmp_path: Path, migrated_database: Path) -> None:
     broken = (
         "comparison.arms.bad.overrides=['algorithm=grpo','learner.learning_rate=1e30','learner.gradient_clip_norm=0']"
     )
@@ -246,15 +255,12 @@ def test_a_run_that_fails_is_named_and_the_others_are_reported(tmp_path: Path) -
     assert "2 of 6 runs did not finish" in done.stderr and "bad seed 0" in done.stderr
     report = (tmp_path / "results" / "arithmetic" / "report.md").read_text()
     assert "failed at step" in report and "the policy's logits are not finite" in report
-
-
-def delivered_later(folder: Path, database: Path) -> None:
-    """`sfpo-bench sync` of results that no store has heard of."""
-    shutil.copy(database, folder / "results" / "mlflow.db")
-    shutil.rmtree(folder / "results" / "mlartifacts", ignore_errors=True)
-    for left in folder.rglob("delivery.json"):
-        left.unlink()
-    subprocess.run(command(("sync", "untracked=true")), cwd=folder, check=True, capture_output=True)
+    delivered_later(tmp_path, migrated_database)
+    assert tracked(tmp_path)["arithmetic"][0] == "FAILED"
+    assert {path.name for path in (tmp_path / "results").rglob("mlartifacts/*/artifacts/*")} >= {
+        "summary.json",
+        "figure.png",
+    }
 
 
 def test_made_without_tracking_it_is_delivered_later_with_its_end_and_its_report(

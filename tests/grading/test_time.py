@@ -132,8 +132,8 @@ def test_operations_are_counted_within_one_verdict_alone() -> None:
 
 
 @pytest.mark.parametrize("gold", ["x,y", "x^2, 5"])
-def test_looking_through_a_tree_costs_as_working_it_out_does(gold: str) -> None:
-    """Sums of a thousand million terms cannot be worked out: at each of many points the trees alone were walked."""
+def test_points_where_nothing_has_a_value_end_in_time_too(gold: str) -> None:
+    """Sums of a thousand million terms cannot be worked out: at each of many points the trees were walked alone."""
     answer = r"\sum_{k=1}^{10^9} 1 \pm " * 60 + "2 m"
     for expected, written in ((gold, answer), (answer, gold)):
         spent, status = seconds_of(expected, rf"\boxed{{{written}}}")
@@ -146,3 +146,14 @@ def test_the_expressions_within_one_reading_are_counted() -> None:
         expression(tokens)
     with limited(2), pytest.raises(TooMuch):
         expression(tokens)
+
+
+@pytest.mark.parametrize(
+    "item", ["x^2+{0}x+1 ;; 1+{0}x+x^2", r"\frac{{{0}\pi}}{{12}}+2\pi m ;; 2m\pi+\frac{{{0}\pi}}{{12}}"]
+)
+def test_a_long_list_in_another_order_and_form_is_within_what_a_verdict_may_take(item: str) -> None:
+    written, rewritten = ([form.format(number) for number in range(1, 51)] for form in item.split(" ;; "))
+    _, status = seconds_of(", ".join(written), rf"\boxed{{{', '.join(reversed(rewritten))}}}")
+    assert status is GradeStatus.correct
+    _, status = seconds_of(", ".join(written), rf"\boxed{{{', '.join([*rewritten[1:], rewritten[1]])}}}")
+    assert status is GradeStatus.wrong

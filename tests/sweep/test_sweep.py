@@ -251,6 +251,17 @@ def test_runs_are_children_of_the_sweep_in_mlflow(tmp_path: Path, migrated_datab
 
 
 @pytest.mark.slow
+def test_a_damaged_copy_of_the_trials_is_written_anew(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    (tmp_path / "copy" / "results" / "sweeps" / "tiny" / "trials.json").write_text("{")
+    done = sweep(tmp_path / "copy")
+    assert done.returncode == 0, done.stderr
+    assert trials(tmp_path / "copy") == trials(finished)
+    status = json.loads((tmp_path / "copy" / "results" / "sweeps" / "tiny" / "status.json").read_text())
+    assert (status["state"], status["step"], status["steps"]) == ("finished", 5, 5)
+
+
+@pytest.mark.slow
 def test_made_without_tracking_it_is_delivered_later_with_its_end_and_its_report(
     finished: Path, tmp_path: Path, migrated_database: Path
 ) -> None:

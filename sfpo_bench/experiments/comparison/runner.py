@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -118,7 +118,8 @@ def _set_state(comparison: PreparedComparison, state: RunState) -> None:
 
 def _end(comparison: PreparedComparison, feed: Feed | None, state: RunState, files: Sequence[Path] = ()) -> None:
     """Record the end, tracked or not, and deliver it."""
-    _set_state(comparison, state)
+    with suppress(OSError):  # of a full disk, say: what happened before is what the caller raises
+        _set_state(comparison, state)
     if feed is not None:
         feed.close(state, files)
 

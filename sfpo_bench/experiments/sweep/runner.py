@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sfpo_bench.core.errors import BenchError, ConfigError, Interrupted, MissingDataError, RunFailed, RunLocked
@@ -77,6 +78,7 @@ class SweepLoop:
             settings.lease_seconds,
         )
         self._slot_count = slots
+        self._trials_over = 0
         self._others = finished_runs(plan.reuse)
         self._live: dict[int, LiveTrial] = {}
         self._runs: list[RunFolder] = SweepFolder(plan.folder).runs()
@@ -177,7 +179,8 @@ class SweepLoop:
         except STORE_ERRORS as error:
             self._warnings.sweep(error)
         files = write_sweep_report(self._plan.folder)
-        self._set_state(state)
+        with suppress(OSError):  # of a full disk, say: what happened before is what the caller raises
+            self._set_state(state)
         if feed is not None:
             feed.close(state, files.all())
         if not self._settings.keep_pruned:
@@ -185,9 +188,11 @@ class SweepLoop:
         return files
 
     def _set_state(self, state: RunState) -> None:
-        """Record the state with the number of trials that are over."""
-        done = sum(trial["state"] in OVER for trial in SweepFolder(self._plan.folder).trials().trials)
-        RunFolder(self._plan.folder).write_status(RunStatus(state, done, max(done, self._plan.trials)))
+        """Record the state with the number of trials that were over at the last look; the process that was joined does
+        this for all."""
+        if not self._settings.attach:
+            status = RunStatus(state, self._trials_over, max(self._trials_over, self._plan.trials))
+            RunFolder(self._plan.folder).write_status(status)
 
     def _drop_pruned(self) -> None:
         """Remove the checkpoints of pruned trials, whose journals have been delivered."""
@@ -428,6 +433,7 @@ class SweepLoop:
         shares, views = self._study.importances() if importances else {}, self._study.views()
         seen = TrialsRecord(tuple(view.plain() for view in views), self._study.latest_lease(), dict(shares))
         SweepFolder(self._plan.folder).write_trials(seen)
+        self._trials_over = sum(view.state in OVER for view in views)
         if not importances:
             self._board.update(*self._state_of_trials(views))
 

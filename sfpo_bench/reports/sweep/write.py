@@ -24,6 +24,11 @@ class SweepFiles:
     trials: Path
     figures: tuple[Path, ...]
 
+    @classmethod
+    def inside(cls, folder: Path) -> SweepFiles:
+        """Return the paths of a report in `folder`, with the figures that are there."""
+        return cls(folder / REPORT, folder / PAGE, folder / "trials.csv", tuple(sorted(folder.glob("*.png"))))
+
     def all(self) -> tuple[Path, ...]:
         return (self.report, self.page, self.trials, *self.figures)
 
