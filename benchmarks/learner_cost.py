@@ -134,7 +134,10 @@ def _model(size: str) -> PreTrainedModel:
         tie_word_embeddings=True,
         dtype="bfloat16",
     )
-    return LlamaForCausalLM(config).to(torch.bfloat16)
+    model: PreTrainedModel = LlamaForCausalLM(config)
+    # Not `model.to`: how transformers wraps it is read otherwise by the type checker from one import order to the next.
+    torch.nn.Module.to(model, torch.bfloat16)
+    return model
 
 
 def _batch(vocabulary: int, prompts: int, tokens: int) -> TrainBatch:
