@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sfpo_bench.reports.html import simple_page
@@ -42,11 +42,10 @@ def write_sweep_report(folder: Path, out: Path | None = None) -> SweepFiles:
     report = sweep_blocks(sweep, figure_names(figures))
     pictures = {f"{name}.png": kinds["svg"] for name, kinds in figures.items()}
     contents = {out / f"{name}.{kind}": data for name, kinds in figures.items() for kind, data in kinds.items()}
-    table = out / "trials.csv"
-    contents[table] = csv_bytes(trials_table(sweep))
-    contents[out / PAGE] = simple_page(sweep.name, report, pictures).encode()
-    contents[out / REPORT] = markdown(report).encode()
+    files = SweepFiles.inside(out)
+    contents[files.trials] = csv_bytes(trials_table(sweep))
+    contents[files.page] = simple_page(sweep.name, report, pictures).encode()
+    contents[files.report] = markdown(report).encode()
     for path, content in contents.items():
         write_atomically(path, content)
-    drawn = tuple(path for path in contents if path.suffix == ".png")
-    return SweepFiles(out / REPORT, out / PAGE, table, drawn)
+    return replace(files, figures=tuple(path for path in contents if path.suffix == ".png"))
